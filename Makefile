@@ -1,0 +1,34 @@
+# Every target does its own set-up: git, make and Python 3.11 or newer with venv are all it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint lock clean
+
+# The sample job against the embedded Cognito.
+demo: $(VENV)/installed
+	$(BIN)/bulkreset demo
+
+# The whole test suite, with linters, types and the import contract.
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python samples/make_samples.py --check
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# Exact versions of everything, for every supported Python; names no index.
+lock: $(VENV)/installed
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV)
