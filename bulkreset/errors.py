@@ -1,0 +1,101 @@
+"""The exception tree: what can end a run, each class with its exit code.
+
+    BulkresetError
+    ├── Refused            2   nothing was sent
+    │   ├── JobError           the job file or a flag
+    │   ├── InputError         the input file
+    │   ├── TargetError        the Region, the credentials, the endpoint
+    │   └── RunDirError        the run directory
+    ├── Stopped            3   resumable
+    │   ├── GuardTripped       a guard of the job
+    │   ├── ServiceError       the service answered that no call can succeed
+    │   └── RecordError        the journal or a report cannot be written
+    ├── Busy               4   another process holds the run
+    ├── TimeLimit          5   resumable
+    └── Interrupted  130/143   resumable
+
+Every message says what happened, to which row or key, and what to do next.
+"""
+
+EXIT_OK = 0
+EXIT_ROWS = 1
+EXIT_BUG = 70
+
+
+class BulkresetError(Exception):
+    """Ends a run. `message` says what happened, `advice` what to do next."""
+
+    exit_code = EXIT_BUG
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}".strip()
+
+
+class Refused(BulkresetError):
+    """The run was not begun: usage, job file or input; nothing was sent."""
+
+    exit_code = 2
+
+
+class JobError(Refused):
+    """The job file or the flags do not make a job."""
+
+
+class InputError(Refused):
+    """The input cannot be read to its end as rows."""
+
+
+class TargetError(Refused):
+    """A target cannot be reached at all: no Region, no credentials, no such profile."""
+
+
+class RunDirError(Refused):
+    """The run directory cannot be used."""
+
+
+class Stopped(BulkresetError):
+    """The run was stopped on purpose; what is left can be resumed."""
+
+    exit_code = 3
+
+
+class GuardTripped(Stopped):
+    """A guard of the job forbids going on."""
+
+
+class ServiceError(Stopped):
+    """The service gave an answer after which no further call can succeed."""
+
+    def __init__(self, code: str, message: str, advice: str = "") -> None:
+        super().__init__(message, advice)
+        self.code = code
+
+
+class RecordError(Stopped):
+    """What happened cannot be written down, so nothing more may happen."""
+
+
+class Busy(BulkresetError):
+    """Another process holds this run."""
+
+    exit_code = 4
+
+
+class TimeLimit(BulkresetError):
+    """The time given to the run is over."""
+
+    exit_code = 5
+
+
+class Interrupted(BulkresetError):
+    """A signal ended the run: 128 + its number is the exit code."""
+
+    def __init__(self, message: str, advice: str = "", signal_number: int = 2) -> None:
+        super().__init__(message, advice)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number

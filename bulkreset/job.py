@@ -1,0 +1,228 @@
+"""The job: what to do, read from a TOML file and flags, validated as a whole and frozen."""
+
+import codecs
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from bulkreset.errors import JobError
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    """One table of the job file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
+
+
+class Columns(_Table):
+    """What the input calls our columns."""
+
+    username: str = "username"
+    password: str = "password"  # noqa: S105  (a column's name)
+    permanent: str = "permanent"
+    user_pool_id: str = "user_pool_id"
+
+
+class Input(_Table):
+    """Where the rows come from. `format` defaults to what the file's name says."""
+
+    path: Path = Field(strict=False)
+    format: Literal["csv", "parquet"] | None = None
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    columns: Columns = Columns()
+    on_duplicate: Literal["refuse", "first", "last"] = "refuse"
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        if len(value) != 1 or value in '"\r\n':
+            msg = "must be one character, neither a quote nor a line break"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            msg = "is not an encoding that Python knows"
+            raise ValueError(msg) from None
+        return value
+
+
+class Target(_Table):
+    """One user pool and how to reach it."""
+
+    user_pool_id: str = Field(min_length=1, max_length=55, pattern=r"^[\w-]+_[0-9a-zA-Z]+$")
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    ca_bundle: Path | None = Field(default=None, strict=False)
+    verify_ssl: bool = True
+    connect_timeout: _Positive = 5.0
+    read_timeout: _Positive = 30.0
+
+
+class Policy(_Table):
+    """A pool's password policy, named as Cognito names it; what is not given is not checked."""
+
+    minimum_length: int | None = Field(default=None, ge=6, le=99)
+    require_uppercase: bool = False
+    require_lowercase: bool = False
+    require_numbers: bool = False
+    require_symbols: bool = False
+
+
+class Password(_Table):
+    """What is known of the passwords."""
+
+    policy: Policy = Policy()
+
+
+class Pace(_Table):
+    """How fast, and how stubbornly. Rates are calls per second, waits are seconds."""
+
+    rate: _Positive | Literal["auto", "none"] = "auto"
+    share: float = Field(default=0.8, gt=0, le=1)
+    workers: int | None = Field(default=None, ge=1, le=256)
+    max_attempts: int = Field(default=10, ge=1, le=100)
+    max_wait: _Positive = 20.0
+
+
+class Guards(_Table):
+    """When to stop."""
+
+    max_rows: int | None = Field(default=None, ge=0)
+
+
+class Emulator(_Table):
+    """The embedded Cognito: its quota in calls per second."""
+
+    quota: _Positive = 30.0
+
+
+class Job(_Table):
+    """A whole job. `permanent` left out means the API's own default: temporary passwords."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    permanent: bool = False
+    input: Input
+    targets: tuple[Target, ...] = Field(min_length=1, strict=False)
+    password: Password = Password()
+    pace: Pace = Pace()
+    guards: Guards = Guards()
+    emulator: Emulator = Emulator()
+
+    @model_validator(mode="after")
+    def _pools_differ(self) -> Self:
+        pools = [target.user_pool_id for target in self.targets]
+        if len(set(pools)) < len(pools):
+            msg = "targets: two of them name the same user pool"
+            raise ValueError(msg)
+        return self
+
+
+def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
+    """The job in `path` (or an empty one), with `overrides` ("pace.rate": 24, …) laid over it.
+
+    Paths in the file are relative to the file. Raises JobError naming every wrong key.
+    """
+    tables = _read(path) if path else {}
+    for key, value in overrides.items():
+        _lay(tables, key, value, label=str(path or "the command line"))
+    if "input" not in tables or "path" not in tables["input"]:
+        raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path.")
+    if not tables.get("targets"):
+        raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
+    tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
+    try:
+        return Job.model_validate(tables)
+    except ValidationError as error:
+        problems = "; ".join(dict.fromkeys(_sentence(detail) for detail in error.errors()))
+        raise JobError(f"{path or 'The command line'} is not a valid job: {problems}.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise JobError(
+            f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
+        ) from None
+    except OSError as error:
+        raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
+    for table, key in (("input", "path"), ("targets", "ca_bundle")):
+        found = tables.get(table)
+        for entry in found if isinstance(found, list) else [found]:
+            if isinstance(entry, dict) and isinstance(entry.get(key), str):
+                entry[key] = str(path.parent / Path(entry[key]).expanduser())
+    return tables
+
+
+def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:
+    """Set one dotted key; a key of `targets` goes to the only target."""
+    table, _, leaf = key.rpartition(".")
+    if not table:
+        tables[leaf] = value
+        return
+    if table != "targets":
+        entry = tables.setdefault(table, {})
+    else:
+        targets = tables.setdefault("targets", [{}])
+        if not isinstance(targets, list) or len(targets) != 1:
+            flag = "--" + leaf.replace("_", "-")
+            raise JobError(
+                f"{flag} cannot be used: {label} does not have exactly one target.",
+                "Set the key in each [[targets]] table.",
+            )
+        entry = targets[0]
+    if not isinstance(entry, dict):
+        raise JobError(f"{label} is not a valid job: {table} must be a table.")
+    entry[leaf] = value
+
+
+def _name_from(path: Path) -> str:
+    stem = path.name.split(".")[0]
+    return (
+        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in stem).strip(
+            "-_"
+        )[:64]
+        or "job"
+    )
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    """One of pydantic's findings in our voice; the value itself is never shown."""
+    if detail["loc"][:2] == ("pace", "rate"):
+        return 'pace.rate must be a number of calls per second above 0, "auto" or "none"'
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{where} is not a known key{_near(detail['loc'])}"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    if detail["type"] == "value_error":
+        return f"{where} {detail['ctx']['error']}".strip()
+    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _near(location: tuple[int | str, ...]) -> str:
+    """' (did you mean rate?)' where a key of that table is spelled almost so."""
+    model: Any = Job
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Target
+    close = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

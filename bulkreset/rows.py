@@ -1,0 +1,135 @@
+"""The values that travel: Secret, Status, Code, Row, Outcome, LaneSummary, Summary."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Never
+
+
+class Secret:
+    """A password. It shows itself to nobody: `reveal` is for the one line that sends it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The password itself."""
+        return self._value
+
+    def withhold(self, text: str) -> str:
+        """`text`, or a notice in its place where it repeats the password in any usual spelling."""
+        spellings = {self._value, json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]}
+        if any(spelling in text for spelling in spellings):
+            return "(the message repeated the password and was withheld)"
+        return text
+
+    def __repr__(self) -> str:
+        return "Secret(********)"
+
+    def __str__(self) -> str:
+        return "********"
+
+    def __format__(self, _spec: str) -> str:
+        return "********"
+
+    def __reduce__(self) -> Never:
+        msg = "a Secret is never serialised"
+        raise TypeError(msg)
+
+
+class Status(StrEnum):
+    """What a row is, or what became of it. `claimed` exists in the journal only."""
+
+    READY = "ready"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    CLAIMED = "claimed"
+    SET = "set"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    UNPROCESSED = "unprocessed"
+
+
+class Code(StrEnum):
+    """Why a row was rejected in the plan."""
+
+    BAD_VALUE = "bad_value"
+    MISSING_USERNAME = "missing_username"
+    MISSING_PASSWORD = "missing_password"  # noqa: S105  (the name of a code)
+    TOO_LONG = "too_long"
+    UNKNOWN_POOL = "unknown_pool"
+    PASSWORD_WHITESPACE = "password_whitespace"  # noqa: S105  (the name of a code)
+    PASSWORD_POLICY = "password_policy"  # noqa: S105  (the name of a code)
+    DUPLICATE_USERNAME = "duplicate_username"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the input, ready to be sent. `doubted`: an earlier call's answer was lost."""
+
+    number: int
+    username: str
+    password: Secret
+    pool: str
+    permanent: bool
+    doubted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a row after its attempts. Times are Unix milliseconds, latency is the last attempt's.
+
+    `status` is `set`, `failed`, `in_doubt`, or `ready` where the row was given back unsettled.
+    """
+
+    row: int
+    status: Status
+    code: str = ""
+    message: str = ""
+    attempts: int = 0
+    throttled: int = 0
+    in_doubt: bool = False
+    latency_ms: int | None = None
+    request_id: str = ""
+    started_at: int | None = None
+    finished_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSummary:
+    """One lane as the summary shows it: calls per second it ran at, its quota, the ceiling taken."""
+
+    account: str
+    region: str
+    rate: float | None
+    quota: float
+    ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending."""
+
+    run_id: str
+    job: str
+    mode: str
+    emulated: bool
+    state: str
+    exit_code: int
+    started_at: str
+    finished_at: str
+    seconds: float
+    rows: int
+    counts: Mapping[str, int]
+    codes: Mapping[str, int]
+    attempts: int
+    throttled: int
+    rows_per_second: float
+    sending_seconds: float
+    lanes: tuple[LaneSummary, ...]
+    input: Mapping[str, Any]
+    targets: tuple[Mapping[str, Any], ...]
+    stopped_by: Mapping[str, str] | None = field(default=None)
