@@ -1,0 +1,1 @@
+"""What is asked: the input read row by row, and every row screened before anything is sent."""

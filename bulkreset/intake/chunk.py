@@ -1,0 +1,52 @@
+"""A chunk of the input's rows, and what every input format must check before it makes one."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bulkreset.errors import InputError
+from bulkreset.job import Columns
+
+CHUNK_ROWS = 20_000
+FIELDS = ("username", "password", "permanent", "user_pool_id")
+NEEDED = ("username", "password")
+
+
+class Chunk:
+    """Some consecutive rows. `frame` has the columns of FIELDS, all text, "" where a cell is absent or empty.
+
+    `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "".
+    """
+
+    def __init__(self, first: int, frame: pd.DataFrame, malformed: dict[int, str]) -> None:
+        self.first = first
+        self.last = first + len(frame) - 1
+        self.frame = frame
+        self.malformed = malformed
+
+    def __repr__(self) -> str:  # a frame's own repr would print passwords
+        return f"Chunk(rows {self.first} to {self.last})"
+
+
+def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, int]:
+    """Where each of our fields stands in `header`. Raises InputError naming what is missing or there twice."""
+    names = [name.strip() for name in header]
+    wanted = {field: getattr(columns, field) for field in FIELDS}
+    for field, name in wanted.items():
+        if names.count(name) > 1:
+            raise InputError(
+                f"The input {path} has the column {name!r} {names.count(name)} times.",
+                "Keep one of them, or rename the others.",
+            )
+        if field in NEEDED and name not in names:
+            raise InputError(
+                f"The input {path} has no column {name!r}; it has {', '.join(map(repr, names))[:200] or 'none'}.",
+                f"Name it in the header, or set [input] columns.{field} to what the file calls it.",
+            )
+    return {field: names.index(name) for field, name in wanted.items() if name in names}
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """The error for a file that the system or its format does not let us read to the end."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its permissions.")

@@ -1,0 +1,48 @@
+"""The password policy: which of a user pool's rules a password does not meet.
+
+Source of the rules: Cognito's PasswordPolicyType. Letters are basic Latin; the symbols are Cognito's own list, and a
+space counts as one where it is neither first nor last. Any other character may be added.
+"""
+
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from bulkreset.job import Policy
+
+_SYMBOL = r"[\^$*.\[\]{}()?\"!@#%&/\\,><':;|_~`=+\-]|[^ ] +[^ ]"
+
+# Both functions below read this one table: the rule's switch in Policy, its pattern, and its name in a message.
+_RULES = (
+    ("require_uppercase", r"[A-Z]", "an upper-case letter (A-Z)"),
+    ("require_lowercase", r"[a-z]", "a lower-case letter (a-z)"),
+    ("require_numbers", r"[0-9]", "a digit (0-9)"),
+    ("require_symbols", _SYMBOL, "a symbol"),
+)
+
+
+def unmet(policy: Policy, password: str) -> list[str]:
+    """The rules that `password` does not meet, in words that never repeat it; [] where it meets all."""
+    missing = [
+        words for switch, pattern, words in _RULES if getattr(policy, switch) and not re.search(pattern, password)
+    ]
+    if policy.minimum_length is not None and len(password) < policy.minimum_length:
+        missing.insert(0, f"at least {policy.minimum_length} characters")
+    return missing
+
+
+def violates(policy: Policy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
+    """For each password whether any rule is unmet; the same rules as `unmet`, a column at a time."""
+    broken = pd.Series(data=False, index=passwords.index)
+    for mask in _masks(policy, passwords):
+        broken |= mask
+    return broken
+
+
+def _masks(policy: Policy, passwords: "pd.Series[str]") -> Iterator["pd.Series[bool]"]:
+    if policy.minimum_length is not None:
+        yield passwords.str.len() < policy.minimum_length
+    for switch, pattern, _ in _RULES:
+        if getattr(policy, switch):
+            yield ~passwords.str.contains(pattern, regex=True)

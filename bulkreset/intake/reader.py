@@ -1,0 +1,48 @@
+"""The reader: an input file of any known format, its rows as chunks in constant memory, its fingerprint."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bulkreset.errors import InputError
+from bulkreset.intake.chunk import Chunk, unreadable
+from bulkreset.intake.csv_rows import CsvRows
+from bulkreset.intake.parquet_rows import ParquetRows
+from bulkreset.job import Input
+
+
+class Rows(Protocol):
+    """One input file: its rows as chunks, from the first row on, each time it is asked."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows in order. Raises InputError where the file cannot be read to its end."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What makes an input the same input: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+def open_rows(spec: Input) -> Rows:
+    """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file."""
+    if not spec.path.exists():
+        raise InputError(f"There is no input file {spec.path}.", "Check the path.")
+    if not spec.path.is_file():
+        raise InputError(f"The input {spec.path} is not a file.", "Name one CSV or Parquet file.")
+    kind = spec.format or ("parquet" if spec.path.name.lower().endswith((".parquet", ".pq")) else "csv")
+    return ParquetRows(spec) if kind == "parquet" else CsvRows(spec)
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Read the whole file once. Raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Fingerprint(size=file.tell(), sha256=digest)
+    except OSError as error:
+        raise unreadable(path, error) from None

@@ -1,0 +1,115 @@
+"""The screen: what each row is before the service is asked, ready or rejected with a code and the reason."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from bulkreset.intake.chunk import Chunk
+from bulkreset.intake.policy import unmet, violates
+from bulkreset.job import Job
+from bulkreset.rows import Code, Status
+
+LONGEST_USERNAME = 128
+LONGEST_PASSWORD = 256
+
+# The service wants ^[\S]+.*[\S]+$ of a password: Java's \s is these six characters, its dot stops at any line break.
+_EDGE_OR_BREAK = "^[ \t\n\x0b\f\r]|[ \t\n\x0b\f\r]$|[\n\r\x85\u2028\u2029]"
+_NOT_IN_A_USERNAME = "[\\s\x00-\x1f\x7f-\x9f\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class Screened(NamedTuple):
+    """One row as the plan keeps it: everything but the password. `permanent` is None where it could not be read."""
+
+    row: int
+    pool: str
+    username: str
+    permanent: bool | None
+    status: str
+    code: str
+    message: str
+
+
+class Screen:
+    """The checks that need no service, for one job."""
+
+    def __init__(self, job: Job) -> None:
+        self._pools = [target.user_pool_id for target in job.targets]
+        self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
+        self._permanent = job.permanent
+        self._policy = job.password.policy
+
+    def rows(self, chunk: Chunk) -> Iterator[Screened]:
+        """Each row of the chunk with its status; where several things are wrong, the first of the checks names it."""
+        frame = chunk.frame
+        pools = frame["user_pool_id"].where(frame["user_pool_id"] != "", self._only_pool)
+        permanents = [self._permanent_of(text) for text in frame["permanent"]]
+        found: dict[int, tuple[Code, str]] = {offset: (Code.BAD_VALUE, why) for offset, why in chunk.malformed.items()}
+        for mask, code, message in self._checks(frame, pools, permanents):
+            for offset in mask.to_numpy().nonzero()[0].tolist():
+                if offset not in found:
+                    found[offset] = (code, message or self._policy_message(frame["password"].iloc[offset]))
+        statuses = [Status.READY.value] * len(frame)
+        codes = [""] * len(frame)
+        messages = [""] * len(frame)
+        for offset, (code, message) in found.items():
+            statuses[offset], codes[offset], messages[offset] = Status.REJECTED.value, code.value, message
+        numbers = range(chunk.first, chunk.last + 1)
+        return map(
+            Screened._make,
+            zip(
+                numbers, pools.tolist(), frame["username"].tolist(), permanents, statuses, codes, messages, strict=True
+            ),
+        )
+
+    def _checks(
+        self, frame: pd.DataFrame, pools: "pd.Series[str]", permanents: list[bool | None]
+    ) -> Iterator[tuple["pd.Series[bool]", Code, str]]:
+        usernames, passwords = frame["username"], frame["password"]
+        yield usernames == "", Code.MISSING_USERNAME, "the row names no user"
+        yield passwords == "", Code.MISSING_PASSWORD, "the row has no password"
+        yield (
+            usernames.str.len() > LONGEST_USERNAME,
+            Code.TOO_LONG,
+            f"the username has more than {LONGEST_USERNAME} characters",
+        )
+        yield (
+            passwords.str.len() > LONGEST_PASSWORD,
+            Code.TOO_LONG,
+            f"the password has more than {LONGEST_PASSWORD} characters",
+        )
+        yield (
+            usernames.str.contains(_NOT_IN_A_USERNAME),
+            Code.BAD_VALUE,
+            "the username has white space or a control character",
+        )
+        yield (
+            passwords.str.contains("\x00", regex=False),
+            Code.BAD_VALUE,
+            "the password has a NUL character: is the encoding right?",
+        )
+        yield (
+            pd.Series([value is None for value in permanents]),
+            Code.BAD_VALUE,
+            "permanent is none of true, false, 1, 0, yes, no",
+        )
+        yield (
+            ~pools.isin(self._pools),
+            Code.UNKNOWN_POOL,
+            "no target of the job is this user pool"
+            if self._only_pool
+            else "no target of the job is this user pool; with several targets each row names its own",
+        )
+        yield (
+            passwords.str.contains(_EDGE_OR_BREAK),
+            Code.PASSWORD_WHITESPACE,
+            "the password begins or ends with white space or has a line break",
+        )
+        yield violates(self._policy, passwords), Code.PASSWORD_POLICY, ""
+
+    def _permanent_of(self, text: str) -> bool | None:
+        return _TRUTH.get(text.lower()) if text else self._permanent
+
+    def _policy_message(self, password: str) -> str:
+        return "the password needs " + ", ".join(unmet(self._policy, password))
