@@ -1,0 +1,78 @@
+"""What an answer of Cognito means for the run: a verdict by error code, and the advice that goes with it.
+
+Codes come from the service's own error table; a code that is in no list here is a refusal, counted and shown.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Verdict(Enum):
+    """What the run must make of one attempt."""
+
+    SET = auto()
+    THROTTLED = auto()  # not applied: try again, and slow the lane
+    UNSENT = auto()  # no connection was made, so not applied: try again
+    DOUBTFUL = auto()  # may have been applied: try again
+    REFUSED = auto()  # this row failed: go on with the others
+    EXPIRED = auto()  # the credentials have expired: nothing was applied
+    FATAL = auto()  # no call can succeed: stop
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One attempt's result. `code` is the service's, or the transport's name for what went wrong."""
+
+    verdict: Verdict
+    code: str = ""
+    message: str = ""
+    request_id: str = ""
+
+
+HISTORY = "PasswordHistoryPolicyViolationException"
+
+_THROTTLED = frozenset(
+    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"},
+)
+_DOUBTFUL = frozenset(
+    {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
+)
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+
+_NO_RIGHT = "Allow cognito-idp:AdminSetUserPassword on the user pool for these credentials, then resume."
+_BAD_KEYS = "Check the access key, its secret and the machine's clock, then resume."
+_ADVICE = {
+    "ResourceNotFoundException": "Check the user pool id and the Region: a pool exists in one Region only.",
+    "OperationNotEnabledException": "This is a replica Region of the pool: use the pool's primary Region.",
+    "AccessDenied": _NO_RIGHT,
+    "AccessDeniedException": _NO_RIGHT,
+    "UnrecognizedClientException": _BAD_KEYS,
+    "InvalidClientTokenId": _BAD_KEYS,
+    "SignatureDoesNotMatch": _BAD_KEYS,
+    "InvalidSignatureException": _BAD_KEYS,
+    "OptInRequired": "Enable the Region or the service for this account, then resume.",
+    "SubscriptionRequired": "Enable the service for this account, then resume.",
+    "ExpiredToken": "Renew the credentials, then resume.",
+    "ExpiredTokenException": "Renew the credentials, then resume.",
+    "RequestExpired": "Set the machine's clock right or renew the credentials, then resume.",
+    "SSLError": "Check --ca-bundle and the endpoint's certificate, then resume.",
+}
+
+
+def classify(code: str, http_status: int) -> Verdict:
+    """The verdict for an error answer: by its code; by HTTP status only where no code could be read."""
+    if code in _THROTTLED:
+        return Verdict.THROTTLED
+    if code in _DOUBTFUL:
+        return Verdict.DOUBTFUL
+    if code in _EXPIRED:
+        return Verdict.EXPIRED
+    if code in _ADVICE:
+        return Verdict.FATAL
+    unreadable = not code or code.isdigit()  # botocore puts the HTTP status where it finds no code
+    return Verdict.DOUBTFUL if unreadable or http_status >= 500 else Verdict.REFUSED  # noqa: PLR2004
+
+
+def advice(code: str) -> str:
+    """What to do about a fatal code."""
+    return _ADVICE.get(code, "Mend the cause, then resume.")

@@ -1,0 +1,140 @@
+"""The embedded Cognito: moto on loopback, seeded with the job's own users, behind a request quota like the real one."""
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bulkreset.cognito.session import EMULATED_ACCOUNT, TargetSession, emulated_session
+from bulkreset.errors import JobError
+from bulkreset.job import Job, Target
+
+_COUNTED = "AWSCognitoIdentityProviderService.AdminSetUserPassword"
+_THROTTLED = json.dumps({"__type": "TooManyRequestsException", "message": "Too many requests"}).encode()
+_SHORTEST = 6  # no user pool allows less
+_LONGEST = 257  # moto refuses what is as long as its maximum or longer
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+
+_Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Emulator:
+    """A running emulator. `url` is its address on loopback."""
+
+    def __init__(self, url: str, job: Job) -> None:
+        self.url = url
+        self._job = job
+
+    def open_session(self, target: Target) -> TargetSession:
+        """A session for the emulated twin of `target`."""
+        return emulated_session(target, _region_of(target), self.url)
+
+    def seed(self, pools: Iterable[str], usernames: Iterable[str]) -> None:
+        """Create users, confirmed and without a password; "" is the job's only pool, and a pool that the job has not gets none."""
+        from moto.cognitoidp.models import CognitoIdpUser, cognitoidp_backends  # noqa: PLC0415  (an extra)
+
+        homes = {
+            target.user_pool_id: cognitoidp_backends[EMULATED_ACCOUNT][_region_of(target)].user_pools[
+                target.user_pool_id
+            ]
+            for target in self._job.targets
+        }
+        if len(homes) == 1:
+            homes[""] = next(iter(homes.values()))
+        for pool, username in zip(pools, usernames, strict=True):
+            if username and pool in homes and username not in homes[pool].users:
+                homes[pool].users[username] = CognitoIdpUser(homes[pool].id, username, None, "CONFIRMED", [])
+
+    def make_pools(self) -> None:
+        """Create every target's pool under its own id, with the job's password policy."""
+        from moto.cognitoidp.models import cognitoidp_backends  # noqa: PLC0415  (an extra)
+
+        policy = self._job.password.policy
+        rules = {
+            "MinimumLength": policy.minimum_length or _SHORTEST,
+            "MaximumLength": _LONGEST,
+            "RequireUppercase": policy.require_uppercase,
+            "RequireLowercase": policy.require_lowercase,
+            "RequireNumbers": policy.require_numbers,
+            "RequireSymbols": policy.require_symbols,
+        }
+        for target in self._job.targets:
+            backend = cognitoidp_backends[EMULATED_ACCOUNT][_region_of(target)]
+            pool = backend.create_user_pool(
+                f"emulated {target.user_pool_id}", {"Policies": {"PasswordPolicy": dict(rules)}}
+            )
+            del backend.user_pools[pool.id]
+            pool.id = target.user_pool_id
+            backend.user_pools[pool.id] = pool
+
+
+@contextmanager
+def emulator(job: Job) -> Iterator[Emulator]:
+    """Run the emulator for the time of the block. Raises JobError where the extra `emulator` is not installed."""
+    try:
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app  # noqa: PLC0415  (an extra)
+        from werkzeug.serving import make_server  # noqa: PLC0415  (an extra)
+    except ImportError:
+        raise JobError(
+            "The emulator is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[emulator]'."
+        ) from None
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    application = _Quota(DomainDispatcherApplication(create_backend_app), job.emulator.quota, time.monotonic)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
+    thread.start()
+    try:
+        running = Emulator(f"http://127.0.0.1:{server.port}", job)
+        running.make_pools()
+        yield running
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Quota:
+    """A token bucket before the application: a tenth of a second deep, refused calls take nothing out."""
+
+    def __init__(self, application: _Application, rate: float, clock: Callable[[], float]) -> None:
+        self._application = application
+        self._rate = rate
+        self._depth = max(1.0, rate / 10)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens = self._depth
+        self._at = clock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("HTTP_X_AMZ_TARGET") != _COUNTED or self._take():
+            return self._application(environ, start_response)
+        environ["wsgi.input"].read(
+            int(environ.get("CONTENT_LENGTH") or 0)
+        )  # or the next request on this connection begins with it
+        start_response(
+            "400 Bad Request",
+            [
+                ("Content-Type", "application/x-amz-json-1.1"),
+                ("x-amzn-errortype", "TooManyRequestsException"),
+                ("Content-Length", str(len(_THROTTLED))),
+            ],
+        )
+        return [_THROTTLED]
+
+    def _take(self) -> bool:
+        with self._lock:
+            now = self._clock()
+            self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+
+def _region_of(target: Target) -> str:
+    suggested = target.region or target.user_pool_id.partition("_")[0]
+    return suggested if _REGION.fullmatch(suggested) else "us-east-1"

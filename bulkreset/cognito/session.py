@@ -1,0 +1,130 @@
+"""One target's way to AWS: its credentials, Region and endpoint, its clients, and who is calling."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+
+from bulkreset import __version__
+from bulkreset.errors import TargetError
+from bulkreset.job import Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+
+SIDE_SERVICE_SECONDS = 2.0  # how long a service that the run can do without is waited for
+CONNECTIONS = 256
+EMULATED_ACCOUNT = "123456789012"
+
+# One retry layer: ours, where every attempt pays its slot. botocore's parameter check is off because its error prints
+# the value it refuses, and a value here may be a password; the screen has checked the types.
+_CONFIG: Mapping[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 1},
+    "parameter_validation": False,
+    "user_agent_extra": f"bulkreset/{__version__}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, as STS says; "" where STS could not be reached, and `problem` says why."""
+
+    account: str = ""
+    arn: str = ""
+    problem: str = ""
+
+
+class TargetSession:
+    """A boto3 session for one target."""
+
+    def __init__(self, target: Target, session: boto3.Session, *, emulated: bool = False) -> None:
+        self.target = target
+        self._session = session
+        self.emulated = emulated
+
+    @property
+    def region(self) -> str:
+        """The Region the calls go to."""
+        return self._session.region_name or ""
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that the calls go to, wherever it was configured."""
+        return self.cognito().meta.endpoint_url
+
+    def cognito(self) -> "CognitoIdentityProviderClient":
+        """A new client for the target's endpoint. Creating it is not thread-safe; using it is."""
+        target = self.target
+        verify: bool | str | None = False if not target.verify_ssl else None
+        if target.verify_ssl and target.ca_bundle:
+            verify = str(target.ca_bundle)
+        config = Config(
+            **_CONFIG,
+            connect_timeout=target.connect_timeout,
+            read_timeout=target.read_timeout,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            proxies={} if self.emulated else None,
+        )
+        try:
+            return self._session.client("cognito-idp", endpoint_url=target.endpoint_url, verify=verify, config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise TargetError(
+                f"No client can be made for {target.user_pool_id}: {error}.", "Check the target's Region and endpoint."
+            ) from None
+
+    def caller(self) -> Caller:
+        """Ask STS once, for a few seconds at most; the run goes on without an answer."""
+        if self.emulated:
+            return Caller(account=EMULATED_ACCOUNT, arn=f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
+        config = Config(**_CONFIG, connect_timeout=SIDE_SERVICE_SECONDS, read_timeout=SIDE_SERVICE_SECONDS)
+        try:
+            answer = self._session.client("sts", config=config).get_caller_identity()
+        except ClientError as error:
+            return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
+        except (BotoCoreError, ValueError) as error:
+            return Caller(problem=f"STS could not be reached ({type(error).__name__})")
+        return Caller(account=answer["Account"], arn=answer["Arn"])
+
+
+def open_session(target: Target) -> TargetSession:
+    """The session for `target`. Raises TargetError where profile, Region or credentials are missing."""
+    try:
+        session = boto3.Session(profile_name=target.profile, region_name=target.region)
+        credentials = session.get_credentials()
+    except ProfileNotFound:
+        raise TargetError(
+            f"There is no AWS profile {target.profile!r}.", "Check --profile and your AWS configuration files."
+        ) from None
+    except BotoCoreError as error:
+        raise TargetError(f"The AWS configuration cannot be used: {error}.", "Mend it, then run again.") from None
+    if not session.region_name:
+        hint = target.user_pool_id.partition("_")[0]
+        raise TargetError(
+            f"No Region is known for the user pool {target.user_pool_id}.",
+            f"Pass --region (its id suggests {hint}) or set AWS_REGION.",
+        )
+    if credentials is None:
+        raise TargetError(
+            "No AWS credentials were found.",
+            "Pass --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with aws sso login.",
+        )
+    return TargetSession(target, session)
+
+
+def emulated_session(target: Target, region: str, url: str) -> TargetSession:
+    """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no other endpoint."""
+    nowhere: Any = (None, None, os.devnull, None)
+    core = botocore.session.Session(
+        session_vars={"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere}
+    )
+    core.set_credentials("emulated", "emulated")
+    session = boto3.Session(botocore_session=core, region_name=region)
+    # The emulator speaks plain HTTP on loopback, so what the job says of TLS does not apply.
+    emulated = target.model_copy(update={"endpoint_url": url, "profile": None, "region": region, "ca_bundle": None})
+    return TargetSession(emulated, session, emulated=True)
