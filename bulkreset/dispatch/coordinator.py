@@ -1,0 +1,131 @@
+"""The coordinator: the one thread that claims rows, feeds the lanes and records outcomes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from bulkreset.cognito.answer import Answer
+from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.lane import Crash, Lane, Result
+from bulkreset.rows import Outcome, Row
+
+GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
+GROUP_ROWS = 500
+
+
+class Ledger(Protocol):
+    """What the coordinator needs of the journal: claims and outcomes, committed together."""
+
+    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Commit, durably. Raises RecordError where that is not possible."""
+
+
+@dataclass(slots=True)
+class Feed:
+    """A lane and the rows that are to go through it."""
+
+    lane: Lane
+    rows: Iterator[Row]
+    done: bool = field(default=False)
+
+
+class Coordinator:
+    """Runs feeds to their end, or to a stop. Nothing is sent whose claim is not committed."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        results: "SimpleQueue[tuple[Lane, Result]]",
+        observe: Callable[[Sequence[Outcome]], None],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._results = results
+        self._observe = observe
+        self._outcomes: list[Outcome] = []
+        self._group_since = 0.0
+        self._fatal: Answer | None = None
+        self._crash: BaseException | None = None
+
+    def run(self, feeds: Sequence[Feed], is_stopped: Callable[[], bool]) -> Answer | None:
+        """Send everything. Returns the answer that forbade going on, None where there was none.
+
+        On a stop of any kind, what is in flight is finished and recorded before this returns or raises.
+        """
+        try:
+            while True:
+                if is_stopped():
+                    _stop(feeds)
+                self._claim(feeds)
+                if not any(feed.lane.outstanding for feed in feeds):
+                    break
+                self._collect()
+        finally:
+            self._wind_up(feeds)
+        if self._crash:
+            raise self._crash
+        return self._fatal
+
+    def _claim(self, feeds: Sequence[Feed]) -> None:
+        """Take rows for every lane that has room; commit their claims; hand them over."""
+        taken: list[tuple[Lane, list[Row]]] = []
+        for feed in feeds:
+            if feed.done or feed.lane.stop.is_set():
+                continue
+            if room := feed.lane.room():
+                rows = list(islice(feed.rows, room))
+                feed.done = not rows
+                taken.append((feed.lane, rows))
+        claims = [row.number for _, rows in taken for row in rows]
+        if claims:
+            self._commit(claims)
+        for lane, rows in taken:
+            lane.put(rows)
+        for feed in feeds:
+            feed.lane.staff()
+
+    def _collect(self) -> None:
+        """Wait for results, for as long as the group may stay open; commit a group that is full or old."""
+        try:
+            self._take(*self._results.get(timeout=GROUP_SECONDS))
+            while len(self._outcomes) < GROUP_ROWS:
+                self._take(*self._results.get_nowait())
+        except Empty:
+            pass
+        if len(self._outcomes) >= GROUP_ROWS or (
+            self._outcomes and self._clock.now() - self._group_since >= GROUP_SECONDS
+        ):
+            self._commit([])
+
+    def _take(self, lane: Lane, result: Result) -> None:
+        lane.took_back(result)
+        if isinstance(result, Crash):
+            self._crash = result.error
+            return
+        if not self._outcomes:
+            self._group_since = self._clock.now()
+        self._outcomes.append(result.outcome)
+        self._fatal = self._fatal or result.fatal
+
+    def _commit(self, claims: Sequence[int]) -> None:
+        self._ledger.record(claims, self._outcomes)
+        outcomes, self._outcomes = self._outcomes, []
+        self._observe(outcomes)
+
+    def _wind_up(self, feeds: Sequence[Feed]) -> None:
+        """Stop the lanes, take what is still in flight, record it."""
+        _stop(feeds)
+        while any(feed.lane.outstanding for feed in feeds):
+            self._take(*self._results.get())
+        for feed in feeds:
+            feed.lane.close()
+        if self._outcomes:
+            self._commit([])
+
+
+def _stop(feeds: Sequence[Feed]) -> None:
+    for feed in feeds:
+        feed.lane.stop.set()

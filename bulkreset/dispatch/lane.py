@@ -1,0 +1,114 @@
+"""The lane: one account in one Region, with one pacer and the threads that its rate needs."""
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from bulkreset.cognito.client import Transport
+from bulkreset.cognito.session import CONNECTIONS
+from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.dispatch.worker import Settled, Worker
+from bulkreset.job import Pace
+from bulkreset.rows import Row
+
+MOST_WORKERS = CONNECTIONS // 2
+FIRST_LATENCY = 0.1  # seconds assumed until one is seen
+UNPACED_RATE = 700  # calls per second that boto3 carries in one process: what unpaced lanes have threads for
+FEWEST_UNPACED = 4
+BACKLOG_SECONDS = 0.5  # how much claimed work waits for a thread: it is what a crash leaves in doubt
+UNPACED_BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A thread of the lane ended by a bug; `error` is for whoever raises it again."""
+
+    error: BaseException
+
+
+Result = Settled | Crash
+
+
+class Lane:
+    """Rows go in by `put`; a Result for each comes out of `results`, which lanes may share."""
+
+    def __init__(
+        self,
+        transports: Mapping[str, Transport],
+        pacer: Pacer,
+        pace: Pace,
+        clock: Clock,
+        results: "SimpleQueue[tuple[Lane, Result]]",
+    ) -> None:
+        self.pacer = pacer
+        self.stop = threading.Event()
+        self.outstanding = 0
+        self._transports = transports
+        self._pace = pace
+        self._clock = clock
+        self._results = results
+        self._inbox: SimpleQueue[Row | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._quickest: float | None = None
+
+    def room(self) -> int:
+        """How many more rows may be claimed for this lane now."""
+        rate = self.pacer.rate()
+        backlog = UNPACED_BACKLOG if rate is None else max(1, math.ceil(rate * BACKLOG_SECONDS))
+        limit = backlog + len(self._threads)
+        # In lots: a claim is a commit, and one for every row would be a commit for every row.
+        return limit - self.outstanding if self.outstanding <= limit - backlog // 2 else 0
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Hand over rows whose claim is committed."""
+        self.outstanding += len(rows)
+        for row in rows:
+            self._inbox.put(row)
+
+    def took_back(self, result: Result) -> None:
+        """The coordinator has taken one result of this lane."""
+        self.outstanding -= 1
+        if isinstance(result, Settled) and result.latency is not None:
+            self._quickest = result.latency if self._quickest is None else min(result.latency, self._quickest * 1.01)
+
+    def close(self) -> None:
+        """End the threads, which have nothing outstanding."""
+        for _ in self._threads:
+            self._inbox.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def staff(self) -> None:
+        """Start the threads that are lacking for what is outstanding."""
+        for _ in range(min(self._needed(), self.outstanding) - len(self._threads)):
+            worker = Worker(self._transports.__getitem__, self.pacer, self._pace, self._clock, self.stop)
+            thread = threading.Thread(
+                target=self._work, args=(worker,), name=f"worker-{len(self._threads) + 1}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def _needed(self) -> int:
+        """Little's law: rate times latency, and a little more. Where slots pass untaken, more of them."""
+        if self._pace.workers:
+            return self._pace.workers
+        rate = self.pacer.rate()
+        if rate is None:
+            needed = max(FEWEST_UNPACED, math.ceil(UNPACED_RATE * (self._quickest or 0)))
+        else:
+            needed = math.ceil(rate * (self._quickest or FIRST_LATENCY) * 1.2) + 1
+            if self.outstanding > len(self._threads) and self.pacer.is_idle():
+                needed = max(needed, math.ceil(len(self._threads) * 1.25))
+        return min(needed, MOST_WORKERS)
+
+    def _work(self, worker: Worker) -> None:
+        while (row := self._inbox.get()) is not None:
+            try:
+                result: Result = worker.send(row)
+            except BaseException as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
+                self.stop.set()
+                result = Crash(error)
+            self._results.put((self, result))

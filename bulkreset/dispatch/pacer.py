@@ -1,0 +1,83 @@
+"""The pacer: when the next attempt of a lane may leave."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.control import Pace
+
+LATEST = 0.05  # seconds a slot may be missed by before it is given up for a new one
+MEASURED_SECONDS = 2.0
+MEASURED_AT_LEAST = 8
+
+
+class Pacer:
+    """Evenly spaced slots for one lane, shared by its threads. `ceiling` is calls per second, None for no pacing.
+
+    In any window of w seconds at most rate·w + 1 slots fall. A slot is taken from the schedule at once, under the
+    lock; the waiting for it happens outside. Nothing is saved up while nobody asks, so there is never a burst.
+    """
+
+    def __init__(
+        self, ceiling: float | None, clock: Clock, on_change: Callable[[float, str], None] = lambda _rate, _why: None
+    ) -> None:
+        self.ceiling = ceiling
+        self._clock = clock
+        self._on_change = on_change
+        self._pace = Pace(ceiling or float("inf"))
+        self._lock = threading.Lock()
+        self._next = clock.now()
+        self._accepted: deque[float] = deque()
+
+    def rate(self) -> float | None:
+        """Calls per second right now; None without pacing."""
+        return None if self.ceiling is None else self._pace.rate(self._clock.now())
+
+    def is_idle(self) -> bool:
+        """Whether a slot has passed that nobody took."""
+        with self._lock:
+            now = self._clock.now()
+            return self.ceiling is not None and now - self._next > max(LATEST, 1 / self._pace.rate(now))
+
+    def wait(self, stop: threading.Event) -> bool:
+        """Wait for a slot of one's own. False where `stop` was set first: then nothing may be sent."""
+        while self.ceiling is not None:
+            slot = self._reserve()
+            if self._clock.wait(stop, slot - self._clock.now()):
+                return False
+            # Whoever wakes late (a suspended machine, a busy processor) asks again: late slots would leave in a burst.
+            if self._clock.now() - slot <= LATEST:
+                break
+        return not stop.is_set()
+
+    def accepted(self) -> None:
+        """The service let a call through (whatever it then made of it)."""
+        with self._lock:
+            self._accepted.append(self._clock.now())
+
+    def refused(self, started: float) -> None:
+        """The service throttled a call that left at `started`, on the pacer's clock."""
+        if self.ceiling is None:
+            return
+        with self._lock:
+            now = self._clock.now()
+            before = self._pace
+            self._pace = before.refused(now, started, self._measured(now))
+            cut = self._pace is not before
+        if cut:
+            self._on_change(self._pace.rate(now), "throttled")
+
+    def _reserve(self) -> float:
+        with self._lock:
+            now = self._clock.now()
+            slot = max(self._next, now)
+            self._next = slot + 1 / self._pace.rate(slot)
+            return slot
+
+    def _measured(self, now: float) -> float | None:
+        """Calls per second lately let through, None where too few are known."""
+        while self._accepted and self._accepted[0] < now - MEASURED_SECONDS:
+            self._accepted.popleft()
+        span = now - self._accepted[0] if self._accepted else 0.0
+        return len(self._accepted) / span if len(self._accepted) >= MEASURED_AT_LEAST and span > 0 else None
