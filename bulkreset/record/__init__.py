@@ -1,0 +1,1 @@
+"""What happened: the run directory, the journal, the reports and the log."""

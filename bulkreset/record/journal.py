@@ -1,0 +1,215 @@
+"""The journal: the plan, the claims and the outcomes of one run, in SQLite. It never holds a password."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.record import schema
+from bulkreset.rows import Outcome
+
+
+class Sendable(NamedTuple):
+    """A row that is still to be sent. `doubted`: an earlier call's answer was lost."""
+
+    row: int
+    username: str
+    pool: str
+    permanent: int
+    doubted: int
+
+
+class Totals(NamedTuple):
+    """Attempts and throttled attempts over all rows."""
+
+    attempts: int
+    throttled: int
+
+
+class Journal:
+    """One run's journal. Used by one thread, the coordinator's; other processes may read along.
+
+    Write-ahead log: a reader (`status`, `report`) never blocks the run, nor the run a reader. Every claim and every
+    group of outcomes is a commit that is synced to disk, so that neither a killed process nor a lost machine forgets
+    what was sent. Only while planning, when nothing has been sent, is the disk not waited for.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+
+    @classmethod
+    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any]) -> Self:
+        """A new journal. Raises RecordError where it cannot be written."""
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        journal = cls(_connect(path, "rw"), path)
+        with journal._transaction():
+            for statement in schema.TABLES.split(";"):
+                journal._db.execute(statement)
+            journal._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            journal._db.execute(f"PRAGMA user_version = {schema.VERSION}")
+            journal._db.executemany("INSERT INTO pools (user_pool_id) VALUES (?)", [(pool,) for pool in pools])
+            journal._store(meta)
+        return journal
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+        """An existing journal. Raises RunDirError where it is none, or of a version that this program does not know."""
+        if not path.is_file():
+            raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
+        try:
+            connection = _connect(path, "ro" if read_only else "rw")
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise RunDirError(
+                f"The journal {path} cannot be read: {error}.", "Restore it from a backup, or plan a new run."
+            ) from None
+        if (application, version) != (schema.APPLICATION_ID, schema.VERSION):
+            raise RunDirError(
+                f"The journal {path} has version {version}; this bulkreset knows version {schema.VERSION}.",
+                "Use the bulkreset that wrote it.",
+            )
+        return cls(connection, path)
+
+    def close(self) -> None:
+        """Fold the log into the file and let go of it."""
+        self._db.close()
+
+    def meta(self) -> dict[str, Any]:
+        """What is known of the run as a whole."""
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+
+    def note(self, **facts: object) -> None:
+        """Set facts about the run as a whole."""
+        with self._transaction():
+            self._store(facts)
+
+    def plan(self, rows: Iterable[tuple[int, str, str, bool | None, str, str, str]]) -> None:
+        """Add screened rows: (row, pool, username, permanent, status, code, message)."""
+        numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
+        with self._transaction():
+            # Exact ints and strs: SQLite's binding takes everything else through an adapter, row by row.
+            self._db.executemany(
+                schema.PLAN_ROW,
+                (
+                    (
+                        row,
+                        numbers.get(pool, pool),
+                        username,
+                        None if permanent is None else int(permanent),
+                        status,
+                        code,
+                        message,
+                    )
+                    for row, pool, username, permanent, status, code, message in rows
+                ),
+            )
+
+    def reject_twins(self, keep: str) -> None:
+        """Reject the ready rows that name one user: all of them ("refuse"), or all but the "first" or "last"."""
+        with self._transaction():
+            self._db.execute(schema.TWINS)
+            if self._db.execute("SELECT EXISTS (SELECT 1 FROM twins)").fetchone()[0]:
+                self._db.execute("CREATE INDEX temp.twin ON twins (username, pool)")
+                self._db.execute(schema.REJECT_TWINS, {"keep": keep})
+            self._db.execute("DROP TABLE twins")
+
+    def begin_sending(self) -> None:
+        """From here on every commit waits for the disk."""
+        self._db.execute("PRAGMA synchronous = FULL")
+
+    def sendable(self, first: int, last: int) -> list[Sendable]:
+        """The rows from `first` to `last` that are still to be sent, in order."""
+        with self._read():
+            return [Sendable._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
+
+    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Commit outcomes and new claims together, synced. Raises RecordError where that is not possible."""
+        with self._transaction():
+            self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
+            self._db.executemany(schema.CLAIM, ((row,) for row in claims))
+
+    def counts(self) -> dict[str, int]:
+        """How many rows have each status of the journal."""
+        with self._read():
+            return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
+
+    def ready(self) -> list[tuple[str, int, int]]:
+        """The rows that are still to be sent, counted: (user pool, permanent, rows)."""
+        with self._read():
+            return self._db.execute(schema.READY).fetchall()
+
+    def codes(self) -> dict[str, int]:
+        """How many rows have each code, the most frequent first."""
+        with self._read():
+            return dict(
+                self._db.execute("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1")
+            )
+
+    def totals(self) -> Totals:
+        """Sums over all rows."""
+        with self._read():
+            return Totals._make(
+                self._db.execute("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows").fetchone()
+            )
+
+    def report(self, unsent: str) -> Iterator[tuple[Any, ...]]:
+        """Every row in input order with the report's columns; `unsent` is what a row that was not sent is called."""
+        with self._read():
+            yield from self._db.execute(schema.REPORT, {"unsent": unsent})
+
+    def _store(self, facts: Mapping[str, object]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+            [(key, json.dumps(value)) for key, value in facts.items()],
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._read():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RecordError(
+                f"The journal {self._path} cannot be used: {error}.", "Check the disk's space and rights, then resume."
+            ) from None
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    if mode == "rw":
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _settlement(outcome: Outcome) -> tuple[Any, ...]:
+    return (
+        outcome.status.value,
+        outcome.code,
+        outcome.message,
+        outcome.attempts,
+        outcome.throttled,
+        int(outcome.in_doubt),
+        outcome.latency_ms,
+        outcome.request_id,
+        outcome.started_at,
+        outcome.finished_at,
+        outcome.row,
+    )

@@ -1,0 +1,112 @@
+"""The reports: report.csv with one line per input row, summary.json with the run in figures; both drawn from the journal."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from bulkreset.errors import RecordError
+from bulkreset.record.journal import Journal
+from bulkreset.rows import Summary
+
+COLUMNS = (
+    "row",
+    "user_pool_id",
+    "username",
+    "status",
+    "code",
+    "message",
+    "attempts",
+    "throttled",
+    "in_doubt",
+    "permanent",
+    "signed_out",
+    "latency_ms",
+    "request_id",
+    "started_at",
+    "finished_at",
+)
+_FORMULA = tuple(
+    "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+)  # what makes a spreadsheet run a cell, the full-width forms included
+_TRUTH = {1: "true", 0: "false", None: ""}
+
+
+def write_csv(journal: Journal, path: Path, unsent: str) -> None:
+    """Write report.csv: every input row once, in input order. Raises RecordError where it cannot be written."""
+    with _beside(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(map(_cells, journal.report(unsent)))
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write summary.json. Raises RecordError where it cannot be written."""
+    figures = {key: value for key, value in asdict(summary).items() if key != "stopped_by" or value}
+    with _beside(path) as file:
+        json.dump(figures, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    (
+        row,
+        pool,
+        username,
+        status,
+        code,
+        message,
+        attempts,
+        throttled,
+        in_doubt,
+        permanent,
+        signed_out,
+        latency,
+        request_id,
+        started,
+        finished,
+    ) = found
+    return (
+        row,
+        _safe(pool),
+        _safe(username),
+        status,
+        _safe(code),
+        _safe(message),
+        attempts,
+        throttled,
+        _TRUTH[in_doubt],
+        _TRUTH[permanent],
+        _TRUTH[signed_out],
+        latency,
+        _safe(request_id),
+        started,
+        finished,
+    )
+
+
+def _safe(text: str) -> str:
+    """The cell as text that no spreadsheet takes for a formula: an apostrophe before what would be one."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[IO[str]]:
+    """A file that takes its name only when it is whole and on disk."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with os.fdopen(
+            os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline=""
+        ) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written: {error.strerror}.", f"Make room, then run: bulkreset report {path.parent}."
+        ) from None
