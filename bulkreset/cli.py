@@ -1,0 +1,216 @@
+"""The command line: commands and options; the only place that prints, prompts or exits."""
+
+import os
+import resource
+import signal
+import sys
+import traceback
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bulkreset import __version__
+from bulkreset.console import Terminal, conclude
+from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
+from bulkreset.job import Job, load
+from bulkreset.record.rundir import RunDir
+from bulkreset.run import Mode, start
+from bulkreset.watch import Stop
+
+app = typer.Typer(
+    name="bulkreset",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # they would show local variables, and one of them is a password
+    rich_markup_mode=None,
+    help="Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable.",
+)
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001  (typer's callback)
+    if asked:
+        sys.stdout.write(f"bulkreset {__version__}\n")
+        raise SystemExit(0)
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
+
+
+class LogFormat(StrEnum):
+    """How the log's louder events look on standard error."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+@app.command()
+def run(
+    job: Annotated[Path | None, typer.Argument(metavar="[JOB]", help="A job file (TOML).", show_default=False)] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
+    ] = None,
+    user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
+    region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Cognito's endpoint, where it is not AWS's own.", show_default=False)
+    ] = None,
+    ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.", show_default=False)] = None,
+    no_verify_ssl: Annotated[
+        bool, typer.Option("--no-verify-ssl", help="Do not verify the endpoint's certificate.")
+    ] = False,
+    connect_timeout: Annotated[
+        float | None, typer.Option(help="Seconds to wait for a connection.", show_default=False)
+    ] = None,
+    read_timeout: Annotated[
+        float | None, typer.Option(help="Seconds to wait for an answer.", show_default=False)
+    ] = None,
+    permanent: Annotated[
+        bool | None,
+        typer.Option(
+            "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
+        ),
+    ] = None,
+    rate: Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)] = None,
+    share: Annotated[
+        float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report; send nothing.")] = False,
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="How events look on standard error.")] = LogFormat.CONSOLE,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
+    ] = 0,
+) -> None:
+    """Plan a job, confirm it, apply it, report."""
+    overrides: dict[str, Any] = {
+        "input.path": input_,
+        "targets.user_pool_id": user_pool_id,
+        "targets.region": region,
+        "targets.profile": profile,
+        "targets.endpoint_url": endpoint_url,
+        "targets.ca_bundle": ca_bundle,
+        "targets.verify_ssl": False if no_verify_ssl else None,
+        "targets.connect_timeout": connect_timeout,
+        "targets.read_timeout": read_timeout,
+        "permanent": permanent,
+        "pace.rate": _number(rate),
+        "pace.share": share,
+        "pace.workers": workers,
+        "guards.max_rows": max_rows,
+    }
+    asked = load(job, {key: value for key, value in overrides.items() if value is not None})
+    mode = Mode(
+        sys.stderr, dry_run=dry_run, emulate=emulate, verbosity=verbose, console_json=log_format is LogFormat.JSON
+    )
+    _execute(asked, run_dir, mode, yes=yes, progress=not no_progress)
+
+
+@app.command()
+def demo(
+    run_dir: Annotated[
+        Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
+    ] = None,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
+    ] = 0,
+) -> None:
+    """Run the sample job against the embedded Cognito; nothing real is touched."""
+    here = Path(__file__).parent
+    home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
+    _execute(
+        load(home / "jobs" / "demo.toml", {}),
+        run_dir,
+        Mode(sys.stderr, emulate=True, verbosity=verbose),
+        yes=True,
+        progress=not no_progress,
+    )
+
+
+def _number(text: str | None) -> float | str | None:
+    """A rate as the job takes it: a number where it is one."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _execute(job: Job, run_dir: Path | None, mode: Mode, *, yes: bool, progress: bool) -> None:
+    """Run a job, watched; leave with its exit code."""
+    if not (yes or mode.dry_run or mode.emulate or sys.stdin.isatty()):
+        raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
+    path = run_dir or Path("runs") / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    ui = Terminal(yes=yes or mode.emulate, show_progress=progress)
+    stop = Stop()
+    _listen(stop)
+    try:
+        summary = start(job, path, mode, ui, stop)
+    finally:
+        ui.close()
+    conclude(summary, RunDir(path), sys.stdout)
+    if summary.stopped_by:
+        _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
+    raise SystemExit(summary.exit_code)
+
+
+def _listen(stop: Stop) -> None:
+    """The first signal asks the run to stop; a second one leaves at once, resumable."""
+
+    def caught(number: int, _frame: object) -> None:
+        if stop.signal_number:
+            os._exit(128 + number)
+        stop.signal_number = number
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, caught)
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"bulkreset: {text}\n")
+
+
+def main() -> None:
+    """The console script. No traceback reaches the user: a bug names its place, without the values there."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
+    try:
+        app()
+    except BulkresetError as error:
+        _complain(str(error))
+        raise SystemExit(error.exit_code) from None
+    except Exception as error:  # noqa: BLE001
+        frames = traceback.extract_tb(error.__traceback__)
+        place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
+        _complain(
+            f"a bug: {type(error).__name__} at {place}. What was done is in the journal and can be resumed; please report this line."
+        )
+        raise SystemExit(EXIT_BUG) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What a person at the terminal sees and answers: the preflight, the progress, the summary."""
+
+import sys
+import time
+from datetime import datetime, timedelta
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from bulkreset.preflight import Preflight
+from bulkreset.record.rundir import RunDir
+from bulkreset.rows import Status, Summary
+from bulkreset.watch import Progress
+
+PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
+
+
+class Terminal:
+    """The Ui of the command line. Everything but the summary goes to standard error."""
+
+    def __init__(self, *, yes: bool, show_progress: bool) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._yes = yes
+        self._show = show_progress
+        self._live = show_progress and self._console.is_terminal
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+
+    def planning(self, rows: int) -> None:
+        """So many rows have been read."""
+        if self._live:
+            self._draw("planning", rows, None, "")
+        elif self._is_due():
+            self._line(f"planning: {rows:,} rows read")
+
+    def sending(self, progress: Progress) -> None:
+        """Some rows have been settled."""
+        counts = progress.counts
+        parts = [
+            f"set {counts[Status.SET]:,}",
+            f"failed {counts[Status.FAILED]:,}",
+            f"in doubt {counts[Status.IN_DOUBT]:,}",
+            f"throttled {progress.throttled:,}",
+        ]
+        took = time.monotonic() - progress.since
+        speed = f"{progress.settled / took:.1f}/s" if took > 0 else ""
+        if self._live:
+            self._draw("sending", progress.settled, progress.total, "  ".join([*parts, speed]))
+        elif self._is_due():
+            self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}, {speed}")
+
+    def confirm(self, preflight: Preflight) -> bool:
+        """Show what is about to happen, and ask where `--yes` has not answered already."""
+        self.close()
+        self._console.print(describe(preflight), markup=False)
+        if self._yes:
+            return True
+        self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    def close(self) -> None:
+        """Take the progress bar away."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self, phase: str, done: int, total: int | None, detail: str) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}"),
+                TimeRemainingColumn(compact=True),
+            )
+            self._bar = Bar(*columns, console=self._console, transient=True, refresh_per_second=4)
+            self._task = self._bar.add_task(phase, total=total, detail=detail)
+            self._bar.start()
+        if self._task is not None:
+            self._bar.update(self._task, description=phase, completed=done, total=total, detail=detail)
+
+    def _is_due(self) -> bool:
+        if not self._show or time.monotonic() - self._last_line < PLAIN_EVERY:
+            return False
+        self._last_line = time.monotonic()
+        return True
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+def describe(preflight: Preflight) -> str:
+    """The preflight in lines of words."""
+    job = preflight.job
+    lines = [f"Job         {job.name}" + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")]
+    for pool, endpoint in preflight.endpoints.items():
+        caller = preflight.callers[pool]
+        lines.append(
+            f"User pool   {pool}, account {caller.account or 'unknown'}"
+            + (f" as {caller.arn}" if caller.arn else f" ({caller.problem})")
+        )
+        if not _is_aws(endpoint):
+            lines.append(
+                f"Endpoint    {endpoint}, which is not AWS's own"
+                + ("; it is NOT ENCRYPTED" if endpoint.startswith("http:") else "")
+            )
+    lines.append("Rows        " + ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items())))
+    if preflight.temporary:
+        lines.append(
+            f"Temporary   {preflight.temporary:,}: each user must choose a new password at the next sign-in, and cannot use"
+        )
+        lines.append("            forgot-password until then")
+    if preflight.permanent:
+        lines.append(f"Permanent   {preflight.permanent:,}")
+    lines.append(f"Billing     up to {preflight.ready:,} users become monthly active users")
+    for lane in preflight.lanes:
+        pace = "unpaced" if lane.ceiling is None else f"{lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s"
+        lines.append(f"Pace        {lane.region}: {pace}")
+    if preflight.seconds is not None:
+        ends = datetime.now().astimezone() + timedelta(seconds=preflight.seconds)
+        lines.append(f"Duration    about {_duration(preflight.seconds)}, until {ends:%H:%M} at the earliest")
+    return "\n".join(lines)
+
+
+def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
+    """The last lines: what became of the rows, and where the report is."""
+    counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
+    what = "Dry run" if summary.mode == "dry_run" else "Run"
+    out.write(f"{what} {summary.state}: {summary.rows:,} rows: {counts}.\n")
+    if summary.codes:
+        out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
+    if summary.attempts:
+        out.write(
+            f"{summary.attempts:,} calls, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {_duration(summary.sending_seconds)}.\n"
+        )
+    if summary.emulated:
+        out.write("This was the emulator: nothing real was touched.\n")
+    out.write(f"Report: {home.report}\n")
+
+
+def _is_aws(endpoint: str) -> bool:
+    host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

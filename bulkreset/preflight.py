@@ -1,0 +1,91 @@
+"""The preflight: what is about to happen, before anything does: who calls, which lanes, how many rows, how long."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bulkreset.cognito.session import Caller, TargetSession
+from bulkreset.job import Job
+
+ACCOUNT_QUOTA = 30.0  # UserAccountRecovery calls per second of an account in a Region; not adjustable
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """One account in one Region: the pools that share its quota, and the ceiling taken (None: unpaced)."""
+
+    account: str
+    region: str
+    pools: tuple[str, ...]
+    quota: float
+    ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """Everything that the confirmation shows. `permanent` and `temporary` count the rows that will be sent so."""
+
+    job: Job
+    emulated: bool
+    lanes: tuple[LanePlan, ...]
+    callers: Mapping[str, Caller]
+    endpoints: Mapping[str, str]
+    counts: Mapping[str, int]
+    permanent: int
+    temporary: int
+    seconds: float | None
+
+    @property
+    def ready(self) -> int:
+        """How many rows will be sent."""
+        return self.permanent + self.temporary
+
+
+def inspect(
+    job: Job,
+    sessions: Mapping[str, TargetSession],
+    callers: Mapping[str, Caller],
+    counts: Mapping[str, int],
+    ready: Sequence[tuple[str, int, int]],
+) -> Preflight:
+    """Put together what is known. `ready` counts the rows that will be sent: (pool, permanent, rows)."""
+    emulated = any(session.emulated for session in sessions.values())
+    lanes = plan_lanes(job, sessions, callers, job.emulator.quota if emulated else ACCOUNT_QUOTA)
+    by_pool = {pool: sum(rows for named, _, rows in ready if named == pool) for pool in sessions}
+    return Preflight(
+        job=job,
+        emulated=emulated,
+        lanes=lanes,
+        callers=callers,
+        endpoints={pool: session.endpoint for pool, session in sessions.items()},
+        counts=counts,
+        permanent=sum(rows for _, permanent, rows in ready if permanent),
+        temporary=sum(rows for _, permanent, rows in ready if not permanent),
+        seconds=expected_seconds(lanes, by_pool),
+    )
+
+
+def plan_lanes(
+    job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quota: float
+) -> tuple[LanePlan, ...]:
+    """Group the pools by what shares a quota: the account and the Region, or the way to them where STS does not say."""
+    groups: dict[tuple[str | None, ...], list[str]] = {}
+    for pool, session in sessions.items():
+        account = callers[pool].account
+        way = () if account else (session.target.profile, session.target.endpoint_url)
+        groups.setdefault((account, session.region, *way), []).append(pool)
+    rate = job.pace.rate
+    ceiling = None if rate == "none" else quota * job.pace.share if rate == "auto" else float(rate)
+    return tuple(
+        LanePlan(account or "", region or "", tuple(pools), quota, ceiling)
+        for (account, region, *_), pools in groups.items()
+    )
+
+
+def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> float | None:
+    """How long the longest lane takes at its ceiling; None where one is unpaced. `ready` counts rows by pool."""
+    longest = 0.0
+    for lane in lanes:
+        if lane.ceiling is None:
+            return None
+        longest = max(longest, sum(ready.get(pool, 0) for pool in lane.pools) / lane.ceiling)
+    return longest

@@ -1,0 +1,64 @@
+"""Who watches a run and may stop it: progress, questions, signals."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bulkreset.errors import Interrupted
+from bulkreset.preflight import Preflight
+from bulkreset.rows import Outcome, Status
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the sending is: rows by outcome, and attempts. `rate` is the lanes' calls per second, None unpaced."""
+
+    total: int
+    since: float = field(default_factory=time.monotonic)
+    counts: Counter[Status] = field(default_factory=Counter)
+    attempts: int = 0
+    throttled: int = 0
+    rate: float | None = None
+
+    @property
+    def settled(self) -> int:
+        """Rows that this run need not come back to."""
+        return self.counts.total() - self.counts[Status.READY]
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Count some outcomes."""
+        for outcome in outcomes:
+            self.counts[outcome.status] += 1
+            self.attempts += outcome.attempts
+            self.throttled += outcome.throttled
+
+
+class Ui(Protocol):
+    """A terminal, a log, nobody."""
+
+    def planning(self, rows: int) -> None:
+        """So many rows have been read."""
+
+    def confirm(self, preflight: Preflight) -> bool:
+        """Show what is about to happen; whether it may."""
+
+    def sending(self, progress: Progress) -> None:
+        """Some rows have been settled."""
+
+
+class Stop:
+    """A request to stop, made by a signal; looked at between one thing and the next."""
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+
+    def is_set(self) -> bool:
+        """Whether a stop was asked for."""
+        return bool(self.signal_number)
+
+    def check(self) -> None:
+        """Raise Interrupted where a stop was asked for."""
+        if self.signal_number:
+            raise Interrupted("Interrupted.", signal_number=self.signal_number)
