@@ -1,0 +1,235 @@
+"""The simulated AWS: decides what becomes of each request, and tells no socket."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qs
+
+from tests.sim.errors import ApiError, Code
+from tests.sim.faults import Faults, Luck, Target
+from tests.sim.operations import OPERATIONS, WRITES, Context, Json
+from tests.sim.pool import Directory
+from tests.sim.quota import Clock, Quotas
+from tests.sim.record import Call, CallLog
+from tests.sim.signature import check_signature
+from tests.sim.steps import Step
+from tests.sim.wire import (
+    HTML,
+    JSON_1_1,
+    Request,
+    Signature,
+    json_error,
+    read_signature,
+    respond,
+    sts_error,
+    sts_identity,
+    to_json,
+)
+
+DEFAULT_ACCOUNT: Final = "123456789012"
+_COGNITO: Final = "AWSCognitoIdentityProviderService."
+_STS: Final = "GetCallerIdentity"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to send (None: nothing), after how many seconds, and whether to hang up."""
+
+    data: bytes | None
+    delay: float = 0.0
+    close: bool = False
+    call: Call | None = None
+
+
+@dataclass(slots=True)
+class Settings:
+    """What a test may change while the simulator runs."""
+
+    latency: float = 0.0
+    jitter: float = 0.0
+    accounts: dict[str, str] = field(default_factory=dict)
+    secret_keys: dict[str, str] = field(default_factory=dict)
+    service_quotas: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A request, read as far as it can be."""
+
+    index: int
+    time: float
+    request: Request
+    signature: Signature
+    account: str
+    operation: str
+    params: Json
+
+    @property
+    def request_id(self) -> str:
+        return f"{self.index:08x}-51e0-4000-8000-000000000000"
+
+    def string(self, name: str) -> str:
+        value = self.params.get(name)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def target(self) -> Target:
+        return Target(
+            self.operation,
+            self.string("UserPoolId"),
+            self.string("Username"),
+            self.signature.access_key,
+            self.signature.region,
+        )
+
+
+class Service:
+    """State of one simulated AWS, from the last reset on."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        """Start without pools, limits or faults."""
+        self.clock = clock
+        self.settings = Settings()
+        self.directory = Directory()
+        self.quotas = Quotas(clock)
+        self.faults = Faults(clock)
+        self.log = CallLog()
+        self.rng = Luck(0)
+
+    def handle(self, request: Request) -> Reply:
+        """Carry one request out and say what to answer and when."""
+        incoming = self._read(request)
+        try:
+            return self._follow(self._admit(incoming), incoming)
+        except ApiError as error:
+            return self._refuse(error, incoming)
+
+    def _read(self, request: Request) -> _Incoming:
+        target = request.headers.get("x-amz-target", "")
+        params: Json = {}
+        try:
+            if target:
+                loaded = json.loads(request.body)
+                params = loaded if isinstance(loaded, dict) else {}
+            else:
+                form = parse_qs(request.body.decode())
+                target = form.get("Action", [""])[0]
+        except ValueError:
+            target = "unreadable"
+        signature = read_signature(request)
+        account = self.settings.accounts.get(signature.access_key, DEFAULT_ACCOUNT)
+        return _Incoming(
+            index=self.log.total,
+            time=self.clock(),
+            request=request,
+            signature=signature,
+            account=account,
+            operation=target.removeprefix(_COGNITO),
+            params=params,
+        )
+
+    def _note(self, incoming: _Incoming, answer: str, *, applied: bool, waits: bool = True) -> Call:
+        permanent = incoming.params.get("Permanent")
+        call = Call(
+            index=incoming.index,
+            time=incoming.time,
+            operation=incoming.operation,
+            account=incoming.account,
+            region=incoming.signature.region,
+            pool=incoming.string("UserPoolId"),
+            username=incoming.string("Username"),
+            password=incoming.string("Password") or None,
+            permanent=permanent if isinstance(permanent, bool) else None,
+            access_key=incoming.signature.access_key,
+            request_id=incoming.request_id,
+            answer=answer,
+            applied=applied,
+        )
+        self.log.add(call, waits=waits)
+        return call
+
+    def _admit(self, incoming: _Incoming) -> Step:
+        # In the order of the real front door: who calls, how often, and only then what.
+        target = incoming.target
+        if code := self.faults.expired(target):
+            # STS has its own name for the same refusal.
+            is_sts = incoming.operation == _STS
+            raise ApiError(Code.EXPIRED_AT_STS if is_sts else code)
+        if self.settings.secret_keys:
+            secret = self.settings.secret_keys.get(incoming.signature.access_key)
+            check_signature(incoming.request, incoming.signature, secret)
+        if step := self.faults.rule(target):
+            return step
+        if not self.quotas.admit(target.operation, incoming.account, target.region):
+            raise ApiError(Code.TOO_MANY_REQUESTS)
+        return self.faults.step(target)
+
+    def _follow(self, step: Step, incoming: _Incoming) -> Reply:
+        if step.kind in {"ok", "slow"}:
+            data = self._perform(incoming)
+            applied = incoming.operation in WRITES
+            call = self._note(incoming, "ok", applied=applied, waits=not step.seconds)
+            return Reply(data, self._delay() + step.seconds, call=call)
+        applied = step.apply and self._take_effect(incoming)
+        if step.kind == "error":
+            error = ApiError(step.code, step.message, step.status)
+            return self._refuse(error, incoming, applied=applied)
+        answer = f"http {step.status}" if step.kind == "http" else step.kind
+        waits = step.kind not in {"cut", "hang"}
+        call = self._note(incoming, answer, applied=applied, waits=waits)
+        if step.kind in {"cut", "hang"}:
+            delay = step.seconds if step.kind == "hang" else self._delay()
+            return Reply(None, delay, close=True, call=call)
+        # Neither has a request id: such answers come from something before the service.
+        body = step.body
+        if body and self.faults.echo_password:
+            body += incoming.string("Password").encode()
+        return Reply(respond(step.status, body, HTML), self._delay(), call=call)
+
+    def _perform(self, incoming: _Incoming) -> bytes:
+        access_key, region = incoming.signature.access_key, incoming.signature.region
+        if incoming.operation == _STS:
+            return sts_identity(incoming.account, access_key, incoming.request_id)
+        operation = OPERATIONS.get(incoming.operation)
+        if operation is None:
+            raise ApiError(Code.UNKNOWN_OPERATION)
+        quotas = self.settings.service_quotas
+        context = Context(self.directory, incoming.account, region, time.time(), quotas)
+        answer = operation(context, incoming.params)
+        return respond(200, to_json(answer), JSON_1_1, incoming.request_id)
+
+    def _take_effect(self, incoming: _Incoming) -> bool:
+        try:
+            self._perform(incoming)
+        except ApiError:
+            return False
+        return incoming.operation in WRITES
+
+    def _refuse(self, error: ApiError, incoming: _Incoming, *, applied: bool = False) -> Reply:
+        call = self._note(incoming, error.code, applied=applied)
+        message = error.message
+        if self.faults.echo_password and call.password is not None:
+            message += f" (password: {call.password})"
+        write = sts_error if incoming.operation == _STS else json_error
+        return Reply(write(error, message, call.request_id), self._delay(), call=call)
+
+    def _delay(self) -> float:
+        settings = self.settings
+        spread = self.rng.uniform(-settings.jitter, settings.jitter)
+        return settings.latency * (1 + spread)
+
+
+def repeated_users(directory: Directory) -> int:
+    """Count users, over all pools, whose password was set more than once."""
+    return sum(pool.repeated for pool in directory.pools.values())
+
+
+def accounts_of(raw: Mapping[str, str]) -> dict[str, str]:
+    """Check that account ids are strings of twelve digits, as STS gives them."""
+    if not all(re.fullmatch(r"\d{12}", account) for account in raw.values()):
+        message = "an account id is a string of twelve digits"
+        raise ValueError(message)
+    return dict(raw)
