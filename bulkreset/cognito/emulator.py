@@ -19,7 +19,7 @@ _SHORTEST = 6  # no user pool allows less
 _LONGEST = 257  # moto refuses what is as long as its maximum or longer
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
-_Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+_Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Emulator:
@@ -108,7 +108,7 @@ class _Quota:
         self._tokens = self._depth
         self._at = clock()
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("HTTP_X_AMZ_TARGET") != _COUNTED or self._take():
             return self._application(environ, start_response)
         environ["wsgi.input"].read(
