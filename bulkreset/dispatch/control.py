@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 CUT = 0.95  # just under what was lately accepted
+DEEPEST_CUT = 0.7  # at once: what was accepted says little while calls are still slow to come back
 EARLY_CUT = 0.8  # before there is a rate to measure
 PLATEAU = 3.5  # seconds from a cut until the rate is back where it was cut
 FLOOR = 0.5  # calls per second: a lane never stops asking
@@ -39,4 +40,4 @@ class Pace:
             return self
         current = self.rate(now)
         wall = min(current, accepted) if accepted is not None else current * EARLY_CUT / CUT
-        return replace(self, wall=max(wall, FLOOR), cut_at=now)
+        return replace(self, wall=max(wall, current * DEEPEST_CUT, FLOOR), cut_at=now)

@@ -15,8 +15,9 @@ MEASURED_AT_LEAST = 8
 class Pacer:
     """Evenly spaced slots for one lane, shared by its threads. `ceiling` is calls per second, None for no pacing.
 
-    In any window of w seconds at most rate·w + 1 slots fall. A slot is taken from the schedule at once, under the
-    lock; the waiting for it happens outside. Nothing is saved up while nobody asks, so there is never a burst.
+    In any window of w seconds at most rate·w + 1 slots fall. Whoever is first in line holds the next slot and nobody
+    holds a later one, so a change of rate works from the next slot on. Nothing is saved up while nobody asks, so there
+    is never a burst. The lock of the state is never held while waiting.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Pacer:
         self._clock = clock
         self._on_change = on_change
         self._pace = Pace(ceiling or float("inf"))
+        self._turn = threading.Lock()  # the line: its holder is the one whose slot is next
         self._lock = threading.Lock()
         self._next = clock.now()
         self._accepted: deque[float] = deque()
@@ -42,14 +44,22 @@ class Pacer:
 
     def wait(self, stop: threading.Event) -> bool:
         """Wait for a slot of one's own. False where `stop` was set first: then nothing may be sent."""
-        while self.ceiling is not None:
-            slot = self._reserve()
-            if self._clock.wait(stop, slot - self._clock.now()):
-                return False
-            # Whoever wakes late (a suspended machine, a busy processor) asks again: late slots would leave in a burst.
-            if self._clock.now() - slot <= LATEST:
-                break
-        return not stop.is_set()
+        if self.ceiling is None:
+            return not stop.is_set()
+        asked = self._clock.now()
+        with self._turn:
+            while True:
+                slot = max(self._next, asked)
+                if self._clock.wait(stop, slot - self._clock.now()):
+                    return False
+                now = self._clock.now()
+                # Whoever wakes late (a suspended machine, a busy processor) asks again: late slots would leave in a burst.
+                if now - slot <= LATEST:
+                    break
+                asked = now
+            with self._lock:
+                self._next = slot + 1 / self._pace.rate(now)
+            return True
 
     def accepted(self) -> None:
         """The service let a call through (whatever it then made of it)."""
@@ -67,13 +77,6 @@ class Pacer:
             cut = self._pace is not before
         if cut:
             self._on_change(self._pace.rate(now), "throttled")
-
-    def _reserve(self) -> float:
-        with self._lock:
-            now = self._clock.now()
-            slot = max(self._next, now)
-            self._next = slot + 1 / self._pace.rate(slot)
-            return slot
 
     def _measured(self, now: float) -> float | None:
         """Calls per second lately let through, None where too few are known."""
