@@ -2,13 +2,15 @@
 
 import os
 import resource
+import shlex
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -17,7 +19,9 @@ from bulkreset.console import Terminal, conclude
 from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
 from bulkreset.job import Job, load
 from bulkreset.record.rundir import RunDir
+from bulkreset.rows import Summary
 from bulkreset.run import Mode, start
+from bulkreset.run import resume as resume_run
 from bulkreset.watch import Stop
 
 app = typer.Typer(
@@ -131,6 +135,33 @@ def run(
 
 
 @app.command()
+def resume(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
+    rate: Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)] = None,
+    share: Annotated[
+        float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="How events look on standard error.")] = LogFormat.CONSOLE,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
+    ] = 0,
+) -> None:
+    """Go on with a run: send what is not settled, and nothing else."""
+    asked = {"pace.rate": _number(rate), "pace.share": share, "pace.workers": workers}
+    pace = {key: value for key, value in asked.items() if value is not None}
+    mode = Mode(sys.stderr, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
+    stop = Stop()
+    ui = Terminal(stop, yes=yes, show_progress=not no_progress)
+    _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, pace, ui, stop))
+
+
+@app.command()
 def demo(
     run_dir: Annotated[
         Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
@@ -165,16 +196,27 @@ def _execute(job: Job, run_dir: Path | None, mode: Mode, *, yes: bool, progress:
     if not (yes or mode.dry_run or mode.emulate or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
     path = run_dir or Path("runs") / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    ui = Terminal(yes=yes or mode.emulate, show_progress=progress)
     stop = Stop()
+    ui = Terminal(stop, yes=yes or mode.emulate, show_progress=progress)
+    _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
+
+
+def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) -> NoReturn:
+    """Run, and leave with the run's exit code; the last line says how to go on where there is something left."""
     _listen(stop)
     try:
-        summary = start(job, path, mode, ui, stop)
+        summary = go()
     finally:
         ui.close()
-    conclude(summary, RunDir(path), sys.stdout)
-    if summary.stopped_by:
-        _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
+    try:
+        conclude(summary, RunDir(path), sys.stdout)
+        if summary.stopped_by:
+            _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
+        if summary.mode == "run" and (summary.stopped_by or summary.counts.get("in_doubt")):
+            sys.stdout.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
+        sys.stdout.flush()
+    except OSError:  # whoever read us has gone; the exit code and the report still say it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (or the interpreter complains of it at its exit)
     raise SystemExit(summary.exit_code)
 
 
@@ -184,7 +226,8 @@ def _listen(stop: Stop) -> None:
     def caught(number: int, _frame: object) -> None:
         if stop.signal_number:
             os._exit(128 + number)
-        stop.signal_number = number
+        # A closed terminal asks for the same as a polite kill.
+        stop.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, caught)

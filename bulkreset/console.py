@@ -1,5 +1,6 @@
 """What a person at the terminal sees and answers: the preflight, the progress, the summary."""
 
+import select
 import sys
 import time
 from datetime import datetime, timedelta
@@ -9,10 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from bulkreset.errors import Refused
 from bulkreset.preflight import Preflight
 from bulkreset.record.rundir import RunDir
 from bulkreset.rows import Status, Summary
-from bulkreset.watch import Progress
+from bulkreset.watch import Progress, Stop
 
 PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 
@@ -20,8 +22,9 @@ PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 class Terminal:
     """The Ui of the command line. Everything but the summary goes to standard error."""
 
-    def __init__(self, *, yes: bool, show_progress: bool) -> None:
+    def __init__(self, stop: Stop, *, yes: bool, show_progress: bool) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._stop = stop
         self._yes = yes
         self._show = show_progress
         self._live = show_progress and self._console.is_terminal
@@ -52,13 +55,17 @@ class Terminal:
         elif self._is_due():
             self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}, {speed}")
 
-    def confirm(self, preflight: Preflight) -> bool:
-        """Show what is about to happen, and ask where `--yes` has not answered already."""
+    def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
+        """Show what is about to happen, and ask where neither `--yes` nor an earlier answer has said it."""
         self.close()
-        self._console.print(describe(preflight), markup=False)
-        if self._yes:
+        self._line(describe(preflight))
+        if self._yes or confirmed:
             return True
+        if not sys.stdin.isatty():
+            raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
         self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            self._stop.check()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def close(self) -> None:

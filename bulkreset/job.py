@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,11 @@ class Input(_Table):
     encoding: str = "utf-8"
     columns: Columns = Columns()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
+
+    @field_validator("path")
+    @classmethod
+    def _anywhere(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # a run may be resumed from another directory
 
     @field_validator("delimiter")
     @classmethod
@@ -98,10 +104,34 @@ class Pace(_Table):
     max_wait: _Positive = 20.0
 
 
+class Protected(_Table):
+    """Users that are left alone, by username and by the groups of their pool."""
+
+    usernames: tuple[str, ...] = Field(default=(), strict=False)
+    groups: tuple[str, ...] = Field(default=(), strict=False)
+
+
 class Guards(_Table):
-    """When to stop."""
+    """When to stop. Failures are counted in one execution; durations are seconds, or text such as "90m" or "8h"."""
 
     max_rows: int | None = Field(default=None, ge=0)
+    max_failures: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,2}(\.\d+)?%$")] | None = None
+    failures_sample: int = Field(default=100, ge=1)
+    max_refused_in_a_row: int | None = Field(default=100, ge=1)
+    max_duration: float | None = Field(default=None, gt=0)
+    stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    protected: Protected = Protected()
+
+    @field_validator("max_duration", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+        if not found:
+            msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
+            raise ValueError(msg)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 class Emulator(_Table):
@@ -144,11 +174,22 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
     tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
+    return _validated(tables, str(path or "The command line"))
+
+
+def revive(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
+    """A job as a journal keeps it, with `overrides` laid over it. Raises JobError as `load` does."""
+    for key, value in overrides.items():
+        _lay(tables, key, value, label="the run")
+    return _validated(tables, "The command line")
+
+
+def _validated(tables: dict[str, Any], label: str) -> Job:
     try:
         return Job.model_validate(tables)
     except ValidationError as error:
         problems = "; ".join(dict.fromkeys(_sentence(detail) for detail in error.errors()))
-        raise JobError(f"{path or 'The command line'} is not a valid job: {problems}.") from None
+        raise JobError(f"{label} is not a valid job: {problems}.") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -166,7 +207,7 @@ def _read(path: Path) -> dict[str, Any]:
         found = tables.get(table)
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
-                entry[key] = str(path.parent / Path(entry[key]).expanduser())
+                entry[key] = str(path.parent.absolute() / Path(entry[key]).expanduser())
     return tables
 
 
@@ -206,6 +247,8 @@ def _sentence(detail: ErrorDetails) -> str:
     """One of pydantic's findings in our voice; the value itself is never shown."""
     if detail["loc"][:2] == ("pace", "rate"):
         return 'pace.rate must be a number of calls per second above 0, "auto" or "none"'
+    if detail["loc"][:2] == ("guards", "max_failures"):
+        return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{where} is not a known key{_near(detail['loc'])}"

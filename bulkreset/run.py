@@ -2,37 +2,31 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any
 
-from structlog.typing import FilteringBoundLogger
-
-from bulkreset.cognito.answer import advice
-from bulkreset.cognito.client import BotoTransport
+from bulkreset.apply import Apply
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.session import Caller, TargetSession, open_session
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.coordinator import Coordinator, Feed
-from bulkreset.dispatch.lane import Lane, Result
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.errors import BulkresetError, GuardTripped, InputError, Refused, ServiceError
+from bulkreset.errors import BulkresetError, GuardTripped, InputError, RecordError, Refused, RunDirError
+from bulkreset.intake.chunk import Chunk
 from bulkreset.intake.reader import Rows, fingerprint, open_rows
-from bulkreset.intake.screen import Screen
-from bulkreset.job import Job
-from bulkreset.preflight import LanePlan, Preflight, inspect
+from bulkreset.job import Job, revive
+from bulkreset.plan import write_plan
+from bulkreset.preflight import Preflight, inspect
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
 from bulkreset.record.report import write_csv, write_summary
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import exit_code_of, public_counts, state_of, summarise
-from bulkreset.rows import LaneSummary, Outcome, Row, Secret, Status, Summary
-from bulkreset.watch import Progress, Stop, Ui
+from bulkreset.rows import LaneSummary, Summary
+from bulkreset.watch import Stop, Ui
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +36,7 @@ class Mode:
     console: IO[str]
     dry_run: bool = False
     emulate: bool = False
+    again: bool = False
     verbosity: int = 0
     console_json: bool = False
 
@@ -51,13 +46,20 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
     with ExitStack() as stack:
         rows = open_rows(job.input)
         service = stack.enter_context(emulator(job)) if mode.emulate else None
-        sessions = {
-            target.user_pool_id: (service.open_session if service else open_session)(target) for target in job.targets
+        sessions = _sessions(job, service)
+        facts = {
+            "run_id": str(uuid.uuid4()),
+            "job": job.model_dump(mode="json"),
+            "mode": "dry_run" if mode.dry_run else "run",
+            "emulated": mode.emulate,
+            "state": "planning",
+            "started_at": _utc_now(),
+            "input": {"path": str(job.input.path.absolute()), **asdict(fingerprint(job.input.path))},
+            "targets": _described(sessions),
         }
-        home = RunDir.create(path)
-        stack.callback(home.release)
+        home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts).close())
+        run = Run(job, home, mode, sessions, stack)
         try:
-            run = Run.begin(job, home, mode, sessions, stack)
             ended = run.until_the_end(rows, service, ui, stop)
         except Refused:
             stack.close()
@@ -66,88 +68,81 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         return run.report(ended)
 
 
+def resume(path: Path, mode: Mode, pace: Mapping[str, object], ui: Ui, stop: Stop) -> Summary:
+    """Go on with the run in `path`: send what is not settled, and nothing else.
+
+    `pace` holds overrides of the job ("pace.rate": 24, …). Raises Refused where input or target are not what was planned, Busy where another
+    process holds the run.
+    """
+    with ExitStack() as stack:
+        home = RunDir.open(path)
+        home.lock()
+        stack.callback(home.release)
+        facts = Journal.facts_in(home.journal)
+        if facts["mode"] == "dry_run":
+            raise RunDirError(f"{path} is a dry run: there is nothing to go on with.", "Run the job without --dry-run.")
+        job = revive(facts["job"], pace)
+        rows = open_rows(job.input)
+        _must_be_the_same_input(job, facts["input"])
+        service = stack.enter_context(emulator(job)) if facts["emulated"] else None
+        sessions = _sessions(job, service)
+        if not service:
+            _must_be_the_same_targets(_described(sessions), facts["targets"])
+        run = Run(job, home, mode, sessions, stack)
+        run.take_over(rows, service)
+        return run.report(run.until_the_end(rows, service, ui, stop))
+
+
 class Run:
-    """A job in its run directory."""
+    """A job in its run directory, whose journal says how far it has come."""
 
     def __init__(
-        self,
-        job: Job,
-        home: RunDir,
-        journal: Journal,
-        log: FilteringBoundLogger,
-        sessions: Mapping[str, TargetSession],
-        *,
-        dry_run: bool,
+        self, job: Job, home: RunDir, mode: Mode, sessions: Mapping[str, TargetSession], stack: ExitStack
     ) -> None:
+        stack.callback(home.release)
         self._job = job
         self._home = home
-        self._journal = journal
-        self._log = log
+        self._mode = mode
         self._sessions = sessions
-        self._dry_run = dry_run
-        self._began = time.monotonic()
-
-    @classmethod
-    def begin(
-        cls, job: Job, home: RunDir, mode: Mode, sessions: Mapping[str, TargetSession], stack: ExitStack
-    ) -> "Run":
-        """Write down what is asked, before anything is read."""
-        run_id = str(uuid.uuid4())
-        targets = [
-            {
-                "user_pool_id": pool,
-                "region": session.region,
-                "endpoint": session.endpoint,
-                "profile": session.target.profile,
-            }
-            for pool, session in sessions.items()
-        ]
-        mark = fingerprint(job.input.path)
-        journal = Journal.create(
-            home.journal,
-            list(sessions),
-            {
-                "run_id": run_id,
-                "job": job.model_dump(mode="json"),
-                "mode": "dry_run" if mode.dry_run else "run",
-                "emulated": mode.emulate,
-                "state": "planning",
-                "started_at": _utc_now(),
-                "input": {"path": str(job.input.path.absolute()), **asdict(mark)},
-                "targets": targets,
-            },
-        )
-        stack.callback(journal.close)
-        log = open_log(
+        self._journal = Journal.open(home.journal)
+        stack.callback(self._journal.close)
+        self._facts = self._journal.meta()
+        self._log = open_log(
             stack.enter_context(home.open_log()),
-            run_id,
+            self._facts["run_id"],
             mode.console,
             verbosity=mode.verbosity,
             console_json=mode.console_json,
         )
-        log.info(
-            "run_started",
-            job=job.name,
-            mode="dry_run" if mode.dry_run else "run",
-            emulated=mode.emulate,
-            targets=targets,
-        )
-        return cls(job, home, journal, log, sessions, dry_run=mode.dry_run)
+        self._began = time.monotonic()
+        self._sent_for = 0.0
+
+    def take_over(self, rows: Rows, service: Emulator | None) -> None:
+        """Go on where another process stopped or died: what it had claimed is in doubt."""
+        if self._facts["state"] == "planning":
+            self._journal.forget_plan()
+        elif service:
+            for chunk in rows.chunks():
+                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+        self._journal.take_over()
+        revived = self._journal.revive_failed() if self._mode.again else {}
+        self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
     def until_the_end(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
-        """Plan, confirm, apply. Returns what ended the run early, None where nothing did; raises Refused for an unusable input."""
+        """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
+        self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=_described(self._sessions))
         planned = False
         try:
             with ThreadPoolExecutor(len(self._sessions)) as aside:
                 asked = {pool: aside.submit(session.caller) for pool, session in self._sessions.items()}
-                self._plan(rows, service, ui, stop)
+                if self._facts["state"] == "planning":
+                    self._plan(rows, service, ui, stop)
                 planned = True
                 callers = {pool: answer.result() for pool, answer in asked.items()}
             preflight = self._preflight(callers)
             self._guard(preflight)
-            if not self._dry_run and preflight.ready:
-                if not ui.confirm(preflight):
-                    raise GuardTripped("The run was not confirmed, so nothing was sent.")
+            if self._facts["mode"] == "run" and preflight.ready:
+                self._confirm(preflight, ui)
                 stop.check()
                 self._apply(rows, preflight, ui, stop)
         except Refused as ended:
@@ -159,20 +154,16 @@ class Run:
         return None
 
     def _plan(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> None:
-        """Pass 1: read, screen and write down every row, without its password."""
-        screen = Screen(self._job)
-        read = 0
-        for chunk in rows.chunks():
-            stop.check()
-            self._journal.plan(screen.rows(chunk))
+        """Pass 1."""
+
+        def seen(chunk: Chunk) -> None:
             if service:
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
-            read = chunk.last
-            ui.planning(read)
-        if not read:
-            raise InputError(f"The input {self._job.input.path} has no rows.", "Check that it is the right file.")
-        self._journal.reject_twins(self._job.input.on_duplicate)
-        self._journal.note(state="planned")
+            ui.planning(chunk.last)
+            stop.check()
+
+        read = write_plan(self._job, rows, self._sessions, self._journal, seen)
+        self._note(state="planned")
         self._log.info("plan_finished", rows=read, counts=self._counts(), codes=self._journal.codes())
 
     def _preflight(self, callers: Mapping[str, Caller]) -> Preflight:
@@ -180,13 +171,20 @@ class Run:
         for pool, caller in callers.items():
             if caller.problem:
                 self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
+        known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
+        for pool, caller in callers.items():
+            if known.get(pool) and caller.account and caller.account != known[pool]:
+                raise RunDirError(
+                    f"The run was begun in account {known[pool]}, and these credentials are of {caller.account}.",
+                    "Use credentials of the account that the run was begun in.",
+                )
         preflight = inspect(self._job, self._sessions, callers, self._counts(), self._journal.ready())
-        self._journal.note(
-            lanes=[
-                asdict(LaneSummary(lane.account, lane.region, lane.ceiling, lane.quota, lane.ceiling))
-                for lane in preflight.lanes
-            ]
-        )
+        lanes = [LaneSummary(at.account, at.region, at.ceiling, at.quota, at.ceiling) for at in preflight.lanes]
+        targets = [
+            target | {"account": callers[target["user_pool_id"]].account or known.get(target["user_pool_id"], "")}
+            for target in _described(self._sessions)
+        ]
+        self._note(lanes=[asdict(lane) for lane in lanes], targets=targets)
         return preflight
 
     def _guard(self, preflight: Preflight) -> None:
@@ -198,99 +196,81 @@ class Run:
                 "Check the input, or raise the guard.",
             )
 
+    def _confirm(self, preflight: Preflight, ui: Ui) -> None:
+        if not ui.confirm(preflight, confirmed=self._facts.get("confirmed", False)):
+            raise GuardTripped("The run was not confirmed, so nothing was sent.")
+        self._note(confirmed=True)
+
     def _apply(self, rows: Rows, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
-        self._unchanged()
+        _must_be_the_same_input(self._job, self._facts["input"])
         clock = SystemClock()
-        results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
-        feeds = [self._feed(plan, rows, clock, results) for plan in preflight.lanes]
-        progress = Progress(total=preflight.ready)
-
-        def observe(outcomes: Sequence[Outcome]) -> None:
-            progress.add(outcomes)
-            progress.rate = sum(feed.lane.pacer.rate() or 0 for feed in feeds) or None
-            for outcome in outcomes:
-                write = self._log.debug if outcome.status is Status.SET else self._log.info
-                write(
-                    "row_settled",
-                    row=outcome.row,
-                    status=outcome.status.value,
-                    code=outcome.code,
-                    attempts=outcome.attempts,
-                    request_id=outcome.request_id,
-                )
-            ui.sending(progress)
-
         self._journal.begin_sending()
-        self._journal.note(state="applying")
-        self._log.info("sending_started", rows=preflight.ready, lanes=len(feeds))
+        self._note(state="applying")
         began = clock.now()
         try:
-            fatal = Coordinator(self._journal, clock, results, observe).run(feeds, stop.is_set)
+            Apply(self._job, rows, self._sessions, self._journal, self._log, clock).run(preflight, ui, stop)
         finally:
-            self._journal.note(sending_seconds=self._journal.meta().get("sending_seconds", 0.0) + clock.now() - began)
-        if fatal:
-            raise ServiceError(
-                fatal.code, f"Cognito answered {fatal.code}: {fatal.message.rstrip('.')}.", advice(fatal.code)
+            self._sent_for = clock.now() - began
+
+    def report(self, ended: BulkresetError | None) -> Summary:
+        """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
+        dry_run = self._facts["mode"] == "dry_run"
+        try:
+            self._note(
+                seconds=self._facts.get("seconds", 0.0) + time.monotonic() - self._began,
+                sending_seconds=self._facts.get("sending_seconds", 0.0) + self._sent_for,
             )
-        stop.check()
+            counts = public_counts(self._journal.counts(), dry_run=dry_run)
+            exit_code = exit_code_of(ended, counts, dry_run=dry_run)
+            write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
+            self._note(state=state_of(ended), exit_code=exit_code, finished_at=_utc_now())
+            summary = summarise(self._journal, ended)
+            write_summary(summary, self._home.summary)
+        except RecordError as failure:
+            raise (ended if isinstance(ended, RecordError) else failure) from None
+        if ended:
+            self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
+        self._log.info("run_finished", state=summary.state, exit_code=exit_code, counts=dict(counts))
+        return summary
 
-    def _feed(
-        self, plan: LanePlan, rows: Rows, clock: SystemClock, results: "SimpleQueue[tuple[Lane, Result]]"
-    ) -> Feed:
-        def changed(rate: float, why: str) -> None:
-            self._log.info("rate_changed", account=plan.account, region=plan.region, rate=round(rate, 2), reason=why)
-
-        transports = {pool: BotoTransport(self._sessions[pool].cognito()) for pool in plan.pools}
-        lane = Lane(transports, Pacer(plan.ceiling, clock, changed), self._job.pace, clock, results)
-        return Feed(lane, self._sendable(rows, frozenset(plan.pools)))
-
-    def _sendable(self, rows: Rows, pools: frozenset[str]) -> Iterator[Row]:
-        """The rows still to be sent through one lane: the journal says which, the input has the passwords."""
-        for chunk in rows.chunks():
-            wanted = [row for row in self._journal.sendable(chunk.first, chunk.last) if row.pool in pools]
-            if not wanted:
-                continue
-            usernames, passwords = chunk.frame["username"].tolist(), chunk.frame["password"].tolist()
-            for row in wanted:
-                offset = row.row - chunk.first
-                if usernames[offset] != row.username:
-                    raise GuardTripped(
-                        f"Row {row.row} of the input is not the user that was planned: the file has changed.",
-                        "Restore the file that was planned, then resume.",
-                    )
-                yield Row(
-                    row.row, row.username, Secret(passwords[offset]), row.pool, bool(row.permanent), bool(row.doubted)
-                )
-
-    def _unchanged(self) -> None:
-        found = asdict(fingerprint(self._job.input.path))
-        if any(self._journal.meta()["input"][key] != value for key, value in found.items()):
-            raise InputError(
-                f"The input {self._job.input.path} has changed since it was planned.", "Restore it, or plan a new run."
-            )
+    def _note(self, **facts: object) -> None:
+        self._journal.note(**facts)
+        self._facts |= facts
 
     def _counts(self) -> dict[str, int]:
         return public_counts(self._journal.counts(), dry_run=True)
 
-    def report(self, ended: BulkresetError | None) -> Summary:
-        """Draw the reports from the journal, whatever ended the run."""
-        counts = public_counts(self._journal.counts(), dry_run=self._dry_run)
-        exit_code = exit_code_of(ended, counts, dry_run=self._dry_run)
-        self._journal.note(state=state_of(ended), exit_code=exit_code, finished_at=_utc_now())
-        summary = summarise(self._journal, time.monotonic() - self._began, ended)
-        write_csv(self._journal, self._home.report, unsent="ready" if self._dry_run else "unprocessed")
-        write_summary(summary, self._home.summary)
-        if ended:
-            self._log.warning("stopped", reason=type(ended).__name__, message=ended.message)
-        self._log.info(
-            "run_finished",
-            state=summary.state,
-            exit_code=exit_code,
-            counts=dict(summary.counts),
-            seconds=summary.seconds,
+
+def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
+    """A session for each target, by user pool. Raises TargetError where one cannot be had."""
+    opened = service.open_session if service else open_session
+    return {target.user_pool_id: opened(target) for target in job.targets}
+
+
+def _described(sessions: Mapping[str, TargetSession]) -> list[dict[str, Any]]:
+    return [
+        {"user_pool_id": pool, "region": at.region, "endpoint": at.endpoint, "profile": at.target.profile}
+        for pool, at in sessions.items()
+    ]
+
+
+def _must_be_the_same_input(job: Job, planned: Mapping[str, Any]) -> None:
+    found = asdict(fingerprint(job.input.path))
+    if any(planned[key] != value for key, value in found.items()):
+        raise InputError(
+            f"The input {job.input.path} has changed since it was planned.", "Restore it, or plan a new run."
         )
-        return summary
+
+
+def _must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
+    for now, then in zip(found, planned, strict=True):
+        for key in ("region", "endpoint"):
+            if now[key] != then[key]:
+                raise RunDirError(
+                    f"The {key} of {then['user_pool_id']} was {then[key]} when the run was begun and is {now[key]} now.",
+                    "Set it back, or plan a new run.",
+                )
 
 
 def _utc_now() -> str:

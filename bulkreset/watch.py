@@ -13,14 +13,13 @@ from bulkreset.rows import Outcome, Status
 
 @dataclass(slots=True)
 class Progress:
-    """How far the sending is: rows by outcome, and attempts. `rate` is the lanes' calls per second, None unpaced."""
+    """How far the sending is: rows by outcome, and attempts."""
 
     total: int
     since: float = field(default_factory=time.monotonic)
     counts: Counter[Status] = field(default_factory=Counter)
     attempts: int = 0
     throttled: int = 0
-    rate: float | None = None
 
     @property
     def settled(self) -> int:
@@ -41,8 +40,8 @@ class Ui(Protocol):
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
 
-    def confirm(self, preflight: Preflight) -> bool:
-        """Show what is about to happen; whether it may."""
+    def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
+        """Show what is about to happen; whether it may. `confirmed`: it was said already, before the run was resumed."""
 
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""

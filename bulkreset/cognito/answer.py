@@ -12,7 +12,7 @@ class Verdict(Enum):
 
     SET = auto()
     THROTTLED = auto()  # not applied: try again, and slow the lane
-    UNSENT = auto()  # no connection was made, so not applied: try again
+    UNSENT = auto()  # not applied, for a reason that passes: try again
     DOUBTFUL = auto()  # may have been applied: try again
     REFUSED = auto()  # this row failed: go on with the others
     EXPIRED = auto()  # the credentials have expired: nothing was applied
@@ -41,6 +41,7 @@ _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 _NO_RIGHT = "Allow cognito-idp:AdminSetUserPassword on the user pool for these credentials, then resume."
 _BAD_KEYS = "Check the access key, its secret and the machine's clock, then resume."
+_NO_KEYS = "Sign in again or renew the credentials, then resume."
 _ADVICE = {
     "ResourceNotFoundException": "Check the user pool id and the Region: a pool exists in one Region only.",
     "OperationNotEnabledException": "This is a replica Region of the pool: use the pool's primary Region.",
@@ -52,9 +53,14 @@ _ADVICE = {
     "InvalidSignatureException": _BAD_KEYS,
     "OptInRequired": "Enable the Region or the service for this account, then resume.",
     "SubscriptionRequired": "Enable the service for this account, then resume.",
-    "ExpiredToken": "Renew the credentials, then resume.",
-    "ExpiredTokenException": "Renew the credentials, then resume.",
+    "ExpiredToken": _NO_KEYS,
+    "ExpiredTokenException": _NO_KEYS,
     "RequestExpired": "Set the machine's clock right or renew the credentials, then resume.",
+    "NoCredentialsError": _NO_KEYS,
+    "PartialCredentialsError": _NO_KEYS,
+    "CredentialRetrievalError": _NO_KEYS,
+    "TokenRetrievalError": _NO_KEYS,
+    "UnauthorizedSSOTokenError": _NO_KEYS,
     "SSLError": "Check --ca-bundle and the endpoint's certificate, then resume.",
 }
 

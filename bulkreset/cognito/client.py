@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import urllib3.exceptions
@@ -48,31 +50,59 @@ class UnreadableAnswerError(Exception):
 
 
 class BotoTransport:
-    """AdminSetUserPassword through a boto3 client, shared by all threads of a lane."""
+    """AdminSetUserPassword through a boto3 client, shared by all threads of a lane.
 
-    def __init__(self, client: "CognitoIdentityProviderClient") -> None:
-        self._client = client
+    `renew` makes a client with other credentials where the provider has some, and gives None where it has not.
+    """
+
+    def __init__(
+        self,
+        client: "CognitoIdentityProviderClient",
+        renew: "Callable[[], CognitoIdentityProviderClient | None]" = lambda: None,
+    ) -> None:
+        self._renew = renew
+        self._renewing = threading.Lock()
+        self._client = self._prepared(client)
+
+    def set_password(self, row: Row) -> Answer:
+        """Send one attempt. Where the credentials have expired, they are renewed for the next one."""
+        client = self._client
+        answer = _send(client, row)
+        if answer.verdict is not Verdict.EXPIRED:
+            return answer
+        with self._renewing:
+            if self._client is client:  # the first thread renews; the others find it done
+                renewed = self._renew()
+                if renewed is None:
+                    return answer
+                self._client = self._prepared(renewed)
+        return Answer(Verdict.UNSENT, answer.code, "the credentials had expired and were renewed", answer.request_id)
+
+    @staticmethod
+    def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
         client.meta.events.register("before-parse.cognito-identity-provider.AdminSetUserPassword", _must_be_readable)
+        return client
 
-    def set_password(self, row: Row) -> Answer:  # noqa: PLR0911  (one return for each kind of answer)
-        """Send one attempt. What a library says is not passed on: only names, codes and scrubbed messages are."""
-        try:
-            answer = self._client.admin_set_user_password(
-                UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
-            )
-        except ClientError as error:
-            return _error_answer(error, row)
-        except SSLError:
-            return Answer(Verdict.FATAL, "SSLError", "The endpoint's certificate could not be verified.")
-        except _UNSENT as error:
-            return Answer(Verdict.UNSENT, type(error).__name__, "no connection could be made")
-        except _NO_CREDENTIALS as error:
-            return Answer(Verdict.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
-        except UnreadableAnswerError:
-            return Answer(Verdict.DOUBTFUL, "UnreadableAnswer", "the answer could not be read")
-        except _LOST as error:
-            return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost")
-        return Answer(Verdict.SET, request_id=answer["ResponseMetadata"].get("RequestId", ""))
+
+def _send(client: "CognitoIdentityProviderClient", row: Row) -> Answer:  # noqa: PLR0911  (one for each kind of answer)
+    """One call. What a library says is not passed on: only names, codes and scrubbed messages are."""
+    try:
+        answer = client.admin_set_user_password(
+            UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
+        )
+    except ClientError as error:
+        return _error_answer(error, row)
+    except SSLError:
+        return Answer(Verdict.FATAL, "SSLError", "the endpoint's certificate could not be verified")
+    except _UNSENT as error:
+        return Answer(Verdict.UNSENT, type(error).__name__, "no connection could be made")
+    except _NO_CREDENTIALS as error:
+        return Answer(Verdict.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
+    except UnreadableAnswerError:
+        return Answer(Verdict.DOUBTFUL, "UnreadableAnswer", "the answer could not be read")
+    except _LOST as error:
+        return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost")
+    return Answer(Verdict.SET, request_id=answer["ResponseMetadata"].get("RequestId", ""))
 
 
 def _error_answer(error: ClientError, row: Row) -> Answer:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -88,12 +89,29 @@ def emulator(job: Job) -> Iterator[Emulator]:
     thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
     thread.start()
     try:
-        running = Emulator(f"http://127.0.0.1:{server.port}", job)
-        running.make_pools()
-        yield running
+        with _no_aws_configuration():
+            running = Emulator(f"http://127.0.0.1:{server.port}", job)
+            running.make_pools()
+            yield running
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def _no_aws_configuration() -> Iterator[None]:
+    """Hide the user's AWS settings: moto reads them, and a broken profile must not end what touches nothing real."""
+    hidden = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for name in hidden:
+        del os.environ[name]
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ |= nowhere
+    try:
+        yield
+    finally:
+        for name in nowhere:
+            del os.environ[name]
+        os.environ |= hidden
 
 
 class _Quota:

@@ -1,12 +1,10 @@
 """One target's way to AWS: its credentials, Region and endpoint, its clients, and who is calling."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
@@ -46,6 +44,7 @@ class TargetSession:
         self.target = target
         self._session = session
         self.emulated = emulated
+        self._used = _keys(session)
 
     @property
     def region(self) -> str:
@@ -78,6 +77,20 @@ class TargetSession:
                 f"No client can be made for {target.user_pool_id}: {error}.", "Check the target's Region and endpoint."
             ) from None
 
+    def renewed(self) -> "CognitoIdentityProviderClient | None":
+        """A client with newer credentials where the provider has some (a role, SSO, a process); None where it has not."""
+        if self.emulated:
+            return None
+        try:
+            session = boto3.Session(profile_name=self.target.profile, region_name=self.region)
+            keys = _keys(session)
+        except BotoCoreError:
+            return None
+        if keys in {None, self._used}:
+            return None
+        self._session, self._used = session, keys
+        return self.cognito()
+
     def caller(self) -> Caller:
         """Ask STS once, for a few seconds at most; the run goes on without an answer."""
         if self.emulated:
@@ -90,6 +103,15 @@ class TargetSession:
         except (BotoCoreError, ValueError) as error:
             return Caller(problem=f"STS could not be reached ({type(error).__name__})")
         return Caller(account=answer["Account"], arn=answer["Arn"])
+
+
+def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
+    """What tells one set of credentials from the next: the access key and the session token."""
+    credentials = session.get_credentials()
+    if credentials is None:
+        return None
+    frozen = credentials.get_frozen_credentials()
+    return frozen.access_key, frozen.token
 
 
 def open_session(target: Target) -> TargetSession:
@@ -118,13 +140,8 @@ def open_session(target: Target) -> TargetSession:
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:
-    """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no other endpoint."""
-    nowhere: Any = (None, None, os.devnull, None)
-    core = botocore.session.Session(
-        session_vars={"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere}
-    )
-    core.set_credentials("emulated", "emulated")
-    session = boto3.Session(botocore_session=core, region_name=region)
+    """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no proxy."""
+    session = boto3.Session(aws_access_key_id="emulated", aws_secret_access_key="emulated", region_name=region)  # noqa: S106
     # The emulator speaks plain HTTP on loopback, so what the job says of TLS does not apply.
     emulated = target.model_copy(update={"endpoint_url": url, "profile": None, "region": region, "ca_bundle": None})
     return TargetSession(emulated, session, emulated=True)

@@ -6,9 +6,10 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from bulkreset.cognito.answer import Answer
+from bulkreset.cognito.answer import Answer, advice
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.lane import Crash, Lane, Result
+from bulkreset.errors import ServiceError
 from bulkreset.rows import Outcome, Row
 
 GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
@@ -32,7 +33,10 @@ class Feed:
 
 
 class Coordinator:
-    """Runs feeds to their end, or to a stop. Nothing is sent whose claim is not committed."""
+    """Runs feeds to their end, or to a stop. Nothing is sent whose claim is not committed.
+
+    `observe` is told of outcomes once they are committed; `check` raises where sending must stop.
+    """
 
     def __init__(
         self,
@@ -40,25 +44,26 @@ class Coordinator:
         clock: Clock,
         results: "SimpleQueue[tuple[Lane, Result]]",
         observe: Callable[[Sequence[Outcome]], None],
+        check: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._results = results
         self._observe = observe
+        self._check = check
         self._outcomes: list[Outcome] = []
         self._group_since = 0.0
         self._fatal: Answer | None = None
         self._crash: BaseException | None = None
 
-    def run(self, feeds: Sequence[Feed], is_stopped: Callable[[], bool]) -> Answer | None:
-        """Send everything. Returns the answer that forbade going on, None where there was none.
+    def run(self, feeds: Sequence[Feed]) -> None:
+        """Send everything. Raises what `check` raises, ServiceError for an answer that forbids going on, RecordError.
 
-        On a stop of any kind, what is in flight is finished and recorded before this returns or raises.
+        On a stop of any kind, what is in flight is finished and recorded before this raises.
         """
         try:
             while True:
-                if is_stopped():
-                    _stop(feeds)
+                self._check()
                 self._claim(feeds)
                 if not any(feed.lane.outstanding for feed in feeds):
                     break
@@ -67,7 +72,11 @@ class Coordinator:
             self._wind_up(feeds)
         if self._crash:
             raise self._crash
-        return self._fatal
+        if self._fatal:
+            code, message = self._fatal.code, self._fatal.message.rstrip(".")
+            raise ServiceError(
+                code, f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}.", advice(code)
+            )
 
     def _claim(self, feeds: Sequence[Feed]) -> None:
         """Take rows for every lane that has room; commit their claims; hand them over."""
@@ -117,15 +126,11 @@ class Coordinator:
 
     def _wind_up(self, feeds: Sequence[Feed]) -> None:
         """Stop the lanes, take what is still in flight, record it."""
-        _stop(feeds)
+        for feed in feeds:
+            feed.lane.stop.set()
         while any(feed.lane.outstanding for feed in feeds):
             self._take(*self._results.get())
         for feed in feeds:
             feed.lane.close()
         if self._outcomes:
             self._commit([])
-
-
-def _stop(feeds: Sequence[Feed]) -> None:
-    for feed in feeds:
-        feed.lane.stop.set()

@@ -1,6 +1,6 @@
 """The screen: what each row is before the service is asked, ready or rejected with a code and the reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -32,9 +32,11 @@ class Screened(NamedTuple):
 
 
 class Screen:
-    """The checks that need no service, for one job."""
+    """The checks that need no service, for one job. `protected` holds names whose rows are left alone."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, protected: Iterable[str] = ()) -> None:
+        # Folded: to leave one user too many alone does no harm.
+        self._protected = {name.casefold() for name in (*job.guards.protected.usernames, *protected)}
         self._pools = [target.user_pool_id for target in job.targets]
         self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
         self._permanent = job.permanent
@@ -55,6 +57,10 @@ class Screen:
         messages = [""] * len(frame)
         for offset, (code, message) in found.items():
             statuses[offset], codes[offset], messages[offset] = Status.REJECTED.value, code.value, message
+        for offset in self._protected_offsets(frame):
+            if offset not in found:
+                statuses[offset], codes[offset] = Status.SKIPPED.value, "protected"
+                messages[offset] = "the job protects this user"
         numbers = range(chunk.first, chunk.last + 1)
         return map(
             Screened._make,
@@ -107,6 +113,12 @@ class Screen:
             "the password begins or ends with white space or has a line break",
         )
         yield violates(self._policy, passwords), Code.PASSWORD_POLICY, ""
+
+    def _protected_offsets(self, frame: pd.DataFrame) -> list[int]:
+        if not self._protected:
+            return []
+        mask = frame["username"].map(lambda name: name.casefold() in self._protected)
+        return mask.to_numpy().nonzero()[0].tolist()
 
     def _permanent_of(self, text: str) -> bool | None:
         return _TRUTH.get(text.lower()) if text else self._permanent

@@ -76,13 +76,23 @@ class Journal:
             )
         return cls(connection, path)
 
+    @classmethod
+    def facts_in(cls, path: Path) -> dict[str, Any]:
+        """What a journal knows of its run as a whole. Raises as `open` does."""
+        journal = cls.open(path)
+        try:
+            return journal.meta()
+        finally:
+            journal.close()
+
     def close(self) -> None:
         """Fold the log into the file and let go of it."""
         self._db.close()
 
     def meta(self) -> dict[str, Any]:
         """What is known of the run as a whole."""
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+        with self._read():
+            return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
 
     def note(self, **facts: object) -> None:
         """Set facts about the run as a whole."""
@@ -118,6 +128,23 @@ class Journal:
                 self._db.execute("CREATE INDEX temp.twin ON twins (username, pool)")
                 self._db.execute(schema.REJECT_TWINS, {"keep": keep})
             self._db.execute("DROP TABLE twins")
+
+    def forget_plan(self) -> None:
+        """Throw away an unfinished plan, of which nothing has been sent."""
+        with self._transaction():
+            self._db.execute("DELETE FROM rows")
+
+    def take_over(self) -> None:
+        """After the death of the process that claimed rows: they are in doubt."""
+        with self._transaction():
+            self._db.execute(schema.DOUBT_CLAIMED)
+
+    def revive_failed(self) -> dict[str, int]:
+        """Make the failed rows ready again; how many had each code."""
+        with self._transaction():
+            codes = dict(self._db.execute(schema.FAILED_CODES))
+            self._db.execute(schema.REVIVE_FAILED)
+        return codes
 
     def begin_sending(self) -> None:
         """From here on every commit waits for the disk."""

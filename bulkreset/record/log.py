@@ -10,9 +10,12 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from bulkreset.rows import Secret
 
+Log = FilteringBoundLogger
+
 # The vocabulary, written down in the README. Every event carries run_id; an event about a row carries row.
 EVENTS = (
     "run_started",
+    "run_resumed",
     "plan_finished",
     "side_service_missing",
     "sending_started",
@@ -29,12 +32,10 @@ _LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt", "werkzeug"
 _HIDDEN = frozenset({"password", "secret", "token", "credentials"})
 
 
-def open_log(
-    file: IO[str], run_id: str, console: IO[str], *, verbosity: int = 0, console_json: bool = False
-) -> FilteringBoundLogger:
+def open_log(file: IO[str], run_id: str, console: IO[str], *, verbosity: int = 0, console_json: bool = False) -> Log:
     """The run's logger. The console shows warnings, with `verbosity` 1 what happens, with 2 every row; the file never less than 1."""
     shown = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
-    logger: FilteringBoundLogger = structlog.wrap_logger(
+    logger: Log = structlog.wrap_logger(
         _Sink(file, console, shown, console_json=console_json),
         processors=[
             structlog.processors.add_log_level,
@@ -98,7 +99,7 @@ class _Sink:
 class _LibraryHandler(logging.Handler):
     """Passes on what a library warns of, under its own name."""
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    def __init__(self, logger: Log) -> None:
         super().__init__(logging.WARNING)
         self._logger = logger
 
@@ -106,7 +107,7 @@ class _LibraryHandler(logging.Handler):
         self._logger.info("library_warning", library=record.name, message=record.getMessage()[:500])
 
 
-def _pin_libraries(logger: FilteringBoundLogger) -> None:
+def _pin_libraries(logger: Log) -> None:
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
     logging.captureWarnings(capture=True)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
 
@@ -20,23 +21,52 @@ class RunDir:
         self._lock: int | None = None
 
     @classmethod
-    def create(cls, path: Path) -> Self:
-        """A new directory, locked. Raises RunDirError where it exists or cannot be made."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-        except FileExistsError:
+    def create(cls, path: Path, fill: Callable[[Path], None]) -> Self:
+        """A new directory, locked, with the journal that `fill` makes at the path it is given.
+
+        It takes its name only with the journal in it, so whatever has the name can be resumed. Raises RunDirError where
+        it exists or cannot be made.
+        """
+        staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
+        if path.exists() or path.is_symlink():
             raise RunDirError(
                 f"The run directory {path} exists already.",
                 f"To go on with that run: bulkreset resume {path}. For a new run name a new --run-dir.",
-            ) from None
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged.path.mkdir(mode=0o700)
+            staged.lock()
+            try:
+                fill(staged.journal)
+                staged.path.rename(path)
+            except BaseException:
+                staged.discard()
+                raise
         except OSError as error:
             raise RunDirError(
                 f"The run directory {path} cannot be made: {error.strerror}.", "Name another --run-dir."
             ) from None
         made = cls(path)
-        made.lock()
+        made._lock = staged._lock
         return made
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """An existing directory, not yet locked. Raises RunDirError where it is no run directory."""
+        home = cls(path)
+        if not home.journal.is_file():
+            raise RunDirError(f"{path} is not a run directory: it has no journal.", "Name a directory that a run made.")
+        return home
+
+    def is_held(self) -> bool:
+        """Whether a process holds the directory now."""
+        try:
+            self.lock()
+        except Busy:
+            return True
+        self.release()
+        return False
 
     def lock(self) -> None:
         """Hold the directory until this process ends. Raises Busy where another process holds it."""
@@ -64,6 +94,7 @@ class RunDir:
 
     def discard(self) -> None:
         """Remove a directory in which nothing came about that is worth keeping."""
+        self.release()
         for file in sorted(self.path.iterdir()):
             file.unlink()
         self.path.rmdir()

@@ -68,6 +68,9 @@ WHERE row = ?
 # What was claimed by a process that died is in doubt: its call may have been sent.
 DOUBT_CLAIMED = "UPDATE rows SET status = 'in_doubt', in_doubt = 1 WHERE status = 'claimed'"
 
+FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
+REVIVE_FAILED = "UPDATE rows SET status = 'ready', code = '', message = '' WHERE status = 'failed'"
+
 REPORT = """
 SELECT row, coalesce(user_pool_id, pool, ''), username,
   CASE status WHEN 'claimed' THEN 'in_doubt' WHEN 'ready' THEN :unsent ELSE status END,

@@ -37,7 +37,7 @@ def exit_code_of(ended: BulkresetError | None, counts: Mapping[str, int], *, dry
     return EXIT_OK if all(status in done for status, rows in counts.items() if rows) else EXIT_ROWS
 
 
-def summarise(journal: Journal, seconds: float, ended: BulkresetError | None) -> Summary:
+def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
     """Count everything once more in the journal: what the summary says is what was committed."""
     facts: dict[str, Any] = journal.meta()
     counts = public_counts(journal.counts(), dry_run=facts["mode"] == "dry_run")
@@ -56,7 +56,7 @@ def summarise(journal: Journal, seconds: float, ended: BulkresetError | None) ->
         exit_code=facts["exit_code"],
         started_at=facts["started_at"],
         finished_at=facts["finished_at"],
-        seconds=round(seconds, 3),
+        seconds=round(facts["seconds"], 3),
         rows=sum(counts.values()),
         counts=counts,
         codes=journal.codes(),

@@ -1,0 +1,103 @@
+"""Pass 2, the apply: the input read again, every row that is still to be sent taken through its lane."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from queue import SimpleQueue
+
+from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.session import TargetSession
+from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.coordinator import Coordinator, Feed
+from bulkreset.dispatch.guards import Watch
+from bulkreset.dispatch.lane import Lane, Result
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.errors import GuardTripped
+from bulkreset.intake.reader import Rows
+from bulkreset.job import Job
+from bulkreset.preflight import LanePlan, Preflight
+from bulkreset.record.journal import Journal
+from bulkreset.record.log import Log
+from bulkreset.rows import Outcome, Row, Secret, Status
+from bulkreset.watch import Progress, Stop, Ui
+
+
+class Apply:
+    """Sends what the journal has not settled."""
+
+    def __init__(
+        self, job: Job, rows: Rows, sessions: Mapping[str, TargetSession], journal: Journal, log: Log, clock: Clock
+    ) -> None:
+        self._job = job
+        self._rows = rows
+        self._sessions = sessions
+        self._journal = journal
+        self._log = log
+        self._clock = clock
+        self._results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
+
+    def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
+        """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
+        feeds = [self._feed(plan) for plan in preflight.lanes]
+        progress = Progress(total=preflight.ready)
+        watch = Watch(self._job.guards, self._clock, lambda: datetime.now().astimezone())
+
+        def observe(outcomes: Sequence[Outcome]) -> None:
+            progress.add(outcomes)
+            watch.add(outcomes)
+            for outcome in outcomes:
+                self._log_row(outcome)
+            ui.sending(progress)
+
+        def check() -> None:
+            stop.check()
+            watch.check()
+
+        self._log.info("sending_started", rows=preflight.ready, lanes=len(feeds))
+        Coordinator(self._journal, self._clock, self._results, observe, check).run(feeds)
+
+    def _feed(self, plan: LanePlan) -> Feed:
+        def changed(rate: float, why: str) -> None:
+            self._log.info("rate_changed", account=plan.account, region=plan.region, rate=round(rate, 2), reason=why)
+
+        transports = {
+            pool: BotoTransport(self._sessions[pool].cognito(), self._sessions[pool].renewed) for pool in plan.pools
+        }
+        pacer = Pacer(plan.ceiling, self._clock, changed)
+        lane = Lane(transports, pacer, self._job.pace, self._clock, self._results)
+        return Feed(lane, _sendable(self._rows, self._journal, frozenset(plan.pools)))
+
+    def _log_row(self, outcome: Outcome) -> None:
+        write = self._log.debug if outcome.status is Status.SET else self._log.info
+        write(
+            "row_settled",
+            row=outcome.row,
+            status=outcome.status.value,
+            code=outcome.code,
+            attempts=outcome.attempts,
+            request_id=outcome.request_id,
+        )
+
+
+def _sendable(rows: Rows, journal: Journal, pools: AbstractSet[str]) -> Iterator[Row]:
+    """The rows still to be sent to these pools. The journal says which they are, the input has the passwords."""
+    for chunk in rows.chunks():
+        wanted = [row for row in journal.sendable(chunk.first, chunk.last) if row.pool in pools]
+        if not wanted:
+            continue
+        usernames, passwords = chunk.frame["username"].tolist(), chunk.frame["password"].tolist()
+        for row in wanted:
+            offset = row.row - chunk.first
+            if usernames[offset] != row.username:
+                raise GuardTripped(
+                    f"Row {row.row} of the input is not the user that was planned: the file has changed.",
+                    "Restore the file that was planned, then resume.",
+                )
+            yield Row(
+                number=row.row,
+                username=row.username,
+                password=Secret(passwords[offset]),
+                pool=row.pool,
+                permanent=bool(row.permanent),
+                doubted=bool(row.doubted),
+            )
