@@ -1,5 +1,6 @@
 """The command line: commands and options; the only place that prints, prompts or exits."""
 
+import json
 import os
 import resource
 import shlex
@@ -7,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,14 +17,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bulkreset import __version__
-from bulkreset.console import Terminal, conclude
+from bulkreset.console import Terminal, conclude, describe_status
 from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
 from bulkreset.job import Job, load
 from bulkreset.record.rundir import RunDir
+from bulkreset.record.status import runs_in, status_of
 from bulkreset.rows import Summary
-from bulkreset.run import Mode, start
+from bulkreset.run import Mode, redraw, start
 from bulkreset.run import resume as resume_run
 from bulkreset.watch import Stop
+
+RUNS = Path("runs")
 
 app = typer.Typer(
     name="bulkreset",
@@ -162,6 +167,36 @@ def resume(
 
 
 @app.command()
+def status(
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="[RUN_DIR]", help="One run; without it, all in runs/.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how far a run is, whether it is alive or ended."""
+    found = [status_of(run_dir)] if run_dir else runs_in(RUNS)
+    if as_json:
+        shown = [asdict(one) for one in found]
+        sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
+    elif not found:
+        sys.stdout.write(f"There are no runs in {RUNS.absolute()}.\n")
+    else:
+        sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where to; the run's report.csv without it.", show_default=False),
+    ] = None,
+) -> None:
+    """Draw report.csv from the journal once more."""
+    sys.stdout.write(f"Report: {redraw(run_dir, output)}\n")
+
+
+@app.command()
 def demo(
     run_dir: Annotated[
         Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
@@ -195,7 +230,7 @@ def _execute(job: Job, run_dir: Path | None, mode: Mode, *, yes: bool, progress:
     """Run a job, watched; leave with its exit code."""
     if not (yes or mode.dry_run or mode.emulate or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
-    path = run_dir or Path("runs") / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    path = run_dir or RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     stop = Stop()
     ui = Terminal(stop, yes=yes or mode.emulate, show_progress=progress)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from bulkreset.errors import Refused
 from bulkreset.preflight import Preflight
 from bulkreset.record.rundir import RunDir
+from bulkreset.record.status import RunStatus
 from bulkreset.rows import Status, Summary
 from bulkreset.watch import Progress, Stop
 
@@ -129,6 +130,25 @@ def describe(preflight: Preflight) -> str:
     if preflight.seconds is not None:
         ends = datetime.now().astimezone() + timedelta(seconds=preflight.seconds)
         lines.append(f"Duration    about {_duration(preflight.seconds)}, until {ends:%H:%M} at the earliest")
+    return "\n".join(lines)
+
+
+def describe_status(status: RunStatus) -> str:
+    """One run's status in lines of words."""
+    counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
+    lines = [
+        f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
+        f"  {status.rows:,} rows: {counts}",
+    ]
+    if status.codes:
+        lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
+    if status.attempts:
+        lines.append(f"  {status.attempts:,} calls, {status.throttled:,} throttled")
+    if status.rate:
+        ends = f", about {_duration(status.seconds_left)} left" if status.seconds_left else ""
+        lines.append(f"  {status.rate:g} rows/s{ends}")
+    if status.resumable:
+        lines.append(f"  resume with: bulkreset resume {status.run_dir}")
     return "\n".join(lines)
 
 

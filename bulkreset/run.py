@@ -93,6 +93,18 @@ def resume(path: Path, mode: Mode, pace: Mapping[str, object], ui: Ui, stop: Sto
         return run.report(run.until_the_end(rows, service, ui, stop))
 
 
+def redraw(path: Path, output: Path | None) -> Path:
+    """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
+    home = RunDir.open(path)
+    journal = Journal.open(home.journal, read_only=True)
+    try:
+        unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
+        write_csv(journal, output or home.report, unsent)
+    finally:
+        journal.close()
+    return output or home.report
+
+
 class Run:
     """A job in its run directory, whose journal says how far it has come."""
 

@@ -185,6 +185,12 @@ class Journal:
                 self._db.execute("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows").fetchone()
             )
 
+    def recent_rate(self, seconds: int) -> float:
+        """Rows settled per second in the last `seconds`, or since the first of them."""
+        with self._read():
+            rows, first, last = self._db.execute(schema.RECENT, (seconds * 1000,)).fetchone()
+        return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
+
     def report(self, unsent: str) -> Iterator[tuple[Any, ...]]:
         """Every row in input order with the report's columns; `unsent` is what a row that was not sent is called."""
         with self._read():

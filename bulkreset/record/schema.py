@@ -68,6 +68,12 @@ WHERE row = ?
 # What was claimed by a process that died is in doubt: its call may have been sent.
 DOUBT_CLAIMED = "UPDATE rows SET status = 'in_doubt', in_doubt = 1 WHERE status = 'claimed'"
 
+# What settled in the last milliseconds before the newest outcome.
+RECENT = """
+SELECT count(*), min(finished_at), max(finished_at) FROM rows
+WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
+"""
+
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 REVIVE_FAILED = "UPDATE rows SET status = 'ready', code = '', message = '' WHERE status = 'failed'"
 

@@ -1,0 +1,84 @@
+"""The status: how far a run is, from the journal of a live or an ended one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bulkreset.errors import BulkresetError
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+from bulkreset.record.summary import public_counts
+
+RECENT_SECONDS = 60
+_UNDER_WAY = frozenset({"planning", "planned", "applying"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One run as its journal shows it.
+
+    `state` is the journal's, or `crashed` where the run should be under way and no process holds it. `left` counts the
+    rows still to be sent; `rate` is rows settled per second lately, `seconds_left` None where that says nothing.
+    """
+
+    run_dir: str
+    job: str
+    mode: str
+    state: str
+    alive: bool
+    started_at: str
+    rows: int
+    counts: dict[str, int]
+    codes: dict[str, int]
+    attempts: int
+    throttled: int
+    left: int
+    rate: float
+    seconds_left: float | None
+    resumable: bool
+
+
+def status_of(path: Path) -> RunStatus:
+    """The status of the run in `path`. Raises RunDirError where there is none, RecordError where it cannot be read."""
+    home = RunDir.open(path)
+    alive = home.is_held()
+    journal = Journal.open(home.journal, read_only=True)
+    try:
+        facts: dict[str, Any] = journal.meta()
+        found = journal.counts()
+        totals = journal.totals()
+        rate = journal.recent_rate(RECENT_SECONDS) if alive else 0.0
+        codes = journal.codes()
+    finally:
+        journal.close()
+    dry_run = facts["mode"] == "dry_run"
+    state = "crashed" if facts["state"] in _UNDER_WAY and not alive else facts["state"]
+    left = 0 if dry_run else sum(found.get(status, 0) for status in ("ready", "claimed", "in_doubt"))
+    return RunStatus(
+        run_dir=str(path),
+        job=facts["job"]["name"],
+        mode=facts["mode"],
+        state=state,
+        alive=alive,
+        started_at=facts["started_at"],
+        rows=sum(found.values()),
+        counts=found if alive else public_counts(found, dry_run=dry_run),
+        codes=codes,
+        attempts=totals.attempts,
+        throttled=totals.throttled,
+        left=left,
+        rate=round(rate, 2),
+        seconds_left=round(left / rate, 1) if rate and left else None,
+        resumable=not alive and not dry_run and (left > 0 or state == "crashed"),
+    )
+
+
+def runs_in(folder: Path) -> list[RunStatus]:
+    """The status of every run in a folder of runs, the newest first; what is no run, or cannot be read, is passed over."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else []:
+        try:
+            found.append(status_of(path))
+        except BulkresetError:
+            continue
+    return sorted(found, key=lambda status: status.started_at, reverse=True)
