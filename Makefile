@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test soak lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -12,6 +12,10 @@ demo: $(VENV)/installed
 # The whole test suite, with linters, types and the import contract.
 test: lint
 	$(BIN)/python -m pytest
+
+# What takes minutes: kills by the dozen, millions of rows.
+soak: $(VENV)/installed
+	$(BIN)/python -m pytest -m soak
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

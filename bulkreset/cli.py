@@ -134,9 +134,14 @@ def run(
     }
     asked = load(job, {key: value for key, value in overrides.items() if value is not None})
     mode = Mode(
-        sys.stderr, dry_run=dry_run, emulate=emulate, verbosity=verbose, console_json=log_format is LogFormat.JSON
+        sys.stderr,
+        dry_run=dry_run,
+        emulate=emulate,
+        yes=yes or emulate,
+        verbosity=verbose,
+        console_json=log_format is LogFormat.JSON,
     )
-    _execute(asked, run_dir, mode, yes=yes, progress=not no_progress)
+    _execute(asked, run_dir, mode, progress=not no_progress)
 
 
 @app.command()
@@ -160,9 +165,9 @@ def resume(
     """Go on with a run: send what is not settled, and nothing else."""
     asked = {"pace.rate": _number(rate), "pace.share": share, "pace.workers": workers}
     pace = {key: value for key, value in asked.items() if value is not None}
-    mode = Mode(sys.stderr, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
+    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
     stop = Stop()
-    ui = Terminal(stop, yes=yes, show_progress=not no_progress)
+    ui = Terminal(stop, show_progress=not no_progress)
     _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, pace, ui, stop))
 
 
@@ -212,8 +217,7 @@ def demo(
     _execute(
         load(home / "jobs" / "demo.toml", {}),
         run_dir,
-        Mode(sys.stderr, emulate=True, verbosity=verbose),
-        yes=True,
+        Mode(sys.stderr, emulate=True, yes=True, verbosity=verbose),
         progress=not no_progress,
     )
 
@@ -226,13 +230,13 @@ def _number(text: str | None) -> float | str | None:
         return text
 
 
-def _execute(job: Job, run_dir: Path | None, mode: Mode, *, yes: bool, progress: bool) -> None:
+def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
-    if not (yes or mode.dry_run or mode.emulate or sys.stdin.isatty()):
+    if not (mode.yes or mode.dry_run or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
     path = run_dir or RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     stop = Stop()
-    ui = Terminal(stop, yes=yes or mode.emulate, show_progress=progress)
+    ui = Terminal(stop, show_progress=progress)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 

@@ -23,10 +23,9 @@ PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 class Terminal:
     """The Ui of the command line. Everything but the summary goes to standard error."""
 
-    def __init__(self, stop: Stop, *, yes: bool, show_progress: bool) -> None:
+    def __init__(self, stop: Stop, *, show_progress: bool) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._stop = stop
-        self._yes = yes
         self._show = show_progress
         self._live = show_progress and self._console.is_terminal
         self._bar: Bar | None = None
@@ -57,10 +56,10 @@ class Terminal:
             self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}, {speed}")
 
     def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
-        """Show what is about to happen, and ask where neither `--yes` nor an earlier answer has said it."""
+        """Show what is about to happen, and ask where nothing has confirmed it yet."""
         self.close()
         self._line(describe(preflight))
-        if self._yes or confirmed:
+        if confirmed:
             return True
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")

@@ -31,11 +31,12 @@ from bulkreset.watch import Stop, Ui
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How a job is run this time. `console` takes the louder events of the log."""
+    """How a job is run this time. `console` takes the louder events of the log; `yes`: it is confirmed beforehand."""
 
     console: IO[str]
     dry_run: bool = False
     emulate: bool = False
+    yes: bool = False
     again: bool = False
     verbosity: int = 0
     console_json: bool = False
@@ -53,6 +54,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "mode": "dry_run" if mode.dry_run else "run",
             "emulated": mode.emulate,
             "state": "planning",
+            "confirmed": mode.yes,
             "started_at": _utc_now(),
             "input": {"path": str(job.input.path.absolute()), **asdict(fingerprint(job.input.path))},
             "targets": _described(sessions),
@@ -209,7 +211,7 @@ class Run:
             )
 
     def _confirm(self, preflight: Preflight, ui: Ui) -> None:
-        if not ui.confirm(preflight, confirmed=self._facts.get("confirmed", False)):
+        if not ui.confirm(preflight, confirmed=self._facts["confirmed"] or self._mode.yes):
             raise GuardTripped("The run was not confirmed, so nothing was sent.")
         self._note(confirmed=True)
 

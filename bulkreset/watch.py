@@ -41,7 +41,7 @@ class Ui(Protocol):
         """So many rows have been read."""
 
     def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
-        """Show what is about to happen; whether it may. `confirmed`: it was said already, before the run was resumed."""
+        """Show what is about to happen; whether it may. `confirmed`: that was said beforehand."""
 
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""

@@ -1,0 +1,96 @@
+"""A run killed at any instant, resumed until it is done: nothing lost, nothing settled sent again."""
+
+import contextlib
+import csv
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import SET, Command, people, write_csv
+from tests.sim import Simulator
+
+ROWS = 300
+PADDING = 60_000  # rows without a password: they make plan and report long enough to be killed in
+
+
+@dataclass
+class History:
+    """What is known of a run between one execution and the next."""
+
+    run_dir: Path
+    settled: set[str] = field(default_factory=set)
+    claimed: set[str] = field(default_factory=set)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def look(self, sim: Simulator) -> None:
+        """After an execution: nothing that was settled before was sent in it; remember what is settled now."""
+        sent = [call.username for call in sim.calls(SET)][self.calls.total() :]
+        self.calls.update(sent)
+        assert not self.settled & set(sent)
+        with contextlib.closing(sqlite3.connect(self.run_dir / "journal.sqlite")) as journal:
+            found = dict(journal.execute("SELECT username, status FROM rows"))
+        self.settled |= {user for user, status in found.items() if status == "set"}
+        self.claimed |= {user for user, status in found.items() if status in {"claimed", "in_doubt"}}
+
+    def assert_all_is_told(self) -> None:
+        """The report has each row once, all set; who was sent twice was claimed at a kill and is marked."""
+        with (self.run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
+            report = list(csv.DictReader(file))
+        assert [row["row"] for row in report] == [str(number) for number in range(1, len(report) + 1)]
+        sent = [row for row in report if row["status"] != "rejected"]
+        assert [row["username"] for row in sent] == [username for username, _ in people(ROWS)]
+        assert {row["status"] for row in sent} == {"set"}
+        twice = {user for user, times in self.calls.items() if times > 1}
+        assert twice <= self.claimed
+        assert twice <= {row["username"] for row in report if row["in_doubt"] == "true"}
+
+
+def end(process: subprocess.Popen[str], after: float, number: int) -> None:
+    """Send a signal some time after the start, unless the process ends by itself before."""
+    try:
+        process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, number)
+        process.communicate()
+
+
+def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int, kills: int, padding: int = 0) -> None:
+    """Start, kill, resume, kill … and at last resume to the end."""
+    chance = random.Random(seed)
+    sim.configure(latency=0.03, jitter=0.5)
+    source = write_csv(bulkreset.home / "users.csv", [*((f"no.{row}", "") for row in range(padding)), *people(ROWS)])
+    run_dir = bulkreset.home / "run"
+    begin = (*bulkreset.against(source), "--yes", "--rate", "100", "--run-dir", run_dir)
+    history = History(run_dir)
+    for last in [False] * kills + [True]:
+        with bulkreset.start(*(("resume", run_dir) if run_dir.exists() else begin)) as process:
+            end(process, 60.0 if last else chance.uniform(0.5, 2.5), number)
+        if last:
+            assert process.returncode == (1 if padding else 0)
+        else:
+            assert process.returncode in {0, 1, -number, 128 + number}
+        if run_dir.exists():
+            history.look(sim)
+    history.assert_all_is_told()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_killed_anywhere_and_resumed_no_row_is_lost_or_settled_twice(
+    bulkreset: Command, sim: Simulator, number: int
+) -> None:
+    killed_until_done(bulkreset, sim, number, seed=number, kills=4, padding=PADDING)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_fifty_times(bulkreset: Command, sim: Simulator, number: int, seed: int) -> None:
+    killed_until_done(bulkreset, sim, number, seed=seed, kills=5, padding=PADDING * (seed % 2))
