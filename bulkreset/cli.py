@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 
@@ -247,16 +247,39 @@ def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) ->
         summary = go()
     finally:
         ui.close()
-    try:
-        conclude(summary, RunDir(path), sys.stdout)
-        if summary.stopped_by:
-            _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
-        if summary.mode == "run" and (summary.stopped_by or summary.counts.get("in_doubt")):
-            sys.stdout.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
-        sys.stdout.flush()
-    except OSError:  # whoever read us has gone; the exit code and the report still say it
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (or the interpreter complains of it at its exit)
+    conclude(summary, RunDir(path), sys.stdout)
+    if summary.stopped_by:
+        _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
+    if summary.mode == "run" and (summary.stopped_by or summary.counts.get("in_doubt")):
+        sys.stdout.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
+    sys.stdout.flush()
     raise SystemExit(summary.exit_code)
+
+
+class _Unbreakable:
+    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._let_go()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+        return getattr(self._stream, name)
 
 
 def _listen(stop: Stop) -> None:
@@ -278,6 +301,7 @@ def _complain(text: str) -> None:
 
 def main() -> None:
     """The console script. No traceback reaches the user: a bug names its place, without the values there."""
+    sys.stdout, sys.stderr = cast("TextIO", _Unbreakable(sys.stdout)), cast("TextIO", _Unbreakable(sys.stderr))
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
     try:

@@ -55,6 +55,10 @@ class Terminal:
         elif self._is_due():
             self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}, {speed}")
 
+    def remark(self, text: str) -> None:
+        """Something worth knowing before it goes on."""
+        self._line(text)
+
     def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
         """Show what is about to happen, and ask where nothing has confirmed it yet."""
         self.close()

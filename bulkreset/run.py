@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.apply import Apply
+from bulkreset.cognito.answer import OF_THE_PASSWORD
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.session import Caller, TargetSession, open_session
 from bulkreset.dispatch.clock import SystemClock
@@ -91,7 +92,7 @@ def resume(path: Path, mode: Mode, pace: Mapping[str, object], ui: Ui, stop: Sto
         if not service:
             _must_be_the_same_targets(_described(sessions), facts["targets"])
         run = Run(job, home, mode, sessions, stack)
-        run.take_over(rows, service)
+        run.take_over(rows, service, ui)
         return run.report(run.until_the_end(rows, service, ui, stop))
 
 
@@ -131,8 +132,9 @@ class Run:
         self._began = time.monotonic()
         self._sent_for = 0.0
 
-    def take_over(self, rows: Rows, service: Emulator | None) -> None:
+    def take_over(self, rows: Rows, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
+        self._journal.check(self._facts.get("rows"))
         if self._facts["state"] == "planning":
             self._journal.forget_plan()
         elif service:
@@ -140,6 +142,10 @@ class Run:
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
         self._journal.take_over()
         revived = self._journal.revive_failed() if self._mode.again else {}
+        for code in sorted(OF_THE_PASSWORD & revived.keys()):
+            ui.remark(
+                f"{revived[code]:,} rows had failed with {code}: the same password will fail again unless the pool's rules were changed."
+            )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
     def until_the_end(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
@@ -177,7 +183,7 @@ class Run:
             stop.check()
 
         read = write_plan(self._job, rows, self._sessions, self._journal, seen)
-        self._note(state="planned")
+        self._note(state="planned", rows=read)
         self._log.info("plan_finished", rows=read, counts=self._counts(), codes=self._journal.codes())
 
     def _preflight(self, callers: Mapping[str, Caller]) -> Preflight:

@@ -40,6 +40,9 @@ class Ui(Protocol):
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
 
+    def remark(self, text: str) -> None:
+        """Something worth knowing before it goes on."""
+
     def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
         """Show what is about to happen; whether it may. `confirmed`: that was said beforehand."""
 

@@ -31,6 +31,9 @@ class Answer:
 
 HISTORY = "PasswordHistoryPolicyViolationException"
 
+# Refusals of the password itself: the same one will be refused again unless the pool's rules were changed.
+OF_THE_PASSWORD = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY})
+
 _THROTTLED = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"},
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.rows import Outcome
+from bulkreset.rows import Outcome, Status
 
 
 class Sendable(NamedTuple):
@@ -128,6 +128,19 @@ class Journal:
                 self._db.execute("CREATE INDEX temp.twin ON twins (username, pool)")
                 self._db.execute(schema.REJECT_TWINS, {"keep": keep})
             self._db.execute("DROP TABLE twins")
+
+    def check(self, rows: int | None) -> None:
+        """Raise RecordError where the file is damaged, or does not hold each of the `rows` planned rows once."""
+        with self._read():
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            held, first, last = self._db.execute("SELECT count(*), min(row), max(row) FROM rows").fetchone()
+            unknown = set(self.counts()) - {status.value for status in Status}
+        if found == "ok" and not unknown and (rows is None or (held, first, last) == (rows, 1, rows)):
+            return
+        raise RecordError(
+            f"The journal {self._path} is damaged.",
+            "Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
+        )
 
     def forget_plan(self) -> None:
         """Throw away an unfinished plan, of which nothing has been sent."""

@@ -1,5 +1,6 @@
 """The log: events as JSON lines in the run directory, and the louder ones on standard error; no secret in either."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -87,7 +88,8 @@ class _Sink:
 
     def _write(self, event: EventDict) -> None:
         line = json.dumps(event, ensure_ascii=True, default=lambda value: type(value).__name__)
-        with self._lock:
+        # A log that cannot be written (a full disk, a closed terminal) must not end a run whose journal still can be.
+        with self._lock, contextlib.suppress(OSError):
             self._file.write(line + "\n")
             self._file.flush()
             if logging.getLevelNamesMapping()[event["level"].upper()] >= self._shown:

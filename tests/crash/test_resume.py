@@ -1,0 +1,264 @@
+"""What resume refuses, and what it sends."""
+
+import csv
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.sim import Simulator
+
+
+def resume(bulkreset: Command, run_dir: Path, *args: str, env: dict[str, str | None] | None = None) -> Ran:
+    with bulkreset.start("resume", run_dir, *args, env=env) as process:
+        return finish(process, run_dir)
+
+
+def sent(sim: Simulator, count: int) -> None:
+    """Wait until the simulator has had so many calls."""
+    until = time.monotonic() + 30
+    while len(sim.calls(SET)) < count:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int = signal.SIGTERM) -> Ran:
+    """A run of these rows that a signal ended in the middle."""
+    source = write_csv(bulkreset.home / "users.csv", people(rows))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+        sent(sim, 8)
+        os.kill(process.pid, number)
+        return finish(process, run_dir)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)], ids=["int", "term", "hup"]
+)
+def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
+    bulkreset: Command, sim: Simulator, number: int, code: int
+) -> None:
+    sim.configure(latency=0.2)
+    ran = interrupted(bulkreset, sim, number=number)
+    assert ran.code == code
+    assert ran.stdout.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
+    assert ran.summary["state"] == "interrupted"
+    assert set(ran.summary["counts"]) == {"set", "unprocessed"}
+    assert_they_agree(ran, sim)
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 0
+    assert again.summary["counts"] == {"set": 60}
+    assert_they_agree(again, sim)
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(faults={"users": {"user.005": [{"hang": 20, "apply": True}]}})
+    source = write_csv(bulkreset.home / "users.csv", people(30))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+        sent(sim, 12)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=0.7)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=5)
+    assert process.returncode == 130
+    sim.configure(faults={"users": {}})
+    again = resume(bulkreset, run_dir)
+    assert again.code == 0
+    assert again.of("user.005")["in_doubt"] == "true"
+    assert {row["status"] for row in again.report} == {"set"}
+
+
+def test_a_closed_terminal_counts_as_a_polite_kill(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(60))
+    run_dir = bulkreset.home / "run"
+    master, slave = os.openpty()
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir, terminal=slave
+    ) as process:
+        os.close(slave)
+        sent(sim, 5)
+        os.close(master)
+        process.send_signal(signal.SIGHUP)
+        process.wait(timeout=30)
+    ran = Ran(process.returncode, "", "", run_dir)
+    assert ran.code == 143
+    assert ran.summary["state"] == "interrupted"
+    assert_they_agree(ran, sim)
+
+
+def test_a_reader_that_goes_does_not_end_the_run(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(20))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stderr.close()
+        process.stdout = process.stderr = None
+        assert process.wait(timeout=30) == 0
+    assert_they_agree(Ran(0, "", "", run_dir), sim)
+
+
+def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator) -> None:
+    ran = interrupted(bulkreset, sim)
+    before = len(sim.calls(SET))
+    write_csv(bulkreset.home / "users.csv", [*people(59), ("user.060", "Another-Garden.060")])
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 2
+    assert "has changed" in again.stderr
+    assert len(sim.calls(SET)) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"region": "eu-west-1"}, {"endpoint_url": "http://127.0.0.1:9"}],
+    ids=["region", "endpoint"],
+)
+def test_resume_refuses_a_changed_target(bulkreset: Command, sim: Simulator, change: dict[str, str]) -> None:
+    """The target as the journal has it is edited, as if the settings that it came from had changed since."""
+    ran = interrupted(bulkreset, sim)
+    before = len(sim.calls(SET))
+    with sqlite3.connect(ran.run_dir / "journal.sqlite") as journal:
+        for key, value in change.items():
+            journal.execute(
+                "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, ?) WHERE key = 'job'", (key, value)
+            )
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 2
+    assert "was begun" in again.stderr
+    assert len(sim.calls(SET)) == before
+
+
+def test_resume_refuses_credentials_of_another_account(bulkreset: Command, sim: Simulator) -> None:
+    ran = interrupted(bulkreset, sim)
+    before = len(sim.calls(SET))
+    sim.configure(accounts={"AKIDOTHER": "210987654321"})
+    again = resume(bulkreset, ran.run_dir, env={"AWS_ACCESS_KEY_ID": "AKIDOTHER"})
+    assert again.code == 2
+    assert "210987654321" in again.stderr
+    assert len(sim.calls(SET)) == before
+
+
+def test_resume_refuses_a_journal_of_an_unknown_version(bulkreset: Command, sim: Simulator) -> None:
+    ran = interrupted(bulkreset, sim)
+    with sqlite3.connect(ran.run_dir / "journal.sqlite") as journal:
+        journal.execute("PRAGMA user_version = 99")
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 2
+    assert "version 99" in again.stderr
+
+
+@pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal", "not a database"])
+def test_resume_refuses_what_is_no_run(bulkreset: Command, what: str) -> None:
+    path = bulkreset.home / "no-run"
+    if what != "nothing":
+        path.mkdir()
+    if what == "a directory without a journal":
+        (path / "report.csv").write_text("row\n")
+    if what == "not a database":
+        (path / "journal.sqlite").write_text("hello " * 1000)
+    ran = resume(bulkreset, path)
+    assert ran.code == 2
+    assert len(ran.complaints) == 1
+
+
+def test_two_processes_never_hold_one_run(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0.1)
+    source = write_csv(bulkreset.home / "users.csv", people(40))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "20", "--run-dir", run_dir) as process:
+        sent(sim, 3)
+        second = resume(bulkreset, run_dir)
+        first = finish(process, run_dir)
+    assert second.code == 4
+    assert "Another process" in second.stderr
+    assert first.code == 0
+    assert_they_agree(first, sim)
+
+
+def test_resume_of_a_finished_run_sends_nothing_and_draws_the_reports_again(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(5))
+    ran = bulkreset.reset(source, "--rate", "none")
+    (ran.run_dir / "report.csv").unlink()
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 0
+    assert len(again.report) == 5
+    assert len(sim.calls(SET)) == 5
+
+
+def test_resume_sends_failed_rows_again_only_when_asked(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(5)][:3])
+    source = write_csv(bulkreset.home / "users.csv", people(5))
+    ran = bulkreset.reset(source, "--rate", "none")
+    assert (ran.code, ran.summary["counts"]) == (1, {"failed": 2, "set": 3})
+    seed(sim, [name for name, _ in people(5)])
+    again = resume(bulkreset, ran.run_dir)
+    assert (again.code, again.summary["counts"]) == (1, {"failed": 2, "set": 3})
+    assert len(sim.calls(SET)) == 5
+    again = resume(bulkreset, ran.run_dir, "--failed")
+    assert (again.code, again.summary["counts"]) == (0, {"set": 5})
+    assert len(sim.calls(SET)) == 7
+    assert again.summary["codes"] == {}
+
+
+def test_resume_failed_names_the_codes_for_which_it_makes_no_sense(bulkreset: Command, sim: Simulator) -> None:
+    error: dict[str, Any] = {"error": "InvalidPasswordException"}
+    sim.configure(faults={"users": {"user.001": [error, error]}})
+    source = write_csv(bulkreset.home / "users.csv", people(2))
+    ran = bulkreset.reset(source, "--rate", "none")
+    again = resume(bulkreset, ran.run_dir, "--failed")
+    assert again.code == 1
+    assert "InvalidPasswordException" in again.stderr
+    assert "same password" in again.stderr
+
+
+def test_a_lost_answer_before_the_stop_is_resolved_by_the_password_history(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(3)], history=3)
+    sim.configure(faults={"users": {"user.002": [{"hang": 20, "apply": True}]}})
+    source = write_csv(bulkreset.home / "users.csv", people(3))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir) as process:
+        sent(sim, 3)
+        process.kill()
+        process.communicate()
+    again = resume(bulkreset, run_dir)
+    assert again.code == 0
+    row = again.of("user.002")
+    assert (row["status"], row["in_doubt"]) == ("set", "true")
+    assert "earlier call" in row["message"]
+    assert sim.passwords(POOL)["user.002"] == "Quiet-Garden.002"
+
+
+def test_a_dry_run_cannot_be_resumed(bulkreset: Command) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(2))
+    ran = bulkreset(*bulkreset.against(source), "--dry-run")
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 2
+    assert "dry run" in again.stderr
+
+
+def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0.3)
+    source = write_csv(bulkreset.home / "users.csv", people(60))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+        sent(sim, 25)
+        process.kill()
+        process.communicate()
+    with bulkreset.start("report", run_dir) as process:
+        assert finish(process, run_dir).code == 0
+    with (run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
+        report = list(csv.DictReader(file))
+    assert [row["row"] for row in report] == [str(number) for number in range(1, 61)]
+    told = {row["username"] for row in report if row["status"] in {"set", "in_doubt"}}
+    assert {call.username for call in sim.calls(SET)} <= told
+    assert {row["status"] for row in report} == {"set", "in_doubt", "unprocessed"}
