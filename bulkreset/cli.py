@@ -1,22 +1,18 @@
 """The command line: commands and options; the only place that prints, prompts or exits."""
 
 import json
-import os
-import resource
 import shlex
-import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO, cast
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from bulkreset import __version__
+from bulkreset import __version__, process
 from bulkreset.console import Terminal, conclude, describe_status
 from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
 from bulkreset.job import Job, load
@@ -101,6 +97,13 @@ def run(
     max_rows: Annotated[
         int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
     ] = None,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(help='Stop after more failed rows than this, or than a share such as "5%".', show_default=False),
+    ] = None,
+    max_duration: Annotated[
+        str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
+    ] = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
     ] = None,
@@ -131,6 +134,8 @@ def run(
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
+        "guards.max_failures": int(max_failures) if max_failures and max_failures.isdigit() else max_failures,
+        "guards.max_duration": max_duration,
     }
     asked = load(job, {key: value for key, value in overrides.items() if value is not None})
     mode = Mode(
@@ -155,6 +160,9 @@ def resume(
     workers: Annotated[
         int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)
     ] = None,
+    max_duration: Annotated[
+        str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="How events look on standard error.")] = LogFormat.CONSOLE,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
@@ -163,12 +171,17 @@ def resume(
     ] = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
-    asked = {"pace.rate": _number(rate), "pace.share": share, "pace.workers": workers}
-    pace = {key: value for key, value in asked.items() if value is not None}
+    asked = {
+        "pace.rate": _number(rate),
+        "pace.share": share,
+        "pace.workers": workers,
+        "guards.max_duration": max_duration,
+    }
+    overrides = {key: value for key, value in asked.items() if value is not None}
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
-    _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, pace, ui, stop))
+    _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))
 
 
 @app.command()
@@ -242,57 +255,20 @@ def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> N
 
 def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) -> NoReturn:
     """Run, and leave with the run's exit code; the last line says how to go on where there is something left."""
-    _listen(stop)
+    process.listen(stop)
     try:
         summary = go()
     finally:
         ui.close()
     conclude(summary, RunDir(path), sys.stdout)
+    sys.stdout.flush()
     if summary.stopped_by:
         _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
+    elif in_doubt := summary.counts.get("in_doubt"):
+        _complain(f"{in_doubt:,} rows are in doubt: sent, and no answer known.")
     if summary.mode == "run" and (summary.stopped_by or summary.counts.get("in_doubt")):
-        sys.stdout.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
-    sys.stdout.flush()
+        sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
     raise SystemExit(summary.exit_code)
-
-
-class _Unbreakable:
-    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError:
-            self._let_go()
-        return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
-        return getattr(self._stream, name)
-
-
-def _listen(stop: Stop) -> None:
-    """The first signal asks the run to stop; a second one leaves at once, resumable."""
-
-    def caught(number: int, _frame: object) -> None:
-        if stop.signal_number:
-            os._exit(128 + number)
-        # A closed terminal asks for the same as a polite kill.
-        stop.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, caught)
 
 
 def _complain(text: str) -> None:
@@ -301,19 +277,16 @@ def _complain(text: str) -> None:
 
 def main() -> None:
     """The console script. No traceback reaches the user: a bug names its place, without the values there."""
-    sys.stdout, sys.stderr = cast("TextIO", _Unbreakable(sys.stdout)), cast("TextIO", _Unbreakable(sys.stderr))
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
+    process.prepare()
     try:
         app()
     except BulkresetError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001
-        frames = traceback.extract_tb(error.__traceback__)
-        place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
         _complain(
-            f"a bug: {type(error).__name__} at {place}. What was done is in the journal and can be resumed; please report this line."
+            f"a bug: {process.place_of(error)}. What was done is in the journal and can be resumed;"
+            " please report this line."
         )
         raise SystemExit(EXIT_BUG) from None
 

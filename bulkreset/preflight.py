@@ -82,10 +82,10 @@ def plan_lanes(
 
 
 def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> float | None:
-    """How long the longest lane takes at its ceiling; None where one is unpaced. `ready` counts rows by pool."""
+    """How long the longest lane takes at its ceiling, or its quota where that is less; None where one is unpaced. `ready` counts rows by pool."""
     longest = 0.0
     for lane in lanes:
         if lane.ceiling is None:
             return None
-        longest = max(longest, sum(ready.get(pool, 0) for pool in lane.pools) / lane.ceiling)
+        longest = max(longest, sum(ready.get(pool, 0) for pool in lane.pools) / min(lane.ceiling, lane.quota))
     return longest

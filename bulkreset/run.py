@@ -71,10 +71,10 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         return run.report(ended)
 
 
-def resume(path: Path, mode: Mode, pace: Mapping[str, object], ui: Ui, stop: Stop) -> Summary:
+def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop: Stop) -> Summary:
     """Go on with the run in `path`: send what is not settled, and nothing else.
 
-    `pace` holds overrides of the job ("pace.rate": 24, …). Raises Refused where input or target are not what was planned, Busy where another
+    `overrides` are laid over the job ("pace.rate": 24, …). Raises Refused where input or target are not what was planned, Busy where another
     process holds the run.
     """
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def resume(path: Path, mode: Mode, pace: Mapping[str, object], ui: Ui, stop: Sto
         facts = Journal.facts_in(home.journal)
         if facts["mode"] == "dry_run":
             raise RunDirError(f"{path} is a dry run: there is nothing to go on with.", "Run the job without --dry-run.")
-        job = revive(facts["job"], pace)
+        job = revive(facts["job"], overrides)
         rows = open_rows(job.input)
         _must_be_the_same_input(job, facts["input"])
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None

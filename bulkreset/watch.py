@@ -1,5 +1,6 @@
 """Who watches a run and may stop it: progress, questions, signals."""
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -63,4 +64,7 @@ class Stop:
     def check(self) -> None:
         """Raise Interrupted where a stop was asked for."""
         if self.signal_number:
-            raise Interrupted("Interrupted.", signal_number=self.signal_number)
+            name = signal.Signals(self.signal_number).name
+            raise Interrupted(
+                f"Stopped by {name}.", "What was in flight is recorded.", signal_number=self.signal_number
+            )

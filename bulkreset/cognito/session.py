@@ -1,5 +1,6 @@
 """One target's way to AWS: its credentials, Region and endpoint, its clients, and who is calling."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,8 +121,9 @@ def open_session(target: Target) -> TargetSession:
         session = boto3.Session(profile_name=target.profile, region_name=target.region)
         credentials = session.get_credentials()
     except ProfileNotFound:
+        name = target.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         raise TargetError(
-            f"There is no AWS profile {target.profile!r}.", "Check --profile and your AWS configuration files."
+            f"There is no AWS profile {name!r}.", "Check --profile, AWS_PROFILE and your AWS configuration files."
         ) from None
     except BotoCoreError as error:
         raise TargetError(f"The AWS configuration cannot be used: {error}.", "Mend it, then run again.") from None

@@ -39,9 +39,12 @@ def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, i
                 "Keep one of them, or rename the others.",
             )
         if field in NEEDED and name not in names:
+            # What stands in the first line is not shown: without a header it is somebody's password.
+            near = [found for found in names if found.casefold() == name.casefold()]
             raise InputError(
-                f"The input {path} has no column {name!r}; it has {', '.join(map(repr, names))[:200] or 'none'}.",
-                f"Name it in the header, or set [input] columns.{field} to what the file calls it.",
+                f"The input {path} has no column {name!r} among the {len(names)} of its first line"
+                + (f" (but {near[0]!r})." if near else "."),
+                f"Give it a header, check the delimiter, or set [input] columns.{field} to what the file calls it.",
             )
     return {field: names.index(name) for field, name in wanted.items() if name in names}
 

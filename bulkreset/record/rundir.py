@@ -71,7 +71,10 @@ class RunDir:
     def lock(self) -> None:
         """Hold the directory until this process ends. Raises Busy where another process holds it."""
         # The lock is on the directory itself: no lock file to be left behind, copied or deleted.
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise self._unusable(error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -83,8 +86,14 @@ class RunDir:
             ) from None
 
     def open_log(self) -> IO[str]:
-        """The log, to be added to."""
-        return os.fdopen(os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8")
+        """The log, to be added to. Raises RunDirError where that is not allowed."""
+        try:
+            return os.fdopen(os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8")
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> RunDirError:
+        return RunDirError(f"The run directory {self.path} cannot be used: {error.strerror}.", "Check its rights.")
 
     def release(self) -> None:
         """Let go of the lock."""

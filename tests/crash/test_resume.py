@@ -47,7 +47,7 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
     sim.configure(latency=0.2)
     ran = interrupted(bulkreset, sim, number=number)
     assert ran.code == code
-    assert ran.stdout.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
+    assert ran.stderr.splitlines()[-1].endswith(f"Resume with: bulkreset resume {ran.run_dir}")
     assert ran.summary["state"] == "interrupted"
     assert set(ran.summary["counts"]) == {"set", "unprocessed"}
     assert_they_agree(ran, sim)

@@ -1,0 +1,78 @@
+"""The process: its streams, signals and limits, set so that nothing breaks a run and nothing of it leaks."""
+
+import io
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from bulkreset.watch import Stop
+
+
+def prepare() -> None:
+    """Set up the process, before anything is read."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that cannot be shown must not end a run
+    sys.stdout, sys.stderr = cast("TextIO", Unbreakable(sys.stdout)), cast("TextIO", Unbreakable(sys.stderr))
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
+    threading.excepthook = _say_where
+
+
+def listen(stop: Stop) -> None:
+    """The first signal asks the run to stop; a second one leaves at once, resumable."""
+
+    def caught(number: int, _frame: object) -> None:
+        if stop.signal_number:
+            os._exit(128 + number)
+        # A closed terminal asks for the same as a polite kill.
+        stop.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, caught)
+
+
+def place_of(error: BaseException) -> str:
+    """What kind of error, and where in the code; its message and the values there may be secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
+    return f"{type(error).__name__} at {place}"
+
+
+class Unbreakable:
+    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or let the stream go."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._let_go()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or let the stream go."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+        return getattr(self._stream, name)
+
+
+def _say_where(args: threading.ExceptHookArgs) -> None:
+    """In place of a thread's traceback."""
+    if args.exc_value is not None:
+        sys.stderr.write(f"bulkreset: a bug in a thread: {place_of(args.exc_value)}.\n")

@@ -1,0 +1,94 @@
+"""A disk that is full or not ours: the run stops with a clear error, nothing more is sent, nothing is lost."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash.test_resume import resume, sent
+from tests.e2e.command import PATIENCE, SET, Command, Ran, assert_they_agree, finish, people, write_csv
+from tests.sim import Simulator
+
+
+def test_a_full_disk_stops_the_run_and_resume_goes_on_when_there_is_room(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(600))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "150", "--run-dir", run_dir) as process:
+        sent(sim, 40)
+        limit = (run_dir / "journal.sqlite-wal").stat().st_size
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        ran = finish(process, run_dir)
+    assert ran.code == 3
+    assert len(ran.complaints) == 1
+    assert "journal" in ran.complaints[0]
+    before = sim.calls(SET)
+    assert len(before) < 300
+    again = resume(bulkreset, run_dir)
+    assert again.code == 0
+    assert again.summary["counts"] == {"set": 600}
+    calls = [call.username for call in sim.calls(SET)]
+    twice = {user for user in calls if calls.count(user) > 1}
+    assert twice <= {row["username"] for row in again.report if row["in_doubt"] == "true"}
+    assert len(twice) < 150
+
+
+def test_a_journal_that_is_not_ours_to_write_stops_resume_before_anything_is_sent(
+    bulkreset: Command, sim: Simulator
+) -> None:
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("root writes everywhere, and there is no setpriv to take that right away")
+    sim.configure(latency=0.05)
+    source = write_csv(bulkreset.home / "users.csv", people(60))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+        sent(sim, 5)
+        process.kill()
+        process.communicate()
+    before = len(sim.calls(SET))
+    for file in [*run_dir.iterdir(), run_dir]:
+        file.chmod(0o500 if file.is_dir() else 0o400)
+    ran = unprivileged(bulkreset, run_dir)
+    assert ran.code in {2, 3}
+    assert len(ran.complaints) == 1
+    assert len(sim.calls(SET)) == before
+    for file in [run_dir, *run_dir.iterdir()]:
+        file.chmod(0o700 if file.is_dir() else 0o600)
+    again = resume(bulkreset, run_dir)
+    assert again.code == 0
+    assert again.summary["counts"] == {"set": 60}
+
+
+def unprivileged(bulkreset: Command, run_dir: Path) -> Ran:
+    """Resume without root's right to write everywhere."""
+    drop = "-dac_override,-dac_read_search,-fowner"
+    wrapper = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
+    ended = subprocess.run(
+        [*wrapper, sys.executable, "-m", "bulkreset.cli", "resume", str(run_dir)],
+        env=bulkreset.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        timeout=PATIENCE,
+    )
+    assert "Traceback" not in ended.stderr
+    return Ran(ended.returncode, ended.stdout, ended.stderr, run_dir)
+
+
+def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(40))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+        sent(sim, 5)
+        (run_dir / ".report.csv.partial").mkdir()
+        ran = finish(process, run_dir)
+    assert ran.code == 3
+    assert len(ran.complaints) == 1
+    (run_dir / ".report.csv.partial").rmdir()
+    again = resume(bulkreset, run_dir)
+    assert again.code == 0
+    assert_they_agree(again, sim)

@@ -1,0 +1,157 @@
+"""What stops a run that could go on: guards, the time, expired credentials."""
+
+import json
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.crash.test_resume import resume
+from tests.e2e.command import SET, Command, assert_they_agree, people, seed, write_csv, write_job
+from tests.sim import Simulator
+from tests.sim.handle import ACCESS_KEY
+
+PACE = "[pace]\nrate = 200\nworkers = 2\n"
+
+
+def with_guards(bulkreset: Command, sim: Simulator, guards: str, rows: int = 100) -> Path:
+    write_csv(bulkreset.home / "users.csv", people(rows))
+    return write_job(bulkreset.home, sim.url, 'path = "users.csv"', f"{PACE}[guards]\n{guards}\n")
+
+
+def test_too_many_failures_stop_the_run(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for number, (name, _) in enumerate(people(100)) if number % 3])
+    job = with_guards(bulkreset, sim, "max_failures = 4")
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 3
+    assert ran.summary["state"] == "stopped"
+    assert "max_failures allows 4" in ran.stderr
+    assert 5 <= ran.summary["counts"]["failed"] <= 20
+    assert ran.summary["counts"]["unprocessed"] > 50
+    assert_they_agree(ran, sim)
+
+
+def test_no_failure_at_all_may_be_allowed(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(100)][1:])
+    job = with_guards(bulkreset, sim, "max_failures = 0")
+    assert bulkreset("run", job, "--yes").code == 3
+
+
+def test_a_share_of_failures_needs_a_sample(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for number, (name, _) in enumerate(people(100)) if number % 4])
+    job = with_guards(bulkreset, sim, 'max_failures = "20%"\nfailures_sample = 40')
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 3
+    settled = ran.summary["counts"]["failed"] + ran.summary["counts"]["set"]
+    assert 40 <= settled < 100
+    job = with_guards(bulkreset, sim, 'max_failures = "30%"\nfailures_sample = 40')
+    assert bulkreset("run", job, "--yes").code == 1
+
+
+def test_many_refusals_in_a_row_mean_that_the_pool_is_wrong(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, ["somebody.else"])
+    job = with_guards(bulkreset, sim, "max_refused_in_a_row = 10")
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 3
+    assert "UserNotFoundException" in ran.stderr
+    assert 10 <= len(sim.calls(SET)) <= 40
+    seed(sim, [name for name, _ in people(100)])
+    again = resume(bulkreset, ran.run_dir, "--failed")
+    assert again.code == 0
+    assert again.summary["counts"] == {"set": 100}
+
+
+def test_the_time_given_to_a_run_ends_it_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
+    job = with_guards(bulkreset, sim, 'max_duration = "1s"', rows=400)
+    ran = bulkreset("run", job, "--yes", "--rate", "200")
+    assert ran.code == 5
+    assert ran.summary["state"] == "time_limit"
+    assert "Resume with" in ran.stderr
+    assert_they_agree(ran, sim)
+    again = resume(bulkreset, ran.run_dir, "--rate", "none", "--max-duration", "10m")
+    assert again.code == 0
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+def test_stop_at_is_a_time_of_day(bulkreset: Command, sim: Simulator) -> None:
+    later = datetime.now().astimezone() + timedelta(hours=2)
+    job = with_guards(bulkreset, sim, f'stop_at = "{later:%H:%M}"', rows=5)
+    assert bulkreset("run", job, "--yes").code == 0
+
+
+def test_protected_users_are_left_alone(bulkreset: Command, sim: Simulator) -> None:
+    sim.add_pool("us-east-1_Test00001", [name for name, _ in people(6)], groups={"admins": ["user.002", "user.003"]})
+    job = with_guards(bulkreset, sim, '[guards.protected]\nusernames = ["USER.001"]\ngroups = ["admins"]', rows=6)
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 0
+    assert ran.column("status") == ["skipped", "skipped", "skipped", "set", "set", "set"]
+    assert ran.column("code")[:3] == ["protected"] * 3
+    assert {call.username for call in sim.calls(SET)} == {"user.004", "user.005", "user.006"}
+
+
+def test_a_protected_group_that_cannot_be_read_refuses_the_run(bulkreset: Command, sim: Simulator) -> None:
+    job = with_guards(bulkreset, sim, '[guards.protected]\ngroups = ["no-such-group"]', rows=2)
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 2
+    assert "no-such-group" in ran.stderr
+    assert not ran.run_dir.exists()
+    assert sim.calls(SET) == []
+
+
+def credential_process(bulkreset: Command, keys: list[str]) -> dict[str, str | None]:
+    """A profile whose process hands out these access keys one after the other, the last one again and again."""
+    script = bulkreset.home / "keys.py"
+    counter = bulkreset.home / "count"
+    script.write_text(
+        "import json, pathlib\n"
+        f"keys, counter = {keys!r}, pathlib.Path({str(counter)!r})\n"
+        "n = int(counter.read_text()) if counter.exists() else 0\n"
+        "counter.write_text(str(n + 1))\n"
+        'print(json.dumps({"Version": 1, "AccessKeyId": keys[min(n, len(keys) - 1)], "SecretAccessKey": "simulated"}))\n'
+    )
+    config = bulkreset.home / "config"
+    config.write_text(f"[profile rotating]\ncredential_process = {sys.executable} {script}\n")
+    return {"AWS_CONFIG_FILE": str(config), "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+
+
+def test_credentials_that_expire_in_the_middle_are_renewed(bulkreset: Command, sim: Simulator) -> None:
+    env = credential_process(bulkreset, ["AKIDFIRST", "AKIDSECOND", "AKIDTHIRD"])
+    sim.configure(faults={"expire": {"AKIDFIRST": {"calls": 20}, "AKIDSECOND": {"calls": 30}}})
+    source = write_csv(bulkreset.home / "users.csv", people(80))
+    ran = bulkreset.reset(source, "--profile", "rotating", "--rate", "200", env=env)
+    assert ran.code == 0
+    assert ran.summary["counts"] == {"set": 80}
+    assert {call.access_key for call in sim.calls(SET) if call.applied} == {"AKIDFIRST", "AKIDSECOND", "AKIDTHIRD"}
+    assert_they_agree(ran, sim)
+
+
+def test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(faults={"expire": {ACCESS_KEY: {"calls": 20}}})
+    source = write_csv(bulkreset.home / "users.csv", people(60))
+    ran = bulkreset.reset(source, "--rate", "200", "--workers", "3")
+    assert ran.code == 3
+    assert "ExpiredToken" in ran.stderr
+    assert set(ran.summary["counts"]) == {"set", "unprocessed"}
+    assert_they_agree(ran, sim)
+    sim.configure(faults={"expire": {ACCESS_KEY: None}})
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 0
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+@pytest.mark.parametrize("args", [("--json",), ()], ids=["json", "words"])
+def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator, args: tuple[str, ...]) -> None:
+    seed(sim, ["somebody.else"])
+    ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 10"), "--yes")
+    with bulkreset.start("status", ran.run_dir, *args) as process:
+        stdout, _ = process.communicate()
+    assert process.returncode == 0
+    if args:
+        status = json.loads(stdout)
+        assert status["state"] == "stopped"
+        assert status["counts"] == ran.summary["counts"]
+        assert status["left"] == ran.summary["counts"]["unprocessed"]
+        assert (status["alive"], status["resumable"]) == (False, True)
+    else:
+        assert f"resume with: bulkreset resume {ran.run_dir}" in stdout

@@ -1,0 +1,77 @@
+"""A damaged journal: an honest error, or no settled row lost."""
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bulkreset.errors import BulkresetError
+from bulkreset.record.journal import Journal
+from bulkreset.rows import Outcome, Status
+
+ROWS = 400
+SETTLED = 250
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of a run that stopped in the middle, its log folded in."""
+    path = tmp_path_factory.mktemp("whole") / "journal.sqlite"
+    journal = Journal.create(path, ["us-east-1_A"], {"rows": ROWS})
+    journal.plan((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
+    journal.record(range(1, SETTLED + 1), [])
+    journal.record([], [Outcome(row, Status.SET, attempts=1, latency_ms=60) for row in range(1, SETTLED + 1)])
+    journal.close()
+    return path
+
+
+def settled_rows_survive(path: Path) -> None:
+    """What resume does first; an error of ours is honest, everything else must leave settled rows settled."""
+    try:
+        journal = Journal.open(path)
+    except BulkresetError:
+        return
+    with contextlib.closing(journal):
+        try:
+            journal.check(ROWS)
+            journal.take_over()
+            sendable = {row.row for row in journal.sendable(1, ROWS)}
+            reported = [found[0] for found in journal.report("unprocessed")]
+        except BulkresetError:
+            return
+    assert not sendable & set(range(1, SETTLED + 1))
+    assert reported == list(range(1, ROWS + 1))
+
+
+@pytest.mark.parametrize("sidecar", ["", "-wal"], ids=["file", "log"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_or_cut_bytes(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> None:
+    path = tmp_path / "journal.sqlite"
+    for leftover in tmp_path.iterdir():
+        leftover.unlink()
+    shutil.copy(whole, path)
+    if sidecar:  # outcomes that are still in the log, as after a kill
+        with contextlib.closing(sqlite3.connect(path)) as writer:
+            writer.execute("PRAGMA wal_autocheckpoint = 0")
+            writer.execute("UPDATE rows SET status = 'set' WHERE row <= ?", (SETTLED,))
+            writer.execute("UPDATE rows SET message = 'x' WHERE row > ?", (SETTLED,))
+            writer.commit()
+            shutil.copy(path, tmp_path / "copy")
+            shutil.copy(f"{path}-wal", tmp_path / "copy-wal")
+        path.unlink()
+        (tmp_path / "copy").rename(path)
+        (tmp_path / "copy-wal").rename(f"{path}-wal")
+    damaged = Path(f"{path}{sidecar}")
+    content = bytearray(damaged.read_bytes())
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    damaged.write_bytes(content)
+    settled_rows_survive(path)

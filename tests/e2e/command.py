@@ -1,0 +1,215 @@
+"""How a test runs the command line, and reads everything that a run leaves behind."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from tests.sim import Simulator
+from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SAMPLES: Final = ROOT / "samples"
+POOL: Final = "us-east-1_Test00001"
+REGION: Final = "us-east-1"
+ACCOUNT: Final = "123456789012"
+SET: Final = "AdminSetUserPassword"
+PATIENCE: Final = 90.0
+THROTTLED: Final = frozenset(
+    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"}
+)
+# A pool whose policy takes any password that the syntax takes.
+LAX: Final = {
+    "MinimumLength": 1,
+    "RequireUppercase": False,
+    "RequireLowercase": False,
+    "RequireNumbers": False,
+    "RequireSymbols": False,
+}
+Argument = str | Path
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One execution of the command line, ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    run_dir: Path
+
+    @property
+    def complaints(self) -> list[str]:
+        """The sentences with which the program itself ended."""
+        return [line for line in self.stderr.splitlines() if line.startswith("bulkreset: ")]
+
+    @property
+    def header(self) -> list[str]:
+        with (self.run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file))
+
+    @cached_property
+    def report(self) -> list[dict[str, str]]:
+        with (self.run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.run_dir / "summary.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        lines = (self.run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def column(self, name: str) -> list[str]:
+        return [row[name] for row in self.report]
+
+    def of(self, username: str) -> dict[str, str]:
+        """The only line of the report about a user."""
+        (found,) = (row for row in self.report if row["username"] == username)
+        return found
+
+
+class Command:
+    """Runs the command line in `home`, with no AWS configuration but the simulator's."""
+
+    def __init__(self, home: Path, sim: Simulator) -> None:
+        self.home = home
+        self.sim = sim
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "TERM": "xterm",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SIGNING_KEY,
+            "AWS_ENDPOINT_URL_STS": sim.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self._runs = 0
+
+    def __call__(self, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
+        """Run to the end; a variable that `env` maps to None is not set."""
+        argv, run_dir = self.with_run_dir(args)
+        with self.start(*argv, env=env) as process:
+            return finish(process, run_dir)
+
+    def reset(self, input_: Path, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
+        """Run an input against the simulator's pool, confirmed."""
+        return self(*self.against(input_), "--yes", *args, env=env)
+
+    def against(self, input_: Path) -> tuple[Argument, ...]:
+        """The options that name an input and the simulator's pool."""
+        where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", self.sim.url)
+        return ("run", "--input", input_, *where)
+
+    def with_run_dir(self, args: Sequence[Argument]) -> tuple[tuple[Argument, ...], Path]:
+        """The arguments with a run directory of their own, where they name none."""
+        if "--run-dir" in args:
+            return tuple(args), Path(args[args.index("--run-dir") + 1])
+        self._runs += 1
+        run_dir = self.home / f"run-{self._runs}"
+        return (*args, "--run-dir", run_dir), run_dir
+
+    def start(
+        self,
+        *args: Argument,
+        env: Mapping[str, str | None] | None = None,
+        terminal: int | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone."""
+        wanted = self.environment | dict(env or {})
+        return subprocess.Popen(
+            [sys.executable, "-m", "bulkreset.cli", *map(str, args)],
+            cwd=self.home,
+            env={name: value for name, value in wanted.items() if value is not None},
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
+            stdout=subprocess.PIPE if terminal is None else terminal,
+            stderr=subprocess.PIPE if terminal is None else terminal,
+            start_new_session=True,
+            encoding="utf-8",
+        )
+
+
+def finish(process: subprocess.Popen[str], run_dir: Path) -> Ran:
+    """Wait for the end; a traceback is a bug wherever it shows."""
+    try:
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    ran = Ran(process.returncode, stdout or "", stderr or "", run_dir)
+    assert "Traceback" not in ran.stdout + ran.stderr
+    return ran
+
+
+def write_csv(
+    path: Path,
+    rows: Iterable[Sequence[str]],
+    header: Sequence[str] = ("username", "password"),
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+) -> Path:
+    """Write an input."""
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+def people(count: int) -> list[tuple[str, str]]:
+    """Usernames with passwords that any policy takes."""
+    return [(f"user.{number:03d}", f"Quiet-Garden.{number:03d}") for number in range(1, count + 1)]
+
+
+def write_job(folder: Path, url: str, input_: str, more: str = "", pools: Sequence[str] = (POOL,)) -> Path:
+    """Write a job file: `input_` is the text of its [input] table, `more` comes after the targets."""
+    targets = "\n".join(
+        f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url}"\nread_timeout = 1.0'
+        for pool in pools
+    )
+    path = folder / "job.toml"
+    path.write_text(f'name = "e2e"\n[input]\n{input_}\n{targets}\n{more}\n', encoding="utf-8")
+    return path
+
+
+def seed(
+    sim: Simulator, usernames: Iterable[str], pool: str = POOL, history: int | None = None, shortest: int = 1
+) -> None:
+    """Put a pool that takes any password of `shortest` characters in place, with these users and no others."""
+    sim.add_pool(pool, list(usernames), LAX | {"MinimumLength": shortest}, history)
+
+
+def assert_they_agree(ran: Ran, sim: Simulator) -> None:
+    """Report, summary and simulator tell one story: rows, counts, attempts, and who was set to what."""
+    report, summary = ran.report, ran.summary
+    assert [row["row"] for row in report] == [str(number) for number in range(1, len(report) + 1)]
+    counts: dict[str, int] = {}
+    codes: dict[str, int] = {}
+    for row in report:
+        counts[row["status"]] = counts.get(row["status"], 0) + 1
+        if row["code"]:
+            codes[row["code"]] = codes.get(row["code"], 0) + 1
+    assert summary["counts"] == counts
+    assert summary["codes"] == codes
+    assert summary["rows"] == len(report)
+    assert summary["exit_code"] == ran.code
+    calls = sim.calls(SET)
+    assert summary["attempts"] == sum(int(row["attempts"]) for row in report) == len(calls)
+    throttled = sum(call.answer in THROTTLED for call in calls)
+    assert summary["throttled"] == sum(int(row["throttled"]) for row in report) == throttled
+    applied = {(call.pool, call.username) for call in calls if call.applied}
+    told = {(row["user_pool_id"], row["username"]) for row in report if row["status"] == "set"}
+    assert told <= applied
+    unsure = {(row["user_pool_id"], row["username"]) for row in report if row["in_doubt"] == "true"}
+    assert applied <= told | unsure

@@ -1,0 +1,28 @@
+"""Fixtures: one simulator process for a worker's tests, new for each test; the command line in a directory of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import LAX, POOL, Command
+from tests.sim import Simulator
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def sim(running: Simulator) -> Simulator:
+    """A simulator with one pool that knows every user and takes every password."""
+    running.reset()
+    running.add_pool(POOL, policy=LAX, auto_users=True)
+    return running
+
+
+@pytest.fixture
+def bulkreset(tmp_path: Path, sim: Simulator) -> Command:
+    return Command(tmp_path, sim)

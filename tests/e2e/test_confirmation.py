@@ -1,0 +1,153 @@
+"""On a terminal a real run is shown and asked about before anything is sent."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import ACCOUNT, PATIENCE, POOL, SET, Argument, Command, Ran, people, write_csv
+from tests.sim import Simulator
+
+PROMPT = "[y/N]"
+
+
+class Person:
+    """Somebody at a terminal: reads what is shown and types."""
+
+    def __init__(self, terminal: int, process: subprocess.Popen[str], run_dir: Path) -> None:
+        self._terminal = terminal
+        self.process = process
+        self._run_dir = run_dir
+        self.shown = ""
+
+    def read_until(self, text: str) -> str:
+        """Read until `text` is shown or the program has gone."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.shown and time.monotonic() < end:
+            if not self._read(end - time.monotonic()):
+                break
+        return self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def end(self) -> Ran:
+        """Read to the end."""
+        end = time.monotonic() + PATIENCE
+        while self._read(end - time.monotonic()):
+            pass
+        code = self.process.wait(PATIENCE)
+        assert "Traceback" not in self.shown
+        return Ran(code, self.shown, self.shown, self._run_dir)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._terminal], [], [], max(0.0, seconds))[0]:
+            return False
+        try:
+            found = os.read(self._terminal, 65536)
+        except OSError:  # what a terminal gives when its last program has gone
+            return False
+        self.shown += found.decode(errors="replace").replace("\r\n", "\n")
+        return bool(found)
+
+
+@contextmanager
+def at_a_terminal(bulkreset: Command, args: Sequence[Argument]) -> Iterator[Person]:
+    argv, run_dir = bulkreset.with_run_dir(args)
+    outside, inside = pty.openpty()
+    try:
+        with bulkreset.start(*argv, terminal=inside) as process:
+            os.close(inside)
+            try:
+                yield Person(outside, process, run_dir)
+            finally:
+                process.kill()
+    finally:
+        os.close(outside)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "maybe\n", "\x04"])
+def test_anything_but_yes_sends_nothing(answer: str, tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    args = bulkreset.against(write_csv(tmp_path / "in.csv", people(3)))
+    with at_a_terminal(bulkreset, args) as person:
+        assert PROMPT in person.read_until(PROMPT)
+        person.type(answer)
+        ran = person.end()
+    assert ran.code == 3
+    assert "nothing was sent" in ran.stderr
+    assert "resume" in ran.stderr
+    assert sim.calls(SET) == []
+    assert ran.summary["counts"] == {"unprocessed": 3}
+
+
+def test_yes_sends_every_row(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    rows = people(3)
+    with at_a_terminal(bulkreset, bulkreset.against(write_csv(tmp_path / "in.csv", rows))) as person:
+        person.read_until(PROMPT)
+        assert sim.calls(SET) == []
+        person.type("y\n")
+        ran = person.end()
+    assert ran.code == 0
+    assert sim.passwords(POOL) == dict(rows)
+    assert "3 set" in ran.stdout
+
+
+def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    with at_a_terminal(bulkreset, bulkreset.against(write_csv(tmp_path / "in.csv", people(2)))) as person:
+        person.read_until(PROMPT)
+        person.process.send_signal(signal.SIGINT)
+        ran = person.end()
+    assert (ran.code, ran.summary["state"]) == (130, "interrupted")
+    assert ran.summary["counts"] == {"unprocessed": 2}
+    assert sim.calls(SET) == []
+
+
+def test_input_that_changes_at_the_prompt_is_not_sent(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    input_ = write_csv(tmp_path / "in.csv", people(3))
+    with at_a_terminal(bulkreset, bulkreset.against(input_)) as person:
+        person.read_until(PROMPT)
+        write_csv(input_, [("eve", "Somebody-Else.1")])
+        person.type("y\n")
+        ran = person.end()
+    assert ran.code == 2
+    assert "has changed" in ran.stderr
+    assert sim.calls(SET) == []
+    assert ran.column("status") == ["unprocessed"] * 3
+
+
+def test_preflight_says_what_is_about_to_happen(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    rows = [(*row, cell) for row, cell in zip(people(5), ["true", "true", "", "", ""], strict=True)]
+    input_ = write_csv(tmp_path / "in.csv", [*rows, ("no.password", "", "")], ("username", "password", "permanent"))
+    with at_a_terminal(bulkreset, bulkreset.against(input_)) as person:
+        shown = person.read_until(PROMPT)
+        person.type("n\n")
+        person.end()
+    lines = {line.split()[0]: line for line in shown.splitlines() if line and not line.startswith(" ")}
+    assert POOL in lines["User"]
+    assert ACCOUNT in lines["User"]
+    assert sim.url in lines["Endpoint"]
+    assert "NOT ENCRYPTED" in lines["Endpoint"]
+    assert "5 ready" in lines["Rows"]
+    assert "1 rejected" in lines["Rows"]
+    assert " 3:" in lines["Temporary"]
+    assert lines["Permanent"].split() == ["Permanent", "2"]
+    assert "5 users" in lines["Billing"]
+    assert "24 calls/s" in lines["Pace"]
+    assert "0.2 s" in lines["Duration"]
+
+
+def test_preflight_goes_on_without_the_account_where_it_cannot_be_asked(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), env={"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
+    assert ran.code == 0
+    assert "account unknown" in ran.stderr
+    assert "STS could not be reached" in ran.stderr
+    assert len(sim.calls(SET)) == 2

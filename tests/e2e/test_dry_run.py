@@ -1,0 +1,86 @@
+"""A dry run says what the run will do, and does nothing."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import POOL, SAMPLES, SET, Command, Ran, seed, write_job
+from tests.sim import Simulator
+
+POLICY = """[password.policy]
+minimum_length = 8
+require_uppercase = true
+require_lowercase = true
+require_numbers = true
+require_symbols = true
+"""
+
+
+@pytest.fixture
+def bad(tmp_path: Path, sim: Simulator) -> Path:
+    return write_job(tmp_path, sim.url, f'path = "{SAMPLES}/bad.csv"', POLICY)
+
+
+def _assert_free(sim: Simulator) -> None:
+    """Nothing was changed, and no user was made a billed one."""
+    free = {"GetCallerIdentity", "DescribeUserPool", "ListUsers", "ListUsersInGroup"}
+    assert {call.operation for call in sim.calls()} <= free
+    assert sim.users(POOL) == {}
+
+
+def _verdicts(ran: Ran) -> list[tuple[str, ...]]:
+    return [(row["row"], row["username"], row["status"], row["code"]) for row in ran.report]
+
+
+def _rejected(ran: Ran) -> list[dict[str, str]]:
+    return [row for row in ran.report if row["status"] == "rejected"]
+
+
+def test_dry_run_gives_each_row_the_verdict_that_the_sample_expects_for_free(
+    bad: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    ran = bulkreset("run", bad, "--dry-run")
+    with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:
+        expected = [tuple(row) for row in csv.reader(file)][1:]
+    assert _verdicts(ran) == expected
+    assert (ran.code, ran.complaints) == (1, [])
+    assert (ran.summary["mode"], ran.summary["state"], ran.summary["attempts"]) == ("dry_run", "finished", 0)
+    assert all(row["message"] for row in _rejected(ran))
+    _assert_free(sim)
+
+
+def test_dry_run_of_good_rows_exits_with_0_and_calls_them_ready(bulkreset: Command, sim: Simulator) -> None:
+    ran = bulkreset(*bulkreset.against(SAMPLES / "users.csv"), "--dry-run")
+    assert ran.code == 0
+    assert ran.summary["counts"] == {"ready": 1000}
+    assert set(ran.column("attempts")) == {"0"}
+    assert "Dry run" in ran.stdout
+    _assert_free(sim)
+
+
+def test_real_run_rejects_what_the_dry_run_rejected_and_sends_the_rest(
+    bad: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    dry = bulkreset("run", bad, "--dry-run")
+    ready = {row["username"] for row in dry.report if row["status"] == "ready"}
+    seed(sim, ready)
+    real = bulkreset("run", bad, "--yes")
+    assert real.code == 1
+    assert _rejected(real) == _rejected(dry)
+    assert {row["username"] for row in real.report if row["status"] == "set"} == ready
+    assert {call.username for call in sim.calls(SET)} == ready
+    assert None not in sim.passwords(POOL).values()
+
+
+def test_pool_stricter_than_the_job_knows_fails_rows_with_its_own_words(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    seed(sim, ["ann"], shortest=20)
+    (tmp_path / "in.csv").write_text("username,password\nann,Quiet-Garden.1\n", encoding="utf-8")
+    assert bulkreset(*bulkreset.against(tmp_path / "in.csv"), "--dry-run").code == 0
+    ran = bulkreset.reset(tmp_path / "in.csv")
+    assert ran.code == 1
+    (row,) = ran.report
+    assert (row["status"], row["code"]) == ("failed", "InvalidPasswordException")
+    assert "not long enough" in row["message"]

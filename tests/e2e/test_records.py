@@ -1,0 +1,126 @@
+"""What a run leaves behind: its files, their form, and that they say what the service saw."""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import ACCOUNT, POOL, REGION, SET, Command, Ran, assert_they_agree, people, seed, write_csv
+from tests.sim import Simulator
+
+COLUMNS = [
+    *("row", "user_pool_id", "username", "status", "code", "message", "attempts", "throttled", "in_doubt"),
+    *("permanent", "signed_out", "latency_ms", "request_id", "started_at", "finished_at"),
+]
+SUMMARY = {
+    *("run_id", "job", "mode", "state", "exit_code", "started_at", "finished_at", "seconds", "rows", "counts"),
+    *("codes", "attempts", "throttled", "rows_per_second", "lanes", "input", "targets"),
+}
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A run with rows of every fate: set, failed, rejected; throttled and in doubt on the way."""
+
+    ran: Ran
+    sim: Simulator
+    input: Path
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
+    folder = tmp_path_factory.mktemp("mixed")
+    with Simulator() as sim:
+        input_ = _mixture(folder, sim)
+        yield Mixed(Command(folder, sim).reset(input_), sim, input_)
+
+
+def _mixture(tmp_path: Path, sim: Simulator) -> Path:
+    rows = [*people(6), ("nobody", "Quiet-Garden.1"), ("no.password", ""), ("cut", "Quiet-Garden.2")]
+    seed(sim, [name for name, _ in rows if name != "nobody"])
+    sim.configure(faults={"users": {"user.002": [{"throttle": 2}], "cut": [{"cut": "after"}]}})
+    return write_csv(tmp_path / "mixed.csv", rows)
+
+
+def test_report_has_every_row_once_in_order_under_the_documented_columns(mixed: Mixed) -> None:
+    ran = mixed.ran
+    assert ran.code == 1
+    assert ran.header == COLUMNS
+    assert ran.column("row") == [str(number) for number in range(1, 10)]
+    assert ran.column("username") == [f"user.{n:03d}" for n in range(1, 7)] + ["nobody", "no.password", "cut"]
+    assert ran.column("status") == ["set"] * 6 + ["failed", "rejected", "set"]
+    assert set(ran.column("user_pool_id")) == {POOL}
+    assert_they_agree(ran, mixed.sim)
+
+
+def test_report_repeats_the_service_s_request_ids_and_gives_times_in_utc(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(4)))
+    seen = {call.username: call.request_id for call in sim.calls(SET)}
+    assert {row["username"]: row["request_id"] for row in ran.report} == seen
+    for row in ran.report:
+        assert row["started_at"].endswith("Z")
+        assert ran.summary["started_at"] <= row["started_at"] <= row["finished_at"] <= ran.summary["finished_at"]
+        assert int(row["latency_ms"]) >= 0
+
+
+def test_report_holds_formulas_harmless(tmp_path: Path, bulkreset: Command) -> None:
+    names = ["=cmd|'/C'!A0", "+1", "-1", "@SUM(1)"]
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", [(name, "Quiet-Garden.1") for name in names]))
+    assert ran.column("username") == [f"'{name}" for name in names]
+
+
+def test_summary_has_the_documented_keys_and_agrees_with_the_input(mixed: Mixed) -> None:
+    ran = mixed.ran
+    summary = ran.summary
+    assert summary.keys() >= SUMMARY
+    assert (summary["job"], summary["mode"], summary["state"], summary["exit_code"]) == ("mixed", "run", "finished", 1)
+    assert summary["counts"] == {"set": 7, "failed": 1, "rejected": 1}
+    assert summary["codes"] == {"UserNotFoundException": 1, "missing_password": 1}
+    (lane,) = summary["lanes"]
+    assert (lane["account"], lane["region"], lane["quota"], lane["ceiling"]) == (ACCOUNT, REGION, 30.0, 24.0)
+    assert summary["input"]["size"] == mixed.input.stat().st_size
+    assert Path(summary["input"]["path"]) == mixed.input
+    assert [target["user_pool_id"] for target in summary["targets"]] == [POOL]
+
+
+def test_run_directory_is_for_its_owner_only(mixed: Mixed) -> None:
+    ran = mixed.ran
+    assert stat.S_IMODE(ran.run_dir.stat().st_mode) == 0o700
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in ran.run_dir.iterdir()}
+    assert files.keys() >= {"journal.sqlite", "report.csv", "summary.json", "log.jsonl"}
+    assert set(files.values()) == {0o600}
+
+
+def test_default_run_directory_is_new_under_runs_and_named_for_the_job(tmp_path: Path, bulkreset: Command) -> None:
+    job = bulkreset.against(write_csv(tmp_path / "autumn.csv", people(1)))
+    with bulkreset.start(*job, "--yes") as process:
+        process.communicate()
+    assert process.returncode == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name.startswith("autumn-")
+    assert (made / "report.csv").is_file()
+
+
+def test_log_is_json_lines_that_all_carry_the_run_s_id(mixed: Mixed) -> None:
+    ran = mixed.ran
+    assert {event["run_id"] for event in ran.log} == {ran.summary["run_id"]}
+    events = [event["event"] for event in ran.log]
+    assert (events[0], events[-1]) == ("run_started", "run_finished")
+    assert {event["row"] for event in ran.log if event["event"] == "row_settled"} == {7}
+
+
+def test_console_log_as_json_has_every_row_where_asked_twice(tmp_path: Path, bulkreset: Command) -> None:
+    input_ = write_csv(tmp_path / "in.csv", people(3))
+    loud = bulkreset.reset(input_, "--log-format", "json", "-vv")
+    assert loud.stderr.count('"event": "row_settled"') == 3
+
+
+def test_summary_on_the_terminal_counts_the_rows_and_names_the_report(mixed: Mixed) -> None:
+    ran = mixed.ran
+    assert "9 rows" in ran.stdout
+    assert "7 set" in ran.stdout
+    assert str(ran.run_dir / "report.csv") in ran.stdout

@@ -1,0 +1,128 @@
+"""What a job may say of its rows: duplicates, permanence, pools, guards, threads."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import LAX, POOL, SET, Command, assert_they_agree, people, seed, write_csv, write_job
+from tests.sim import Simulator
+
+OTHER = "us-east-1_Other00002"
+
+
+@pytest.mark.parametrize(
+    ("keep", "statuses", "password"),
+    [
+        ("refuse", ["rejected", "set", "rejected", "rejected"], None),
+        ("first", ["set", "set", "rejected", "rejected"], "First-Answer.1"),
+        ("last", ["rejected", "set", "rejected", "set"], "Third-Answer.3"),
+    ],
+)
+def test_rows_that_name_one_user_are_kept_as_the_job_says(
+    keep: str, statuses: list[str], password: str | None, tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    rows = [("ann", "First-Answer.1"), ("bob", "Other-User.1"), ("ann", "Second-Answer.2"), ("ann", "Third-Answer.3")]
+    write_csv(tmp_path / "in.csv", rows)
+    seed(sim, ["ann", "bob"])
+    job = write_job(tmp_path, sim.url, f'path = "in.csv"\non_duplicate = "{keep}"')
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 1
+    assert ran.column("status") == statuses
+    assert {row["code"] for row in ran.report if row["status"] == "rejected"} == {"duplicate_username"}
+    assert sim.passwords(POOL) == {"ann": password, "bob": "Other-User.1"}
+    assert_they_agree(ran, sim)
+
+
+def test_duplicates_are_refused_where_nothing_is_said(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", [("ann", "First-Answer.1"), ("ann", "Second-Answer.2")]))
+    assert ran.column("status") == ["rejected", "rejected"]
+    assert sim.calls(SET) == []
+
+
+@pytest.mark.parametrize(("flag", "wanted"), [(None, "false"), ("--permanent", "true"), ("--no-permanent", "false")])
+def test_passwords_are_temporary_unless_permanence_is_asked_for(
+    flag: str | None, wanted: str, tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), *([flag] if flag else []))
+    assert [call.permanent for call in sim.calls(SET)] == [wanted == "true"] * 2
+    assert ran.column("permanent") == [wanted] * 2
+    status = "CONFIRMED" if wanted == "true" else "FORCE_CHANGE_PASSWORD"
+    assert {user["status"] for user in sim.users(POOL).values()} == {status}
+
+
+def test_permanent_column_decides_row_by_row_and_an_empty_cell_follows_the_job(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    cells = ["true", "FALSE", "1", "0", "Yes", "no", ""]
+    rows = [(*row, cell) for row, cell in zip(people(len(cells)), cells, strict=True)]
+    input_ = write_csv(tmp_path / "in.csv", rows, ("username", "password", "permanent"))
+    ran = bulkreset.reset(input_, "--permanent")
+    sent = {call.username: call.permanent for call in sim.calls(SET)}
+    assert [sent[name] for name, _, _ in rows] == [True, False, True, False, True, False, True]
+    assert ran.column("permanent") == ["true", "false", "true", "false", "true", "false", "true"]
+
+
+def test_pool_column_sends_each_row_to_its_own_target(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, ["ann", "bob"])
+    seed(sim, ["ann"], pool=OTHER)
+    rows = [
+        ("ann", "In-The-First.1", POOL),
+        ("ann", "In-The-Other.2", OTHER),
+        ("bob", "In-The-First.3", POOL),
+        ("cid", "Names-No-Pool.4", ""),
+        ("dan", "Names-A-Stranger.5", "us-east-1_Strange99"),
+    ]
+    write_csv(tmp_path / "in.csv", rows, ("username", "password", "user_pool_id"))
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', pools=(POOL, OTHER))
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 1
+    assert ran.column("status") == ["set", "set", "set", "rejected", "rejected"]
+    assert ran.column("code")[3:] == ["unknown_pool", "unknown_pool"]
+    assert ran.column("user_pool_id") == [POOL, OTHER, POOL, "", "us-east-1_Strange99"]
+    assert sim.passwords(POOL) == {"ann": "In-The-First.1", "bob": "In-The-First.3"}
+    assert sim.passwords(OTHER) == {"ann": "In-The-Other.2"}
+    assert_they_agree(ran, sim)
+
+
+def test_two_pools_of_one_account_and_region_share_one_rate(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    sim.add_pool(OTHER, policy=LAX, auto_users=True)
+    rows = [(*row, (POOL, OTHER)[number % 2]) for number, row in enumerate(people(44))]
+    write_csv(tmp_path / "in.csv", rows, ("username", "password", "user_pool_id"))
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', "[pace]\nrate = 20", pools=(POOL, OTHER))
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 0
+    assert len(ran.summary["lanes"]) == 1
+    assert sim.stats().max_per_second[SET] <= 23
+
+
+def test_max_rows_sends_nothing_of_an_input_that_is_larger(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(4)), "--max-rows", "3")
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    assert (ran.summary["state"], ran.summary["counts"]) == ("stopped", {"unprocessed": 4})
+    (sentence,) = ran.complaints
+    assert "max_rows" in sentence
+
+
+def test_max_rows_counts_only_what_would_be_sent(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    rows = [*people(3), ("no.password", "")]
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--max-rows", "3")
+    assert ran.code == 1
+    assert len(sim.calls(SET)) == 3
+
+
+def test_workers_is_the_most_calls_at_a_time(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0.1)
+    input_ = write_csv(tmp_path / "in.csv", people(16))
+    ran = bulkreset.reset(input_, "--workers", "3", "--rate", "none")
+    assert ran.code == 0
+    assert sim.stats().max_in_flight == 3
+
+
+def test_input_of_rejected_rows_only_asks_nothing_of_the_service(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", [("ann", ""), ("", "Quiet-Garden.1")]))
+    assert ran.code == 1
+    assert ran.column("code") == ["missing_password", "missing_username"]
+    assert sim.calls(SET) == []
