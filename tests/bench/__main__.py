@@ -1,0 +1,140 @@
+"""`python -m tests.bench [NAME …]`: plan, resume, speed, pace; each prints its figures, one line each."""
+
+import contextlib
+import csv
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pyarrow.csv
+import pyarrow.parquet
+
+from tests.e2e.command import LAX, POOL, REGION, SET
+from tests.sim import Simulator
+
+MILLION: Final = 1_000_000
+FAST_ROWS: Final = 20_000
+
+
+def say(name: str, **figures: object) -> None:
+    """One line of figures."""
+    sys.stdout.write(f"{name:<28}" + "  ".join(f"{key} {value}" for key, value in figures.items()) + "\n")
+    sys.stdout.flush()
+
+
+def users(path: Path, rows: int) -> Path:
+    """An input of so many users, e-mail-like names and 16-character passwords."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("username", "password"))
+        writer.writerows((f"user{row:07d}@example.com", f"Quiet-Pw.{row:07d}") for row in range(rows))
+    return path
+
+
+def measured(sim: Simulator, *args: object) -> tuple[float, float, int]:
+    """Run a command: its seconds, its CPU seconds, its peak memory in MB."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **sim.environment()}
+    environment |= {"AWS_ENDPOINT_URL_STS": sim.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": REGION}
+    began = time.monotonic()
+    with subprocess.Popen([sys.executable, *map(str, args)], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        message = f"{args} ended with {process.returncode}"
+        raise RuntimeError(message)
+    return time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024
+
+
+def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[object, ...]:
+    """The command line of a run, ours, against the simulator."""
+    where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--run-dir", run_dir)
+    return ("-m", "bulkreset.cli", "run", "--input", source, *where, "--yes", "--no-progress", *args)
+
+
+@contextlib.contextmanager
+def stage(**config: object) -> Iterator[tuple[Simulator, Path]]:
+    """A simulator whose pool takes everything, and a folder."""
+    with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
+        sim.configure(**config)  # type: ignore[arg-type]  # JSON values
+        sim.add_pool(POOL, policy=LAX, auto_users=True)
+        yield sim, Path(folder)
+
+
+def bench_plan() -> None:
+    """A dry run of a million rows, report included."""
+    with stage() as (sim, folder):
+        source = users(folder / "users.csv", MILLION)
+        parquet = folder / "users.parquet"
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(source), parquet)
+        for name in (source, parquet):
+            took, cpu, memory = measured(sim, *run(name, sim, folder / f"run-{name.suffix}", "--dry-run"))
+            say(f"plan 1,000,000 {name.suffix[1:]}", seconds=round(took, 1), cpu=round(cpu, 1), peak_mb=memory)
+
+
+def bench_resume() -> None:
+    """From `resume` to the first call, with 999,000 of a million rows settled."""
+    with stage() as (sim, folder):
+        source = users(folder / "users.csv", MILLION)
+        run_dir = folder / "run"
+        with contextlib.suppress(RuntimeError):  # stopped by its guard, with the plan made
+            measured(sim, *run(source, sim, run_dir, "--max-rows", "1"))
+        with contextlib.closing(sqlite3.connect(run_dir / "journal.sqlite", isolation_level=None)) as journal:
+            journal.execute("UPDATE rows SET status = 'set', attempts = 1 WHERE row <= 999000")
+            journal.execute("UPDATE meta SET value = json_set(value, '$.guards.max_rows', NULL) WHERE key = 'job'")
+        began = time.monotonic()
+        took, _, memory = measured(sim, "-m", "bulkreset.cli", "resume", run_dir, "--rate", "none", "--no-progress")
+        first = min(call.time for call in sim.calls(SET)) - began
+        say("resume, 1,000 rows left", first_call_after=round(first, 2), seconds=round(took, 2), peak_mb=memory)
+
+
+def bench_speed() -> None:
+    """Unpaced against a fast endpoint, in turn with a plain boto3 thread pool over the same file."""
+    with stage(keep_calls=False) as (sim, folder):
+        source = users(folder / "users.csv", FAST_ROWS)
+        for turn in range(3):
+            run_dir = folder / f"run-{turn}"
+            took, cpu, memory = measured(sim, *run(source, sim, run_dir, "--rate", "none"))
+            sending = json.loads((run_dir / "summary.json").read_text())["rows_per_second"]
+            figures = {"cpu_per_1000": round(cpu / FAST_ROWS * 1000, 2), "peak_mb": memory}
+            say("bulkreset --rate none", rows_per_second=sending, whole=round(FAST_ROWS / took), **figures)
+            plain = ("-m", "tests.bench.plain_pool", source, POOL, sim.url, 16)
+            took, cpu, memory = measured(sim, *plain)
+            figures = {"cpu_per_1000": round(cpu / FAST_ROWS * 1000, 2), "peak_mb": memory}
+            say("plain boto3, 16 threads", whole=round(FAST_ROWS / took), **figures)
+
+
+def bench_pace() -> None:
+    """A known quota taken to the last call, and an unknown one found: rows per second as a share of the quota."""
+    for quota, bucket, rate, rows in ((30, 3, 30, 900), (100, 10, 100, 2000), (50, 5, 100, 2000)):
+        limits = {"rate": quota, "bucket": bucket, "operation": SET}
+        with stage(latency=0.06, jitter=0.3, quota=limits) as (sim, folder):
+            measured(sim, *run(users(folder / "users.csv", rows), sim, folder / "run", "--rate", rate))
+            summary = json.loads((folder / "run" / "summary.json").read_text())
+            say(
+                f"quota {quota}/s, rate {rate}/s",
+                share=f"{summary['rows_per_second'] / quota:.1%}",
+                sending_seconds=summary["sending_seconds"],
+                throttled=f"{summary['throttled'] / summary['attempts']:.2%}",
+                most_in_a_second=sim.stats().max_per_second[SET],
+            )
+
+
+BENCHES: Final[dict[str, Callable[[], None]]] = {
+    "plan": bench_plan,
+    "resume": bench_resume,
+    "speed": bench_speed,
+    "pace": bench_pace,
+}
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or BENCHES:
+        BENCHES[wanted]()

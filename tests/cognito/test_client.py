@@ -1,0 +1,182 @@
+"""The boto3 transport against the simulator: one request for each attempt, and every answer read for what it is."""
+
+import json
+import logging
+import socket
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.session import open_session
+from bulkreset.job import Target
+from bulkreset.rows import Row, Secret
+from tests.cognito.conftest import POOL
+from tests.sim.handle import Simulator
+
+PASSWORD = 'Pässword "x"\\1-🚀'
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+def transport(url: str, **target: Any) -> BotoTransport:  # noqa: ANN401  (the keys of a target)
+    """A transport to one endpoint."""
+    keys: dict[str, Any] = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": url} | target
+    return BotoTransport(open_session(Target(**keys)).cognito())
+
+
+def send(sim: Simulator, username: str = "ann", *, permanent: bool = True, **target: Any) -> Answer:  # noqa: ANN401
+    """One attempt."""
+    return transport(sim.url, **target).set_password(Row(1, username, Secret(PASSWORD), POOL, permanent))
+
+
+def script(sim: Simulator, *steps: dict[str, Any]) -> None:
+    """What ann's next calls meet."""
+    sim.configure(faults={"users": {"ann": list(steps)}})
+
+
+@pytest.mark.parametrize(("permanent", "status"), [(True, "CONFIRMED"), (False, "FORCE_CHANGE_PASSWORD")])
+def test_password_is_set_as_written(sim: Simulator, status: str, *, permanent: bool) -> None:
+    answer = send(sim, permanent=permanent)
+    assert answer.verdict is Verdict.SET
+    assert answer.request_id
+    assert (answer.code, answer.message) == ("", "")
+    assert sim.passwords(POOL) == {"ann": PASSWORD, "bob": None}
+    assert sim.users(POOL)["ann"]["status"] == status
+
+
+def test_request_is_what_the_service_expects_and_says_who_calls(sim: Simulator) -> None:
+    send(sim)
+    (call,) = sim.calls()
+    assert (call.operation, call.username) == ("AdminSetUserPassword", "ann")
+    assert sim.users(POOL)["ann"]["applied"] == 1
+
+
+CODES = [
+    ("TooManyRequestsException", Verdict.THROTTLED),
+    ("InternalErrorException", Verdict.DOUBTFUL),
+    ("UserNotFoundException", Verdict.REFUSED),
+    ("InvalidPasswordException", Verdict.REFUSED),
+    ("InvalidParameterException", Verdict.REFUSED),
+    ("PasswordHistoryPolicyViolationException", Verdict.REFUSED),
+    ("NotAuthorizedException", Verdict.REFUSED),
+    ("SomethingNewException", Verdict.REFUSED),
+    ("ResourceNotFoundException", Verdict.FATAL),
+    ("AccessDeniedException", Verdict.FATAL),
+    ("InvalidSignatureException", Verdict.FATAL),
+    ("ExpiredTokenException", Verdict.EXPIRED),
+]
+
+
+@pytest.mark.parametrize(("code", "verdict"), CODES)
+def test_error_is_classified_by_its_code_after_one_request(sim: Simulator, code: str, verdict: Verdict) -> None:
+    script(sim, {"error": code, "message": "why it failed"})
+    answer = send(sim)
+    assert (answer.verdict, answer.code, answer.message) == (verdict, code, "why it failed")
+    assert answer.request_id
+    assert len(sim.calls()) == 1
+
+
+def test_message_that_repeats_the_password_is_withheld(sim: Simulator) -> None:
+    sim.configure(faults={"echo_password": True})
+    for step in ({"throttle": 1}, {"error": "InvalidParameterException"}, {"error": "InternalErrorException"}):
+        script(sim, step)
+        answer = send(sim)
+        assert answer.verdict is not Verdict.SET
+        assert "Pässword" not in repr(answer)
+        assert "withheld" in answer.message
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("body", [True, "binary", "array", "truncated"])
+@pytest.mark.parametrize("applied", [True, False])
+def test_answer_that_is_not_the_services_is_in_doubt(
+    sim: Simulator, status: int, body: object, *, applied: bool
+) -> None:
+    script(sim, {"garbage": body, "status": status, "apply": applied})
+    answer = send(sim)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "UnreadableAnswer")
+    assert len(sim.calls()) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_answer_that_is_lost_is_in_doubt(sim: Simulator, when: str) -> None:
+    script(sim, {"cut": when})
+    answer = send(sim)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "ConnectionClosedError")
+    assert sim.users(POOL)["ann"]["applied"] == (1 if when == "after" else 0)
+    assert len(sim.calls()) == 1
+
+
+def test_answer_that_comes_too_late_is_in_doubt(sim: Simulator) -> None:
+    script(sim, {"hang": 1.0, "apply": True})
+    answer = send(sim, read_timeout=0.05)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "ReadTimeoutError")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_bare_server_error_is_in_doubt(sim: Simulator, status: int) -> None:
+    script(sim, {"http": status})
+    answer = send(sim)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, f"HTTP{status}")
+    assert len(sim.calls()) == 1
+
+
+def test_connection_that_is_refused_was_not_sent() -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        answer = transport(url).set_password(Row(1, "ann", Secret(PASSWORD), POOL, permanent=True))
+    assert (answer.verdict, answer.code) == (Verdict.UNSENT, "EndpointConnectionError")
+
+
+def test_host_that_is_unknown_was_not_sent() -> None:
+    row = Row(1, "ann", Secret(PASSWORD), POOL, permanent=True)
+    answer = transport("http://cognito.invalid").set_password(row)
+    assert (answer.verdict, answer.code) == (Verdict.UNSENT, "EndpointConnectionError")
+
+
+def test_expired_credentials_without_newer_ones_end_the_run(sim: Simulator) -> None:
+    sim.configure(faults={"expire": {"AKIDSIMULATED": {"calls": 1}}})
+    sending = transport(sim.url)
+    row = Row(1, "ann", Secret(PASSWORD), POOL, permanent=True)
+    assert [sending.set_password(row).verdict for _ in range(3)] == [Verdict.SET, Verdict.EXPIRED, Verdict.EXPIRED]
+
+
+def test_expired_credentials_are_renewed_once_and_the_attempt_made_again(sim: Simulator) -> None:
+    sim.configure(faults={"expire": {"AKIDSIMULATED": {"calls": 0}}})
+    renewals = []
+
+    def renew() -> Any:  # noqa: ANN401  (a boto3 client)
+        renewals.append(1)
+        sim.configure(faults={"expire": {"AKIDSIMULATED": None}})
+        return open_session(target).cognito()
+
+    target = Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url)
+    sending = BotoTransport(open_session(target).cognito(), renew)
+    row = Row(1, "ann", Secret(PASSWORD), POOL, permanent=True)
+    first, second = sending.set_password(row), sending.set_password(row)
+    assert (first.verdict, first.code) == (Verdict.UNSENT, "ExpiredTokenException")
+    assert second.verdict is Verdict.SET
+    script(sim, {"garbage": True})
+    assert sending.set_password(row).verdict is Verdict.DOUBTFUL  # the new client reads as carefully
+    assert len(renewals) == 1
+
+
+def test_value_of_a_wrong_type_is_not_printed(sim: Simulator) -> None:
+    row = Row(1, "ann", Secret(73501973), POOL, permanent=True)  # type: ignore[arg-type]
+    try:
+        text = repr(transport(sim.url).set_password(row))
+    except Exception as error:  # noqa: BLE001  (whatever it is, it must not say the value)
+        text = repr(error)
+    assert "73501973" not in text
+
+
+def test_nothing_is_logged_of_a_request_at_warning(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        script(sim, {"error": "InvalidPasswordException"}, {"garbage": True}, {"cut": "after"}, {"ok": True})
+        for _ in range(4):
+            send(sim)
+    assert caplog.text == ""
+    assert json.dumps(PASSWORD)[1:-1] not in caplog.text

@@ -1,0 +1,149 @@
+"""A target's session: what is missing is named before anything is sent, and the emulator's reaches nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito.session import EMULATED_ACCOUNT, Caller, emulated_session, open_session
+from bulkreset.errors import TargetError
+from bulkreset.job import Target
+from tests.cognito.conftest import POOL
+from tests.sim.handle import Simulator
+
+
+def target(**keys: Any) -> Target:  # noqa: ANN401  (the keys of a target)
+    """A target."""
+    return Target(**({"user_pool_id": POOL} | keys))
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Write the AWS configuration file."""
+
+    def write(text: str) -> None:
+        path = tmp_path / "config"
+        path.write_text(text)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+
+    return write
+
+
+@pytest.mark.usefixtures("credentials")
+def test_missing_region_is_named_with_what_the_pool_suggests() -> None:
+    with pytest.raises(TargetError, match=rf"No Region is known for the user pool {POOL}.*--region.*us-east-1"):
+        open_session(target())
+
+
+def test_missing_credentials_are_named() -> None:
+    with pytest.raises(TargetError, match=r"No AWS credentials were found.*--profile"):
+        open_session(target(region="eu-west-1"))
+
+
+@pytest.mark.usefixtures("credentials")
+def test_missing_profile_is_named() -> None:
+    with pytest.raises(TargetError, match="There is no AWS profile 'nightly'"):
+        open_session(target(region="eu-west-1", profile="nightly"))
+
+
+def test_broken_configuration_is_a_target_error(configure: Callable[[str], None]) -> None:
+    configure("this is no configuration\n")
+    with pytest.raises(TargetError, match="configuration cannot be used"):
+        open_session(target(region="eu-west-1"))
+
+
+def test_half_credentials_are_a_target_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDHALF")
+    with pytest.raises(TargetError):
+        open_session(target(region="eu-west-1"))
+
+
+def test_profile_brings_region_and_credentials(configure: Callable[[str], None]) -> None:
+    configure("[profile nightly]\nregion = eu-north-1\naws_access_key_id = A\naws_secret_access_key = B\n")
+    session = open_session(target(profile="nightly"))
+    assert session.region == "eu-north-1"
+    assert session.endpoint == "https://cognito-idp.eu-north-1.amazonaws.com"
+    assert open_session(target(profile="nightly", region="eu-west-1")).region == "eu-west-1"
+
+
+@pytest.mark.usefixtures("credentials")
+def test_region_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    assert open_session(target()).region == "eu-north-1"
+    assert open_session(target(region="eu-west-1")).region == "eu-west-1"
+
+
+@pytest.mark.usefixtures("credentials")
+def test_endpoint_is_shown_wherever_it_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://redirected.example:1")
+    assert open_session(target(region="eu-west-1")).endpoint == "http://redirected.example:1"
+    named = target(region="eu-west-1", endpoint_url="https://named.example")
+    assert open_session(named).endpoint == "https://named.example"
+
+
+@pytest.mark.usefixtures("credentials")
+def test_endpoint_that_is_no_url_is_a_target_error() -> None:
+    with pytest.raises(TargetError, match=f"No client can be made for {POOL}"):
+        open_session(target(region="eu-west-1", endpoint_url="https://[half")).cognito()
+
+
+@pytest.mark.usefixtures("credentials")
+def test_caller_is_whom_sts_names(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sim.url)
+    caller = open_session(target(region="us-east-1")).caller()
+    assert caller.account.isdigit()
+    assert caller.account in caller.arn
+    assert caller.problem == ""
+
+
+@pytest.mark.usefixtures("credentials")
+def test_sts_that_cannot_be_reached_is_a_problem_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://sts.invalid")
+    caller = open_session(target(region="us-east-1")).caller()
+    assert caller == Caller(problem="STS could not be reached (EndpointConnectionError)")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_sts_that_refuses_is_a_problem_and_no_error(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sim.url)
+    sim.configure(faults={"expire": {"AKIDSIMULATED": {"calls": 0}}})
+    caller = open_session(target(region="us-east-1")).caller()
+    assert (caller.account, caller.arn) == ("", "")
+    assert "Expired" in caller.problem
+
+
+def test_emulated_session_reaches_only_the_emulator(
+    monkeypatch: pytest.MonkeyPatch, configure: Callable[[str], None]
+) -> None:
+    configure("[profile nightly]\nendpoint_url = https://real.example\nregion = eu-north-1\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://real.example")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    real = target(region="eu-west-1", profile="nightly", endpoint_url="https://real.example", ca_bundle="/none.pem")
+    session = emulated_session(real, "eu-west-1", "http://127.0.0.1:9")
+    assert (session.endpoint, session.region, session.emulated) == ("http://127.0.0.1:9", "eu-west-1", True)
+    assert session.caller() == Caller(EMULATED_ACCOUNT, f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
+    assert session.target.profile is None
+    config: Any = session.cognito().meta.config
+    assert config.proxies == {}
+
+
+@pytest.mark.usefixtures("credentials")
+def test_client_has_one_attempt_and_room_for_every_thread() -> None:
+    keys = target(region="eu-west-1", connect_timeout=1.5, read_timeout=2.5)
+    config: Any = open_session(keys).cognito().meta.config
+    assert config.retries["total_max_attempts"] == 1
+    assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (1.5, 2.5, 256)
+    assert config.user_agent_extra.startswith("bulkreset/")
+
+
+def test_newer_credentials_are_found_and_the_same_ones_are_not(configure: Callable[[str], None]) -> None:
+    keys = "[profile nightly]\nregion = eu-west-1\naws_access_key_id = {}\naws_secret_access_key = B\n"
+    configure(keys.format("FIRST"))
+    session = open_session(target(profile="nightly"))
+    assert session.renewed() is None
+    configure(keys.format("SECOND"))
+    assert session.renewed() is not None
+    assert session.renewed() is None
+    configure("[profile other]\n")
+    assert session.renewed() is None

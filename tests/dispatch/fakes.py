@@ -1,0 +1,77 @@
+"""What the dispatch tests put in place of the machine's clock and of the service."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.rows import Row, Secret
+
+POOL = "eu-west-1_Here00001"
+
+
+class FakeClock:
+    """A clock on which waiting is what makes the time pass.
+
+    `late` is asked at each wait by how many seconds it wakes too late; `on_wait` may set the stop in the middle.
+    """
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+        self.late: Callable[[], float] = lambda: 0.0
+        self.on_wait: Callable[[threading.Event, float], None] = lambda _stop, _seconds: None
+        self.waited: list[float] = []
+        self.woke: list[float] = []
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        return self._now
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        """Let the time pass, unless `stop` is set."""
+        if stop.is_set():
+            return True
+        self.waited.append(seconds)
+        self.on_wait(stop, seconds)
+        if stop.is_set():
+            return True
+        self.advance(max(0.0, seconds) + self.late())
+        self.woke.append(self._now)
+        return stop.is_set()
+
+    def advance(self, seconds: float) -> None:
+        """Let the time pass."""
+        with self._lock:
+            self._now += seconds
+
+
+class Scripted:
+    """A transport that gives the next of its answers, and the last one for ever. A call takes `seconds`."""
+
+    def __init__(self, clock: FakeClock, answers: Sequence[Answer], seconds: float = 0.0) -> None:
+        self._clock = clock
+        self._answers: Iterator[Answer] = chain(answers, repeat(answers[-1]))
+        self._seconds = seconds
+        self.sent: list[float] = []
+
+    def set_password(self, _row: Row) -> Answer:
+        """Note when the call left."""
+        self.sent.append(self._clock.now())
+        self._clock.advance(self._seconds)
+        return next(self._answers)
+
+
+def row(number: int = 1, *, doubted: bool = False, pool: str = POOL) -> Row:
+    """A row to be sent."""
+    return Row(number, f"user{number}", Secret(f"Hidden-{number}"), pool, permanent=True, doubted=doubted)
+
+
+SET = Answer(Verdict.SET, request_id="r-set")
+THROTTLED = Answer(Verdict.THROTTLED, "TooManyRequestsException", "slow down", "r-throttled")
+DOUBTFUL = Answer(Verdict.DOUBTFUL, "ReadTimeoutError", "the answer was lost")
+UNSENT = Answer(Verdict.UNSENT, "EndpointConnectionError", "no connection could be made")
+REFUSED = Answer(Verdict.REFUSED, "UserNotFoundException", "User does not exist.", "r-refused")
+HISTORY = Answer(Verdict.REFUSED, "PasswordHistoryPolicyViolationException", "used before", "r-history")
+FATAL = Answer(Verdict.FATAL, "AccessDeniedException", "not authorized", "r-fatal")
+EXPIRED = Answer(Verdict.EXPIRED, "ExpiredTokenException", "expired")

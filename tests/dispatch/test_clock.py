@@ -1,0 +1,35 @@
+"""The clocks: the machine's, which a stop wakes at once, and the tests' own."""
+
+import threading
+import time
+
+from bulkreset.dispatch.clock import Clock, SystemClock
+from tests.dispatch.fakes import FakeClock
+
+
+def test_stop_wakes_who_waits() -> None:
+    clock: Clock = SystemClock()
+    stop, woken = threading.Event(), []
+    waiting = threading.Thread(target=lambda: woken.append(clock.wait(stop, 3600)), daemon=True)
+    waiting.start()
+    stop.set()
+    waiting.join(10)
+    assert woken == [True]
+
+
+def test_time_that_is_over_is_not_waited_for() -> None:
+    clock = SystemClock()
+    before = time.monotonic()
+    assert not clock.wait(threading.Event(), -5)
+    assert before <= clock.now() < before + 5
+
+
+def test_fake_clock_passes_by_waiting() -> None:
+    clock: Clock = FakeClock(5)
+    stop = threading.Event()
+    assert not clock.wait(stop, 2)
+    assert not clock.wait(stop, -2)
+    assert clock.now() == 7
+    stop.set()
+    assert clock.wait(stop, 2)
+    assert clock.now() == 7

@@ -1,0 +1,92 @@
+"""The control law: never above the ceiling, never silent, one cut per round trip, and back to where it was."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.dispatch.control import CUT, EARLY_CUT, FLOOR, PLATEAU, Pace
+
+CEILINGS = st.floats(0.01, 1000)
+# What happens: seconds later, a refusal of a call that took so long, with so much accepted lately.
+EVENTS = st.lists(
+    st.tuples(st.floats(0, 100), st.floats(0, 40), st.none() | st.floats(0, 2000)), min_size=1, max_size=40
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(ceiling=CEILINGS, events=EVENTS, later=st.floats(0, 1e6))
+def test_rate_stays_between_floor_and_ceiling(
+    ceiling: float, events: list[tuple[float, float, float | None]], later: float
+) -> None:
+    pace, now = Pace(ceiling), 0.0
+    for wait, took, accepted in events:
+        now += wait
+        assert min(FLOOR, ceiling) <= pace.rate(now) <= ceiling
+        pace = pace.refused(now, now - took, accepted)
+        assert min(FLOOR, ceiling) <= pace.rate(now) <= ceiling
+    assert min(FLOOR, ceiling) <= pace.rate(now + later) <= ceiling
+
+
+@settings(deadline=None, max_examples=200)
+@given(ceiling=CEILINGS, events=EVENTS)
+def test_refusal_never_speeds_up(ceiling: float, events: list[tuple[float, float, float | None]]) -> None:
+    pace, now = Pace(ceiling), 0.0
+    for wait, took, accepted in events:
+        now += wait
+        slower = pace.refused(now, now - took, accepted)
+        assert slower.rate(now) <= pace.rate(now) + 1e-9
+        pace = slower
+
+
+def test_nothing_refused_is_the_ceiling() -> None:
+    assert [Pace(24).rate(now) for now in (-5.0, 0.0, 1e9)] == [24, 24, 24]
+
+
+def test_one_early_refusal_does_not_collapse_the_rate() -> None:
+    pace = Pace(24).refused(10.0, 9.9, None)
+    assert pace.rate(10.0) == pytest.approx(24 * EARLY_CUT)
+    assert pace.rate(10.0 + PLATEAU) > 0.8 * 24
+
+
+def test_refusal_cuts_to_just_under_what_was_accepted() -> None:
+    pace = Pace(40).refused(10.0, 9.9, 30.0)
+    assert pace.rate(10.0) == pytest.approx(30 * CUT)
+    assert pace.rate(10.0 + PLATEAU) == pytest.approx(30)
+
+
+def test_cut_by_cut_the_rate_comes_down_to_what_was_accepted() -> None:
+    pace, rates = Pace(100), []
+    for second in range(10, 20):
+        pace = pace.refused(float(second), second - 0.1, 20.0)
+        rates.append(pace.rate(float(second)))
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 60
+    assert 15 < rates[-1] < 20
+
+
+def test_measured_rate_above_the_own_one_is_not_believed() -> None:
+    assert Pace(24).refused(10.0, 9.9, 500.0).rate(10.0) == pytest.approx(24 * CUT)
+
+
+@given(started=st.floats(0, 10), accepted=st.none() | st.floats(0, 100))
+def test_refusal_of_a_call_from_before_the_cut_changes_nothing(started: float, accepted: float | None) -> None:
+    cut = Pace(24).refused(10.0, 9.9, None)
+    assert cut.refused(10.5, started, accepted) is cut
+    assert cut.refused(10.5, 10.2, accepted) is not cut
+
+
+def test_rate_only_rises_while_nothing_is_refused() -> None:
+    pace = replace(Pace(1000), wall=30.0, cut_at=0.0)
+    rates = [pace.rate(second / 4) for second in range(2000)]
+    assert rates == sorted(rates)
+    assert rates[-1] == 1000
+
+
+@pytest.mark.parametrize("ceiling", [0.01, 0.3, 0.5])
+def test_ceiling_under_the_floor_holds(ceiling: float) -> None:
+    pace = Pace(ceiling)
+    for second in range(1, 10):
+        pace = pace.refused(float(second), second - 0.1, 0.0)
+        assert pace.rate(float(second)) == ceiling

@@ -1,0 +1,104 @@
+"""The lane: how many rows it takes on, how many threads it keeps."""
+
+from queue import SimpleQueue
+
+import pytest
+
+from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, Crash, Lane, Result
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.dispatch.worker import Settled
+from bulkreset.job import Pace
+from bulkreset.rows import Outcome, Status
+from tests.dispatch.fakes import POOL, SET, FakeClock, Scripted, row
+from tests.dispatch.lanes import rows
+
+
+class Bench:
+    """A lane whose threads are never started by itself."""
+
+    def __init__(self, rate: float | None, **pace: int) -> None:
+        self.clock = FakeClock()
+        self.results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
+        self.transport = Scripted(self.clock, [SET])
+        self.pacer = Pacer(rate, self.clock)
+        self.lane = Lane({POOL: self.transport}, self.pacer, Pace(**pace), self.clock, self.results)
+
+    def back(self, latency: float) -> None:
+        """One row comes back."""
+        self.lane.took_back(Settled(Outcome(1, Status.SET), latency))
+
+
+@pytest.mark.parametrize("rate", [0.1, 1, 24, 300])
+def test_lane_takes_on_what_it_sends_in_half_a_second(rate: float) -> None:
+    bench = Bench(rate)
+    room = bench.lane.room()
+    assert max(1, rate * BACKLOG_SECONDS) <= room <= rate * BACKLOG_SECONDS + 1
+    bench.lane.outstanding = room
+    assert bench.lane.room() == 0
+
+
+def test_lane_takes_rows_in_lots() -> None:
+    bench = Bench(None)
+    assert bench.lane.room() == UNPACED_BACKLOG
+    bench.lane.outstanding = UNPACED_BACKLOG // 2 + 1
+    assert bench.lane.room() == 0
+    bench.lane.outstanding = UNPACED_BACKLOG // 2
+    assert bench.lane.room() == UNPACED_BACKLOG // 2
+
+
+@pytest.mark.parametrize(("rate", "latency"), [(24, 0.05), (24, 0.5), (24, 3.0), (100, 0.2)])
+def test_lane_keeps_the_threads_that_rate_and_latency_ask_for(rate: float, latency: float) -> None:
+    bench = Bench(rate)
+    bench.back(latency)
+    assert rate * latency <= bench.lane._needed() <= min(MOST_WORKERS, rate * latency * 1.2 + 2)
+
+
+@pytest.mark.parametrize("rate", [None, 24, 10_000])
+def test_threads_are_bounded(rate: float | None) -> None:
+    bench = Bench(rate)
+    bench.back(1000.0)
+    assert bench.lane._needed() == MOST_WORKERS
+
+
+def test_job_may_say_how_many_threads() -> None:
+    assert Bench(24, workers=3).lane._needed() == 3
+
+
+def test_slots_that_nobody_takes_ask_for_more_threads() -> None:
+    bench = Bench(24)
+    bench.back(0.1)
+    before = bench.lane._needed()
+    bench.lane._threads.extend([None] * 8)  # type: ignore[list-item]
+    bench.lane.outstanding = 20
+    assert bench.lane._needed() == before
+    bench.clock.advance(5)
+    assert bench.lane._needed() == 10
+
+
+def test_no_more_threads_than_rows() -> None:
+    bench = Bench(None, workers=8)
+    bench.lane.staff()
+    assert bench.lane._threads == []
+    bench.lane.put(rows(1, 3))
+    bench.lane.staff()
+    assert len(bench.lane._threads) == 3
+    found = [bench.results.get(timeout=10) for _ in range(3)]
+    assert {result.outcome.row for _, result in found if isinstance(result, Settled)} == {1, 2, 3}
+    for lane, result in found:
+        lane.took_back(result)
+    assert bench.lane.outstanding == 0
+    bench.lane.close()
+
+
+def test_crash_comes_out_and_stops_the_lane() -> None:
+    bench = Bench(None, workers=1)
+    bench.lane.put([row(1, pool="eu-west-1_Nobody"), row(2)])
+    bench.lane.staff()
+    crashed, after = (bench.results.get(timeout=10)[1] for _ in range(2))
+    assert isinstance(crashed, Crash)
+    assert isinstance(crashed.error, KeyError)
+    assert bench.lane.stop.is_set()
+    assert isinstance(after, Settled)
+    assert after.outcome.status is Status.READY
+    assert bench.transport.sent == []
+    bench.lane.close()

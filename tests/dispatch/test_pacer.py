@@ -1,0 +1,244 @@
+"""The pacer: slots evenly spaced whatever is asked, refused or slept through."""
+
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.dispatch.clock import SystemClock
+from bulkreset.dispatch.control import CUT, EARLY_CUT, FLOOR
+from bulkreset.dispatch.pacer import LATEST, MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer
+from tests.dispatch.fakes import FakeClock
+
+
+def holds(times: Sequence[float], rate: float, slack: float = 0.0) -> bool:
+    """Whether in every window of w seconds there are at most rate·(w + slack) + 1 of the times."""
+    ordered = sorted(times)
+    return all(
+        last - first + 1 <= rate * (ordered[last] - ordered[first] + slack) + 1 + 1e-6
+        for first in range(len(ordered))
+        for last in range(first, len(ordered))
+    )
+
+
+# What a lane lives through: an attempt that wakes so late, an idle gap, an accepted or a refused call (how long ago it
+# left).
+LATENESS = st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.03, LATEST, 0.06, 0.3, 5.0])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("attempt"), LATENESS),
+        st.tuples(st.just("idle"), st.floats(0, 20)),
+        st.tuples(st.just("accepted"), st.just(0.0)),
+        st.tuples(st.just("refused"), st.floats(0, 5)),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(ceiling=st.floats(0.2, 300), steps=STEPS)
+def test_no_window_holds_more_attempts_than_the_rate_allows(ceiling: float, steps: list[tuple[str, float]]) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(ceiling, clock)
+    left: list[float] = []
+    slack = 0.0  # an attempt may leave so much later than its slot
+    for kind, amount in steps:
+        if kind == "attempt":
+            lateness = iter([amount])
+            clock.late = lambda lateness=lateness: next(lateness, 0.0)  # type: ignore[misc]
+            assert pacer.wait(stop)
+            left.append(clock.now())
+            slack = max(slack, amount if amount <= LATEST else 0.0)
+        elif kind == "idle":
+            clock.advance(amount)
+        elif kind == "accepted":
+            pacer.accepted()
+        else:
+            pacer.refused(clock.now() - amount)
+        rate = pacer.rate()
+        assert rate is not None
+        assert min(FLOOR, ceiling) <= rate <= ceiling
+    assert holds(left, ceiling, slack)
+
+
+@settings(deadline=None, max_examples=100)
+@given(refusals=st.lists(st.integers(0, 20), max_size=8))
+def test_after_a_cut_attempts_leave_at_the_new_rate(refusals: list[int]) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(50, clock)
+    left: list[tuple[float, float]] = []
+    for attempts in refusals:
+        pacer.refused(clock.now())
+        for _ in range(attempts):
+            assert pacer.wait(stop)
+            left.append((clock.now(), pacer.rate() or 0))
+    # The slot after a cut was still promised at the old rate; from it on the new one holds.
+    for (first, rate), (second, _) in pairwise(left):
+        assert second - first >= 1 / rate - 1e-9
+
+
+@pytest.mark.parametrize("rate", [0.5, 3, 24, 300])
+def test_attempts_leave_evenly_spaced_from_the_first_on(rate: float) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(rate, clock)
+    left = []
+    for _ in range(50):
+        assert pacer.wait(stop)
+        left.append(clock.now())
+    assert left[0] == 1000.0
+    assert [second - first for first, second in pairwise(left)] == pytest.approx([1 / rate] * 49)
+
+
+def test_nothing_is_saved_up_while_nobody_asks() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    clock.advance(3600)
+    left = []
+    for _ in range(20):
+        pacer.wait(stop)
+        left.append(clock.now())
+    assert left[-1] - left[0] == pytest.approx(1.9)
+
+
+def test_who_sleeps_through_a_slot_asks_for_another() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    lateness = iter([0.0, 60.0])
+    clock.late = lambda: next(lateness, 0.0)
+    left = []
+    for _ in range(4):
+        assert pacer.wait(stop)
+        left.append(clock.now())
+    assert left == pytest.approx([1000.0, 1060.1, 1060.2, 1060.3])
+
+
+def test_threads_share_one_line_of_slots() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(100, clock)
+    threads = [threading.Thread(target=lambda: [pacer.wait(stop) for _ in range(50)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(clock.woke) == 400
+    assert holds(clock.woke, 100)
+
+
+def test_stop_wakes_every_thread_in_the_line() -> None:
+    pacer, stop, woken = Pacer(0.0001, SystemClock()), threading.Event(), []
+    assert pacer.wait(stop)
+    threads = [threading.Thread(target=lambda: woken.append(pacer.wait(stop)), daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert woken == [False] * 8
+
+
+def test_without_a_rate_nobody_waits() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(None, clock)
+    assert pacer.rate() is None
+    assert not pacer.is_idle()
+    assert all(pacer.wait(stop) for _ in range(100))
+    pacer.refused(clock.now())
+    assert pacer.rate() is None
+    assert clock.waited == []
+    stop.set()
+    assert not pacer.wait(stop)
+
+
+def test_stop_before_and_while_waiting_forbids_the_attempt() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(0.001, clock)
+    assert pacer.wait(stop)
+    clock.on_wait = lambda event, _seconds: event.set()
+    assert not pacer.wait(stop)
+    assert clock.now() == 1000.0
+    assert not Pacer(10, clock).wait(stop)
+
+
+def test_stop_after_the_slot_came_forbids_the_attempt() -> None:
+    clock, stop = FakeClock(), threading.Event()
+
+    def set_late() -> float:
+        stop.set()
+        return 0.0
+
+    clock.late = set_late
+    assert not Pacer(10, clock).wait(stop)
+
+
+def test_slot_that_passed_untaken_is_noticed() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    pacer.wait(stop)
+    assert not pacer.is_idle()
+    clock.advance(0.15)
+    assert not pacer.is_idle()
+    clock.advance(0.1)
+    assert pacer.is_idle()
+
+
+def noting(ceiling: float, clock: FakeClock) -> tuple[Pacer, list[tuple[float, str]]]:
+    """A pacer, and the list of the changes that it tells of."""
+    changes: list[tuple[float, str]] = []
+    return Pacer(ceiling, clock, lambda rate, why: changes.append((rate, why))), changes
+
+
+def test_cut_is_measured_by_what_was_lately_accepted() -> None:
+    clock = FakeClock()
+    pacer, changes = noting(25, clock)
+    for _ in range(40):
+        clock.advance(1 / 20)
+        pacer.accepted()
+    pacer.refused(clock.now())
+    assert pacer.rate() == pytest.approx(20 * CUT, rel=0.06)
+    assert changes == [(pacer.rate(), "throttled")]
+
+
+def test_too_few_or_too_old_calls_are_no_measure() -> None:
+    clock = FakeClock()
+    (few, fews), (old, olds) = noting(100, clock), noting(100, clock)
+    for pacer, count in ((few, MEASURED_AT_LEAST - 1), (old, 50)):
+        for _ in range(count):
+            pacer.accepted()
+    clock.advance(0.1)
+    few.refused(clock.now())
+    clock.advance(MEASURED_SECONDS)
+    old.refused(clock.now())
+    assert fews == olds == [(100 * EARLY_CUT, "throttled")]
+
+
+def test_refusals_of_one_round_trip_are_one_cut() -> None:
+    clock = FakeClock()
+    pacer, changes = noting(100, clock)
+    clock.advance(1)
+    for started in (0.9, 0.5, 0.1, 0.0):
+        pacer.refused(clock.now() - started)
+    assert len(changes) == 1
+
+
+@pytest.mark.parametrize(("quota", "ceiling"), [(30, 100), (5, 24), (100, 120), (30, 24)])
+def test_lane_settles_just_under_the_quota(quota: float, ceiling: float) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(ceiling, clock)
+    tokens = depth = max(1.0, quota / 10)
+    at, accepted, refused = clock.now(), 0, 0
+    while clock.now() < 1300:
+        pacer.wait(stop)
+        tokens, at = min(depth, tokens + (clock.now() - at) * quota), clock.now()
+        if tokens >= 1:
+            tokens -= 1
+            pacer.accepted()
+            accepted += clock.now() >= 1060
+        else:
+            pacer.refused(clock.now())
+            refused += clock.now() >= 1060
+    best = min(quota, ceiling) * 240
+    assert accepted >= 0.93 * best
+    assert refused <= 0.06 * accepted

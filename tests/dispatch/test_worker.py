@@ -1,0 +1,232 @@
+"""The worker: what every sequence of answers makes of a row, and that each attempt paid its slot."""
+
+import threading
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.dispatch.worker import Settled, Worker
+from bulkreset.job import Pace
+from bulkreset.rows import Status
+from tests.dispatch.fakes import (
+    DOUBTFUL,
+    EXPIRED,
+    FATAL,
+    HISTORY,
+    REFUSED,
+    SET,
+    THROTTLED,
+    UNSENT,
+    FakeClock,
+    Scripted,
+    row,
+)
+
+
+class Bench:
+    """A worker with its clock, its stop and its scripted service."""
+
+    def __init__(self, *answers: Answer, attempts: int = 4, rate: float | None = 50, seconds: float = 0.0) -> None:
+        self.clock = FakeClock()
+        self.stop = threading.Event()
+        self.transport = Scripted(self.clock, answers, seconds)
+        self.pacer = Pacer(rate, self.clock)
+        pace = Pace(max_attempts=attempts, max_wait=2.0)
+        self.worker = Worker(lambda _pool: self.transport, self.pacer, pace, self.clock, self.stop)
+
+    def send(self, *, doubted: bool = False) -> Settled:
+        """Send one row; its password may be nowhere in what comes of it."""
+        settled = self.worker.send(row(doubted=doubted))
+        assert "Hidden" not in repr(settled)
+        assert settled.outcome.attempts == len(self.transport.sent)
+        return settled
+
+
+OTHER_HISTORY = "set by an earlier call whose answer was lost"
+
+# The answers; then status, code, attempts, throttled, in doubt, and a part of the message.
+OUTCOMES = [
+    ([SET], Status.SET, "", 1, 0, False, ""),
+    ([THROTTLED, SET], Status.SET, "", 2, 1, False, ""),
+    ([THROTTLED, THROTTLED, THROTTLED, SET], Status.SET, "", 4, 3, False, ""),
+    ([UNSENT, SET], Status.SET, "", 2, 0, False, ""),
+    ([DOUBTFUL, SET], Status.SET, "", 2, 0, True, ""),
+    ([DOUBTFUL, THROTTLED, SET], Status.SET, "", 3, 1, True, ""),
+    ([DOUBTFUL, HISTORY], Status.SET, "", 2, 0, True, OTHER_HISTORY),
+    ([DOUBTFUL, THROTTLED, HISTORY], Status.SET, "", 3, 1, True, OTHER_HISTORY),
+    ([HISTORY], Status.FAILED, HISTORY.code, 1, 0, False, "used before"),
+    ([THROTTLED, HISTORY], Status.FAILED, HISTORY.code, 2, 1, False, "used before"),
+    ([UNSENT, HISTORY], Status.FAILED, HISTORY.code, 2, 0, False, "used before"),
+    ([REFUSED], Status.FAILED, REFUSED.code, 1, 0, False, "User does not exist."),
+    ([THROTTLED, REFUSED], Status.FAILED, REFUSED.code, 2, 1, False, "User does not exist."),
+    ([DOUBTFUL, REFUSED], Status.FAILED, REFUSED.code, 2, 0, True, "User does not exist."),
+    ([FATAL], Status.READY, "", 1, 0, False, ""),
+    ([THROTTLED, FATAL], Status.READY, "", 2, 1, False, ""),
+    ([EXPIRED], Status.READY, "", 1, 0, False, ""),
+    ([DOUBTFUL, FATAL], Status.IN_DOUBT, FATAL.code, 2, 0, True, "not authorized"),
+    ([DOUBTFUL, EXPIRED], Status.IN_DOUBT, EXPIRED.code, 2, 0, True, "expired"),
+    ([UNSENT], Status.FAILED, UNSENT.code, 4, 0, False, "given up after 4 attempts: no connection could be made"),
+    ([THROTTLED], Status.FAILED, THROTTLED.code, 4, 4, False, "given up after 4 attempts: slow down"),
+    ([DOUBTFUL], Status.IN_DOUBT, DOUBTFUL.code, 4, 0, True, "the answer was lost"),
+    ([DOUBTFUL, THROTTLED], Status.IN_DOUBT, THROTTLED.code, 4, 3, True, "slow down"),
+    ([DOUBTFUL, UNSENT], Status.IN_DOUBT, UNSENT.code, 4, 0, True, "no connection"),
+]
+
+
+@pytest.mark.parametrize(("answers", "status", "code", "attempts", "throttled", "in_doubt", "message"), OUTCOMES)
+def test_what_becomes_of_a_row(
+    answers: list[Answer],
+    status: Status,
+    code: str,
+    attempts: int,
+    throttled: int,
+    message: str,
+    *,
+    in_doubt: bool,
+) -> None:
+    bench = Bench(*answers)
+    settled = bench.send()
+    outcome = settled.outcome
+    assert (outcome.status, outcome.code, outcome.attempts, outcome.throttled) == (status, code, attempts, throttled)
+    assert outcome.in_doubt is in_doubt
+    assert message in outcome.message
+    assert bool(outcome.message) is bool(message)
+    fatal = answers[-1] in (FATAL, EXPIRED)
+    assert settled.fatal is (answers[-1] if fatal else None)
+    assert bench.stop.is_set() is fatal
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "message"),
+    [
+        ([SET], Status.SET, ""),
+        ([HISTORY], Status.SET, OTHER_HISTORY),
+        ([REFUSED], Status.FAILED, "User does not exist."),
+        ([FATAL], Status.IN_DOUBT, "not authorized"),
+        ([THROTTLED], Status.IN_DOUBT, "slow down"),
+        ([UNSENT], Status.IN_DOUBT, "no connection"),
+    ],
+)
+def test_row_that_was_in_doubt_before_stays_so(answers: list[Answer], status: Status, message: str) -> None:
+    outcome = Bench(*answers).send(doubted=True).outcome
+    assert (outcome.status, outcome.in_doubt) == (status, True)
+    assert message in outcome.message
+
+
+def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
+    bench = Bench(SET)
+    bench.stop.set()
+    outcome = bench.send(doubted=True).outcome
+    assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.IN_DOUBT, 0, True)
+
+
+def test_row_that_never_left_is_given_back_as_it_was() -> None:
+    bench = Bench(SET)
+    bench.stop.set()
+    settled = bench.send()
+    assert settled.outcome == type(settled.outcome)(1, Status.READY)
+    assert (settled.latency, settled.fatal) == (None, None)
+
+
+@pytest.mark.parametrize(("answer", "status"), [(THROTTLED, "ready"), (UNSENT, "ready"), (DOUBTFUL, "in_doubt")])
+def test_stop_during_the_backoff_gives_the_row_back(answer: Answer, status: str) -> None:
+    bench = Bench(answer, attempts=100)
+    bench.clock.on_wait = lambda stop, _seconds: stop.set() if len(bench.transport.sent) == 2 else None
+    outcome = bench.send().outcome
+    assert (outcome.status, outcome.attempts, outcome.in_doubt) == (status, 2, answer is DOUBTFUL)
+
+
+ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL, EXPIRED])
+
+
+@settings(deadline=None, max_examples=300)
+@given(answers=st.lists(ALL, min_size=1, max_size=8), attempts=st.integers(1, 8), doubted=st.booleans())
+def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer], attempts: int, *, doubted: bool) -> None:
+    bench = Bench(*answers, attempts=attempts)
+    settled = bench.send(doubted=doubted)
+    outcome = settled.outcome
+    seen = [*answers, *[answers[-1]] * attempts][: outcome.attempts]
+    last = seen[-1]
+    unsettled = {Verdict.THROTTLED, Verdict.DOUBTFUL, Verdict.UNSENT}
+    assert 1 <= outcome.attempts <= attempts
+    # Nothing is sent after an answer that settles, and what is unsettled is tried to the end.
+    assert all(answer.verdict in unsettled for answer in seen[:-1])
+    assert last.verdict not in unsettled or outcome.attempts == attempts
+    doubtful = doubted or any(answer.verdict is Verdict.DOUBTFUL for answer in seen)
+    assert outcome.in_doubt is doubtful
+    assert outcome.throttled == sum(answer.verdict is Verdict.THROTTLED for answer in seen)
+    # `set` needs an answer that says so; nothing that may have been applied is called ready or unsent.
+    assert (outcome.status is Status.SET) == (last is SET or (last is HISTORY and doubtful))
+    if doubtful:
+        assert outcome.status in {Status.SET, Status.IN_DOUBT} or last.verdict is Verdict.REFUSED
+    else:
+        assert outcome.status is not Status.IN_DOUBT
+    if outcome.status is Status.READY:
+        assert last.verdict in {Verdict.FATAL, Verdict.EXPIRED}
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    answers=st.lists(st.sampled_from([THROTTLED, DOUBTFUL, UNSENT]), min_size=1, max_size=9), rate=st.floats(0.5, 100)
+)
+def test_every_attempt_takes_its_own_slot(answers: list[Answer], rate: float) -> None:
+    bench = Bench(*answers, SET, attempts=10, rate=rate)
+    bench.send()
+    sent = bench.transport.sent
+    assert len(sent) == len(answers) + 1
+    assert all(second - first >= 1 / rate - 1e-9 for first, second in pairwise(sent))
+
+
+def test_attempts_of_several_rows_share_the_slots() -> None:
+    bench = Bench(DOUBTFUL, SET, rate=10)
+    for number in range(1, 11):
+        bench.worker.send(row(number))
+    sent = bench.transport.sent
+    assert len(sent) == 11
+    assert all(second - first >= 0.1 - 1e-9 for first, second in pairwise(sent))
+
+
+def test_backoff_stays_within_its_bounds_and_varies() -> None:
+    bench = Bench(THROTTLED, attempts=60, rate=None)
+    bench.send()
+    waits = bench.clock.waited
+    assert len(waits) == 59
+    assert all(0 <= wait <= 2.0 for wait in waits)
+    assert waits[0] <= 0.25
+    assert len(set(waits)) > 30
+
+
+def test_throttling_slows_the_lane_and_other_answers_do_not() -> None:
+    for answer in (DOUBTFUL, UNSENT, REFUSED, HISTORY, SET):
+        bench = Bench(answer)
+        bench.send()
+        assert bench.pacer.rate() == 50
+    slowed = Bench(THROTTLED, SET)
+    slowed.send()
+    assert (slowed.pacer.rate() or 0) < 50
+
+
+def test_times_are_of_the_first_start_and_the_last_end() -> None:
+    bench = Bench(THROTTLED, SET, seconds=0.25)
+    settled = bench.send()
+    outcome = settled.outcome
+    assert outcome.started_at
+    assert outcome.finished_at
+    assert 0 <= outcome.finished_at - outcome.started_at < 60_000
+    assert (settled.latency, outcome.latency_ms) == (0.25, 250)
+    assert outcome.request_id == "r-set"
+
+
+def test_bug_in_a_transport_is_not_an_outcome() -> None:
+    bench = Bench(SET)
+
+    def broken(_pool: str) -> Scripted:
+        raise ZeroDivisionError
+
+    worker = Worker(broken, bench.pacer, Pace(), bench.clock, bench.stop)
+    with pytest.raises(ZeroDivisionError):
+        worker.send(row())

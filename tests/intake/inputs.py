@@ -1,0 +1,59 @@
+"""Input files for the tests, and what the reader makes of them."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bulkreset.intake.reader import open_rows
+from bulkreset.job import Input
+
+
+class Seen(NamedTuple):
+    """One row as it came out of the reader; `malformed` is "" where its line was well formed."""
+
+    row: int
+    username: str
+    password: str
+    permanent: str = ""
+    pool: str = ""
+    malformed: str = ""
+
+
+def read(path: Path, **spec: Any) -> list[Seen]:  # noqa: ANN401  (the keys of [input])
+    """Every row of the file at `path`, and that its chunks number them without a gap."""
+    seen: list[Seen] = []
+    for chunk in open_rows(Input(path=path, **spec)).chunks():
+        assert chunk.first == len(seen) + 1
+        frame = chunk.frame
+        cells = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
+        seen += [
+            Seen(chunk.first + offset, username, password, permanent, pool, chunk.malformed.get(offset, ""))
+            for offset, (username, password, permanent, pool) in enumerate(cells)
+        ]
+        assert chunk.last == len(seen)
+    return seen
+
+
+def pairs(rows: Sequence[Seen]) -> list[tuple[str, str]]:
+    """Usernames and passwords; no row may be malformed."""
+    assert not [row for row in rows if row.malformed]
+    return [(row.username, row.password) for row in rows]
+
+
+def csv_file(folder: Path, content: bytes | str, name: str = "users.csv") -> Path:
+    """Write a CSV file; text as UTF-8, gzipped where the name says so."""
+    path = folder / name
+    raw = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(raw, mtime=0) if name.lower().endswith(".gz") else raw)
+    return path
+
+
+def parquet_file(folder: Path, columns: dict[str, Any], **how: Any) -> Path:  # noqa: ANN401  (Arrow arrays and options)
+    """Write a Parquet file of the given columns."""
+    path = folder / "users.parquet"
+    pq.write_table(pa.table(columns), path, **how)
+    return path

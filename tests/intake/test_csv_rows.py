@@ -1,0 +1,317 @@
+"""CSV: values arrive as written, a malformed line is a row that says so, and nothing is lost or changed in silence."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from bulkreset.errors import InputError
+from bulkreset.intake import csv_rows
+from bulkreset.job import Columns, Input
+from tests.intake.inputs import Seen, csv_file, pairs, read
+
+ODD = [
+    *(
+        "007",
+        "00",
+        "NA",
+        "N/A",
+        "null",
+        "NaN",
+        "None",
+        "nil",
+        "1e5",
+        "1.0",
+        "1_000",
+        "TRUE",
+        "false",
+        "0x1F",
+        "inf",
+        "-1",
+    ),
+    *(
+        "2024-01-31",
+        "12345678901234567890",
+        "#REF!",
+        "#comment",
+        "=1+1",
+        "+44",
+        "@x",
+        "\\N",
+        "a\\",
+        "%s",
+        "'",
+        "''",
+        "`",
+    ),
+    *(
+        " lead",
+        "trail ",
+        " ",
+        "\ttab",
+        "two  spaces",
+        "no\u00a0break",
+        "zero\u200bwidth",
+        "mark\ufeffinside",
+        "\x00",
+        "a\x00b",
+    ),
+    *(
+        "rocket🚀",
+        "👩\u200d👧",
+        "é",
+        "e\u0301",
+        "王小明",
+        "مريم",
+        "שירה",
+        "प्रिया",
+        "Наталья",
+        "\U0010ffff",
+        "\x7f",
+        "\x85",
+        "\u2028",
+    ),
+    *("a;b", "a|b", "a:b", "it's", "x" * 5000),
+]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_value_arrives_as_written(tmp_path: Path, value: str) -> None:
+    path = csv_file(tmp_path, f"username,password\n{value},{value}\nnext,row\n")
+    assert pairs(read(path)) == [(value, value), ("next", "row")]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ('"a,b"', "a,b"),
+        ('"say ""hi"""', 'say "hi"'),
+        ('""""', '"'),
+        ('""', ""),
+        ('" a "', " a "),
+        ('in"side', 'in"side'),
+        ('end"', 'end"'),
+        ('"line\nbreak"', "line\nbreak"),
+        ('"line\r\nbreak"', "line\r\nbreak"),
+        ('"line\rbreak"', "line\rbreak"),
+        ('"blank\n\nline"', "blank\n\nline"),
+        ('"NA"', "NA"),
+    ],
+)
+def test_quoted_value_arrives_without_its_quotes(tmp_path: Path, written: str, value: str) -> None:
+    path = csv_file(tmp_path, f"username,password\nann,{written}\nbob,Next-1\n")
+    assert pairs(read(path)) == [("ann", value), ("bob", "Next-1")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", [True, False])
+def test_every_line_ending_ends_a_line(tmp_path: Path, end: str, *, last: bool) -> None:
+    text = end.join(["username,password", "ann,One-1", "bob,Two-2"]) + (end if last else "")
+    assert pairs(read(csv_file(tmp_path, text))) == [("ann", "One-1"), ("bob", "Two-2")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8", "utf-8-sig"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("header", [b"username,password", b'"username","password"'])
+def test_byte_order_mark_is_no_part_of_the_header(tmp_path: Path, encoding: str, mark: bytes, header: bytes) -> None:
+    path = csv_file(tmp_path, mark + header + b"\nann,\xef\xbb\xbfOne-1\n")
+    assert pairs(read(path, encoding=encoding)) == [("ann", "\ufeffOne-1")]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32", "cp850"])
+def test_other_encodings(tmp_path: Path, encoding: str) -> None:
+    path = csv_file(tmp_path, "username,password\nrenée,Größe-1\n".encode(encoding))
+    assert pairs(read(path, encoding=encoding)) == [("renée", "Größe-1")]
+
+
+def test_wrong_encoding_never_passes_for_the_right_one(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "username,password\nann,Plain-1\nrenée,One-1\n".encode("latin-1"))
+    assert read(path) == [Seen(1, "ann", "Plain-1"), Seen(2, "", "", malformed="line 3: bytes that are not utf-8")]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ":", " ", "é"])
+def test_other_delimiters(tmp_path: Path, delimiter: str) -> None:
+    path = csv_file(tmp_path, f'username{delimiter}password\nann,b{delimiter}"One{delimiter}1"\n')
+    assert pairs(read(path, delimiter=delimiter)) == [("ann,b", f"One{delimiter}1")]
+
+
+@pytest.mark.parametrize("name", ["users.csv.gz", "USERS.CSV.GZ", "users.gz"])
+def test_gzipped_file_is_read_by_its_name(tmp_path: Path, name: str) -> None:
+    path = csv_file(tmp_path, "username,password\nann,Größe-1\n", name)
+    assert path.read_bytes()[:2] == b"\x1f\x8b"
+    assert pairs(read(path)) == [("ann", "Größe-1")]
+
+
+def test_several_gzip_members_are_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv.gz"
+    path.write_bytes(gzip.compress(b"username,password\nann,One-1\nbob,") + gzip.compress(b"Two-2\n"))
+    assert pairs(read(path)) == [("ann", "One-1"), ("bob", "Two-2")]
+
+
+def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "\n\nusername,password\n\nann,One-1\n\r\n\n\nbob,Two-2\n\n")
+    assert pairs(read(path)) == [("ann", "One-1"), ("bob", "Two-2")]
+
+
+@pytest.mark.parametrize("line", [" ", "\t", '""'])
+def test_line_that_only_looks_blank_is_a_row(tmp_path: Path, line: str) -> None:
+    rows = read(csv_file(tmp_path, f"username,password\n{line}\nann,One-1\n"))
+    assert rows[0].malformed == "1 fields where the header has 2"
+    assert rows[1] == Seen(2, "ann", "One-1")
+
+
+def test_columns_are_found_by_name_and_others_ignored(tmp_path: Path) -> None:
+    text = 'note,user_pool_id, password ,permanent,username,note\n"a,b",eu-west-1_A,One-1,false,ann,"x\ny"\n'
+    assert read(csv_file(tmp_path, text)) == [Seen(1, "ann", "One-1", "false", "eu-west-1_A")]
+
+
+def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
+    columns = Columns(username="E-Mail", password="Kennwort", permanent="fest", user_pool_id="Pool")
+    text = "username,Kennwort,fest,Pool,E-Mail\nwrong,One-1,true,eu-west-1_A,ann\n"
+    assert read(csv_file(tmp_path, text), columns=columns) == [Seen(1, "ann", "One-1", "true", "eu-west-1_A")]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("user,password", ["no column 'username'", "columns.username"]),
+        ("username,Password", ["no column 'password'", "columns.password"]),
+        ("username;password", ["no column 'username'", "delimiter"]),
+        ("username,password,username", ["'username' 2 times"]),
+        ("username,password,password,password ", ["'password' 3 times"]),
+        ("username,password,permanent,permanent", ["'permanent' 2 times"]),
+        ("username,password,user_pool_id,user_pool_id", ["'user_pool_id' 2 times"]),
+    ],
+)
+def test_unusable_header_is_named(tmp_path: Path, header: str, words: list[str]) -> None:
+    path = csv_file(tmp_path, f"{header}\nann,Hidden-1\n")
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert all(word in str(caught.value) for word in [*words, str(path)])
+    assert "Hidden-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_empty_file_has_no_columns(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(InputError, match="no column 'username'"):
+        read(csv_file(tmp_path, content))
+
+
+def test_file_without_a_header_does_not_show_its_first_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column 'username'") as caught:
+        read(csv_file(tmp_path, "ann,Hidden-1\nbob,Hidden-2\n"))
+    assert not [word for word in ("ann", "Hidden") if word in str(caught.value).replace(str(tmp_path), "")]
+
+
+@pytest.mark.parametrize("header", ['username,"password', 'user"name,"x"y', "username,password,n\xff"])
+def test_malformed_header_is_no_row(tmp_path: Path, header: str) -> None:
+    with pytest.raises(InputError, match=r"header .* malformed"):
+        read(csv_file(tmp_path, header.encode("latin-1")))
+
+
+def test_header_alone_is_no_rows(tmp_path: Path) -> None:
+    assert read(csv_file(tmp_path, "username,password\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"short", "1 fields where the header has 2"),
+        (b"ann,Com,ma-1", "3 fields where the header has 2"),
+        (b"ann,One-1,", "3 fields where the header has 2"),
+        (b"jos\xe9,One-1", "line 3: bytes that are not utf-8"),
+        (b"ann,One\xff\xfe", "line 3: bytes that are not utf-8"),
+        (b"ann,cut-short\xe2\x82", "line 3: bytes that are not utf-8"),
+        (b"ann,surrogate\xed\xa0\x80", "line 3: bytes that are not utf-8"),
+        (b'"ann"x,One-1', "line 3: broken quoting"),
+        (b'ann,"One"-1', "line 3: broken quoting"),
+    ],
+)
+def test_malformed_line_is_one_row_without_values(tmp_path: Path, line: bytes, words: str) -> None:
+    path = csv_file(tmp_path, b"username,password\nfirst,One-1\n" + line + b"\nlast,Two-2\n")
+    first, broken, last = read(path)
+    assert (first, last) == (Seen(1, "first", "One-1"), Seen(3, "last", "Two-2"))
+    assert broken[:5] == (2, "", "", "", "")
+    assert words in broken.malformed
+    assert "One" not in broken.malformed
+
+
+def test_line_number_counts_lines_and_not_rows(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, b'username,password,note\n\nann,One-1,"two\nlines"\nbob,Tw\xff,x\n')
+    assert [row.malformed for row in read(path)] == ["", "line 5: bytes that are not utf-8"]
+
+
+def test_unclosed_quote_on_the_last_line_is_a_malformed_row(tmp_path: Path) -> None:
+    rows = read(csv_file(tmp_path, 'username,password\nann,One-1\nbob,"Two-2'))
+    assert rows[0] == Seen(1, "ann", "One-1")
+    assert "line 3: broken quoting" in rows[1].malformed
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        'bob,"Swallow-2\ncat,Three-3\ndan,Four-4\n',
+        'bob,"Swallow-2\ncat,"Three-3"\n',
+        'bob,"Swallow-2\n' + "cat,Three-3\n" * 20_000,
+    ],
+)
+def test_quote_that_swallows_lines_is_an_error_that_names_where_it_opened(tmp_path: Path, tail: str) -> None:
+    path = csv_file(tmp_path, "username,password\nann,One-1\n" + tail)
+    with pytest.raises(InputError, match="quote on line 3 that does not close") as caught:
+        read(path)
+    assert not [word for word in ("Swallow", "Three", "bob", "cat") if word in str(caught.value)]
+
+
+def test_endless_line_is_refused_before_it_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_rows, "LONGEST_LINE", 1000)
+    path = csv_file(tmp_path, "username,password\nann,One-1\nbob," + "x" * 5000)
+    with pytest.raises(InputError, match=r"Line 3 .* longer than 1,000 characters"):
+        read(path)
+    fits = csv_file(tmp_path, "username,password\nbob," + "x" * 990 + "\n")
+    assert len(read(fits)[0].password) == 990
+
+
+def test_binary_file_is_refused_without_showing_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        read(csv_file(tmp_path, bytes(range(256)) * 20))
+
+
+def test_gzip_cut_anywhere_is_an_error(tmp_path: Path) -> None:
+    whole = gzip.compress(b"username,password\nann,One-1\nbob,Two-2\n", mtime=0)
+    path = tmp_path / "users.csv.gz"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            read(path)
+
+
+def test_gzip_with_one_damaged_byte_never_passes_for_whole(tmp_path: Path) -> None:
+    whole = gzip.compress(b"username,password\nann,One-1\nbob,Two-2\n", mtime=0)
+    path = tmp_path / "users.csv.gz"
+    for place in range(10, len(whole)):  # the header before holds a time stamp and flags
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(InputError):
+            read(path)
+
+
+def test_text_with_a_gzip_name_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv.gz"
+    path.write_text("username,password\nann,One-1\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_file_that_cannot_decode_any_further_is_an_error(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(InputError, match=f"does not decode as {encoding} near line"):
+        read(csv_file(tmp_path, "username,password\nann,One-1\n".encode(encoding)[:-1]), encoding=encoding)
+
+
+def test_chunk_does_not_show_its_rows(tmp_path: Path) -> None:
+    rows = csv_rows.CsvRows(Input(path=csv_file(tmp_path, "username,password\nann,Hidden-1\n")))
+    assert [repr(chunk) for chunk in rows.chunks()] == ["Chunk(rows 1 to 1)"]
+
+
+def test_rows_can_be_read_again_from_the_start(tmp_path: Path) -> None:
+    rows = csv_rows.CsvRows(Input(path=csv_file(tmp_path, "username,password\nann,One-1\n")))
+    assert [[chunk.first for chunk in rows.chunks()] for _ in range(2)] == [[1], [1]]

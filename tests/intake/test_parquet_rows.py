@@ -1,0 +1,175 @@
+"""Parquet: text as it is, null as empty, and a number where text belongs refused without showing it."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bulkreset.errors import InputError
+from bulkreset.intake import parquet_rows
+from bulkreset.job import Columns
+from tests.intake.inputs import Seen, pairs, parquet_file, read
+from tests.intake.test_csv_rows import ODD
+
+
+def raw_text(*values: bytes) -> Any:  # noqa: ANN401  (an Arrow array)
+    """A text column of any bytes, as a careless writer leaves it."""
+    buffers: Any = pa.array(values, pa.binary()).buffers()
+    _, offsets, data = buffers
+    return pa.StringArray.from_buffers(len(values), offsets, data)
+
+
+def test_every_value_arrives_as_written(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, {"username": ODD, "password": ODD})
+    assert pairs(read(path)) == [(value, value) for value in ODD]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["One-1", "007", None], pa.string()),
+        pa.array(["One-1", "007", None], pa.large_string()),
+        pa.array(["One-1", "007", None], pa.string_view()),
+        pa.array(["One-1", "007", None], pa.string()).dictionary_encode(),
+        pa.array(["One-1", "007", None], pa.large_string()).dictionary_encode(),
+    ],
+)
+def test_every_kind_of_text_column(tmp_path: Path, column: Any) -> None:  # noqa: ANN401  (an Arrow array)
+    path = parquet_file(tmp_path, {"username": ["a", "b", "c"], "password": column})
+    assert pairs(read(path)) == [("a", "One-1"), ("b", "007"), ("c", "")]
+
+
+def test_column_of_nulls_is_empty(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, {"username": ["a"], "password": pa.nulls(1), "permanent": pa.nulls(1)})
+    assert read(path) == [Seen(1, "a", "", "", "")]
+
+
+def test_permanent_may_be_boolean(tmp_path: Path) -> None:
+    flags = pa.array([True, False, None])
+    path = parquet_file(tmp_path, {"username": list("abc"), "password": list("xyz"), "permanent": flags})
+    assert [row.permanent for row in read(path)] == ["true", "false", ""]
+
+
+@pytest.mark.parametrize("field", ["username", "password", "user_pool_id", "permanent"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1234567, 7654321]),
+        pa.array([12345.67, 76543.21]),
+        pa.array([b"1234567", b"7654321"]),
+        pa.array([1234567, 7654321]).dictionary_encode(),
+        pa.array([["1234567"], ["7654321"]]),
+        pa.array([{"x": "1234567"}, {"x": "7654321"}]),
+        pa.array([1234567, 7654321], pa.timestamp("s")),
+    ],
+    ids=lambda column: str(column.type)[:10],
+)
+def test_what_is_not_text_is_refused_without_showing_a_value(tmp_path: Path, field: str, column: Any) -> None:  # noqa: ANN401
+    columns: dict[str, Any] = {"username": ["a", "b"], "password": ["One-1", "Two-2"], field: column}
+    with pytest.raises(InputError, match=f"column '{field}' .* not text") as caught:
+        read(parquet_file(tmp_path, columns))
+    assert "12345" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["username", "password", "user_pool_id"])
+def test_boolean_is_text_only_in_permanent(tmp_path: Path, field: str) -> None:
+    columns: dict[str, Any] = {"username": ["a"], "password": ["One-1"], field: pa.array([True])}
+    with pytest.raises(InputError, match="holds bool, not text"):
+        read(parquet_file(tmp_path, columns))
+
+
+def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
+    columns = {
+        "n": pa.array([1]),
+        "username.alias": ["other"],
+        "username": ["a"],
+        "nested": pa.array([{"password": 5}]),
+        "password": ["One-1"],
+    }
+    assert read(parquet_file(tmp_path, columns)) == [Seen(1, "a", "One-1")]
+
+
+def test_columns_are_renamed_and_trimmed(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, {" mail ": ["a"], "secret.word": ["One-1"]})
+    assert pairs(read(path, columns=Columns(username="mail", password="secret.word"))) == [("a", "One-1")]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["user", "password"], "no column 'username'"),
+        (["username", "pw"], "no column 'password'"),
+        (["username", "password", "password"], "'password' 2 times"),
+        (["username", "password", "password "], "'password' 2 times"),
+    ],
+)
+def test_unusable_columns_are_named(tmp_path: Path, names: list[str], words: str) -> None:
+    path = tmp_path / "users.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["Hidden-1"])] * len(names), names=names), path)
+    with pytest.raises(InputError, match=words) as caught:
+        read(path)
+    assert "Hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encode", [False, True], ids=["plain", "dictionary"])
+def test_row_whose_bytes_are_not_utf8_is_malformed(tmp_path: Path, *, encode: bool) -> None:
+    column = raw_text(b"One-1", b"br\xffken", b"surrogate\xed\xa0\x80", b"Gr\xc3\xb6\xc3\x9fe-4")
+    password = column.dictionary_encode() if encode else column
+    rows = read(parquet_file(tmp_path, {"username": list("abcd"), "password": password}))
+    why = "the column 'password' has bytes that are not UTF-8"
+    assert rows == [
+        Seen(1, "a", "One-1"),
+        Seen(2, "", "", malformed=why),
+        Seen(3, "", "", malformed=why),
+        Seen(4, "d", "Größe-4"),
+    ]
+
+
+def test_rows_are_numbered_across_row_groups_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_rows, "CHUNK_ROWS", 7)
+    names = [f"user{number}" for number in range(50)]
+    path = parquet_file(tmp_path, {"username": names, "password": names}, row_group_size=10)
+    assert pq.ParquetFile(path).num_row_groups == 5
+    rows = read(path)
+    assert pairs(rows) == [(name, name) for name in names]
+    assert [row.row for row in rows] == list(range(1, 51))
+
+
+def test_empty_row_groups_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "users.parquet"
+    full = pa.table({"username": ["a"], "password": ["One-1"]})
+    with pq.ParquetWriter(path, full.schema) as writer:
+        for table in (full.slice(0, 0), full, full.slice(0, 0), full):
+            writer.write_table(table)
+    assert pairs(read(path)) == [("a", "One-1")] * 2
+
+
+def test_file_of_no_rows(tmp_path: Path) -> None:
+    empty = pa.array([], pa.string())
+    assert read(parquet_file(tmp_path, {"username": empty, "password": empty})) == []
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd"])
+def test_every_compression(tmp_path: Path, compression: str) -> None:
+    path = parquet_file(tmp_path, {"username": ["a"] * 9, "password": ["One-1"] * 9}, compression=compression)
+    assert pairs(read(path)) == [("a", "One-1")] * 9
+
+
+def test_file_cut_anywhere_is_an_error(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, {"username": ["a", "b"], "password": ["Hidden-1", "Hidden-2"]}, compression="none")
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert "Hidden" not in str(caught.value)
+
+
+def test_text_with_a_parquet_name_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "users.parquet"
+    path.write_text("username,password\nann,Hidden-1\n")
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        read(path)
+    assert "Hidden" not in str(caught.value)

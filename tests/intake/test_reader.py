@@ -1,0 +1,99 @@
+"""The reader: which format a file is, which files it refuses, and a file's fingerprint."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bulkreset.errors import InputError
+from bulkreset.intake.csv_rows import CsvRows
+from bulkreset.intake.parquet_rows import ParquetRows
+from bulkreset.intake.reader import fingerprint, open_rows
+from bulkreset.job import Input
+from tests.intake.inputs import csv_file, pairs, parquet_file, read
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reader"),
+    [
+        ("users.csv", None, CsvRows),
+        ("users.txt", None, CsvRows),
+        ("users", None, CsvRows),
+        ("users.csv.gz", None, CsvRows),
+        ("users.parquet", None, ParquetRows),
+        ("USERS.PARQUET", None, ParquetRows),
+        ("users.pq", None, ParquetRows),
+        ("users.parquet", "csv", CsvRows),
+        ("users.csv", "parquet", ParquetRows),
+    ],
+)
+def test_format_is_the_jobs_or_the_names(tmp_path: Path, name: str, kind: str | None, reader: type) -> None:
+    path = csv_file(tmp_path, "", name)
+    assert type(open_rows(Input.model_validate({"path": path, "format": kind}))) is reader
+
+
+def test_format_in_the_job_beats_the_name(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, {"username": ["a"], "password": ["One-1"]}).rename(tmp_path / "users.csv")
+    assert pairs(read(path, format="parquet")) == [("a", "One-1")]
+
+
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no input file"):
+        open_rows(Input(path=tmp_path / "none.csv"))
+    with pytest.raises(InputError, match="is not a file"):
+        open_rows(Input(path=tmp_path))
+
+
+def test_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="is not a file"):
+        open_rows(Input(path=tmp_path / "pipe.csv"))
+
+
+def test_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
+    for path in (
+        csv_file(tmp_path, "username,password\n"),
+        parquet_file(tmp_path, {"username": ["a"], "password": ["b"]}),
+    ):
+        rows = open_rows(Input(path=path))
+        path.unlink()
+        with pytest.raises(InputError, match="cannot be read"):
+            list(rows.chunks())
+        with pytest.raises(InputError, match="cannot be read: No such file"):
+            fingerprint(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="needs a file that opens but does not read")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_file_that_opens_but_does_not_read_is_an_error(kind: str) -> None:
+    path = Path("/proc/self/mem")
+    with pytest.raises(InputError, match="cannot be read"):
+        list(open_rows(Input.model_validate({"path": path, "format": kind})).chunks())
+    with pytest.raises(InputError, match="cannot be read"):
+        fingerprint(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_file_without_permission_is_an_error(tmp_path: Path, kind: str) -> None:
+    path = csv_file(tmp_path, "username,password\n", f"users.{kind}")
+    path.chmod(0)
+    with pytest.raises(InputError, match="Permission denied"):
+        list(open_rows(Input(path=path)).chunks())
+
+
+def test_fingerprint_is_size_and_sha256(tmp_path: Path) -> None:
+    content = b"username,password\n" * 100_000
+    mark = fingerprint(csv_file(tmp_path, content))
+    assert (mark.size, mark.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert fingerprint(csv_file(tmp_path, content[:-1] + b"\r")) != mark
+
+
+@pytest.mark.parametrize("name", ["users", "tricky"])
+def test_samples_are_the_same_rows_in_both_formats(name: str) -> None:
+    rows = read(SAMPLES / f"{name}.csv")
+    assert len(rows) > 100
+    assert rows == read(SAMPLES / f"{name}.parquet")

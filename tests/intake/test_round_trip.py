@@ -1,0 +1,82 @@
+"""Properties of the reader: what was written comes back exactly, and a cut file never changes a row in silence."""
+
+import csv
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bulkreset.errors import InputError
+from bulkreset.intake import csv_rows, parquet_rows
+from tests.intake.inputs import Seen, pairs, read
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\x00\ufeff🚀'), max_size=8)
+TABLES = st.lists(st.tuples(TEXT | AWKWARD, TEXT | AWKWARD), max_size=12)
+DISTINCT = st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4)
+CHUNK_SIZES = st.sampled_from([1, 2, 3, 5, 20_000])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all examples of this module."""
+    return tmp_path_factory.mktemp("inputs")
+
+
+@settings(deadline=None, max_examples=150)
+@given(table=TABLES, quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), size=CHUNK_SIZES, mark=st.booleans())
+def test_csv_comes_back_as_written(
+    folder: Path, table: list[tuple[str, str]], quoting: int, size: int, *, mark: bool
+) -> None:
+    path = folder / "users.csv"
+    with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
+        csv.writer(file, quoting=quoting).writerows([("username", "password"), *table])  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_rows, "CHUNK_ROWS", size)
+        assert pairs(read(path)) == table
+
+
+@settings(deadline=None, max_examples=100)
+@given(table=TABLES, size=CHUNK_SIZES, group=st.integers(1, 5))
+def test_parquet_comes_back_as_written(folder: Path, table: list[tuple[str, str]], size: int, group: int) -> None:
+    path = folder / "users.parquet"
+    columns = {
+        "username": pa.array([name for name, _ in table], pa.string()),
+        "password": pa.array([secret for _, secret in table], pa.string()),
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=group)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet_rows, "CHUNK_ROWS", size)
+        assert pairs(read(path)) == table
+
+
+@settings(deadline=None, max_examples=25)
+@given(table=DISTINCT, quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+@example(table=[("ann", "One-1"), ("bob", "Two\n2"), ("cat", "Größe,🚀")], quoting=csv.QUOTE_MINIMAL)
+def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[tuple[str, str]], quoting: int) -> None:
+    records = [_record(row, quoting) for row in [("username", "password"), *table]]
+    whole = b"".join(records)
+    ends = [sum(map(len, records[: count + 1])) - len(b"\r\n") for count in range(len(records))]
+    path = folder / "cut.csv"
+    for cut in range(ends[0], len(whole)):
+        path.write_bytes(whole[:cut])
+        kept = sum(end <= cut for end in ends[1:])
+        try:
+            rows = read(path)
+        except InputError:
+            # Only a cut inside a record can leave a file that cannot be read to its end.
+            assert not any(end <= cut <= end + 2 for end in ends)
+            continue
+        expected = [Seen(number, *row) for number, row in enumerate(table[:kept], 1)]
+        assert rows[:kept] == expected
+        assert len(rows) <= kept + 1
+
+
+def _record(row: tuple[str, str], quoting: int) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=quoting).writerow(row)  # type: ignore[arg-type]
+    return text.getvalue().encode()

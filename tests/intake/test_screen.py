@@ -1,0 +1,242 @@
+"""The screen: each code, which of several comes first, and no password in what is said of it."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.intake.chunk import FIELDS, Chunk
+from bulkreset.intake.reader import open_rows
+from bulkreset.intake.screen import Screen, Screened
+from bulkreset.job import Job
+from bulkreset.record.journal import Journal
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+POOL = "eu-west-1_Here00001"
+OTHER = "us-east-1_There0001"
+GOOD = "Sunny-Harbour.42"
+STRICT = {
+    "minimum_length": 8,
+    "require_uppercase": True,
+    "require_lowercase": True,
+    "require_numbers": True,
+    "require_symbols": True,
+}
+
+
+def job(pools: tuple[str, ...] = (POOL,), path: Path = Path("users.csv"), **keys: Any) -> Job:  # noqa: ANN401  (job keys)
+    """A job with the strict policy."""
+    tables = {
+        "name": "test",
+        "input": {"path": path},
+        "targets": [{"user_pool_id": pool} for pool in pools],
+        "password": {"policy": STRICT},
+    }
+    return Job.model_validate(tables | keys)
+
+
+def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | None = None) -> Chunk:
+    """A chunk of (username, password, permanent, pool); what is left out is empty."""
+    cells = [(*row, *("",) * (len(FIELDS) - len(row))) for row in rows]
+    frame = {name: pd.array([row[place] for row in cells], dtype="str") for place, name in enumerate(FIELDS)}
+    return Chunk(first, pd.DataFrame(frame), malformed or {})
+
+
+def screen_one(*row: str, **keys: Any) -> Screened:  # noqa: ANN401  (job keys)
+    """What becomes of one row."""
+    (found,) = Screen(job(**keys)).rows(chunk(row))
+    return found
+
+
+# In the order of the checks: the first that is wrong names the row.
+FAULTS = [
+    ("missing_username", {"username": ""}),
+    ("missing_password", {"password": ""}),
+    ("too_long", {"username": "x" * 129}),
+    ("too_long", {"password": GOOD + "x" * 241}),
+    ("bad_value", {"username": "anna lena"}),
+    ("bad_value", {"password": "Sunny\x00Harbour.42"}),
+    ("bad_value", {"permanent": "maybe"}),
+    ("unknown_pool", {"user_pool_id": OTHER}),
+    ("password_whitespace", {"password": f" {GOOD}"}),
+    ("password_policy", {"password": "sunny"}),
+]
+
+
+def with_faults(*faults: dict[str, str]) -> Screened:
+    """What becomes of a good row that is given these faults."""
+    row = {"username": "ann", "password": GOOD, "permanent": "true", "user_pool_id": ""}
+    for fault in reversed(faults):
+        row |= fault
+    return screen_one(*row.values())
+
+
+def test_good_row_is_ready() -> None:
+    assert with_faults() == (1, POOL, "ann", True, "ready", "", "")
+
+
+@pytest.mark.parametrize(("code", "fault"), FAULTS)
+def test_each_fault_has_its_code(code: str, fault: dict[str, str]) -> None:
+    found = with_faults(fault)
+    assert (found.status, found.code) == ("rejected", code)
+    assert found.message
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS)))
+def test_the_first_fault_in_order_names_the_row(first: int) -> None:
+    alone = with_faults(FAULTS[first][1])
+    for code, fault in FAULTS[first + 1 :]:
+        both = with_faults(FAULTS[first][1], fault)
+        assert (both.code, both.message) == (alone.code, alone.message), code
+
+
+def test_malformed_line_comes_before_everything_and_keeps_its_reason() -> None:
+    rows = Screen(job()).rows(chunk(("", ""), ("bob", GOOD), first=7, malformed={0: "line 9: broken quoting"}))
+    assert list(rows) == [
+        (7, POOL, "", False, "rejected", "bad_value", "line 9: broken quoting"),
+        (8, POOL, "bob", False, "ready", "", ""),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("username", 128), ("password", 256)])
+@pytest.mark.parametrize("character", ["a", "ж", "🚀"])
+def test_length_is_counted_in_characters(kind: str, longest: int, character: str) -> None:
+    row = {"username": "ann", "password": GOOD}
+    fits = (row[kind] + character * longest)[:longest]
+    assert screen_one(*(row | {kind: fits}).values()).status == "ready"
+    assert screen_one(*(row | {kind: fits + character}).values()).code == "too_long"
+
+
+SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+@pytest.mark.parametrize("character", [*SPACES, "\x00", "\x07", "\x1b", "\x7f", "\x80", "\x9f"])
+def test_username_has_neither_space_nor_control_character(character: str) -> None:
+    for name in (f"{character}ann", f"an{character}n", f"ann{character}", character):
+        assert screen_one(name, GOOD).code == "bad_value"
+
+
+@pytest.mark.parametrize(
+    "name", ["ann@example.com", "+447700900123", "王小明", "=1+1", "007", "NA", "e\u0301", "🚀", "'"]
+)
+def test_odd_username_is_ready(name: str) -> None:
+    assert screen_one(name, GOOD)[2:6] == (name, False, "ready", "")
+
+
+@pytest.mark.parametrize("space", " \t\n\x0b\x0c\r")
+def test_password_neither_begins_nor_ends_with_white_space(space: str) -> None:
+    assert screen_one("ann", space + GOOD).code == "password_whitespace"
+    assert screen_one("ann", GOOD + space).code == "password_whitespace"
+
+
+@pytest.mark.parametrize("line_break", "\n\r\x85\u2028\u2029")
+def test_password_has_no_line_break(line_break: str) -> None:
+    assert screen_one("ann", f"Sunny{line_break}Harbour.42").code == "password_whitespace"
+
+
+@pytest.mark.parametrize("space", " \t\x0b\x0c\u00a0\u3000")
+def test_password_may_have_white_space_inside(space: str) -> None:
+    assert screen_one("ann", f"Sunny{space}Harbour.42").status == "ready"
+
+
+@pytest.mark.parametrize("space", "\u00a0\u3000\u200b\ufeff")
+def test_password_may_begin_and_end_with_what_the_service_calls_no_space(space: str) -> None:
+    assert screen_one("ann", f"{space}{GOOD}{space}").status == "ready"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("TRUE", True), ("Yes", True), ("1", True), ("false", False), ("No", False), ("0", False)],
+)
+def test_permanent_is_read_in_any_case(text: str, *, value: bool) -> None:
+    assert screen_one("ann", GOOD, text, permanent=not value).permanent is value
+
+
+@pytest.mark.parametrize("text", ["maybe", "2", "t", " true", "true ", "None", "nan", "\x00", "1.0"])
+def test_permanent_is_never_guessed(text: str) -> None:
+    found = screen_one("ann", GOOD, text)
+    assert (found.permanent, found.code) == (None, "bad_value")
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_empty_permanent_is_the_jobs(*, default: bool) -> None:
+    assert screen_one("ann", GOOD, "", permanent=default).permanent is default
+
+
+def test_empty_pool_is_the_only_target() -> None:
+    assert screen_one("ann", GOOD).pool == POOL
+    assert screen_one("ann", GOOD, "", POOL).status == "ready"
+
+
+def test_with_several_targets_a_row_names_its_own() -> None:
+    both = (POOL, OTHER)
+    assert [screen_one("ann", GOOD, "", pool, pools=both).status for pool in both] == ["ready", "ready"]
+    without = screen_one("ann", GOOD, pools=both)
+    assert (without.pool, without.code) == ("", "unknown_pool")
+    assert "each row names its own" in without.message
+
+
+@pytest.mark.parametrize("pool", ["1", " ", POOL.lower(), f"{POOL} ", OTHER])
+def test_pool_that_is_no_target_is_kept_as_written(pool: str) -> None:
+    found = screen_one("ann", GOOD, "", pool)
+    assert (found.pool, found.code) == (pool, "unknown_pool")
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
+
+
+# Every message there is; a password has no part in any of them.
+SAID = re.compile(
+    r"|the row names no user|the row has no password|the (username|password) has more than (128|256) characters"
+    r"|the username has white space or a control character|the password has a NUL character: is the encoding right\?"
+    r"|permanent is none of true, false, 1, 0, yes, no|the password begins or ends with white space or has a line break"
+    r"|the password needs (at least 8 characters|an upper-case letter \(A-Z\)|a lower-case letter \(a-z\)"
+    r"|a digit \(0-9\)|a symbol|, )+"
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(username=TEXT, password=TEXT, permanent=st.sampled_from(["", "true", "maybe"]))
+def test_message_has_no_part_of_the_password(username: str, password: str, permanent: str) -> None:
+    found = screen_one(username, password, permanent)
+    assert SAID.fullmatch(found.message)
+    assert found[:3] == (1, POOL, username)
+
+
+@settings(deadline=None, max_examples=50)
+@given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT, TEXT), min_size=1, max_size=6))
+def test_rows_are_judged_one_by_one_whatever_stands_beside_them(rows: list[tuple[str, ...]]) -> None:
+    screen = Screen(job())
+    together = [found[1:] for found in screen.rows(chunk(*rows))]
+    assert together == [found[1:] for row in rows for found in screen.rows(chunk(row))]
+
+
+@pytest.mark.parametrize("keep", ["refuse", "first", "last"])
+def test_bad_sample_becomes_what_is_expected_of_it(tmp_path: Path, keep: str) -> None:
+    bad = job(path=SAMPLES / "bad.csv", permanent=True)
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {})
+    for part in open_rows(bad.input).chunks():
+        journal.plan(Screen(bad).rows(part))
+    journal.reject_twins(keep)
+    found = [(str(row[0]), *row[2:5]) for row in journal.report("ready")]
+    journal.close()
+    with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:
+        expected = [tuple(row) for row in csv.reader(file)][1:]
+    twins = [row[0] for row in expected if row[3] == "duplicate_username"]
+    kept = {"refuse": None, "first": twins[0], "last": twins[-1]}[keep]
+    assert len(expected) == 50
+    assert found == [(*row[:2], "ready", "") if row[0] == kept else row for row in expected]
+
+
+def test_good_samples_are_all_ready() -> None:
+    screen = Screen(job())
+    for part in open_rows(job(path=SAMPLES / "users.csv").input).chunks():
+        assert {found.status for found in screen.rows(part)} == {"ready"}
+    free = Screen(job(password={}))
+    for part in open_rows(job(path=SAMPLES / "tricky.csv").input).chunks():
+        assert {found.code for found in free.rows(part)} == {""}

@@ -1,0 +1,1 @@
+"""Tests of what happened: the journal, the reports, the run directory, the log."""

@@ -1,0 +1,326 @@
+"""The journal: one status for each row at any time, and no file that is not its own."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.record import schema
+from bulkreset.record.journal import Journal
+from bulkreset.rows import Outcome, Status
+from tests.record.journals import OTHER, POOL, done, planned, statuses
+
+
+def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan")
+    assert [(row.row, row.username, row.pool, row.permanent, row.doubted) for row in journal.sendable(2, 3)] == [
+        (2, "bob", POOL, 1, 0),
+        (3, "cat", POOL, 1, 0),
+    ]
+    assert [row.row for row in journal.sendable(1, 100)] == [1, 2, 3, 4]
+
+
+def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve", "fay")
+    journal.plan(
+        [(7, POOL, "", None, "rejected", "missing_username", "why"), (8, POOL, "gil", True, "skipped", "", "")]
+    )
+    journal.record(
+        [1, 2, 3, 4, 5],
+        [],
+    )
+    journal.record(
+        [],
+        [
+            done(1),
+            Outcome(2, Status.FAILED, "UserNotFoundException"),
+            Outcome(3, Status.IN_DOUBT, "ReadTimeoutError", in_doubt=True),
+            Outcome(4, Status.READY, attempts=1, throttled=1),
+        ],
+    )
+    assert [(row.row, row.doubted) for row in journal.sendable(1, 8)] == [(3, 1), (4, 0), (6, 0)]
+    assert journal.counts() == {
+        "set": 1,
+        "failed": 1,
+        "in_doubt": 1,
+        "ready": 2,
+        "claimed": 1,
+        "rejected": 1,
+        "skipped": 1,
+    }
+
+
+def test_claim_reads_as_in_doubt_until_it_is_settled(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    journal.record([1], [])
+    assert statuses(journal) == ["in_doubt", "unprocessed"]
+    assert [row[8] for row in journal.report("unprocessed")] == [1, 0]
+    journal.record([2], [done(1)])
+    assert statuses(journal) == ["set", "in_doubt"]
+    assert [row[8] for row in journal.report("unprocessed")] == [0, 1]
+
+
+def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.record([1, 2], [])
+    journal.record([], [done(1)])
+    journal.take_over()
+    assert [(row.row, row.doubted) for row in journal.sendable(1, 3)] == [(2, 1), (3, 0)]
+    journal.record([2], [])
+    journal.record([], [done(2)])
+    assert [(row[3], row[8]) for row in journal.report("unprocessed")] == [("set", 0), ("set", 1), ("unprocessed", 0)]
+
+
+def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    first = Outcome(
+        1, Status.IN_DOUBT, "Lost", "why", 3, 1, in_doubt=True, latency_ms=9, started_at=1000, finished_at=2000
+    )
+    journal.record([1], [])
+    journal.record([], [first])
+    journal.record([1], [])
+    journal.record(
+        [], [done(1, attempts=2, throttled=1, latency_ms=7, request_id="r2", started_at=3000, finished_at=4000)]
+    )
+    (row,) = journal.report("unprocessed")
+    assert row[3:13] == ("set", "", "", 5, 2, 1, 1, None, 7, "r2")
+    assert row[13:] == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:04.000Z")
+    assert journal.totals() == (5, 2)
+
+
+def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    journal.record([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
+    journal.record([], [Outcome(1, Status.READY)])
+    (row,) = journal.report("unprocessed")
+    assert (row[3], row[6], row[11], row[13], row[14]) == (
+        "unprocessed",
+        1,
+        5,
+        "1970-01-01T00:00:01.000Z",
+        "1970-01-01T00:00:02.000Z",
+    )
+
+
+def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan")
+    failed = [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1), done(3)]
+    journal.record([], failed)
+    assert journal.codes() == {"A": 1, "B": 1}
+    assert journal.revive_failed() == {"A": 1, "B": 1}
+    assert statuses(journal) == ["unprocessed", "unprocessed", "set", "unprocessed"]
+    assert journal.codes() == {}
+
+
+def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    journal.plan(
+        [
+            (3, OTHER, "cat", False, "ready", "", ""),
+            (4, OTHER, "dan", True, "ready", "", ""),
+            (5, OTHER, "eve", True, "rejected", "too_long", ""),
+        ]
+    )
+    journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
+    assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "ready"), [("refuse", [4, 5, 6, 8]), ("first", [1, 4, 5, 6, 7, 8]), ("last", [3, 4, 5, 6, 8, 9])]
+)
+def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[int]) -> None:
+    journal = planned(tmp_path, "ann", "ann", "ann", "bob")
+    journal.plan(
+        [
+            (5, OTHER, "ann", True, "ready", "", ""),  # another pool: another user
+            (6, POOL, "Ann", True, "ready", "", ""),  # the service tells case apart
+            (7, POOL, "cat", True, "ready", "", ""),
+            (8, POOL, "jose\u0301", True, "ready", "", ""),
+            (9, POOL, "cat", True, "ready", "", ""),
+            (10, POOL, "bob", True, "rejected", "too_long", "kept"),  # not ready: no twin of bob's
+        ]
+    )
+    journal.reject_twins(keep)
+    rows = list(journal.report("ready"))
+    assert [row[0] for row in rows if row[3] == "ready"] == ready
+    assert {row[4] for row in rows if row[3] == "rejected"} == {"duplicate_username", "too_long"}
+    assert rows[9][4:6] == ("too_long", "kept")
+    assert rows[1][5] in {"row 1 names the same user", "row 3 names the same user"}
+    assert [row.row for row in journal.sendable(1, 10)] == ready
+
+
+def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "ann")
+    journal.reject_twins("refuse")
+    assert [row[5] for row in journal.report("x")] == ["row 3 names the same user", "", "row 1 names the same user"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    names=st.lists(st.sampled_from(["a", "b", "B", "é", "e\u0301", "a\x00", "a\x00b", " a"]), max_size=12),
+    keep=st.sampled_from(["refuse", "first", "last"]),
+)
+def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    journal = planned(tmp_path_factory.mktemp("twins"), *names)
+    journal.reject_twins(keep)
+    left = [(row.row, row.username) for row in journal.sendable(1, len(names))]
+    journal.close()
+    once = {name for name in names if names.count(name) == 1}
+    assert sorted(name for _, name in left) == sorted(once if keep == "refuse" else set(names))
+    for number, name in left:
+        places = [place for place, other in enumerate(names, 1) if other == name]
+        assert number == (places[-1] if keep == "last" else places[0])
+
+
+def test_plan_is_forgotten_as_a_whole(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    journal.forget_plan()
+    assert journal.counts() == {}
+    journal.plan([(1, POOL, "ann", True, "ready", "", "")])
+    assert journal.counts() == {"ready": 1}
+
+
+def test_plan_that_breaks_off_leaves_no_row_of_its_chunk(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    with pytest.raises(RecordError):
+        journal.plan([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
+    assert journal.counts() == {"ready": 1}
+
+
+def test_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    wrong = Outcome(2, Status.SET, message=None)  # type: ignore[arg-type]
+    with pytest.raises(RecordError, match="NOT NULL"):
+        journal.record([2], [done(1), wrong])
+    assert statuses(journal) == ["unprocessed", "unprocessed"]
+    journal.record([2], [done(1)])
+    assert statuses(journal) == ["set", "in_doubt"]
+
+
+def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
+    journal = planned(tmp_path)
+    journal.note(state="planned", lanes=[{"rate": None}], word="Größe 🚀")
+    journal.note(state="applying")
+    journal.close()
+    facts = {"run_id": "r", "state": "applying", "lanes": [{"rate": None}], "word": "Größe 🚀"}
+    assert Journal.open(tmp_path / "journal.sqlite", read_only=True).meta() == facts
+    assert Journal.facts_in(tmp_path / "journal.sqlite") == facts
+
+
+def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
+    planned(tmp_path, "ann").close()
+    with pytest.raises((RecordError, FileExistsError)):
+        Journal.create(tmp_path / "journal.sqlite", [POOL], {})
+    assert Journal.open(tmp_path / "journal.sqlite").counts() == {"ready": 1}
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_missing_journal_is_refused_and_not_made(tmp_path: Path, *, read_only: bool) -> None:
+    with pytest.raises(RunDirError, match="no journal"):
+        Journal.open(tmp_path / "journal.sqlite", read_only=read_only)
+    with pytest.raises(RunDirError, match="no journal"):
+        Journal.open(tmp_path, read_only=read_only)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize(
+    "content", [b"username,password\n" * 100, b"\x00" * 4096, b"SQLite format 3\x00" + b"\xff" * 4080]
+)
+def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, *, read_only: bool) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(RunDirError, match=r"journal\.sqlite cannot be read"):
+        Journal.open(path, read_only=read_only)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize(
+    ("application", "version"), [(schema.APPLICATION_ID, schema.VERSION + 1), (0, schema.VERSION), (0, 0)]
+)
+def test_unknown_version_is_refused(tmp_path: Path, application: int, version: int, *, read_only: bool) -> None:
+    planned(tmp_path, "ann").close()
+    path = tmp_path / "journal.sqlite"
+    other = sqlite3.connect(path)
+    other.execute(f"PRAGMA application_id = {application}")
+    other.execute(f"PRAGMA user_version = {version}")
+    other.close()
+    with pytest.raises(RunDirError, match=f"has version {version}"):
+        Journal.open(path, read_only=read_only)
+
+
+def test_reader_is_not_held_up_by_a_writer_nor_sees_half_of_what_it_does(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
+    with journal._transaction():
+        journal._db.execute("UPDATE rows SET status = 'set'")
+        assert reader.counts() == {"ready": 2}
+        assert statuses(reader) == ["unprocessed", "unprocessed"]
+    assert reader.counts() == {"set": 2}
+
+
+def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).report("unprocessed")
+    next(reading)
+    journal.record([1, 2], [])
+    journal.record([], [done(1)])
+    assert next(reading)[3] == "unprocessed"  # as it was when the reading began
+    assert statuses(journal) == ["set", "in_doubt"]
+
+
+def test_reader_cannot_write(tmp_path: Path) -> None:
+    planned(tmp_path, "ann").close()
+    reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
+    with pytest.raises(RecordError, match="readonly"):
+        reader.note(state="lost")
+
+
+def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    journal._db.execute("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RecordError, match="locked"):
+        journal.record([1], [])
+    other.execute("ROLLBACK")
+    other.close()
+    assert statuses(journal) == ["unprocessed"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bulkreset.record.journal import Journal
+from bulkreset.rows import Outcome, Status
+journal = Journal.open(Path(sys.argv[1]))
+journal.begin_sending()
+for row in range(1, 6):
+    journal.record([row], [Outcome(row - 1, Status.SET)] if row > 1 else [])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    planned(tmp_path, *"abcdefg").close()
+    path = tmp_path / "journal.sqlite"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -9
+    reader = Journal.open(path, read_only=True)
+    assert statuses(reader) == ["set"] * 4 + ["in_doubt"] + ["unprocessed"] * 2
+
+
+@settings(deadline=None, max_examples=30)
+@given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=20))
+def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))
+    journal.record([], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
+    shown = [row[14] for row in journal.report("x")]
+    journal.close()
+    assert [text[-5:] for text in shown] == [f".{time % 1000:03d}Z"[-5:] for time in times]
+    assert [int(text[17:19]) for text in shown] == [time // 1000 % 60 for time in times]

@@ -1,0 +1,180 @@
+"""The log: one vocabulary, one line for each event, and a mask over whatever is secret."""
+
+import ast
+import inspect
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bulkreset
+from bulkreset.record.log import EVENTS, hide_secrets, open_log
+from bulkreset.rows import Row, Secret
+
+LIBRARIES = ("boto3", "botocore", "urllib3")
+PASSWORD = "Hunter-22"
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """The logging that open_log configures, as it was before."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+
+
+class Opened:
+    """A log on files in memory."""
+
+    def __init__(self, **how: Any) -> None:  # noqa: ANN401  (open_log's own options)
+        self.file = io.StringIO()
+        self.console = io.StringIO()
+        self.log = open_log(self.file, "run-1", self.console, **how)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the file has."""
+        return [json.loads(line) for line in self.file.getvalue().splitlines()]
+
+
+def test_event_is_one_json_line_with_its_run(tmp_path: Path) -> None:
+    opened = Opened()
+    opened.log.info("row_settled", row=7, status="set", path=tmp_path, text="two\nlines", odd="\ud800Größe")
+    (event,) = opened.events()
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {
+        "event": "row_settled",
+        "level": "info",
+        "run_id": "run-1",
+        "row": 7,
+        "status": "set",
+        "path": type(tmp_path).__name__,
+        "text": "two\nlines",
+        "odd": "\ud800Größe",
+    }
+    assert opened.file.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "shown", "kept"), [(0, "w", "iw"), (1, "iw", "iw"), (2, "diw", "diw"), (5, "diw", "diw")]
+)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_verbosity_is_the_consoles_and_the_file_has_never_less_than_info(
+    verbosity: int, shown: str, kept: str, *, as_json: bool
+) -> None:
+    opened = Opened(verbosity=verbosity, console_json=as_json)
+    opened.log.debug("row_settled", mark="D1")
+    opened.log.info("row_settled", mark="I1")
+    opened.log.warning("stopped", mark="W1")
+    for letter, mark in (("d", "D1"), ("i", "I1"), ("w", "W1")):
+        assert (mark in opened.console.getvalue()) is (letter in shown)
+        assert (mark in opened.file.getvalue()) is (letter in kept)
+
+
+def test_json_console_has_the_files_lines() -> None:
+    opened = Opened(verbosity=2, console_json=True)
+    opened.log.info("run_started", job="x")
+    assert opened.console.getvalue() == opened.file.getvalue()
+
+
+ROW = Row(1, "ann", Secret(PASSWORD), "eu-west-1_A", permanent=True)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Secret(PASSWORD),
+        {"password": PASSWORD},
+        {"Password": PASSWORD, "row": 1},
+        {"deep": {"deeper": [{"PASSWORD": PASSWORD}]}},
+        [Secret(PASSWORD), (Secret(PASSWORD),)],
+        {"token": PASSWORD, "secret": PASSWORD, "credentials": {"key": PASSWORD}},
+        {"password": [PASSWORD, {"x": PASSWORD}]},
+        {Secret(PASSWORD): 1},
+        {1: Secret(PASSWORD)},
+        {Secret(PASSWORD)},
+        ROW,
+        [ROW],
+        {"rows": {"one": ROW}},
+    ],
+    ids=str,
+)
+def test_secret_is_masked_at_any_depth(value: object) -> None:
+    opened = Opened(verbosity=2)
+    opened.log.warning("stopped", value=value)
+    assert PASSWORD not in opened.file.getvalue() + opened.console.getvalue()
+    assert opened.events()[0]["event"] == "stopped"
+
+
+def test_masked_event_keeps_what_is_not_secret() -> None:
+    event = {"row": 1, "found": {"username": "ann", "password": PASSWORD}, "list": ["a", Secret(PASSWORD)]}
+    assert hide_secrets(None, "info", event) == {
+        "row": 1,
+        "found": {"username": "ann", "password": "********"},
+        "list": ["a", "********"],
+    }
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("verbosity", [0, 2])
+def test_library_that_prints_request_bodies_stays_quiet(name: str, verbosity: int) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    logging.getLogger(name).setLevel(logging.DEBUG)
+    opened = Opened(verbosity=verbosity)
+    library = logging.getLogger(f"{name}.endpoint")
+    library.debug("Making request with body: %s", PASSWORD)
+    library.info("Making request with body: %s", PASSWORD)
+    assert logging.getLogger(name).level == logging.WARNING
+    assert opened.events() == []
+    assert opened.console.getvalue() == ""
+
+
+def test_quieter_library_is_left_quiet() -> None:
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    Opened()
+    assert logging.getLogger("urllib3").level == logging.ERROR
+
+
+def test_what_a_library_warns_of_is_an_event_of_ours() -> None:
+    opened = Opened(verbosity=0)
+    logging.getLogger("botocore.retries").warning("Retry %s", "x" * 1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("an old option", UserWarning, stacklevel=1)
+    first, second = opened.events()
+    assert (first["event"], first["library"], len(first["message"])) == ("library_warning", "botocore.retries", 500)
+    assert (second["library"], "an old option" in second["message"]) == ("py.warnings", True)
+    assert opened.console.getvalue() == ""
+
+
+def test_every_event_in_the_package_is_in_the_vocabulary() -> None:
+    home = Path(inspect.getfile(bulkreset)).parent
+    emitted: dict[str, str] = {}
+    for path in home.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and call.args and _writes_an_event(call.func):
+                event = call.args[0]
+                assert isinstance(event, ast.Constant), f"{path.name}:{call.lineno} has no fixed name"
+                emitted[str(event.value)] = path.name
+    assert {"run_started", "row_settled", "run_finished"} <= set(emitted)
+    assert set(emitted) <= set(EVENTS)
+
+
+def _writes_an_event(called: ast.expr) -> bool:
+    if isinstance(called, ast.Attribute):
+        return (
+            called.attr in {"debug", "info", "warning", "error", "critical", "exception"}
+            and "log" in ast.dump(called.value).lower()
+        )
+    return isinstance(called, ast.Name) and called.id == "write"

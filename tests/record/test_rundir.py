@@ -1,0 +1,165 @@
+"""The run directory: new, private, and held by one process, with which its lock dies."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkreset.errors import Busy, RecordError, RunDirError
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+
+HOLD = """
+import sys
+from pathlib import Path
+from bulkreset.record.rundir import RunDir
+RunDir(Path(sys.argv[1])).lock()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def fill(path: Path) -> None:
+    """Make the journal that belongs into a run directory."""
+    Journal.create(path, ["eu-west-1_A"], {}).close()
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """A umask that takes nothing away."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    """The permission bits of a file or folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_folder_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "runs" / "one", fill)
+    with home.open_log() as log:
+        log.write("{}\n")
+    assert mode(home.path) == 0o700
+    assert {file.name: mode(file) for file in home.path.iterdir()} == {"journal.sqlite": 0o600, "log.jsonl": 0o600}
+    home.release()
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_journals_own_side_files_are_private(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    journal = Journal.open(home.journal)
+    journal.note(state="applying")
+    modes = {file.name: mode(file) for file in home.path.iterdir()}
+    journal.close()
+    home.release()
+    assert len(modes) > 1
+    assert set(modes.values()) == {0o600}
+
+
+def test_directory_takes_its_name_with_the_journal_in_it(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    assert RunDir.open(home.path).journal.is_file()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
+    home.release()
+
+
+def test_nothing_is_left_where_the_journal_cannot_be_made(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise RecordError("The disk is full.")
+
+    with pytest.raises(RecordError, match="full"):
+        RunDir.create(tmp_path / "one", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "dangling link"])
+def test_what_exists_is_never_used_again(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "one"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "file":
+        path.touch()
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RunDirError, match=r"exists already.*bulkreset resume"):
+        RunDir.create(path, fill)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
+
+
+def test_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunDirError, match="cannot be made"):
+        RunDir.create(tmp_path / "file" / "deeper" / "one", fill)
+
+
+def test_folder_without_a_journal_is_no_run_directory(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RunDirError, match="no journal"):
+            RunDir.open(path)
+
+
+def test_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    other = RunDir.open(home.path)
+    assert other.is_held()
+    with pytest.raises(Busy, match="Another process holds the run") as caught:
+        other.lock()
+    assert caught.value.exit_code == 4
+    home.release()
+    assert not other.is_held()
+    other.lock()
+    assert home.is_held()
+    other.release()
+
+
+def test_lock_dies_with_its_process(tmp_path: Path) -> None:
+    RunDir.create(tmp_path / "one", fill).release()
+    home = RunDir.open(tmp_path / "one")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(Busy):
+            home.lock()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        home.lock()
+        home.release()
+
+
+def test_lock_is_not_inherited_by_a_child(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    waiting = "print('up', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", waiting], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False
+    ) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"up\n"
+        home.release()
+        RunDir.open(home.path).lock()
+        child.kill()
+
+
+def test_discarded_directory_is_gone(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    home.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_log_is_added_to(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    for line in ("first\n", "second\n"):
+        with home.open_log() as log:
+            log.write(line)
+    assert home.log.read_text() == "first\nsecond\n"
+    home.release()
