@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak lint lock clean
+.PHONY: demo test soak bench lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -16,6 +16,10 @@ test: lint
 # What takes minutes: kills by the dozen, millions of rows.
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak
+
+# Figures, beside what a script would do; asserts nothing.
+bench: $(VENV)/installed
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -81,7 +81,7 @@ class Apply:
 
 def _sendable(rows: Rows, journal: Journal, pools: AbstractSet[str]) -> Iterator[Row]:
     """The rows still to be sent to these pools. The journal says which they are, the input has the passwords."""
-    for chunk in rows.chunks():
+    for chunk in rows.chunks(journal.first_sendable()):
         wanted = [row for row in journal.sendable(chunk.first, chunk.last) if row.pool in pools]
         if not wanted:
             continue

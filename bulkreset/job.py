@@ -1,7 +1,7 @@
 """The job: what to do, read from a TOML file and flags, validated as a whole and frozen."""
 
-import codecs
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
+
+FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -30,6 +32,14 @@ class Columns(_Table):
     permanent: str = "permanent"
     user_pool_id: str = "user_pool_id"
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        names = [self.username, self.password, self.permanent, self.user_pool_id]
+        if len(set(names)) < len(names):
+            msg = "names one column for two things"
+            raise ValueError(msg)
+        return self
+
 
 class Input(_Table):
     """Where the rows come from. `format` defaults to what the file's name says."""
@@ -44,7 +54,8 @@ class Input(_Table):
     @field_validator("path")
     @classmethod
     def _anywhere(cls, value: Path) -> Path:
-        return value.expanduser().absolute()  # a run may be resumed from another directory
+        return Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+        # a run may be resumed from another directory
 
     @field_validator("delimiter")
     @classmethod
@@ -58,7 +69,7 @@ class Input(_Table):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            codecs.lookup(value)
+            "".encode(value)  # which refuses the codecs that are not of text, too
         except LookupError:
             msg = "is not an encoding that Python knows"
             raise ValueError(msg) from None
@@ -68,7 +79,7 @@ class Input(_Table):
 class Target(_Table):
     """One user pool and how to reach it."""
 
-    user_pool_id: str = Field(min_length=1, max_length=55, pattern=r"^[\w-]+_[0-9a-zA-Z]+$")
+    user_pool_id: str = Field(min_length=1, max_length=55, pattern=r"^[A-Za-z0-9_-]+_[0-9a-zA-Z]+$")
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
@@ -97,7 +108,7 @@ class Password(_Table):
 class Pace(_Table):
     """How fast, and how stubbornly. Rates are calls per second, waits are seconds."""
 
-    rate: _Positive | Literal["auto", "none"] = "auto"
+    rate: Annotated[float, Field(gt=0, le=FASTEST)] | Literal["auto", "none"] = "auto"
     share: float = Field(default=0.8, gt=0, le=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     max_attempts: int = Field(default=10, ge=1, le=100)
@@ -169,7 +180,9 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
     tables = _read(path) if path else {}
     for key, value in overrides.items():
         _lay(tables, key, value, label=str(path or "the command line"))
-    if "input" not in tables or "path" not in tables["input"]:
+    if not isinstance(tables.get("input", {}), dict):
+        raise JobError(f"{path or 'The command line'} is not a valid job: input must be a table.")
+    if "path" not in tables.get("input", {}):
         raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path.")
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
@@ -188,7 +201,9 @@ def _validated(tables: dict[str, Any], label: str) -> Job:
     try:
         return Job.model_validate(tables)
     except ValidationError as error:
-        problems = "; ".join(dict.fromkeys(_sentence(detail) for detail in error.errors()))
+        # pydantic adds that a list of targets with a wrong one is too short: that is no second problem.
+        found = [detail for detail in error.errors() if (detail["type"], detail["loc"]) != ("too_short", ("targets",))]
+        problems = "; ".join(dict.fromkeys(_sentence(detail) for detail in found or error.errors()))
         raise JobError(f"{label} is not a valid job: {problems}.") from None
 
 
@@ -207,7 +222,7 @@ def _read(path: Path) -> dict[str, Any]:
         found = tables.get(table)
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
-                entry[key] = str(path.parent.absolute() / Path(entry[key]).expanduser())
+                entry[key] = str(path.parent.absolute() / os.path.expanduser(entry[key]))  # noqa: PTH111  (Path's own raises)
     return tables
 
 
@@ -246,7 +261,7 @@ def _name_from(path: Path) -> str:
 def _sentence(detail: ErrorDetails) -> str:
     """One of pydantic's findings in our voice; the value itself is never shown."""
     if detail["loc"][:2] == ("pace", "rate"):
-        return 'pace.rate must be a number of calls per second above 0, "auto" or "none"'
+        return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
     if detail["loc"][:2] == ("guards", "max_failures"):
         return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
     where = ".".join(str(part) for part in detail["loc"])

@@ -187,7 +187,7 @@ def test_wrong_value_is_named_by_its_key(folder: Path, text: str, key: str) -> N
 def test_rate_is_explained_in_one_sentence(folder: Path, rate: str) -> None:
     said = problem(folder, FEWEST + f"[pace]\nrate = {rate}\n")
     assert said.count("pace.rate") == 1
-    assert 'pace.rate must be a number of calls per second above 0, "auto" or "none"' in said
+    assert 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"' in said
 
 
 @pytest.mark.parametrize(("rate", "value"), [("24", 24), ("0.1", 0.1), ('"auto"', "auto"), ('"none"', "none")])

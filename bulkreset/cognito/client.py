@@ -1,14 +1,12 @@
 """The boto3 transport: AdminSetUserPassword for one row, as an Answer."""
 
-import http.client
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import urllib3.exceptions
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     ConnectTimeoutError,
     CredentialRetrievalError,
@@ -35,7 +33,6 @@ _NO_CREDENTIALS = (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
-_LOST = (BotoCoreError, OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
 class Transport(Protocol):
@@ -92,38 +89,58 @@ def _send(client: "CognitoIdentityProviderClient", row: Row) -> Answer:  # noqa:
         )
     except ClientError as error:
         return _error_answer(error, row)
-    except SSLError:
-        return Answer(Verdict.FATAL, "SSLError", "the endpoint's certificate could not be verified")
+    except SSLError as error:
+        if _is_about_the_certificate(error):
+            return Answer(Verdict.FATAL, "SSLError", "the endpoint's certificate could not be verified")
+        return Answer(Verdict.DOUBTFUL, "SSLError", "the answer was lost")  # the request may have left before
     except _UNSENT as error:
         return Answer(Verdict.UNSENT, type(error).__name__, "no connection could be made")
     except _NO_CREDENTIALS as error:
         return Answer(Verdict.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
     except UnreadableAnswerError:
         return Answer(Verdict.DOUBTFUL, "UnreadableAnswer", "the answer could not be read")
-    except _LOST as error:
-        return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost")
+    except Exception as error:  # noqa: BLE001  (a lost answer, or one on which botocore chokes: it may have been applied)
+        return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost or could not be read")
     return Answer(Verdict.SET, request_id=answer["ResponseMetadata"].get("RequestId", ""))
 
 
 def _error_answer(error: ClientError, row: Row) -> Answer:
     details: Any = error.response.get("Error", {})
     metadata: Any = error.response.get("ResponseMetadata", {})
-    code = row.password.withhold(str(details.get("Code", "")))
+    code = _shown(details.get("Code"), row)
     verdict = classify(code, int(metadata.get("HTTPStatusCode", 0)))
     if verdict is Verdict.DOUBTFUL and (not code or code.isdigit()):
         code = f"HTTP{metadata.get('HTTPStatusCode', '')}"
-    message = row.password.withhold(str(details.get("Message", "")))
-    return Answer(verdict, code, message, row.password.withhold(str(metadata.get("RequestId", ""))))
+    return Answer(verdict, code, _shown(details.get("Message"), row), _shown(metadata.get("RequestId"), row))
+
+
+def _shown(text: object, row: Row) -> str:
+    """What the service says, as text that can be kept and does not repeat the password."""
+    kept = str(text or "").encode("utf-8", "backslashreplace").decode()
+    return row.password.withhold(kept)
+
+
+def _is_about_the_certificate(error: SSLError) -> bool:
+    """Whether the handshake failed on it, so that nothing was sent."""
+    cause: object = error.kwargs.get("error")
+    while isinstance(cause, BaseException) and not isinstance(cause, ssl.SSLError):
+        cause = cause.args[0] if cause.args else None
+    return isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
-    """Raise where an answer's body is neither empty nor a JSON object, as behind a captive proxy.
+    """Raise where an answer is not the service's, as behind a captive proxy.
 
     botocore takes any body with HTTP 200 for success, and makes a 5xx body that it cannot parse the error's message.
+    The service's success is an empty object; what is not must at least carry the service's request id.
     """
+    body, headers = response_dict["body"], response_dict["headers"]
     try:
-        readable = not response_dict["body"] or isinstance(json.loads(response_dict["body"]), dict)
-    except ValueError:
-        readable = False
-    if not readable:
+        answer = json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        raise UnreadableAnswerError from None
+    if answer is not None and not isinstance(answer, dict):
+        raise UnreadableAnswerError
+    succeeded = response_dict["status_code"] < 300  # noqa: PLR2004
+    if succeeded and answer != {} and ("x-amzn-requestid" not in headers or "__type" in (answer or {})):
         raise UnreadableAnswerError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, PartialCredentialsError, ProfileNotFound
 
 from bulkreset import __version__
 from bulkreset.errors import TargetError
@@ -85,7 +85,7 @@ class TargetSession:
         try:
             session = boto3.Session(profile_name=self.target.profile, region_name=self.region)
             keys = _keys(session)
-        except BotoCoreError:
+        except (BotoCoreError, TargetError):
             return None
         if keys in {None, self._used}:
             return None
@@ -107,19 +107,30 @@ class TargetSession:
 
 
 def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
-    """What tells one set of credentials from the next: the access key and the session token."""
-    credentials = session.get_credentials()
-    if credentials is None:
-        return None
-    frozen = credentials.get_frozen_credentials()
-    return frozen.access_key, frozen.token
+    """What tells one set of credentials from the next: the access key and the session token.
+
+    Raises TargetError where a provider is configured and gives none.
+    """
+    try:
+        credentials = session.get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials else None
+    except (BotoCoreError, ClientError, OSError) as error:
+        what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
+        if isinstance(error, PartialCredentialsError):
+            what = str(error)
+        raise TargetError(
+            f"No AWS credentials could be obtained ({what}).",
+            "Sign in again, or check the profile's role and settings.",
+        ) from None
+    return (frozen.access_key, frozen.token) if frozen else None
 
 
 def open_session(target: Target) -> TargetSession:
     """The session for `target`. Raises TargetError where profile, Region or credentials are missing."""
     try:
         session = boto3.Session(profile_name=target.profile, region_name=target.region)
-        credentials = session.get_credentials()
+        if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only
+            session = boto3.Session(profile_name=target.profile, region_name=os.environ["AWS_REGION"])
     except ProfileNotFound:
         name = target.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         raise TargetError(
@@ -133,7 +144,7 @@ def open_session(target: Target) -> TargetSession:
             f"No Region is known for the user pool {target.user_pool_id}.",
             f"Pass --region (its id suggests {hint}) or set AWS_REGION.",
         )
-    if credentials is None:
+    if _keys(session) is None:
         raise TargetError(
             "No AWS credentials were found.",
             "Pass --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with aws sso login.",

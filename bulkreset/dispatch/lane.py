@@ -4,15 +4,16 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from bulkreset.cognito.client import Transport
 from bulkreset.cognito.session import CONNECTIONS
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Settled, Worker
+from bulkreset.errors import Stopped
 from bulkreset.job import Pace
-from bulkreset.rows import Row
+from bulkreset.rows import Outcome, Row, Status
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is seen
@@ -82,14 +83,32 @@ class Lane:
             thread.join()
 
     def staff(self) -> None:
-        """Start the threads that are lacking for what is outstanding."""
+        """Start the threads that are lacking for what is outstanding. Raises Stopped where not even one can be had."""
         for _ in range(min(self._needed(), self.outstanding) - len(self._threads)):
             worker = Worker(self._transports.__getitem__, self.pacer, self._pace, self._clock, self.stop)
-            thread = threading.Thread(
-                target=self._work, args=(worker,), name=f"worker-{len(self._threads) + 1}", daemon=True
-            )
+            name = f"worker-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system's limit: go on with those there are
+                if self._threads:
+                    return
+                self._give_back()
+                raise Stopped(
+                    "The system lets no thread be started.", "Raise its limit on threads, then resume."
+                ) from None
             self._threads.append(thread)
-            thread.start()
+
+    def _give_back(self) -> None:
+        """Return what is in the inbox unsent."""
+        while True:
+            try:
+                row = self._inbox.get_nowait()
+            except Empty:
+                return
+            if row is not None:
+                status = Status.IN_DOUBT if row.doubted else Status.READY
+                self._results.put((self, Settled(Outcome(row.number, status, in_doubt=row.doubted))))
 
     def _needed(self) -> int:
         """Little's law: rate times latency, and a little more. Where slots pass untaken, more of them."""

@@ -63,8 +63,12 @@ class Pacer:
 
     def accepted(self) -> None:
         """The service let a call through (whatever it then made of it)."""
+        if self.ceiling is None:
+            return
         with self._lock:
-            self._accepted.append(self._clock.now())
+            now = self._clock.now()
+            self._accepted.append(now)
+            self._forget(now)
 
     def refused(self, started: float) -> None:
         """The service throttled a call that left at `started`, on the pacer's clock."""
@@ -80,7 +84,10 @@ class Pacer:
 
     def _measured(self, now: float) -> float | None:
         """Calls per second lately let through, None where too few are known."""
-        while self._accepted and self._accepted[0] < now - MEASURED_SECONDS:
-            self._accepted.popleft()
+        self._forget(now)
         span = now - self._accepted[0] if self._accepted else 0.0
         return len(self._accepted) / span if len(self._accepted) >= MEASURED_AT_LEAST and span > 0 else None
+
+    def _forget(self, now: float) -> None:
+        while self._accepted and self._accepted[0] < now - MEASURED_SECONDS:
+            self._accepted.popleft()

@@ -108,8 +108,9 @@ class Worker:
             self._pacer.refused(started)
         elif answer.verdict in _STOP:
             self._stop.set()  # here and now: the other threads must not send one call more
-        else:
-            tally.doubted |= answer.verdict is Verdict.DOUBTFUL
+        elif answer.verdict is Verdict.DOUBTFUL:
+            tally.doubted = True
+        elif answer.verdict is not Verdict.UNSENT:
             self._pacer.accepted()
         return answer
 

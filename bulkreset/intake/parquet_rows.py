@@ -19,8 +19,11 @@ class ParquetRows:
     def __init__(self, spec: Input) -> None:
         self._spec = spec
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows in order. Raises InputError where the schema does not fit or the file is damaged."""
+    def chunks(self, first: int = 1) -> Iterator[Chunk]:
+        """Yield the rows in order, those before `first` only where they share a row group with it.
+
+        Raises InputError where the schema does not fit or the file is damaged.
+        """
         try:
             with pq.ParquetFile(self._spec.path, pre_buffer=False, buffer_size=1 << 20) as file:
                 schema = file.schema_arrow
@@ -28,11 +31,14 @@ class ParquetRows:
                 for field, place in places.items():
                     self._check_type(field, schema.field(place))
                 names = {field: schema.field(place).name for field, place in places.items()}
-                first = 1
-                for batch in file.iter_batches(CHUNK_ROWS, columns=list(names.values()), use_threads=False):
+                start, groups = 1, list(range(file.num_row_groups))
+                while groups and start + file.metadata.row_group(groups[0]).num_rows <= first:
+                    start += file.metadata.row_group(groups.pop(0)).num_rows
+                wanted = list(names.values())
+                for batch in file.iter_batches(CHUNK_ROWS, row_groups=groups, columns=wanted, use_threads=False):
                     if batch.num_rows:
-                        yield _chunk(first, batch, names)
-                        first += batch.num_rows
+                        yield _chunk(start, batch, names)
+                        start += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise unreadable(self._spec.path, error) from None
 

@@ -14,10 +14,10 @@ from bulkreset.job import Input
 
 
 class Rows(Protocol):
-    """One input file: its rows as chunks, from the first row on, each time it is asked."""
+    """One input file: its rows as chunks, each time it is asked."""
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows in order. Raises InputError where the file cannot be read to its end."""
+    def chunks(self, first: int = 1) -> Iterator[Chunk]:
+        """Yield the rows in order, from the chunk that has `first` on (earlier ones may come too). Raises InputError where the file cannot be read to its end."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,13 @@ class Fingerprint:
 
 def open_rows(spec: Input) -> Rows:
     """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file."""
-    if not spec.path.exists():
+    try:
+        exists, is_file = spec.path.exists(), spec.path.is_file()
+    except OSError as error:  # a name that no file can have
+        raise unreadable(spec.path, error) from None
+    if not exists:
         raise InputError(f"There is no input file {spec.path}.", "Check the path.")
-    if not spec.path.is_file():
+    if not is_file:
         raise InputError(f"The input {spec.path} is not a file.", "Name one CSV or Parquet file.")
     kind = spec.format or ("parquet" if spec.path.name.lower().endswith((".parquet", ".pq")) else "csv")
     return ParquetRows(spec) if kind == "parquet" else CsvRows(spec)

@@ -1,5 +1,6 @@
 """The journal: the plan, the claims and the outcomes of one run, in SQLite. It never holds a password."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -45,8 +46,13 @@ class Journal:
     @classmethod
     def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any]) -> Self:
         """A new journal. Raises RecordError where it cannot be written."""
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        journal = cls(_connect(path, "rw"), path)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            journal = cls(_connect(path, "rw"), path)
+        except (OSError, sqlite3.Error) as error:
+            raise RecordError(
+                f"The journal {path} cannot be made: {error}.", "Check the disk's space and rights."
+            ) from None
         with journal._transaction():
             for statement in schema.TABLES.split(";"):
                 journal._db.execute(statement)
@@ -62,16 +68,15 @@ class Journal:
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
         try:
-            connection = _connect(path, "ro" if read_only else "rw")
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-        except sqlite3.DatabaseError as error:
+            kind = _kind_of(path)
+            connection = _connect(path, "ro" if read_only else "rw") if kind == _OURS else None
+        except sqlite3.Error as error:
             raise RunDirError(
-                f"The journal {path} cannot be read: {error}.", "Restore it from a backup, or plan a new run."
+                f"The journal {path} cannot be read: {error}.", "Check its rights, or restore it from a backup."
             ) from None
-        if (application, version) != (schema.APPLICATION_ID, schema.VERSION):
+        if connection is None:
             raise RunDirError(
-                f"The journal {path} has version {version}; this bulkreset knows version {schema.VERSION}.",
+                f"The journal {path} has version {kind[1]}; this bulkreset knows version {schema.VERSION}.",
                 "Use the bulkreset that wrote it.",
             )
         return cls(connection, path)
@@ -101,8 +106,8 @@ class Journal:
 
     def plan(self, rows: Iterable[tuple[int, str, str, bool | None, str, str, str]]) -> None:
         """Add screened rows: (row, pool, username, permanent, status, code, message)."""
-        numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
         with self._transaction():
+            numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
             # Exact ints and strs: SQLite's binding takes everything else through an adapter, row by row.
             self._db.executemany(
                 schema.PLAN_ROW,
@@ -161,7 +166,13 @@ class Journal:
 
     def begin_sending(self) -> None:
         """From here on every commit waits for the disk."""
-        self._db.execute("PRAGMA synchronous = FULL")
+        with self._read():
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    def first_sendable(self) -> int:
+        """The first row that is still to be sent; 1 where there is none."""
+        with self._read():
+            return int(self._db.execute(schema.FIRST_SENDABLE).fetchone()[0])
 
     def sendable(self, first: int, last: int) -> list[Sendable]:
         """The rows from `first` to `last` that are still to be sent, in order."""
@@ -235,6 +246,17 @@ class Journal:
             raise RecordError(
                 f"The journal {self._path} cannot be used: {error}.", "Check the disk's space and rights, then resume."
             ) from None
+
+
+_OURS = (schema.APPLICATION_ID, schema.VERSION)
+
+
+def _kind_of(path: Path) -> tuple[int, int]:
+    """Whose SQLite file it is, and of which version; a file that is not ours is not changed by asking."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -24,7 +24,6 @@ EVENTS = (
     "row_settled",
     "stopped",
     "run_finished",
-    "bug",
     "library_warning",
 )
 

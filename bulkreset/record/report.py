@@ -1,5 +1,6 @@
 """The reports: report.csv with one line per input row, summary.json with the run in figures; both drawn from the journal."""
 
+import contextlib
 import csv
 import json
 import os
@@ -39,7 +40,7 @@ _TRUTH = {1: "true", 0: "false", None: ""}
 def write_csv(journal: Journal, path: Path, unsent: str) -> None:
     """Write report.csv: every input row once, in input order. Raises RecordError where it cannot be written."""
     with _beside(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
         writer.writerow(COLUMNS)
         writer.writerows(map(_cells, journal.report(unsent)))
 
@@ -94,6 +95,17 @@ def _safe(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+class _LineFeeds:
+    """Ends each row with LF. The csv module quotes a CR in a cell only where CR is part of its own line end."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write one row that ends with CRLF."""
+        return self._file.write(row[:-2] + "\n")
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[IO[str]]:
     """A file that takes its name only when it is whole and on disk."""
@@ -107,6 +119,8 @@ def _beside(path: Path) -> Iterator[IO[str]]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise RecordError(
             f"{path} cannot be written: {error.strerror}.", f"Make room, then run: bulkreset report {path.parent}."
         ) from None

@@ -28,12 +28,12 @@ class RunDir:
         it exists or cannot be made.
         """
         staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
-        if path.exists() or path.is_symlink():
-            raise RunDirError(
-                f"The run directory {path} exists already.",
-                f"To go on with that run: bulkreset resume {path}. For a new run name a new --run-dir.",
-            )
         try:
+            if path.exists() or path.is_symlink():
+                raise RunDirError(
+                    f"The run directory {path} exists already.",
+                    f"To go on with that run: bulkreset resume {path}. For a new run name a new --run-dir.",
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             staged.path.mkdir(mode=0o700)
             staged.lock()

@@ -55,6 +55,8 @@ SELECT user_pool_id, permanent, count(*)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN ('ready', 'in_doubt') GROUP BY 1, 2
 """
 
+FIRST_SENDABLE = "SELECT coalesce(min(row), 1) FROM rows WHERE status IN ('ready', 'in_doubt')"
+
 CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 
 # A row tried again keeps the count of its earlier attempts, its first start and that it once was in doubt.
@@ -83,6 +85,6 @@ SELECT row, coalesce(user_pool_id, pool, ''), username,
   code, message, attempts, throttled, in_doubt OR status = 'claimed', permanent, signed_out, latency_ms, request_id,
   strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'),
   strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch')
-FROM rows LEFT JOIN pools ON pools.id = rows.pool
+FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 ORDER BY row
 """

@@ -64,7 +64,7 @@ def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[obj
 def stage(**config: object) -> Iterator[tuple[Simulator, Path]]:
     """A simulator whose pool takes everything, and a folder."""
     with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
-        sim.configure(**config)  # type: ignore[arg-type]  # JSON values
+        sim.configure(**config)
         sim.add_pool(POOL, policy=LAX, auto_users=True)
         yield sim, Path(folder)
 

@@ -1,0 +1,58 @@
+"""The job files of jobs/: each loads without its input, and each plans the sample users in the emulator."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bulkreset.job import load
+
+ROOT = Path(__file__).resolve().parents[1]
+JOBS = sorted((ROOT / "jobs").glob("*.toml"))
+
+
+def test_the_jobs_are_found() -> None:
+    assert {path.stem for path in JOBS} >= {"demo", "forced-reset", "nightly-migration"}
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_job_loads_without_its_input(path: Path) -> None:
+    assert load(path, {}).name == path.stem
+
+
+def test_nightly_migration_is_guarded() -> None:
+    job = load(ROOT / "jobs" / "nightly-migration.toml", {})
+    assert job.permanent
+    assert job.input.on_duplicate == "last"
+    assert job.guards.max_rows
+    assert job.guards.max_failures == "1%"
+    assert job.guards.max_duration
+    assert job.guards.protected.usernames
+
+
+def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
+    job = load(ROOT / "jobs" / "forced-reset.toml", {})
+    assert not job.permanent
+    assert job.pace.rate == "auto"
+    assert job.pace.share < 0.5
+    assert job.guards.stop_at
+    assert job.guards.protected.usernames
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_job_plans_the_sample_users(path: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    argv = ["run", path, "--input", ROOT / "samples" / "users.csv", "--emulate", "--dry-run", "--run-dir", run_dir]
+    ran = subprocess.run(
+        [sys.executable, "-m", "bulkreset.cli", *map(str, argv)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    assert summary["job"] == path.stem
+    assert summary["counts"] == {"ready": 1000}

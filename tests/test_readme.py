@@ -1,0 +1,311 @@
+"""The README says what the program does: every table and block that can be compared with it is compared."""
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from typer.testing import CliRunner
+
+from bulkreset import errors
+from bulkreset.cli import app
+from bulkreset.cognito import answer, client
+from bulkreset.job import Job, load
+from bulkreset.record import log, report, schema
+from bulkreset.rows import Code, LaneSummary, Status, Summary
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = ("run", "resume", "status", "report", "demo")
+_OF_THE_GROUP = {"--help", "--version"}
+
+
+def table(head: str) -> list[dict[str, str]]:
+    """The rows of the only table whose header begins with these cells."""
+    lines = README.splitlines()
+    (start,) = (number for number, line in enumerate(lines) if line.startswith(f"| {head} |"))
+    names = _cells(lines[start])
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = _cells(line)
+        assert len(cells) == len(names), line
+        rows.append(dict(zip(names, cells, strict=True)))
+    return rows
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def quoted(cell: str) -> list[str]:
+    """What stands between backquotes."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def first(rows: list[dict[str, str]], column: str) -> list[str]:
+    """The one quoted word of each row's cell."""
+    return [quoted(row[column])[0] for row in rows]
+
+
+def block(language: str) -> str:
+    """The only fenced block of that language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+# ---- the job
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of the job with its default; PydanticUndefined where it must be given."""
+    for name, info in model.model_fields.items():
+        inner = [part for part in (info.annotation, *get_args(info.annotation)) if _is_table(part)]
+        if inner:
+            is_list = inner[0] is not info.annotation
+            yield from keys_of(inner[0], f"{prefix}{name}{'[]' if is_list else ''}.")
+        else:
+            yield f"{prefix}{name}", info.default
+
+
+def _is_table(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def test_job_keys_and_defaults() -> None:
+    told = {quoted(row["key"])[0]: row["default"] for row in table("key | type")}
+    known = dict(keys_of(Job))
+    assert set(told) == set(known)
+    for key, default in known.items():
+        assert _default(key, told[key]) == (list(default) if isinstance(default, tuple) else default), key
+
+
+def _default(key: str, cell: str) -> object:
+    """A cell of the column `default` as the model has it."""
+    words = {
+        "required": PydanticUndefined,
+        "unset": None,
+        "by the file's name": None,
+        "the file's name": PydanticUndefined,  # `load` gives the name
+    }
+    if cell in words:
+        return words[cell]
+    return tomllib.loads(f"it = {quoted(cell)[0]}")["it"] if quoted(cell) else f"no default told for {key}"
+
+
+def test_example_job_loads(tmp_path: Path) -> None:
+    path = tmp_path / "reset.toml"
+    path.write_text(block("toml"), encoding="utf-8")
+    job = load(path, {})
+    assert job.name == "reset"
+    assert job.permanent
+
+
+def test_policy_is_json_and_names_the_calls() -> None:
+    policy = json.loads(block("json"))
+    assert [statement["Action"] for statement in policy["Statement"]] == [
+        "cognito-idp:AdminSetUserPassword",
+        "cognito-idp:ListUsersInGroup",
+    ]
+
+
+# ---- the command line
+
+
+def flags_of(command: str) -> set[str]:
+    """The flags that `--help` shows."""
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    assert shown.exit_code == 0
+    found: set[str] = set()
+    for line in shown.output.splitlines():
+        if line.startswith("  -"):
+            found.update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", re.split(r" {2,}", line.strip())[0]))
+    return found - {"--help"}
+
+
+def test_every_command_is_described() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    commands = re.findall(r"^  ([a-z]+) {2,}", shown.partition("Commands:")[2], re.MULTILINE)
+    assert set(commands) == set(COMMANDS)
+    assert set(re.findall(r"^bulkreset ([a-z]+) .* {2,}", README, re.MULTILINE)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_flags(command: str) -> None:
+    told = {
+        flag
+        for row in table("flag | commands")
+        if command in re.split(r",\s*", row["commands"])
+        for flag in quoted(row["flag"])
+    }
+    assert told == flags_of(command)
+
+
+def test_no_other_flag_is_named() -> None:
+    known = set().union(*(flags_of(command) for command in COMMANDS)) | _OF_THE_GROUP
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+
+
+def test_flags_set_keys_of_the_job() -> None:
+    told = {key for row in table("flag | commands") for key in quoted(row["sets"])}
+    assert told <= {key for key, _ in keys_of(Job)}
+
+
+# ---- what a run says
+
+
+def test_statuses() -> None:
+    assert first(table("status | where"), "status") == [status.value for status in Status]
+
+
+def test_codes_of_the_plan() -> None:
+    told = {quoted(row["code"])[0]: row["status"] for row in table("code | status")}
+    assert {code for code, status in told.items() if status == "rejected"} == {code.value for code in Code}
+    assert {code for code, status in told.items() if status == "skipped"} == {"protected"}
+
+
+def test_codes_of_the_service() -> None:
+    rows = [set(quoted(row["codes"])) for row in table("codes | what happens")]
+    throttled, unsent, doubtful, refused, expired, fatal = rows
+    signed_out = {kind.__name__ for kind in client._NO_CREDENTIALS}
+    assert throttled == answer._THROTTLED
+    assert unsent == {kind.__name__ for kind in client._UNSENT}
+    assert doubtful >= answer._DOUBTFUL
+    assert refused >= answer.OF_THE_PASSWORD
+    assert expired == answer._EXPIRED | signed_out
+    assert fatal == answer._ADVICE.keys() - answer._EXPIRED - signed_out
+    for code in refused:
+        assert answer.classify(code, 400) is answer.Verdict.REFUSED
+
+
+def test_exit_codes() -> None:
+    known = {errors.EXIT_OK, errors.EXIT_ROWS, errors.EXIT_BUG}
+    for kind in _below(errors.BulkresetError):
+        known |= {2 + 128, 15 + 128} if kind is errors.Interrupted else {kind.exit_code}
+    assert [int(row["code"]) for row in table("code | meaning | resumable")] == sorted(known)
+    for at in re.findall(r"\bexit(?: code)?s? (\d+)", README, re.IGNORECASE):
+        assert int(at) in known
+
+
+def _below(kind: type[errors.BulkresetError]) -> Iterator[type[errors.BulkresetError]]:
+    for inner in kind.__subclasses__():
+        yield inner
+        yield from _below(inner)
+
+
+def test_report_columns() -> None:
+    assert tuple(first(table("column | meaning"), "column")) == report.COLUMNS
+
+
+def test_summary_keys() -> None:
+    rows = {quoted(row["key"])[0]: row["meaning"] for row in table("key | meaning")}
+    assert list(rows) == [field.name for field in fields(Summary)]
+    assert set(quoted(rows["lanes"])) == {field.name for field in fields(LaneSummary)}
+
+
+def test_log_events() -> None:
+    assert tuple(first(table("event | level"), "event")) == log.EVENTS
+
+
+# ---- the journal
+
+
+def test_schema() -> None:
+    assert _tables(block("sql")) == _tables(schema.TABLES)
+    assert f"schema version {schema.VERSION} (`user_version` {schema.VERSION}," in README
+    assert f"`application_id` {schema.APPLICATION_ID:#x}" in README
+
+
+def _tables(statements: str) -> dict[str, list[tuple[Any, ...]]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(statements)
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+        return {name: db.execute(f"PRAGMA table_xinfo({name})").fetchall() for name in names}
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a small emulated run leaves: two rows set, one rejected."""
+    home = tmp_path_factory.mktemp("readme")
+    (home / "in.csv").write_text("username,password\nann,Quiet-Garden.1\nben,Quiet-Garden.2\ncat,\n", encoding="utf-8")
+    argv = ["--input", "in.csv", "--user-pool-id", "eu-west-1_Readme001", "--emulate", "--run-dir", "run", "-vv"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "bulkreset.cli", "run", *argv], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1, ran.stderr
+    return home / "run"
+
+
+def test_run_directory(run_dir: Path) -> None:
+    rows = table("file | what")
+    assert {path.name for path in run_dir.iterdir()} == set(first(rows, "file"))
+
+
+def test_keys_of_meta(run_dir: Path) -> None:
+    (sentence,) = re.findall(r"Keys of `meta`.*?\. `state`", README, re.DOTALL)
+    with closing(sqlite3.connect(run_dir / "journal.sqlite")) as db:
+        known = {key for (key,) in db.execute("SELECT key FROM meta")}
+    assert set(quoted(sentence.removesuffix("`state`"))) - {"meta"} == known
+
+
+def test_keys_of_targets_and_input(run_dir: Path) -> None:
+    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    rows = {quoted(row["key"])[0]: row["meaning"] for row in table("key | meaning")}
+    assert quoted(rows["input"]) == list(summary["input"])
+    assert quoted(rows["targets"]) == list(summary["targets"][0])
+
+
+def test_fields_of_events(run_dir: Path) -> None:
+    told = {quoted(row["event"])[0]: row for row in table("event | level")}
+    every = {"run_id", "event", "level", "timestamp"}
+    for line in (run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        row = told[event["event"]]
+        assert event.keys() - every == set(quoted(row["fields"])), event["event"]
+        assert event["level"] in {row["level"], "debug"}
+
+
+# ---- the house
+
+
+def test_map_of_the_house() -> None:
+    told = first(table("module | what lives there"), "module")
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bulkreset").rglob("*.py")}
+    assert len(told) == len(set(told))
+    assert set(told) == {module for module in modules if not module.endswith("__init__.py")}
+
+
+def test_layers_are_told_as_the_contract_has_them() -> None:
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (sentence,) = re.findall(r"Imports go one way: (.*?)\.\s", README, re.DOTALL)
+    told = [set(quoted(layer)) for layer in sentence.split("→")]
+    assert told == [set(layer.split(" | ")) for layer in contract["layers"]]
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake (demo|test|lint|soak)\b", README)) <= targets
+
+
+def test_links_resolve() -> None:
+    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for link in re.findall(r"\]\(([^)\s]+)\)", README):
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        else:
+            assert "://" not in link, link
+            assert (ROOT / link).exists(), link
