@@ -35,10 +35,11 @@ class Apply:
         self._log = log
         self._clock = clock
         self._results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
+        self._feeds: Sequence[Feed] = ()
 
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
-        feeds = [self._feed(plan) for plan in preflight.lanes]
+        self._feeds = feeds = [self._feed(plan) for plan in preflight.lanes]
         progress = Progress(total=preflight.ready)
         watch = Watch(self._job.guards, self._clock, lambda: datetime.now().astimezone())
 
@@ -46,7 +47,8 @@ class Apply:
             progress.add(outcomes)
             watch.add(outcomes)
             for outcome in outcomes:
-                self._log_row(outcome)
+                if outcome.status is not Status.READY:
+                    self._log_row(outcome)
             ui.sending(progress)
 
         def check() -> None:
@@ -55,6 +57,10 @@ class Apply:
 
         self._log.info("sending_started", rows=preflight.ready, lanes=len(feeds))
         Coordinator(self._journal, self._clock, self._results, observe, check).run(feeds)
+
+    def attempts(self) -> list[int]:
+        """How many attempts each lane has made, in the preflight's order."""
+        return [feed.lane.attempts for feed in self._feeds]
 
     def _feed(self, plan: LanePlan) -> Feed:
         def changed(rate: float, why: str) -> None:

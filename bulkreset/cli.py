@@ -57,9 +57,36 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+# The options that several commands have.
+Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
+Share = Annotated[
+    float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
+]
+Workers = Annotated[int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)]
+MaxRows = Annotated[
+    int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
+]
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(help='Stop after more failed rows than this, or than a share such as "5%".', show_default=False),
+]
+MaxDuration = Annotated[
+    str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+LogAs = Annotated[LogFormat, typer.Option(help="How events look on standard error.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
+]
+NewRunDir = Annotated[
+    Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
+]
+
+
 @app.command()
 def run(
-    job: Annotated[Path | None, typer.Argument(metavar="[JOB]", help="A job file (TOML).", show_default=False)] = None,
+    job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
     input_: Annotated[
         Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
     ] = None,
@@ -87,36 +114,21 @@ def run(
             "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
         ),
     ] = None,
-    rate: Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)] = None,
-    share: Annotated[
-        float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)
-    ] = None,
-    max_rows: Annotated[
-        int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
-    ] = None,
-    max_failures: Annotated[
-        str | None,
-        typer.Option(help='Stop after more failed rows than this, or than a share such as "5%".', show_default=False),
-    ] = None,
-    max_duration: Annotated[
-        str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
-    ] = None,
-    run_dir: Annotated[
-        Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
-    ] = None,
+    rate: Rate = None,
+    share: Share = None,
+    workers: Workers = None,
+    max_rows: MaxRows = None,
+    max_failures: MaxFailures = None,
+    max_duration: MaxDuration = None,
+    run_dir: NewRunDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report; send nothing.")] = False,
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    log_format: Annotated[LogFormat, typer.Option(help="How events look on standard error.")] = LogFormat.CONSOLE,
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
-    ] = 0,
+    yes: Yes = False,
+    log_format: LogAs = LogFormat.CONSOLE,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Plan a job, confirm it, apply it, report."""
     overrides: dict[str, Any] = {
@@ -134,7 +146,7 @@ def run(
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
-        "guards.max_failures": int(max_failures) if max_failures and max_failures.isdigit() else max_failures,
+        "guards.max_failures": _count(max_failures),
         "guards.max_duration": max_duration,
     }
     asked = load(job, {key: value for key, value in overrides.items() if value is not None})
@@ -153,28 +165,24 @@ def run(
 def resume(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
-    rate: Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)] = None,
-    share: Annotated[
-        float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)
-    ] = None,
-    max_duration: Annotated[
-        str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    log_format: Annotated[LogFormat, typer.Option(help="How events look on standard error.")] = LogFormat.CONSOLE,
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
-    ] = 0,
+    rate: Rate = None,
+    share: Share = None,
+    workers: Workers = None,
+    max_rows: MaxRows = None,
+    max_failures: MaxFailures = None,
+    max_duration: MaxDuration = None,
+    yes: Yes = False,
+    log_format: LogAs = LogFormat.CONSOLE,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
     asked = {
         "pace.rate": _number(rate),
         "pace.share": share,
         "pace.workers": workers,
+        "guards.max_rows": max_rows,
+        "guards.max_failures": _count(max_failures),
         "guards.max_duration": max_duration,
     }
     overrides = {key: value for key, value in asked.items() if value is not None}
@@ -187,7 +195,7 @@ def resume(
 @app.command()
 def status(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="[RUN_DIR]", help="One run; without it, all in runs/.", show_default=False)
+        Path | None, typer.Argument(metavar="RUN_DIR", help="One run; without it, all in runs/.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -216,13 +224,9 @@ def report(
 
 @app.command()
 def demo(
-    run_dir: Annotated[
-        Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
-    ] = None,
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
-    ] = 0,
+    run_dir: NewRunDir = None,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito; nothing real is touched."""
     here = Path(__file__).parent
@@ -241,6 +245,11 @@ def _number(text: str | None) -> float | str | None:
         return None if text is None else float(text)
     except ValueError:
         return text
+
+
+def _count(text: str | None) -> int | str | None:
+    """A number of rows, or a share, as the job takes it."""
+    return int(text) if text and text.isdigit() else text
 
 
 def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> NoReturn:

@@ -59,12 +59,13 @@ class Terminal:
         """Something worth knowing before it goes on."""
         self._line(text)
 
-    def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
-        """Show what is about to happen, and ask where nothing has confirmed it yet."""
+    def show(self, preflight: Preflight) -> None:
+        """What is about to happen."""
         self.close()
         self._line(describe(preflight))
-        if confirmed:
-            return True
+
+    def confirm(self, preflight: Preflight) -> bool:
+        """Ask whether it may. Raises Refused where there is no terminal to ask."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
         self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)

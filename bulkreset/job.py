@@ -123,12 +123,12 @@ class Protected(_Table):
 
 
 class Guards(_Table):
-    """When to stop. Failures are counted in one execution; durations are seconds, or text such as "90m" or "8h"."""
+    """When to stop; 0 refused in a row means any number. Failures are counted in one execution; durations are seconds, or text such as "90m" or "8h"."""
 
     max_rows: int | None = Field(default=None, ge=0)
     max_failures: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,2}(\.\d+)?%$")] | None = None
     failures_sample: int = Field(default=100, ge=1)
-    max_refused_in_a_row: int | None = Field(default=100, ge=1)
+    max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: float | None = Field(default=None, gt=0)
     stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     protected: Protected = Protected()

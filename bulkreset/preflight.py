@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bulkreset.cognito.session import Caller, TargetSession
+from bulkreset.errors import RunDirError
 from bulkreset.job import Job
 
 ACCOUNT_QUOTA = 30.0  # UserAccountRecovery calls per second of an account in a Region; not adjustable
@@ -89,3 +91,22 @@ def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> flo
             return None
         longest = max(longest, sum(ready.get(pool, 0) for pool in lane.pools) / min(lane.ceiling, lane.quota))
     return longest
+
+
+def described(sessions: Mapping[str, TargetSession]) -> list[dict[str, Any]]:
+    """The targets as journal and summary keep them."""
+    return [
+        {"user_pool_id": pool, "region": at.region, "endpoint": at.endpoint, "profile": at.target.profile}
+        for pool, at in sessions.items()
+    ]
+
+
+def must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
+    """Raise RunDirError where a pool would now be reached in another Region or at another endpoint."""
+    for now, then in zip(found, planned, strict=True):
+        for key in ("region", "endpoint"):
+            if now[key] != then[key]:
+                raise RunDirError(
+                    f"The {key} of {then['user_pool_id']} was {then[key]} when the run was begun and is {now[key]} now.",
+                    "Set it back, or plan a new run.",
+                )

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from bulkreset.intake.chunk import Chunk
 from bulkreset.intake.reader import Rows, fingerprint, open_rows
 from bulkreset.job import Job, revive
 from bulkreset.plan import write_plan
-from bulkreset.preflight import Preflight, inspect
+from bulkreset.preflight import Preflight, described, inspect, must_be_the_same_targets
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
 from bulkreset.record.report import write_csv, write_summary
@@ -58,7 +58,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "confirmed": mode.yes,
             "started_at": _utc_now(),
             "input": {"path": str(job.input.path.absolute()), **asdict(fingerprint(job.input.path))},
-            "targets": _described(sessions),
+            "targets": described(sessions),
         }
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts).close())
         run = Run(job, home, mode, sessions, stack)
@@ -90,7 +90,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
         if not service:
-            _must_be_the_same_targets(_described(sessions), facts["targets"])
+            must_be_the_same_targets(described(sessions), facts["targets"])
         run = Run(job, home, mode, sessions, stack)
         run.take_over(rows, service, ui)
         return run.report(run.until_the_end(rows, service, ui, stop))
@@ -135,7 +135,7 @@ class Run:
     def take_over(self, rows: Rows, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
         self._journal.check(self._facts.get("rows"))
-        if self._facts["state"] == "planning":
+        if not self._planned:
             self._journal.forget_plan()
         elif service:
             for chunk in rows.chunks():
@@ -150,28 +150,32 @@ class Run:
 
     def until_the_end(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
-        self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=_described(self._sessions))
-        planned = False
+        self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
             with ThreadPoolExecutor(len(self._sessions)) as aside:
                 asked = {pool: aside.submit(session.caller) for pool, session in self._sessions.items()}
-                if self._facts["state"] == "planning":
+                if not self._planned:
                     self._plan(rows, service, ui, stop)
-                planned = True
                 callers = {pool: answer.result() for pool, answer in asked.items()}
             preflight = self._preflight(callers)
+            ui.show(preflight)
             self._guard(preflight)
             if self._facts["mode"] == "run" and preflight.ready:
                 self._confirm(preflight, ui)
                 stop.check()
                 self._apply(rows, preflight, ui, stop)
         except Refused as ended:
-            if not planned:
+            if not self._planned:
                 raise
             return ended
         except BulkresetError as ended:
             return ended
         return None
+
+    @property
+    def _planned(self) -> bool:
+        """Whether the plan is whole: its number of rows is noted last."""
+        return "rows" in self._facts
 
     def _plan(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> None:
         """Pass 1."""
@@ -199,10 +203,10 @@ class Run:
                     "Use credentials of the account that the run was begun in.",
                 )
         preflight = inspect(self._job, self._sessions, callers, self._counts(), self._journal.ready())
-        lanes = [LaneSummary(at.account, at.region, at.ceiling, at.quota, at.ceiling) for at in preflight.lanes]
+        lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling) for at in preflight.lanes]
         targets = [
             target | {"account": callers[target["user_pool_id"]].account or known.get(target["user_pool_id"], "")}
-            for target in _described(self._sessions)
+            for target in described(self._sessions)
         ]
         self._note(lanes=[asdict(lane) for lane in lanes], targets=targets)
         return preflight
@@ -217,7 +221,7 @@ class Run:
             )
 
     def _confirm(self, preflight: Preflight, ui: Ui) -> None:
-        if not ui.confirm(preflight, confirmed=self._facts["confirmed"] or self._mode.yes):
+        if not (self._facts["confirmed"] or self._mode.yes or ui.confirm(preflight)):
             raise GuardTripped("The run was not confirmed, so nothing was sent.")
         self._note(confirmed=True)
 
@@ -228,16 +232,22 @@ class Run:
         self._journal.begin_sending()
         self._note(state="applying")
         began = clock.now()
+        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock)
         try:
-            Apply(self._job, rows, self._sessions, self._journal, self._log, clock).run(preflight, ui, stop)
+            apply.run(preflight, ui, stop)
         finally:
             self._sent_for = clock.now() - began
+            self._facts["lanes"] = [
+                lane | {"rate": round(attempts / self._sent_for, 2)}
+                for lane, attempts in zip(self._facts["lanes"], apply.attempts(), strict=True)
+            ]
 
     def report(self, ended: BulkresetError | None) -> Summary:
         """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
         dry_run = self._facts["mode"] == "dry_run"
         try:
             self._note(
+                lanes=self._facts.get("lanes", []),
                 seconds=self._facts.get("seconds", 0.0) + time.monotonic() - self._began,
                 sending_seconds=self._facts.get("sending_seconds", 0.0) + self._sent_for,
             )
@@ -268,29 +278,12 @@ def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
     return {target.user_pool_id: opened(target) for target in job.targets}
 
 
-def _described(sessions: Mapping[str, TargetSession]) -> list[dict[str, Any]]:
-    return [
-        {"user_pool_id": pool, "region": at.region, "endpoint": at.endpoint, "profile": at.target.profile}
-        for pool, at in sessions.items()
-    ]
-
-
 def _must_be_the_same_input(job: Job, planned: Mapping[str, Any]) -> None:
     found = asdict(fingerprint(job.input.path))
     if any(planned[key] != value for key, value in found.items()):
         raise InputError(
             f"The input {job.input.path} has changed since it was planned.", "Restore it, or plan a new run."
         )
-
-
-def _must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
-    for now, then in zip(found, planned, strict=True):
-        for key in ("region", "endpoint"):
-            if now[key] != then[key]:
-                raise RunDirError(
-                    f"The {key} of {then['user_pool_id']} was {then[key]} when the run was begun and is {now[key]} now.",
-                    "Set it back, or plan a new run.",
-                )
 
 
 def _utc_now() -> str:

@@ -44,8 +44,11 @@ class Ui(Protocol):
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
 
-    def confirm(self, preflight: Preflight, *, confirmed: bool) -> bool:
-        """Show what is about to happen; whether it may. `confirmed`: that was said beforehand."""
+    def show(self, preflight: Preflight) -> None:
+        """What is about to happen."""
+
+    def confirm(self, preflight: Preflight) -> bool:
+        """Whether it may."""
 
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""

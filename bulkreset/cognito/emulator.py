@@ -71,6 +71,8 @@ class Emulator:
             del backend.user_pools[pool.id]
             pool.id = target.user_pool_id
             backend.user_pools[pool.id] = pool
+            for group in self._job.guards.protected.groups:
+                backend.create_group(pool.id, group, "", "", 0)
 
 
 @contextmanager

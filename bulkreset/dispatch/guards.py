@@ -50,10 +50,10 @@ class Watch:
         if self._limit and self._clock.now() >= self._limit[0]:
             raise TimeLimit(self._limit[1])
         in_a_row = self._guards.max_refused_in_a_row
-        if in_a_row is not None and self._refused_in_a_row >= in_a_row:
+        if in_a_row and self._refused_in_a_row >= in_a_row:
             raise GuardTripped(
-                f"The last {self._refused_in_a_row} rows were all refused ({self._last_code}): it is the pool that is wrong, not the rows.",
-                "Check the user pool and the input; max_refused_in_a_row sets how many are too many.",
+                f"The last {self._refused_in_a_row} rows all failed ({self._last_code}): it is not the rows that are wrong.",
+                "Check the user pool, the endpoint and the input; max_refused_in_a_row sets how many are too many.",
             )
         self._check_failures()
 

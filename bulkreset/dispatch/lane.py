@@ -47,6 +47,7 @@ class Lane:
         self.pacer = pacer
         self.stop = threading.Event()
         self.outstanding = 0
+        self.attempts = 0
         self._transports = transports
         self._pace = pace
         self._clock = clock
@@ -72,6 +73,8 @@ class Lane:
     def took_back(self, result: Result) -> None:
         """The coordinator has taken one result of this lane."""
         self.outstanding -= 1
+        if isinstance(result, Settled):
+            self.attempts += result.outcome.attempts
         if isinstance(result, Settled) and result.latency is not None:
             self._quickest = result.latency if self._quickest is None else min(result.latency, self._quickest * 1.01)
 

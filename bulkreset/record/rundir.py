@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
 
 from bulkreset.errors import Busy, RunDirError
+
+LOOKS = 5
 
 
 class RunDir:
@@ -40,6 +43,7 @@ class RunDir:
             try:
                 fill(staged.journal)
                 staged.path.rename(path)
+                _sync(path.parent)
             except BaseException:
                 staged.discard()
                 raise
@@ -61,11 +65,13 @@ class RunDir:
 
     def is_held(self) -> bool:
         """Whether a process holds the directory now."""
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self.lock()
-        except Busy:
+            fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
             return True
-        self.release()
+        finally:
+            os.close(directory)
         return False
 
     def lock(self) -> None:
@@ -75,15 +81,19 @@ class RunDir:
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise self._unusable(error) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            self._lock = None
-            raise Busy(
-                f"Another process holds the run in {self.path}.",
-                f"Wait for it, or look at it: bulkreset status {self.path}.",
-            ) from None
+        for _ in range(LOOKS):  # whoever only looks at the lock, as `status` does, has let go by the next time
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        os.close(self._lock)
+        self._lock = None
+        raise Busy(
+            f"Another process holds the run in {self.path}.",
+            f"Wait for it, or look at it: bulkreset status {self.path}.",
+        )
 
     def open_log(self) -> IO[str]:
         """The log, to be added to. Raises RunDirError where that is not allowed."""
@@ -107,3 +117,12 @@ class RunDir:
         for file in sorted(self.path.iterdir()):
             file.unlink()
         self.path.rmdir()
+
+
+def _sync(directory: Path) -> None:
+    """Make a new name in a directory survive a power loss."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -262,3 +262,29 @@ def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim:
     told = {row["username"] for row in report if row["status"] in {"set", "in_doubt"}}
     assert {call.username for call in sim.calls(SET)} <= told
     assert {row["status"] for row in report} == {"set", "in_doubt", "unprocessed"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
+def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simulator, number: int) -> None:
+    source = write_csv(bulkreset.home / "users.csv", [*((f"no.{row}", "") for row in range(200_000)), *people(3)])
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--run-dir", run_dir) as process:
+        while not run_dir.exists():
+            time.sleep(0.005)
+        process.send_signal(number)
+        process.communicate()
+    assert process.returncode in {143, -9}
+    with sqlite3.connect(run_dir / "journal.sqlite") as journal:
+        assert journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 200_003
+    again = resume(bulkreset, run_dir)
+    assert again.code == 1
+    assert again.summary["counts"] == {"rejected": 200_000, "set": 3}
+    assert_they_agree(again, sim)
+
+
+def test_max_rows_can_be_raised_for_a_run_that_it_stopped(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(5))
+    ran = bulkreset.reset(source, "--max-rows", "4")
+    assert (ran.code, sim.calls(SET)) == (3, [])
+    again = resume(bulkreset, ran.run_dir, "--max-rows", "5")
+    assert again.code == 0
