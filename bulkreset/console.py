@@ -41,19 +41,14 @@ class Terminal:
 
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""
-        counts = progress.counts
-        parts = [
-            f"set {counts[Status.SET]:,}",
-            f"failed {counts[Status.FAILED]:,}",
-            f"in doubt {counts[Status.IN_DOUBT]:,}",
-            f"throttled {progress.throttled:,}",
-        ]
         took = time.monotonic() - progress.since
-        speed = f"{progress.settled / took:.1f}/s" if took > 0 else ""
+        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 else []
+        told = {"failed": progress.counts[Status.FAILED], "in doubt": progress.counts[Status.IN_DOUBT]}
+        parts += [f"{name} {number:,}" for name, number in {**told, "throttled": progress.throttled}.items() if number]
         if self._live:
-            self._draw("sending", progress.settled, progress.total, "  ".join([*parts, speed]))
+            self._draw("sending", progress.settled, progress.total, ", ".join(parts))
         elif self._is_due():
-            self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}, {speed}")
+            self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}")
 
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
@@ -83,7 +78,7 @@ class Terminal:
         if self._bar is None:
             columns = (
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[detail]}"),
                 TimeRemainingColumn(compact=True),
@@ -110,11 +105,10 @@ def describe(preflight: Preflight) -> str:
     lines = [f"Job         {job.name}" + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")]
     for pool, endpoint in preflight.endpoints.items():
         caller = preflight.callers[pool]
-        lines.append(
-            f"User pool   {pool}, account {caller.account or 'unknown'}"
-            + (f" as {caller.arn}" if caller.arn else f" ({caller.problem})")
-        )
-        if not _is_aws(endpoint):
+        lines.append(f"User pool   {pool}, account {caller.account or f'unknown: {caller.problem}'}")
+        if caller.arn:
+            lines.append(f"Caller      {caller.arn}")
+        if not (preflight.emulated or _is_aws(endpoint)):
             lines.append(
                 f"Endpoint    {endpoint}, which is not AWS's own"
                 + ("; it is NOT ENCRYPTED" if endpoint.startswith("http:") else "")
