@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bulkreset import cli
-from bulkreset.errors import JobError
+from bulkreset.errors import InputError, JobError
+from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input, Job, Pace, Policy, Target, _name_from, load
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
@@ -128,6 +129,14 @@ def test_unknown_key_like_no_other_gets_no_suggestion(folder: Path) -> None:
     assert "did you mean" not in problem(folder, FEWEST + "[pace]\nzzz = 1\n")
 
 
+def test_wrong_target_is_one_problem(folder: Path) -> None:
+    said = problem(folder, FEWEST + 'regoin = "x"\n')
+    assert (
+        said
+        == f"{folder / 'nightly.toml'} is not a valid job: targets.0.regoin is not a known key (did you mean region?)."
+    )
+
+
 def test_every_wrong_key_is_named_at_once(folder: Path) -> None:
     said = problem(folder, 'permanent = "yes"\n' + FEWEST + "[pace]\nshare = 2\nworkers = 0\n[guards]\nmax_rows = -1\n")
     assert all(key in said for key in ("permanent", "pace.share", "pace.workers", "guards.max_rows"))
@@ -147,9 +156,12 @@ WRONG = [
     (INPUT + "delimiter = '\"'\n" + TARGET, "input.delimiter must be one character"),
     (INPUT + 'delimiter = "\\n"\n' + TARGET, "input.delimiter must be one character"),
     (INPUT + 'encoding = "utf-9"\n' + TARGET, "input.encoding is not an encoding"),
+    *((INPUT + f'encoding = "{name}"\n' + TARGET, "input.encoding") for name in ("base64", "rot13", "hex", "zlib")),
     (INPUT + 'on_duplicate = "both"\n' + TARGET, "input.on_duplicate"),
     (INPUT + 'columns = "x"\n' + TARGET, "input.columns"),
     (INPUT + "[input.columns]\nusername = 5\n" + TARGET, "input.columns.username"),
+    (INPUT + '[input.columns]\npassword = "username"\n' + TARGET, "input.columns names one column for two things"),
+    (INPUT + '[input.columns]\nusername = "x"\npermanent = "x"\n' + TARGET, "input.columns names one column"),
     (INPUT + '[[targets]]\nuser_pool_id = "nounderscore"\n', "targets.0.user_pool_id"),
     (INPUT + '[[targets]]\nuser_pool_id = "a_b\\n"\n', "targets.0.user_pool_id"),
     (INPUT + f'[[targets]]\nuser_pool_id = "{"a" * 55}_b"\n', "targets.0.user_pool_id"),
@@ -171,7 +183,10 @@ WRONG = [
     (FEWEST + "[emulator]\nquota = 0\n", "emulator.quota"),
     ('[input]\npath = "x"\n[targets]\nuser_pool_id = "a_b"\n', "targets"),
     ('targets = "x"\n' + INPUT, "targets"),
-    ('input = "path"\n' + TARGET, "input"),
+    *(
+        (f"input = {value}\n" + TARGET, "input must be a table")
+        for value in ('"path"', "5", "true", "1979-05-27", "[]")
+    ),
     ("pace = 5\n" + FEWEST, "pace"),
 ]
 
@@ -343,6 +358,13 @@ def test_absolute_and_home_paths_stay(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", "/home/ann")
     for written, path in (("/data/users.csv", "/data/users.csv"), ("~/users.csv", "/home/ann/users.csv")):
         assert job(folder, f'[input]\npath = "{written}"\n' + TARGET).input.path == Path(path)
+
+
+def test_home_of_an_unknown_user_is_a_path_that_does_not_exist(folder: Path) -> None:
+    made = job(folder, '[input]\npath = "~nosuchuser/x"\n' + TARGET)
+    assert made.input.path == folder / "~nosuchuser" / "x"
+    with pytest.raises(InputError, match="There is no input file"):
+        open_rows(made.input)
 
 
 def test_path_on_the_command_line_is_relative_to_where_one_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import open_session
 from bulkreset.job import Target
-from bulkreset.rows import Row, Secret
+from bulkreset.rows import Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL
+from tests.cognito.endpoint import Said, answering, certify
+from tests.record.journals import planned
 from tests.sim.handle import Simulator
 
 PASSWORD = 'Pässword "x"\\1-🚀'
@@ -98,6 +101,79 @@ def test_answer_that_is_not_the_services_is_in_doubt(
     answer = send(sim)
     assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "UnreadableAnswer")
     assert len(sim.calls()) == 1
+
+
+def told(said: Said) -> Answer:
+    """What one attempt makes of an answer."""
+    with answering(said) as endpoint:
+        return transport(endpoint.url).set_password(Row(1, "ann", Secret(PASSWORD), POOL, permanent=True))
+
+
+NAMED = {"x-amzn-requestid": "r-1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "verdict"),
+    [
+        (b"{}", {}, Verdict.SET),
+        (b"{}", NAMED, Verdict.SET),
+        (b"", NAMED, Verdict.SET),
+        (b'{"Something":"new"}', NAMED, Verdict.SET),
+        (b"", {}, Verdict.DOUBTFUL),
+        (b'{"login":"please"}', {}, Verdict.DOUBTFUL),
+        (b'{"__type":"UserNotFoundException","message":"no"}', {}, Verdict.DOUBTFUL),
+        (b'{"__type":"UserNotFoundException","message":"no"}', NAMED, Verdict.DOUBTFUL),
+        (b"[]", NAMED, Verdict.DOUBTFUL),
+        (b"null", {}, Verdict.DOUBTFUL),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 202])
+def test_success_is_an_empty_object_or_an_answer_with_the_services_mark(
+    body: bytes, headers: dict[str, str], verdict: Verdict, status: int
+) -> None:
+    answer = told(Said(body, status, headers))
+    assert answer.verdict is verdict
+    assert answer.code == ("" if verdict is Verdict.SET else "UnreadableAnswer")
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_answer_that_is_nested_without_end_is_in_doubt(status: int) -> None:
+    assert told(Said(b"[" * 200_000, status)).verdict is Verdict.DOUBTFUL
+
+
+@pytest.mark.parametrize("body", [b'{"__type":5,"message":7}', b'{"__type":["x"],"message":["y"]}'])
+def test_error_whose_code_is_no_text_is_in_doubt(body: bytes) -> None:
+    assert told(Said(body, 400)).verdict is Verdict.DOUBTFUL
+
+
+def test_error_that_says_nothing_has_no_words() -> None:
+    answer = told(Said(b'{"__type":null,"message":null}', 400))
+    assert (answer.verdict, answer.message) == (Verdict.DOUBTFUL, "")
+
+
+def test_message_that_is_no_unicode_can_be_recorded(tmp_path: Path) -> None:
+    answer = told(Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
+    assert (answer.verdict, answer.message) == (Verdict.REFUSED, "half \\ud800")
+    journal = planned(tmp_path, "ann")
+    journal.record([1], [Outcome(1, Status.FAILED, answer.code, answer.message)])
+    assert journal.codes() == {"UserNotFoundException": 1}
+
+
+def test_encryption_that_breaks_after_the_request_left_is_in_doubt(tmp_path: Path) -> None:
+    certificate = certify(tmp_path)
+    with answering(Said(raw=b"no TLS record, as a middle box sends it"), certificate=certificate) as endpoint:
+        sending = transport(endpoint.url, ca_bundle=certificate)
+        answer = sending.set_password(Row(1, "ann", Secret(PASSWORD), POOL, permanent=True))
+    assert [asked["Password"] for asked in endpoint.asked()] == [PASSWORD]
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "SSLError")
+
+
+def test_certificate_that_nobody_vouches_for_is_sent_nothing(tmp_path: Path) -> None:
+    with answering(Said(b"{}"), certificate=certify(tmp_path)) as endpoint:
+        sending = transport(endpoint.url)
+        answer = sending.set_password(Row(1, "ann", Secret(PASSWORD), POOL, permanent=True))
+    assert endpoint.received == []
+    assert (answer.verdict, answer.code) == (Verdict.FATAL, "SSLError")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -47,6 +47,13 @@ def test_missing_profile_is_named() -> None:
         open_session(target(region="eu-west-1", profile="nightly"))
 
 
+@pytest.mark.usefixtures("credentials")
+def test_missing_profile_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nightly")
+    with pytest.raises(TargetError, match="There is no AWS profile 'nightly'"):
+        open_session(target(region="eu-west-1"))
+
+
 def test_broken_configuration_is_a_target_error(configure: Callable[[str], None]) -> None:
     configure("this is no configuration\n")
     with pytest.raises(TargetError, match="configuration cannot be used"):
@@ -59,6 +66,38 @@ def test_half_credentials_are_a_target_error(monkeypatch: pytest.MonkeyPatch) ->
         open_session(target(region="eu-west-1"))
 
 
+SSO = """[profile nightly]
+sso_session = main
+sso_account_id = 111122223333
+sso_role_name = operator
+[sso-session main]
+sso_region = eu-west-1
+sso_start_url = https://sign-in.example/start
+"""
+ROLE = """[profile nightly]
+role_arn = arn:aws:iam::111122223333:role/operator
+source_profile = main
+[profile main]
+aws_access_key_id = A
+aws_secret_access_key = B
+"""
+WEB_IDENTITY = """[profile nightly]
+web_identity_token_file = /none/token
+role_arn = arn:aws:iam::111122223333:role/operator
+"""
+
+
+@pytest.mark.parametrize("text", [SSO, ROLE, WEB_IDENTITY], ids=["sso", "role", "web identity"])
+def test_provider_that_gives_no_credentials_is_a_target_error(
+    text: str, configure: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a sign-in is kept
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://sts.invalid")
+    configure(text)
+    with pytest.raises(TargetError, match="No AWS credentials could be obtained"):
+        open_session(target(region="eu-west-1", profile="nightly"))
+
+
 def test_profile_brings_region_and_credentials(configure: Callable[[str], None]) -> None:
     configure("[profile nightly]\nregion = eu-north-1\naws_access_key_id = A\naws_secret_access_key = B\n")
     session = open_session(target(profile="nightly"))
@@ -68,8 +107,9 @@ def test_profile_brings_region_and_credentials(configure: Callable[[str], None])
 
 
 @pytest.mark.usefixtures("credentials")
-def test_region_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_region_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "eu-north-1")
     assert open_session(target()).region == "eu-north-1"
     assert open_session(target(region="eu-west-1")).region == "eu-west-1"
 

@@ -1,13 +1,13 @@
 """The coordinator: nothing leaves unclaimed, everything that left is recorded, and a stop is a stop."""
 
 from collections.abc import Iterator
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
 from bulkreset.cognito.answer import Answer
 from bulkreset.dispatch.lane import UNPACED_BACKLOG
-from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError
+from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
 from bulkreset.rows import Row, Status
 from tests.dispatch.fakes import DOUBTFUL, EXPIRED, FATAL, REFUSED, SET
 from tests.dispatch.lanes import Bench, rows
@@ -172,6 +172,34 @@ def test_input_that_breaks_off_sends_nothing_more() -> None:
     assert bench.threads_ended
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
     assert set(bench.service.received) <= bench.ledger.claimed
+
+
+def only_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The system lets so many threads be started."""
+    start, started = Thread.start, iter(range(count))
+
+    def limited(thread: Thread) -> None:
+        if next(started, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", limited)
+
+
+def test_fewer_threads_than_wanted_send_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(workers=4)
+    only_threads(monkeypatch, 2)
+    bench.run(rows(1, 50))
+    settled_once(bench, 50)
+
+
+def test_without_a_thread_the_rows_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(workers=4)
+    only_threads(monkeypatch, 0)
+    with pytest.raises(Stopped, match="no thread"):
+        bench.run(rows(1, 50))
+    assert bench.service.received == []
+    assert bench.ledger.statuses() == dict.fromkeys(range(1, 51), "ready")
 
 
 def test_outcome_waits_for_no_full_group() -> None:

@@ -184,6 +184,16 @@ def test_slot_that_passed_untaken_is_noticed() -> None:
     assert pacer.is_idle()
 
 
+@pytest.mark.parametrize("rate", [None, 24])
+def test_accepted_calls_are_forgotten_in_time(rate: float | None) -> None:
+    clock = FakeClock()
+    pacer = Pacer(rate, clock)
+    for _ in range(10_000):
+        clock.advance(0.1)
+        pacer.accepted()
+    assert len(pacer._accepted) <= MEASURED_SECONDS / 0.1 + 1
+
+
 def noting(ceiling: float, clock: FakeClock) -> tuple[Pacer, list[tuple[float, str]]]:
     """A pacer, and the list of the changes that it tells of."""
     changes: list[tuple[float, str]] = []

@@ -110,7 +110,7 @@ def test_every_line_ending_ends_a_line(tmp_path: Path, end: str, *, last: bool) 
     assert pairs(read(csv_file(tmp_path, text))) == [("ann", "One-1"), ("bob", "Two-2")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8", "U8", "utf-8-sig"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("header", [b"username,password", b'"username","password"'])
 def test_byte_order_mark_is_no_part_of_the_header(tmp_path: Path, encoding: str, mark: bytes, header: bytes) -> None:
@@ -236,6 +236,33 @@ def test_malformed_line_is_one_row_without_values(tmp_path: Path, line: bytes, w
     assert "One" not in broken.malformed
 
 
+def test_line_with_two_faults_does_not_take_the_next_one(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, b'username,password\n"a"b\xff,x\nbob,Good-1\n')
+    broken, next_one = read(path)
+    assert broken.malformed
+    assert next_one == Seen(2, "bob", "Good-1")
+
+
+@pytest.mark.parametrize("line", ["ann", "ann,One-1,more"])
+def test_line_with_fewer_or_more_fields_is_named(tmp_path: Path, line: str) -> None:
+    (row,) = read(csv_file(tmp_path, f"username,password\n{line}\n"))
+    assert row.malformed.startswith("line 2: ")
+
+
+def test_value_that_is_too_long_is_called_so(tmp_path: Path) -> None:
+    rows = read(csv_file(tmp_path, "username,password,note\nann,One-1," + "x" * 140_000 + "\nbob,Two-2,\n"))
+    assert rows[0].malformed == "line 2: a value of more than 131,072 characters"
+    assert rows[1] == Seen(2, "bob", "Two-2")
+
+
+@pytest.mark.parametrize("cut", ["Long\rPass-1", "\rPass-1", "Long\r"])
+def test_carriage_return_in_a_value_never_shortens_it(tmp_path: Path, cut: str) -> None:
+    path = csv_file(tmp_path, f"username,password,note\nann,{cut},x\nbob,Two-2,y\n")
+    broken, next_one = read(path)
+    assert broken == Seen(1, "", "", malformed="line 2: a carriage return inside a value that is not quoted")
+    assert next_one == Seen(2, "bob", "Two-2")
+
+
 def test_line_number_counts_lines_and_not_rows(tmp_path: Path) -> None:
     path = csv_file(tmp_path, b'username,password,note\n\nann,One-1,"two\nlines"\nbob,Tw\xff,x\n')
     assert [row.malformed for row in read(path)] == ["", "line 5: bytes that are not utf-8"]
@@ -260,6 +287,13 @@ def test_quote_that_swallows_lines_is_an_error_that_names_where_it_opened(tmp_pa
     with pytest.raises(InputError, match="quote on line 3 that does not close") as caught:
         read(path)
     assert not [word for word in ("Swallow", "Three", "bob", "cat") if word in str(caught.value)]
+
+
+def test_rest_of_a_broken_record_of_several_lines_is_no_row(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, b'username,password,note\n"ann"x,Pw-1,"note starts\nbob,Evil-1,rest"\n')
+    with pytest.raises(InputError, match="quote on line 2 that does not close") as caught:
+        read(path)
+    assert "Evil" not in str(caught.value)
 
 
 def test_endless_line_is_refused_before_it_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,11 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
         open_rows(Input(path=tmp_path))
 
 
+def test_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        open_rows(Input(path=tmp_path / ("x" * 300)))
+
+
 def test_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(InputError, match="is not a file"):

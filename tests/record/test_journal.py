@@ -219,6 +219,11 @@ def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
     assert Journal.open(tmp_path / "journal.sqlite").counts() == {"ready": 1}
 
 
+def test_journal_that_cannot_be_made_is_a_record_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"cannot be made: .*No such file"):
+        Journal.create(tmp_path / "none" / "journal.sqlite", [POOL], {})
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_missing_journal_is_refused_and_not_made(tmp_path: Path, *, read_only: bool) -> None:
     with pytest.raises(RunDirError, match="no journal"):
@@ -238,6 +243,19 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, *, 
     with pytest.raises(RunDirError, match=r"journal\.sqlite cannot be read"):
         Journal.open(path, read_only=read_only)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_database_of_another_program_is_refused_and_not_changed(tmp_path: Path, *, read_only: bool) -> None:
+    path = tmp_path / "journal.sqlite"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    content = path.read_bytes()
+    with pytest.raises(RunDirError, match="has version 0"):
+        Journal.open(path, read_only=read_only)
+    assert path.read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == ["journal.sqlite"]
 
 
 @pytest.mark.parametrize("read_only", [True, False])

@@ -111,11 +111,43 @@ def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ann", "o'brien", "'ann", "a=b", "007", 'say "hi"', "a,b", "a\nb", "王🚀", "nul\x00nul"]
+    "name",
+    [
+        "ann",
+        "o'brien",
+        "'ann",
+        "a=b",
+        "007",
+        'say "hi"',
+        "a,b",
+        "a\nb",
+        "a\rb",
+        "a\r\nb",
+        "end\r",
+        "ann\r=cmd()",
+        "王🚀",
+        "nul\x00nul",
+    ],
 )
 def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
     write_csv(planned(tmp_path, name, "next"), tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [name, "next"]
+
+
+def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
+    write_csv(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
+    first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
+    assert first == ",".join(COLUMNS).encode()
+    assert b',"ann\r",' in second
+    assert not [line for line in (first, second, third) if line.endswith(b"\r")]
+    assert rest == b""
+
+
+def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    journal.plan([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
+    write_csv(journal, tmp_path / "report.csv", "ready")
+    assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")

@@ -101,6 +101,17 @@ def test_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         RunDir.create(tmp_path / "file" / "deeper" / "one", fill)
 
 
+def test_name_that_no_directory_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="cannot be made: File name too long"):
+        RunDir.create(tmp_path / ("x" * 300), fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directory_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="cannot be used: No such file"):
+        RunDir(tmp_path / "none").lock()
+
+
 def test_folder_without_a_journal_is_no_run_directory(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(RunDirError, match="no journal"):

@@ -1,0 +1,249 @@
+"""The guards: what stops the sending, at which row and at which moment, and what does not count."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkreset.dispatch.guards import Watch
+from bulkreset.errors import GuardTripped, TimeLimit
+from bulkreset.job import Guards
+from bulkreset.rows import Outcome, Status
+from tests.dispatch.fakes import FakeClock
+
+EVENING = datetime(2024, 1, 31, 22, 30, 15, tzinfo=timezone(timedelta(hours=1)))
+LETTERS = {"s": Status.SET, "f": Status.FAILED, "d": Status.IN_DOUBT, "r": Status.READY}
+
+
+def outcomes(letters: str) -> list[Outcome]:
+    """Outcomes from their letters: s set, f failed, d in doubt, r given back."""
+    return [Outcome(row, LETTERS[letter], f"Code{row}") for row, letter in enumerate(letters, 1)]
+
+
+class Bench:
+    """A watch with its clock; the clock on the wall shows `at` when it begins."""
+
+    def __init__(self, at: datetime = EVENING, **guards: object) -> None:
+        self.clock = FakeClock()
+        self.watch = Watch(Guards.model_validate({"max_refused_in_a_row": 0} | guards), self.clock, lambda: at)
+
+    def stops_at(self, letters: str) -> int | None:
+        """The row after which nothing more may be sent, None where there is none such."""
+        for row, outcome in enumerate(outcomes(letters), 1):
+            self.watch.add([outcome])
+            try:
+                self.watch.check()
+            except GuardTripped:
+                return row
+        return None
+
+    def seconds_left(self) -> float:
+        """Let the time pass until nothing more may be sent; how long that was, to the second."""
+        self.watch.check()
+        for seconds in range(1, 100_000):
+            self.clock.advance(1)
+            try:
+                self.watch.check()
+            except TimeLimit:
+                return seconds
+        raise AssertionError
+
+
+def test_guards_of_a_job_that_names_none_let_failures_pass() -> None:
+    watch = Watch(Guards(), FakeClock(), lambda: EVENING)
+    for _ in range(50):
+        watch.add(outcomes("f" * 99 + "s"))
+        watch.check()
+
+
+def test_nothing_sent_is_nothing_to_stop_for() -> None:
+    for most in (0, "0%"):
+        Bench(max_failures=most, failures_sample=1, max_refused_in_a_row=1, max_duration=1.0).watch.check()
+
+
+@pytest.mark.parametrize(
+    ("most", "letters", "row"),
+    [
+        (0, "sssss", None),
+        (0, "ssfs", 3),
+        (2, "fsfsss", None),
+        (2, "fsfsssf", 7),
+        (2, "ddd", 3),
+        (2, "fdsf", 4),
+        (2, "frrrrrf", None),
+        (2, "frrrrrff", 8),
+    ],
+)
+def test_failures_are_counted(most: int, letters: str, row: int | None) -> None:
+    assert Bench(max_failures=most).stops_at(letters) == row
+
+
+@pytest.mark.parametrize(
+    ("most", "sample", "letters", "row"),
+    [
+        ("20%", 5, "f", None),
+        ("20%", 5, "ffff", None),
+        ("20%", 5, "fffff", 5),
+        ("20%", 5, "fssss", None),
+        ("20%", 5, "fssssf", 6),
+        ("20%", 5, "fssssssssf", None),
+        ("20%", 5, "frrrrrrrr", None),
+        ("20%", 5, "frrrrrrrrsdss", 13),
+        ("0%", 3, "ff", None),
+        ("0%", 3, "ffs", 3),
+        ("0%", 3, "ssssf", 5),
+        ("2.5%", 1, "s" * 39 + "f", None),
+        ("2.5%", 1, "s" * 38 + "f", 39),
+    ],
+)
+def test_percentage_is_of_the_settled_rows_and_needs_a_sample(
+    most: str, sample: int, letters: str, row: int | None
+) -> None:
+    assert Bench(max_failures=most, failures_sample=sample).stops_at(letters) == row
+
+
+def test_percentage_has_a_sample_unless_the_job_says_otherwise() -> None:
+    assert Bench(max_failures="1%").stops_at("f" * 200) == 100
+
+
+@pytest.mark.parametrize(
+    ("most", "letters", "row"),
+    [
+        (1, "sssf", 4),
+        (3, "ff", None),
+        (3, "fff", 3),
+        (3, "ffsffsff", None),
+        (3, "ffsfff", 6),
+        (3, "ffdffdff", None),
+        (3, "ffdfff", 6),
+        (3, "ddddd", None),
+        (3, "ffrrrr", None),
+        (3, "frrfrrf", 7),
+        (0, "f" * 500, None),
+    ],
+)
+def test_refusals_in_a_row_are_ended_by_anything_else(most: int, letters: str, row: int | None) -> None:
+    assert Bench(max_refused_in_a_row=most).stops_at(letters) == row
+
+
+def test_hundred_refusals_in_a_row_stop_a_job_that_names_no_guard() -> None:
+    watch = Watch(Guards(), FakeClock(), lambda: EVENING)
+    watch.add(outcomes("f" * 99))
+    watch.check()
+    watch.add(outcomes("f"))
+    with pytest.raises(GuardTripped, match="last 100 rows"):
+        watch.check()
+
+
+def test_stop_says_how_many_and_what_to_do() -> None:
+    bench = Bench(max_failures="5%", failures_sample=10)
+    bench.watch.add(outcomes("f" * 1200 + "s" * 100 + "rr"))
+    with pytest.raises(GuardTripped, match="1,200 of 1,300 rows failed, and max_failures allows 5%") as caught:
+        bench.watch.check()
+    assert (caught.value.exit_code, caught.value.advice.endswith("resume.")) == (3, True)
+    bench = Bench(max_refused_in_a_row=2)
+    bench.watch.add(outcomes("sff"))
+    with pytest.raises(GuardTripped, match=r"last 2 rows .*\(Code3\)") as caught:
+        bench.watch.check()
+    assert "max_refused_in_a_row" in caught.value.advice
+
+
+def test_guard_that_has_tripped_stays_so_while_nothing_better_comes() -> None:
+    bench = Bench(max_failures=1)
+    assert bench.stops_at("ff") == 2
+    with pytest.raises(GuardTripped):
+        bench.watch.check()
+
+
+@pytest.mark.parametrize(("duration", "seconds"), [(1, 1), (90.0, 90), ("90m", 5400), ("8h", 28_800)])
+def test_time_begins_with_the_watch(duration: object, seconds: int) -> None:
+    bench = Bench(max_duration=duration)
+    assert bench.seconds_left() == seconds
+    with pytest.raises(TimeLimit, match=f"max_duration is {seconds} s") as caught:
+        bench.watch.check()
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "seconds"),
+    [
+        ("22:31", 45),
+        ("23:30", 3585),
+        ("00:00", 5385),
+        ("06:00", 26_985),
+        ("22:30", 86_385),  # already over, by a quarter of a minute: tomorrow's
+        ("22:29", 86_325),
+    ],
+)
+def test_time_of_day_is_the_next_one_also_after_midnight(stop_at: str, seconds: int) -> None:
+    bench = Bench(stop_at=stop_at)
+    assert bench.seconds_left() == seconds
+    with pytest.raises(TimeLimit, match=f"stop_at is {stop_at}"):
+        bench.watch.check()
+
+
+def test_time_of_day_of_this_very_moment_is_tomorrows() -> None:
+    assert Bench(EVENING.replace(second=0), stop_at="22:30").seconds_left() == 86_400
+
+
+@pytest.mark.parametrize(
+    "at", [datetime(2024, 2, 29, 23, 59, tzinfo=EVENING.tzinfo), EVENING.replace(hour=23, minute=59)]
+)
+def test_midnight_may_end_a_month(at: datetime) -> None:
+    assert Bench(at.replace(second=0), stop_at="00:01").seconds_left() == 120
+
+
+@pytest.mark.parametrize(
+    ("duration", "stop_at", "seconds", "named"),
+    [("1m", "22:31", 45, "stop_at"), ("30s", "22:31", 30, "max_duration"), ("24h", "22:30", 86_385, "stop_at")],
+)
+def test_time_is_over_with_whichever_comes_first(duration: str, stop_at: str, seconds: int, named: str) -> None:
+    bench = Bench(max_duration=duration, stop_at=stop_at)
+    assert bench.seconds_left() == seconds
+    with pytest.raises(TimeLimit, match=named):
+        bench.watch.check()
+
+
+def test_clock_on_the_wall_is_looked_at_once() -> None:
+    """A wall clock that is set while the run goes on does not move its end."""
+    clock, looked = FakeClock(), []
+
+    def wall() -> datetime:
+        looked.append(EVENING)
+        return EVENING
+
+    watch = Watch(Guards(stop_at="22:31"), clock, wall)
+    for _ in range(44):
+        clock.advance(1)
+        watch.check()
+    assert len(looked) == 1
+
+
+def test_time_ends_a_run_without_failures_and_beside_other_guards() -> None:
+    bench = Bench(max_failures=0, max_refused_in_a_row=1, max_duration=10.0)
+    assert bench.stops_at("sssss") is None
+    bench.clock.advance(10)
+    with pytest.raises(TimeLimit):
+        bench.watch.check()
+
+
+@given(
+    lots=st.lists(st.text(st.sampled_from("sfdr"), max_size=6), max_size=12),
+    most=st.integers(0, 8),
+    in_a_row=st.integers(0, 5),
+)
+def test_lots_of_outcomes_count_as_one_after_the_other(lots: Sequence[str], most: int, in_a_row: int) -> None:
+    bench = Bench(max_failures=most, max_refused_in_a_row=in_a_row)
+    for lot in lots:
+        bench.watch.add(outcomes(lot))
+    settled = "".join(lots).replace("r", "")
+    refused = len(settled) - len(settled.rstrip("f"))
+    trips = settled.count("f") + settled.count("d") > most or 0 < in_a_row <= refused
+    try:
+        bench.watch.check()
+    except GuardTripped:
+        assert trips
+    else:
+        assert not trips

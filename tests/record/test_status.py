@@ -1,0 +1,241 @@
+"""The status: what a run directory says of its run while a process holds it, after, and after a crash."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+from bulkreset.record.status import RunStatus, runs_in, status_of
+from bulkreset.rows import Outcome, Status
+from tests.record.journals import POOL, done
+
+FACTS: dict[str, Any] = {
+    "run_id": "r",
+    "job": {"name": "nightly"},
+    "mode": "run",
+    "emulated": False,
+    "state": "planned",
+    "started_at": "2024-01-31T00:00:00.000Z",
+}
+
+APPLYING = """
+import sys
+from pathlib import Path
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+from bulkreset.rows import Outcome, Status
+home = RunDir.open(Path(sys.argv[1]))
+home.lock()
+journal = Journal.open(home.journal)
+journal.note(state="applying")
+journal.begin_sending()
+journal.record([1, 2, 3], [])
+journal.record([4], [Outcome(1, Status.SET, attempts=2, throttled=1, finished_at=1000)])
+journal.record([], [Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1, finished_at=2000)])
+print("applying", flush=True)
+sys.stdin.read()
+"""
+
+
+def made(path: Path, *names: str, **facts: object) -> Path:
+    """A run directory of ready rows that nobody holds."""
+    home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], FACTS | facts).close())
+    journal = Journal.open(home.journal)
+    journal.plan([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.close()
+    home.release()
+    return path
+
+
+def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: object) -> None:
+    """Claim the first rows of a run, settle some, and note facts."""
+    journal = Journal.open(path / "journal.sqlite")
+    journal.record(range(1, claims + 1), [])
+    journal.record([], outcomes)
+    journal.note(**facts)
+    journal.close()
+
+
+@contextmanager
+def applying(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is in the middle of sending."""
+    with subprocess.Popen(
+        [sys.executable, "-c", APPLYING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"applying\n"
+        yield process
+
+
+def test_planned_run_has_everything_left(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", "bob")
+    home = RunDir.open(path)
+    home.lock()
+    assert status_of(path) == RunStatus(
+        run_dir=str(path),
+        job="nightly",
+        mode="run",
+        state="planned",
+        alive=True,
+        started_at="2024-01-31T00:00:00.000Z",
+        rows=2,
+        counts={"ready": 2},
+        codes={},
+        attempts=0,
+        throttled=0,
+        left=2,
+        rate=0.0,
+        seconds_left=None,
+        resumable=False,
+    )
+    home.release()
+
+
+@pytest.mark.parametrize("state", ["stopped", "interrupted", "time_limit"])
+def test_run_that_was_stopped_can_be_resumed(tmp_path: Path, state: str) -> None:
+    path = made(tmp_path / "one", "ann", "bob", "cat", "dan")
+    failed = Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1)
+    lost = Outcome(3, Status.IN_DOUBT, "ReadTimeoutError", "x", 3, 1, in_doubt=True)
+    record(path, done(1, attempts=1), failed, lost, state=state)
+    status = status_of(path)
+    assert (status.state, status.alive, status.resumable) == (state, False, True)
+    assert status.counts == {"set": 1, "failed": 1, "in_doubt": 1, "unprocessed": 1}
+    assert status.codes == {"ReadTimeoutError": 1, "UserNotFoundException": 1}
+    assert (status.rows, status.left, status.attempts, status.throttled) == (4, 2, 5, 1)
+    assert (status.rate, status.seconds_left) == (0.0, None)
+
+
+def test_finished_run_has_nothing_left(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", "bob")
+    record(path, done(1), Outcome(2, Status.FAILED, "UserNotFoundException"), state="finished")
+    status = status_of(path)
+    assert (status.state, status.left, status.resumable) == ("finished", 0, False)
+
+
+def test_dry_run_has_nothing_to_resume(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state="finished")
+    status = status_of(path)
+    assert (status.mode, status.state, status.left, status.resumable) == ("dry_run", "finished", 0, False)
+    assert status.counts == {"ready": 2}
+    record(path, state="planning")
+    assert (status_of(path).state, status_of(path).resumable) == ("crashed", False)
+
+
+@pytest.mark.parametrize("state", ["planning", "planned", "applying"])
+def test_run_that_is_under_way_in_no_process_has_crashed(tmp_path: Path, state: str) -> None:
+    path = made(tmp_path / "one", "ann", "bob", "cat")
+    record(path, done(1), claims=2, state=state)
+    status = status_of(path)
+    assert (status.state, status.alive, status.resumable) == ("crashed", False, True)
+    assert status.counts == {"set": 1, "in_doubt": 1, "unprocessed": 1}
+    assert status.left == 2
+
+
+def test_crash_after_the_last_row_is_resumable_too(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann")
+    record(path, done(1), state="applying")
+    status = status_of(path)
+    assert (status.state, status.left, status.resumable) == ("crashed", 0, True)
+
+
+def test_run_is_alive_in_its_process_and_crashed_when_that_is_killed(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", *"abcdef")
+    with applying(path) as process:
+        alive = status_of(path)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        dead = status_of(path)
+    assert (alive.state, alive.alive, alive.resumable) == ("applying", True, False)
+    assert alive.counts == {"set": 1, "failed": 1, "claimed": 2, "ready": 2}
+    assert (alive.rate, alive.left, alive.seconds_left) == (1.0, 4, 4.0)
+    assert dead == replace(
+        alive,
+        state="crashed",
+        alive=False,
+        resumable=True,
+        counts={"set": 1, "failed": 1, "in_doubt": 2, "unprocessed": 2},
+        rate=0.0,
+        seconds_left=None,
+    )
+
+
+def test_looking_neither_takes_the_lock_nor_changes_a_file(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann")
+    record(path, state="applying")
+    content = (path / "journal.sqlite").read_bytes()
+    for _ in range(3):
+        assert not status_of(path).alive
+    assert (path / "journal.sqlite").read_bytes() == content
+    RunDir.open(path).lock()
+
+
+def test_rate_is_of_the_last_minute(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", *(f"user{number}" for number in range(40)))
+    old = [done(row, finished_at=row) for row in range(1, 11)]
+    new = [done(row, finished_at=1_000_000 + row * 500) for row in range(11, 22)]
+    record(path, *old, *new, state="applying")
+    home = RunDir.open(path)
+    home.lock()
+    status = status_of(path)
+    home.release()
+    assert (status.rate, status.left, status.seconds_left) == (2.0, 19, 9.5)
+
+
+def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RunDirError, match="not a run directory"):
+            status_of(path)
+    (tmp_path / "journal.sqlite").write_bytes(b"username,password\n" * 100)
+    with pytest.raises(RunDirError, match="cannot be read"):
+        status_of(tmp_path)
+
+
+def test_damaged_journal_is_a_record_error(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann")
+    journal = sqlite3.connect(path / "journal.sqlite")
+    journal.execute("DROP TABLE rows")
+    journal.close()
+    with pytest.raises(RecordError, match="no such table"):
+        status_of(path)
+
+
+def test_runs_of_a_folder_are_told_the_newest_first(tmp_path: Path) -> None:
+    made(tmp_path / "a", "ann", started_at="2024-01-30T00:00:00.000Z", state="stopped")
+    made(tmp_path / "b", "ann", started_at="2024-02-01T00:00:00.000Z", state="applying")
+    made(tmp_path / "c", started_at="2024-01-31T00:00:00.000Z", state="finished")
+    found = [(Path(status.run_dir).name, status.state) for status in runs_in(tmp_path)]
+    assert found == [("b", "crashed"), ("c", "finished"), ("a", "stopped")]
+
+
+def test_what_is_no_run_or_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    made(tmp_path / "good", "ann", state="stopped")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, content in (("empty", b""), ("text", b"username,password\n" * 100), ("zeros", b"\x00" * 4096)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "journal.sqlite").write_bytes(content)
+    for name, change in (("newer", "PRAGMA user_version = 99"), ("torn", "DROP TABLE rows")):
+        journal = sqlite3.connect(made(tmp_path / name, "ann") / "journal.sqlite")
+        journal.execute(change)
+        journal.close()
+    os.mkfifo(tmp_path / "pipe")
+    assert [Path(status.run_dir).name for status in runs_in(tmp_path)] == ["good"]
+
+
+def test_folder_of_runs_that_is_not_there_has_none(tmp_path: Path) -> None:
+    assert runs_in(tmp_path / "none") == []
+    (tmp_path / "file").touch()
+    assert runs_in(tmp_path / "file") == []
