@@ -77,7 +77,7 @@ class BotoTransport:
 
     @staticmethod
     def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
-        client.meta.events.register("before-parse.cognito-identity-provider.AdminSetUserPassword", _must_be_readable)
+        client.meta.events.register("before-parse.cognito-identity-provider.AdminSetUserPassword", must_be_readable)
         return client
 
 
@@ -128,7 +128,7 @@ def _is_about_the_certificate(error: SSLError) -> bool:
     return isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def _must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
+def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
     """Raise where an answer is not the service's, as behind a captive proxy.
 
     botocore takes any body with HTTP 200 for success, and makes a 5xx body that it cannot parse the error's message.

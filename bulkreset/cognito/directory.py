@@ -4,9 +4,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bulkreset.cognito.answer import Verdict, classify
+from bulkreset.cognito.client import UnreadableAnswerError, must_be_readable
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
+ATTEMPTS = 6  # for one page
 _NAMES = frozenset({"sub", "email", "phone_number", "preferred_username"})
 
 
@@ -15,25 +17,36 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
     Source: ListUsersInGroup, 60 users a page.
     """
-    names: set[str] = set()
-    pages = session.cognito().get_paginator("list_users_in_group")
+    client = session.cognito()
+    client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
     retrying = Retrying(
-        retry=retry_if_exception(_passes), wait=wait_random_exponential(max=5), stop=stop_after_attempt(6), reraise=True
+        retry=retry_if_exception(_passes),
+        wait=wait_random_exponential(max=5),
+        stop=stop_after_attempt(ATTEMPTS),
+        reraise=True,
     )
+    names: set[str] = set()
+    more: dict[str, str] = {}
     try:
-        for page in retrying(lambda: list(pages.paginate(UserPoolId=session.target.user_pool_id, GroupName=group))):
-            for user in page["Users"]:
+        while True:
+            page = retrying(
+                client.list_users_in_group, UserPoolId=session.target.user_pool_id, GroupName=group, Limit=60, **more
+            )
+            for user in page.get("Users", []):
                 names.add(user["Username"])
-                names.update(
-                    found["Value"] for found in user["Attributes"] if found["Name"] in _NAMES and "Value" in found
-                )
-    except (ClientError, BotoCoreError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+                attributes = user.get("Attributes", [])
+                names.update(found["Value"] for found in attributes if found["Name"] in _NAMES and "Value" in found)
+            if not page.get("NextToken"):
+                return names
+            if more.get("NextToken") == page["NextToken"]:
+                raise UnreadableAnswerError  # noqa: TRY301  (a page that leads to itself would be read for ever)
+            more = {"NextToken": page["NextToken"]}
+    except (ClientError, BotoCoreError, UnreadableAnswerError) as error:
+        code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         raise TargetError(
             f"The protected group {group!r} of {session.target.user_pool_id} could not be read: {code}.",
             "Allow cognito-idp:ListUsersInGroup on the pool and check the group's name.",
         ) from None
-    return names
 
 
 def _passes(error: BaseException) -> bool:
@@ -41,4 +54,4 @@ def _passes(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return classify(error.response["Error"].get("Code", ""), status) in {Verdict.THROTTLED, Verdict.DOUBTFUL}
-    return isinstance(error, BotoCoreError)
+    return isinstance(error, BotoCoreError | UnreadableAnswerError)

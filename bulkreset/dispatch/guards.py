@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import GuardTripped, TimeLimit
@@ -62,9 +63,9 @@ class Watch:
         if isinstance(most, str):
             if self._settled < self._guards.failures_sample:
                 return
-            allowed = self._settled * float(most.rstrip("%")) / 100
+            allowed = self._settled * Decimal(most.rstrip("%")) / 100  # exact: 69 of 375 rows are 18.4 %, not more
         elif most is not None:
-            allowed = float(most)
+            allowed = Decimal(most)
         else:
             return
         if self._failures > allowed:

@@ -18,7 +18,7 @@ from bulkreset.rows import Outcome, Row, Status
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is seen
 UNPACED_RATE = 700  # calls per second that boto3 carries in one process: what unpaced lanes have threads for
-FEWEST_UNPACED = 4
+FEWEST_UNPACED = 2
 BACKLOG_SECONDS = 0.5  # how much claimed work waits for a thread: it is what a crash leaves in doubt
 UNPACED_BACKLOG = 128
 

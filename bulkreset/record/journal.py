@@ -86,7 +86,7 @@ class Journal:
         """What a journal knows of its run as a whole. Raises as `open` does."""
         journal = cls.open(path)
         try:
-            return journal.meta()
+            return journal.facts()
         finally:
             journal.close()
 
@@ -98,6 +98,14 @@ class Journal:
         """What is known of the run as a whole."""
         with self._read():
             return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+
+    def facts(self) -> dict[str, Any]:
+        """`meta`, where it has all that a run begins with. Raises RecordError where it has not."""
+        with contextlib.suppress(ValueError):
+            found = self.meta()
+            if found.keys() >= _BEGUN:
+                return found
+        raise RecordError(f"The journal {self._path} is damaged.", "Restore it from a backup, or plan a new run.")
 
     def note(self, **facts: object) -> None:
         """Set facts about the run as a whole."""
@@ -248,6 +256,7 @@ class Journal:
             ) from None
 
 
+_BEGUN = {"job", "mode", "state", "started_at"}
 _OURS = (schema.APPLICATION_ID, schema.VERSION)
 
 

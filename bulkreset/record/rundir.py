@@ -59,13 +59,20 @@ class RunDir:
     def open(cls, path: Path) -> Self:
         """An existing directory, not yet locked. Raises RunDirError where it is no run directory."""
         home = cls(path)
-        if not home.journal.is_file():
+        try:
+            exists = home.journal.is_file()
+        except OSError as error:
+            raise home._unusable(error) from None
+        if not exists:
             raise RunDirError(f"{path} is not a run directory: it has no journal.", "Name a directory that a run made.")
         return home
 
     def is_held(self) -> bool:
         """Whether a process holds the directory now."""
-        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise self._unusable(error) from None
         try:
             fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:

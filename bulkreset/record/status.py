@@ -1,5 +1,7 @@
 """The status: how far a run is, from the journal of a live or an ended one."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def status_of(path: Path) -> RunStatus:
     alive = home.is_held()
     journal = Journal.open(home.journal, read_only=True)
     try:
-        facts: dict[str, Any] = journal.meta()
+        facts: dict[str, Any] = journal.facts()
         found = journal.counts()
         totals = journal.totals()
         rate = journal.recent_rate(RECENT_SECONDS) if alive else 0.0
@@ -76,9 +78,7 @@ def status_of(path: Path) -> RunStatus:
 def runs_in(folder: Path) -> list[RunStatus]:
     """The status of every run in a folder of runs, the newest first; what is no run, or cannot be read, is passed over."""
     found = []
-    for path in folder.iterdir() if folder.is_dir() else []:
-        try:
+    for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:  # noqa: PTH112  (Path's may raise)
+        with contextlib.suppress(BulkresetError):
             found.append(status_of(path))
-        except BulkresetError:
-            continue
     return sorted(found, key=lambda status: status.started_at, reverse=True)

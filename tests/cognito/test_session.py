@@ -174,7 +174,7 @@ def test_client_has_one_attempt_and_room_for_every_thread() -> None:
     config: Any = open_session(keys).cognito().meta.config
     assert config.retries["total_max_attempts"] == 1
     assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (1.5, 2.5, 256)
-    assert config.user_agent_extra.startswith("bulkreset/")
+    assert config.user_agent.startswith("bulkreset/")
 
 
 def test_newer_credentials_are_found_and_the_same_ones_are_not(configure: Callable[[str], None]) -> None:

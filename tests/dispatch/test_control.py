@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.control import CUT, EARLY_CUT, FLOOR, PLATEAU, Pace
+from bulkreset.dispatch.control import AGAIN, DEEPEST, DEPTH, DOUBLED, EARLY, FLOOR, MARGIN, PLATEAU, Pace
 
 CEILINGS = st.floats(0.01, 1000)
 # What happens: seconds later, a refusal of a call that took so long, with so much accepted lately.
@@ -46,14 +46,14 @@ def test_nothing_refused_is_the_ceiling() -> None:
 
 def test_one_early_refusal_does_not_collapse_the_rate() -> None:
     pace = Pace(24).refused(10.0, 9.9, None)
-    assert pace.rate(10.0) == pytest.approx(24 * EARLY_CUT)
+    assert pace.rate(10.0) == pytest.approx(24 * EARLY * (1 - DEPTH))
     assert pace.rate(10.0 + PLATEAU) > 0.8 * 24
 
 
 def test_refusal_cuts_to_just_under_what_was_accepted() -> None:
     pace = Pace(40).refused(10.0, 9.9, 30.0)
-    assert pace.rate(10.0) == pytest.approx(30 * CUT)
-    assert pace.rate(10.0 + PLATEAU) == pytest.approx(30)
+    assert pace.rate(10.0) == pytest.approx(30 * MARGIN * (1 - DEPTH))
+    assert pace.rate(10.0 + PLATEAU) == pytest.approx(30 * MARGIN)
 
 
 def test_cut_by_cut_the_rate_comes_down_to_what_was_accepted() -> None:
@@ -63,11 +63,11 @@ def test_cut_by_cut_the_rate_comes_down_to_what_was_accepted() -> None:
         rates.append(pace.rate(float(second)))
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 60
-    assert 15 < rates[-1] < 20
+    assert 10 < rates[-1] < 20
 
 
 def test_measured_rate_above_the_own_one_is_not_believed() -> None:
-    assert Pace(24).refused(10.0, 9.9, 500.0).rate(10.0) == pytest.approx(24 * CUT)
+    assert Pace(24).refused(10.0, 9.9, 500.0).rate(10.0) == pytest.approx(24 * (1 - DEPTH))
 
 
 @given(started=st.floats(0, 10), accepted=st.none() | st.floats(0, 100))
@@ -90,3 +90,20 @@ def test_ceiling_under_the_floor_holds(ceiling: float) -> None:
     for second in range(1, 10):
         pace = pace.refused(float(second), second - 0.1, 0.0)
         assert pace.rate(float(second)) == ceiling
+
+
+def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
+    pace = Pace(100).refused(10.0, 9.9, 50.0).refused(12.0, 11.9, 50.0)
+    wall, rates = 50 * MARGIN, [pace.rate(12.0)]
+    for count in range(1, 8):
+        now = 12.0 + count * AGAIN / 2
+        pace = pace.refused(now, now - 0.1, 50.0)
+        rates.append(pace.rate(now))
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(wall * (1 - DEEPEST), rel=0.01)
+    assert pace.rate(now + PLATEAU) == pytest.approx(wall, rel=0.01)
+
+
+def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
+    pace = replace(Pace(1000), wall=30.0, cut_at=0.0)
+    assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)

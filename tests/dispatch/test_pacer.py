@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.control import CUT, EARLY_CUT, FLOOR
+from bulkreset.dispatch.control import DEPTH, EARLY, FLOOR, MARGIN
 from bulkreset.dispatch.pacer import LATEST, MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer
 from tests.dispatch.fakes import FakeClock
 
@@ -207,7 +207,7 @@ def test_cut_is_measured_by_what_was_lately_accepted() -> None:
         clock.advance(1 / 20)
         pacer.accepted()
     pacer.refused(clock.now())
-    assert pacer.rate() == pytest.approx(20 * CUT, rel=0.06)
+    assert pacer.rate() == pytest.approx(20 * MARGIN * (1 - DEPTH), rel=0.06)
     assert changes == [(pacer.rate(), "throttled")]
 
 
@@ -221,7 +221,9 @@ def test_too_few_or_too_old_calls_are_no_measure() -> None:
     few.refused(clock.now())
     clock.advance(MEASURED_SECONDS)
     old.refused(clock.now())
-    assert fews == olds == [(100 * EARLY_CUT, "throttled")]
+    assert fews == olds
+    assert [why for _, why in fews] == ["throttled"]
+    assert fews[0][0] == pytest.approx(100 * EARLY * (1 - DEPTH))
 
 
 def test_refusals_of_one_round_trip_are_one_cut() -> None:
@@ -250,5 +252,5 @@ def test_lane_settles_just_under_the_quota(quota: float, ceiling: float) -> None
             pacer.refused(clock.now())
             refused += clock.now() >= 1060
     best = min(quota, ceiling) * 240
-    assert accepted >= 0.93 * best
+    assert accepted >= 0.9 * best
     assert refused <= 0.06 * accepted

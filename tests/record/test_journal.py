@@ -209,7 +209,16 @@ def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
     journal.close()
     facts = {"run_id": "r", "state": "applying", "lanes": [{"rate": None}], "word": "Größe 🚀"}
     assert Journal.open(tmp_path / "journal.sqlite", read_only=True).meta() == facts
-    assert Journal.facts_in(tmp_path / "journal.sqlite") == facts
+
+
+def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_path: Path) -> None:
+    journal = planned(tmp_path)
+    begun = {"job": {}, "mode": "run", "state": "planned", "started_at": "2026-11-20T01:15:00.000Z"}
+    with pytest.raises(RecordError, match="damaged"):
+        Journal.facts_in(tmp_path / "journal.sqlite")
+    journal.note(**begun)
+    assert Journal.facts_in(tmp_path / "journal.sqlite").items() >= begun.items()
+    journal.close()
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
