@@ -249,17 +249,25 @@ def _number(text: str | None) -> float | str | None:
 
 def _count(text: str | None) -> int | str | None:
     """A number of rows, or a share, as the job takes it."""
-    return int(text) if text and text.isdigit() else text
+    return int(text) if text and text.isascii() and text.isdigit() else text
 
 
 def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
     if not (mode.yes or mode.dry_run or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
-    path = run_dir or RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    path = run_dir or _new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
+
+
+def _new_name(path: Path) -> Path:
+    """The path, or with a number behind it where two runs begin in one second."""
+    number = 1
+    while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return named
 
 
 def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) -> NoReturn:
@@ -294,7 +302,7 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001
         _complain(
-            f"a bug: {process.place_of(error)}. What was done is in the journal and can be resumed;"
+            f"a bug: {process.place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line."
         )
         raise SystemExit(EXIT_BUG) from None

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from bulkreset.errors import Refused
+from bulkreset.job import Job
 from bulkreset.preflight import Preflight
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
@@ -108,11 +109,8 @@ def describe(preflight: Preflight) -> str:
         lines.append(f"User pool   {pool}, account {caller.account or f'unknown: {caller.problem}'}")
         if caller.arn:
             lines.append(f"Caller      {caller.arn}")
-        if not (preflight.emulated or _is_aws(endpoint)):
-            lines.append(
-                f"Endpoint    {endpoint}, which is not AWS's own"
-                + ("; it is NOT ENCRYPTED" if endpoint.startswith("http:") else "")
-            )
+        if not preflight.emulated and (warnings := _warnings(endpoint, job, pool)):
+            lines.append(f"Endpoint    {endpoint}: {', '.join(warnings)}")
     lines.append("Rows        " + ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items())))
     if preflight.temporary:
         lines.append(
@@ -121,6 +119,8 @@ def describe(preflight: Preflight) -> str:
         lines.append("            forgot-password until then")
     if preflight.permanent:
         lines.append(f"Permanent   {preflight.permanent:,}")
+    if not preflight.ready:
+        return "\n".join(lines)
     lines.append(f"Billing     up to {preflight.ready:,} users become monthly active users")
     for lane in preflight.lanes:
         pace = "unpaced" if lane.ceiling is None else f"{lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s"
@@ -164,6 +164,17 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
     out.write(f"Report: {home.report}\n")
+
+
+def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
+    """What somebody should know of where the passwords go."""
+    verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
+    found = {
+        "not AWS's own": not _is_aws(endpoint),
+        "NOT ENCRYPTED": endpoint.startswith("http:"),
+        "its certificate is NOT VERIFIED": endpoint.startswith("https:") and not verified,
+    }
+    return [words for words, said in found.items() if said]
 
 
 def _is_aws(endpoint: str) -> bool:

@@ -15,6 +15,14 @@ from bulkreset.watch import Stop
 
 def prepare() -> None:
     """Set up the process, before anything is read."""
+    for number in (0, 1, 2):  # a closed one would become the number of the next file that is opened
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that cannot be shown must not end a run
@@ -34,7 +42,8 @@ def listen(stop: Stop) -> None:
         stop.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, caught)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, caught)
 
 
 def place_of(error: BaseException) -> str:

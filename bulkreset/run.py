@@ -1,5 +1,6 @@
 """One run, composed: plan, confirm, apply, report."""
 
+import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -99,6 +100,9 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
 def redraw(path: Path, output: Path | None) -> Path:
     """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
     home = RunDir.open(path)
+    if output and (os.path.lexists(output) or not os.path.isdir(output.absolute().parent)):  # noqa: PTH112
+        what = "exists already" if os.path.lexists(output) else "has no directory to be in"
+        raise RunDirError(f"{output} {what}.", "Name a new file in a directory that exists.")
     journal = Journal.open(home.journal, read_only=True)
     try:
         unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
@@ -227,20 +231,20 @@ class Run:
 
     def _apply(self, rows: Rows, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
-        _must_be_the_same_input(self._job, self._facts["input"])
         clock = SystemClock()
+        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock)
+        _must_be_the_same_input(self._job, self._facts["input"])
         self._journal.begin_sending()
         self._note(state="applying")
         began = clock.now()
-        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock)
         try:
             apply.run(preflight, ui, stop)
         finally:
             self._sent_for = clock.now() - began
-            self._facts["lanes"] = [
-                lane | {"rate": round(attempts / self._sent_for, 2)}
-                for lane, attempts in zip(self._facts["lanes"], apply.attempts(), strict=True)
-            ]
+            for lane, attempts in zip(
+                self._facts["lanes"], apply.attempts(), strict=False
+            ):  # none, if it did not begin
+                lane["rate"] = round(attempts / self._sent_for, 2)
 
     def report(self, ended: BulkresetError | None) -> Summary:
         """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
@@ -253,8 +257,8 @@ class Run:
             )
             counts = public_counts(self._journal.counts(), dry_run=dry_run)
             exit_code = exit_code_of(ended, counts, dry_run=dry_run)
-            write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
             self._note(state=state_of(ended), exit_code=exit_code, finished_at=_utc_now())
+            write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
             summary = summarise(self._journal, ended)
             write_summary(summary, self._home.summary)
         except RecordError as failure:

@@ -19,7 +19,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from bulkreset.cognito.answer import Answer, Verdict, classify
+from bulkreset.cognito.answer import HISTORY, OF_THE_PASSWORD, Answer, Verdict, classify
 from bulkreset.rows import Row
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class BotoTransport:
 
     @staticmethod
     def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
-        client.meta.events.register("before-parse.cognito-identity-provider.AdminSetUserPassword", must_be_readable)
+        client.meta.events.register(
+            "before-parse.cognito-identity-provider.AdminSetUserPassword", _must_be_the_services
+        )
         return client
 
 
@@ -101,16 +103,21 @@ def _send(client: "CognitoIdentityProviderClient", row: Row) -> Answer:  # noqa:
         return Answer(Verdict.DOUBTFUL, "UnreadableAnswer", "the answer could not be read")
     except Exception as error:  # noqa: BLE001  (a lost answer, or one on which botocore chokes: it may have been applied)
         return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost or could not be read")
-    return Answer(Verdict.SET, request_id=answer["ResponseMetadata"].get("RequestId", ""))
+    return Answer(Verdict.SET, request_id=_shown(answer["ResponseMetadata"].get("RequestId"), row))
 
 
 def _error_answer(error: ClientError, row: Row) -> Answer:
     details: Any = error.response.get("Error", {})
     metadata: Any = error.response.get("ResponseMetadata", {})
-    code = _shown(details.get("Code"), row)
-    verdict = classify(code, int(metadata.get("HTTPStatusCode", 0)))
+    told = str(details.get("Code") or "")
+    # By the code as it came: a password that is a part of it must not change what the run does.
+    verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
+    known = verdict is not Verdict.REFUSED or told == HISTORY or told in OF_THE_PASSWORD
+    code = told if known else _shown(told, row)
     if verdict is Verdict.DOUBTFUL and (not code or code.isdigit()):
         code = f"HTTP{metadata.get('HTTPStatusCode', '')}"
+    elif verdict is Verdict.DOUBTFUL:
+        code = _shown(code, row)
     return Answer(verdict, code, _shown(details.get("Message"), row), _shown(metadata.get("RequestId"), row))
 
 
@@ -129,18 +136,27 @@ def _is_about_the_certificate(error: SSLError) -> bool:
 
 
 def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
-    """Raise where an answer is not the service's, as behind a captive proxy.
+    """Raise where an answer's body is neither empty nor a JSON object, as behind a captive proxy.
 
     botocore takes any body with HTTP 200 for success, and makes a 5xx body that it cannot parse the error's message.
-    The service's success is an empty object; what is not must at least carry the service's request id.
     """
-    body, headers = response_dict["body"], response_dict["headers"]
+    _answer_in(response_dict["body"])
+
+
+def _must_be_the_services(response_dict: dict[str, Any], **_kwargs: object) -> None:
+    """Raise where a success is not Cognito's: an empty object, or at least with the service's request id."""
+    answer = _answer_in(response_dict["body"])
+    if response_dict["status_code"] >= 300 or answer == {}:  # noqa: PLR2004
+        return
+    if "x-amzn-requestid" not in response_dict["headers"] or "__type" in (answer or {}):
+        raise UnreadableAnswerError
+
+
+def _answer_in(body: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(body) if body else None
     except (ValueError, RecursionError):
         raise UnreadableAnswerError from None
     if answer is not None and not isinstance(answer, dict):
         raise UnreadableAnswerError
-    succeeded = response_dict["status_code"] < 300  # noqa: PLR2004
-    if succeeded and answer != {} and ("x-amzn-requestid" not in headers or "__type" in (answer or {})):
-        raise UnreadableAnswerError
+    return answer

@@ -1,6 +1,7 @@
 """One target's way to AWS: its credentials, Region and endpoint, its clients, and who is calling."""
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,10 @@ class TargetSession:
             return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
         except (BotoCoreError, ValueError) as error:
             return Caller(problem=f"STS could not be reached ({type(error).__name__})")
-        return Caller(account=answer["Account"], arn=answer["Arn"])
+        except Exception as error:  # noqa: BLE001  (an answer that is not STS's: the run can do without)
+            return Caller(problem=f"STS could not be understood ({type(error).__name__})")
+        account, arn = answer.get("Account"), answer.get("Arn")
+        return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 
 
 def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
@@ -127,7 +131,12 @@ def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
 
 
 def open_session(target: Target) -> TargetSession:
-    """The session for `target`. Raises TargetError where profile, Region or credentials are missing."""
+    """The session for `target`. Raises TargetError where profile, Region, credentials or certificates are missing."""
+    try:
+        if target.ca_bundle:
+            ssl.create_default_context(cafile=target.ca_bundle)
+    except OSError as error:
+        raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
     try:
         session = boto3.Session(profile_name=target.profile, region_name=target.region)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only

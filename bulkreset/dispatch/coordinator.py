@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -25,17 +24,18 @@ class Ledger(Protocol):
 
 @dataclass(slots=True)
 class Feed:
-    """A lane and the rows that are to go through it."""
+    """A lane and the rows that are to go through it; a None among them says that the next row is still looked for."""
 
     lane: Lane
-    rows: Iterator[Row]
+    rows: Iterator[Row | None]
     done: bool = field(default=False)
 
 
 class Coordinator:
     """Runs feeds to their end, or to a stop. Nothing is sent whose claim is not committed.
 
-    `observe` is told of outcomes once they are committed; `check` raises where sending must stop.
+    `observe` is told of outcomes once they are committed; `check` raises where sending must stop; `patience` is how many
+    seconds a stop waits for what is in flight.
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class Coordinator:
         results: "SimpleQueue[tuple[Lane, Result]]",
         observe: Callable[[Sequence[Outcome]], None],
         check: Callable[[], None],
+        patience: float = 60.0,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._results = results
         self._observe = observe
         self._check = check
+        self._patience = patience
         self._outcomes: list[Outcome] = []
         self._group_since = 0.0
         self._fatal: Answer | None = None
@@ -65,9 +67,12 @@ class Coordinator:
             while True:
                 self._check()
                 self._claim(feeds)
-                if not any(feed.lane.outstanding for feed in feeds):
+                if self._fatal or self._crash:
                     break
-                self._collect()
+                if any(feed.lane.outstanding for feed in feeds):
+                    self._collect()
+                elif all(feed.done for feed in feeds):
+                    break
         finally:
             self._wind_up(feeds)
         if self._crash:
@@ -85,9 +90,7 @@ class Coordinator:
             if feed.done or feed.lane.stop.is_set():
                 continue
             if room := feed.lane.room():
-                rows = list(islice(feed.rows, room))
-                feed.done = not rows
-                taken.append((feed.lane, rows))
+                taken.append((feed.lane, _take_from(feed, room)))
         claims = [row.number for _, rows in taken for row in rows]
         if claims:
             self._commit(claims)
@@ -128,9 +131,29 @@ class Coordinator:
         """Stop the lanes, take what is still in flight, record it."""
         for feed in feeds:
             feed.lane.stop.set()
+            feed.lane.give_back()
+        until = self._clock.now() + self._patience
         while any(feed.lane.outstanding for feed in feeds):
-            self._take(*self._results.get())
+            try:
+                self._take(*self._results.get(timeout=max(0.0, until - self._clock.now())))
+            except Empty:  # an answer that drips and never ends: its row stays claimed, which reads as in doubt
+                break
         for feed in feeds:
             feed.lane.close()
         if self._outcomes:
             self._commit([])
+
+
+def _take_from(feed: Feed, room: int) -> list[Row]:
+    """Up to `room` rows; fewer where the next one is still looked for."""
+    rows: list[Row] = []
+    while len(rows) < room:
+        try:
+            row = next(feed.rows)
+        except StopIteration:
+            feed.done = True
+            break
+        if row is None:
+            break
+        rows.append(row)
+    return rows

@@ -43,7 +43,7 @@ class Watch:
                 continue
             self._settled += 1
             self._failures += outcome.status in _FAILURES
-            self._refused_in_a_row = self._refused_in_a_row + 1 if outcome.status is Status.FAILED else 0
+            self._refused_in_a_row = self._refused_in_a_row + 1 if outcome.status in _FAILURES else 0
             self._last_code = outcome.code
 
     def check(self) -> None:

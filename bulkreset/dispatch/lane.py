@@ -79,11 +79,11 @@ class Lane:
             self._quickest = result.latency if self._quickest is None else min(result.latency, self._quickest * 1.01)
 
     def close(self) -> None:
-        """End the threads, which have nothing outstanding."""
+        """End the threads. One that still waits for an answer is left to the process's end."""
         for _ in self._threads:
             self._inbox.put(None)
         for thread in self._threads:
-            thread.join()
+            thread.join(timeout=None if not self.outstanding else 0.1)
 
     def staff(self) -> None:
         """Start the threads that are lacking for what is outstanding. Raises Stopped where not even one can be had."""
@@ -96,14 +96,13 @@ class Lane:
             except RuntimeError:  # the system's limit: go on with those there are
                 if self._threads:
                     return
-                self._give_back()
                 raise Stopped(
                     "The system lets no thread be started.", "Raise its limit on threads, then resume."
                 ) from None
             self._threads.append(thread)
 
-    def _give_back(self) -> None:
-        """Return what is in the inbox unsent."""
+    def give_back(self) -> None:
+        """Return what waits in the inbox, unsent."""
         while True:
             try:
                 row = self._inbox.get_nowait()

@@ -42,6 +42,15 @@ def open_rows(spec: Input) -> Rows:
     return ParquetRows(spec) if kind == "parquet" else CsvRows(spec)
 
 
+def identity(path: Path) -> tuple[int, ...]:
+    """What changes whenever the file is written or replaced. Raises InputError where it is gone."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def fingerprint(path: Path) -> Fingerprint:
     """Read the whole file once. Raises InputError where it cannot be read."""
     try:

@@ -70,7 +70,7 @@ class Journal:
         try:
             kind = _kind_of(path)
             connection = _connect(path, "ro" if read_only else "rw") if kind == _OURS else None
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise RunDirError(
                 f"The journal {path} cannot be read: {error}.", "Check its rights, or restore it from a backup."
             ) from None
@@ -250,12 +250,13 @@ class Journal:
     def _read(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise RecordError(
                 f"The journal {self._path} cannot be used: {error}.", "Check the disk's space and rights, then resume."
             ) from None
 
 
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the latter where damaged bytes stand in what SQLite says of them
 _BEGUN = {"job", "mode", "state", "started_at"}
 _OURS = (schema.APPLICATION_ID, schema.VERSION)
 

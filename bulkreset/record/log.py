@@ -105,7 +105,10 @@ class _LibraryHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._logger.info("library_warning", library=record.name, message=record.getMessage()[:500])
+        # The text as the library has it in its code, without what it puts in: that may be an answer, or a request.
+        # What Python itself warns of is about code.
+        text = record.getMessage() if record.name == "py.warnings" else str(record.msg)
+        self._logger.info("library_warning", library=record.name, message=text[:500])
 
 
 def _pin_libraries(logger: Log) -> None:

@@ -109,7 +109,7 @@ class _LineFeeds:
 @contextmanager
 def _beside(path: Path) -> Iterator[IO[str]]:
     """A file that takes its name only when it is whole and on disk."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
     try:
         with os.fdopen(
             os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline=""

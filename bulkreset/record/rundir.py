@@ -30,7 +30,6 @@ class RunDir:
         It takes its name only with the journal in it, so whatever has the name can be resumed. Raises RunDirError where
         it exists or cannot be made.
         """
-        staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
         try:
             if path.exists() or path.is_symlink():
                 raise RunDirError(
@@ -38,6 +37,7 @@ class RunDir:
                     f"To go on with that run: bulkreset resume {path}. For a new run name a new --run-dir.",
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
+            staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
             staged.path.mkdir(mode=0o700)
             staged.lock()
             try:

@@ -45,7 +45,7 @@ WHERE rows.status = 'ready' AND rows.pool = twins.pool AND rows.username = twins
 """
 
 SENDABLE = """
-SELECT row, username, user_pool_id, permanent, status = 'in_doubt' OR in_doubt
+SELECT row, username, user_pool_id, permanent, status = 'in_doubt'
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') ORDER BY row
 """

@@ -79,6 +79,8 @@ def runs_in(folder: Path) -> list[RunStatus]:
     """The status of every run in a folder of runs, the newest first; what is no run, or cannot be read, is passed over."""
     found = []
     for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:  # noqa: PTH112  (Path's may raise)
-        with contextlib.suppress(BulkresetError):
+        with contextlib.suppress(BulkresetError):  # and what a dot hides is a directory that was still being made
+            if path.name.startswith("."):
+                continue
             found.append(status_of(path))
     return sorted(found, key=lambda status: status.started_at, reverse=True)

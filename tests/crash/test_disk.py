@@ -84,11 +84,11 @@ def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Comm
     run_dir = bulkreset.home / "run"
     with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
         sent(sim, 5)
-        (run_dir / ".report.csv.partial").mkdir()
+        (run_dir / "report.csv").mkdir()
         ran = finish(process, run_dir)
     assert ran.code == 3
     assert len(ran.complaints) == 1
-    (run_dir / ".report.csv.partial").rmdir()
+    (run_dir / "report.csv").rmdir()
     again = resume(bulkreset, run_dir)
     assert again.code == 0
     assert_they_agree(again, sim)

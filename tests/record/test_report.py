@@ -156,7 +156,7 @@ def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
     report, summary = tmp_path / "report.csv", tmp_path / "summary.json"
     for path in (report, summary):
         path.write_text("old")
-        (tmp_path / f".{path.name}.partial").symlink_to("/dev/full")
+        (tmp_path / f".{path.name}.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(RecordError, match=rf"report\.csv cannot be written: {os.strerror(errno.ENOSPC)}"):
         write_csv(journal, report, "ready")
     with pytest.raises(RecordError, match=r"summary\.json cannot be written"):
