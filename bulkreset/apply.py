@@ -9,7 +9,7 @@ from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
-from bulkreset.dispatch.guards import Watch
+from bulkreset.dispatch.guards import Tripwires
 from bulkreset.dispatch.lane import Lane, Result
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import GuardTripped, InputError
@@ -46,7 +46,7 @@ class Apply:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
         self._feeds = feeds = [self._feed(plan) for plan in preflight.lanes]
         progress = Progress(total=preflight.ready)
-        watch = Watch(self._job.guards, self._clock, lambda: datetime.now().astimezone())
+        watch = Tripwires(self._job.guards, self._clock, lambda: datetime.now().astimezone())
 
         def observe(outcomes: Sequence[Outcome]) -> None:
             progress.add(outcomes)

@@ -14,7 +14,7 @@ FLOOR = 0.5  # calls per second: a lane never stops asking
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LanePace:
     """A lane's pace. Rates are calls per second, times are seconds on the injected clock.
 
     `wall` is the rate that the service lately let through when it refused, None while it has refused nothing; `depth`
@@ -41,7 +41,7 @@ class Pace:
             share = 1 + ((since - PLATEAU) / DOUBLED) ** 3
         return min(self.ceiling, max(FLOOR, self.wall * share))
 
-    def refused(self, now: float, started: float, accepted: float | None) -> "Pace":
+    def refused(self, now: float, started: float, accepted: float | None) -> "LanePace":
         """The pace after a refusal of a call that started at `started`; `accepted` is the rate lately let through.
 
         A call that started before the last cut tells nothing new: one cut per round trip, however many were refused.

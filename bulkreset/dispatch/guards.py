@@ -12,7 +12,7 @@ from bulkreset.rows import Outcome, Status
 _FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 
 
-class Watch:
+class Tripwires:
     """Counts what comes back in one execution, and the time; raises where a guard is tripped."""
 
     def __init__(self, guards: Guards, clock: Clock, wall: Callable[[], datetime]) -> None:

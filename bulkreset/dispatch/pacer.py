@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.control import Pace
+from bulkreset.dispatch.control import LanePace
 
 LATEST = 0.05  # seconds a slot may be missed by before it is given up for a new one
 MEASURED_SECONDS = 2.0
@@ -26,7 +26,7 @@ class Pacer:
         self.ceiling = ceiling
         self._clock = clock
         self._on_change = on_change
-        self._pace = Pace(ceiling or float("inf"))
+        self._pace = LanePace(ceiling or float("inf"))
         self._turn = threading.Lock()  # the line: its holder is the one whose slot is next
         self._lock = threading.Lock()
         self._next = clock.now()

@@ -1,12 +1,15 @@
 """What happens around a run: its input is changed, its report is drawn, its terminal goes, an answer hangs."""
 
 import os
+import shlex
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from tests.crash.test_resume import resume, sent
-from tests.e2e.command import POOL, SET, Command, finish, people, write_csv
+from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv
 from tests.sim import Simulator
 
 PADDING = [(f"no.{row}", "") for row in range(25_000)]  # so that the last rows are in a chunk of their own
@@ -99,3 +102,20 @@ def test_a_hanging_answer_keeps_a_stop_waiting_no_longer_than_its_time_out(bulkr
         ran = finish(process, run_dir)
     assert ran.code == 143
     assert ran.of("user.002")["status"] == "in_doubt"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_change_nothing(bulkreset: Command, sim: Simulator, closed: str) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(2))
+    run_dir = bulkreset.home / "run"
+    words = [sys.executable, "-m", "bulkreset.cli", *bulkreset.against(source), "--yes", "--run-dir", run_dir]
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(map(str, words))} {closed}"],
+        env=bulkreset.environment,
+        check=False,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == 0
+    assert b"Traceback" not in ended.stdout + ended.stderr
+    assert_they_agree(Ran(0, "", "", run_dir), sim)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.control import AGAIN, DEEPEST, DEPTH, DOUBLED, EARLY, FLOOR, MARGIN, PLATEAU, Pace
+from bulkreset.dispatch.control import AGAIN, DEEPEST, DEPTH, DOUBLED, EARLY, FLOOR, MARGIN, PLATEAU, LanePace
 
 CEILINGS = st.floats(0.01, 1000)
 # What happens: seconds later, a refusal of a call that took so long, with so much accepted lately.
@@ -20,7 +20,7 @@ EVENTS = st.lists(
 def test_rate_stays_between_floor_and_ceiling(
     ceiling: float, events: list[tuple[float, float, float | None]], later: float
 ) -> None:
-    pace, now = Pace(ceiling), 0.0
+    pace, now = LanePace(ceiling), 0.0
     for wait, took, accepted in events:
         now += wait
         assert min(FLOOR, ceiling) <= pace.rate(now) <= ceiling
@@ -32,7 +32,7 @@ def test_rate_stays_between_floor_and_ceiling(
 @settings(deadline=None, max_examples=200)
 @given(ceiling=CEILINGS, events=EVENTS)
 def test_refusal_never_speeds_up(ceiling: float, events: list[tuple[float, float, float | None]]) -> None:
-    pace, now = Pace(ceiling), 0.0
+    pace, now = LanePace(ceiling), 0.0
     for wait, took, accepted in events:
         now += wait
         slower = pace.refused(now, now - took, accepted)
@@ -41,23 +41,23 @@ def test_refusal_never_speeds_up(ceiling: float, events: list[tuple[float, float
 
 
 def test_nothing_refused_is_the_ceiling() -> None:
-    assert [Pace(24).rate(now) for now in (-5.0, 0.0, 1e9)] == [24, 24, 24]
+    assert [LanePace(24).rate(now) for now in (-5.0, 0.0, 1e9)] == [24, 24, 24]
 
 
 def test_one_early_refusal_does_not_collapse_the_rate() -> None:
-    pace = Pace(24).refused(10.0, 9.9, None)
+    pace = LanePace(24).refused(10.0, 9.9, None)
     assert pace.rate(10.0) == pytest.approx(24 * EARLY * (1 - DEPTH))
     assert pace.rate(10.0 + PLATEAU) > 0.8 * 24
 
 
 def test_refusal_cuts_to_just_under_what_was_accepted() -> None:
-    pace = Pace(40).refused(10.0, 9.9, 30.0)
+    pace = LanePace(40).refused(10.0, 9.9, 30.0)
     assert pace.rate(10.0) == pytest.approx(30 * MARGIN * (1 - DEPTH))
     assert pace.rate(10.0 + PLATEAU) == pytest.approx(30 * MARGIN)
 
 
 def test_cut_by_cut_the_rate_comes_down_to_what_was_accepted() -> None:
-    pace, rates = Pace(100), []
+    pace, rates = LanePace(100), []
     for second in range(10, 20):
         pace = pace.refused(float(second), second - 0.1, 20.0)
         rates.append(pace.rate(float(second)))
@@ -67,18 +67,18 @@ def test_cut_by_cut_the_rate_comes_down_to_what_was_accepted() -> None:
 
 
 def test_measured_rate_above_the_own_one_is_not_believed() -> None:
-    assert Pace(24).refused(10.0, 9.9, 500.0).rate(10.0) == pytest.approx(24 * (1 - DEPTH))
+    assert LanePace(24).refused(10.0, 9.9, 500.0).rate(10.0) == pytest.approx(24 * (1 - DEPTH))
 
 
 @given(started=st.floats(0, 10), accepted=st.none() | st.floats(0, 100))
 def test_refusal_of_a_call_from_before_the_cut_changes_nothing(started: float, accepted: float | None) -> None:
-    cut = Pace(24).refused(10.0, 9.9, None)
+    cut = LanePace(24).refused(10.0, 9.9, None)
     assert cut.refused(10.5, started, accepted) is cut
     assert cut.refused(10.5, 10.2, accepted) is not cut
 
 
 def test_rate_only_rises_while_nothing_is_refused() -> None:
-    pace = replace(Pace(1000), wall=30.0, cut_at=0.0)
+    pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
     rates = [pace.rate(second / 4) for second in range(2000)]
     assert rates == sorted(rates)
     assert rates[-1] == 1000
@@ -86,14 +86,14 @@ def test_rate_only_rises_while_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize("ceiling", [0.01, 0.3, 0.5])
 def test_ceiling_under_the_floor_holds(ceiling: float) -> None:
-    pace = Pace(ceiling)
+    pace = LanePace(ceiling)
     for second in range(1, 10):
         pace = pace.refused(float(second), second - 0.1, 0.0)
         assert pace.rate(float(second)) == ceiling
 
 
 def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
-    pace = Pace(100).refused(10.0, 9.9, 50.0).refused(12.0, 11.9, 50.0)
+    pace = LanePace(100).refused(10.0, 9.9, 50.0).refused(12.0, 11.9, 50.0)
     wall, rates = 50 * MARGIN, [pace.rate(12.0)]
     for count in range(1, 8):
         now = 12.0 + count * AGAIN / 2
@@ -105,5 +105,5 @@ def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
 
 
 def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
-    pace = replace(Pace(1000), wall=30.0, cut_at=0.0)
+    pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
     assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.guards import Watch
+from bulkreset.dispatch.guards import Tripwires
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import Guards
 from bulkreset.rows import Outcome, Status
@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self, at: datetime = EVENING, **guards: object) -> None:
         self.clock = FakeClock()
-        self.watch = Watch(Guards.model_validate({"max_refused_in_a_row": 0} | guards), self.clock, lambda: at)
+        self.watch = Tripwires(Guards.model_validate({"max_refused_in_a_row": 0} | guards), self.clock, lambda: at)
 
     def stops_at(self, letters: str) -> int | None:
         """The row after which nothing more may be sent, None where there is none such."""
@@ -52,7 +52,7 @@ class Bench:
 
 
 def test_guards_of_a_job_that_names_none_let_failures_pass() -> None:
-    watch = Watch(Guards(), FakeClock(), lambda: EVENING)
+    watch = Tripwires(Guards(), FakeClock(), lambda: EVENING)
     for _ in range(50):
         watch.add(outcomes("f" * 99 + "s"))
         watch.check()
@@ -129,7 +129,7 @@ def test_failures_in_a_row_are_ended_by_a_success_only(most: int, letters: str, 
 
 
 def test_hundred_refusals_in_a_row_stop_a_job_that_names_no_guard() -> None:
-    watch = Watch(Guards(), FakeClock(), lambda: EVENING)
+    watch = Tripwires(Guards(), FakeClock(), lambda: EVENING)
     watch.add(outcomes("f" * 99))
     watch.check()
     watch.add(outcomes("f"))
@@ -214,7 +214,7 @@ def test_clock_on_the_wall_is_looked_at_once() -> None:
         looked.append(EVENING)
         return EVENING
 
-    watch = Watch(Guards(stop_at="22:31"), clock, wall)
+    watch = Tripwires(Guards(stop_at="22:31"), clock, wall)
     for _ in range(44):
         clock.advance(1)
         watch.check()
