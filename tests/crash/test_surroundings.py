@@ -110,7 +110,7 @@ def test_closed_streams_change_nothing(bulkreset: Command, sim: Simulator, close
     run_dir = bulkreset.home / "run"
     words = [sys.executable, "-m", "bulkreset.cli", *bulkreset.against(source), "--yes", "--run-dir", run_dir]
     ended = subprocess.run(
-        ["sh", "-c", f"exec {shlex.join(map(str, words))} {closed}"],
+        ["/bin/sh", "-c", f"exec {shlex.join(map(str, words))} {closed}"],
         env=bulkreset.environment,
         check=False,
         capture_output=True,
