@@ -4,7 +4,6 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -156,11 +155,10 @@ class Run:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
         self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
-            with ThreadPoolExecutor(len(self._sessions)) as aside:
-                asked = {pool: aside.submit(session.caller) for pool, session in self._sessions.items()}
-                if not self._planned:
-                    self._plan(rows, service, ui, stop)
-                callers = {pool: answer.result() for pool, answer in asked.items()}
+            asked = {pool: session.ask_caller() for pool, session in self._sessions.items()}
+            if not self._planned:
+                self._plan(rows, service, ui, stop)
+            callers = {pool: answer() for pool, answer in asked.items()}
             preflight = self._preflight(callers)
             ui.show(preflight)
             self._guard(preflight)

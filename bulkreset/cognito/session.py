@@ -2,7 +2,9 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from bulkreset.job import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+    from mypy_boto3_sts import STSClient
 
 SIDE_SERVICE_SECONDS = 2.0  # how long a service that the run can do without is waited for
 CONNECTIONS = 256
@@ -94,21 +97,44 @@ class TargetSession:
         self._session, self._used = session, keys
         return self.cognito()
 
-    def caller(self) -> Caller:
-        """Ask STS once, for a few seconds at most; the run goes on without an answer."""
+    def ask_caller(self) -> Callable[[], Caller]:
+        """Ask STS who is calling, aside; what is returned waits for the answer, a few seconds from now at most."""
         if self.emulated:
-            return Caller(account=EMULATED_ACCOUNT, arn=f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
+            return lambda: Caller(EMULATED_ACCOUNT, f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
         config = Config(**_CONFIG, connect_timeout=SIDE_SERVICE_SECONDS, read_timeout=SIDE_SERVICE_SECONDS)
         try:
-            answer = self._session.client("sts", config=config).get_caller_identity()
-        except ClientError as error:
-            return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
+            client = self._session.client("sts", config=config)
         except (BotoCoreError, ValueError) as error:
-            return Caller(problem=f"STS could not be reached ({type(error).__name__})")
-        except Exception as error:  # noqa: BLE001  (an answer that is not STS's: the run can do without)
-            return Caller(problem=f"STS could not be understood ({type(error).__name__})")
-        account, arn = answer.get("Account"), answer.get("Arn")
-        return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
+            problem = f"STS could not be reached ({type(error).__name__})"
+            return lambda: Caller(problem=problem)
+        until = time.monotonic() + 2 * SIDE_SERVICE_SECONDS
+        answers: list[Caller] = []
+        # A thread of its own, which the process need not wait for: no time-out of botocore's bounds the name look-up.
+        thread = threading.Thread(target=lambda: answers.append(_caller(client)), name="sts", daemon=True)
+        thread.start()
+
+        def answer() -> Caller:
+            thread.join(max(0.0, until - time.monotonic()))
+            return answers[0] if answers else Caller(problem="STS did not answer")
+
+        return answer
+
+    def caller(self) -> Caller:
+        """Ask STS, and wait; the run goes on without an answer."""
+        return self.ask_caller()()
+
+
+def _caller(client: "STSClient") -> Caller:
+    try:
+        answer = client.get_caller_identity()
+    except ClientError as error:
+        return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
+    except (BotoCoreError, ValueError) as error:
+        return Caller(problem=f"STS could not be reached ({type(error).__name__})")
+    except Exception as error:  # noqa: BLE001  (an answer that is not STS's: the run can do without)
+        return Caller(problem=f"STS could not be understood ({type(error).__name__})")
+    account, arn = answer.get("Account"), answer.get("Arn")
+    return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 
 
 def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
