@@ -126,8 +126,10 @@ def describe(preflight: Preflight) -> str:
         pace = "unpaced" if lane.ceiling is None else f"{lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s"
         lines.append(f"Pace        {lane.region}: {pace}")
     if preflight.seconds is not None:
-        ends = datetime.now().astimezone() + timedelta(seconds=preflight.seconds)
-        lines.append(f"Duration    about {_duration(preflight.seconds)}, until {ends:%H:%M} at the earliest")
+        now = datetime.now().astimezone()
+        ends = now + timedelta(seconds=preflight.seconds)
+        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
+        lines.append(f"Duration    about {_duration(preflight.seconds)}, until {when} at the earliest")
     return "\n".join(lines)
 
 
