@@ -16,7 +16,7 @@ from bulkreset import __version__, process
 from bulkreset.console import Terminal, conclude, describe_status
 from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
 from bulkreset.job import Job, load
-from bulkreset.record.rundir import RunDir
+from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.record.status import runs_in, status_of
 from bulkreset.rows import Summary
 from bulkreset.run import Mode, redraw, start
@@ -256,18 +256,10 @@ def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> N
     """Run a job, watched; leave with its exit code."""
     if not (mode.yes or mode.dry_run or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
-    path = run_dir or _new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
-
-
-def _new_name(path: Path) -> Path:
-    """The path, or with a number behind it where two runs begin in one second."""
-    number = 1
-    while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return named
 
 
 def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) -> NoReturn:

@@ -1,5 +1,6 @@
 """A chunk of the input's rows, and what every input format must check before it makes one."""
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
@@ -51,5 +52,8 @@ def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, i
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for a file that the system or its format does not let us read to the end."""
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, gzip.BadGzipFile):  # whose own words quote the file, and the file holds passwords
+        why = "it is not gzip, or it is damaged"
+    else:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
     return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its permissions.")

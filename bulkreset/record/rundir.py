@@ -126,6 +126,14 @@ class RunDir:
         self.path.rmdir()
 
 
+def new_name(path: Path) -> Path:
+    """The path, or with a number behind it where two runs begin in one second."""
+    number = 1
+    while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return named
+
+
 def _sync(directory: Path) -> None:
     """Make a new name in a directory survive a power loss."""
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -310,6 +310,14 @@ def test_binary_file_is_refused_without_showing_it(tmp_path: Path) -> None:
         read(csv_file(tmp_path, bytes(range(256)) * 20))
 
 
+def test_what_is_not_gzip_is_refused_without_a_byte_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv.gz"
+    path.write_bytes(b"QZann,Hidden-1\n")
+    with pytest.raises(InputError, match="not gzip") as caught:
+        read(path)
+    assert "QZ" not in str(caught.value).replace(str(tmp_path), "")
+
+
 def test_gzip_cut_anywhere_is_an_error(tmp_path: Path) -> None:
     whole = gzip.compress(b"username,password\nann,One-1\nbob,Two-2\n", mtime=0)
     path = tmp_path / "users.csv.gz"

@@ -12,7 +12,7 @@ import pytest
 
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.record.rundir import RunDir, new_name
 
 HOLD = """
 import sys
@@ -174,3 +174,10 @@ def test_log_is_added_to(tmp_path: Path) -> None:
             log.write(line)
     assert home.log.read_text() == "first\nsecond\n"
     home.release()
+
+
+def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path) -> None:
+    assert new_name(tmp_path / "nightly") == tmp_path / "nightly"
+    (tmp_path / "nightly").mkdir()
+    (tmp_path / "nightly-2").mkdir()
+    assert new_name(tmp_path / "nightly") == tmp_path / "nightly-3"
