@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tests.sim.crowd import Crowd
 from tests.sim.errors import ApiError
 from tests.sim.policy import PasswordPolicy
 from tests.sim.pool import PoolSettings
@@ -23,14 +24,24 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
     Every key may be left out, and then stays as it is:
 
     - pools: {id: {name, policy (in the API's names), history, auto_users,
-      case_sensitive, alias_attributes, account, groups, extra, users}}
+      case_sensitive, username_configuration (false: DescribeUserPool leaves it out),
+      alias_attributes or username_attributes, first_auth_factors (null: none told),
+      estimated_users, filters_fold (false: ListUsers compares case, too), account,
+      groups ({name: [username]}), extra, users, generate}}
+    - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
+      first (the number of the first), status, enabled, attributes}; "{number}" in an
+      attribute stands for the number. These users take memory once they are written to
     - users: {pool id: [username or {username, status, password, enabled,
-      attributes}]}
+      attributes}]}; in a pool with username_attributes a plain e-mail address or
+      phone number becomes that attribute, and a user without a username has its sub
     - quota: null, or one or a list of {rate (per second, null lifts), bucket,
       operation}
     - latency (seconds), jitter (a fraction of it), seed (of the jitter)
     - accounts: {access key: account id}; secret_keys: {access key: secret}
-    - service_quotas: {quota code: requests per second}; keep_calls: false only counts
+    - service_quotas: {quota code: requests per second}
+    - provisioned_limits: {category: requests per second, or null: unknown}
+    - token_seconds (how long a page's token is good for)
+    - keep_calls: false only counts
     - faults: {users: {username or *: [step]},
       scripts: {operation: {username or *: [step]}},
       random: {seed, rules: [{p, step, operation}]},
@@ -56,6 +67,8 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
         "accounts": lambda value: settings.accounts.update(accounts_of(value)),
         "secret_keys": settings.secret_keys.update,
         "service_quotas": settings.service_quotas.update,
+        "provisioned_limits": settings.provisioned_limits.update,
+        "token_seconds": lambda value: setattr(settings, "token_seconds", float(value)),
         "keep_calls": lambda value: setattr(service.log, "keep", bool(value)),
     }
     if unknown := config.keys() - readers.keys():
@@ -73,9 +86,13 @@ def _pools(service: Service, raw: Mapping[str, Any], now: float) -> None:
         policy = dict(spec.pop("policy", None) or {})
         if (history := spec.pop("history", None)) is not None:
             policy["PasswordHistorySize"] = history
-        spec["alias_attributes"] = tuple(spec.get("alias_attributes", ()))
+        for key in ("alias_attributes", "username_attributes", "first_auth_factors"):
+            if key in spec:
+                spec[key] = tuple(spec[key] or ())
+        generate = spec.pop("generate", None)
+        crowd = None if generate is None else Crowd.from_json(generate, now)
         settings = PoolSettings(policy=PasswordPolicy.from_api(policy), **spec)
-        service.directory.put(pool_id, settings).add(users, now)
+        service.directory.put(pool_id, settings, crowd).add(users, now)
 
 
 def _users(service: Service, raw: Mapping[str, Any], now: float) -> None:
@@ -139,12 +156,12 @@ class Control:
     def _show_users(self, pool_id: str) -> dict[str, Any]:
         pool = self.service.directory.pools[pool_id]
         return {
-            name: {
+            user.username: {
                 "password": user.password,
                 "status": user.status,
                 "enabled": user.enabled,
                 "applied": user.applied,
                 "sign_outs": user.sign_outs,
             }
-            for name, user in pool.users.items()
+            for user in pool.users.values()
         }

@@ -106,7 +106,10 @@ class Simulator:
         auto_users: bool = False,
         **options: JsonValue,
     ) -> None:
-        """Create a pool; `policy` in the API's names, users as names or as fields."""
+        """Create a pool; `policy` in the API's names, users as names or as fields.
+
+        `options` are its other settings, see `configure`; `generate` makes up to millions of users.
+        """
         spec = {
             "users": list(usernames),
             "policy": policy,
@@ -126,7 +129,10 @@ class Simulator:
         return Stats(**self._ask("GET", "stats"))
 
     def users(self, pool_id: str) -> dict[str, dict[str, Any]]:
-        """Give each user's password, status, enabled, applied and sign_outs."""
+        """Give each user's password, status, enabled, applied and sign_outs.
+
+        Of users that were generated only those are there that were written to.
+        """
         path = f"users?pool={quote(pool_id)}"
         users: dict[str, dict[str, Any]] = self._ask("GET", path)
         return users

@@ -1,53 +1,25 @@
 """User pools and their users, and what setting a password does to them; no I/O."""
 
 import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.sim.errors import ApiError, Code, invalid, unknown_pool
+from tests.sim.crowd import Crowd
+from tests.sim.errors import ApiError, Code, unknown_pool
+from tests.sim.index import Index
 from tests.sim.policy import PasswordPolicy, check_policy, check_syntax
+from tests.sim.syntax import check_pool_id, check_username
+from tests.sim.users import STATUSES, User, names_by, number_in, sub_of
 
-STATUSES: Final = frozenset(
-    {
-        "ARCHIVED",
-        "COMPROMISED",
-        "CONFIRMED",
-        "EXTERNAL_PROVIDER",
-        "FORCE_CHANGE_PASSWORD",
-        "RESET_REQUIRED",
-        "UNCONFIRMED",
-        "UNKNOWN",
-    }
-)
-_POOL_ID: Final = re.compile(r"[\w-]+_[0-9a-zA-Z]+", re.ASCII)
+__all__ = ["Directory", "PoolSettings", "User", "UserPool"]
+
 _REGION: Final = re.compile(r"([a-z]{2}(?:-[a-z]+)+-\d)_.*")
-_PLAIN: Final = re.compile(r"[!-~]+")
-_MAX_POOL_ID: Final = 55
-_MAX_USERNAME: Final = 128
-
-
-@dataclass(slots=True)
-class User:
-    """One user; the counters say what was done to it since it was created."""
-
-    username: str
-    number: int
-    status: str = "CONFIRMED"
-    password: str | None = None
-    enabled: bool = True
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    history: tuple[str, ...] = ()
-    created: float = 0.0
-    modified: float = 0.0
-    applied: int = 0
-    sign_outs: int = 0
-
-    @property
-    def sub(self) -> str:
-        """The user's immutable id, made from its number: it needs no storage."""
-        return f"{self.number:08x}-0000-4000-8000-{self.number:012x}"
+_ADDRESSES: Final = {
+    "email": re.compile(r"[^@]+@[^@]+"),
+    "phone_number": re.compile(r"\+[0-9]+"),
+}
+_ALIASES: Final = frozenset({"email", "phone_number", "preferred_username"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,60 +31,174 @@ class PoolSettings:
     auto_users: bool = False
     case_sensitive: bool = True
     alias_attributes: tuple[str, ...] = ()
+    username_attributes: tuple[str, ...] = ()
+    username_configuration: bool = True
+    first_auth_factors: tuple[str, ...] = ("PASSWORD",)
+    estimated_users: int | None = None
+    filters_fold: bool = True
     account: str | None = None
     groups: Mapping[str, Iterable[str]] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what the service would not create."""
+        if self.alias_attributes and self.username_attributes:
+            message = "a pool has either alias_attributes or username_attributes"
+            raise ValueError(message)
+        if {*self.username_attributes} - _ADDRESSES.keys() or {*self.alias_attributes} - _ALIASES:
+            message = "only an e-mail address, a phone number or, as an alias, preferred_username names users"
+            raise ValueError(message)
+
 
 class UserPool:
-    """A user pool: its settings and its users by canonical username."""
+    """A user pool: its settings, its crowd, and its other users by canonical username.
 
-    def __init__(self, pool_id: str, settings: PoolSettings) -> None:
-        """Start without users."""
+    Users are numbered from 1 as they were created, the crowd first. Of the crowd only those
+    are among `users` that something was done to.
+    """
+
+    def __init__(self, pool_id: str, settings: PoolSettings, crowd: Crowd | None = None) -> None:
+        """Start with the crowd, or without users."""
         self.id = pool_id
         self.settings = settings
+        self.crowd = crowd or Crowd()
         self.users: dict[str, User] = {}
         self.repeated = 0
-        # A list beside the dict, so that any page of a listing is one slice.
+        # Lists beside the dict: who came after the crowd, and whom of the crowd a test replaced.
         self.names: list[str] = []
-        self._aliases: dict[str, str] = {}
+        self._replaced: list[str] = []
+        self._indexes: dict[str, Index] = {}
+        # The subs that were given, and what names a user by an attribute; folded.
+        self._others: dict[str, int] = {}
+        self._crowd_names = tuple(self._names_by(self.crowd.user(1).attributes)) if self.crowd.count else ()
+
+    @property
+    def size(self) -> int:
+        """How many users there are."""
+        return self.crowd.count + len(self.names)
 
     def add(self, specs: Iterable[str | Mapping[str, Any]], now: float) -> None:
         """Create or replace users, each given as a username or as User's fields."""
         for spec in specs:
-            values = {"username": spec} if isinstance(spec, str) else dict(spec)
+            values = self._fields(spec) if isinstance(spec, str) else dict(spec)
             if values.get("status", "CONFIRMED") not in STATUSES:
                 message = f"unknown user status {values['status']!r}"
                 raise ValueError(message)
+            if not all(isinstance(value, str) for value in values.get("attributes", {}).values()):
+                message = "the values of attributes are strings"
+                raise TypeError(message)
             self._create(values, now)
 
+    def user(self, number: int) -> User:
+        """Give a user by number, from 1 to the pool's size."""
+        crowd = self.crowd
+        if number > crowd.count:
+            return self.users[self.names[number - crowd.count - 1]]
+        return self.users.get(self.fold(crowd.name(number))) or crowd.user(number)
+
+    def kept(self) -> list[int]:
+        """Give the numbers of all users but those of the crowd to whom nothing was done."""
+        return sorted(user.number for user in self.users.values())
+
+    def fold(self, name: str) -> str:
+        """Give a name as this pool compares it."""
+        return name if self.settings.case_sensitive else name.lower()
+
+    def _fields(self, name: str) -> dict[str, Any]:
+        # As AdminCreateUser does in such a pool: the address is no username, but an attribute.
+        for attribute in self.settings.username_attributes:
+            if _ADDRESSES[attribute].fullmatch(name):
+                return {"attributes": {attribute: name}}
+        return {"username": name}
+
     def _create(self, values: Mapping[str, Any], now: float) -> User:
-        name = self._fold(values["username"])
-        old = self.users.get(name)
-        number = old.number if old else len(self.names) + 1
-        user = User(**values, number=number, created=now, modified=now)
+        attributes = values.get("attributes") or {}
+        given = values.get("username")
+        if given is None and not self.settings.username_attributes:
+            message = "a user of this pool needs a username"
+            raise ValueError(message)
+        given = given or attributes.get("sub")
+        old = self.named(given) if given else None
+        number = old.number if old else self.size + 1
+        name = given or sub_of(number)
+        user = User(**{**values, "username": name}, number=number, created=now, modified=now)
         if user.password is not None and not user.history:
             user.history = (user.password,)
-        if old is None:
-            self.names.append(name)
-        self.users[name] = user
-        for attribute in self.settings.alias_attributes:
-            if value := user.attributes.get(attribute):
-                self._aliases[value] = name
-        if self.settings.alias_attributes:
-            self._aliases[user.sub] = name
+        key = self.fold(name)
+        if old:
+            self._forget(old, key)
+        else:
+            self.names.append(key)
+        self.users[key] = user
+        if attributes:
+            for other in self._others_of(user):
+                self._others[other] = number
         return user
 
-    def _fold(self, username: str) -> str:
-        return username if self.settings.case_sensitive else username.lower()
+    def _forget(self, old: User, key: str) -> None:
+        # What is looked up by is built anew when it is next asked for.
+        self._indexes.clear()
+        if old.number <= self.crowd.count and key not in self._replaced:
+            self._replaced.append(key)
+        for other in self._others_of(old):
+            if self._others.get(other) == old.number:
+                del self._others[other]
+
+    def _names_by(self, attributes: Mapping[str, str]) -> Iterator[str]:
+        settings = self.settings
+        return names_by(attributes, settings.alias_attributes, settings.username_attributes)
+
+    def _others_of(self, user: User) -> Iterator[str]:
+        if "sub" in user.attributes:
+            yield self.fold(user.attributes["sub"])
+        for attribute in self._names_by(user.attributes):
+            yield self.fold(user.attributes[attribute])
+
+    def named(self, username: str) -> User | None:
+        """Look a user up by its username alone."""
+        key = self.fold(username)
+        user = self.users.get(key)
+        if user is None and (number := self.crowd.number("username", key, fold=not self.settings.case_sensitive)):
+            user = self.crowd.user(number)
+        return user
+
+    def indexed(self, attribute: str, value: str) -> list[int]:
+        """Give the numbers of those outside the crowd who have that value, in whatever case."""
+        index = self._indexes.get(attribute)
+        if index is None:
+            index = self._indexes[attribute] = Index(attribute)
+            index.take(self.users[key] for key in self._replaced)
+        new = self.names[index.read :]
+        index.take(self.users[key] for key in new)
+        index.read += len(new)
+        return index.numbers(value)
+
+    def _known_as(self, key: str) -> User | None:
+        if number := self._others.get(key):
+            return self.user(number)
+        number = number_in(key)
+        if 0 < number <= self.size and (user := self.user(number)).sub == key:
+            return user
+        for attribute in self._crowd_names:
+            number = self.crowd.number(attribute, key, fold=not self.settings.case_sensitive)
+            if number and key in self._others_of(user := self.user(number)):
+                return user
+        return None
 
     def find(self, username: str, now: float) -> User | None:
-        """Look a user up by username or alias; with auto_users it always exists."""
-        name = self._fold(username)
-        user = self.users.get(name) or self.users.get(self._aliases.get(username, ""))
+        """Look a user up by username, sub or alias; with auto_users it always exists."""
+        key = self.fold(username)
+        user = self.users.get(key) or self.named(key) or self._known_as(key)
         if user is None and self.settings.auto_users:
-            return self._create({"username": name}, now)
+            return self._create(self._fields(username), now)
         return user
+
+    def _keep(self, user: User) -> None:
+        # A user of the crowd is made anew for every look; what is written to has to stay.
+        if user.number <= self.crowd.count:
+            # The one object for both, where folding changes nothing.
+            key = self.fold(user.username)
+            self.users[user.username if key == user.username else key] = user
 
     def require(self, username: str, now: float) -> User:
         """Look a user up or raise what the service answers."""
@@ -134,6 +220,7 @@ class UserPool:
             raise ApiError(Code.HISTORY_VIOLATION, message)
         if kept:
             user.history = (password, *user.history[: kept - 1])
+        self._keep(user)
         user.password = password
         user.status = "CONFIRMED" if permanent else "FORCE_CHANGE_PASSWORD"
         user.modified = now
@@ -145,6 +232,7 @@ class UserPool:
     def sign_out(self, username: str, now: float) -> User:
         """Do what AdminUserGlobalSignOut does, or raise ApiError."""
         user = self.require(username, now)
+        self._keep(user)
         user.sign_outs += 1
         return user
 
@@ -156,10 +244,10 @@ class Directory:
         """Start without pools."""
         self.pools: dict[str, UserPool] = {}
 
-    def put(self, pool_id: str, settings: PoolSettings) -> UserPool:
+    def put(self, pool_id: str, settings: PoolSettings, crowd: Crowd | None = None) -> UserPool:
         """Create a pool, in place of the one of the same id."""
         check_pool_id(pool_id)
-        pool = self.pools[pool_id] = UserPool(pool_id, settings)
+        pool = self.pools[pool_id] = UserPool(pool_id, settings, crowd)
         return pool
 
     def require(self, pool_id: str, account: str, region: str) -> UserPool:
@@ -173,26 +261,3 @@ class Directory:
         if home and region and home[1] != region:
             raise unknown_pool(pool_id)
         return pool
-
-
-def check_pool_id(pool_id: str) -> None:
-    """Raise InvalidParameterException for an id that no pool can have."""
-    if len(pool_id) > _MAX_POOL_ID or not _POOL_ID.fullmatch(pool_id):
-        constraint = r"Member must satisfy regular expression pattern: [\w-]+_[0-9a-zA-Z]+"
-        raise invalid(member="userPoolId", constraint=constraint)
-
-
-def check_username(username: str) -> None:
-    """Raise InvalidParameterException for a username that no user can have."""
-    if not 1 <= len(username) <= _MAX_USERNAME:
-        constraint = f"Member must have length between 1 and {_MAX_USERNAME}"
-        raise invalid(member="username", constraint=constraint)
-    # The plain case by itself: the look at every character's category takes time.
-    if _PLAIN.fullmatch(username):
-        return
-    if not all(unicodedata.category(c)[0] in "LMSNP" for c in username):
-        constraint = (
-            r"Member must satisfy regular expression pattern: "
-            r"[\p{L}\p{M}\p{S}\p{N}\p{P}]+"
-        )
-        raise invalid(member="username", constraint=constraint)

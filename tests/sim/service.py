@@ -4,13 +4,14 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
+from tests.sim.context import Context, Json, Settings
 from tests.sim.errors import ApiError, Code
 from tests.sim.faults import Faults, Luck, Target
-from tests.sim.operations import OPERATIONS, WRITES, Context, Json
+from tests.sim.operations import OPERATIONS, WRITES
 from tests.sim.pool import Directory
 from tests.sim.quota import Clock, Quotas
 from tests.sim.record import Call, CallLog
@@ -30,7 +31,6 @@ from tests.sim.wire import (
 )
 
 DEFAULT_ACCOUNT: Final = "123456789012"
-_COGNITO: Final = "AWSCognitoIdentityProviderService."
 _STS: Final = "GetCallerIdentity"
 
 
@@ -42,17 +42,6 @@ class Reply:
     delay: float = 0.0
     close: bool = False
     call: Call | None = None
-
-
-@dataclass(slots=True)
-class Settings:
-    """What a test may change while the simulator runs."""
-
-    latency: float = 0.0
-    jitter: float = 0.0
-    accounts: dict[str, str] = field(default_factory=dict)
-    secret_keys: dict[str, str] = field(default_factory=dict)
-    service_quotas: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +116,7 @@ class Service:
             request=request,
             signature=signature,
             account=account,
-            operation=target.removeprefix(_COGNITO),
+            operation=target.rpartition(".")[2],
             params=params,
         )
 
@@ -196,8 +185,7 @@ class Service:
         operation = OPERATIONS.get(incoming.operation)
         if operation is None:
             raise ApiError(Code.UNKNOWN_OPERATION)
-        quotas = self.settings.service_quotas
-        context = Context(self.directory, incoming.account, region, time.time(), quotas)
+        context = Context(self.directory, incoming.account, region, time.time(), self.settings)
         answer = operation(context, incoming.params)
         return respond(200, to_json(answer), JSON_1_1, incoming.request_id)
 

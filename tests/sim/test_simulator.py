@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.sim import Simulator
 from tests.sim.clients import (
@@ -18,7 +17,6 @@ from tests.sim.clients import (
     POOL,
     cognito,
     refusal,
-    service_quotas,
     set_password,
     sts,
 )
@@ -101,45 +99,6 @@ def test_any_username_exists_with_auto_users(sim: Simulator) -> None:
     assert sim.passwords(POOL) == {"never-created": GOOD}
 
 
-def test_sub_and_alias_name_the_same_user(sim: Simulator) -> None:
-    ann = {"username": "ann", "attributes": {"email": "ann@example.com"}}
-    sim.add_pool(POOL, [ann], alias_attributes=["email"], case_sensitive=False)
-    client = cognito(sim.url)
-    sub = client.list_users(UserPoolId=POOL)["Users"][0]["Attributes"][0]["Value"]
-    for name in ("ann", "ANN", "ann@example.com", sub):
-        assert set_password(client, name) == "ok"
-    assert sim.users(POOL)["ann"]["applied"] == 4
-    assert sim.stats().users_applied_more_than_once == 1
-
-
-def test_list_users_pages_and_ties_the_token_to_the_filter(sim: Simulator) -> None:
-    sim.add_pool(POOL, [f"user{n:03}" for n in range(130)])
-    client = cognito(sim.url)
-    pages = list(client.get_paginator("list_users").paginate(UserPoolId=POOL))
-    assert [len(page["Users"]) for page in pages] == [60, 60, 10]
-    token = client.list_users(UserPoolId=POOL)["PaginationToken"]
-    with pytest.raises(ClientError, match="pagination token"):
-        client.list_users(UserPoolId=POOL, PaginationToken=token, Filter='username ^= "user"')
-
-
-@pytest.mark.parametrize(
-    ("expression", "found"),
-    [
-        ('username = "ann"', ["ann"]),
-        ('username ^= "a"', ["ann"]),
-        ('email = "b\\"ob@example.com"', ['b"ob']),
-        ('cognito:user_status = "UNCONFIRMED"', ['b"ob']),
-        ('username = "nobody"', []),
-    ],
-)
-def test_list_users_filters_on_one_attribute(sim: Simulator, expression: str, found: list[str]) -> None:
-    attributes = {"email": 'b"ob@example.com'}
-    bob = {"username": 'b"ob', "status": "UNCONFIRMED", "attributes": attributes}
-    sim.add_pool(POOL, ["ann", bob])
-    users = cognito(sim.url).list_users(UserPoolId=POOL, Filter=expression)["Users"]
-    assert [user["Username"] for user in users] == found
-
-
 def test_reads_and_sign_outs_are_told_apart(sim: Simulator) -> None:
     client = cognito(sim.url)
     client.admin_user_global_sign_out(UserPoolId=POOL, Username="ann")
@@ -147,14 +106,6 @@ def test_reads_and_sign_outs_are_told_apart(sim: Simulator) -> None:
     assert sim.users(POOL)["ann"]["sign_outs"] == 1
     assert len(sim.calls("AdminGetUser")) == 1
     assert [call.applied for call in sim.calls()] == [True, False]
-
-
-def test_service_quotas_answer_applied_values_and_defaults(sim: Simulator) -> None:
-    sim.configure(service_quotas={"L-7D6E8ED3": 50.0})
-    client = service_quotas(sim.url)
-    asked = {"ServiceCode": "cognito-idp", "QuotaCode": "L-7D6E8ED3"}
-    assert client.get_service_quota(**asked)["Quota"]["Value"] == 50
-    assert client.get_aws_default_service_quota(**asked)["Quota"]["Value"] == 30
 
 
 def test_sts_tells_the_account_of_the_access_key(sim: Simulator) -> None:

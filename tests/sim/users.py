@@ -1,0 +1,99 @@
+"""One user of a pool, the names that it goes by, and what a filter sees of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+STATUSES: Final = frozenset(
+    {
+        "ARCHIVED",
+        "COMPROMISED",
+        "CONFIRMED",
+        "EXTERNAL_PROVIDER",
+        "FORCE_CHANGE_PASSWORD",
+        "RESET_REQUIRED",
+        "UNCONFIRMED",
+        "UNKNOWN",
+    }
+)
+_SUB_LENGTH: Final = 36
+# One for all users that have none: a dict each would be most of a plain user's memory.
+NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class User:
+    """One user; the counters say what was done to it since it was created."""
+
+    username: str
+    number: int
+    status: str = "CONFIRMED"
+    password: str | None = None
+    enabled: bool = True
+    attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
+    history: tuple[str, ...] = ()
+    created: float = 0.0
+    modified: float = 0.0
+    applied: int = 0
+    sign_outs: int = 0
+
+    @property
+    def sub(self) -> str:
+        """The user's immutable id; unless given, made from its number: it needs no storage."""
+        return self.attributes.get("sub") or sub_of(self.number)
+
+    def value(self, attribute: str) -> str:
+        """Give what a filter on `attribute` compares; empty where the user has none."""
+        match attribute:
+            case "username":
+                return self.username
+            case "sub":
+                return self.sub
+            case "cognito:user_status":
+                return self.status
+            case "status":
+                return "Enabled" if self.enabled else "Disabled"
+        return self.attributes.get(attribute, "")
+
+    def shown(self, attributes_key: str) -> dict[str, Any]:
+        """Give the UserType of the API, which calls the attributes by two names."""
+        attributes = {"sub": self.sub, **self.attributes}
+        return {
+            "Username": self.username,
+            attributes_key: [{"Name": name, "Value": value} for name, value in attributes.items()],
+            "UserCreateDate": self.created,
+            "UserLastModifiedDate": self.modified,
+            "Enabled": self.enabled,
+            "UserStatus": self.status,
+        }
+
+
+def sub_of(number: int) -> str:
+    """Give the sub of the user of that number, if it was created without one."""
+    return f"{number:08x}-0000-4000-8000-{number:012x}"
+
+
+def number_in(sub: str) -> int:
+    """Give the number of which `sub` was made, 0 for any other text."""
+    if len(sub) != _SUB_LENGTH:
+        return 0
+    try:
+        number = int(sub[24:], 16)
+    except ValueError:
+        return 0
+    return number if sub_of(number) == sub else 0
+
+
+def names_by(
+    attributes: Mapping[str, str], alias_attributes: Sequence[str], username_attributes: Sequence[str]
+) -> Iterator[str]:
+    """Give the attributes whose value names a user that has these."""
+    for attribute in alias_attributes:
+        # An address is the user's own once it is verified; anybody can claim any other.
+        verified = attribute == "preferred_username" or attributes.get(f"{attribute}_verified") == "true"
+        if verified and attributes.get(attribute):
+            yield attribute
+    for attribute in username_attributes:
+        if attributes.get(attribute):
+            yield attribute
