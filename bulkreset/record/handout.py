@@ -1,0 +1,109 @@
+"""The handout: generated passwords, sealed to the recipients and on disk before the first of them is sent."""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.rows import Row
+from bulkreset.sealing import UnsealError, seal, unseal
+
+CHUNK_ROWS = 500
+
+
+class Line(NamedTuple):
+    """One line of a chunk."""
+
+    row: int
+    pool: str
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Line(row {self.row})"
+
+
+class Handout:
+    """Writes chunks, each an age file of its own with CSV in it: row, user pool, username, password; no header.
+
+    Chunks are numbered in the order in which they were written, over all executions; of several lines for one row the
+    last one counts. This process cannot read them back.
+    """
+
+    def __init__(self, folder: Path, to: Sequence[Any]) -> None:
+        self._folder = folder
+        self._to = to
+        with _told(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._number = max((number for number, _ in _chunks(folder)), default=0)
+            # Found out now, and not when the first row is due.
+            probe = folder / f".{os.getpid()}.probe"
+            os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            probe.unlink()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """One chunk, synced with its name. Raises RecordError where that is not possible: then nothing of it may be sent."""
+        text = io.StringIO()
+        csv.writer(text).writerows((row.number, row.pool, row.username, row.password.reveal()) for row in rows)
+        sealed = seal(text.getvalue().encode(), self._to)
+        self._number += 1
+        path = self._folder / f"{self._number:08d}.age"
+        with _told(self._folder):
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(sealed)
+                file.flush()
+                os.fsync(file.fileno())
+            directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+
+def read_handout(
+    folder: Path, by: Sequence[Any], wanted: Mapping[int, int] | None = None
+) -> Iterator[tuple[int, Line]]:
+    """Every line with its chunk's number, in the order written. Raises InputError where a chunk does not open."""
+    del wanted
+    chunks = _chunks(folder) if folder.is_dir() else []
+    if not chunks:
+        raise RunDirError(
+            f"There is no handout in {folder}.", "Only runs of generated passwords with recipients have one."
+        )
+    for number, path in chunks:
+        try:
+            data = unseal(path.read_bytes(), by)
+        except UnsealError as error:
+            raise InputError(
+                f"The handout's {path.name} cannot be opened: {error}.", "Use the key of one of the job's recipients."
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"The handout's {path.name} cannot be read: {error.strerror}.", "Check its rights."
+            ) from None
+        for row, pool, username, password in csv.reader(io.StringIO(data.decode(), newline="")):
+            yield number, Line(int(row), pool, username, password)
+
+
+def _chunks(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(path.stem), path) for path in folder.glob("*.age") if path.stem.isdigit())
+
+
+class _told:  # noqa: N801  (used as a function)
+    """Says which folder could not be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _place: object) -> None:
+        if isinstance(error, OSError):
+            raise RecordError(
+                f"The handout cannot be written to {self._folder}: {error.strerror}.",
+                "Check the disk's space and rights, then resume.",
+            ) from None

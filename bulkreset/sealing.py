@@ -1,0 +1,146 @@
+"""Sealing: what age encrypts to somebody's key, and opens with it; in memory, never through a file."""
+
+import io
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bulkreset.errors import InputError, JobError
+
+_SSH = ("ssh-ed25519 ", "ssh-rsa ")
+
+
+class UnsealError(Exception):
+    """Bytes that these identities do not open, or that are not whole."""
+
+
+def recipients(keys: Sequence[str]) -> list[Any]:
+    """The recipients that public keys name. Raises JobError for what is none, or where the extra `age` is not installed."""
+    age = _age()
+    found = []
+    for key in keys:
+        try:
+            kind = age.ssh if key.startswith(_SSH) else age.x25519
+            found.append(kind.Recipient.from_str(key.strip()))
+        except age.RecipientError:
+            raise JobError(
+                f"{_shortened(key)} is not the public key of a recipient.",
+                'Give handout.recipients keys as "age1…" or "ssh-ed25519 …".',
+            ) from None
+    return found
+
+
+def identities(path: Path) -> list[Any]:
+    """The identities in a key file: age's own, or an OpenSSH private key without a passphrase.
+
+    Raises InputError where the file cannot be read or has no key that can be used.
+    """
+    age = _age()
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        ) from None
+    try:
+        if text.lstrip().startswith(b"-----BEGIN"):
+            return [age.ssh.Identity.from_buffer(text)]
+        lines = [line.strip() for line in text.decode("ascii").splitlines()]
+        found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+    except (age.IdentityError, ValueError):  # whose words may quote the key
+        found = []
+    if not found:
+        raise InputError(
+            f"The identity file {path} has no key that can be used.",
+            "Name a file that age-keygen or ssh-keygen made, without a passphrase.",
+        )
+    return found
+
+
+def seal(data: bytes, to: Sequence[Any]) -> bytes:
+    """The data, for these recipients alone."""
+    sealed: bytes = _age().encrypt(data, list(to))
+    return sealed
+
+
+def unseal(sealed: bytes, by: Sequence[Any]) -> bytes:
+    """The data. Raises UnsealError."""
+    age = _age()
+    try:
+        data: bytes = age.decrypt(sealed, list(by))
+    except age.DecryptError as error:
+        raise UnsealError(_said(error)) from None
+    return data
+
+
+def open_sealed(path: Path, by: Sequence[Any]) -> io.BufferedReader:
+    """A sealed file as a stream of its content, in constant memory. Raises OSError; UnsealError where a read meets what does not open."""
+    source = path.open("rb")
+    reading, writing = os.pipe()
+    stream = _Stream(reading)
+
+    def pour() -> None:
+        age = _age()
+        try:
+            with source, os.fdopen(writing, "wb") as sink:
+                age.decrypt_io(source, sink, list(by))
+        except age.DecryptError as error:
+            stream.failed = _said(error)
+        except OSError:  # it breaks off; or whoever reads has closed its end, and is told nothing any more
+            stream.failed = "it is damaged, or breaks off"
+
+    stream.start(pour)
+    return io.BufferedReader(stream, 1 << 16)
+
+
+class _Stream(io.RawIOBase):
+    """The reading end of the pipe; what ended the writing end early is told where the content seems to end."""
+
+    def __init__(self, reading: int) -> None:
+        self._reading = reading
+        self._thread: threading.Thread | None = None
+        self.failed = ""
+
+    def start(self, pour: Callable[[], None]) -> None:
+        """Begin to fill the pipe."""
+        self._thread = threading.Thread(target=pour, name="unsealing", daemon=True)
+        self._thread.start()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
+        """Fill the buffer. Raises UnsealError at the end of what could be opened, where that is not all."""
+        read = os.readv(self._reading, [buffer])
+        if read == 0 and self._thread:
+            self._thread.join()
+            if self.failed:
+                raise UnsealError(self.failed)
+        return read
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._reading)
+        super().close()
+
+
+def _age() -> ModuleType:
+    try:
+        import pyrage  # noqa: PLC0415  (an extra)
+    except ImportError:
+        raise JobError(
+            "Encryption is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[age]'."
+        ) from None
+    found: ModuleType = pyrage
+    return found
+
+
+def _said(error: Exception) -> str:
+    return "none of the identities opens it" if "No matching keys" in str(error) else "it is damaged, or not age's"
+
+
+def _shortened(key: str) -> str:
+    return repr(key if len(key) <= 24 else key[:20] + "…")  # noqa: PLR2004

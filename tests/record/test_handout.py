@@ -1,0 +1,116 @@
+"""The handout: what is written before a row is sent can be opened by the recipients, and by nobody else."""
+
+import os
+import stat
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from bulkreset.errors import InputError, JobError, RecordError, RunDirError
+from bulkreset.record.handout import Handout, Line, read_handout
+from bulkreset.rows import Row, Secret
+from bulkreset.sealing import identities, recipients
+
+POOL = "eu-west-1_Here00001"
+SECRETS = ("Kept-Quiet.1", 'Kept "Quiet", 2', "Kept\nQuiet 3")
+
+
+def row(number: int, password: str) -> Row:
+    """A row about to be sent."""
+    return Row(number=number, username=f"user,{number}", password=Secret(password), pool=POOL, permanent=False)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """An identity file as age-keygen writes it."""
+    identity = pyrage.x25519.Identity.generate()
+    path = tmp_path / "key.txt"
+    path.write_text(f"# created: today\n# public key: {identity.to_public()}\n{identity}\n")
+    return path
+
+
+def public(key: Path) -> str:
+    """The public key in an identity file."""
+    return key.read_text().splitlines()[1].removeprefix("# public key: ")
+
+
+def test_lines_come_back_as_they_were_written_in_that_order(tmp_path: Path, key: Path) -> None:
+    handout = Handout(tmp_path / "handout", recipients([public(key)]))
+    handout.write([row(1, SECRETS[0]), row(2, SECRETS[1])])
+    handout.write([row(1, SECRETS[2])])
+    found = list(read_handout(tmp_path / "handout", identities(key)))
+    assert found == [
+        (1, Line(1, POOL, "user,1", SECRETS[0])),
+        (1, Line(2, POOL, "user,2", SECRETS[1])),
+        (2, Line(1, POOL, "user,1", SECRETS[2])),
+    ]
+    assert SECRETS[0] not in repr(found)
+
+
+def test_a_later_execution_writes_behind_the_earlier_one(tmp_path: Path, key: Path) -> None:
+    to = recipients([public(key)])
+    Handout(tmp_path, to).write([row(1, SECRETS[0])])
+    Handout(tmp_path, to).write([row(1, SECRETS[1])])
+    assert [line.password for _, line in read_handout(tmp_path, identities(key))] == list(SECRETS[:2])
+
+
+def test_nobody_else_may_look_and_nothing_is_readable_on_disk(tmp_path: Path, key: Path) -> None:
+    folder = tmp_path / "deep" / "handout"
+    Handout(folder, recipients([public(key)])).write([row(1, SECRETS[0])])
+    (chunk,) = folder.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(chunk.stat().st_mode) == 0o600
+    assert SECRETS[0].encode() not in chunk.read_bytes()
+    assert b"user,1" not in chunk.read_bytes()
+
+
+def test_another_key_opens_nothing(tmp_path: Path, key: Path) -> None:
+    Handout(tmp_path / "handout", recipients([public(key)])).write([row(1, SECRETS[0])])
+    other = [pyrage.x25519.Identity.generate()]
+    with pytest.raises(InputError, match="none of the identities opens it"):
+        list(read_handout(tmp_path / "handout", other))
+
+
+def test_a_chunk_that_is_cut_off_is_said_to_be_damaged(tmp_path: Path, key: Path) -> None:
+    Handout(tmp_path / "handout", recipients([public(key)])).write([row(1, SECRETS[0])])
+    (chunk,) = (tmp_path / "handout").iterdir()
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    with pytest.raises(InputError, match="damaged"):
+        list(read_handout(tmp_path / "handout", identities(key)))
+
+
+def test_folder_that_cannot_be_written_is_found_out_before_anything_is_sent(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RecordError, match="cannot be written"):
+        Handout(tmp_path / "file" / "handout", recipients([public(key)]))
+
+
+def test_folder_without_a_handout_is_said_to_have_none(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="no handout"):
+        list(read_handout(tmp_path, []))
+
+
+@pytest.mark.parametrize("wrong", ["age1nonsense", "ssh-ed25519 AAAA", "", "AGE-SECRET-KEY-1QQ"])
+def test_what_is_no_public_key_is_no_recipient(wrong: str) -> None:
+    with pytest.raises(JobError, match="not the public key"):
+        recipients([wrong])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE\n", "\xff\xfe", "-----BEGIN X-----\n"]
+)
+def test_what_is_no_identity_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match="no key that can be used") as caught:
+        identities(path)
+    assert "NONSENSE" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_identity_without_permission_is_refused(tmp_path: Path, key: Path) -> None:
+    key.chmod(0)
+    with pytest.raises(InputError, match="cannot be read"):
+        identities(key)
+    assert tmp_path.exists()

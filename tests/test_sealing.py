@@ -1,0 +1,60 @@
+"""Sealing: a sealed file is read as a stream, to its end or to what is wrong with it."""
+
+import os
+from pathlib import Path
+
+import pyrage
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from bulkreset.sealing import UnsealError, identities, open_sealed, recipients, seal, unseal
+
+DATA = os.urandom(300_000)
+
+
+def sealed(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
+    """Write a sealed file; who can open it."""
+    identity = pyrage.x25519.Identity.generate()
+    path.write_bytes(seal(data, recipients([str(identity.to_public())])))
+    return [identity]
+
+
+def test_stream_has_the_whole_content(tmp_path: Path) -> None:
+    by = sealed(tmp_path / "x.age")
+    with open_sealed(tmp_path / "x.age", by) as stream:
+        assert stream.read() == DATA
+    assert unseal((tmp_path / "x.age").read_bytes(), by) == DATA
+
+
+def test_stream_that_is_not_read_to_its_end_is_let_go(tmp_path: Path) -> None:
+    by = sealed(tmp_path / "x.age")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        with open_sealed(tmp_path / "x.age", by) as stream:
+            assert stream.read(10) == DATA[:10]
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+
+
+def test_content_that_breaks_off_is_no_end(tmp_path: Path) -> None:
+    by = sealed(tmp_path / "x.age")
+    whole = (tmp_path / "x.age").read_bytes()
+    (tmp_path / "x.age").write_bytes(whole[:-100])
+    with open_sealed(tmp_path / "x.age", by) as stream, pytest.raises(UnsealError, match="damaged"):
+        stream.read()
+
+
+def test_another_s_key_opens_nothing(tmp_path: Path) -> None:
+    sealed(tmp_path / "x.age")
+    other = [pyrage.x25519.Identity.generate()]
+    with open_sealed(tmp_path / "x.age", other) as stream, pytest.raises(UnsealError, match="none of the identities"):
+        stream.read()
+
+
+def test_ssh_keys_are_recipients_and_identities(tmp_path: Path) -> None:
+    pair = Ed25519PrivateKey.generate()
+    key = tmp_path / "id_ed25519"
+    key.write_bytes(pair.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    public = pair.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    data = seal(b"for the help desk", recipients([f"{public} me@desk"]))
+    assert unseal(data, identities(key)) == b"for the help desk"
