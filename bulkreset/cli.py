@@ -121,7 +121,23 @@ def run(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     run_dir: NewRunDir = None,
+    check_users: Annotated[
+        bool | None,
+        typer.Option(
+            "--check-users/--no-check-users",
+            help="Whether the plan looks the users up in the pool.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report; send nothing.")] = False,
+    approved: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DRY_RUN_DIR",
+            help="Run what this dry run planned, and nothing else; no question is asked.",
+            show_default=False,
+        ),
+    ] = None,
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
     ] = False,
@@ -142,6 +158,7 @@ def run(
         "targets.connect_timeout": connect_timeout,
         "targets.read_timeout": read_timeout,
         "permanent": permanent,
+        "plan.check_users": check_users,
         "pace.rate": _number(rate),
         "pace.share": share,
         "pace.workers": workers,
@@ -149,12 +166,15 @@ def run(
         "guards.max_failures": _count(max_failures),
         "guards.max_duration": max_duration,
     }
+    if approved and dry_run:
+        raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
     asked = load(job, {key: value for key, value in overrides.items() if value is not None})
     mode = Mode(
         sys.stderr,
         dry_run=dry_run,
         emulate=emulate,
         yes=yes or emulate,
+        approved=approved,
         verbosity=verbose,
         console_json=log_format is LogFormat.JSON,
     )
@@ -254,7 +274,7 @@ def _count(text: str | None) -> int | str | None:
 
 def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
-    if not (mode.yes or mode.dry_run or sys.stdin.isatty()):
+    if not (mode.yes or mode.approved or mode.dry_run or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
     path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     stop = Stop()
@@ -275,7 +295,7 @@ def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) ->
         _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
     elif in_doubt := summary.counts.get("in_doubt"):
         _complain(f"{in_doubt:,} rows are in doubt: sent, and no answer known.")
-    if summary.mode == "run" and (summary.stopped_by or summary.counts.get("in_doubt")):
+    if summary.resumable:
         sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
     raise SystemExit(summary.exit_code)
 

@@ -3,21 +3,21 @@
 import select
 import sys
 import time
-from datetime import datetime, timedelta
 from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from bulkreset.briefing import briefing, duration
 from bulkreset.errors import Refused
-from bulkreset.job import Job
 from bulkreset.preflight import Preflight
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.rows import Status, Summary
 from bulkreset.watch import Progress, Stop
 
+TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 
 
@@ -40,6 +40,13 @@ class Terminal:
         elif self._is_due():
             self._line(f"planning: {rows:,} rows read")
 
+    def checking(self, made: int, calls: int) -> None:
+        """So many calls have been made to look the users up, of about so many."""
+        if self._live:
+            self._draw("checking users", made, max(made, calls), "calls")
+        elif self._is_due():
+            self._line(f"checking users: {made:,} of about {calls:,} calls")
+
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""
         took = time.monotonic() - progress.since
@@ -58,16 +65,25 @@ class Terminal:
     def show(self, preflight: Preflight) -> None:
         """What is about to happen."""
         self.close()
-        self._line(describe(preflight))
+        self._line(briefing(preflight))
 
     def confirm(self, preflight: Preflight) -> bool:
         """Ask whether it may. Raises Refused where there is no terminal to ask."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
-        self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)
+        wanted = _to_be_typed(preflight)
+        if wanted is None:
+            self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)
+            return self._typed().lower() in {"y", "yes"}
+        self._console.print(
+            f"To set {preflight.permanent:,} permanent passwords now, type {wanted}: ", end="", markup=False
+        )
+        return self._typed() == wanted
+
+    def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return sys.stdin.readline().strip()
 
     def close(self) -> None:
         """Take the progress bar away."""
@@ -100,39 +116,6 @@ class Terminal:
         self._console.print(text, markup=False)
 
 
-def describe(preflight: Preflight) -> str:
-    """The preflight in lines of words."""
-    job = preflight.job
-    lines = [f"Job         {job.name}" + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")]
-    for pool, endpoint in preflight.endpoints.items():
-        caller = preflight.callers[pool]
-        lines.append(f"User pool   {pool}, account {caller.account or f'unknown: {caller.problem}'}")
-        if caller.arn:
-            lines.append(f"Caller      {caller.arn}")
-        if not preflight.emulated and (warnings := _warnings(endpoint, job, pool)):
-            lines.append(f"Endpoint    {endpoint}: {', '.join(warnings)}")
-    lines.append("Rows        " + ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items())))
-    if preflight.temporary:
-        lines.append(
-            f"Temporary   {preflight.temporary:,}: each user must choose a new password at the next sign-in, and cannot use"
-        )
-        lines.append("            forgot-password until then")
-    if preflight.permanent:
-        lines.append(f"Permanent   {preflight.permanent:,}")
-    if not preflight.ready:
-        return "\n".join(lines)
-    lines.append(f"Billing     up to {preflight.ready:,} users become monthly active users")
-    for lane in preflight.lanes:
-        pace = "unpaced" if lane.ceiling is None else f"{lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s"
-        lines.append(f"Pace        {lane.region}: {pace}")
-    if preflight.seconds is not None:
-        now = datetime.now().astimezone()
-        ends = now + timedelta(seconds=preflight.seconds)
-        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
-        lines.append(f"Duration    about {_duration(preflight.seconds)}, until {when} at the earliest")
-    return "\n".join(lines)
-
-
 def describe_status(status: RunStatus) -> str:
     """One run's status in lines of words."""
     counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
@@ -145,7 +128,7 @@ def describe_status(status: RunStatus) -> str:
     if status.attempts:
         lines.append(f"  {status.attempts:,} calls, {status.throttled:,} throttled")
     if status.rate:
-        ends = f", about {_duration(status.seconds_left)} left" if status.seconds_left else ""
+        ends = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
     if status.resumable:
         lines.append(f"  resume with: bulkreset resume {status.run_dir}")
@@ -161,31 +144,16 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:
         out.write(
-            f"{summary.attempts:,} calls, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {_duration(summary.sending_seconds)}.\n"
+            f"{summary.attempts:,} calls, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {duration(summary.sending_seconds)}.\n"
         )
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
     out.write(f"Report: {home.report}\n")
 
 
-def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
-    """What somebody should know of where the passwords go."""
-    verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
-    found = {
-        "not AWS's own": not _is_aws(endpoint),
-        "NOT ENCRYPTED": endpoint.startswith("http:"),
-        "its certificate is NOT VERIFIED": endpoint.startswith("https:") and not verified,
-    }
-    return [words for words, said in found.items() if said]
-
-
-def _is_aws(endpoint: str) -> bool:
-    host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+def _to_be_typed(preflight: Preflight) -> str | None:
+    """What confirms the run: the pool's name (the job's, where there are several pools) for many permanent passwords; None where y does."""
+    if preflight.permanent <= TYPED_BEYOND:
+        return None
+    pools = list(preflight.pools)
+    return preflight.name_of(pools[0]) if len(pools) == 1 else preflight.job.name

@@ -5,7 +5,8 @@
     │   ├── JobError           the job file or a flag
     │   ├── InputError         the input file
     │   ├── TargetError        the Region, the credentials, the endpoint
-    │   └── RunDirError        the run directory
+    │   ├── RunDirError        the run directory
+    │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
     │   ├── ServiceError       the service answered that no call can succeed
@@ -56,6 +57,10 @@ class TargetError(Refused):
 
 class RunDirError(Refused):
     """The run directory cannot be used."""
+
+
+class ApprovalError(Refused):
+    """What would run now is not what was reviewed."""
 
 
 class Stopped(BulkresetError):

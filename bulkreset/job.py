@@ -105,6 +105,15 @@ class Password(_Table):
     policy: Policy = Policy()
 
 
+class Plan(_Table):
+    """What the plan asks of the pools. `skip`: the kinds of users that are left alone."""
+
+    check_users: bool = True
+    skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed"], ...] = Field(
+        default=("federated", "disabled", "passwordless"), strict=False
+    )
+
+
 class Pace(_Table):
     """How fast, and how stubbornly. Rates are calls per second, waits are seconds."""
 
@@ -159,6 +168,7 @@ class Job(_Table):
     input: Input
     targets: tuple[Target, ...] = Field(min_length=1, strict=False)
     password: Password = Password()
+    plan: Plan = Plan()
     pace: Pace = Pace()
     guards: Guards = Guards()
     emulator: Emulator = Emulator()

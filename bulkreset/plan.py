@@ -1,8 +1,10 @@
 """Pass 1, the plan: every row read, screened and written to the journal without its password. Nothing is sent."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 from bulkreset.cognito.directory import group_members
+from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import Chunk
@@ -13,13 +15,18 @@ from bulkreset.record.journal import Journal
 
 
 def write_plan(
-    job: Job, rows: Rows, sessions: Mapping[str, TargetSession], journal: Journal, seen: Callable[[Chunk], None]
+    job: Job,
+    rows: Rows,
+    facts: Mapping[str, PoolFacts],
+    protected: AbstractSet[str],
+    journal: Journal,
+    seen: Callable[[Chunk], None],
 ) -> int:
     """Write every row down with its status; how many there are. `seen` is told of each chunk.
 
-    Raises InputError for an input that has no rows or cannot be read, TargetError for a protected group that cannot.
+    Raises InputError for an input that has no rows or cannot be read.
     """
-    screen = Screen(job, _protected(job, sessions))
+    screen = Screen(job, protected, {pool: told.policy for pool, told in facts.items()})
     read = 0
     for chunk in rows.chunks():
         journal.plan(screen.rows(chunk))
@@ -27,10 +34,13 @@ def write_plan(
         seen(chunk)
     if not read:
         raise InputError(f"The input {job.input.path} has no rows.", "Check that it is the right file.")
-    journal.reject_twins(job.input.on_duplicate)
     return read
 
 
-def _protected(job: Job, sessions: Mapping[str, TargetSession]) -> set[str]:
-    groups = job.guards.protected.groups
-    return {name for session in sessions.values() for group in groups for name in group_members(session, group)}
+def protected_names(job: Job, sessions: Mapping[str, TargetSession]) -> set[str]:
+    """Every name that the job protects, case-folded. Raises TargetError for a group that cannot be read."""
+    asked = job.guards.protected
+    members = (
+        name for session in sessions.values() for group in asked.groups for name in group_members(session, group)
+    )
+    return {name.casefold() for name in (*asked.usernames, *members)}

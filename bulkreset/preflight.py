@@ -4,83 +4,139 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.quota import LISTING, Quota
+from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
 
-ACCOUNT_QUOTA = 30.0  # UserAccountRecovery calls per second of an account in a Region; not adjustable
-
 
 @dataclass(frozen=True, slots=True)
 class LanePlan:
-    """One account in one Region: the pools that share its quota, and the ceiling taken (None: unpaced)."""
+    """One account in one Region: the pools that share its quota, who says what that is, and the ceiling taken (None: unpaced)."""
 
     account: str
     region: str
     pools: tuple[str, ...]
     quota: float
+    source: str
     ceiling: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Everything that the confirmation shows. `permanent` and `temporary` count the rows that will be sent so."""
+    """Everything that the confirmation shows.
+
+    `permanent` and `temporary` count the rows that will be sent so, `before` those whose users have each status as far as
+    that is known. `unchecked` names the pools whose users were not looked up, and why; `gaps` what else is not known.
+    """
 
     job: Job
     emulated: bool
     lanes: tuple[LanePlan, ...]
     callers: Mapping[str, Caller]
+    pools: Mapping[str, PoolFacts]
     endpoints: Mapping[str, str]
     counts: Mapping[str, int]
     permanent: int
     temporary: int
+    before: Mapping[str, int]
+    unchecked: Mapping[str, str]
+    gaps: tuple[Gap, ...]
     seconds: float | None
+    approved: Mapping[str, str] | None = None
 
     @property
     def ready(self) -> int:
         """How many rows will be sent."""
         return self.permanent + self.temporary
 
+    def name_of(self, pool: str) -> str:
+        """The pool's own name; its id where that is not known."""
+        return self.pools[pool].name or pool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the enquiry brought, by user pool id."""
+
+    callers: Mapping[str, Caller]
+    pools: Mapping[str, PoolFacts]
+    quotas: Mapping[str, Quota]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the plan brought. `ready` counts the rows that will be sent: (pool, permanent, rows)."""
+
+    counts: Mapping[str, int]
+    ready: Sequence[tuple[str, int, int]]
+    before: Mapping[str, int]
+    unchecked: Mapping[str, str]
+    gaps: Sequence[Gap] = ()
+
 
 def inspect(
     job: Job,
     sessions: Mapping[str, TargetSession],
-    callers: Mapping[str, Caller],
-    counts: Mapping[str, int],
-    ready: Sequence[tuple[str, int, int]],
+    asked: Asked,
+    planned: Planned,
+    approved: Mapping[str, str] | None = None,
 ) -> Preflight:
-    """Put together what is known. `ready` counts the rows that will be sent: (pool, permanent, rows)."""
-    emulated = any(session.emulated for session in sessions.values())
-    lanes = plan_lanes(job, sessions, callers, job.emulator.quota if emulated else ACCOUNT_QUOTA)
-    by_pool = {pool: sum(rows for named, _, rows in ready if named == pool) for pool in sessions}
+    """Put together what is known."""
+    lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
+    by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
+    told = [facts.gap for facts in asked.pools.values()] + [
+        gap for quota in asked.quotas.values() for gap in quota.gaps
+    ]
     return Preflight(
         job=job,
-        emulated=emulated,
+        emulated=any(session.emulated for session in sessions.values()),
         lanes=lanes,
-        callers=callers,
+        callers=asked.callers,
+        pools=asked.pools,
         endpoints={pool: session.endpoint for pool, session in sessions.items()},
-        counts=counts,
-        permanent=sum(rows for _, permanent, rows in ready if permanent),
-        temporary=sum(rows for _, permanent, rows in ready if not permanent),
+        counts=planned.counts,
+        permanent=sum(rows for _, permanent, rows in planned.ready if permanent),
+        temporary=sum(rows for _, permanent, rows in planned.ready if not permanent),
+        before=planned.before,
+        unchecked=planned.unchecked,
+        gaps=tuple(dict.fromkeys(gap for gap in (*told, *planned.gaps) if gap)),
         seconds=expected_seconds(lanes, by_pool),
+        approved=approved,
     )
 
 
 def plan_lanes(
-    job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quota: float
+    job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quotas: Mapping[str, Quota]
 ) -> tuple[LanePlan, ...]:
-    """Group the pools by what shares a quota: the account and the Region, or the way to them where STS does not say."""
-    groups: dict[tuple[str | None, ...], list[str]] = {}
+    """Group the pools by what shares a quota."""
+    lanes = []
+    for (account, region, *_), pools in grouped(sessions, callers).items():
+        quota = max((quotas[pool] for pool in pools), key=lambda found: not found.gaps)  # one that was told, if any
+        rate = job.pace.rate
+        ceiling = None if rate == "none" else quota.value * job.pace.share if rate == "auto" else float(rate)
+        lanes.append(LanePlan(account or "", region or "", pools, quota.value, quota.source, ceiling))
+    return tuple(lanes)
+
+
+def grouped(
+    sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller]
+) -> dict[tuple[str | None, ...], tuple[str, ...]]:
+    """The pools by account and Region, or by the way to them where STS does not tell the account."""
+    groups: dict[tuple[str | None, ...], tuple[str, ...]] = {}
     for pool, session in sessions.items():
         account = callers[pool].account
         way = () if account else (session.target.profile, session.target.endpoint_url)
-        groups.setdefault((account, session.region, *way), []).append(pool)
-    rate = job.pace.rate
-    ceiling = None if rate == "none" else quota * job.pace.share if rate == "auto" else float(rate)
-    return tuple(
-        LanePlan(account or "", region or "", tuple(pools), quota, ceiling)
-        for (account, region, *_), pools in groups.items()
-    )
+        key = (account, session.region, *way)
+        groups[key] = (*groups.get(key, ()), pool)
+    return groups
+
+
+def listing_rate(job: Job) -> float | None:
+    """How many calls of ListUsers per second a lane makes; None where nothing is paced."""
+    return None if job.pace.rate == "none" else LISTING * job.pace.share
 
 
 def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> float | None:
@@ -93,12 +149,17 @@ def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> flo
     return longest
 
 
-def described(sessions: Mapping[str, TargetSession]) -> list[dict[str, Any]]:
-    """The targets as journal and summary keep them."""
-    return [
+def described(
+    sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller] | None = None
+) -> list[dict[str, Any]]:
+    """The targets as journal and summary keep them; with the account where the callers are known."""
+    found = [
         {"user_pool_id": pool, "region": at.region, "endpoint": at.endpoint, "profile": at.target.profile}
         for pool, at in sessions.items()
     ]
+    return (
+        [target | {"account": callers[target["user_pool_id"] or ""].account} for target in found] if callers else found
+    )
 
 
 def must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The values that travel: Secret, Status, Code, Row, Outcome, LaneSummary, Summary."""
+"""The values that travel: Secret, Status, Code, Kind, Row, Outcome, LaneSummary, Summary."""
 
 import json
 from collections.abc import Mapping
@@ -64,6 +64,17 @@ class Code(StrEnum):
     PASSWORD_WHITESPACE = "password_whitespace"  # noqa: S105  (the name of a code)
     PASSWORD_POLICY = "password_policy"  # noqa: S105  (the name of a code)
     DUPLICATE_USERNAME = "duplicate_username"
+    USER_NOT_FOUND = "user_not_found"
+
+
+class Kind(StrEnum):
+    """Why a row was skipped in the plan: what sets its user apart."""
+
+    PROTECTED = "protected"
+    FEDERATED = "federated"
+    DISABLED = "disabled"
+    PASSWORDLESS = "passwordless"
+    UNCONFIRMED = "unconfirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,7 @@ class Summary:
     emulated: bool
     state: str
     exit_code: int
+    resumable: bool
     started_at: str
     finished_at: str
     seconds: float
@@ -132,4 +144,5 @@ class Summary:
     lanes: tuple[LaneSummary, ...]
     input: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...]
+    approved: Mapping[str, str] | None = field(default=None)
     stopped_by: Mapping[str, str] | None = field(default=None)

@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.apply import Apply
-from bulkreset.cognito.answer import OF_THE_PASSWORD
+from bulkreset.approval import Approval
+from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator, emulator
-from bulkreset.cognito.session import Caller, TargetSession, open_session
+from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.errors import BulkresetError, GuardTripped, InputError, RecordError, Refused, RunDirError
-from bulkreset.intake.chunk import Chunk
+from bulkreset.errors import BulkresetError, GuardTripped, InputError, RecordError, Refused, RunDirError, ServiceError
 from bulkreset.intake.reader import Rows, fingerprint, open_rows
 from bulkreset.job import Job, revive
-from bulkreset.plan import write_plan
-from bulkreset.preflight import Preflight, described, inspect, must_be_the_same_targets
+from bulkreset.planner import Planner
+from bulkreset.preflight import (
+    Asked,
+    Planned,
+    Preflight,
+    described,
+    inspect,
+    must_be_the_same_targets,
+)
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
 from bulkreset.record.report import write_csv, write_summary
@@ -32,12 +40,16 @@ from bulkreset.watch import Stop, Ui
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How a job is run this time. `console` takes the louder events of the log; `yes`: it is confirmed beforehand."""
+    """How a job is run this time.
+
+    `console` takes the louder events of the log; `yes`: it is confirmed beforehand, as it is where a dry run was `approved`.
+    """
 
     console: IO[str]
     dry_run: bool = False
     emulate: bool = False
     yes: bool = False
+    approved: Path | None = None
     again: bool = False
     verbosity: int = 0
     console_json: bool = False
@@ -46,6 +58,7 @@ class Mode:
 def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
     """Run `job` in the new run directory `path`. Raises Refused where nothing came of it that is worth keeping."""
     with ExitStack() as stack:
+        approval = Approval(mode.approved) if mode.approved else None
         rows = open_rows(job.input)
         service = stack.enter_context(emulator(job)) if mode.emulate else None
         sessions = _sessions(job, service)
@@ -55,11 +68,14 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "mode": "dry_run" if mode.dry_run else "run",
             "emulated": mode.emulate,
             "state": "planning",
-            "confirmed": mode.yes,
+            "confirmed": mode.yes or approval is not None,
+            "approved": approval.described() if approval else None,
             "started_at": _utc_now(),
             "input": {"path": str(job.input.path.absolute()), **asdict(fingerprint(job.input.path))},
             "targets": described(sessions),
         }
+        if approval:
+            approval.must_be_of(facts)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts).close())
         run = Run(job, home, mode, sessions, stack)
         try:
@@ -82,8 +98,11 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         home.lock()
         stack.callback(home.release)
         facts = Journal.facts_in(home.journal)
-        if facts["mode"] == "dry_run":
-            raise RunDirError(f"{path} is a dry run: there is nothing to go on with.", "Run the job without --dry-run.")
+        if facts["mode"] == "dry_run" and "rows" in facts:
+            raise RunDirError(
+                f"{path} is a dry run that is finished: there is nothing to go on with.",
+                f"To run what it planned, pass --approved {path} instead of --dry-run.",
+            )
         job = revive(facts["job"], overrides)
         rows = open_rows(job.input)
         _must_be_the_same_input(job, facts["input"])
@@ -138,7 +157,7 @@ class Run:
     def take_over(self, rows: Rows, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
         self._journal.check(self._facts.get("rows"))
-        if not self._planned:
+        if "screened" not in self._facts:
             self._journal.forget_plan()
         elif service:
             for chunk in rows.chunks():
@@ -155,11 +174,10 @@ class Run:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
         self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
-            asked = {pool: session.ask_caller() for pool, session in self._sessions.items()}
+            enquiry = Enquiry(self._sessions, self._job.emulator.quota if service else None)
             if not self._planned:
-                self._plan(rows, service, ui, stop)
-            callers = {pool: answer() for pool, answer in asked.items()}
-            preflight = self._preflight(callers)
+                self._plan(rows, service, enquiry, ui, stop)
+            preflight = self._preflight(enquiry)
             ui.show(preflight)
             self._guard(preflight)
             if self._facts["mode"] == "run" and preflight.ready:
@@ -179,42 +197,49 @@ class Run:
         """Whether the plan is whole: its number of rows is noted last."""
         return "rows" in self._facts
 
-    def _plan(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> None:
+    def _plan(self, rows: Rows, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
         """Pass 1."""
+        planner = Planner(self._job, self._sessions, self._journal, enquiry, ui, stop)
+        self._facts |= planner.run(self._facts, rows, service, self._home.lookup)
+        self._log.info("plan_finished", rows=self._facts["rows"], counts=self._counts(), codes=self._journal.codes())
 
-        def seen(chunk: Chunk) -> None:
-            if service:
-                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
-            ui.planning(chunk.last)
-            stop.check()
-
-        read = write_plan(self._job, rows, self._sessions, self._journal, seen)
-        self._note(state="planned", rows=read)
-        self._log.info("plan_finished", rows=read, counts=self._counts(), codes=self._journal.codes())
-
-    def _preflight(self, callers: Mapping[str, Caller]) -> Preflight:
-        """What is about to happen; a service that the run can do without is named where it did not answer."""
-        for pool, caller in callers.items():
+    def _preflight(self, enquiry: Enquiry) -> Preflight:
+        """What is about to happen; what could not be learned is named."""
+        asked = Asked(enquiry.callers(), enquiry.pools(), enquiry.quotas())
+        for pool, caller in asked.callers.items():
             if caller.problem:
                 self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
         known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
-        for pool, caller in callers.items():
+        for pool, caller in asked.callers.items():
             if known.get(pool) and caller.account and caller.account != known[pool]:
                 raise RunDirError(
                     f"The run was begun in account {known[pool]}, and these credentials are of {caller.account}.",
                     "Use credentials of the account that the run was begun in.",
                 )
-        preflight = inspect(self._job, self._sessions, callers, self._counts(), self._journal.ready())
+        planned = Planned(
+            self._counts(),
+            self._journal.ready(),
+            self._journal.before(),
+            self._facts.get("unchecked", {}),
+            self._facts.get("gaps", ()),
+        )
+        preflight = inspect(self._job, self._sessions, asked, planned, self._facts.get("approved"))
+        for gap in preflight.gaps:
+            self._log.warning("not_known", what=gap.what, action=gap.action, problem=gap.code)
         lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling) for at in preflight.lanes]
         targets = [
-            target | {"account": callers[target["user_pool_id"]].account or known.get(target["user_pool_id"], "")}
-            for target in described(self._sessions)
+            target | {"account": target["account"] or known.get(target["user_pool_id"], "")}
+            for target in described(self._sessions, asked.callers)
         ]
         self._note(lanes=[asdict(lane) for lane in lanes], targets=targets)
         return preflight
 
     def _guard(self, preflight: Preflight) -> None:
-        """The guards that forbid sending anything."""
+        """What forbids sending anything: a pool that is not there, a guard."""
+        for pool, facts in preflight.pools.items():
+            if facts.gap and facts.gap.fatal:
+                code = facts.gap.code
+                raise ServiceError(code, f"Cognito answered {code} when asked for {pool}.", advice(code))
         most = self._job.guards.max_rows
         if most is not None and preflight.ready > most:
             raise GuardTripped(

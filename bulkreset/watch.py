@@ -41,6 +41,9 @@ class Ui(Protocol):
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
 
+    def checking(self, made: int, calls: int) -> None:
+        """So many calls have been made to look the users up, of about so many."""
+
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
 

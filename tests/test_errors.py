@@ -14,6 +14,7 @@ EXIT_CODES = {
     "InputError": 2,
     "TargetError": 2,
     "RunDirError": 2,
+    "ApprovalError": 2,
     "Stopped": 3,
     "GuardTripped": 3,
     "ServiceError": 3,

@@ -1,48 +1,35 @@
 """The preflight: which pools share a quota, how fast, how many rows, how long."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from bulkreset.cognito.session import Caller, TargetSession
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.session import Caller
+from bulkreset.errors import RunDirError
 from bulkreset.job import Job
-from bulkreset.preflight import LanePlan, expected_seconds, inspect, plan_lanes
+from bulkreset.preflight import (
+    Asked,
+    LanePlan,
+    Planned,
+    described,
+    expected_seconds,
+    inspect,
+    listing_rate,
+    must_be_the_same_targets,
+    plan_lanes,
+)
+from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
-EU, US = "eu-west-1_Here00001", "us-east-1_There0001"
-EU2 = "eu-west-1_Here00002"
-
-
-def job(*pools: str, **keys: Any) -> Job:  # noqa: ANN401  (job keys)
-    """A job for these pools."""
-    tables = {
-        "name": "test",
-        "input": {"path": Path("users.csv")},
-        "targets": [{"user_pool_id": pool} for pool in pools],
-    }
-    return Job.model_validate(tables | keys)
-
-
-def sessions(asked: Job, *, emulated: bool = False, **change: Any) -> dict[str, TargetSession]:  # noqa: ANN401
-    """A session for each target, in the Region that its id names."""
-    found = {}
-    for target in asked.targets:
-        region = target.user_pool_id.partition("_")[0]
-        session = boto3.Session("AKID", "secret", region_name=region)
-        found[target.user_pool_id] = TargetSession(target.model_copy(update=change), session, emulated=emulated)
-    return found
-
-
-def callers(asked: Job, account: str = "111122223333") -> Mapping[str, Caller]:
-    """The same caller for every target."""
-    return {target.user_pool_id: Caller(account, "arn") for target in asked.targets}
+GAP = Gap("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
 
 
 def lanes(asked: Job, called: Mapping[str, Caller] | None = None) -> tuple[LanePlan, ...]:
     """The lanes of a job, at a quota of 30."""
-    return plan_lanes(asked, sessions(asked), callers(asked) if called is None else called, 30.0)
+    return plan_lanes(asked, sessions(asked), callers(asked) if called is None else called, quotas(asked))
 
 
 def test_pools_of_one_account_and_region_share_a_lane() -> None:
@@ -64,7 +51,7 @@ def test_unknown_account_is_told_apart_by_the_way_to_it() -> None:
     asked = job(EU, EU2)
     apart = sessions(asked)
     apart[EU2] = sessions(asked, profile="other")[EU2]
-    assert [lane.pools for lane in plan_lanes(asked, apart, nobody, 30.0)] == [(EU,), (EU2,)]
+    assert [lane.pools for lane in plan_lanes(asked, apart, nobody, quotas(asked))] == [(EU,), (EU2,)]
 
 
 @pytest.mark.parametrize(
@@ -84,18 +71,45 @@ def test_ceiling_is_the_jobs_rate_or_a_share_of_the_quota(pace: dict[str, Any], 
     assert (lane.ceiling, lane.quota) == (ceiling, 30.0)
 
 
+def test_lane_has_the_quota_that_was_told_for_any_of_its_pools() -> None:
+    asked = job(EU, EU2)
+    told, published = Quota(60.0, "applied"), Quota(30.0, "as published", (GAP,))
+    for first, second in ((told, published), (published, told)):
+        (lane,) = plan_lanes(asked, sessions(asked), callers(asked), {EU: first, EU2: second})
+        assert (lane.quota, lane.source, lane.ceiling) == (60.0, "applied", 48.0)
+
+
+@pytest.mark.parametrize(("pace", "rate"), [({}, 24.0), ({"share": 0.5}, 15.0), ({"rate": 500}, 24.0)])
+def test_users_are_listed_at_a_share_of_what_aws_allows(pace: dict[str, Any], rate: float) -> None:
+    assert listing_rate(job(EU, pace=pace)) == rate
+
+
+def test_users_are_listed_unpaced_where_nothing_is_paced() -> None:
+    assert listing_rate(job(EU, pace={"rate": "none"})) is None
+
+
+def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | None = 24) -> LanePlan:
+    return LanePlan("1", region, pools, quota, "told", ceiling)
+
+
 def test_longest_lane_is_how_long_it_takes() -> None:
-    fast, slow = LanePlan("1", "a", (EU, EU2), 30, 24), LanePlan("1", "b", (US,), 30, 2)
+    fast, slow = lane_of(EU, EU2), lane_of(US, region="b", ceiling=2)
     assert expected_seconds((fast, slow), {EU: 240, EU2: 240, US: 10}) == 20
     assert expected_seconds((fast, slow), {EU: 24, US: 10}) == 5
     assert expected_seconds((fast, slow), {}) == 0
-    assert expected_seconds((fast, LanePlan("1", "b", (US,), 30, None)), {EU: 24}) is None
+    assert expected_seconds((fast, lane_of(US, region="b", ceiling=None)), {EU: 24}) is None
+
+
+def test_quota_below_the_ceiling_is_how_long_it_takes() -> None:
+    assert expected_seconds((lane_of(EU, quota=30, ceiling=500),), {EU: 300}) == 10
 
 
 def test_preflight_counts_what_will_be_sent() -> None:
     asked = job(EU, US)
-    ready = [(EU, 1, 240), (EU, 0, 24), (US, 1, 12)]
-    found = inspect(asked, sessions(asked), callers(asked), {"ready": 276, "rejected": 1}, ready)
+    planned = Planned(
+        {"ready": 276, "rejected": 1}, [(EU, 1, 240), (EU, 0, 24), (US, 1, 12)], {"CONFIRMED": 270}, {US: "why"}
+    )
+    found = inspect(asked, sessions(asked), Asked(callers(asked), pools(asked), quotas(asked)), planned)
     assert (found.permanent, found.temporary, found.ready) == (252, 24, 276)
     assert found.seconds == 11
     assert found.endpoints == {
@@ -104,10 +118,53 @@ def test_preflight_counts_what_will_be_sent() -> None:
     }
     assert not found.emulated
     assert found.counts == {"ready": 276, "rejected": 1}
+    assert (found.before, found.unchecked, found.gaps) == ({"CONFIRMED": 270}, {US: "why"}, ())
+    assert found.approved is None
+
+
+def test_every_gap_is_told_once() -> None:
+    asked = job(EU, EU2)
+    unread = Gap("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
+    unlisted = Gap("who is there", "cognito-idp:ListUsers", "AccessDeniedException", denied=True)
+    brought = Asked(
+        callers(asked),
+        {EU: PoolFacts(EU, gap=unread), EU2: PoolFacts(EU2)},
+        {EU: Quota(30.0, "p", (GAP,)), EU2: Quota(30.0, "p", (GAP,))},
+    )
+    found = inspect(asked, sessions(asked), brought, Planned({}, [], {}, {}, [unlisted]))
+    assert found.gaps == (unread, GAP, unlisted)
+
+
+def test_pool_goes_by_its_own_name_where_that_is_known() -> None:
+    asked = job(EU, US)
+    brought = Asked(callers(asked), pools(asked, {EU: PoolFacts(EU, name="customers")}), quotas(asked))
+    found = inspect(asked, sessions(asked), brought, Planned({}, [], {}, {}))
+    assert (found.name_of(EU), found.name_of(US)) == ("customers", US)
 
 
 def test_emulator_has_its_own_quota() -> None:
-    asked = job(EU, emulator={"quota": 100})
-    found = inspect(asked, sessions(asked, emulated=True), callers(asked), {}, [])
+    asked = job(EU)
+    brought = Asked(callers(asked), pools(asked), {EU: Quota(100.0, "the emulator's")})
+    found = inspect(asked, sessions(asked, emulated=True), brought, Planned({}, [], {}, {}))
     assert found.emulated
     assert [(lane.quota, lane.ceiling) for lane in found.lanes] == [(100, 80)]
+
+
+def test_targets_are_described_with_the_account_where_it_is_known() -> None:
+    asked = job(EU)
+    plain = {
+        "user_pool_id": EU,
+        "region": "eu-west-1",
+        "endpoint": "https://cognito-idp.eu-west-1.amazonaws.com",
+        "profile": None,
+    }
+    assert described(sessions(asked)) == [plain]
+    assert described(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]
+
+
+@pytest.mark.parametrize("key", ["region", "endpoint"])
+def test_target_that_is_reached_elsewhere_is_refused(key: str) -> None:
+    (planned,) = described(sessions(job(EU)))
+    must_be_the_same_targets([dict(planned)], [planned])
+    with pytest.raises(RunDirError, match=f"The {key} of {EU} was .* and is elsewhere now"):
+        must_be_the_same_targets([planned | {key: "elsewhere"}], [planned])

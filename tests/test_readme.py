@@ -22,7 +22,7 @@ from bulkreset.cli import app
 from bulkreset.cognito import answer, client
 from bulkreset.job import Job, load
 from bulkreset.record import log, report, schema
-from bulkreset.rows import Code, LaneSummary, Status, Summary
+from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -115,7 +115,8 @@ def test_example_job_loads(tmp_path: Path) -> None:
 def test_policy_is_json_and_names_the_calls() -> None:
     policy = json.loads(block("json"))
     assert [statement["Action"] for statement in policy["Statement"]] == [
-        "cognito-idp:AdminSetUserPassword",
+        ["cognito-idp:AdminSetUserPassword", "cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
+        ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cognito-idp:ListUsersInGroup",
     ]
 
@@ -172,7 +173,7 @@ def test_statuses() -> None:
 def test_codes_of_the_plan() -> None:
     told = {quoted(row["code"])[0]: row["status"] for row in table("code | status")}
     assert {code for code, status in told.items() if status == "rejected"} == {code.value for code in Code}
-    assert {code for code, status in told.items() if status == "skipped"} == {"protected"}
+    assert {code for code, status in told.items() if status == "skipped"} == {kind.value for kind in Kind}
 
 
 def test_codes_of_the_service() -> None:

@@ -1,15 +1,139 @@
 """The directory: who is in a user pool, asked through calls that change nothing and cost nothing."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bulkreset.cognito.answer import Verdict, classify
 from bulkreset.cognito.client import UnreadableAnswerError, must_be_readable
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.reads import ReadError, read
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
-ATTEMPTS = 6  # for one page
+ATTEMPTS = 6  # for one page of a group
+PAGE = 60  # users: the most that ListUsers gives at once
 _NAMES = frozenset({"sub", "email", "phone_number", "preferred_username"})
+_EXTERNAL = "EXTERNAL_PROVIDER"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One user of a pool. `names`: whatever names the user in a call, folded as the pool compares names, the surest first.
+
+    `created` and `modified` are Unix milliseconds, None where they are not told; `reachable`: by a verified e-mail
+    address or phone number, without which nobody recovers a password.
+    """
+
+    username: str
+    status: str
+    enabled: bool
+    federated: bool
+    names: tuple[str, ...]
+    created: int | None = None
+    modified: int | None = None
+    reachable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some users, and the token of the next page, None after the last."""
+
+    users: tuple[User, ...]
+    token: str | None
+
+
+class Directory:
+    """ListUsers on one pool; used by one thread at a time, but for `page`."""
+
+    def __init__(self, session: TargetSession, facts: PoolFacts) -> None:
+        self.session = session
+        self.facts = facts
+        self._client = self._prepared(session.cognito())
+
+    def page(self, token: str | None = None, expression: str = "") -> Page:
+        """One call of ListUsers. Raises ReadError.
+
+        AttributesToGet is left out: with it the call fails where a user has not one of them.
+        """
+        params: dict[str, Any] = {"UserPoolId": self.facts.user_pool_id, "Limit": PAGE}
+        params |= {"Filter": expression} if expression else {}
+        params |= {"PaginationToken": token} if token else {}
+        answer = read(self._client.list_users, **params)
+        found = answer.get("PaginationToken") or None
+        if found == token and found is not None:  # a page that leads to itself would be read for ever
+            raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL)
+        try:
+            return Page(tuple(user_in(told, self.facts) for told in answer["Users"]), found)
+        except (AttributeError, KeyError, TypeError):
+            raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL) from None
+
+    def renew(self) -> bool:
+        """Take newer credentials where the provider has some."""
+        client = self.session.renewed()
+        if client is None:
+            return False
+        self._client = self._prepared(client)
+        return True
+
+    @staticmethod
+    def _prepared(client: Any) -> Any:  # noqa: ANN401  (a boto3 client)
+        client.meta.events.register("before-parse.cognito-identity-provider.ListUsers", must_be_readable)
+        return client
+
+
+def expressions(name: str, facts: PoolFacts) -> Iterator[str]:
+    """The filters that find the user whom `name` names, the likeliest first; each is a call.
+
+    A filter takes one attribute, so a name that may be several things is asked for as each of them.
+    """
+    attributes = ["username"]
+    if _is_a_uuid(name):
+        attributes.append("sub")
+    for attribute in sorted(facts.aliases | facts.sign_in_by):
+        if (attribute == "email" and "@" not in name) or (attribute == "phone_number" and not name.startswith("+")):
+            continue
+        # In a pool whose users sign in by it, the username itself is an identifier that nobody knows.
+        attributes.insert(0 if attribute in facts.sign_in_by else len(attributes), attribute)
+    for attribute in attributes:
+        for spelling in dict.fromkeys((name, facts.fold(name))):
+            quoted = spelling.replace("\\", "\\\\").replace('"', '\\"')
+            yield f'{attribute} = "{quoted}"'
+
+
+def user_in(told: Mapping[str, Any], facts: PoolFacts) -> User:
+    """A user as ListUsers tells of one. Raises KeyError or TypeError where it is not told as the API says."""
+    attributes = {found["Name"]: found.get("Value", "") for found in told.get("Attributes", ())}
+    names = [told["Username"], attributes.get("sub", "")]
+    verified = {
+        attribute
+        for attribute in ("email", "phone_number")
+        if str(attributes.get(f"{attribute}_verified")).lower() == "true"
+    }
+    naming = facts.sign_in_by | (facts.aliases & (verified | {"preferred_username"}))
+    names.extend(attributes.get(attribute, "") for attribute in sorted(naming))
+    return User(
+        username=told["Username"],
+        status=told.get("UserStatus", "UNKNOWN"),
+        enabled=told.get("Enabled", True) is not False,
+        federated=told.get("UserStatus") == _EXTERNAL or attributes.get("identities", "") not in {"", "[]"},
+        names=tuple(dict.fromkeys(facts.fold(name) for name in names if name)),
+        created=_unix_ms(told.get("UserCreateDate")),
+        modified=_unix_ms(told.get("UserLastModifiedDate")),
+        reachable=any(attributes.get(attribute) for attribute in verified),
+    )
+
+
+def _unix_ms(when: object) -> int | None:
+    return round(when.timestamp() * 1000) if isinstance(when, datetime) else None
+
+
+def _is_a_uuid(name: str) -> bool:
+    return len(name) == 36 and all(name[place] == "-" for place in (8, 13, 18, 23))  # noqa: PLR2004
 
 
 def group_members(session: TargetSession, group: str) -> set[str]:

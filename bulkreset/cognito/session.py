@@ -3,7 +3,6 @@
 import os
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, PartialCredentialsError, ProfileNotFound
 
 from bulkreset import __version__
+from bulkreset.cognito.aside import ask_aside
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
-    from mypy_boto3_sts import STSClient
 
 SIDE_SERVICE_SECONDS = 2.0  # how long a service that the run can do without is waited for
 CONNECTIONS = 256
@@ -51,6 +50,7 @@ class TargetSession:
         self._session = session
         self.emulated = emulated
         self._used = _keys(session)
+        self._creating = threading.Lock()  # a client may be used by many threads, but is made by one at a time
 
     @property
     def region(self) -> str:
@@ -63,11 +63,8 @@ class TargetSession:
         return self.cognito().meta.endpoint_url
 
     def cognito(self) -> "CognitoIdentityProviderClient":
-        """A new client for the target's endpoint. Creating it is not thread-safe; using it is."""
+        """A new client for the target's endpoint. Raises TargetError where none can be made."""
         target = self.target
-        verify: bool | str | None = False if not target.verify_ssl else None
-        if target.verify_ssl and target.ca_bundle:
-            verify = str(target.ca_bundle)
         config = Config(
             **_CONFIG,
             connect_timeout=target.connect_timeout,
@@ -76,11 +73,37 @@ class TargetSession:
             tcp_keepalive=True,
             proxies={} if self.emulated else None,
         )
+        client: CognitoIdentityProviderClient = self._client(
+            "cognito-idp", config, endpoint_url=target.endpoint_url, verify=self._verify()
+        )
+        return client
+
+    def side_client(self, service: str) -> Any:  # noqa: ANN401  (boto3 has a class for each service)
+        """A new client of a service that the run can do without, which is not waited for long; Cognito is at the target's endpoint."""
+        config = Config(
+            **_CONFIG,
+            connect_timeout=SIDE_SERVICE_SECONDS,
+            read_timeout=SIDE_SERVICE_SECONDS,
+            proxies={} if self.emulated else None,
+        )
+        if service != "cognito-idp":  # these follow boto3's own configuration
+            return self._client(service, config)
+        return self._client(service, config, endpoint_url=self.target.endpoint_url, verify=self._verify())
+
+    def _verify(self) -> bool | str | None:
+        if not self.target.verify_ssl:
+            return False
+        return str(self.target.ca_bundle) if self.target.ca_bundle else None
+
+    def _client(self, service: str, config: Config, **place: Any) -> Any:  # noqa: ANN401  (as above)
+        make: Any = self._session.client
         try:
-            return self._session.client("cognito-idp", endpoint_url=target.endpoint_url, verify=verify, config=config)
+            with self._creating:
+                return make(service, config=config, **place)
         except (BotoCoreError, ValueError) as error:
             raise TargetError(
-                f"No client can be made for {target.user_pool_id}: {error}.", "Check the target's Region and endpoint."
+                f"No client can be made for {self.target.user_pool_id}: {error}.",
+                "Check the target's Region and endpoint.",
             ) from None
 
     def renewed(self) -> "CognitoIdentityProviderClient | None":
@@ -98,38 +121,22 @@ class TargetSession:
         return self.cognito()
 
     def ask_caller(self) -> Callable[[], Caller]:
-        """Ask STS who is calling, aside; what is returned waits for the answer, a few seconds from now at most."""
+        """Ask STS who is calling, aside."""
         if self.emulated:
             return lambda: Caller(EMULATED_ACCOUNT, f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
-        config = Config(**_CONFIG, connect_timeout=SIDE_SERVICE_SECONDS, read_timeout=SIDE_SERVICE_SECONDS)
-        try:
-            client = self._session.client("sts", config=config)
-        except (BotoCoreError, ValueError) as error:
-            problem = f"STS could not be reached ({type(error).__name__})"
-            return lambda: Caller(problem=problem)
-        until = time.monotonic() + 2 * SIDE_SERVICE_SECONDS
-        answers: list[Caller] = []
-        # A thread of its own, which the process need not wait for: no time-out of botocore's bounds the name look-up.
-        thread = threading.Thread(target=lambda: answers.append(_caller(client)), name="sts", daemon=True)
-        thread.start()
-
-        def answer() -> Caller:
-            thread.join(max(0.0, until - time.monotonic()))
-            return answers[0] if answers else Caller(problem="STS did not answer")
-
-        return answer
+        return ask_aside(lambda: _caller(self), Caller(problem="STS did not answer"))
 
     def caller(self) -> Caller:
         """Ask STS, and wait; the run goes on without an answer."""
         return self.ask_caller()()
 
 
-def _caller(client: "STSClient") -> Caller:
+def _caller(session: TargetSession) -> Caller:
     try:
-        answer = client.get_caller_identity()
+        answer = session.side_client("sts").get_caller_identity()
     except ClientError as error:
         return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
-    except (BotoCoreError, ValueError) as error:
+    except (BotoCoreError, TargetError, ValueError) as error:
         return Caller(problem=f"STS could not be reached ({type(error).__name__})")
     except Exception as error:  # noqa: BLE001  (an answer that is not STS's: the run can do without)
         return Caller(problem=f"STS could not be understood ({type(error).__name__})")

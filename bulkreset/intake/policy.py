@@ -1,4 +1,4 @@
-"""The password policy: which of a user pool's rules a password does not meet.
+"""The password policy: which of a user pool's rules a password does not meet, however the service counts.
 
 Source of the rules: Cognito's PasswordPolicyType. Letters are basic Latin; the symbols are Cognito's own list, and a
 space counts as one where it is neither first nor last. Any other character may be added.
@@ -12,6 +12,8 @@ import pandas as pd
 from bulkreset.job import Policy
 
 _SYMBOL = r"[\^$*.\[\]{}()?\"!@#%&/\\,><':;|_~`=+\-]|[^ ] +[^ ]"
+
+_BEYOND = "[\U00010000-\U0010ffff]"
 
 # Both functions below read this one table: the rule's switch in Policy, its pattern, and its name in a message.
 _RULES = (
@@ -27,9 +29,18 @@ def unmet(policy: Policy, password: str) -> list[str]:
     missing = [
         words for switch, pattern, words in _RULES if getattr(policy, switch) and not re.search(pattern, password)
     ]
-    if policy.minimum_length is not None and len(password) < policy.minimum_length:
+    if policy.minimum_length is not None and _most_units(password) < policy.minimum_length:
         missing.insert(0, f"at least {policy.minimum_length} characters")
     return missing
+
+
+def stricter(one: Policy, other: Policy | None) -> Policy:
+    """The policy that asks for what either asks for."""
+    if other is None:
+        return one
+    lengths = [length for length in (one.minimum_length, other.minimum_length) if length is not None]
+    switches = {switch: getattr(one, switch) or getattr(other, switch) for switch, _, _ in _RULES}
+    return Policy.model_construct(minimum_length=max(lengths, default=None), **switches)
 
 
 def violates(policy: Policy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
@@ -40,9 +51,17 @@ def violates(policy: Policy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
     return broken
 
 
+def _most_units(password: str) -> int:
+    """The password's length as the service may count it at most: a character beyond the basic plane may count twice."""
+    return len(password) + len(re.findall(_BEYOND, password))
+
+
 def _masks(policy: Policy, passwords: "pd.Series[str]") -> Iterator["pd.Series[bool]"]:
     if policy.minimum_length is not None:
-        yield passwords.str.len() < policy.minimum_length
+        short = passwords.str.len() < policy.minimum_length
+        if short.any():  # counted again only where it matters
+            short &= passwords.str.len() + passwords.str.count(_BEYOND) < policy.minimum_length
+        yield short
     for switch, pattern, _ in _RULES:
         if getattr(policy, switch):
             yield ~passwords.str.contains(pattern, regex=True)

@@ -1,13 +1,13 @@
 """The screen: what each row is before the service is asked, ready or rejected with a code and the reason."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
 from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.policy import unmet, violates
-from bulkreset.job import Job
+from bulkreset.intake.policy import stricter, unmet, violates
+from bulkreset.job import Job, Policy
 from bulkreset.rows import Code, Status
 
 LONGEST_USERNAME = 128
@@ -32,15 +32,21 @@ class Screened(NamedTuple):
 
 
 class Screen:
-    """The checks that need no service, for one job. `protected` holds names whose rows are left alone."""
+    """The checks of one job that need nothing but the row.
 
-    def __init__(self, job: Job, protected: Iterable[str] = ()) -> None:
+    `protected` holds names whose rows are left alone, `policies` the pools' own password policies as far as they are known.
+    """
+
+    def __init__(
+        self, job: Job, protected: Iterable[str] = (), policies: Mapping[str, Policy | None] | None = None
+    ) -> None:
         # Folded: to leave one user too many alone does no harm.
         self._protected = {name.casefold() for name in (*job.guards.protected.usernames, *protected)}
         self._pools = [target.user_pool_id for target in job.targets]
         self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
         self._permanent = job.permanent
-        self._policy = job.password.policy
+        told = policies or {}
+        self._policies = {pool: stricter(job.password.policy, told.get(pool)) for pool in self._pools}
 
     def rows(self, chunk: Chunk) -> Iterator[Screened]:
         """Each row of the chunk with its status; where several things are wrong, the first of the checks names it."""
@@ -51,7 +57,10 @@ class Screen:
         for mask, code, message in self._checks(frame, pools, permanents):
             for offset in mask.to_numpy().nonzero()[0].tolist():
                 if offset not in found:
-                    found[offset] = (code, message or self._policy_message(frame["password"].iloc[offset]))
+                    found[offset] = (
+                        code,
+                        message or self._policy_message(pools.iloc[offset], frame["password"].iloc[offset]),
+                    )
         statuses = [Status.READY.value] * len(frame)
         codes = [""] * len(frame)
         messages = [""] * len(frame)
@@ -112,7 +121,10 @@ class Screen:
             Code.PASSWORD_WHITESPACE,
             "the password begins or ends with white space or has a line break",
         )
-        yield violates(self._policy, passwords), Code.PASSWORD_POLICY, ""
+        for policy in set(self._policies.values()):
+            those = [pool for pool, own in self._policies.items() if own == policy]
+            mask = violates(policy, passwords)
+            yield mask if len(those) == len(self._policies) else mask & pools.isin(those), Code.PASSWORD_POLICY, ""
 
     def _protected_offsets(self, frame: pd.DataFrame) -> list[int]:
         if not self._protected:
@@ -123,5 +135,5 @@ class Screen:
     def _permanent_of(self, text: str) -> bool | None:
         return _TRUTH.get(text.lower()) if text else self._permanent
 
-    def _policy_message(self, password: str) -> str:
-        return "the password needs " + ", ".join(unmet(self._policy, password))
+    def _policy_message(self, pool: str, password: str) -> str:
+        return "the password needs " + ", ".join(unmet(self._policies[pool], password))

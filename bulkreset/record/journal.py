@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -22,6 +22,17 @@ class Sendable(NamedTuple):
     pool: str
     permanent: int
     doubted: int
+
+
+class Settled(NamedTuple):
+    """A row that was set. Times are Unix milliseconds, of its first and its last call."""
+
+    row: int
+    pool: str
+    username: str
+    permanent: int
+    started_at: int
+    finished_at: int
 
 
 class Totals(NamedTuple):
@@ -133,14 +144,49 @@ class Journal:
                 ),
             )
 
-    def reject_twins(self, keep: str) -> None:
-        """Reject the ready rows that name one user: all of them ("refuse"), or all but the "first" or "last"."""
+    def sought(self) -> Iterator[tuple[int, str, str]]:
+        """The rows that are ready, by pool and username: (row, user pool, username)."""
+        with self._read():
+            yield from self._db.execute(schema.SOUGHT)
+
+    def note_checked(self, findings: Iterable[tuple[int, str, str, str, str, str]], **facts: object) -> None:
+        """Take in what the directory said of ready rows, and facts that go with it, in one commit.
+
+        (row, status, code, message, the user's status before, the user's own name)
+        """
         with self._transaction():
+            self._db.executemany(schema.CHECKED, findings)
+            self._store(facts)
+
+    def reject_twins(self, keep: str, folding: Iterable[str] = (), fold: Callable[[str], str] = str.lower) -> None:
+        """Reject the ready rows that name one user: all of them ("refuse"), or all but the "first" or "last".
+
+        In the pools of `folding`, names that fold to one name a single user.
+        """
+        with self._transaction():
+            self._db.create_function("fold", 1, fold, deterministic=True)
+            self._db.execute("CREATE TEMP TABLE folding (id INTEGER PRIMARY KEY)")
+            self._db.executemany(
+                "INSERT INTO folding SELECT id FROM pools WHERE user_pool_id = ?", [(pool,) for pool in folding]
+            )
             self._db.execute(schema.TWINS)
             if self._db.execute("SELECT EXISTS (SELECT 1 FROM twins)").fetchone()[0]:
-                self._db.execute("CREATE INDEX temp.twin ON twins (username, pool)")
+                self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
                 self._db.execute(schema.REJECT_TWINS, {"keep": keep})
             self._db.execute("DROP TABLE twins")
+            self._db.execute("DROP TABLE folding")
+
+    def unlike(self, reviewed: Path) -> tuple[int, tuple[int, str, str, str, str] | None]:
+        """How many rows are not what another journal has of them, and the first: (row, status and code there, and here)."""
+        with self._read():
+            self._db.execute("ATTACH ? AS reviewed", (f"{reviewed.absolute().as_uri()}?mode=ro",))
+            try:
+                (number,) = self._db.execute(f"SELECT count(*) {schema.UNLIKE}").fetchone()
+                columns = "row, was.status, was.code, now.status, now.code"
+                first = self._db.execute(f"SELECT {columns} {schema.UNLIKE} ORDER BY row LIMIT 1").fetchone()
+            finally:
+                self._db.execute("DETACH reviewed")
+        return number, first
 
     def check(self, rows: int | None) -> None:
         """Raise RecordError where the file is damaged, or does not hold each of the `rows` planned rows once."""
@@ -202,6 +248,17 @@ class Journal:
         """The rows that are still to be sent, counted: (user pool, permanent, rows)."""
         with self._read():
             return self._db.execute(schema.READY).fetchall()
+
+    def before(self) -> dict[str, int]:
+        """How many of the rows that are still to be sent have users of each status, where that is known."""
+        with self._read():
+            return dict(self._db.execute(schema.BEFORE))
+
+    def settled(self) -> Iterator[Settled]:
+        """The rows that were set, in input order."""
+        with self._read():
+            for found in self._db.execute(schema.SETTLED):
+                yield Settled._make(found)
 
     def codes(self) -> dict[str, int]:
         """How many rows have each code, the most frequent first."""

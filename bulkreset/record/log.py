@@ -19,6 +19,7 @@ EVENTS = (
     "run_resumed",
     "plan_finished",
     "side_service_missing",
+    "not_known",
     "sending_started",
     "rate_changed",
     "row_settled",

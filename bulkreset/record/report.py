@@ -30,6 +30,7 @@ COLUMNS = (
     "request_id",
     "started_at",
     "finished_at",
+    "status_before",
 )
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
@@ -47,7 +48,7 @@ def write_csv(journal: Journal, path: Path, unsent: str) -> None:
 
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError where it cannot be written."""
-    figures = {key: value for key, value in asdict(summary).items() if key != "stopped_by" or value}
+    figures = {key: value for key, value in asdict(summary).items() if key not in {"approved", "stopped_by"} or value}
     with _beside(path) as file:
         json.dump(figures, file, indent=2, ensure_ascii=False)
         file.write("\n")
@@ -70,6 +71,7 @@ def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
         request_id,
         started,
         finished,
+        before,
     ) = found
     return (
         row,
@@ -87,6 +89,7 @@ def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
         _safe(request_id),
         started,
         finished,
+        _safe(before),
     )
 
 

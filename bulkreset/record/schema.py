@@ -1,9 +1,10 @@
-"""The journal's schema: version 1 of the SQLite file that is the only truth about a run."""
+"""The journal's schema: version 2 of the SQLite file that is the only truth about a run."""
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
-VERSION = 1
+VERSION = 2
 
 # status: ready, rejected, skipped; claimed (committed before its first call leaves); set, failed, in_doubt.
+# canonical: the user's own name, where the directory was checked and the row names the user otherwise.
 # pool: a number of `pools`, or the text as given where the job has no such user pool. Times are Unix milliseconds.
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -23,26 +24,44 @@ CREATE TABLE rows (
   latency_ms INTEGER,
   request_id TEXT NOT NULL DEFAULT '',
   started_at INTEGER,
-  finished_at INTEGER
+  finished_at INTEGER,
+  status_before TEXT,
+  canonical TEXT
 );
 """
 
 PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
-TWINS = """
-CREATE TEMP TABLE twins AS
-  SELECT pool, username, min(row) AS first, max(row) AS last
-  FROM rows WHERE status = 'ready' GROUP BY pool, username HAVING count(*) > 1
+# What a checked row became; canonical is kept only where it says more than the username.
+CHECKED = """
+UPDATE rows SET status = ?2, code = ?3, message = ?4, status_before = nullif(?5, ''), canonical = nullif(nullif(?6, ''), username)
+WHERE row = ?1 AND status = 'ready'
 """
 
+SOUGHT = """
+SELECT row, user_pool_id, username FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'ready' ORDER BY pool, username
+"""
+
+# Who a row means: its user's own name where that is known, folded where the pool folds names.
+_WHO = (
+    "CASE WHEN rows.pool IN (SELECT id FROM folding) THEN fold(coalesce(canonical, username))"
+    " ELSE coalesce(canonical, username) END"
+)
+
+TWINS = f"""
+CREATE TEMP TABLE twins AS
+  SELECT rows.pool AS pool, {_WHO} AS who, min(row) AS first, max(row) AS last
+  FROM rows WHERE status = 'ready' GROUP BY 1, 2 HAVING count(*) > 1
+"""  # noqa: S608  (our own text)
+
 # Which of the rows that name one user is kept: none, the first or the last.
-REJECT_TWINS = """
+REJECT_TWINS = f"""
 UPDATE rows SET status = 'rejected', code = 'duplicate_username',
   message = 'row ' || CASE rows.row WHEN twins.first THEN twins.last ELSE twins.first END || ' names the same user'
 FROM twins
-WHERE rows.status = 'ready' AND rows.pool = twins.pool AND rows.username = twins.username
+WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
   AND CASE :keep WHEN 'first' THEN rows.row <> twins.first WHEN 'last' THEN rows.row <> twins.last ELSE 1 END
-"""
+"""  # noqa: S608  (as above)
 
 SENDABLE = """
 SELECT row, username, user_pool_id, permanent, status = 'in_doubt'
@@ -54,6 +73,14 @@ READY = """
 SELECT user_pool_id, permanent, count(*)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN ('ready', 'in_doubt') GROUP BY 1, 2
 """
+
+SETTLED = """
+SELECT row, user_pool_id, username, permanent, started_at, finished_at
+FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
+"""
+
+# The users that will be set, by their status before it.
+BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
 
 FIRST_SENDABLE = "SELECT coalesce(min(row), 1) FROM rows WHERE status IN ('ready', 'in_doubt')"
 
@@ -76,6 +103,13 @@ SELECT count(*), min(finished_at), max(finished_at) FROM rows
 WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
 """
 
+# The rows of this plan that are not as in the journal attached as `reviewed`.
+UNLIKE = """
+FROM main.rows AS now JOIN reviewed.rows AS was USING (row)
+WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
+  OR now.username <> was.username OR now.pool IS NOT was.pool
+"""
+
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 REVIVE_FAILED = "UPDATE rows SET status = 'ready', code = '', message = '' WHERE status = 'failed'"
 
@@ -84,7 +118,7 @@ SELECT row, coalesce(user_pool_id, pool, ''), username,
   CASE status WHEN 'claimed' THEN 'in_doubt' WHEN 'ready' THEN :unsent ELSE status END,
   code, message, attempts, throttled, in_doubt OR status = 'claimed', permanent, signed_out, latency_ms, request_id,
   strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'),
-  strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch')
+  strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch'), coalesce(status_before, '')
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 ORDER BY row
 """

@@ -9,7 +9,7 @@ from typing import Any
 from bulkreset.errors import BulkresetError
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.record.summary import public_counts
+from bulkreset.record.summary import is_resumable, public_counts
 
 RECENT_SECONDS = 60
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
@@ -71,7 +71,7 @@ def status_of(path: Path) -> RunStatus:
         left=left,
         rate=round(rate, 2),
         seconds_left=round(left / rate, 1) if rate and left else None,
-        resumable=not alive and not dry_run and (left > 0 or state == "crashed"),
+        resumable=not alive and (is_resumable(facts, found) or (not dry_run and state == "crashed")),
     )
 
 

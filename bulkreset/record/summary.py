@@ -20,6 +20,16 @@ def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]
     return public
 
 
+def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+    """Whether an ended run has something to go on with: rows still to be sent, or a plan that is not whole.
+
+    `facts` and `counts` are the journal's.
+    """
+    if "rows" not in facts:
+        return True
+    return facts["mode"] == "run" and any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
+
+
 def state_of(ended: BulkresetError | None) -> str:
     """The summary's state for the way in which a run ended."""
     if ended is None:
@@ -40,7 +50,8 @@ def exit_code_of(ended: BulkresetError | None, counts: Mapping[str, int], *, dry
 def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
     """Count everything once more in the journal: what the summary says is what was committed."""
     facts: dict[str, Any] = journal.meta()
-    counts = public_counts(journal.counts(), dry_run=facts["mode"] == "dry_run")
+    found = journal.counts()
+    counts = public_counts(found, dry_run=facts["mode"] == "dry_run")
     totals = journal.totals()
     sending = facts.get("sending_seconds", 0.0)
     stopped_by = None
@@ -54,6 +65,7 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         emulated=facts["emulated"],
         state=facts["state"],
         exit_code=facts["exit_code"],
+        resumable=is_resumable(facts, found),
         started_at=facts["started_at"],
         finished_at=facts["finished_at"],
         seconds=round(facts["seconds"], 3),
@@ -67,5 +79,6 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         lanes=tuple(LaneSummary(**lane) for lane in facts.get("lanes", [])),
         input=facts["input"],
         targets=tuple(facts["targets"]),
+        approved=facts.get("approved"),
         stopped_by=stopped_by,
     )

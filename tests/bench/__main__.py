@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME …]`: plan, resume, speed, pace; each prints its figures, one line each."""
+"""`python -m tests.bench [NAME …]`: plan, check, resume, speed, pace; each prints its figures, one line each."""
 
 import contextlib
 import csv
@@ -70,6 +70,8 @@ def peak_of(pid: int) -> int:
 def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[object, ...]:
     """The command line of a run, ours, against the simulator."""
     where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--run-dir", run_dir)
+    # The pool has whoever is asked for, and lists nobody; the check has a bench of its own.
+    where = (*where, "--no-check-users")
     return ("-m", "bulkreset.cli", "run", "--input", source, *where, "--yes", "--no-progress", *args)
 
 
@@ -141,8 +143,31 @@ def bench_pace() -> None:
             )
 
 
+def bench_check() -> None:
+    """A dry run that looks 100,000 users up in a pool of a million, swept unpaced: what a page costs, and the memory."""
+    with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
+        sim.configure(keep_calls=False)
+        sim.configure(pools={POOL: {"generate": {"count": MILLION, "suffix": "@example.com"}}})
+        source = users(Path(folder) / "users.csv", MILLION // 10)
+        where = (
+            "--user-pool-id",
+            POOL,
+            "--region",
+            REGION,
+            "--endpoint-url",
+            sim.url,
+            "--run-dir",
+            Path(folder) / "run",
+        )
+        quiet = ("--dry-run", "--no-progress", "--rate", "none")
+        took, cpu, memory = measured(sim, "-m", "bulkreset.cli", "run", "--input", source, *where, *quiet)
+        pages = sim.stats().operations["ListUsers"]["ok"]
+        say("check, a million users", pages=pages, per_second=round(pages / took), cpu=round(cpu, 1), peak_mb=memory)
+
+
 BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
+    "check": bench_check,
     "resume": bench_resume,
     "speed": bench_speed,
     "pace": bench_pace,

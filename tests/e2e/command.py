@@ -21,6 +21,13 @@ REGION: Final = "us-east-1"
 ACCOUNT: Final = "123456789012"
 SET: Final = "AdminSetUserPassword"
 PATIENCE: Final = 90.0
+# What may be asked at any time: it changes nothing, and makes no user a billed one (as AdminGetUser would).
+FREE: Final = frozenset(
+    {
+        *("DescribeUserPool", "GetProvisionedLimit", "ListUsers", "ListUsersInGroup"),
+        *("GetServiceQuota", "GetAWSDefaultServiceQuota", "GetCallerIdentity"),
+    }
+)
 THROTTLED: Final = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"}
 )
@@ -93,6 +100,7 @@ class Command:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SIGNING_KEY,
             "AWS_ENDPOINT_URL_STS": sim.url,
+            "AWS_ENDPOINT_URL_SERVICE_QUOTAS": sim.url,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         self._runs = 0
@@ -108,8 +116,12 @@ class Command:
         return self(*self.against(input_), "--yes", *args, env=env)
 
     def against(self, input_: Path) -> tuple[Argument, ...]:
-        """The options that name an input and the simulator's pool."""
-        where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", self.sim.url)
+        """The options that name an input and the simulator's pool, whose users are made as they are met: none is looked up."""
+        return (*self.checked(input_), "--no-check-users")
+
+    def checked(self, input_: Path, pool: str = POOL) -> tuple[Argument, ...]:
+        """The options that name an input and a pool in which each user is looked up."""
+        where = ("--user-pool-id", pool, "--region", REGION, "--endpoint-url", self.sim.url)
         return ("run", "--input", input_, *where)
 
     def with_run_dir(self, args: Sequence[Argument]) -> tuple[tuple[Argument, ...], Path]:
@@ -172,14 +184,22 @@ def people(count: int) -> list[tuple[str, str]]:
     return [(f"user.{number:03d}", f"Quiet-Garden.{number:03d}") for number in range(1, count + 1)]
 
 
-def write_job(folder: Path, url: str, input_: str, more: str = "", pools: Sequence[str] = (POOL,)) -> Path:
-    """Write a job file: `input_` is the text of its [input] table, `more` comes after the targets."""
+def write_job(
+    folder: Path,
+    url: str,
+    input_: str,
+    more: str = "",
+    pools: Sequence[str] = (POOL,),
+    plan: str = "check_users = false",
+) -> Path:
+    """Write a job file: `input_` is the text of its [input] table, `plan` of [plan], `more` comes after the targets."""
     targets = "\n".join(
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url}"\nread_timeout = 1.0'
         for pool in pools
     )
     path = folder / "job.toml"
-    path.write_text(f'name = "e2e"\n[input]\n{input_}\n{targets}\n{more}\n', encoding="utf-8")
+    text = f'name = "e2e"\n[input]\n{input_}\n[plan]\n{plan}\n{targets}\n{more}\n'
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import POOL, SAMPLES, SET, Command, Ran, seed, write_job
+from tests.e2e.command import FREE, POOL, SAMPLES, SET, Command, Ran, seed, write_job
 from tests.sim import Simulator
 
 POLICY = """[password.policy]
@@ -24,8 +24,7 @@ def bad(tmp_path: Path, sim: Simulator) -> Path:
 
 def _assert_free(sim: Simulator) -> None:
     """Nothing was changed, and no user was made a billed one."""
-    free = {"GetCallerIdentity", "DescribeUserPool", "ListUsers", "ListUsersInGroup"}
-    assert {call.operation for call in sim.calls()} <= free
+    assert {call.operation for call in sim.calls()} <= FREE
     assert sim.users(POOL) == {}
 
 
@@ -73,10 +72,23 @@ def test_real_run_rejects_what_the_dry_run_rejected_and_sends_the_rest(
     assert None not in sim.passwords(POOL).values()
 
 
-def test_pool_stricter_than_the_job_knows_fails_rows_with_its_own_words(
+def test_pool_stricter_than_the_job_knows_is_known_to_the_dry_run(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     seed(sim, ["ann"], shortest=20)
+    (tmp_path / "in.csv").write_text("username,password\nann,Quiet-Garden.1\n", encoding="utf-8")
+    ran = bulkreset(*bulkreset.against(tmp_path / "in.csv"), "--dry-run")
+    assert ran.code == 1
+    (row,) = ran.report
+    assert (row["status"], row["code"]) == ("rejected", "password_policy")
+    assert "at least 20 characters" in row["message"]
+
+
+def test_pool_whose_policy_may_not_be_read_fails_rows_with_its_own_words(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    seed(sim, ["ann"], shortest=20)
+    sim.configure(faults={"every": {"operation": "DescribeUserPool", "error": "AccessDeniedException"}})
     (tmp_path / "in.csv").write_text("username,password\nann,Quiet-Garden.1\n", encoding="utf-8")
     assert bulkreset(*bulkreset.against(tmp_path / "in.csv"), "--dry-run").code == 0
     ran = bulkreset.reset(tmp_path / "in.csv")

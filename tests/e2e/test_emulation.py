@@ -60,8 +60,9 @@ def test_emulated_pool_has_the_job_s_policy_and_only_the_job_s_users(tmp_path: P
     options = ("--input", input_, "--user-pool-id", "eu-west-1_Small0001")
     ran = bulkreset("run", *options, "--emulate", env=ELSEWHERE)
     assert ran.code == 1
-    assert ran.column("status") == ["failed", "set"]
-    assert ran.report[0]["code"] == "InvalidPasswordException"
+    assert ran.column("status") == ["rejected", "set"]
+    assert ran.report[0]["code"] == "password_policy"
+    assert "at least 6 characters" in ran.report[0]["message"]
 
 
 def test_demo_sets_the_sample_without_any_aws_configuration(bulkreset: Command, sim: Simulator) -> None:

@@ -85,7 +85,7 @@ def test_wrong_secret_key_stops_the_run(tmp_path: Path, bulkreset: Command, sim:
 
 
 def test_credentials_that_expire_in_the_middle_stop_the_run(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(faults={"expire": {"AKIDSIMULATED": {"calls": 5}}})
+    sim.configure(faults={"every": {"operation": SET, "error": "ExpiredTokenException", "from_call": 6}})
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(20)), "--workers", "1", "--rate", "none")
     assert ran.code == 3
     assert ran.summary["counts"] == {"set": 5, "unprocessed": 15}

@@ -12,7 +12,7 @@ from tests.sim import Simulator
 
 COLUMNS = [
     *("row", "user_pool_id", "username", "status", "code", "message", "attempts", "throttled", "in_doubt"),
-    *("permanent", "signed_out", "latency_ms", "request_id", "started_at", "finished_at"),
+    *("permanent", "signed_out", "latency_ms", "request_id", "started_at", "finished_at", "status_before"),
 ]
 SUMMARY = {
     *("run_id", "job", "mode", "state", "exit_code", "started_at", "finished_at", "seconds", "rows", "counts"),

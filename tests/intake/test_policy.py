@@ -1,5 +1,7 @@
 """The password policy: Cognito's rules, told the same way for one password and for a column of them."""
 
+from uuid import UUID
+
 import pandas as pd
 import pytest
 from hypothesis import example, given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from moto.cognitoidp.exceptions import InvalidPasswordException
 from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUserPool, cognitoidp_backends
 
-from bulkreset.intake.policy import unmet, violates
+from bulkreset.intake.policy import stricter, unmet, violates
 from bulkreset.job import Policy
 
 SYMBOLS = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-"
@@ -68,9 +70,48 @@ def test_letters_and_digits_are_basic_latin_only(rule: str, password: str, words
 @pytest.mark.parametrize("length", [6, 8, 12, 99])
 def test_minimum_length_counts_characters(length: int) -> None:
     policy = Policy(minimum_length=length)
-    for character in ("a", "é", "王", "🚀"):
+    for character in ("a", "é", "王", "\uffff"):
         assert unmet(policy, character * length) == []
         assert unmet(policy, character * (length - 1)) == [f"at least {length} characters"]
+
+
+@pytest.mark.parametrize("length", [6, 8, 99])
+def test_character_beyond_the_basic_plane_is_counted_as_the_service_may_count_it_at_most(length: int) -> None:
+    policy = Policy(minimum_length=length)
+    enough = -(-length // 2)  # as UTF-16 units, of which each is two
+    for password in ("🚀" * length, "🚀" * enough, "🚀" + "a" * (length - 2), "a" * (length - 2) + "𝔘"):
+        assert unmet(policy, password) == []
+        assert not violates(policy, pd.Series([password], dtype="str")).any()
+    assert unmet(policy, "🚀" * (enough - 1)) == [f"at least {length} characters"]
+
+
+# What Cognito takes and refuses: the rule that is not met, of STRICT, or "" where all are.
+CASES = {
+    "Abcdef1!": "",
+    "Abcdef1^": "",
+    "Abcdef1~": "",
+    "Abcd ef1": "",
+    "A b1cdef": "",
+    "Aбвгд1-aж": "",
+    "ÄÖÜß1-aB": "",
+    "Abcdef1€-": "",
+    "Abc1-🚀🚀🚀": "",
+    "Abcdef1€": "a symbol",
+    "Abcdef1§": "a symbol",
+    "Abcdef1\u00a0x": "a symbol",
+    "Abc1-🚀": "at least 8 characters",
+    "Abcde1-": "at least 8 characters",
+    "ÄÖabcde1-": "an upper-case letter (A-Z)",
+    "абвABCD1-": "a lower-case letter (a-z)",
+    "Abcdefg-": "a digit (0-9)",
+    "Abcdefg-٣": "a digit (0-9)",
+    "Aa1-" * 64: "",
+}
+
+
+@pytest.mark.parametrize("password", CASES)
+def test_password_is_judged_as_the_service_does(password: str) -> None:
+    assert unmet(STRICT, password) == ([CASES[password]] if CASES[password] else [])
 
 
 def test_every_unmet_rule_is_named_and_none_that_is_met() -> None:
@@ -92,6 +133,63 @@ def test_without_a_policy_nothing_is_checked() -> None:
 def test_a_column_is_judged_as_each_of_its_passwords(policy: Policy, passwords: list[str]) -> None:
     column = pd.Series(passwords, dtype="str")
     assert violates(policy, column).tolist() == [bool(unmet(policy, password)) for password in passwords]
+
+
+# The parts of a password that meet each rule, and parts that meet none of them.
+MEETS = {
+    "require_uppercase": (st.sampled_from("ABCXYZ"), "an upper-case letter (A-Z)"),
+    "require_lowercase": (st.sampled_from("abcxyz"), "a lower-case letter (a-z)"),
+    "require_numbers": (st.sampled_from("0123456789"), "a digit (0-9)"),
+    "require_symbols": (st.sampled_from(SYMBOLS), "a symbol"),
+}
+MEETS_NOTHING = st.sampled_from("éÄßΩжЖ王٣½€§°ⅷＡａ１")
+
+
+@st.composite
+def judged(draw: st.DrawFn) -> tuple[Policy, str, list[str]]:
+    """A policy, a password, and which of the policy's rules it was made not to meet."""
+    asked = {rule: draw(st.booleans()) for rule in MEETS}
+    met = {rule: draw(st.booleans()) for rule in MEETS}
+    parts = [draw(st.lists(part, min_size=1, max_size=4)) for rule, (part, _) in MEETS.items() if met[rule]]
+    letters = [letter for part in parts for letter in part] + draw(st.lists(MEETS_NOTHING, max_size=12))
+    password = "".join(draw(st.permutations(letters)))
+    shortest = draw(st.none() | st.integers(6, 99) | st.sampled_from([max(6, len(password) + off) for off in (0, 1)]))
+    missing = [words for rule, (_, words) in MEETS.items() if asked[rule] and not met[rule]]
+    if shortest is not None and len(password) < shortest:
+        missing.insert(0, f"at least {shortest} characters")
+    return Policy.model_construct(minimum_length=shortest, **asked), password, missing
+
+
+@settings(deadline=None, max_examples=300)
+@given(case=judged())
+def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(case: tuple[Policy, str, list[str]]) -> None:
+    policy, password, missing = case
+    assert unmet(policy, password) == missing
+    assert violates(policy, pd.Series([password], dtype="str")).tolist() == [bool(missing)]
+
+
+@settings(deadline=None, max_examples=200)
+@given(case=judged(), salt=st.uuids())
+def test_what_is_said_of_a_password_never_holds_it(case: tuple[Policy, str, list[str]], salt: UUID) -> None:
+    policy, password, _ = case
+    core = f"{password}{salt.hex[:4]}"
+    assert core not in ", ".join(unmet(policy, core))
+
+
+@settings(deadline=None, max_examples=200)
+@given(one=POLICIES, other=POLICIES, password=PASSWORDS)
+def test_stricter_policy_asks_for_what_either_asks_for(one: Policy, other: Policy, password: str) -> None:
+    both = stricter(one, other)
+    met = not unmet(one, password) and not unmet(other, password)
+    assert (not unmet(both, password)) is met
+    assert stricter(other, one) == both
+    assert stricter(both, one) == both
+
+
+def test_policy_that_is_not_known_asks_for_nothing() -> None:
+    assert stricter(STRICT, None) is STRICT
+    assert stricter(STRICT, Policy()) == STRICT
+    assert stricter(Policy(), Policy.model_construct(minimum_length=128)).minimum_length == 128
 
 
 @pytest.fixture(scope="module")

@@ -118,18 +118,25 @@ def test_run_that_was_stopped_can_be_resumed(tmp_path: Path, state: str) -> None
 
 def test_finished_run_has_nothing_left(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob")
-    record(path, done(1), Outcome(2, Status.FAILED, "UserNotFoundException"), state="finished")
+    record(path, done(1), Outcome(2, Status.FAILED, "UserNotFoundException"), state="finished", rows=2)
     status = status_of(path)
     assert (status.state, status.left, status.resumable) == ("finished", 0, False)
 
 
-def test_dry_run_has_nothing_to_resume(tmp_path: Path) -> None:
-    path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state="finished")
+def test_finished_dry_run_has_nothing_to_resume(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state="finished", rows=2)
     status = status_of(path)
     assert (status.mode, status.state, status.left, status.resumable) == ("dry_run", "finished", 0, False)
     assert status.counts == {"ready": 2}
-    record(path, state="planning")
-    assert (status_of(path).state, status_of(path).resumable) == ("crashed", False)
+
+
+@pytest.mark.parametrize("state", ["planning", "interrupted", "stopped"])
+def test_dry_run_whose_plan_is_not_whole_can_be_resumed(tmp_path: Path, state: str) -> None:
+    path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state=state)
+    status = status_of(path)
+    assert (status.state, status.resumable) == ("crashed" if state == "planning" else state, True)
+    record(path, rows=2)
+    assert not status_of(path).resumable
 
 
 @pytest.mark.parametrize("state", ["planning", "planned", "applying"])

@@ -1,0 +1,88 @@
+"""The approval: a dry run that was reviewed, and whether what would run now is what was reviewed."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bulkreset.errors import ApprovalError
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+
+_AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
+_ELSEWHERE = frozenset({"input.path"})  # what the input is, is said by its fingerprint
+
+
+class Approval:
+    """A reviewed dry run. Raises ApprovalError where the directory is not one, RunDirError where it is no run's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._journal = RunDir.open(path).journal
+        self._facts = Journal.facts_in(self._journal)
+        if self._facts["mode"] != "dry_run":
+            raise ApprovalError(f"{path} is not a dry run.", "Name the directory of the dry run that was reviewed.")
+        if self._facts["state"] != "finished" or "rows" not in self._facts:
+            raise ApprovalError(f"The dry run {path} did not finish: it is {self._facts['state']}.", _AGAIN)
+
+    def described(self) -> dict[str, str]:
+        """What the journal and the summary keep of it."""
+        return {
+            "run_dir": str(self.path),
+            "run_id": self._facts["run_id"],
+            "finished_at": self._facts.get("finished_at", ""),
+        }
+
+    def must_be_of(self, facts: Mapping[str, Any]) -> None:
+        """Raise ApprovalError where the input, the job or a target of `facts` is not what was reviewed."""
+        differences = [*self._differences(facts)]
+        if differences:
+            raise ApprovalError(f"This is not what was approved in {self.path}: {'; '.join(differences)}.", _AGAIN)
+
+    def must_be_planned_in(self, journal: Journal) -> None:
+        """Raise ApprovalError where a row's status is not what was reviewed."""
+        number, example = journal.unlike(self._journal)
+        if number and example:
+            was, now = (f"{status} ({code})" if code else status for status, code in (example[1:3], example[3:5]))
+            raise ApprovalError(
+                f"{number:,} {'row is' if number == 1 else 'rows are'} not what was approved in {self.path}: row {example[0]} was {was} and is {now} now.",
+                _AGAIN,
+            )
+
+    def _differences(self, facts: Mapping[str, Any]) -> Iterator[str]:
+        if self._facts["emulated"] != facts["emulated"]:
+            yield "one of the two runs is emulated"
+        was, now = self._facts["input"], facts["input"]
+        if (was["size"], was["sha256"]) != (now["size"], now["sha256"]):
+            yield f"the input {now['path']} has changed"
+        old, new = dict(_leaves(self._facts["job"])), dict(_leaves(facts["job"]))
+        for key in sorted((old.keys() | new.keys()) - _ELSEWHERE):
+            if old.get(key) != new.get(key):
+                yield f"{key} was {_shown(old.get(key))} and is {_shown(new.get(key))}"
+        yield from _targets(self._facts["targets"], facts["targets"])
+
+
+def _targets(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
+    """How the resolved targets differ; which they are is a matter of the job."""
+    now = {target["user_pool_id"]: target for target in found}
+    for then in reviewed:
+        pool = then["user_pool_id"]
+        for key in ("region", "endpoint", "account"):
+            told = now.get(pool, {}).get(key)
+            if told and then.get(key) and told != then[key]:
+                yield f"the {key} of {pool} was {then[key]} and is {told}"
+
+
+def _leaves(table: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every value of a job with its dotted key."""
+    if isinstance(table, dict):
+        for key, value in table.items():
+            yield from _leaves(value, f"{path}.{key}" if path else key)
+    elif isinstance(table, list) and any(isinstance(entry, dict) for entry in table):
+        for number, entry in enumerate(table, 1):
+            yield from _leaves(entry, f"{path}[{number}]")
+    else:
+        yield path, table
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,165 @@
+"""The briefing: the preflight in lines of words, as it stands before a confirmation and in every dry run."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from bulkreset.job import Guards, Job, Policy
+from bulkreset.preflight import LanePlan, Preflight
+
+SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
+_INDENT = " " * 12
+
+
+def briefing(preflight: Preflight) -> str:
+    """What is about to happen, one fact a line."""
+    return "\n".join(f"{label:<12}{text}" for label, text in _facts(preflight))
+
+
+def duration(seconds: float) -> str:
+    """A time span as a person says it."""
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    job = preflight.job
+    yield "Job", job.name + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")
+    if preflight.approved:
+        yield "Approved", f"{preflight.approved['run_dir']}, planned {preflight.approved['finished_at']}"
+    yield from _pools(preflight)
+    yield "Rows", ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items()))
+    yield from _users(preflight)
+    if preflight.temporary:
+        days = {facts.temporary_days for facts in preflight.pools.values() if facts.gap is None}
+        yield (
+            "Temporary",
+            f"{preflight.temporary:,}: each user must choose a new password at the next sign-in, and cannot use",
+        )
+        yield "", "forgot-password until then" + (f"; they expire after {min(days)} days" if days else "")
+    if preflight.permanent:
+        yield "Permanent", f"{preflight.permanent:,}"
+    if preflight.ready:
+        yield from _sending(preflight)
+    yield from _gaps(preflight)
+
+
+def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    for pool, endpoint in list(preflight.endpoints.items())[:SHOWN]:
+        caller, facts = preflight.callers[pool], preflight.pools[pool]
+        region = next(lane.region for lane in preflight.lanes if pool in lane.pools)
+        named = f"{facts.name} ({pool})" if facts.name and facts.name != pool else pool
+        yield "User pool", f"{named}, {region}, account {caller.account or f'unknown: {caller.problem}'}"
+        if caller.arn:
+            yield "Caller", caller.arn
+        if not preflight.emulated and (warnings := _warnings(endpoint, preflight.job, pool)):
+            yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
+        if rules := _rules(facts.policy):
+            yield "Policy", rules
+        if facts.history:
+            yield "History", f"the pool refuses the last {facts.history} passwords of a user: unknown until applied"
+    if len(preflight.endpoints) > SHOWN:
+        yield "", f"and {len(preflight.endpoints) - SHOWN} more user pools"
+
+
+def _rules(policy: Policy | None) -> str:
+    """What the pool asks of a password."""
+    if policy is None:
+        return ""
+    asked = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
+    kinds = {
+        "an upper-case letter": policy.require_uppercase,
+        "a lower-case letter": policy.require_lowercase,
+        "a digit": policy.require_numbers,
+        "a symbol": policy.require_symbols,
+    }
+    return ", ".join(asked + [words for words, wanted in kinds.items() if wanted])
+
+
+def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """What is known of the users that will be set."""
+    if preflight.before:
+        known = sorted(preflight.before.items(), key=lambda found: -found[1])
+        yield "Users", "looked up; those to be set are " + ", ".join(f"{rows:,} {status}" for status, rows in known)
+        if preflight.before.get("UNCONFIRMED") and preflight.permanent:
+            yield "", "a permanent password confirms the UNCONFIRMED ones"
+    for reason in sorted(set(preflight.unchecked.values())):
+        pools = [pool for pool, why in preflight.unchecked.items() if why == reason]
+        where = "" if len(pools) == len(preflight.pools) else f" in {_some(pools)}"
+        yield "Users", f"NOT looked up{where}: {reason}"
+    optional = [pool for pool, facts in preflight.pools.items() if facts.optional and not facts.passwordless]
+    if optional and preflight.ready:
+        yield (
+            "Passwordless",
+            f"{_some(optional)} lets users in without a password, too: who had none cannot lose it again",
+        )
+
+
+def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    yield "Billing", f"up to {preflight.ready:,} users become monthly active users"
+    yield "Sign-out", "nobody is signed out: sessions live on"
+    for lane in preflight.lanes[:SHOWN]:
+        yield "Pace", _pace(lane)
+    if len(preflight.lanes) > SHOWN:
+        yield "", f"and {len(preflight.lanes) - SHOWN} more lanes"
+    if preflight.seconds is not None:
+        now = datetime.now().astimezone()
+        ends = now + timedelta(seconds=preflight.seconds)
+        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
+        yield "Duration", f"about {duration(preflight.seconds)}, until {when} at the earliest"
+    yield "Guards", ", ".join(_guards(preflight.job.guards)) or "none"
+
+
+def _pace(lane: LanePlan) -> str:
+    if lane.ceiling is None:
+        return f"{lane.region}: unpaced"
+    return f"{lane.region}: {lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s ({lane.source})"
+
+
+def _guards(guards: Guards) -> Iterator[str]:
+    if guards.max_rows is not None:
+        yield f"at most {guards.max_rows:,} rows"
+    if guards.max_failures is not None:
+        yield f"stops beyond {guards.max_failures} failures"
+    if guards.max_refused_in_a_row:
+        yield f"stops at {guards.max_refused_in_a_row} failures in a row"
+    if guards.max_duration is not None:
+        yield f"stops after {duration(guards.max_duration)}"
+    if guards.stop_at is not None:
+        yield f"stops at {guards.stop_at}"
+    if names := len(guards.protected.usernames):
+        yield f"{names:,} protected {'users' if names > 1 else 'user'}"
+    if guards.protected.groups:
+        yield f"protected groups {', '.join(guards.protected.groups)}"
+
+
+def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """What is not known, and the permission that would tell it."""
+    for gap in preflight.gaps:
+        yield "Not known", f"{gap.what}: {gap.action} was {'denied' if gap.denied else 'not answered'} ({gap.code})"
+    denied = [gap for gap in preflight.gaps if gap.denied]
+    for resource in dict.fromkeys(gap.resource for gap in denied):
+        actions = sorted({gap.action for gap in denied if gap.resource == resource})
+        yield "Allow", json.dumps({"Effect": "Allow", "Action": actions, "Resource": resource})
+
+
+def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
+    """What somebody should know of where the passwords go."""
+    verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
+    found = {
+        "not AWS's own": not _is_aws(endpoint),
+        "NOT ENCRYPTED": endpoint.startswith("http:"),
+        "its certificate is NOT VERIFIED": endpoint.startswith("https:") and not verified,
+    }
+    return [words for words, said in found.items() if said]
+
+
+def _is_aws(endpoint: str) -> bool:
+    host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,115 @@
+"""The check of the directory: every row that would be sent compared with the users of its pool, before anything is sent."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from bulkreset.cognito.directory import Directory, User
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.session import TargetSession
+from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.job import Job
+from bulkreset.preflight import listing_rate
+from bulkreset.record.journal import Journal
+from bulkreset.record.lookup import ABSENT, Found, Lookup
+from bulkreset.rows import Code, Kind, Status
+from bulkreset.search import Search
+
+_SAID = {
+    Kind.PROTECTED: "the job protects this user",
+    Kind.FEDERATED: "the user signs in through an identity provider",
+    Kind.DISABLED: "the user is disabled",
+    Kind.PASSWORDLESS: "the pool lets nobody in by password, and one that is set can never be removed",
+    Kind.UNCONFIRMED: "the user never confirmed the account",
+}
+
+
+class Check:
+    """The check of one plan. `protected` has the names that the job protects, case-folded; `lanes` the pools that share a pace."""
+
+    def __init__(
+        self,
+        job: Job,
+        sessions: Mapping[str, TargetSession],
+        pools: Mapping[str, PoolFacts],
+        lanes: Sequence[Sequence[str]],
+        protected: AbstractSet[str],
+        clock: Clock,
+    ) -> None:
+        self._job = job
+        self._sessions = sessions
+        self._pools = pools
+        self._lanes = lanes
+        self._protected = protected
+        self._clock = clock
+
+    def run(
+        self, journal: Journal, scratch: Path, seen: Callable[[int, int], None]
+    ) -> tuple[dict[str, str], list[Gap]]:
+        """Look every ready row's user up and take what it says into the journal.
+
+        `scratch` is the lookup's file: left behind where the search is stopped, so that it goes on from there; `seen` is
+        told of calls made, of how many, and may raise to stop. Returns the pools that were not checked, with the reason,
+        and the gaps of those whose users may not be listed. Raises ServiceError where a search broke off.
+        """
+        unchecked = {pool: reason for pool in self._pools if (reason := self._reason_against(pool))}
+        directories = {
+            pool: Directory(self._sessions[pool], facts) for pool, facts in self._pools.items() if pool not in unchecked
+        }
+        gaps: dict[str, Gap] = {}
+        if directories:
+            with Lookup(scratch) as lookup:
+                if not lookup.is_filled:
+                    sought = ((row, pool, name) for row, pool, name in journal.sought() if pool in directories)
+                    lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
+                gaps = Search(directories, self._pacers(), lookup, self._clock, self._kind_of).run(seen)
+                unchecked |= {pool: f"ListUsers was refused ({gap.code})" for pool, gap in gaps.items()}
+                journal.note_checked(self._findings(lookup), unchecked=unchecked)
+                lookup.discard()
+        else:
+            journal.note(unchecked=unchecked)
+        return unchecked, list(gaps.values())
+
+    def _reason_against(self, pool: str) -> str:
+        """Why a pool's users are not looked up; "" where they are."""
+        if self._sessions[pool].emulated:
+            return "the emulator has every user of the input"
+        if not self._job.plan.check_users:
+            return "the job asks for no check"
+        gap = self._pools[pool].gap
+        return (
+            f"how the pool compares names is not known: DescribeUserPool was not answered ({gap.code})" if gap else ""
+        )
+
+    def _pacers(self) -> dict[str, Pacer]:
+        rate = listing_rate(self._job)
+        return {pool: pacer for lane in self._lanes for pacer in [Pacer(rate, self._clock)] for pool in lane}
+
+    def _kind_of(self, user: User, facts: PoolFacts) -> str:
+        """What sets the user apart, as far as the job leaves such users alone; the gravest first."""
+        if self._protected and any(name.casefold() in self._protected for name in user.names):
+            return Kind.PROTECTED
+        kinds = {
+            Kind.FEDERATED: user.federated,
+            Kind.DISABLED: not user.enabled,
+            Kind.PASSWORDLESS: facts.passwordless,
+            Kind.UNCONFIRMED: user.status == "UNCONFIRMED",
+        }
+        return next((kind for kind, holds in kinds.items() if holds and kind in self._job.plan.skip), "")
+
+    @staticmethod
+    def _findings(lookup: Lookup) -> Iterator[tuple[int, str, str, str, str, str]]:
+        """What the plan makes of each row of which something is known now, in input order, as the journal takes it."""
+        for found in lookup.found():
+            yield found.row, *_verdict(found), found.status, found.username
+
+
+def _verdict(found: Found) -> tuple[str, str, str]:
+    """Status, code and message."""
+    if found.kind == ABSENT:
+        return Status.REJECTED.value, Code.USER_NOT_FOUND.value, "the pool has no user whom this names"
+    if found.kind:
+        return Status.SKIPPED.value, found.kind, _SAID[Kind(found.kind)]
+    return Status.READY.value, "", ""

@@ -1,0 +1,28 @@
+"""Aside: a question to a service that the run can do without, asked in a thread and waited for a few seconds at most."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+SECONDS = 4.0  # from the question on; a time-out of botocore's does not bound the name look-up
+
+_Answer = TypeVar("_Answer")
+
+
+def ask_aside(question: Callable[[], _Answer], otherwise: _Answer, seconds: float = SECONDS) -> Callable[[], _Answer]:
+    """Ask now; what is returned waits for the answer and gives `otherwise` where none came in time.
+
+    `question` must not raise.
+    """
+    until = time.monotonic() + seconds
+    answers: list[_Answer] = []
+    # A daemon, which the process need not wait for at its end.
+    thread = threading.Thread(target=lambda: answers.append(question()), name="aside", daemon=True)
+    thread.start()
+
+    def answer() -> _Answer:
+        thread.join(max(0.0, until - time.monotonic()))
+        return answers[0] if answers else otherwise
+
+    return answer

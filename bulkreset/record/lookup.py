@@ -1,0 +1,231 @@
+"""The lookup: how far the check of the directory is and whom it has found, in a file that lives until the plan has taken it over."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from bulkreset.errors import RecordError
+
+# A name is folded as its pool compares names; spelled: as the row has it, where that differs. rank: how sure it is that the name means the user, 0 the surest.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS sought (
+  pool TEXT NOT NULL, name TEXT NOT NULL, row INTEGER NOT NULL, spelled TEXT, PRIMARY KEY (pool, name, row)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS found (
+  row INTEGER PRIMARY KEY, username TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, rank INTEGER NOT NULL,
+  modified INTEGER, reachable INTEGER
+);
+CREATE TABLE IF NOT EXISTS searches (
+  pool TEXT PRIMARY KEY, token TEXT, pages INTEGER NOT NULL DEFAULT 0, users INTEGER NOT NULL DEFAULT 0,
+  swept INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filled (is_whole INTEGER NOT NULL);
+"""
+
+_MATCH = """
+INSERT INTO found (row, username, status, kind, rank, modified, reachable)
+SELECT row, :username, :status, :kind, :rank, :modified, :reachable FROM sought WHERE pool = :pool AND name = :name
+ON CONFLICT (row) DO UPDATE SET username = excluded.username, status = excluded.status, kind = excluded.kind,
+  rank = excluded.rank, modified = excluded.modified, reachable = excluded.reachable
+WHERE excluded.rank < found.rank
+"""
+
+_MISSING = """
+SELECT name, coalesce(min(spelled), name) FROM sought WHERE pool = ? AND name > ? AND NOT EXISTS
+  (SELECT 1 FROM found WHERE found.row = sought.row) GROUP BY name ORDER BY name LIMIT ?
+"""
+
+ABSENT = "absent"
+
+
+class Match(NamedTuple):
+    """A user whom a sweep or a look-up met: the names that mean it, the surest first.
+
+    `modified` is Unix milliseconds, None where it is not told; `reachable`: by a verified e-mail address or phone number.
+    """
+
+    names: Sequence[str]
+    username: str
+    status: str
+    kind: str
+    modified: int | None = None
+    reachable: bool = True
+
+
+class Found(NamedTuple):
+    """What became known of one row: the user's canonical name, its status and its kind; `absent` where there is none."""
+
+    row: int
+    username: str
+    status: str
+    kind: str
+    modified: int | None = None
+    reachable: bool = True
+
+
+class Progress(NamedTuple):
+    """How far the search in one pool is: the token of the next page, pages and users so far, whether the sweep is over."""
+
+    token: str | None
+    pages: int
+    users: int
+    swept: bool
+
+
+class Lookup:
+    """One plan's check of the directory. Losing the file loses nothing but the time to ask again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._broken():
+            try:
+                self._db = self._opened()
+            except sqlite3.DatabaseError:  # a power loss broke it, for the disk is not waited for: begin again
+                self._remove()
+                self._db = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.executescript(_TABLES)
+        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            connection.close()
+            raise sqlite3.DatabaseError
+        return connection
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._db.close()
+
+    def discard(self) -> None:
+        """The plan has taken over what was found."""
+        self._db.close()
+        with self._broken():
+            self._remove()
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether all names that are sought are in."""
+        with self._broken():
+            return bool(self._db.execute("SELECT count(*) FROM filled").fetchone()[0])
+
+    def fill(self, rows: Iterable[tuple[int, str, str]], fold: Callable[[str, str], str]) -> None:
+        """Take in what is sought: (row, user pool, username), sorted by username or not; `fold` folds (pool, name)."""
+        with self._transaction():
+            self._db.execute("DELETE FROM sought")
+            self._db.executemany(
+                "INSERT INTO sought (pool, name, row, spelled) VALUES (?1, ?2, ?3, nullif(?4, ?2))",
+                ((pool, fold(pool, name), row, name) for row, pool, name in rows),
+            )
+            self._db.execute("INSERT INTO filled VALUES (1)")
+
+    def names(self, pool: str) -> int:
+        """How many names are sought in a pool."""
+        with self._broken():
+            return int(
+                self._db.execute("SELECT count(DISTINCT name) FROM sought WHERE pool = ?", (pool,)).fetchone()[0]
+            )
+
+    def search(self, pool: str) -> Progress:
+        """How far the search in a pool is."""
+        with self._broken():
+            found = self._db.execute("SELECT token, pages, users, swept FROM searches WHERE pool = ?", (pool,))
+            token, pages, users, swept = found.fetchone() or (None, 0, 0, 0)
+        return Progress(token, pages, users, bool(swept))
+
+    def note_page(self, pool: str, matches: Sequence[Match], token: str | None, *, swept: bool) -> None:
+        """Take in one page of a sweep, and where it goes on."""
+        with self._transaction():
+            self._match(pool, matches)
+            self._db.execute(
+                "INSERT INTO searches (pool, token, pages, users, swept) VALUES (?, ?, 1, ?, ?) ON CONFLICT (pool) DO UPDATE SET"
+                " token = excluded.token, pages = pages + 1, users = users + excluded.users, swept = excluded.swept",
+                (pool, token, len(matches), int(swept)),
+            )
+
+    def begin_again(self, pool: str) -> None:
+        """Forget where a sweep goes on: its token has expired."""
+        with self._transaction():
+            self._db.execute("UPDATE searches SET token = NULL, pages = 0, users = 0 WHERE pool = ?", (pool,))
+
+    def note_answers(self, pool: str, answers: Iterable[tuple[str, Match | None]]) -> None:
+        """Take in who was found under names that were asked for one by one; None where there is nobody."""
+        with self._transaction():
+            for name, match in answers:
+                if match is not None:
+                    self._match(pool, [match._replace(names=(name,))])
+                else:
+                    self._match(pool, [Match((name,), "", "", ABSENT)], rank=99)
+
+    def missing(self, pool: str, after: str, most: int) -> list[tuple[str, str]]:
+        """Up to `most` names behind `after` of which nothing is known yet, in order: (name, as a row spells it)."""
+        with self._broken():
+            return self._db.execute(_MISSING, (pool, after, most)).fetchall()
+
+    def absent(self, pool: str) -> None:
+        """Whoever is still sought in a pool is not there."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO found (row, username, status, kind, rank) SELECT row, '', '', ?, 99 FROM sought"
+                " WHERE pool = ? ON CONFLICT (row) DO NOTHING",
+                (ABSENT, pool),
+            )
+
+    def found(self) -> Iterator[Found]:
+        """Every row of which something is known, in input order."""
+        with self._broken():
+            columns = "row, username, status, kind, modified, coalesce(reachable, 1)"
+            for found in self._db.execute(f"SELECT {columns} FROM found ORDER BY row"):  # noqa: S608  (our own text)
+                yield Found._make(found)
+
+    def _match(self, pool: str, matches: Iterable[Match], rank: int | None = None) -> None:
+        self._db.executemany(
+            _MATCH,
+            (
+                {
+                    "pool": pool,
+                    "name": name,
+                    "username": match.username,
+                    "status": match.status,
+                    "kind": match.kind,
+                    "rank": place if rank is None else rank,
+                    "modified": match.modified,
+                    "reachable": int(match.reachable),
+                }
+                for match in matches
+                for place, name in enumerate(match.names)
+            ),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._broken():
+            self._db.execute("BEGIN")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise RecordError(
+                f"The directory check cannot be written to {self._path}: {error}.",
+                "Check the disk's space and rights, then resume.",
+            ) from None

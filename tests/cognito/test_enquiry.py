@@ -1,0 +1,66 @@
+"""The enquiry: everything asked side by side, once for each way, and nothing waited for too long."""
+
+import pytest
+
+from bulkreset.cognito import enquiry
+from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.job import Target
+from tests.cognito.conftest import POOL
+from tests.cognito.endpoint import answering, of_the_service
+from tests.sim.handle import Simulator
+
+OTHER = "us-east-1_Another01"
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+@pytest.fixture(autouse=True)
+def _side_services(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sim.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", sim.url)
+
+
+def session(url: str, pool: str = POOL, region: str = "us-east-1") -> TargetSession:
+    return open_session(Target(user_pool_id=pool, region=region, endpoint_url=url))
+
+
+def test_who_calls_which_quota_and_what_pool_are_told_by_pool(sim: Simulator) -> None:
+    sim.add_pool(OTHER, name="others")
+    asked = Enquiry({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None)
+    assert {pool: facts.name for pool, facts in asked.pools().items()} == {POOL: POOL, OTHER: "others"}
+    assert {caller.account for caller in asked.callers().values()} == {"123456789012"}
+    assert asked.quotas() == dict.fromkeys((POOL, OTHER), Quota(30.0, "the default, by Service Quotas"))
+
+
+def test_what_is_reached_in_one_way_is_asked_for_its_quota_once(sim: Simulator) -> None:
+    sim.add_pool(OTHER)
+    Enquiry({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None).quotas()
+    assert len(sim.calls("GetProvisionedLimit")) == 1
+
+
+def test_each_region_is_asked_for_its_own_quota(sim: Simulator) -> None:
+    elsewhere = "eu-west-1_Another01"
+    asked = Enquiry({POOL: session(sim.url), elsewhere: session(sim.url, elsewhere, "eu-west-1")}, None)
+    asked.quotas()
+    assert {call.region for call in sim.calls("GetProvisionedLimit")} == {"us-east-1", "eu-west-1"}
+
+
+def test_emulator_tells_its_own_quota_and_nobody_is_asked(sim: Simulator) -> None:
+    asked = Enquiry({POOL: session(sim.url)}, 77.0)
+    assert asked.quotas() == {POOL: Quota(77.0, "the emulator's")}
+    asked.pools()
+    assert sim.calls("GetProvisionedLimit") == []
+
+
+def test_nothing_is_waited_for_where_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enquiry, "POOL_SECONDS", 0.05)
+    monkeypatch.setattr(enquiry, "ask_aside", lambda _question, otherwise, _seconds=0.0: lambda: otherwise)
+    with answering(of_the_service({})) as endpoint:
+        asked = Enquiry({POOL: session(endpoint.url)}, None)
+    gap = asked.pools()[POOL].gap
+    assert gap
+    assert (gap.action, gap.code, gap.fatal) == ("cognito-idp:DescribeUserPool", "no answer", False)
+    quota = asked.quotas()[POOL]
+    assert (quota.value, [gap.code for gap in quota.gaps]) == (30.0, ["no answer"])

@@ -1,0 +1,194 @@
+"""The pool: what DescribeUserPool tells, what it leaves out, and what is not known where it is not answered."""
+
+from typing import Any
+
+import pytest
+from tenacity import wait_none
+
+from bulkreset.cognito import pool as pool_module
+from bulkreset.cognito.pool import PoolFacts, arn_of, describe_pool
+from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.errors import TargetError
+from bulkreset.job import Policy, Target
+from tests.cognito.conftest import POOL
+from tests.cognito.endpoint import Said, answering, of_the_service
+from tests.sim.handle import Simulator
+
+DESCRIBES = "DescribeUserPool"
+THROTTLED = of_the_service({"__type": "TooManyRequestsException", "message": "slow down"}, 400)
+ACTION = "cognito-idp:DescribeUserPool"
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again at once."""
+    monkeypatch.setattr(pool_module, "wait_random_exponential", lambda **_how: wait_none())
+
+
+def session(url: str, region: str = "us-east-1") -> TargetSession:
+    """A session at one endpoint."""
+    return open_session(Target(user_pool_id=POOL, region=region, endpoint_url=url, read_timeout=5))
+
+
+def told(**facts: Any) -> PoolFacts:  # noqa: ANN401  (the API's)
+    """What is made of an answer."""
+    with answering(of_the_service({"UserPool": {"Id": POOL, **facts}})) as endpoint:
+        return describe_pool(session(endpoint.url))
+
+
+def test_everything_that_decides_is_told(sim: Simulator) -> None:
+    rules = {"MinimumLength": 12, "RequireUppercase": True, "RequireNumbers": True, "RequireLowercase": False}
+    sim.add_pool(
+        POOL,
+        ["ann", "bob", "cat"],
+        policy=rules | {"RequireSymbols": False},
+        history=5,
+        name="customers",
+        case_sensitive=False,
+        alias_attributes=["email", "preferred_username"],
+        first_auth_factors=["PASSWORD", "EMAIL_OTP"],
+    )
+    found = describe_pool(session(sim.url))
+    assert found == PoolFacts(
+        POOL,
+        name="customers",
+        policy=Policy(minimum_length=12, require_uppercase=True, require_numbers=True),
+        history=5,
+        temporary_days=7,
+        folds=True,
+        aliases=frozenset({"email", "preferred_username"}),
+        users=3,
+        optional=True,
+    )
+    assert [(call.operation, call.answer) for call in sim.calls()] == [(DESCRIBES, "ok")]
+
+
+def test_pool_that_tells_nothing_has_no_rules_and_compares_case() -> None:
+    assert told() == PoolFacts(POOL)
+
+
+@pytest.mark.parametrize(("configured", "folds"), [({"CaseSensitive": False}, True), ({"CaseSensitive": True}, False)])
+def test_names_are_folded_only_where_the_pool_says_so(configured: dict[str, bool], *, folds: bool) -> None:
+    facts = told(UsernameConfiguration=configured)
+    assert (facts.folds, facts.fold("ÄNN@X.example")) == (folds, "änn@x.example" if folds else "ÄNN@X.example")
+    assert told(UsernameConfiguration={}).folds is False
+
+
+@pytest.mark.parametrize(("days", "found"), [(None, 7), (0, 7), (1, 1), (365, 365)])
+def test_temporary_passwords_last_seven_days_where_nothing_is_said(days: int | None, found: int) -> None:
+    rules = {"MinimumLength": 8} | ({} if days is None else {"TemporaryPasswordValidityDays": days})
+    assert told(Policies={"PasswordPolicy": rules}).temporary_days == found
+
+
+@pytest.mark.parametrize("shortest", [6, 8, 99, 128])
+def test_the_pools_own_minimum_is_taken_whatever_the_jobs_bounds_are(shortest: int) -> None:
+    policy = told(Policies={"PasswordPolicy": {"MinimumLength": shortest}}).policy
+    assert policy
+    assert policy.minimum_length == shortest
+
+
+@pytest.mark.parametrize(
+    ("factors", "passwordless", "optional"),
+    [
+        (None, False, False),
+        ([], False, False),
+        (["PASSWORD"], False, False),
+        (["PASSWORD", "WEB_AUTHN"], False, True),
+        (["EMAIL_OTP", "SMS_OTP"], True, True),
+    ],
+)
+def test_factors_say_whether_a_password_lets_anybody_in(
+    factors: list[str] | None, *, passwordless: bool, optional: bool
+) -> None:
+    signing = {} if factors is None else {"SignInPolicy": {"AllowedFirstAuthFactors": factors}}
+    found = told(Policies=signing)
+    assert (found.passwordless, found.optional) == (passwordless, optional)
+
+
+def test_users_of_a_pool_sign_in_by_addresses_alone() -> None:
+    found = told(UsernameAttributes=["email", "phone_number", "nickname"])
+    assert (found.sign_in_by, found.aliases) == ({"email", "phone_number"}, frozenset())
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])
+def test_denial_is_a_gap_that_names_the_pool(sim: Simulator, code: str) -> None:
+    sim.configure(faults={"every": {"operation": DESCRIBES, "error": code}})
+    found = describe_pool(session(sim.url))
+    assert found.gap
+    assert (found.gap.action, found.gap.code, found.gap.denied, found.gap.fatal) == (ACTION, code, True, False)
+    assert found.gap.resource == f"arn:aws:cognito-idp:us-east-1:*:userpool/{POOL}"
+    assert (found.policy, found.users, found.name) == (None, None, "")
+    assert len(sim.calls()) == 1
+
+
+def test_pool_that_is_not_there_is_a_fatal_gap(sim: Simulator) -> None:
+    found = describe_pool(session(sim.url, "eu-west-1"))
+    assert found.gap
+    assert (found.gap.code, found.gap.denied, found.gap.fatal) == ("ResourceNotFoundException", False, True)
+    assert len(sim.calls()) == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{"error": "TooManyRequestsException"}, {"error": "InternalErrorException"}, {"http": 503}, {"cut": "before"}],
+    ids=str,
+)
+def test_what_passes_is_tried_again(sim: Simulator, step: dict[str, Any]) -> None:
+    sim.configure(faults={"every": {"operation": DESCRIBES, "until_call": 3, **step}})
+    assert describe_pool(session(sim.url)).gap is None
+    assert [call.answer == "ok" for call in sim.calls(DESCRIBES)] == [False] * 3 + [True]
+
+
+def test_what_does_not_pass_is_a_gap_that_is_not_fatal(sim: Simulator) -> None:
+    sim.configure(faults={"every": {"operation": DESCRIBES, "error": "TooManyRequestsException"}})
+    found = describe_pool(session(sim.url))
+    assert found.gap
+    assert (found.gap.code, found.gap.denied, found.gap.fatal) == ("TooManyRequestsException", False, False)
+    assert len(sim.calls(DESCRIBES)) == 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said(b"<html>busy</html>"),
+        of_the_service({}),
+        of_the_service({"UserPool": None}),
+        of_the_service({"UserPool": []}),
+        of_the_service({"UserPool": {"Policies": ["x"]}}),
+    ],
+    ids=lambda said: said.body.decode(),
+)
+def test_answer_that_is_none_is_a_gap(said: Said) -> None:
+    with answering(said) as endpoint:
+        found = describe_pool(session(endpoint.url))
+    assert found.gap
+    assert not found.gap.fatal
+
+
+def test_endpoint_that_cannot_be_reached_is_a_gap() -> None:
+    found = describe_pool(session("http://cognito.invalid"))
+    assert found.gap
+    assert (found.gap.code, found.gap.fatal) == ("EndpointConnectionError", False)
+
+
+def test_client_that_cannot_be_made_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = session("http://cognito.invalid")
+
+    def refuse(_service: str) -> None:
+        raise TargetError("No client.", "Mend it.")
+
+    monkeypatch.setattr(opened, "side_client", refuse)
+    found = describe_pool(opened)
+    assert found.gap
+    assert (found.gap.action, found.gap.code, found.gap.fatal) == (ACTION, "No client.", False)
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_arn_is_of_the_regions_partition(region: str, partition: str) -> None:
+    at = session("http://cognito.invalid", region)
+    assert arn_of(at) == f"arn:{partition}:cognito-idp:{region}:*:userpool/{POOL}"
+    assert arn_of(at, "111122223333") == f"arn:{partition}:cognito-idp:{region}:111122223333:userpool/{POOL}"

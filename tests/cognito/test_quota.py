@@ -1,0 +1,146 @@
+"""The quota: the first source that knows tells it; what was asked in vain is named."""
+
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito import quota as quota_module
+from bulkreset.cognito.quota import PUBLISHED, Quota, find_quota
+from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.errors import TargetError
+from bulkreset.job import Target
+from tests.cognito.conftest import POOL
+from tests.cognito.endpoint import answering, of_the_service
+from tests.sim.handle import Simulator
+
+ASKED = ["GetProvisionedLimit", "GetServiceQuota", "GetAWSDefaultServiceQuota"]
+ACTIONS = [
+    "cognito-idp:GetProvisionedLimit",
+    "servicequotas:GetServiceQuota",
+    "servicequotas:GetAWSDefaultServiceQuota",
+]
+CODE = "L-7D6E8ED3"
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+@pytest.fixture
+def asked(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> TargetSession:
+    """A session whose Cognito and Service Quotas are the simulator's."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", sim.url)
+    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url))
+
+
+def operations(sim: Simulator) -> list[str]:
+    """What was asked, in order."""
+    return [call.operation for call in sim.calls()]
+
+
+def test_provisioned_limit_comes_first(sim: Simulator, asked: TargetSession) -> None:
+    sim.configure(provisioned_limits={"UserAccountRecovery": 55}, service_quotas={CODE: 40})
+    assert find_quota(asked) == Quota(55.0, "the provisioned limit")
+    assert operations(sim) == ASKED[:1]
+
+
+def test_applied_quota_comes_second(sim: Simulator, asked: TargetSession) -> None:
+    sim.configure(service_quotas={CODE: 40})
+    assert find_quota(asked) == Quota(40.0, "applied, by Service Quotas")
+    assert operations(sim) == ASKED[:2]
+
+
+def test_default_comes_third(sim: Simulator, asked: TargetSession) -> None:
+    assert find_quota(asked) == Quota(30.0, "the default, by Service Quotas")
+    assert operations(sim) == ASKED
+
+
+def test_published_figure_comes_last(sim: Simulator, asked: TargetSession) -> None:
+    sim.configure(faults={"every": {"operation": ASKED[2], "error": "NoSuchResourceException"}})
+    assert find_quota(asked) == PUBLISHED == Quota(30.0, "as AWS publishes it")
+    assert operations(sim) == ASKED
+
+
+@pytest.mark.parametrize("failing", range(3), ids=ASKED)
+def test_source_that_is_denied_is_named_and_the_next_one_asked(
+    sim: Simulator, asked: TargetSession, failing: int
+) -> None:
+    sim.configure(faults={"every": {"operation": ASKED[failing], "error": "AccessDeniedException"}})
+    found = find_quota(asked)
+    assert found.gaps == (Gap("the quota", ACTIONS[failing], "AccessDeniedException", denied=True),)
+    assert (found.value, operations(sim)) == (30.0, ASKED)
+    assert found.source == ("as AWS publishes it" if failing == 2 else "the default, by Service Quotas")
+
+
+def test_all_that_are_denied_are_named(sim: Simulator, asked: TargetSession) -> None:
+    sim.configure(faults={"every": {"error": "AccessDeniedException"}})
+    found = find_quota(asked)
+    assert [gap.action for gap in found.gaps] == ACTIONS
+    assert (found.value, found.source) == (PUBLISHED.value, PUBLISHED.source)
+
+
+@pytest.mark.parametrize("code", ["NoSuchResourceException", "ResourceNotFoundException", "UnknownOperationException"])
+def test_source_that_has_nothing_to_tell_is_no_gap(sim: Simulator, asked: TargetSession, code: str) -> None:
+    sim.configure(faults={"every": {"error": code}})
+    assert find_quota(asked) == PUBLISHED
+
+
+def test_service_that_cannot_be_reached_is_named(
+    sim: Simulator, asked: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", "http://127.0.0.1:9")
+    found = find_quota(asked)
+    assert [(gap.action, gap.code, gap.denied) for gap in found.gaps] == [
+        (action, "EndpointConnectionError", False) for action in ACTIONS[1:]
+    ]
+    assert (found.value, operations(sim)) == (30.0, ASKED[:1])
+
+
+def test_service_without_an_endpoint_in_the_region_is_named(
+    asked: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = asked.side_client
+
+    def refuse(service: str) -> object:
+        if service == "service-quotas":
+            raise TargetError("No client can be made.", "Mend it.")
+        return made(service)
+
+    monkeypatch.setattr(asked, "side_client", refuse)
+    assert [gap.code for gap in find_quota(asked).gaps] == ["No client can be made."] * 2
+
+
+def test_botocore_that_does_not_know_the_call_leaves_it_out(
+    asked: TargetSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = asked.side_client
+    monkeypatch.setattr(asked, "side_client", lambda service: object() if service == "cognito-idp" else made(service))
+    assert find_quota(asked) == Quota(30.0, "the default, by Service Quotas")
+    assert operations(sim) == ASKED[1:]
+
+
+@pytest.mark.parametrize("value", [0, -1, None, "many", [30], {"rate": 30}], ids=repr)
+def test_figure_that_is_none_is_passed_over(
+    asked: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.setattr(quota_module, "_provisioned", lambda _session: value)
+    assert find_quota(asked) == Quota(30.0, "the default, by Service Quotas")
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"Limit": None}, {"Limit": {}}, {"Quota": {"Value": 0}}, {"Quota": {}}], ids=str
+)
+def test_answers_without_a_figure_lead_to_the_published_one(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
+) -> None:
+    with answering(of_the_service(answer)) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", endpoint.url)
+        asked = open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=endpoint.url))
+        assert find_quota(asked) == PUBLISHED
+        assert len(endpoint.received) == 3
+
+
+def test_failure_that_is_told_to_pass_is_not_waited_for(sim: Simulator, asked: TargetSession) -> None:
+    sim.configure(faults={"every": {"operation": ASKED[1], "error": "TooManyRequestsException"}})
+    found = find_quota(asked)
+    assert [gap.code for gap in found.gaps] == ["TooManyRequestsException"]
+    assert operations(sim) == ASKED

@@ -1,0 +1,122 @@
+"""The reads: an answer, or why there is none; told by code, never by what the answer says."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+)
+
+from bulkreset.cognito.answer import Verdict
+from bulkreset.cognito.client import UnreadableAnswerError
+from bulkreset.cognito.reads import Gap, ReadError, read
+
+HERE = {"endpoint_url": "https://cognito.invalid"}
+
+
+def refusal(code: str, status: int = 400) -> ClientError:
+    """What botocore raises for an error answer."""
+    answer: Any = {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "ListUsers")
+
+
+def failed(error: BaseException) -> ReadError:
+    """What a read makes of an exception."""
+
+    def call() -> Mapping[str, Any]:
+        raise error
+
+    with pytest.raises(ReadError) as caught:
+        read(call)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def test_answer_is_given_as_it_is() -> None:
+    def call(**params: Any) -> Mapping[str, Any]:  # noqa: ANN401  (any call's)
+        return {"Users": [], "asked": params}
+
+    assert read(call, UserPoolId="p", Limit=60) == {"Users": [], "asked": {"UserPoolId": "p", "Limit": 60}}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "verdict", "passes"),
+    [
+        ("TooManyRequestsException", 400, Verdict.THROTTLED, True),
+        ("ThrottlingException", 400, Verdict.THROTTLED, True),
+        ("InternalErrorException", 500, Verdict.DOUBTFUL, True),
+        ("503", 503, Verdict.DOUBTFUL, True),
+        ("ExpiredTokenException", 400, Verdict.EXPIRED, False),
+        ("AccessDeniedException", 400, Verdict.FATAL, False),
+        ("ResourceNotFoundException", 400, Verdict.FATAL, False),
+        ("InvalidParameterException", 400, Verdict.REFUSED, False),
+        ("NotAuthorizedException", 400, Verdict.REFUSED, False),
+    ],
+)
+def test_error_answer_has_its_code_and_its_verdict(code: str, status: int, verdict: Verdict, *, passes: bool) -> None:
+    error = failed(refusal(code, status))
+    assert (error.code, error.verdict, error.passes) == (code, verdict, passes)
+
+
+@pytest.mark.parametrize("answer", [{}, {"Error": {}}, {"Error": {"Code": ""}}, {"Error": {"Code": None}}], ids=str)
+def test_error_answer_without_a_code_may_pass(answer: Any) -> None:  # noqa: ANN401  (nonsense)
+    error = failed(ClientError(answer, "ListUsers"))
+    assert (error.code, error.verdict) == ("an unreadable error", Verdict.DOUBTFUL)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (NoCredentialsError(), Verdict.EXPIRED),
+        (EndpointConnectionError(**HERE), Verdict.UNSENT),
+        (ConnectTimeoutError(**HERE), Verdict.UNSENT),
+        (ProxyConnectionError(proxy_url="http://proxy.invalid"), Verdict.UNSENT),
+        (ReadTimeoutError(**HERE), Verdict.DOUBTFUL),
+        (ConnectionClosedError(**HERE), Verdict.DOUBTFUL),
+        (json.JSONDecodeError("why", "doc", 0), Verdict.DOUBTFUL),
+        (AttributeError("'list' object has no attribute 'get'"), Verdict.DOUBTFUL),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_answer_that_did_not_come_is_named_for_what_went_wrong(error: Exception, verdict: Verdict) -> None:
+    found = failed(error)
+    assert (found.code, found.verdict, found.denied) == (type(error).__name__, verdict, False)
+
+
+def test_answer_that_cannot_be_read_is_in_doubt() -> None:
+    found = failed(UnreadableAnswerError())
+    assert (found.code, found.verdict) == ("UnreadableAnswer", Verdict.DOUBTFUL)
+
+
+@pytest.mark.parametrize("answer", [None, [], "Users"], ids=repr)
+def test_answer_that_is_no_mapping_is_in_doubt(answer: Any) -> None:  # noqa: ANN401  (nonsense)
+    with pytest.raises(ReadError, match="UnreadableAnswer"):
+        read(lambda: answer)
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"]
+)
+def test_missing_permission_leaves_a_gap_that_is_denied_and_ends_nothing(code: str) -> None:
+    gap = failed(refusal(code)).gap("who is there", "cognito-idp:ListUsers", "arn:pool")
+    assert gap == Gap("who is there", "cognito-idp:ListUsers", code, "arn:pool", denied=True, fatal=False)
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "UnrecognizedClientException", "SignatureDoesNotMatch"])
+def test_answer_after_which_no_call_can_succeed_leaves_a_fatal_gap(code: str) -> None:
+    gap = failed(refusal(code)).gap("what", "action")
+    assert (gap.code, gap.denied, gap.fatal, gap.resource) == (code, False, True, "*")
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "TooManyRequestsException", "ExpiredTokenException"])
+def test_other_failures_leave_a_gap_that_is_neither(code: str) -> None:
+    gap = failed(refusal(code)).gap("what", "action")
+    assert (gap.denied, gap.fatal) == (False, False)

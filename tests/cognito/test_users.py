@@ -1,0 +1,210 @@
+"""The users of a pool: read page by page, each with the names that mean it, or asked for by a name."""
+
+import re
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito.answer import Verdict
+from bulkreset.cognito.directory import Directory, expressions, user_in
+from bulkreset.cognito.pool import PoolFacts, describe_pool
+from bulkreset.cognito.reads import ReadError
+from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.job import Target
+from tests.cognito.conftest import POOL
+from tests.cognito.endpoint import Said, answering, of_the_service
+from tests.sim.handle import Simulator
+
+SUB = "7d1f3a52-0000-4000-8000-00000000000a"
+LISTS = "ListUsers"
+PLAIN = PoolFacts(POOL)
+ALIASED = PoolFacts(POOL, aliases=frozenset({"email", "phone_number", "preferred_username"}))
+BY_MAIL = PoolFacts(POOL, sign_in_by=frozenset({"email"}))
+FOLDING = PoolFacts(POOL, folds=True, aliases=frozenset({"email"}))
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+def told(
+    username: str = "Ann", status: str | None = "CONFIRMED", *, enabled: bool = True, **named: str
+) -> dict[str, Any]:
+    """A user as ListUsers tells of one; `a_verified` is the attribute of that name."""
+    attributes = [{"Name": name, "Value": value} for name, value in ({"sub": SUB} | named).items()]
+    user = {"Username": username, "Attributes": attributes, "Enabled": enabled}
+    return user | ({"UserStatus": status} if status else {})
+
+
+def directory_at(url: str, facts: PoolFacts = PLAIN) -> Directory:
+    """A pool's directory at one endpoint."""
+    return Directory(session(url), facts)
+
+
+def session(url: str) -> TargetSession:
+    """A session at one endpoint."""
+    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=5))
+
+
+ADDRESSES = {"email": "Ann@X.example", "phone_number": "+4512345678", "preferred_username": "annie"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "attributes", "names"),
+    [
+        (PLAIN, ADDRESSES | {"email_verified": "true"}, ["Ann", SUB]),
+        (ALIASED, ADDRESSES, ["Ann", SUB, "annie"]),
+        (ALIASED, ADDRESSES | {"email_verified": "true"}, ["Ann", SUB, "Ann@X.example", "annie"]),
+        (ALIASED, ADDRESSES | {"email_verified": "false"}, ["Ann", SUB, "annie"]),
+        (ALIASED, ADDRESSES | {"phone_number_verified": "True"}, ["Ann", SUB, "+4512345678", "annie"]),
+        (ALIASED, {"email_verified": "true"}, ["Ann", SUB]),
+        (BY_MAIL, ADDRESSES, ["Ann", SUB, "Ann@X.example"]),
+        (FOLDING, ADDRESSES | {"email_verified": "true"}, ["ann", SUB, "ann@x.example"]),
+        (PoolFacts(POOL, folds=True), {"sub": "ANN"}, ["ann"]),
+    ],
+)
+def test_user_goes_by_what_the_pool_takes_as_its_name_the_surest_first(
+    facts: PoolFacts, attributes: dict[str, str], names: list[str]
+) -> None:
+    user = user_in(told(**attributes), facts)
+    assert list(user.names) == names
+    assert user.username == "Ann", "the canonical name is never folded"
+
+
+@pytest.mark.parametrize(
+    ("status", "attributes", "federated"),
+    [
+        ("CONFIRMED", {}, False),
+        ("EXTERNAL_PROVIDER", {}, True),
+        ("CONFIRMED", {"identities": '[{"providerName":"Google"}]'}, True),
+        ("CONFIRMED", {"identities": "[]"}, False),
+        ("CONFIRMED", {"identities": ""}, False),
+        (None, {}, False),
+    ],
+)
+def test_user_is_federated_by_status_or_by_its_identities(
+    status: str | None, attributes: dict[str, str], *, federated: bool
+) -> None:
+    user = user_in(told(status=status, **attributes), PLAIN)
+    assert (user.federated, user.status) == (federated, status or "UNKNOWN")
+
+
+def test_user_is_enabled_unless_it_is_said_not_to_be() -> None:
+    assert [user_in(told(enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
+    assert user_in({"Username": "ann"}, PLAIN).enabled
+
+
+def test_attribute_without_a_value_names_nobody() -> None:
+    user = {"Username": "ann", "Attributes": [{"Name": "sub"}, {"Name": "preferred_username"}]}
+    assert user_in(user, ALIASED).names == ("ann",)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "asked"),
+    [
+        ("ann", PLAIN, ['username = "ann"']),
+        ("ann@x.example", PLAIN, ['username = "ann@x.example"']),
+        (SUB, PLAIN, [f'username = "{SUB}"', f'sub = "{SUB}"']),
+        ("ann", ALIASED, ['username = "ann"', 'preferred_username = "ann"']),
+        (
+            "ann@x.example",
+            ALIASED,
+            [f'{attribute} = "ann@x.example"' for attribute in ("username", "email", "preferred_username")],
+        ),
+        ("+45", ALIASED, [f'{attribute} = "+45"' for attribute in ("username", "phone_number", "preferred_username")]),
+        ("ann@x.example", BY_MAIL, ['email = "ann@x.example"', 'username = "ann@x.example"']),
+        ("ann", BY_MAIL, ['username = "ann"']),
+        ("Ann", FOLDING, ['username = "Ann"', 'username = "ann"']),
+        ("ann", FOLDING, ['username = "ann"']),
+    ],
+)
+def test_name_is_asked_for_as_each_thing_that_it_may_be(name: str, facts: PoolFacts, asked: list[str]) -> None:
+    assert list(expressions(name, facts)) == asked
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", '\\"', "a\\", '"', "=", "ü🚀", 'x" or username = "y'])
+def test_whatever_is_in_a_name_is_quoted(name: str, sim: Simulator) -> None:
+    sim.add_pool(POOL, [name, "ann"])
+    (expression,) = expressions(name, PLAIN)
+    page = directory_at(sim.url).page(None, expression)
+    assert [user.username for user in page.users] == [name]
+
+
+def test_pages_lead_from_one_to_the_next(sim: Simulator) -> None:
+    sim.add_pool(POOL, generate={"count": 130, "prefix": "u", "digits": 3})
+    directory = directory_at(sim.url)
+    seen, token, pages = [], None, 0
+    while pages == 0 or token:
+        page = directory.page(token)
+        seen += [user.username for user in page.users]
+        token, pages = page.token, pages + 1
+    assert (seen, pages) == ([f"u{number:03d}" for number in range(130)], 3)
+    assert {call.operation for call in sim.calls()} == {LISTS}
+
+
+def test_page_asks_for_sixty_and_for_no_attribute_in_particular() -> None:
+    with answering(of_the_service({"Users": []})) as endpoint:
+        directory = directory_at(endpoint.url)
+        directory.page()
+        directory.page("next", 'username = "ann"')
+    assert endpoint.asked() == [
+        {"UserPoolId": POOL, "Limit": 60},
+        {"UserPoolId": POOL, "Limit": 60, "Filter": 'username = "ann"', "PaginationToken": "next"},
+    ]
+
+
+def test_page_knows_its_users_as_the_pool_compares_names(sim: Simulator) -> None:
+    user = {"username": "Ann", "attributes": {"email": "Ann@X.example", "email_verified": "true"}}
+    sim.add_pool(POOL, [user], case_sensitive=False, alias_attributes=["email"])
+    at = session(sim.url)
+    (found,) = Directory(at, describe_pool(at)).page().users
+    assert found.names == ("ann", f"{1:08x}-0000-4000-8000-{1:012x}", "ann@x.example")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        of_the_service({}),
+        of_the_service({"Users": [{"Attributes": []}]}),
+        of_the_service({"Users": [{"Username": "ann", "Attributes": [{}]}]}),
+        of_the_service({"Users": "ann"}),
+        Said(b"<html>busy</html>"),
+        of_the_service({"Users": [], "PaginationToken": "same"}),
+    ],
+    ids=lambda said: said.body.decode(),
+)
+def test_page_that_is_none_may_pass(said: Said) -> None:
+    with answering(said) as endpoint, pytest.raises(ReadError) as caught:
+        directory_at(endpoint.url).page("same")
+    assert caught.value.verdict is Verdict.DOUBTFUL
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("TooManyRequestsException", Verdict.THROTTLED),
+        ("AccessDeniedException", Verdict.FATAL),
+        ("InvalidParameterException", Verdict.REFUSED),
+        ("ExpiredTokenException", Verdict.EXPIRED),
+    ],
+)
+def test_refusal_is_told_and_not_tried_again(sim: Simulator, code: str, verdict: Verdict) -> None:
+    sim.configure(faults={"every": {"operation": LISTS, "error": code}})
+    with pytest.raises(ReadError, match=code) as caught:
+        directory_at(sim.url).page()
+    assert caught.value.verdict is verdict
+    assert len(sim.calls()) == 1
+
+
+def test_newer_credentials_are_taken_where_there_are_some(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = directory_at(sim.url)
+    assert not directory.renew()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEWER")
+    assert directory.renew()
+    directory.page()
+    assert [call.access_key for call in sim.calls()] == ["AKIDNEWER"]
+
+
+def test_each_expression_is_a_filter_that_the_service_reads(sim: Simulator) -> None:
+    directory = directory_at(sim.url)
+    for expression in (*expressions("+45@x", ALIASED), *expressions(SUB, PLAIN)):
+        assert re.fullmatch(r'[a-z_]+ = ".*"', expression)
+        assert directory.page(None, expression).users == ()

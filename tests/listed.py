@@ -1,0 +1,98 @@
+"""A directory that no service is behind: users in pages of sixty, found by filters, refused as a test says."""
+
+import re
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bulkreset.cognito.answer import Verdict, classify
+from bulkreset.cognito.directory import PAGE, Directory, Page, user_in
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.reads import ReadError
+from tests.targets import EU, job, sessions
+
+
+def told(username: str, status: str = "CONFIRMED", *, enabled: bool = True, **attributes: str) -> dict[str, Any]:
+    """A user as ListUsers tells of one."""
+    named = {"sub": f"sub-{username}"} | attributes
+    return {
+        "Username": username,
+        "UserStatus": status,
+        "Enabled": enabled,
+        "Attributes": [{"Name": name, "Value": value} for name, value in named.items()],
+    }
+
+
+def crowd(count: int) -> list[dict[str, Any]]:
+    """Users by number."""
+    return [told(f"user{number:05d}") for number in range(count)]
+
+
+def refused(code: str, status: int = 400) -> ReadError:
+    """What a read makes of an error answer."""
+    return ReadError(code, classify(code, status))
+
+
+THROTTLED = refused("TooManyRequestsException")
+LOST = ReadError("ReadTimeoutError", Verdict.DOUBTFUL)
+STALE = refused("InvalidParameterException")
+DENIED = refused("AccessDeniedException")
+GONE = refused("ResourceNotFoundException")
+EXPIRED = refused("ExpiredTokenException")
+
+
+class Listed(Directory):
+    """These users. `faults` are met first, one a call (None: none); `asked` is what was asked: (token, filter)."""
+
+    def __init__(
+        self,
+        users: Sequence[dict[str, Any]],
+        facts: PoolFacts | None = None,
+        faults: Iterable[ReadError | None] = (),
+        *,
+        renewals: int = 0,
+    ) -> None:
+        self.facts = facts or PoolFacts(EU, users=len(users))
+        self.session = next(iter(sessions(job(self.facts.user_pool_id)).values()))
+        self.users = list(users)
+        self.faults = deque(faults)
+        self.always: ReadError | None = None
+        self.asked: list[tuple[str | None, str]] = []
+        self.renewals = renewals
+        self._lock = threading.Lock()
+
+    @property
+    def pages(self) -> list[str | None]:
+        """The tokens of the sweep's calls."""
+        return [token for token, expression in self.asked if not expression]
+
+    @property
+    def names(self) -> list[str]:
+        """What was looked up, in order."""
+        return [expression.partition('"')[2][:-1] for _, expression in self.asked if expression]
+
+    def page(self, token: str | None = None, expression: str = "") -> Page:
+        """The page at a token, of those whom the filter lets through."""
+        with self._lock:
+            self.asked.append((token, expression))
+            fault = self.faults.popleft() if self.faults else self.always
+        if fault:
+            raise fault
+        start = int(token or 0)
+        found = [user for user in self.users if _passes(user, expression)]
+        shown = tuple(user_in(user, self.facts) for user in found[start : start + PAGE])
+        return Page(shown, str(start + PAGE) if start + PAGE < len(found) else None)
+
+    def renew(self) -> bool:
+        """There are newer credentials as often as was said."""
+        self.renewals -= 1
+        return self.renewals >= 0
+
+
+def _passes(user: dict[str, Any], expression: str) -> bool:
+    found = re.fullmatch(r'(\w+) = "(.*)"', expression)
+    if not found:
+        return True
+    values = {attribute["Name"]: attribute["Value"] for attribute in user["Attributes"]} | {"username": user["Username"]}
+    return bool(values.get(found[1], "").lower() == found[2].lower())

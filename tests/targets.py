@@ -1,0 +1,54 @@
+"""Jobs, sessions and what the enquiry brought, for tests that ask nobody."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.session import Caller, TargetSession
+from bulkreset.job import Job
+
+EU, US = "eu-west-1_Here00001", "us-east-1_There0001"
+EU2 = "eu-west-1_Here00002"
+ACCOUNT = "111122223333"
+
+
+def job(*pools: str, **keys: Any) -> Job:  # noqa: ANN401  (job keys)
+    """A job for these pools."""
+    tables = {
+        "name": "test",
+        "input": {"path": Path("users.csv")},
+        "targets": [{"user_pool_id": pool} for pool in pools],
+    }
+    return Job.model_validate(tables | keys)
+
+
+def sessions(asked: Job, *, emulated: bool = False, **change: Any) -> dict[str, TargetSession]:  # noqa: ANN401
+    """A session for each target, in the Region that its id names."""
+    found = {}
+    for target in asked.targets:
+        region = target.user_pool_id.partition("_")[0]
+        session = boto3.Session("AKID", "secret", region_name=region)
+        found[target.user_pool_id] = TargetSession(target.model_copy(update=change), session, emulated=emulated)
+    return found
+
+
+def callers(asked: Job, account: str = ACCOUNT) -> dict[str, Caller]:
+    """The same caller for every target."""
+    return {target.user_pool_id: Caller(account, f"arn:aws:iam::{account}:user/ann") for target in asked.targets}
+
+
+def quotas(asked: Job, **of: Quota) -> dict[str, Quota]:
+    """A quota of 30 for every target, told, where `of` has no other."""
+    return {target.user_pool_id: of.get(target.user_pool_id, Quota(30.0, "told")) for target in asked.targets}
+
+
+def pools(asked: Job, facts: Mapping[str, PoolFacts] | None = None) -> dict[str, PoolFacts]:
+    """Pools of which nothing special is known, where `facts` has no other."""
+    return {
+        target.user_pool_id: (facts or {}).get(target.user_pool_id, PoolFacts(target.user_pool_id))
+        for target in asked.targets
+    }

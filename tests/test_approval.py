@@ -1,0 +1,162 @@
+"""The approval: only what was reviewed may run; whatever differs is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.approval import Approval
+from bulkreset.errors import ApprovalError, RunDirError
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+from tests.targets import ACCOUNT, EU, EU2, job
+
+TARGET = {"user_pool_id": EU, "region": "eu-west-1", "endpoint": "https://a", "profile": None, "account": ACCOUNT}
+
+
+def facts(**change: Any) -> dict[str, Any]:  # noqa: ANN401  (whatever a journal knows)
+    """What a journal knows of a dry run that is finished."""
+    return {
+        "run_id": "r",
+        "job": job(EU).model_dump(mode="json"),
+        "mode": "dry_run",
+        "emulated": False,
+        "state": "finished",
+        "started_at": "2024-01-31T00:00:00.000Z",
+        "finished_at": "2024-01-31T00:01:00.000Z",
+        "rows": 2,
+        "input": {"path": "/a/users.csv", "size": 10, "sha256": "0a"},
+        "targets": [TARGET],
+    } | change
+
+
+def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: ANN401  (as above)
+    """A run directory whose rows have these statuses and codes."""
+    found = {key: value for key, value in facts(**change).items() if value is not None}
+    home = RunDir.create(path, lambda journal: Journal.create(journal, [EU], found).close())
+    journal = Journal.open(home.journal)
+    journal.plan([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
+    journal.close()
+    home.release()
+    return path
+
+
+def test_finished_dry_run_is_an_approval(tmp_path: Path) -> None:
+    path = made(tmp_path / "dry")
+    approval = Approval(path)
+    assert approval.described() == {
+        "run_dir": str(path),
+        "run_id": "r",
+        "finished_at": "2024-01-31T00:01:00.000Z",
+    }
+    approval.must_be_of(facts(mode="run", run_id="other", state="planning", started_at="later"))
+
+
+def test_approval_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path / "dry")
+    monkeypatch.chdir(tmp_path)
+    assert Approval(Path("dry")).described()["run_dir"] == str(tmp_path / "dry")
+
+
+def test_real_run_is_no_approval(tmp_path: Path) -> None:
+    with pytest.raises(ApprovalError, match="is not a dry run"):
+        Approval(made(tmp_path / "run", mode="run"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"state": "planning"}, {"state": "interrupted"}, {"state": "stopped"}, {"rows": None}], ids=str
+)
+def test_unfinished_dry_run_is_no_approval(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(ApprovalError, match="did not finish") as caught:
+        Approval(made(tmp_path / "dry", **change))
+    assert caught.value.exit_code == 2
+
+
+def test_directory_that_is_no_runs_is_no_approval(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="is not a run directory"):
+        Approval(tmp_path)
+
+
+def test_input_may_lie_elsewhere(tmp_path: Path) -> None:
+    elsewhere = job(EU, input={"path": Path("/b/users.csv")}).model_dump(mode="json")
+    moved = facts(job=elsewhere, input={"path": "/b/users.csv", "size": 10, "sha256": "0a"})
+    Approval(made(tmp_path / "dry")).must_be_of(moved)
+
+
+JOBS = {
+    "permanent": ({"permanent": True}, "permanent was False and is True"),
+    "rate": ({"pace": {"rate": 7}}, "pace.rate was 'auto' and is 7.0"),
+    "a guard": ({"guards": {"max_rows": 5}}, "guards.max_rows was not set and is 5"),
+    "a protected user": ({"guards": {"protected": {"usernames": ["ann"]}}}, "guards.protected.usernames was"),
+    "what is skipped": ({"plan": {"skip": []}}, "plan.skip was"),
+    "the name": ({"name": "other"}, "name was 'test' and is 'other'"),
+    "a column": ({"input": {"path": Path("u.csv"), "delimiter": ";"}}, "input.delimiter was ',' and is ';'"),
+}
+
+
+@pytest.mark.parametrize("what", JOBS)
+def test_key_of_the_job_that_changed_is_named(tmp_path: Path, what: str) -> None:
+    change, said = JOBS[what]
+    with pytest.raises(ApprovalError) as caught:
+        Approval(made(tmp_path / "dry")).must_be_of(facts(job=job(EU, **change).model_dump(mode="json")))
+    assert said in str(caught.value)
+    assert str(tmp_path / "dry") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"emulated": True}, "one of the two runs is emulated"),
+        ({"input": {"path": "/a/users.csv", "size": 11, "sha256": "0a"}}, "the input /a/users.csv has changed"),
+        ({"input": {"path": "/a/users.csv", "size": 10, "sha256": "0b"}}, "the input /a/users.csv has changed"),
+        ({"targets": [TARGET | {"region": "us-east-1"}]}, f"the region of {EU} was eu-west-1 and is us-east-1"),
+        ({"targets": [TARGET | {"endpoint": "https://b"}]}, f"the endpoint of {EU} was https://a and is https://b"),
+        ({"targets": [TARGET | {"account": "4"}]}, f"the account of {EU} was {ACCOUNT} and is 4"),
+        ({"job": job(EU2).model_dump(mode="json")}, f"user_pool_id was '{EU}' and is '{EU2}'"),
+        ({"job": job(EU, EU2).model_dump(mode="json")}, "targets[2].user_pool_id was not set"),
+    ],
+)
+def test_input_and_target_that_changed_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ApprovalError) as caught:
+        Approval(made(tmp_path / "dry")).must_be_of(facts(**change))
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_everything_that_changed_is_named_at_once(tmp_path: Path) -> None:
+    change = facts(emulated=True, job=job(EU, permanent=True, name="other").model_dump(mode="json"))
+    with pytest.raises(ApprovalError) as caught:
+        Approval(made(tmp_path / "dry")).must_be_of(change)
+    assert str(caught.value).count(";") == 2
+
+
+@pytest.mark.parametrize("account", ["", None])
+def test_account_that_is_not_known_is_no_difference(tmp_path: Path, account: str | None) -> None:
+    Approval(made(tmp_path / "dry")).must_be_of(facts(targets=[TARGET | {"account": account}]))
+    Approval(made(tmp_path / "other", targets=[TARGET | {"account": account}])).must_be_of(facts())
+
+
+PLANNED = [("ready", ""), ("rejected", "user_not_found")]
+
+
+def test_same_plan_is_what_was_approved(tmp_path: Path) -> None:
+    approval = Approval(made(tmp_path / "dry", *PLANNED))
+    journal = Journal.open(made(tmp_path / "run", *PLANNED) / "journal.sqlite")
+    approval.must_be_planned_in(journal)
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ([("rejected", "user_not_found"), PLANNED[1]], "1 row is .* row 1 was ready and is rejected \\(user_not_found\\) now"),
+        ([PLANNED[0], ("ready", "")], "1 row is .* row 2 was rejected \\(user_not_found\\) and is ready now"),
+        ([("skipped", "federated"), ("skipped", "disabled")], "2 rows are .* row 1 was ready and is skipped \\(federated\\)"),
+    ],
+)
+def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, str]], said: str) -> None:
+    approval = Approval(made(tmp_path / "dry", *PLANNED))
+    journal = Journal.open(made(tmp_path / "run", *now) / "journal.sqlite")
+    with pytest.raises(ApprovalError, match=said):
+        approval.must_be_planned_in(journal)
+    journal.close()

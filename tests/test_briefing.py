@@ -1,0 +1,273 @@
+"""The briefing: every line that somebody reads before confirming."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.briefing import SHOWN, briefing, duration
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.session import Caller
+from bulkreset.job import Job
+from bulkreset.preflight import Asked, Planned, inspect
+from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
+
+READY = [(EU, 1, 240), (EU, 0, 24)]
+UNREAD = Gap("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", "arn:pool", denied=True)
+UNLISTED = Gap("who is in the pool", "cognito-idp:ListUsers", "AccessDenied", "arn:pool", denied=True)
+UNTOLD = Gap("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
+UNREACHED = Gap("the quota", "servicequotas:GetServiceQuota", "EndpointConnectionError")
+
+
+def lines(
+    asked: Job,
+    *facts: PoolFacts,
+    planned: Planned | None = None,
+    approved: dict[str, str] | None = None,
+    **brought: Any,  # noqa: ANN401  (the fields of Asked)
+) -> list[tuple[str, str]]:
+    """The briefing's lines: (label, text)."""
+    known = {
+        "callers": callers(asked),
+        "pools": pools(asked, {one.user_pool_id: one for one in facts}),
+        "quotas": quotas(asked),
+    }
+    emulated = bool(brought.pop("emulated", False))
+    plan = planned or Planned({"ready": 264, "rejected": 1}, READY, {}, {})
+    found = inspect(asked, sessions(asked, emulated=emulated), Asked(**known | brought), plan, approved)
+    return [(line[:12].strip(), line[12:]) for line in briefing(found).splitlines()]
+
+
+def said(shown: list[tuple[str, str]], label: str) -> list[str]:
+    """What is said under a label, and on the lines that continue it."""
+    found: list[str] = []
+    under = ""
+    for name, text in shown:
+        under = name or under
+        if under == label:
+            found.append(text)
+    return found
+
+
+def planned(**change: Any) -> Planned:  # noqa: ANN401  (the fields of Planned)
+    values: dict[str, Any] = {"counts": {"ready": 264}, "ready": READY, "before": {}, "unchecked": {}}
+    return Planned(**values | change)
+
+
+def test_whole_of_a_plain_run() -> None:
+    shown = lines(job(EU), PoolFacts(EU, name="customers"))
+    assert [label for label, _ in shown] == [
+        *("Job", "User pool", "Caller", "Rows", "Temporary", "", "Permanent"),
+        *("Billing", "Sign-out", "Pace", "Duration", "Guards"),
+    ]
+    assert said(shown, "Job") == ["test"]
+    assert said(shown, "User pool") == [f"customers ({EU}), eu-west-1, account {ACCOUNT}"]
+    assert said(shown, "Caller") == [f"arn:aws:iam::{ACCOUNT}:user/ann"]
+    assert said(shown, "Rows") == ["264 ready, 1 rejected"]
+    assert said(shown, "Permanent") == ["240"]
+    assert said(shown, "Billing") == ["up to 264 users become monthly active users"]
+    assert said(shown, "Sign-out") == ["nobody is signed out: sessions live on"]
+    assert said(shown, "Pace") == ["eu-west-1: 24 calls/s of the quota's 30/s (told)"]
+    assert said(shown, "Guards") == ["stops at 100 failures in a row"]
+
+
+def test_every_line_begins_with_its_label_in_a_column() -> None:
+    found = briefing(inspect(job(EU), sessions(job(EU)), Asked(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned()))
+    assert all(line[11] == " " or line.startswith("Passwordless") for line in found.splitlines())
+
+
+def test_pool_without_a_name_goes_by_its_id() -> None:
+    for name in ("", EU):
+        (text,) = said(lines(job(EU), PoolFacts(EU, name=name)), "User pool")
+        assert text.startswith(f"{EU}, eu-west-1")
+
+
+def test_account_that_is_not_known_says_why() -> None:
+    shown = lines(job(EU), callers={EU: Caller(problem="STS could not be reached")})
+    assert said(shown, "User pool") == [f"{EU}, eu-west-1, account unknown: STS could not be reached"]
+    assert said(shown, "Caller") == []
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ({"endpoint_url": "http://127.0.0.1:4566"}, "http://127.0.0.1:4566: not AWS's own, NOT ENCRYPTED"),
+        ({"endpoint_url": "https://cognito.example"}, "https://cognito.example: not AWS's own"),
+        (
+            {"endpoint_url": "https://x.amazonaws.com.evil.example/a.amazonaws.com"},
+            "https://x.amazonaws.com.evil.example/a.amazonaws.com: not AWS's own",
+        ),
+        (
+            {"verify_ssl": False},
+            "https://cognito-idp.eu-west-1.amazonaws.com: its certificate is NOT VERIFIED",
+        ),
+        ({"endpoint_url": "https://vpce-1.cognito-idp.eu-west-1.vpce.amazonaws.com:8443/x"}, None),
+        ({"endpoint_url": "https://cognito-idp.eu-west-1.api.aws"}, None),
+        ({"endpoint_url": "http://cognito-idp.cn-north-1.amazonaws.com.cn"}, "NOT ENCRYPTED"),
+        ({}, None),
+    ],
+)
+def test_endpoint_is_told_where_somebody_should_know_of_it(target: dict[str, Any], text: str | None) -> None:
+    asked = job(EU, targets=[{"user_pool_id": EU, **target}])
+    shown = said(lines(asked), "Endpoint")
+    assert [one[-len(text or "") :] for one in shown] == ([text] if text else [])
+
+
+def test_emulated_run_says_so_and_has_no_endpoint_to_warn_of() -> None:
+    asked = job(EU, targets=[{"user_pool_id": EU, "endpoint_url": "http://127.0.0.1:1"}])
+    shown = lines(asked, emulated=True)
+    assert said(shown, "Job") == ["test (EMULATED: nothing real is touched)"]
+    assert said(shown, "Endpoint") == []
+
+
+def test_approval_is_named() -> None:
+    approved = {"run_dir": "/runs/dry", "run_id": "r", "finished_at": "2024-01-31T00:01:00.000Z"}
+    assert said(lines(job(EU), approved=approved), "Approved") == ["/runs/dry, planned 2024-01-31T00:01:00.000Z"]
+
+
+def test_history_is_told() -> None:
+    assert said(lines(job(EU), PoolFacts(EU, history=5)), "History") == [
+        "the pool refuses the last 5 passwords of a user: unknown until applied"
+    ]
+    assert said(lines(job(EU)), "History") == []
+
+
+def test_users_to_be_set_are_told_by_status_the_most_first() -> None:
+    before = {"FORCE_CHANGE_PASSWORD": 10, "CONFIRMED": 1250, "UNCONFIRMED": 4}
+    assert said(lines(job(EU), planned=planned(before=before)), "Users") == [
+        "looked up; those to be set are 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
+        "a permanent password confirms the UNCONFIRMED ones",
+    ]
+    temporary = planned(before=before, ready=[(EU, 0, 24)])
+    assert len(said(lines(job(EU), planned=temporary), "Users")) == 1
+
+
+def test_users_that_were_not_looked_up_are_told_with_the_reason() -> None:
+    assert said(lines(job(EU), planned=planned(unchecked={EU: "the job asks for no check"})), "Users") == [
+        "NOT looked up: the job asks for no check"
+    ]
+    apart = planned(unchecked={EU: "because", US: "because", EU2: "otherwise"})
+    assert said(lines(job(EU, US, EU2), planned=apart), "Users") == [
+        f"NOT looked up in {EU}, {US}: because",
+        f"NOT looked up in {EU2}: otherwise",
+    ]
+
+
+def test_temporary_passwords_say_what_they_mean_and_when_they_expire() -> None:
+    shown = lines(job(EU, US), PoolFacts(EU, temporary_days=7), PoolFacts(US, temporary_days=3))
+    assert said(shown, "Temporary") == [
+        "24: each user must choose a new password at the next sign-in, and cannot use",
+        "forgot-password until then; they expire after 3 days",
+    ]
+    unknown = lines(job(EU), PoolFacts(EU, gap=UNREAD))
+    assert said(unknown, "Temporary")[1] == "forgot-password until then"
+
+
+def test_pool_that_lets_users_in_without_a_password_is_named() -> None:
+    shown = lines(job(EU, US), PoolFacts(EU, optional=True), PoolFacts(US, optional=True, passwordless=True))
+    assert said(shown, "Passwordless") == [
+        f"{EU} lets users in without a password, too: who had none cannot lose it again"
+    ]
+
+
+def test_run_that_sends_nothing_says_nothing_of_sending() -> None:
+    shown = lines(job(EU), PoolFacts(EU, optional=True), planned=planned(counts={"rejected": 1}, ready=[]))
+    assert [label for label, _ in shown] == ["Job", "User pool", "Caller", "Rows"]
+
+
+@pytest.mark.parametrize(
+    ("pace", "text"),
+    [
+        ({}, "48 calls/s of the quota's 60/s (applied, by Service Quotas)"),
+        ({"rate": 7}, "7 calls/s of the quota's 60/s (applied, by Service Quotas)"),
+        ({"rate": "none"}, "unpaced"),
+    ],
+)
+def test_pace_names_the_quota_and_its_source(pace: dict[str, Any], text: str) -> None:
+    shown = lines(job(EU, pace=pace), quotas={EU: Quota(60.0, "applied, by Service Quotas")})
+    assert said(shown, "Pace") == [f"eu-west-1: {text}"]
+    assert bool(said(shown, "Duration")) is (text != "unpaced")
+
+
+def test_end_is_told_with_its_day_where_that_is_another() -> None:
+    (soon,) = said(lines(job(EU, pace={"rate": 30})), "Duration")
+    assert soon.startswith("about 8.8 s, until ")
+    (late,) = said(lines(job(EU), planned=planned(ready=[(EU, 1, 24 * 3600 * 30)])), "Duration")
+    assert late.startswith("about 30 h 0 min, until ")
+    day = datetime.now().astimezone() + timedelta(hours=30)
+    assert f"{day:%Y-%m-%d}" in late
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.25, "0.2 s"), (59.9, "59.9 s"), (60, "1 min"), (3599, "1 h 0 min"), (5400, "1 h 30 min")]
+)
+def test_duration_is_told_as_a_person_would(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_every_guard_is_told() -> None:
+    guards = {
+        "max_rows": 5000,
+        "max_failures": "5%",
+        "max_refused_in_a_row": 10,
+        "max_duration": "90m",
+        "stop_at": "06:00",
+        "protected": {"usernames": ["ann", "bob"], "groups": ["admins", "staff"]},
+    }
+    (text,) = said(lines(job(EU, guards=guards)), "Guards")
+    assert text == (
+        "at most 5,000 rows, stops beyond 5% failures, stops at 10 failures in a row, stops after 1 h 30 min,"
+        " stops at 06:00, 2 protected users, protected groups admins, staff"
+    )
+    assert said(lines(job(EU, guards={"max_refused_in_a_row": 0})), "Guards") == ["none"]
+    (one,) = said(lines(job(EU, guards={"protected": {"usernames": ["ann"]}})), "Guards")
+    assert one.endswith("1 protected user")
+
+
+def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
+    shown = lines(
+        job(EU),
+        PoolFacts(EU, gap=UNREAD),
+        quotas={EU: Quota(30.0, "published", (UNTOLD,))},
+        planned=planned(gaps=[UNLISTED]),
+    )
+    assert said(shown, "Not known") == [
+        "its policy: cognito-idp:DescribeUserPool was denied (AccessDeniedException)",
+        "the quota: servicequotas:GetServiceQuota was denied (AccessDeniedException)",
+        "who is in the pool: cognito-idp:ListUsers was denied (AccessDenied)",
+    ]
+    assert [json.loads(text) for text in said(shown, "Allow")] == [
+        {
+            "Effect": "Allow",
+            "Action": ["cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
+            "Resource": "arn:pool",
+        },
+        {"Effect": "Allow", "Action": ["servicequotas:GetServiceQuota"], "Resource": "*"},
+    ]
+
+
+def test_service_that_was_not_reached_needs_no_permission() -> None:
+    shown = lines(job(EU), quotas={EU: Quota(30.0, "published", (UNREACHED,))})
+    assert said(shown, "Not known") == ["the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"]
+    assert said(shown, "Allow") == []
+
+
+def test_many_pools_and_lanes_are_counted() -> None:
+    names = [f"{region}_Pool0000{number}" for number, region in enumerate(("eu-west-1", "us-east-1", "us-east-2") * 3)]
+    accounts = {name: Caller(str(number), f"arn:{number}") for number, name in enumerate(names)}
+    facts = [PoolFacts(name, optional=True) for name in names]
+    shown = lines(job(*names), *facts, planned=planned(ready=[(names[0], 1, 9)]), callers=accounts)
+    assert len([label for label, _ in shown if label == "User pool"]) == SHOWN
+    assert said(shown, "Caller")[-1] == f"and {9 - SHOWN} more user pools"
+    assert len(said(shown, "Pace")) == SHOWN + 1
+    assert said(shown, "Pace")[-1] == f"and {9 - SHOWN} more lanes"
+    assert said(shown, "Passwordless")[0].startswith(", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more lets")
+
+
+def test_briefing_holds_no_path_of_the_input() -> None:
+    asked = job(EU, input={"path": Path("/secret/place.csv")})
+    assert all("/secret" not in text for _, text in lines(asked))

@@ -1,0 +1,221 @@
+"""The check: what the directory says of each row before anything is sent, and why it was not asked."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset import check as check_module
+from bulkreset.check import Check
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.session import TargetSession
+from bulkreset.errors import Interrupted, ServiceError
+from bulkreset.record.journal import Journal
+from bulkreset.search import ATTEMPTS
+from tests.dispatch.fakes import FakeClock
+from tests.listed import DENIED, LOST, Listed, crowd, told
+from tests.targets import EU, EU2, job, sessions
+
+FOUND = [
+    told("ann"),
+    told("fed", "EXTERNAL_PROVIDER"),
+    told("linked", identities='[{"providerName":"Google"}]'),
+    told("out", enabled=False),
+    told("fedout", "EXTERNAL_PROVIDER", enabled=False),
+    told("new", "UNCONFIRMED"),
+    told("temp", "FORCE_CHANGE_PASSWORD"),
+]
+NAMES = ["ann", "fed", "linked", "out", "fedout", "new", "temp", "nobody"]
+
+
+class Checked:
+    """The check of rows that name `names`, one each, in the pools of `directories`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        directories: Mapping[str, Listed],
+        names: Sequence[tuple[str, str]],
+        *,
+        emulated: bool = False,
+        protected: Sequence[str] = (),
+        **keys: Any,  # noqa: ANN401  (job keys)
+    ) -> None:
+        asked = job(*directories, **keys)
+        facts = {pool: directory.facts for pool, directory in directories.items()}
+
+        def directory_of(_session: TargetSession, of: PoolFacts) -> Listed:
+            return directories[of.user_pool_id]
+
+        monkeypatch.setattr(check_module, "Directory", directory_of)
+        self.folder = folder
+        self.scratch = folder / "lookup.sqlite"
+        self.journal = Journal.create(folder / "journal.sqlite", list(directories), {"run_id": "r"})
+        self.journal.plan([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
+        opened = sessions(asked, emulated=emulated)
+        self.check = Check(asked, opened, facts, [list(directories)], set(protected), FakeClock())
+
+    def run(self) -> tuple[dict[str, str], list[Gap]]:
+        return self.check.run(self.journal, self.scratch, lambda _made, _calls: None)
+
+    @property
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Status, code, message and status before of every row."""
+        return [(row[3], row[4], row[5], row[15]) for row in self.journal.report("unprocessed")]
+
+    @property
+    def codes(self) -> list[str]:
+        return [code or status for status, code, _, _ in self.rows]
+
+
+def here(*names: str) -> list[tuple[str, str]]:
+    return [(EU, name) for name in names]
+
+
+def test_each_row_is_what_its_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here(*NAMES))
+    assert checked.run() == ({}, [])
+    federated = ("skipped", "federated", "the user signs in through an identity provider")
+    assert checked.rows == [
+        ("unprocessed", "", "", "CONFIRMED"),
+        (*federated, "EXTERNAL_PROVIDER"),
+        (*federated, "CONFIRMED"),
+        ("skipped", "disabled", "the user is disabled", "CONFIRMED"),
+        (*federated, "EXTERNAL_PROVIDER"),
+        ("unprocessed", "", "", "UNCONFIRMED"),
+        ("unprocessed", "", "", "FORCE_CHANGE_PASSWORD"),
+        ("rejected", "user_not_found", "the pool has no user whom this names", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("skip", "codes"),
+    [
+        ([], ["unprocessed"] * 7),
+        (["disabled"], [*["unprocessed"] * 3, "disabled", "disabled", *["unprocessed"] * 2]),
+        (
+            ["unconfirmed", "federated"],
+            ["unprocessed", "federated", "federated", "unprocessed", "federated", "unconfirmed", "unprocessed"],
+        ),
+    ],
+    ids=str,
+)
+def test_job_says_which_users_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: list[str], codes: list[str]
+) -> None:
+    checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here(*NAMES[:-1]), plan={"skip": skip})
+    checked.run()
+    assert checked.codes == codes
+
+
+@pytest.mark.parametrize(("skip", "skipped"), [(["passwordless"], True), ([], False)])
+def test_pool_that_lets_nobody_in_by_password_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: list[str], *, skipped: bool
+) -> None:
+    directory = Listed(FOUND, PoolFacts(EU, users=7, passwordless=True))
+    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here("ann", "nobody"), plan={"skip": skip})
+    checked.run()
+    assert checked.codes == ["passwordless" if skipped else "unprocessed", "user_not_found"]
+
+
+@pytest.mark.parametrize("protected", ["ann", "sub-ann", "annie", "ann@x.example"])
+def test_protected_user_is_left_alone_whatever_the_row_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protected: str
+) -> None:
+    ann = told("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie", sub="sub-ann")
+    facts = PoolFacts(EU, users=1, aliases=frozenset({"email", "preferred_username"}))
+    names = ["Ann", "annie", "Ann@X.example", "sub-ann", "bob"]
+    checked = Checked(
+        tmp_path, monkeypatch, {EU: Listed([ann, told("bob")], facts)}, here(*names), protected=[protected]
+    )
+    checked.run()
+    assert checked.codes == [*["protected"] * 4, "unprocessed"]
+    assert checked.rows[0][2] == "the job protects this user"
+
+
+def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here("ann"))
+    checked.journal.plan([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
+    checked.run()
+    assert checked.codes == ["unprocessed", "password_policy"]
+
+
+@pytest.mark.parametrize(
+    ("how", "facts", "reason"),
+    [
+        ({"emulated": True}, None, "the emulator has every user of the input"),
+        ({"plan": {"check_users": False}}, None, "the job asks for no check"),
+        (
+            {},
+            PoolFacts(EU, gap=Gap("x", "y", "AccessDeniedException", denied=True)),
+            "how the pool compares names is not known: DescribeUserPool was not answered (AccessDeniedException)",
+        ),
+    ],
+)
+def test_pool_that_is_not_checked_has_its_reason_and_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], facts: PoolFacts | None, reason: str
+) -> None:
+    directory = Listed(FOUND, facts)
+    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES), **how)
+    assert checked.run() == ({EU: reason}, [])
+    assert checked.journal.meta()["unchecked"] == {EU: reason}
+    assert directory.asked == []
+    assert checked.codes == ["unprocessed"] * len(NAMES)
+    assert not checked.scratch.exists()
+
+
+def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut, open_ = Listed(crowd(100)), Listed(FOUND, PoolFacts(EU2, users=7))
+    shut.always = DENIED
+    rows = [(EU, "nobody"), (EU2, "nobody"), (EU2, "out")]
+    checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: open_}, rows)
+    unchecked, gaps = checked.run()
+    assert unchecked == {EU: "ListUsers was refused (AccessDeniedException)"} == checked.journal.meta()["unchecked"]
+    assert [(gap.action, gap.denied) for gap in gaps] == [("cognito-idp:ListUsers", True)]
+    assert checked.codes == ["unprocessed", "user_not_found", "disabled"]
+
+
+def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folding, exact = Listed([told("Ann")], PoolFacts(EU, users=1, folds=True)), Listed([told("Ann")], PoolFacts(EU2, users=1))
+    rows = [(EU, "ANN"), (EU2, "ANN"), (EU2, "Ann")]
+    checked = Checked(tmp_path, monkeypatch, {EU: folding, EU2: exact}, rows)
+    checked.run()
+    assert checked.codes == ["unprocessed", "user_not_found", "unprocessed"]
+
+
+def test_what_was_found_is_kept_where_the_search_is_stopped_and_thrown_away_where_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Listed(crowd(180), PoolFacts(EU, users=0))
+    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here("user00000", "user00179", "nobody"))
+
+    def stop(_made: int, _calls: int) -> None:
+        raise Interrupted("Stopped by SIGINT.")
+
+    with pytest.raises(Interrupted):
+        checked.check.run(checked.journal, checked.scratch, stop)
+    assert checked.scratch.exists()
+    assert "unchecked" not in checked.journal.meta()
+    assert checked.codes == ["unprocessed"] * 3
+    checked.run()
+    assert directory.pages[-2:] == ["60", "120"], "it goes on from the page that it was at"
+    assert len(directory.pages) <= 4
+    assert checked.codes == ["unprocessed", "unprocessed", "user_not_found"]
+    assert not checked.scratch.exists()
+
+
+def test_search_that_broke_off_leaves_the_rows_ready_to_be_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Listed(FOUND, faults=[LOST] * ATTEMPTS)
+    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES))
+    with pytest.raises(ServiceError):
+        checked.run()
+    assert checked.codes == ["unprocessed"] * len(NAMES)
+    checked.run()
+    assert checked.codes[-1] == "user_not_found"
