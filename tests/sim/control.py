@@ -30,6 +30,8 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       operation}
     - latency (seconds), jitter (a fraction of it), seed (of the jitter)
     - accounts: {access key: account id}; secret_keys: {access key: secret}
+    - roles: {ARN: the external id it wants, or null}, without it any may be assumed;
+      role_seconds: how long its credentials live
     - service_quotas: {quota code: requests per second}; keep_calls: false only counts
     - faults: {users: {username or *: [step]},
       scripts: {operation: {username or *: [step]}},
@@ -55,6 +57,8 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
         "faults": service.faults.configure,
         "accounts": lambda value: settings.accounts.update(accounts_of(value)),
         "secret_keys": settings.secret_keys.update,
+        "roles": settings.roles.update,
+        "role_seconds": lambda value: setattr(settings, "role_seconds", float(value)),
         "service_quotas": settings.service_quotas.update,
         "keep_calls": lambda value: setattr(service.log, "keep", bool(value)),
     }
