@@ -114,6 +114,10 @@ def run(
             "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
         ),
     ] = None,
+    sign_out: Annotated[
+        bool | None,
+        typer.Option("--sign-out/--no-sign-out", help="Whether to sign users out once set.", show_default=False),
+    ] = None,
     rate: Rate = None,
     share: Share = None,
     workers: Workers = None,
@@ -142,6 +146,7 @@ def run(
         "targets.connect_timeout": connect_timeout,
         "targets.read_timeout": read_timeout,
         "permanent": permanent,
+        "after.sign_out": sign_out,
         "pace.rate": _number(rate),
         "pace.share": share,
         "pace.workers": workers,

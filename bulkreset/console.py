@@ -43,13 +43,17 @@ class Terminal:
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""
         took = time.monotonic() - progress.since
-        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 else []
+        done, total, what = progress.settled, progress.total, "sending"
+        if done >= total and progress.leaving:  # the passwords are set, and who has them is still to be signed out
+            done, total, what = progress.gone, progress.leaving, "signing out"
         told = {"failed": progress.counts[Status.FAILED], "in doubt": progress.counts[Status.IN_DOUBT]}
+        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 and what == "sending" else []
+        told["not signed out"] = progress.stayed
         parts += [f"{name} {number:,}" for name, number in {**told, "throttled": progress.throttled}.items() if number]
         if self._live:
-            self._draw("sending", progress.settled, progress.total, ", ".join(parts))
+            self._draw(what, done, total, ", ".join(parts))
         elif self._is_due():
-            self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}")
+            self._line(f"{what}: " + ", ".join([f"{done:,} of {total:,}", *parts]))
 
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
@@ -64,7 +68,8 @@ class Terminal:
         """Ask whether it may. Raises Refused where there is no terminal to ask."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
-        self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)
+        ask = f"Set {preflight.ready:,} passwords" if preflight.ready else f"Sign {preflight.pending:,} users out"
+        self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -112,6 +117,26 @@ def describe(preflight: Preflight) -> str:
         if not preflight.emulated and (warnings := _warnings(endpoint, job, pool)):
             lines.append(f"Endpoint    {endpoint}: {', '.join(warnings)}")
     lines.append("Rows        " + ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items())))
+    lines += _what_users_meet(preflight)
+    if not preflight.sends:
+        return "\n".join(lines)
+    if preflight.ready:
+        lines.append(f"Billing     up to {preflight.ready:,} users become monthly active users")
+    for lane in preflight.lanes:
+        pace = "unpaced" if lane.ceiling is None else f"{lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s"
+        name = f"{lane.account} {lane.region}".strip() if len(preflight.lanes) > 1 else lane.region
+        lines.append(f"Pace        {name}: {pace}")
+    if preflight.seconds is not None:
+        now = datetime.now().astimezone()
+        ends = now + timedelta(seconds=preflight.seconds)
+        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
+        lines.append(f"Duration    about {_duration(preflight.seconds)}, until {when} at the earliest")
+    return "\n".join(lines)
+
+
+def _what_users_meet(preflight: Preflight) -> list[str]:
+    """How many users meet what."""
+    lines = []
     if preflight.temporary:
         lines.append(
             f"Temporary   {preflight.temporary:,}: each user must choose a new password at the next sign-in, and cannot use"
@@ -119,18 +144,10 @@ def describe(preflight: Preflight) -> str:
         lines.append("            forgot-password until then")
     if preflight.permanent:
         lines.append(f"Permanent   {preflight.permanent:,}")
-    if not preflight.ready:
-        return "\n".join(lines)
-    lines.append(f"Billing     up to {preflight.ready:,} users become monthly active users")
-    for lane in preflight.lanes:
-        pace = "unpaced" if lane.ceiling is None else f"{lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s"
-        lines.append(f"Pace        {lane.region}: {pace}")
-    if preflight.seconds is not None:
-        now = datetime.now().astimezone()
-        ends = now + timedelta(seconds=preflight.seconds)
-        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
-        lines.append(f"Duration    about {_duration(preflight.seconds)}, until {when} at the earliest")
-    return "\n".join(lines)
+    if preflight.pending is not None:
+        leaving = preflight.pending + preflight.ready
+        lines.append(f"Sign-out    {leaving:,} users, from every device, once their passwords are set")
+    return lines
 
 
 def describe_status(status: RunStatus) -> str:
@@ -140,6 +157,12 @@ def describe_status(status: RunStatus) -> str:
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
         f"  {status.rows:,} rows: {counts}",
     ]
+    if status.sign_outs:
+        lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
+    if len(status.lanes) > 1:
+        for lane in status.lanes:
+            found = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in lane.counts.items()) or "no rows"
+            lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {found}")
     if status.codes:
         lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
     if status.attempts:
@@ -157,6 +180,8 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
     out.write(f"{what} {summary.state}: {summary.rows:,} rows: {counts}.\n")
+    if summary.signed_out:
+        out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:

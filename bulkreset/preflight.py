@@ -1,13 +1,15 @@
 """The preflight: what is about to happen, before anything does: who calls, which lanes, how many rows, how long."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
 
+SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second of an account in a Region
 ACCOUNT_QUOTA = 30.0  # UserAccountRecovery calls per second of an account in a Region; not adjustable
 
 
@@ -24,7 +26,10 @@ class LanePlan:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Everything that the confirmation shows. `permanent` and `temporary` count the rows that will be sent so."""
+    """Everything that the confirmation shows. `permanent` and `temporary` count the rows that will be sent so.
+
+    `pending` counts the users who are set and still to be signed out; None where the job signs nobody out.
+    """
 
     job: Job
     emulated: bool
@@ -35,11 +40,17 @@ class Preflight:
     permanent: int
     temporary: int
     seconds: float | None
+    pending: int | None = None
 
     @property
     def ready(self) -> int:
         """How many rows will be sent."""
         return self.permanent + self.temporary
+
+    @property
+    def sends(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.ready or self.pending)
 
 
 def inspect(
@@ -48,11 +59,20 @@ def inspect(
     callers: Mapping[str, Caller],
     counts: Mapping[str, int],
     ready: Sequence[tuple[str, int, int]],
+    pending: Mapping[str, int] = MappingProxyType({}),
 ) -> Preflight:
-    """Put together what is known. `ready` counts the rows that will be sent: (pool, permanent, rows)."""
+    """Put together what is known. `ready` counts the rows that will be sent: (pool, permanent, rows).
+
+    `pending` counts by pool who is set and not signed out.
+    """
     emulated = any(session.emulated for session in sessions.values())
     lanes = plan_lanes(job, sessions, callers, job.emulator.quota if emulated else ACCOUNT_QUOTA)
     by_pool = {pool: sum(rows for named, _, rows in ready if named == pool) for pool in sessions}
+    seconds = expected_seconds(lanes, by_pool)
+    if job.after.sign_out and seconds is not None:
+        leaving = [replace(lane, quota=SIGN_OUT_QUOTA, ceiling=sign_out_ceiling(job)) for lane in lanes]
+        all_of_them = {pool: rows + pending.get(pool, 0) for pool, rows in by_pool.items()}
+        seconds = max(seconds, expected_seconds(leaving, all_of_them) or 0.0)  # they run side by side
     return Preflight(
         job=job,
         emulated=emulated,
@@ -62,7 +82,8 @@ def inspect(
         counts=counts,
         permanent=sum(rows for _, permanent, rows in ready if permanent),
         temporary=sum(rows for _, permanent, rows in ready if not permanent),
-        seconds=expected_seconds(lanes, by_pool),
+        seconds=seconds,
+        pending=sum(pending.values()) if job.after.sign_out else None,
     )
 
 
@@ -73,7 +94,8 @@ def plan_lanes(
     groups: dict[tuple[str | None, ...], list[str]] = {}
     for pool, session in sessions.items():
         account = callers[pool].account
-        way = () if account else (session.target.profile, session.target.endpoint_url)
+        target = session.target
+        way = () if account else (target.profile, target.role_arn, target.endpoint_url)
         groups.setdefault((account, session.region, *way), []).append(pool)
     rate = job.pace.rate
     ceiling = None if rate == "none" else quota * job.pace.share if rate == "auto" else float(rate)
@@ -81,6 +103,11 @@ def plan_lanes(
         LanePlan(account or "", region or "", tuple(pools), quota, ceiling)
         for (account, region, *_), pools in groups.items()
     )
+
+
+def sign_out_ceiling(job: Job) -> float | None:
+    """Sign-outs per second of a lane; None where nothing is paced. Their quota is another one than the passwords'."""
+    return None if job.pace.rate == "none" else SIGN_OUT_QUOTA * job.pace.share
 
 
 def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> float | None:
@@ -96,7 +123,13 @@ def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> flo
 def described(sessions: Mapping[str, TargetSession]) -> list[dict[str, Any]]:
     """The targets as journal and summary keep them."""
     return [
-        {"user_pool_id": pool, "region": at.region, "endpoint": at.endpoint, "profile": at.target.profile}
+        {
+            "user_pool_id": pool,
+            "region": at.region,
+            "endpoint": at.endpoint,
+            "profile": at.target.profile,
+            "role_arn": at.target.role_arn,
+        }
         for pool, at in sessions.items()
     ]
 

@@ -6,11 +6,25 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, PartialCredentialsError, ProfileNotFound
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from bulkreset import __version__
 from bulkreset.errors import TargetError
@@ -31,6 +45,14 @@ _CONFIG: Mapping[str, Any] = {
     "parameter_validation": False,
     # Given whole: what botocore builds of its parts, for every call anew, is a tenth of the call's cost.
     "user_agent": f"bulkreset/{__version__} boto3/{boto3.__version__}",
+}
+
+
+# AssumeRole changes nothing and is not counted: botocore may try it again.
+_ROLE_CONFIG: Mapping[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "connect_timeout": 5.0,
+    "read_timeout": 10.0,
 }
 
 
@@ -88,7 +110,7 @@ class TargetSession:
         if self.emulated:
             return None
         try:
-            session = boto3.Session(profile_name=self.target.profile, region_name=self.region)
+            session = _in_role(self.target, boto3.Session(profile_name=self.target.profile, region_name=self.region))
             keys = _keys(session)
         except (BotoCoreError, TargetError):
             return None
@@ -149,6 +171,12 @@ def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
         what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         if isinstance(error, PartialCredentialsError):
             what = str(error)
+        told: Any = getattr(error, "kwargs", {})
+        if isinstance(error, CredentialRetrievalError) and told["provider"].startswith("arn:"):
+            raise TargetError(
+                f"The role {told['provider']} could not be assumed: {told['error_msg']}.",
+                "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole.",
+            ) from None
         raise TargetError(
             f"No AWS credentials could be obtained ({what}).",
             "Sign in again, or check the profile's role and settings.",
@@ -185,12 +213,65 @@ def open_session(target: Target) -> TargetSession:
             "No AWS credentials were found.",
             "Pass --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with aws sso login.",
         )
+    if target.role_arn:
+        session = _in_role(target, session)
+        _keys(session)
     return TargetSession(target, session)
+
+
+class _RoleProvider(CredentialProvider):
+    """Credentials of a role, assumed with those of another session. They renew themselves before they expire.
+
+    Raises TargetError where the role cannot be assumed the first time, CredentialRetrievalError later on.
+    """
+
+    METHOD = "bulkreset-role"
+    CANONICAL_NAME = None
+
+    def __init__(self, target: Target, source: boto3.Session) -> None:
+        super().__init__()
+        names = {"RoleSessionName": target.role_session_name, "ExternalId": target.external_id}
+        self._role = target.role_arn or ""
+        self._fetcher = AssumeRoleCredentialFetcher(
+            partial(_sts_of, source),
+            source.get_credentials(),
+            self._role,
+            extra_args={name: value for name, value in names.items() if value},
+        )
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """The credentials; they are asked for when they are first needed."""
+        return DeferredRefreshableCredentials(self._fetch, self.METHOD)
+
+    def _fetch(self) -> Any:  # noqa: ANN401
+        # Told as one error, whose kind ends a lane, and not with STS's own codes: those would be taken for Cognito's.
+        try:
+            return self._fetcher.fetch_credentials()
+        except ClientError as error:
+            problem = f"STS answered {error.response['Error'].get('Code', 'an error')}"
+        except (BotoCoreError, ValueError) as error:
+            problem = f"STS could not be reached ({type(error).__name__})"
+        raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
+
+
+def _sts_of(session: Any, service: str, **keys: str) -> "STSClient":  # noqa: ANN401  (the stubs want every key by name)
+    client: STSClient = session.client(service, config=Config(**_ROLE_CONFIG), **keys)
+    return client
+
+
+def _in_role(target: Target, session: boto3.Session) -> boto3.Session:
+    """The session, or one with the credentials of the target's role. Asks nobody yet."""
+    if not target.role_arn:
+        return session
+    inner = botocore.session.Session(profile=target.profile)
+    inner.register_component("credential_provider", CredentialResolver([_RoleProvider(target, session)]))
+    return boto3.Session(botocore_session=inner, region_name=session.region_name)
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:
     """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no proxy."""
     session = boto3.Session(aws_access_key_id="emulated", aws_secret_access_key="emulated", region_name=region)  # noqa: S106
     # The emulator speaks plain HTTP on loopback, so what the job says of TLS does not apply.
-    emulated = target.model_copy(update={"endpoint_url": url, "profile": None, "region": region, "ca_bundle": None})
+    nowhere_else = {"endpoint_url": url, "profile": None, "role_arn": None, "region": region, "ca_bundle": None}
+    emulated = target.model_copy(update=nowhere_else)
     return TargetSession(emulated, session, emulated=True)

@@ -223,6 +223,7 @@ class CsvPieces:
     """Reading begins where a piece was seen to begin before, or goes on where it stands, or begins anew."""
 
     def __init__(self, rows: CsvRows) -> None:
+        self.remembers = rows.can_be_entered
         self._rows = rows
         self._text: IO[str] | None = None
         self._records: Records | None = None

@@ -86,6 +86,7 @@ class ParquetPieces:
     """Reading begins at a row group: what of it lies before a piece is decoded and passed over."""
 
     def __init__(self, rows: ParquetRows, spec: Input) -> None:
+        self.remembers = False
         self._rows = rows
         self._spec = spec
         self._file: pq.ParquetFile | None = None

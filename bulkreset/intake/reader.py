@@ -24,7 +24,12 @@ class Rows(Protocol):
 
 
 class Pieces(Protocol):
-    """An input whose pieces can be read in any order. Used by one thread; `knows` by any."""
+    """An input whose pieces can be read in any order. Used by one thread; `knows` by any.
+
+    `remembers`: whether a piece that was passed once can be had at once from then on.
+    """
+
+    remembers: bool
 
     def knows(self, number: int) -> bool:
         """Whether `read` gives this piece at once, without a search."""
