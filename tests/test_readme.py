@@ -117,6 +117,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
     assert [statement["Action"] for statement in policy["Statement"]] == [
         "cognito-idp:AdminSetUserPassword",
         "cognito-idp:ListUsersInGroup",
+        "cognito-idp:AdminUserGlobalSignOut",
     ]
 
 
