@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -25,6 +25,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.loaders import create_loader
 
 from bulkreset import __version__
 from bulkreset.errors import TargetError
@@ -47,6 +48,9 @@ _CONFIG: Mapping[str, Any] = {
     "user_agent": f"bulkreset/{__version__} boto3/{boto3.__version__}",
 }
 
+
+# One loader of botocore's models for all sessions: each of its own would read them anew, 12 MB for every target.
+_loader = cache(create_loader)
 
 # AssumeRole changes nothing and is not counted: botocore may try it again.
 _ROLE_CONFIG: Mapping[str, Any] = {
@@ -73,6 +77,7 @@ class TargetSession:
         self._session = session
         self.emulated = emulated
         self._used = _keys(session)
+        self._endpoint = ""
 
     @property
     def region(self) -> str:
@@ -82,7 +87,8 @@ class TargetSession:
     @property
     def endpoint(self) -> str:
         """The URL that the calls go to, wherever it was configured."""
-        return self.cognito().meta.endpoint_url
+        self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
+        return self._endpoint
 
     def cognito(self) -> "CognitoIdentityProviderClient":
         """A new client for the target's endpoint. Creating it is not thread-safe; using it is."""
@@ -110,7 +116,7 @@ class TargetSession:
         if self.emulated:
             return None
         try:
-            session = _in_role(self.target, boto3.Session(profile_name=self.target.profile, region_name=self.region))
+            session = _in_role(self.target, _session(self.target.profile, self.region))
             keys = _keys(session)
         except (BotoCoreError, TargetError):
             return None
@@ -184,6 +190,15 @@ def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
     return (frozen.access_key, frozen.token) if frozen else None
 
 
+def _session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> boto3.Session:
+    """A session, with credentials of the resolver's instead of its own where there is one."""
+    inner = botocore.session.Session(profile=profile)
+    inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
+    if resolver:
+        inner.register_component("credential_provider", resolver)
+    return boto3.Session(botocore_session=inner, region_name=region, profile_name=profile)
+
+
 def open_session(target: Target) -> TargetSession:
     """The session for `target`. Raises TargetError where profile, Region, credentials or certificates are missing."""
     try:
@@ -192,9 +207,9 @@ def open_session(target: Target) -> TargetSession:
     except OSError as error:
         raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
     try:
-        session = boto3.Session(profile_name=target.profile, region_name=target.region)
+        session = _session(target.profile, target.region)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only
-            session = boto3.Session(profile_name=target.profile, region_name=os.environ["AWS_REGION"])
+            session = _session(target.profile, os.environ["AWS_REGION"])
     except ProfileNotFound:
         name = target.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         raise TargetError(
@@ -263,9 +278,7 @@ def _in_role(target: Target, session: boto3.Session) -> boto3.Session:
     """The session, or one with the credentials of the target's role. Asks nobody yet."""
     if not target.role_arn:
         return session
-    inner = botocore.session.Session(profile=target.profile)
-    inner.register_component("credential_provider", CredentialResolver([_RoleProvider(target, session)]))
-    return boto3.Session(botocore_session=inner, region_name=session.region_name)
+    return _session(target.profile, session.region_name, CredentialResolver([_RoleProvider(target, session)]))
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:
