@@ -1,25 +1,30 @@
-"""Pass 2, the apply: the input read again, every row that is still to be sent taken through its lane."""
+"""Pass 2, the apply: every row that is still to be sent, or to be signed out, taken through its lane."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from queue import SimpleQueue
+from typing import Any
 
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
+from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
 from bulkreset.dispatch.guards import Tripwires
-from bulkreset.dispatch.lane import Lane, Result
+from bulkreset.dispatch.lane import Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
-from bulkreset.errors import GuardTripped, InputError
-from bulkreset.intake.chunk import Chunk
+from bulkreset.errors import InputError, Stopped
+from bulkreset.feed import Source, Supply, has_changed
 from bulkreset.intake.reader import Rows, identity
 from bulkreset.job import Job
-from bulkreset.preflight import LanePlan, Preflight
+from bulkreset.leavers import Leavers
+from bulkreset.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import Log
-from bulkreset.rows import Outcome, Row, Secret, Status
+from bulkreset.record.rates import Rates
+from bulkreset.record.summary import stopped_by
+from bulkreset.rows import Outcome, RateChange, SignedOut, Status
 from bulkreset.watch import Progress, Stop, Ui
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
@@ -39,54 +44,121 @@ class Apply:
         self._clock = clock
         # Taken before the fingerprint is compared: a file that is still the same later is the one that was compared.
         self._identity = identity(job.input.path)
-        self._results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
-        self._feeds: Sequence[Feed] = ()
+        self._results: Results = SimpleQueue()
+        self._rates = Rates()
+        self._lanes: list[tuple[Lane[Any], Supply]] = []
+        self._stopped: Mapping[int, Stopped] = {}
 
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
-        self._feeds = feeds = [self._feed(plan) for plan in preflight.lanes]
-        progress = Progress(total=preflight.ready)
-        watch = Tripwires(self._job.guards, self._clock, lambda: datetime.now().astimezone())
+        job, plans = self._job, preflight.lanes
+        if job.after.sign_out:
+            self._journal.begin_signing_out()
+        source = Source(
+            self._rows, self._journal, [plan.pools for plan in plans], self._unchanged, lambda: self._results.put(None)
+        )
+        feeds: list[Feed] = []
+        leavers: dict[int, Leavers] = {}
+        for number, (plan, supply) in enumerate(zip(plans, source.supplies, strict=True)):
+            place = Place(number, f"Account {plan.account or 'unknown'}, {plan.region}" if len(plans) > 1 else "")
+            transports = {
+                pool: BotoTransport(self._sessions[pool].cognito(), self._sessions[pool].renewed) for pool in plan.pools
+            }
+            sets = Feed(self._lane(plan, place, SetPassword(transports), plan.ceiling), supply)
+            feeds.append(sets)
+            self._lanes.append((sets.lane, supply))
+            if job.after.sign_out:
+                leavers[number] = Leavers(self._journal, plan.pools, self._clock)
+                lane = self._lane(plan, place, SignOut(transports), sign_out_ceiling(job))
+                feeds.append(Feed(lane, leavers[number], after=sets))
+        watch = _Watch(
+            self._job, self._clock, self._log, Progress(preflight.ready, preflight.pending), leavers, ui, stop
+        )
+        self._log.info("sending_started", rows=preflight.ready, lanes=len(plans))
+        patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + MARGIN_SECONDS
+        together = job.guards.stop == "run"
+        coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
+        self._stopped = coordinator.stopped
+        try:
+            coordinator.run(feeds)
+        finally:
+            source.close()
+            if rest := self._rates.rest():
+                self._journal.record([], [], rates=rest)
 
-        def observe(outcomes: Sequence[Outcome]) -> None:
-            progress.add(outcomes)
-            watch.add(outcomes)
-            for outcome in outcomes:
-                if outcome.status is not Status.READY:
-                    self._log_row(outcome)
-            ui.sending(progress)
+    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
+        """Commit, with the changes of rates that are due. Raises RecordError where that is not possible."""
+        self._journal.record(claims, outcomes, signed_out, self._rates.due(time.time_ns() // 1_000_000))
 
-        def check() -> None:
-            stop.check()
-            watch.check()
+    def figures(self, seconds: float) -> list[dict[str, Any]]:
+        """Each lane's part of the execution, which sent for so long, in the preflight's order, as LaneSummary has it."""
+        return [
+            {
+                "rate": round(lane.attempts / seconds, 2),
+                "rows": supply.rows,
+                "stopped_by": stopped_by(self._stopped.get(number)),
+            }
+            for number, (lane, supply) in enumerate(self._lanes)
+        ]
 
-        self._log.info("sending_started", rows=preflight.ready, lanes=len(feeds))
-        patience = max(target.connect_timeout + target.read_timeout for target in self._job.targets) + MARGIN_SECONDS
-        Coordinator(self._journal, self._clock, self._results, observe, check, patience).run(feeds)
+    def _lane(self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None) -> Lane[Any]:
+        sets = isinstance(errand, SetPassword)
 
-    def attempts(self) -> list[int]:
-        """How many attempts each lane has made, in the preflight's order."""
-        return [feed.lane.attempts for feed in self._feeds]
-
-    def _feed(self, plan: LanePlan) -> Feed:
         def changed(rate: float, why: str) -> None:
-            self._log.info("rate_changed", account=plan.account, region=plan.region, rate=round(rate, 2), reason=why)
+            rate = round(rate, 2)
+            at = {"account": plan.account, "region": plan.region}
+            self._log.info("rate_changed", **at, call=errand.call, rate=rate, reason=str(why))
+            if sets:
+                self._rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
 
-        transports = {
-            pool: BotoTransport(self._sessions[pool].cognito(), self._sessions[pool].renewed) for pool in plan.pools
-        }
-        pacer = Pacer(plan.ceiling, self._clock, changed)
-        lane = Lane(transports, pacer, self._job.pace, self._clock, self._results)
-        return Feed(lane, _sendable(self._rows, self._journal, frozenset(plan.pools), self._unchanged))
+        return Lane(errand, Pacer(ceiling, self._clock, changed), self._job.pace, self._clock, self._results, place)
 
     def _unchanged(self) -> None:
         path = self._job.input.path
         try:
             same = identity(path) == self._identity
         except InputError as error:
-            raise _changed(error.message) from None
+            raise has_changed(error.message) from None
         if not same:
-            raise _changed(f"{path} is not what was planned.")
+            raise has_changed(f"{path} is not what was planned.")
+
+
+class _Watch:
+    """Shows, logs and counts what is committed; says who must stop."""
+
+    def __init__(
+        self, job: Job, clock: Clock, log: Log, progress: Progress, leavers: Mapping[int, Leavers], ui: Ui, stop: Stop
+    ) -> None:
+        self._guards = Tripwires(job.guards, clock, lambda: datetime.now().astimezone())
+        self._log = log
+        self._progress = progress
+        self._leavers = leavers
+        self._ui = ui
+        self._stop = stop
+
+    def check(self) -> None:
+        """Raise where all sending must stop."""
+        self._stop.check()
+        self._guards.check()
+
+    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+        """Hear what is committed."""
+        for lane, outcome in told:
+            if isinstance(outcome, SignedOut):
+                self._leavers[lane.place.number].settled(outcome)
+                self._progress.left(outcome)
+                if outcome.done is False:
+                    self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
+                continue
+            self._progress.add([outcome])
+            self._guards.add([outcome], lane.place.number)
+            if outcome.status is not Status.READY:
+                self._log_row(outcome)
+        self._ui.sending(self._progress)
+
+    def tripped(self, place: Place) -> Stopped | None:
+        """Why nothing more may be sent to a place."""
+        return self._guards.tripped(place.number)
 
     def _log_row(self, outcome: Outcome) -> None:
         write = self._log.debug if outcome.status is Status.SET else self._log.info
@@ -98,45 +170,3 @@ class Apply:
             attempts=outcome.attempts,
             request_id=outcome.request_id,
         )
-
-
-def _sendable(
-    rows: Rows, journal: Journal, pools: AbstractSet[str], unchanged: Callable[[], None]
-) -> Iterator[Row | None]:
-    """The rows still to be sent to these pools; None after a chunk that has none, so that nobody waits for the search.
-
-    The journal says which they are, the input has the passwords. `unchanged` raises where the input is no longer the
-    file that was planned: it is asked after a chunk was read, before any of it is used, and again at the end.
-    """
-    for chunk in _read(rows, journal):
-        unchanged()
-        wanted = [row for row in journal.sendable(chunk.first, chunk.last) if row.pool in pools]
-        if not wanted:
-            yield None
-            continue
-        usernames, passwords = chunk.frame["username"].tolist(), chunk.frame["password"].tolist()
-        for row in wanted:
-            offset = row.row - chunk.first
-            if usernames[offset] != row.username:
-                raise _changed(f"Row {row.row} of the input is not the user that was planned.")
-            yield Row(
-                number=row.row,
-                username=row.username,
-                password=Secret(passwords[offset]),
-                pool=row.pool,
-                permanent=bool(row.permanent),
-                doubted=bool(row.doubted),
-            )
-    unchanged()
-
-
-def _read(rows: Rows, journal: Journal) -> Iterator[Chunk]:
-    """The chunks from the first row that is still to be sent; what cannot be read any more has changed."""
-    try:
-        yield from rows.chunks(journal.first_sendable())
-    except InputError as error:
-        raise _changed(error.message) from None
-
-
-def _changed(what: str) -> GuardTripped:
-    return GuardTripped(f"{what} The input was changed while it was read.", "Restore the file that was planned.")

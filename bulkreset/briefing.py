@@ -41,7 +41,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "", "forgot-password until then" + (f"; they expire after {min(days)} days" if days else "")
     if preflight.permanent:
         yield "Permanent", f"{preflight.permanent:,}"
-    if preflight.ready:
+    if preflight.sends:
         yield from _sending(preflight)
     yield from _gaps(preflight)
 
@@ -98,10 +98,15 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    yield "Billing", f"up to {preflight.ready:,} users become monthly active users"
-    yield "Sign-out", "nobody is signed out: sessions live on"
+    if preflight.ready:
+        yield "Billing", f"up to {preflight.ready:,} users become monthly active users"
+    if preflight.pending is None:
+        yield "Sign-out", "nobody is signed out: sessions live on"
+    else:
+        leaving = preflight.pending + preflight.ready
+        yield "Sign-out", f"{leaving:,} users, from every device, once their passwords are set"
     for lane in preflight.lanes[:SHOWN]:
-        yield "Pace", _pace(lane)
+        yield "Pace", _pace(lane, several=len(preflight.lanes) > 1)
     if len(preflight.lanes) > SHOWN:
         yield "", f"and {len(preflight.lanes) - SHOWN} more lanes"
     if preflight.seconds is not None:
@@ -112,10 +117,11 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield "Guards", ", ".join(_guards(preflight.job.guards)) or "none"
 
 
-def _pace(lane: LanePlan) -> str:
+def _pace(lane: LanePlan, *, several: bool) -> str:
+    name = f"{lane.account} {lane.region}".strip() if several else lane.region
     if lane.ceiling is None:
-        return f"{lane.region}: unpaced"
-    return f"{lane.region}: {lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s ({lane.source})"
+        return f"{name}: unpaced"
+    return f"{name}: {lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s ({lane.source})"
 
 
 def _guards(guards: Guards) -> Iterator[str]:

@@ -114,6 +114,10 @@ def run(
             "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
         ),
     ] = None,
+    sign_out: Annotated[
+        bool | None,
+        typer.Option("--sign-out/--no-sign-out", help="Whether to sign users out once set.", show_default=False),
+    ] = None,
     rate: Rate = None,
     share: Share = None,
     workers: Workers = None,
@@ -159,6 +163,7 @@ def run(
         "targets.read_timeout": read_timeout,
         "permanent": permanent,
         "plan.check_users": check_users,
+        "after.sign_out": sign_out,
         "pace.rate": _number(rate),
         "pace.share": share,
         "pace.workers": workers,

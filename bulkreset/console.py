@@ -50,13 +50,17 @@ class Terminal:
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""
         took = time.monotonic() - progress.since
-        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 else []
+        done, total, what = progress.settled, progress.total, "sending"
+        if done >= total and progress.leaving:  # the passwords are set, and who has them is still to be signed out
+            done, total, what = progress.gone, progress.leaving, "signing out"
         told = {"failed": progress.counts[Status.FAILED], "in doubt": progress.counts[Status.IN_DOUBT]}
+        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 and what == "sending" else []
+        told["not signed out"] = progress.stayed
         parts += [f"{name} {number:,}" for name, number in {**told, "throttled": progress.throttled}.items() if number]
         if self._live:
-            self._draw("sending", progress.settled, progress.total, ", ".join(parts))
+            self._draw(what, done, total, ", ".join(parts))
         elif self._is_due():
-            self._line(f"sending: {progress.settled:,} of {progress.total:,}, {', '.join(parts)}")
+            self._line(f"{what}: " + ", ".join([f"{done:,} of {total:,}", *parts]))
 
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
@@ -73,7 +77,8 @@ class Terminal:
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
         wanted = _to_be_typed(preflight)
         if wanted is None:
-            self._console.print(f"Set {preflight.ready:,} passwords now? [y/N] ", end="", markup=False)
+            ask = f"Set {preflight.ready:,} passwords" if preflight.ready else f"Sign {preflight.pending:,} users out"
+            self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
             return self._typed().lower() in {"y", "yes"}
         self._console.print(
             f"To set {preflight.permanent:,} permanent passwords now, type {wanted}: ", end="", markup=False
@@ -123,6 +128,12 @@ def describe_status(status: RunStatus) -> str:
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
         f"  {status.rows:,} rows: {counts}",
     ]
+    if status.sign_outs:
+        lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
+    if len(status.lanes) > 1:
+        for lane in status.lanes:
+            found = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in lane.counts.items()) or "no rows"
+            lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {found}")
     if status.codes:
         lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
     if status.attempts:
@@ -140,6 +151,8 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
     out.write(f"{what} {summary.state}: {summary.rows:,} rows: {counts}.\n")
+    if summary.signed_out:
+        out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:

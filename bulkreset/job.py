@@ -82,6 +82,9 @@ class Target(_Table):
     user_pool_id: str = Field(min_length=1, max_length=55, pattern=r"^[A-Za-z0-9_-]+_[0-9a-zA-Z]+$")
     region: str | None = None
     profile: str | None = None
+    role_arn: str | None = Field(default=None, max_length=2048, pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[^\s]+$")
+    role_session_name: str = Field(default="bulkreset", min_length=2, max_length=64, pattern=r"^[\w+=,.@-]+$")
+    external_id: str | None = Field(default=None, min_length=2, max_length=1224, pattern=r"^[\w+=,.@:/-]+$")
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     ca_bundle: Path | None = Field(default=None, strict=False)
     verify_ssl: bool = True
@@ -140,6 +143,7 @@ class Guards(_Table):
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: float | None = Field(default=None, gt=0)
     stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    stop: Literal["lane", "run"] = "lane"
     protected: Protected = Protected()
 
     @field_validator("max_duration", mode="before")
@@ -152,6 +156,12 @@ class Guards(_Table):
             msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
             raise ValueError(msg)
         return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+class After(_Table):
+    """What is done for a user once the password was set."""
+
+    sign_out: bool = False
 
 
 class Emulator(_Table):
@@ -171,6 +181,7 @@ class Job(_Table):
     plan: Plan = Plan()
     pace: Pace = Pace()
     guards: Guards = Guards()
+    after: After = After()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

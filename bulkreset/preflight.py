@@ -1,7 +1,8 @@
 """The preflight: what is about to happen, before anything does: who calls, which lanes, how many rows, how long."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from bulkreset.cognito.pool import PoolFacts
@@ -10,6 +11,8 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
+
+SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second of an account in a Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Preflight:
 
     `permanent` and `temporary` count the rows that will be sent so, `before` those whose users have each status as far as
     that is known. `unchecked` names the pools whose users were not looked up, and why; `gaps` what else is not known.
+    `pending` counts the users who are set and still to be signed out; None where the job signs nobody out.
     """
 
     job: Job
@@ -46,11 +50,17 @@ class Preflight:
     gaps: tuple[Gap, ...]
     seconds: float | None
     approved: Mapping[str, str] | None = None
+    pending: int | None = None
 
     @property
     def ready(self) -> int:
         """How many rows will be sent."""
         return self.permanent + self.temporary
+
+    @property
+    def sends(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.ready or self.pending)
 
     def name_of(self, pool: str) -> str:
         """The pool's own name; its id where that is not known."""
@@ -68,13 +78,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the plan brought. `ready` counts the rows that will be sent: (pool, permanent, rows)."""
+    """What the plan brought.
+
+    `ready` counts the rows that will be sent: (pool, permanent, rows), `pending` by pool who is set and not signed out.
+    """
 
     counts: Mapping[str, int]
     ready: Sequence[tuple[str, int, int]]
     before: Mapping[str, int]
     unchecked: Mapping[str, str]
     gaps: Sequence[Gap] = ()
+    pending: Mapping[str, int] = MappingProxyType({})
 
 
 def inspect(
@@ -90,6 +104,11 @@ def inspect(
     told = [facts.gap for facts in asked.pools.values()] + [
         gap for quota in asked.quotas.values() for gap in quota.gaps
     ]
+    seconds = expected_seconds(lanes, by_pool)
+    if job.after.sign_out and seconds is not None:
+        leaving = [replace(lane, quota=SIGN_OUT_QUOTA, ceiling=sign_out_ceiling(job)) for lane in lanes]
+        all_of_them = {pool: rows + planned.pending.get(pool, 0) for pool, rows in by_pool.items()}
+        seconds = max(seconds, expected_seconds(leaving, all_of_them) or 0.0)  # they run side by side
     return Preflight(
         job=job,
         emulated=any(session.emulated for session in sessions.values()),
@@ -103,8 +122,9 @@ def inspect(
         before=planned.before,
         unchecked=planned.unchecked,
         gaps=tuple(dict.fromkeys(gap for gap in (*told, *planned.gaps) if gap)),
-        seconds=expected_seconds(lanes, by_pool),
+        seconds=seconds,
         approved=approved,
+        pending=sum(planned.pending.values()) if job.after.sign_out else None,
     )
 
 
@@ -128,7 +148,8 @@ def grouped(
     groups: dict[tuple[str | None, ...], tuple[str, ...]] = {}
     for pool, session in sessions.items():
         account = callers[pool].account
-        way = () if account else (session.target.profile, session.target.endpoint_url)
+        target = session.target
+        way = () if account else (target.profile, target.role_arn, target.endpoint_url)
         key = (account, session.region, *way)
         groups[key] = (*groups.get(key, ()), pool)
     return groups
@@ -137,6 +158,11 @@ def grouped(
 def listing_rate(job: Job) -> float | None:
     """How many calls of ListUsers per second a lane makes; None where nothing is paced."""
     return None if job.pace.rate == "none" else LISTING * job.pace.share
+
+
+def sign_out_ceiling(job: Job) -> float | None:
+    """Sign-outs per second of a lane; None where nothing is paced. Their quota is another one than the passwords'."""
+    return None if job.pace.rate == "none" else SIGN_OUT_QUOTA * job.pace.share
 
 
 def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> float | None:
@@ -154,7 +180,13 @@ def described(
 ) -> list[dict[str, Any]]:
     """The targets as journal and summary keep them; with the account where the callers are known."""
     found = [
-        {"user_pool_id": pool, "region": at.region, "endpoint": at.endpoint, "profile": at.target.profile}
+        {
+            "user_pool_id": pool,
+            "region": at.region,
+            "endpoint": at.endpoint,
+            "profile": at.target.profile,
+            "role_arn": at.target.role_arn,
+        }
         for pool, at in sessions.items()
     ]
     return (

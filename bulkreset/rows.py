@@ -1,7 +1,7 @@
-"""The values that travel: Secret, Status, Code, Kind, Row, Outcome, LaneSummary, Summary."""
+"""The values that travel: Secret, Status, Code, Kind, Row, Outcome, Leaver, SignedOut, RateChange, LaneSummary, Summary."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Never
@@ -110,14 +110,54 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaver:
+    """A user whose password was set and who is to be signed out."""
+
+    number: int
+    username: str
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOut:
+    """What became of a sign-out: `done`, or not and why; None where it was given back unsettled."""
+
+    row: int
+    done: bool | None
+    code: str = ""
+    message: str = ""
+    attempts: int = 0
+    throttled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RateChange:
+    """A lane's new rate in calls per second, and why; `at_ms` is Unix milliseconds."""
+
+    at_ms: int
+    account: str
+    region: str
+    rate: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaneSummary:
-    """One lane as the summary shows it: calls per second it ran at, its quota, the ceiling taken."""
+    """One lane as the summary shows it: calls per second it ran at, its quota, the ceiling taken.
+
+    `rows` were to be sent in the last execution, `counts` are over all; `stopped_by` is what stopped this lane.
+    """
 
     account: str
     region: str
     rate: float | None
     quota: float
     ceiling: float | None
+    pools: Sequence[str] = ()
+    rows: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    stopped_by: Mapping[str, str] | None = None
+    changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +185,5 @@ class Summary:
     input: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...]
     approved: Mapping[str, str] | None = field(default=None)
+    signed_out: Mapping[str, int] | None = field(default=None)
     stopped_by: Mapping[str, str] | None = field(default=None)

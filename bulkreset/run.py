@@ -33,7 +33,7 @@ from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
 from bulkreset.record.report import write_csv, write_summary
 from bulkreset.record.rundir import RunDir
-from bulkreset.record.summary import exit_code_of, public_counts, state_of, summarise
+from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
 from bulkreset.watch import Stop, Ui
 
@@ -180,7 +180,7 @@ class Run:
             preflight = self._preflight(enquiry)
             ui.show(preflight)
             self._guard(preflight)
-            if self._facts["mode"] == "run" and preflight.ready:
+            if self._facts["mode"] == "run" and preflight.sends:
                 self._confirm(preflight, ui)
                 stop.check()
                 self._apply(rows, preflight, ui, stop)
@@ -222,11 +222,12 @@ class Run:
             self._journal.before(),
             self._facts.get("unchecked", {}),
             self._facts.get("gaps", ()),
+            {pool: found.pending for pool, found in self._journal.sign_outs().items()},
         )
         preflight = inspect(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.gaps:
             self._log.warning("not_known", what=gap.what, action=gap.action, problem=gap.code)
-        lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling) for at in preflight.lanes]
+        lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling, at.pools) for at in preflight.lanes]
         targets = [
             target | {"account": target["account"] or known.get(target["user_pool_id"], "")}
             for target in described(self._sessions, asked.callers)
@@ -264,10 +265,9 @@ class Run:
             apply.run(preflight, ui, stop)
         finally:
             self._sent_for = clock.now() - began
-            for lane, attempts in zip(
-                self._facts["lanes"], apply.attempts(), strict=False
-            ):  # none, if it did not begin
-                lane["rate"] = round(attempts / self._sent_for, 2)
+            # None of them, if it did not begin.
+            for lane, figures in zip(self._facts["lanes"], apply.figures(self._sent_for), strict=False):
+                lane.update(figures)
 
     def report(self, ended: BulkresetError | None) -> Summary:
         """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
@@ -279,7 +279,7 @@ class Run:
                 sending_seconds=self._facts.get("sending_seconds", 0.0) + self._sent_for,
             )
             counts = public_counts(self._journal.counts(), dry_run=dry_run)
-            exit_code = exit_code_of(ended, counts, dry_run=dry_run)
+            exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
             self._note(state=state_of(ended), exit_code=exit_code, finished_at=_utc_now())
             write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
             summary = summarise(self._journal, ended)

@@ -9,18 +9,29 @@ from typing import Protocol
 
 from bulkreset.errors import Interrupted
 from bulkreset.preflight import Preflight
-from bulkreset.rows import Outcome, Status
+from bulkreset.rows import Outcome, SignedOut, Status
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far the sending is: rows by outcome, and attempts."""
+    """How far the sending is: rows by outcome, and attempts.
+
+    `pending` counts who was to be signed out when it began, None where nobody is; `gone` who was, or could not be.
+    """
 
     total: int
+    pending: int | None = None
     since: float = field(default_factory=time.monotonic)
     counts: Counter[Status] = field(default_factory=Counter)
     attempts: int = 0
     throttled: int = 0
+    gone: int = 0
+    stayed: int = 0
+
+    @property
+    def leaving(self) -> int:
+        """How many users are to be signed out, those who were included."""
+        return 0 if self.pending is None else self.pending + self.counts[Status.SET]
 
     @property
     def settled(self) -> int:
@@ -33,6 +44,12 @@ class Progress:
             self.counts[outcome.status] += 1
             self.attempts += outcome.attempts
             self.throttled += outcome.throttled
+
+    def left(self, outcome: SignedOut) -> None:
+        """Count a sign-out."""
+        self.gone += outcome.done is not None
+        self.stayed += outcome.done is False
+        self.throttled += outcome.throttled
 
 
 class Ui(Protocol):

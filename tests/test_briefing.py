@@ -76,7 +76,9 @@ def test_whole_of_a_plain_run() -> None:
 
 
 def test_every_line_begins_with_its_label_in_a_column() -> None:
-    found = briefing(inspect(job(EU), sessions(job(EU)), Asked(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned()))
+    found = briefing(
+        inspect(job(EU), sessions(job(EU)), Asked(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned())
+    )
     assert all(line[11] == " " or line.startswith("Passwordless") for line in found.splitlines())
 
 
@@ -252,7 +254,9 @@ def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
 
 def test_service_that_was_not_reached_needs_no_permission() -> None:
     shown = lines(job(EU), quotas={EU: Quota(30.0, "published", (UNREACHED,))})
-    assert said(shown, "Not known") == ["the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"]
+    assert said(shown, "Not known") == [
+        "the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"
+    ]
     assert said(shown, "Allow") == []
 
 

@@ -118,6 +118,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
         ["cognito-idp:AdminSetUserPassword", "cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cognito-idp:ListUsersInGroup",
+        "cognito-idp:AdminUserGlobalSignOut",
     ]
 
 

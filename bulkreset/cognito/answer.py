@@ -10,13 +10,16 @@ from enum import Enum, auto
 class Verdict(Enum):
     """What the run must make of one attempt."""
 
-    SET = auto()
+    SET = auto()  # done: the password set, or the user signed out
     THROTTLED = auto()  # not applied: try again, and slow the lane
     UNSENT = auto()  # not applied, for a reason that passes: try again
     DOUBTFUL = auto()  # may have been applied: try again
     REFUSED = auto()  # this row failed: go on with the others
     EXPIRED = auto()  # the credentials have expired: nothing was applied
     FATAL = auto()  # no call can succeed: stop
+
+
+STOPS = frozenset({Verdict.FATAL, Verdict.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ _DOUBTFUL = frozenset(
 )
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
-_NO_RIGHT = "Allow cognito-idp:AdminSetUserPassword on the user pool for these credentials, then resume."
+_NO_RIGHT = "Allow cognito-idp:{call} on the user pool for these credentials, then resume."
 _BAD_KEYS = "Check the access key, its secret and the machine's clock, then resume."
 _NO_KEYS = "Sign in again or renew the credentials, then resume."
 _ADVICE = {
@@ -82,6 +85,6 @@ def classify(code: str, http_status: int) -> Verdict:
     return Verdict.DOUBTFUL if unreadable or http_status >= 500 else Verdict.REFUSED  # noqa: PLR2004
 
 
-def advice(code: str) -> str:
-    """What to do about a fatal code."""
-    return _ADVICE.get(code, "Mend the cause, then resume.")
+def advice(code: str, call: str = "AdminSetUserPassword") -> str:
+    """What to do about a fatal code that came as the answer to `call`."""
+    return _ADVICE.get(code, "Mend the cause, then resume.").format(call=call)

@@ -1,9 +1,9 @@
-"""The boto3 transport: AdminSetUserPassword for one row, as an Answer."""
+"""The boto3 transport: AdminSetUserPassword and AdminUserGlobalSignOut for one row, as an Answer."""
 
 import json
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import (
@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 
 from bulkreset.cognito.answer import HISTORY, OF_THE_PASSWORD, Answer, Verdict, classify
-from bulkreset.rows import Row
+from bulkreset.rows import Leaver, Row
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -42,12 +42,19 @@ class Transport(Protocol):
         """Send one attempt, without any retry. Never raises for an answer or a lost one."""
 
 
+class SignsOut(Protocol):
+    """The same for the other call."""
+
+    def sign_out(self, leaver: Leaver) -> Answer:
+        """Send one attempt, without any retry. Never raises for an answer or a lost one."""
+
+
 class UnreadableAnswerError(Exception):
     """An answer that is not the service's: botocore would take any body with HTTP 200 for success."""
 
 
 class BotoTransport:
-    """AdminSetUserPassword through a boto3 client, shared by all threads of a lane.
+    """Both calls through a boto3 client, shared by all threads of a lane.
 
     `renew` makes a client with other credentials where the provider has some, and gives None where it has not.
     """
@@ -63,8 +70,15 @@ class BotoTransport:
 
     def set_password(self, row: Row) -> Answer:
         """Send one attempt. Where the credentials have expired, they are renewed for the next one."""
+        return self._sent(lambda client: _set_password(client, row))
+
+    def sign_out(self, leaver: Leaver) -> Answer:
+        """Send one attempt, in the same way."""
+        return self._sent(lambda client: _sign_out(client, leaver))
+
+    def _sent(self, send: "Callable[[CognitoIdentityProviderClient], Answer]") -> Answer:
         client = self._client
-        answer = _send(client, row)
+        answer = send(client)
         if answer.verdict is not Verdict.EXPIRED:
             return answer
         with self._renewing:
@@ -77,20 +91,33 @@ class BotoTransport:
 
     @staticmethod
     def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
-        client.meta.events.register(
-            "before-parse.cognito-identity-provider.AdminSetUserPassword", _must_be_the_services
-        )
+        for operation in ("AdminSetUserPassword", "AdminUserGlobalSignOut"):
+            event = f"before-parse.cognito-identity-provider.{operation}"
+            client.meta.events.register(event, _must_be_the_services)
         return client
 
 
-def _send(client: "CognitoIdentityProviderClient", row: Row) -> Answer:  # noqa: PLR0911  (one for each kind of answer)
+def _set_password(client: "CognitoIdentityProviderClient", row: Row) -> Answer:
+    return _answer(
+        lambda: client.admin_set_user_password(
+            UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
+        ),
+        row.password.withhold,
+    )
+
+
+def _sign_out(client: "CognitoIdentityProviderClient", leaver: Leaver) -> Answer:
+    return _answer(lambda: client.admin_user_global_sign_out(UserPoolId=leaver.pool, Username=leaver.username), str)
+
+
+def _answer(  # noqa: PLR0911  (one for each kind of answer)
+    call: Callable[[], Mapping[str, Any]], withhold: Callable[[str], str]
+) -> Answer:
     """One call. What a library says is not passed on: only names, codes and scrubbed messages are."""
     try:
-        answer = client.admin_set_user_password(
-            UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
-        )
+        answer = call()
     except ClientError as error:
-        return _error_answer(error, row)
+        return _error_answer(error, withhold)
     except SSLError as error:
         if _is_about_the_certificate(error):
             return Answer(Verdict.FATAL, "SSLError", "the endpoint's certificate could not be verified")
@@ -103,28 +130,28 @@ def _send(client: "CognitoIdentityProviderClient", row: Row) -> Answer:  # noqa:
         return Answer(Verdict.DOUBTFUL, "UnreadableAnswer", "the answer could not be read")
     except Exception as error:  # noqa: BLE001  (a lost answer, or one on which botocore chokes: it may have been applied)
         return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost or could not be read")
-    return Answer(Verdict.SET, request_id=_shown(answer["ResponseMetadata"].get("RequestId"), row))
+    return Answer(Verdict.SET, request_id=_shown(answer["ResponseMetadata"].get("RequestId"), withhold))
 
 
-def _error_answer(error: ClientError, row: Row) -> Answer:
+def _error_answer(error: ClientError, withhold: Callable[[str], str]) -> Answer:
     details: Any = error.response.get("Error", {})
     metadata: Any = error.response.get("ResponseMetadata", {})
     told = str(details.get("Code") or "")
     # By the code as it came: a password that is a part of it must not change what the run does.
     verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
     known = verdict is not Verdict.REFUSED or told == HISTORY or told in OF_THE_PASSWORD
-    code = told if known else _shown(told, row)
+    code = told if known else _shown(told, withhold)
     if verdict is Verdict.DOUBTFUL and (not code or code.isdigit()):
         code = f"HTTP{metadata.get('HTTPStatusCode', '')}"
     elif verdict is Verdict.DOUBTFUL:
-        code = _shown(code, row)
-    return Answer(verdict, code, _shown(details.get("Message"), row), _shown(metadata.get("RequestId"), row))
+        code = _shown(code, withhold)
+    return Answer(verdict, code, _shown(details.get("Message"), withhold), _shown(metadata.get("RequestId"), withhold))
 
 
-def _shown(text: object, row: Row) -> str:
+def _shown(text: object, withhold: Callable[[str], str]) -> str:
     """What the service says, as text that can be kept and does not repeat the password."""
     kept = str(text or "").encode("utf-8", "backslashreplace").decode()
-    return row.password.withhold(kept)
+    return withhold(kept)
 
 
 def _is_about_the_certificate(error: SSLError) -> bool:

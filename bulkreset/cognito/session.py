@@ -5,11 +5,26 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, PartialCredentialsError, ProfileNotFound
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.loaders import create_loader
 
 from bulkreset import __version__
 from bulkreset.cognito.aside import ask_aside
@@ -18,6 +33,7 @@ from bulkreset.job import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+    from mypy_boto3_sts import STSClient
 
 SIDE_SERVICE_SECONDS = 2.0  # how long a service that the run can do without is waited for
 CONNECTIONS = 256
@@ -30,6 +46,17 @@ _CONFIG: Mapping[str, Any] = {
     "parameter_validation": False,
     # Given whole: what botocore builds of its parts, for every call anew, is a tenth of the call's cost.
     "user_agent": f"bulkreset/{__version__} boto3/{boto3.__version__}",
+}
+
+
+# One loader of botocore's models for all sessions: each of its own would read them anew, 12 MB for every target.
+_loader = cache(create_loader)
+
+# AssumeRole changes nothing and is not counted: botocore may try it again.
+_ROLE_CONFIG: Mapping[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "connect_timeout": 5.0,
+    "read_timeout": 10.0,
 }
 
 
@@ -51,6 +78,7 @@ class TargetSession:
         self.emulated = emulated
         self._used = _keys(session)
         self._creating = threading.Lock()  # a client may be used by many threads, but is made by one at a time
+        self._endpoint = ""
 
     @property
     def region(self) -> str:
@@ -60,7 +88,8 @@ class TargetSession:
     @property
     def endpoint(self) -> str:
         """The URL that the calls go to, wherever it was configured."""
-        return self.cognito().meta.endpoint_url
+        self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
+        return self._endpoint
 
     def cognito(self) -> "CognitoIdentityProviderClient":
         """A new client for the target's endpoint. Raises TargetError where none can be made."""
@@ -111,7 +140,7 @@ class TargetSession:
         if self.emulated:
             return None
         try:
-            session = boto3.Session(profile_name=self.target.profile, region_name=self.region)
+            session = _in_role(self.target, _session(self.target.profile, self.region))
             keys = _keys(session)
         except (BotoCoreError, TargetError):
             return None
@@ -156,11 +185,26 @@ def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
         what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         if isinstance(error, PartialCredentialsError):
             what = str(error)
+        told: Any = getattr(error, "kwargs", {})
+        if isinstance(error, CredentialRetrievalError) and told["provider"].startswith("arn:"):
+            raise TargetError(
+                f"The role {told['provider']} could not be assumed: {told['error_msg']}.",
+                "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole.",
+            ) from None
         raise TargetError(
             f"No AWS credentials could be obtained ({what}).",
             "Sign in again, or check the profile's role and settings.",
         ) from None
     return (frozen.access_key, frozen.token) if frozen else None
+
+
+def _session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> boto3.Session:
+    """A session, with credentials of the resolver's instead of its own where there is one."""
+    inner = botocore.session.Session(profile=profile)
+    inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
+    if resolver:
+        inner.register_component("credential_provider", resolver)
+    return boto3.Session(botocore_session=inner, region_name=region, profile_name=profile)
 
 
 def open_session(target: Target) -> TargetSession:
@@ -171,9 +215,9 @@ def open_session(target: Target) -> TargetSession:
     except OSError as error:
         raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
     try:
-        session = boto3.Session(profile_name=target.profile, region_name=target.region)
+        session = _session(target.profile, target.region)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only
-            session = boto3.Session(profile_name=target.profile, region_name=os.environ["AWS_REGION"])
+            session = _session(target.profile, os.environ["AWS_REGION"])
     except ProfileNotFound:
         name = target.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         raise TargetError(
@@ -192,12 +236,63 @@ def open_session(target: Target) -> TargetSession:
             "No AWS credentials were found.",
             "Pass --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with aws sso login.",
         )
+    if target.role_arn:
+        session = _in_role(target, session)
+        _keys(session)
     return TargetSession(target, session)
+
+
+class _RoleProvider(CredentialProvider):
+    """Credentials of a role, assumed with those of another session. They renew themselves before they expire.
+
+    Raises TargetError where the role cannot be assumed the first time, CredentialRetrievalError later on.
+    """
+
+    METHOD = "bulkreset-role"
+    CANONICAL_NAME = None
+
+    def __init__(self, target: Target, source: boto3.Session) -> None:
+        super().__init__()
+        names = {"RoleSessionName": target.role_session_name, "ExternalId": target.external_id}
+        self._role = target.role_arn or ""
+        self._fetcher = AssumeRoleCredentialFetcher(
+            partial(_sts_of, source),
+            source.get_credentials(),
+            self._role,
+            extra_args={name: value for name, value in names.items() if value},
+        )
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """The credentials; they are asked for when they are first needed."""
+        return DeferredRefreshableCredentials(self._fetch, self.METHOD)
+
+    def _fetch(self) -> Any:  # noqa: ANN401
+        # Told as one error, whose kind ends a lane, and not with STS's own codes: those would be taken for Cognito's.
+        try:
+            return self._fetcher.fetch_credentials()
+        except ClientError as error:
+            problem = f"STS answered {error.response['Error'].get('Code', 'an error')}"
+        except (BotoCoreError, ValueError) as error:
+            problem = f"STS could not be reached ({type(error).__name__})"
+        raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
+
+
+def _sts_of(session: Any, service: str, **keys: str) -> "STSClient":  # noqa: ANN401  (the stubs want every key by name)
+    client: STSClient = session.client(service, config=Config(**_ROLE_CONFIG), **keys)
+    return client
+
+
+def _in_role(target: Target, session: boto3.Session) -> boto3.Session:
+    """The session, or one with the credentials of the target's role. Asks nobody yet."""
+    if not target.role_arn:
+        return session
+    return _session(target.profile, session.region_name, CredentialResolver([_RoleProvider(target, session)]))
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:
     """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no proxy."""
     session = boto3.Session(aws_access_key_id="emulated", aws_secret_access_key="emulated", region_name=region)  # noqa: S106
     # The emulator speaks plain HTTP on loopback, so what the job says of TLS does not apply.
-    emulated = target.model_copy(update={"endpoint_url": url, "profile": None, "region": region, "ca_bundle": None})
+    nowhere_else = {"endpoint_url": url, "profile": None, "role_arn": None, "region": region, "ca_bundle": None}
+    emulated = target.model_copy(update=nowhere_else)
     return TargetSession(emulated, session, emulated=True)

@@ -1,6 +1,7 @@
 """The control law: a lane's rate as a pure function of what was accepted, what was refused, and the time since."""
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 DEPTH = 0.07  # how far under the wall a first cut goes, as a share of it
 DEEPEST = 0.5  # how far cuts on cuts go: the refill of a drained quota is waited for, then the wall is approached anew
@@ -10,7 +11,17 @@ EARLY = 0.9  # of the rate, where there is nothing to measure yet
 AGAIN = 1.0  # seconds within which a cut follows on another one
 PLATEAU = 6.0  # seconds from a cut until the rate is back at the wall
 DOUBLED = 6.5  # seconds past the plateau until it is twice the wall
+PROBING = 1.02  # of the wall: from there on the lane asks for more than was let through
 FLOOR = 0.5  # calls per second: a lane never stops asking
+
+
+class Stage(StrEnum):
+    """What a lane's rate is doing, and so the reason of its latest change."""
+
+    CEILING = "at the ceiling"
+    THROTTLED = "throttled"  # cut, and on its way back to the wall
+    RECOVERED = "recovered"  # back at the wall
+    PROBING = "probing"  # above the wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,15 @@ class LanePace:
         else:
             share = 1 + ((since - PLATEAU) / DOUBLED) ** 3
         return min(self.ceiling, max(FLOOR, self.wall * share))
+
+    def stage(self, now: float) -> Stage:
+        """What the rate is doing at `now`."""
+        rate = self.rate(now)
+        if self.wall is None or rate >= self.ceiling:
+            return Stage.CEILING
+        if now - self.cut_at < PLATEAU:
+            return Stage.THROTTLED
+        return Stage.PROBING if rate >= self.wall * PROBING else Stage.RECOVERED
 
     def refused(self, now: float, started: float, accepted: float | None) -> "LanePace":
         """The pace after a refusal of a call that started at `started`; `accepted` is the rate lately let through.

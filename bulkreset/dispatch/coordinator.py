@@ -1,159 +1,216 @@
 """The coordinator: the one thread that claims rows, feeds the lanes and records outcomes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from typing import Protocol
+from queue import Empty
+from typing import Any, Protocol
 
 from bulkreset.cognito.answer import Answer, advice
 from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.lane import Crash, Lane, Result
-from bulkreset.errors import ServiceError
-from bulkreset.rows import Outcome, Row
+from bulkreset.dispatch.errand import Told
+from bulkreset.dispatch.lane import Crash, Lane, Place, Result, Results
+from bulkreset.errors import ServiceError, Stopped
+from bulkreset.rows import Outcome, SignedOut
 
 GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
 GROUP_ROWS = 500
+TURN_SECONDS = 0.04  # how long results are gathered before the lanes are looked at again: many lanes share one commit
 
 
 class Ledger(Protocol):
     """What the coordinator needs of the journal: claims and outcomes, committed together."""
 
-    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
         """Commit, durably. Raises RecordError where that is not possible."""
 
 
-@dataclass(slots=True)
-class Feed:
-    """A lane and the rows that are to go through it; a None among them says that the next row is still looked for."""
+class Supply(Protocol):
+    """The rows that are to go through a lane."""
 
-    lane: Lane
-    rows: Iterator[Row | None]
+    @property
+    def ended(self) -> bool:
+        """Whether the last `take` has found that there are no more."""
+
+    def take(self, most: int) -> Sequence[Any]:
+        """Up to `most` rows; fewer, or none, where the next ones are still looked for. Does not wait."""
+
+    def drop(self) -> None:
+        """Nothing more will be taken."""
+
+
+class Watch(Protocol):
+    """Who looks on, and may stop it."""
+
+    def check(self) -> None:
+        """Raise where all sending must stop."""
+
+    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+        """Hear what is committed."""
+
+    def tripped(self, place: Place) -> Stopped | None:
+        """Why nothing more may be sent to a place, of which something was heard; None where it may."""
+
+
+@dataclass(slots=True, eq=False)
+class Feed:
+    """A lane and the rows that are to go through it. One that comes `after` another may get rows as long as that lives."""
+
+    lane: Lane[Any]
+    supply: Supply
+    after: "Feed | None" = None
     done: bool = field(default=False)
 
 
 class Coordinator:
     """Runs feeds to their end, or to a stop. Nothing is sent whose claim is not committed.
 
-    `observe` is told of outcomes once they are committed; `check` raises where sending must stop; `patience` is how many
-    seconds a stop waits for what is in flight.
+    A place whose calls cannot succeed, or whose guard is tripped, is stopped; the others go on, unless `together`.
+    `patience` is how many seconds a stop waits for what is in flight.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         clock: Clock,
-        results: "SimpleQueue[tuple[Lane, Result]]",
-        observe: Callable[[Sequence[Outcome]], None],
-        check: Callable[[], None],
+        results: Results,
+        watch: Watch,
         patience: float = 60.0,
+        *,
+        together: bool = False,
     ) -> None:
+        self.stopped: dict[int, Stopped] = {}  # by the place's number, the first one first
         self._ledger = ledger
         self._clock = clock
         self._results = results
-        self._observe = observe
-        self._check = check
+        self._watch = watch
         self._patience = patience
-        self._outcomes: list[Outcome] = []
+        self._together = together
+        self._feeds: Sequence[Feed] = ()
+        self._told: list[tuple[Lane[Any], Told]] = []
         self._group_since = 0.0
-        self._fatal: Answer | None = None
         self._crash: BaseException | None = None
 
     def run(self, feeds: Sequence[Feed]) -> None:
-        """Send everything. Raises what `check` raises, ServiceError for an answer that forbids going on, RecordError.
+        """Send everything. Raises what the watch raises, RecordError, and at the end what stopped a place first.
 
         On a stop of any kind, what is in flight is finished and recorded before this raises.
         """
+        self._feeds = feeds
         try:
             while True:
-                self._check()
-                self._claim(feeds)
-                if self._fatal or self._crash:
+                self._watch.check()
+                self._claim()
+                if self._crash or (self.stopped and self._together):
                     break
-                if any(feed.lane.outstanding for feed in feeds):
-                    self._collect()
-                elif all(feed.done for feed in feeds):
+                if all(feed.done for feed in feeds) and not self._is_busy():
                     break
+                self._collect()
         finally:
-            self._wind_up(feeds)
+            self._wind_up()
         if self._crash:
             raise self._crash
-        if self._fatal:
-            code, message = self._fatal.code, self._fatal.message.rstrip(".")
-            raise ServiceError(
-                code, f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}.", advice(code)
-            )
+        for error in self.stopped.values():
+            raise error
 
-    def _claim(self, feeds: Sequence[Feed]) -> None:
+    def _is_busy(self) -> bool:
+        return any(feed.lane.outstanding for feed in self._feeds)
+
+    def _claim(self) -> None:
         """Take rows for every lane that has room; commit their claims; hand them over."""
-        taken: list[tuple[Lane, list[Row]]] = []
-        for feed in feeds:
-            if feed.done or feed.lane.stop.is_set():
+        taken: list[tuple[Lane[Any], Sequence[Any]]] = []
+        for feed in self._feeds:
+            lane = feed.lane
+            if feed.done or lane.stop.is_set():
                 continue
-            if room := feed.lane.room():
-                taken.append((feed.lane, _take_from(feed, room)))
-        claims = [row.number for _, rows in taken for row in rows]
+            if room := lane.room():
+                if rows := feed.supply.take(room):
+                    taken.append((lane, rows))
+                feed.done = feed.supply.ended and (feed.after is None or self._is_settled(feed.after))
+        claims = [row.number for lane, rows in taken if lane.errand.claimed for row in rows]
         if claims:
             self._commit(claims)
         for lane, rows in taken:
             lane.put(rows)
-        for feed in feeds:
-            feed.lane.staff()
+        for feed in self._feeds:
+            if feed.lane.outstanding:
+                feed.lane.staff()
+
+    def _is_settled(self, feed: Feed) -> bool:
+        """Whether all that went through a feed is in the ledger."""
+        return feed.done and not feed.lane.outstanding and not self._told
 
     def _collect(self) -> None:
-        """Wait for results, for as long as the group may stay open; commit a group that is full or old."""
-        try:
-            self._take(*self._results.get(timeout=GROUP_SECONDS))
-            while len(self._outcomes) < GROUP_ROWS:
-                self._take(*self._results.get_nowait())
-        except Empty:
-            pass
-        if len(self._outcomes) >= GROUP_ROWS or (
-            self._outcomes and self._clock.now() - self._group_since >= GROUP_SECONDS
-        ):
+        """Gather results for a turn, or until a lane that is not paced wants rows; commit a group that is full or old."""
+        began = self._clock.now()
+        while len(self._told) < GROUP_ROWS and (left := TURN_SECONDS - (self._clock.now() - began)) > 0:
+            try:
+                found = self._results.get(timeout=left)
+            except Empty:
+                break
+            if found is None:
+                break
+            self._take(*found)
+            if self._crash or (found[0].pacer.ceiling is None and found[0].room()):
+                break
+        old = self._clock.now() - self._group_since >= GROUP_SECONDS
+        if len(self._told) >= GROUP_ROWS or (self._told and (old or not self._is_busy())):
             self._commit([])
 
-    def _take(self, lane: Lane, result: Result) -> None:
+    def _take(self, lane: Lane[Any], result: Result) -> None:
         lane.took_back(result)
         if isinstance(result, Crash):
             self._crash = result.error
             return
-        if not self._outcomes:
+        if not self._told:
             self._group_since = self._clock.now()
-        self._outcomes.append(result.outcome)
-        self._fatal = self._fatal or result.fatal
+        self._told.append((lane, result.outcome))
+        if result.fatal:
+            self._stop(lane.place, _service_error(result.fatal, lane))
 
     def _commit(self, claims: Sequence[int]) -> None:
-        self._ledger.record(claims, self._outcomes)
-        outcomes, self._outcomes = self._outcomes, []
-        self._observe(outcomes)
+        outcomes = [outcome for _, outcome in self._told if isinstance(outcome, Outcome)]
+        signed_out = [outcome for _, outcome in self._told if isinstance(outcome, SignedOut)]
+        self._ledger.record(claims, outcomes, signed_out)
+        told, self._told = self._told, []
+        self._watch.observe(told)
+        for place in {lane.place.number: lane.place for lane, _ in told}.values():
+            if error := self._watch.tripped(place):
+                self._stop(place, error)
 
-    def _wind_up(self, feeds: Sequence[Feed]) -> None:
+    def _stop(self, place: Place, error: Stopped) -> None:
+        """Send nothing more to a place. What of it is in flight comes back and is recorded."""
+        if place.number in self.stopped:
+            return
+        if place.name:
+            error.message = f"{place.name}: {error.message}"
+        self.stopped[place.number] = error
+        place.stop.set()
+        for feed in self._feeds:
+            if feed.lane.place is place:
+                feed.done = True
+                feed.supply.drop()
+                feed.lane.give_back()
+
+    def _wind_up(self) -> None:
         """Stop the lanes, take what is still in flight, record it."""
-        for feed in feeds:
+        for feed in self._feeds:
             feed.lane.stop.set()
             feed.lane.give_back()
         until = self._clock.now() + self._patience
-        while any(feed.lane.outstanding for feed in feeds):
+        while self._is_busy():
             try:
-                self._take(*self._results.get(timeout=max(0.0, until - self._clock.now())))
+                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
             except Empty:  # an answer that drips and never ends: its row stays claimed, which reads as in doubt
                 break
-        for feed in feeds:
+            if found:
+                self._take(*found)
+        for feed in self._feeds:
             feed.lane.close()
-        if self._outcomes:
+        if self._told:
             self._commit([])
 
 
-def _take_from(feed: Feed, room: int) -> list[Row]:
-    """Up to `room` rows; fewer where the next one is still looked for."""
-    rows: list[Row] = []
-    while len(rows) < room:
-        try:
-            row = next(feed.rows)
-        except StopIteration:
-            feed.done = True
-            break
-        if row is None:
-            break
-        rows.append(row)
-    return rows
+def _service_error(answer: Answer, lane: Lane[Any]) -> ServiceError:
+    code, message = answer.code, answer.message.rstrip(".")
+    said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
+    return ServiceError(code, said, advice(code, lane.errand.call))

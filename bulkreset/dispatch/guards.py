@@ -1,6 +1,8 @@
 """The guards: when sending must stop although more could be sent."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,16 +14,35 @@ from bulkreset.rows import Outcome, Status
 _FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 
 
+@dataclass(slots=True)
+class _Counted:
+    """What has come back: rows, failures, and failures since the last success."""
+
+    settled: int = 0
+    failures: int = 0
+    refused_in_a_row: int = 0
+    last_code: str = ""
+
+    def add(self, outcome: Outcome) -> None:
+        failed = outcome.status in _FAILURES
+        self.settled += 1
+        self.failures += failed
+        self.refused_in_a_row = self.refused_in_a_row + 1 if failed else 0
+        self.last_code = outcome.code
+
+
 class Tripwires:
-    """Counts what comes back in one execution, and the time; raises where a guard is tripped."""
+    """Counts what comes back in one execution, and the time; says where a guard is tripped.
+
+    What says that something is wrong with the calls (refusals in a row, a share of failures) is counted by lane; a
+    number of failures is a bound for all lanes together.
+    """
 
     def __init__(self, guards: Guards, clock: Clock, wall: Callable[[], datetime]) -> None:
         self._guards = guards
         self._clock = clock
-        self._settled = 0
-        self._failures = 0
-        self._refused_in_a_row = 0
-        self._last_code = ""
+        self._all = _Counted()
+        self._lanes: defaultdict[int, _Counted] = defaultdict(_Counted)
         limits = []
         if guards.max_duration is not None:
             limits.append(
@@ -36,43 +57,39 @@ class Tripwires:
             )
         self._limit = min(limits, default=None)
 
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Count some outcomes, in the order in which they came back."""
+    def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
+        """Count some outcomes of one lane, in the order in which they came back."""
         for outcome in outcomes:
-            if outcome.status is Status.READY:
-                continue
-            self._settled += 1
-            self._failures += outcome.status in _FAILURES
-            self._refused_in_a_row = self._refused_in_a_row + 1 if outcome.status in _FAILURES else 0
-            self._last_code = outcome.code
+            if outcome.status is not Status.READY:
+                self._all.add(outcome)
+                self._lanes[lane].add(outcome)
 
     def check(self) -> None:
-        """Raise GuardTripped or TimeLimit where sending must stop."""
+        """Raise GuardTripped or TimeLimit where all sending must stop."""
         if self._limit and self._clock.now() >= self._limit[0]:
             raise TimeLimit(self._limit[1])
-        in_a_row = self._guards.max_refused_in_a_row
-        if in_a_row and self._refused_in_a_row >= in_a_row:
-            raise GuardTripped(
-                f"The last {self._refused_in_a_row} rows all failed ({self._last_code}): it is not the rows that are wrong.",
+        if isinstance(self._guards.max_failures, int) and self._all.failures > self._guards.max_failures:
+            raise self._too_many(self._all)
+
+    def tripped(self, lane: int = 0) -> GuardTripped | None:
+        """Why one lane must stop; None where it may go on."""
+        counted, in_a_row = self._lanes[lane], self._guards.max_refused_in_a_row
+        if in_a_row and counted.refused_in_a_row >= in_a_row:
+            return GuardTripped(
+                f"The last {counted.refused_in_a_row} rows all failed ({counted.last_code}): it is not the rows that are wrong.",
                 "Check the user pool, the endpoint and the input; max_refused_in_a_row sets how many are too many.",
             )
-        self._check_failures()
-
-    def _check_failures(self) -> None:
         most = self._guards.max_failures
-        if isinstance(most, str):
-            if self._settled < self._guards.failures_sample:
-                return
-            allowed = self._settled * Decimal(most.rstrip("%")) / 100  # exact: 69 of 375 rows are 18.4 %, not more
-        elif most is not None:
-            allowed = Decimal(most)
-        else:
-            return
-        if self._failures > allowed:
-            raise GuardTripped(
-                f"{self._failures:,} of {self._settled:,} rows failed, and max_failures allows {most}.",
-                "Look at the codes in the report, mend the cause, then resume.",
-            )
+        if not isinstance(most, str) or counted.settled < self._guards.failures_sample:
+            return None
+        # Exact: 69 of 375 rows are 18.4 %, not more.
+        return self._too_many(counted) if counted.failures > counted.settled * Decimal(most.rstrip("%")) / 100 else None
+
+    def _too_many(self, counted: _Counted) -> GuardTripped:
+        return GuardTripped(
+            f"{counted.failures:,} of {counted.settled:,} rows failed, and max_failures allows {self._guards.max_failures}.",
+            "Look at the codes in the report, mend the cause, then resume.",
+        )
 
 
 def _until(time_of_day: str, now: datetime) -> float:

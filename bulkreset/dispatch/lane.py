@@ -1,19 +1,19 @@
-"""The lane: one account in one Region, with one pacer and the threads that its rate needs."""
+"""The lane: one kind of call in one account and Region, with one pacer and the threads that its rate needs."""
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeAlias
 
-from bulkreset.cognito.client import Transport
 from bulkreset.cognito.session import CONNECTIONS
 from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.errand import Errand, T
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Settled, Worker
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
-from bulkreset.rows import Outcome, Row, Status
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is seen
@@ -31,28 +31,44 @@ class Crash:
 
 
 Result = Settled | Crash
+# What comes back of the lanes; None wakes who waits for it.
+Results: TypeAlias = "SimpleQueue[tuple[Lane[Any], Result] | None]"
 
 
-class Lane:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a lane's calls go: an account in a Region. Lanes of one place stop together.
+
+    `number` tells one place from the next, `name` is for people; it is "" where there is one place only.
+    """
+
+    number: int = 0
+    name: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Lane(Generic[T]):
     """Rows go in by `put`; a Result for each comes out of `results`, which lanes may share."""
 
     def __init__(
         self,
-        transports: Mapping[str, Transport],
+        errand: Errand[T],
         pacer: Pacer,
         pace: Pace,
         clock: Clock,
-        results: "SimpleQueue[tuple[Lane, Result]]",
+        results: "Results",
+        place: Place | None = None,
     ) -> None:
+        self.errand = errand
         self.pacer = pacer
-        self.stop = threading.Event()
+        self.place = place or Place()
+        self.stop = self.place.stop
         self.outstanding = 0
         self.attempts = 0
-        self._transports = transports
         self._pace = pace
         self._clock = clock
         self._results = results
-        self._inbox: SimpleQueue[Row | None] = SimpleQueue()
+        self._inbox: SimpleQueue[T | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._quickest: float | None = None
 
@@ -64,7 +80,7 @@ class Lane:
         # In lots: a claim is a commit, and one for every row would be a commit for every row.
         return limit - self.outstanding if self.outstanding <= limit - backlog // 2 else 0
 
-    def put(self, rows: Sequence[Row]) -> None:
+    def put(self, rows: Sequence[T]) -> None:
         """Hand over rows whose claim is committed."""
         self.outstanding += len(rows)
         for row in rows:
@@ -88,7 +104,7 @@ class Lane:
     def staff(self) -> None:
         """Start the threads that are lacking for what is outstanding. Raises Stopped where not even one can be had."""
         for _ in range(min(self._needed(), self.outstanding) - len(self._threads)):
-            worker = Worker(self._transports.__getitem__, self.pacer, self._pace, self._clock, self.stop)
+            worker = Worker(self.errand, self.pacer, self._pace, self._clock, self.stop)
             name = f"worker-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
             try:
@@ -105,12 +121,12 @@ class Lane:
         """Return what waits in the inbox, unsent."""
         while True:
             try:
-                row = self._inbox.get_nowait()
+                what = self._inbox.get_nowait()
             except Empty:
                 return
-            if row is not None:
-                status = Status.IN_DOUBT if row.doubted else Status.READY
-                self._results.put((self, Settled(Outcome(row.number, status, in_doubt=row.doubted))))
+            if what is not None:
+                given_back = self.errand.settle(what, self.errand.begin(what), self._pace.max_attempts)
+                self._results.put((self, Settled(given_back)))
 
     def _needed(self) -> int:
         """Little's law: rate times latency, and a little more. Where slots pass untaken, more of them."""
@@ -125,10 +141,10 @@ class Lane:
                 needed = max(needed, math.ceil(len(self._threads) * 1.25))
         return min(needed, MOST_WORKERS)
 
-    def _work(self, worker: Worker) -> None:
-        while (row := self._inbox.get()) is not None:
+    def _work(self, worker: Worker[T]) -> None:
+        while (what := self._inbox.get()) is not None:
             try:
-                result: Result = worker.send(row)
+                result: Result = worker.send(what)
             except BaseException as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
                 self.stop.set()
                 result = Crash(error)

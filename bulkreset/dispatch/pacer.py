@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.control import LanePace
+from bulkreset.dispatch.control import LanePace, Stage
 
 LATEST = 0.05  # seconds a slot may be missed by before it is given up for a new one
 MEASURED_SECONDS = 2.0
@@ -14,6 +14,8 @@ MEASURED_AT_LEAST = 8
 
 class Pacer:
     """Evenly spaced slots for one lane, shared by its threads. `ceiling` is calls per second, None for no pacing.
+
+    `on_change` is told of the rate and why it changed: at each cut, and at the first slot in each stage that follows.
 
     In any window of w seconds at most rate·w + 1 slots fall. Whoever is first in line holds the next slot and nobody
     holds a later one, so a change of rate works from the next slot on. Nothing is saved up while nobody asks, so there
@@ -27,6 +29,7 @@ class Pacer:
         self._clock = clock
         self._on_change = on_change
         self._pace = LanePace(ceiling or float("inf"))
+        self._stage = Stage.CEILING
         self._turn = threading.Lock()  # the line: its holder is the one whose slot is next
         self._lock = threading.Lock()
         self._next = clock.now()
@@ -58,7 +61,12 @@ class Pacer:
                     break
                 asked = now
             with self._lock:
-                self._next = slot + 1 / self._pace.rate(now)
+                rate = self._pace.rate(now)
+                self._next = slot + 1 / rate
+                before, self._stage = self._stage, self._pace.stage(now)
+                after = self._stage
+            if after is not before:
+                self._on_change(rate, after)
             return True
 
     def accepted(self) -> None:
@@ -79,8 +87,11 @@ class Pacer:
             before = self._pace
             self._pace = before.refused(now, started, self._measured(now))
             cut = self._pace is not before
+            if cut:
+                self._stage = Stage.THROTTLED
+            rate = self._pace.rate(now)
         if cut:
-            self._on_change(self._pace.rate(now), "throttled")
+            self._on_change(rate, Stage.THROTTLED)
 
     def _measured(self, now: float) -> float | None:
         """Calls per second lately let through, None where too few are known."""

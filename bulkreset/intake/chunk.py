@@ -1,6 +1,7 @@
 """A chunk of the input's rows, and what every input format must check before it makes one."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ from bulkreset.errors import InputError
 from bulkreset.job import Columns
 
 CHUNK_ROWS = 20_000
+PIECE_ROWS = 2_000
+PASSED_PIECES = 10  # what one call may pass on its way to a piece: some hundredths of a second
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
 
@@ -27,6 +30,24 @@ class Chunk:
 
     def __repr__(self) -> str:  # a frame's own repr would print passwords
         return f"Chunk(rows {self.first} to {self.last})"
+
+
+class Piece:
+    """PIECE_ROWS consecutive rows, fewer at the end of the input: the two columns that sending needs.
+
+    Pieces lie on one grid, whatever the format: piece 0 begins with row 1. A malformed row's cells are "".
+    """
+
+    __slots__ = ("first", "last", "passwords", "usernames")
+
+    def __init__(self, first: int, usernames: Sequence[str], passwords: Sequence[str]) -> None:
+        self.first = first
+        self.last = first + len(usernames) - 1
+        self.usernames = usernames
+        self.passwords = passwords
+
+    def __repr__(self) -> str:  # a list's own repr would print passwords
+        return f"Piece(rows {self.first} to {self.last})"
 
 
 def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, int]:
@@ -48,6 +69,11 @@ def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, i
                 f"Give it a header, check the delimiter, or set [input] columns.{field} to what the file calls it.",
             )
     return {field: names.index(name) for field, name in wanted.items() if name in names}
+
+
+def too_short(path: Path, row: int) -> InputError:
+    """The error for an input that ends before a row that it should have."""
+    return InputError(f"The input {path} ends before row {row}.", "Check the file.")
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

@@ -6,19 +6,41 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import pandas as pd
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import CHUNK_ROWS, FIELDS, Chunk, find_columns, unreadable
+from bulkreset.intake.chunk import (
+    CHUNK_ROWS,
+    FIELDS,
+    NEEDED,
+    PASSED_PIECES,
+    PIECE_ROWS,
+    Chunk,
+    Piece,
+    find_columns,
+    too_short,
+    unreadable,
+)
 from bulkreset.job import Input
 
 LONGEST_LINE = 1 << 20  # characters: a file without line breaks must not be read into memory whole
 HEAD = 1 << 16  # characters, from whose line ends the file's are known
 _UNDECODED = re.compile("[\ud800-\udfff]")
+
+# Encodings in which every character stands for itself: reading can begin at any of them. The others, which shift
+# states or begin with a mark of their byte order, are read from the beginning.
+_STATELESS = re.compile(r"utf-8|utf-8-sig|ascii|iso8859-\d+|cp(125\d|437|85\d|86\d|874)|koi8-[rtu]|mac-.*|tis-620")
+
+
+class _Mark(NamedTuple):
+    """Where a piece begins: for the text's `seek`, and the number of the line before it."""
+
+    place: int
+    line: int
 
 
 class CsvRows:
@@ -29,40 +51,54 @@ class CsvRows:
     """
 
     def __init__(self, spec: Input) -> None:
-        self._spec = spec
+        self.spec = spec
+        self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
+        self.marks: list[_Mark] = []  # of each piece, as they were first passed
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
         """Yield the rows in order, those before `first` only where they share a chunk with it.
 
         Raises InputError on a bad header, an endless line or a quote that may have swallowed lines.
         """
-        try:
-            with closing(self._open()) as text:
-                records = self._records(text)
-                header = next(records, [])
-                if isinstance(header, str):
-                    raise InputError(
-                        f"The header of the input {self._spec.path} is malformed: {header}.", "Mend the first line."
-                    )
-                places = find_columns(header, self._spec.columns, self._spec.path)
-                start = 1
-                while batch := list(islice(records, CHUNK_ROWS)):
-                    if start + len(batch) > first:
-                        yield _chunk(start, batch, places, width=len(header))
-                    start += len(batch)
-        except (OSError, EOFError, zlib.error) as error:
-            raise unreadable(self._spec.path, error) from None
+        with self.reading(), closing(self.open()) as text:
+            records = Records(text, self.spec)
+            places = records.header()
+            start = 1
+            while batch := [record for _ in range(CHUNK_ROWS // PIECE_ROWS) for record in self.take(records)]:
+                if start + len(batch) > first:
+                    yield _chunk(start, batch, places, records.width)
+                start += len(batch)
 
-    def _open(self) -> IO[str]:
+    def pieces(self) -> "CsvPieces":
+        """The same rows in any order."""
+        return CsvPieces(self)
+
+    def take(self, records: "Records") -> list[list[str] | str]:
+        """The records of the next piece; where it begins is remembered."""
+        if self.can_be_entered and records.taken == len(self.marks):
+            self.marks.append(records.mark())
+        records.taken += 1
+        return list(islice(records, PIECE_ROWS))
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn what the system and gzip say into InputError."""
+        try:
+            yield
+        except (OSError, EOFError, zlib.error) as error:
+            raise unreadable(self.spec.path, error) from None
+
+    def open(self) -> IO[str]:
+        """The file as text, with the line ends that it has."""
         # A BOM is no part of the first column's name. Bytes that do not decode are kept as lone surrogates, so that
         # their line can be named instead of ending the file there.
-        encoding = "utf-8-sig" if codecs.lookup(self._spec.encoding).name == "utf-8" else self._spec.encoding
-        opener = gzip.open if self._spec.path.name.lower().endswith(".gz") else open
+        encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
+        opener = gzip.open if self.spec.path.name.lower().endswith(".gz") else open
 
         beginning = ""
 
         def opened(end: str) -> IO[str]:
-            text = opener(self._spec.path, "rt", encoding=encoding, errors="surrogateescape", newline=end)
+            text = opener(self.spec.path, "rt", encoding=encoding, errors="surrogateescape", newline=end)
             return cast("IO[str]", text)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # which is told when its line is reached
@@ -70,17 +106,46 @@ class CsvRows:
         # LF and CRLF end a line, and CR where there is no LF at all: a lone CR in a password must not cut it.
         return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n")
 
-    def _records(self, text: IO[str]) -> Iterator[list[str] | str]:
-        """The header's fields; then each record's, or what is wrong with its line. Blank lines are no records."""
-        lines = _Lines(text, self._spec)
-        parser = csv.reader(lines, delimiter=self._spec.delimiter, strict=True)
-        width = 0
+
+class Records:
+    """The header's fields; then each record's, or what is wrong with its line. Blank lines are no records."""
+
+    def __init__(self, text: IO[str], spec: Input) -> None:
+        self.width = 0
+        self.taken = 0  # pieces
+        self._text = text
+        self._spec = spec
+        self._lines = _Lines(text, spec)
+        self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True)
+
+    def header(self) -> dict[str, int]:
+        """Read the header: where our fields stand in it. Raises InputError where it does not fit."""
+        fields = next(self, [])
+        if isinstance(fields, str):
+            raise InputError(
+                f"The header of the input {self._spec.path} is malformed: {fields}.", "Mend the first line."
+            )
+        return find_columns(fields, self._spec.columns, self._spec.path)
+
+    def mark(self) -> _Mark:
+        """Where the next record begins."""
+        return _Mark(self._text.tell(), self._lines.number)
+
+    def go_to(self, piece: int, mark: _Mark) -> None:
+        """Go on at a mark."""
+        self._text.seek(mark.place)
+        self._lines.number = mark.line
+        self.taken = piece
+
+    def __iter__(self) -> Iterator[list[str] | str]:
+        return self
+
+    def __next__(self) -> list[str] | str:
+        lines, parser = self._lines, self._parser
         while True:
             line = lines.number + 1
             try:
                 fields = next(parser)
-            except StopIteration:
-                return
             except csv.Error as error:
                 if lines.number > line or self._may_reach_on(lines.last):
                     # What an open quote swallows may be rows: to guess where they end could set a wrong password.
@@ -90,18 +155,16 @@ class CsvRows:
                         "Mend the quoting there; a quote inside a quoted value is written twice.",
                     ) from None
                 lines.undecoded = 0
-                yield f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
-                continue
+                return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
             if not fields:
                 continue
-            width = width or len(fields)
+            self.width = self.width or len(fields)
             if lines.undecoded:
-                yield f"line {lines.undecoded}: bytes that are not {self._spec.encoding}"
-                lines.undecoded = 0
-            elif len(fields) == width:
-                yield fields
-            else:
-                yield f"line {line}: {len(fields)} fields where the header has {width}"
+                undecoded, lines.undecoded = lines.undecoded, 0
+                return f"line {undecoded}: bytes that are not {self._spec.encoding}"
+            if len(fields) == self.width:
+                return fields
+            return f"line {line}: {len(fields)} fields where the header has {self.width}"
 
     def _may_reach_on(self, line: str) -> bool:
         """Whether a line with broken quoting may leave a quote open, read leniently or by counting its quotes."""
@@ -154,6 +217,53 @@ class _Lines:
         if not self.last.isascii() and _UNDECODED.search(self.last):
             self.undecoded = self.number
         return self.last
+
+
+class CsvPieces:
+    """Reading begins where a piece was seen to begin before, or goes on where it stands, or begins anew."""
+
+    def __init__(self, rows: CsvRows) -> None:
+        self.remembers = rows.can_be_entered
+        self._rows = rows
+        self._text: IO[str] | None = None
+        self._records: Records | None = None
+        self._places: list[int] = []
+
+    def knows(self, number: int) -> bool:
+        """Whether where the piece begins has been seen, or is where reading stands."""
+        return number < len(self._rows.marks) or (self._records is not None and number == self._records.taken)
+
+    def read(self, number: int) -> Piece | None:
+        """The piece with this number; None where there is still more to pass."""
+        with self._rows.reading():
+            records = self._near(number)
+            for _ in range(PASSED_PIECES):
+                batch = self._rows.take(records)
+                if not batch:
+                    raise too_short(self._rows.spec.path, number * PIECE_ROWS + 1)
+                if records.taken == number + 1:
+                    columns = (["" if isinstance(it, str) else it[place] for it in batch] for place in self._places)
+                    return Piece(number * PIECE_ROWS + 1, *columns)
+            return None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._text:
+            self._text.close()
+
+    def _near(self, number: int) -> Records:
+        """The records, not beyond the beginning of a piece and as near to it as is known."""
+        records, marks = self._records, self._rows.marks
+        if records is None or (records.taken > number and not marks):
+            self.close()
+            self._text = self._rows.open()
+            records = self._records = Records(self._text, self._rows.spec)
+            places = records.header()
+            self._places = [places[field] for field in NEEDED]
+        known = min(number, len(marks) - 1)
+        if records.taken > number or records.taken < known:
+            records.go_to(known, marks[known])
+        return records
 
 
 def _chunk(first: int, batch: list[list[str] | str], places: dict[str, int], width: int) -> Chunk:

@@ -1,6 +1,8 @@
 """Parquet input: text columns as they are; a number where text belongs is refused before any value is touched."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 import pandas as pd
@@ -9,7 +11,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import CHUNK_ROWS, FIELDS, Chunk, find_columns, unreadable
+from bulkreset.intake.chunk import (
+    CHUNK_ROWS,
+    FIELDS,
+    NEEDED,
+    PASSED_PIECES,
+    PIECE_ROWS,
+    Chunk,
+    Piece,
+    find_columns,
+    too_short,
+    unreadable,
+)
 from bulkreset.job import Input
 
 
@@ -25,12 +38,8 @@ class ParquetRows:
         Raises InputError where the schema does not fit or the file is damaged.
         """
         try:
-            with pq.ParquetFile(self._spec.path, pre_buffer=False, buffer_size=1 << 20) as file:
-                schema = file.schema_arrow
-                places = find_columns(schema.names, self._spec.columns, self._spec.path)
-                for field, place in places.items():
-                    self._check_type(field, schema.field(place))
-                names = {field: schema.field(place).name for field, place in places.items()}
+            with self.open() as file:
+                names = self.names(file)
                 start, groups = 1, list(range(file.num_row_groups))
                 while groups and start + file.metadata.row_group(groups[0]).num_rows <= first:
                     start += file.metadata.row_group(groups.pop(0)).num_rows
@@ -41,6 +50,22 @@ class ParquetRows:
                         start += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise unreadable(self._spec.path, error) from None
+
+    def pieces(self) -> "ParquetPieces":
+        """The same rows in any order."""
+        return ParquetPieces(self, self._spec)
+
+    def open(self) -> pq.ParquetFile:
+        """The file; its footer is read, nothing else."""
+        return pq.ParquetFile(self._spec.path, pre_buffer=False, buffer_size=1 << 20)
+
+    def names(self, file: pq.ParquetFile) -> dict[str, str]:
+        """What the file calls our fields. Raises InputError where one is missing or is no text."""
+        schema = file.schema_arrow
+        places = find_columns(schema.names, self._spec.columns, self._spec.path)
+        for field, place in places.items():
+            self._check_type(field, schema.field(place))
+        return {field: schema.field(place).name for field, place in places.items()}
 
     def _check_type(self, field: str, column: "pa.Field[Any]") -> None:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -55,6 +80,79 @@ class ParquetRows:
                 f"The column {column.name!r} of the input {self._spec.path} holds {column.type}, not text.",
                 "Write it as a string column: a number has already lost leading zeros and exact digits.",
             )
+
+
+class ParquetPieces:
+    """Reading begins at a row group: what of it lies before a piece is decoded and passed over."""
+
+    def __init__(self, rows: ParquetRows, spec: Input) -> None:
+        self.remembers = False
+        self._rows = rows
+        self._spec = spec
+        self._file: pq.ParquetFile | None = None
+        self._names: list[str] = []
+        self._starts: list[int] = [0]  # the rows before each row group
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._batch: pa.RecordBatch | None = None
+        self._at = -1  # the rows before the batch; nothing is read yet
+
+    def knows(self, number: int) -> bool:
+        """Whether so little lies between the piece and where reading can begin that one call gives it."""
+        return number * PIECE_ROWS - self._nearest(number * PIECE_ROWS)[0] < PASSED_PIECES * PIECE_ROWS
+
+    def read(self, number: int) -> Piece | None:
+        """The piece with this number; None where there is still more to pass."""
+        try:
+            return self._read(number)
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(self._spec.path, error) from None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._batches, self._batch = iter(()), None
+        if self._file:
+            self._file.close()
+
+    def _read(self, number: int) -> Piece | None:
+        file = self._file = self._file or self._opened()
+        first, last = number * PIECE_ROWS, min((number + 1) * PIECE_ROWS, file.metadata.num_rows)
+        if first >= last:
+            raise too_short(self._spec.path, first + 1)
+        start, group = self._nearest(first)
+        if group is not None:
+            groups, wanted = range(group, file.num_row_groups), self._names
+            self._batches = file.iter_batches(PIECE_ROWS, row_groups=list(groups), columns=wanted, use_threads=False)
+            self._batch, self._at = None, start
+        columns: list[list[str]] = [[], []]
+        passed = 0
+        while passed <= PASSED_PIECES * PIECE_ROWS:
+            batch = self._batch = self._batch or next(self._batches, None)
+            if batch is None:
+                raise too_short(self._spec.path, first + 1)
+            begin, end = max(first - self._at, 0), min(last - self._at, batch.num_rows)
+            for column, name in zip(columns, self._names, strict=True):
+                if begin < end:
+                    column.extend(_text(batch.column(name).slice(begin, end - begin), {}, name).to_pylist())
+            if self._at + batch.num_rows >= last:
+                return Piece(first + 1, *columns)
+            passed += 0 if begin < end else batch.num_rows
+            self._at += batch.num_rows
+            self._batch = None
+        return None
+
+    def _opened(self) -> pq.ParquetFile:
+        file = self._rows.open()
+        names = self._rows.names(file)
+        self._names = [names[field] for field in NEEDED]
+        sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+        self._starts = list(accumulate(sizes, initial=0))[:-1]
+        return file
+
+    def _nearest(self, row: int) -> tuple[int, int | None]:
+        """Where reading can begin that is nearest before a row; the row group there, None to read on where it stands."""
+        group = bisect_right(self._starts, row) - 1
+        start = self._starts[group]
+        return (self._at, None) if self._file and start <= self._at <= row else (start, group)
 
 
 def _chunk(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Chunk:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import Chunk, unreadable
+from bulkreset.intake.chunk import Chunk, Piece, unreadable
 from bulkreset.intake.csv_rows import CsvRows
 from bulkreset.intake.parquet_rows import ParquetRows
 from bulkreset.job import Input
@@ -18,6 +18,30 @@ class Rows(Protocol):
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
         """Yield the rows in order, from the chunk that has `first` on (earlier ones may come too). Raises InputError where the file cannot be read to its end."""
+
+    def pieces(self) -> "Pieces":
+        """The same rows in any order, piece by piece."""
+
+
+class Pieces(Protocol):
+    """An input whose pieces can be read in any order. Used by one thread; `knows` by any.
+
+    `remembers`: whether a piece that was passed once can be had at once from then on.
+    """
+
+    remembers: bool
+
+    def knows(self, number: int) -> bool:
+        """Whether `read` gives this piece at once, without a search."""
+
+    def read(self, number: int) -> Piece | None:
+        """The piece with this number; None after so much of a search as one call may take: ask again.
+
+        Raises InputError where the file cannot be read, or ends before it.
+        """
+
+    def close(self) -> None:
+        """Let go of the file."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.rows import Outcome, Status
+from bulkreset.record.connection import BROKEN, Connection, connect, kind_of
+from bulkreset.rows import Leaver, Outcome, RateChange, SignedOut, Status
 
 
 class Sendable(NamedTuple):
@@ -42,7 +42,15 @@ class Totals(NamedTuple):
     throttled: int
 
 
-class Journal:
+class SignOuts(NamedTuple):
+    """Of the set rows: users who are signed out, those for whom that failed, those who are still to be."""
+
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class Journal(Connection):
     """One run's journal. Used by one thread, the coordinator's; other processes may read along.
 
     Write-ahead log: a reader (`status`, `report`) never blocks the run, nor the run a reader. Every claim and every
@@ -50,16 +58,12 @@ class Journal:
     what was sent. Only while planning, when nothing has been sent, is the disk not waited for.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._db = connection
-        self._path = path
-
     @classmethod
     def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any]) -> Self:
         """A new journal. Raises RecordError where it cannot be written."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            journal = cls(_connect(path, "rw"), path)
+            journal = cls(connect(path, "rw"), path)
         except (OSError, sqlite3.Error) as error:
             raise RecordError(
                 f"The journal {path} cannot be made: {error}.", "Check the disk's space and rights."
@@ -79,9 +83,9 @@ class Journal:
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
         try:
-            kind = _kind_of(path)
-            connection = _connect(path, "ro" if read_only else "rw") if kind == _OURS else None
-        except _BROKEN as error:
+            kind = kind_of(path)
+            connection = connect(path, "ro" if read_only else "rw") if kind == _OURS else None
+        except BROKEN as error:
             raise RunDirError(
                 f"The journal {path} cannot be read: {error}.", "Check its rights, or restore it from a backup."
             ) from None
@@ -100,10 +104,6 @@ class Journal:
             return journal.facts()
         finally:
             journal.close()
-
-    def close(self) -> None:
-        """Fold the log into the file and let go of it."""
-        self._db.close()
 
     def meta(self) -> dict[str, Any]:
         """What is known of the run as a whole."""
@@ -212,10 +212,11 @@ class Journal:
             self._db.execute(schema.DOUBT_CLAIMED)
 
     def revive_failed(self) -> dict[str, int]:
-        """Make the failed rows ready again; how many had each code."""
+        """Make the failed rows ready again, and the failed sign-outs pending; how many of the rows had each code."""
         with self._transaction():
             codes = dict(self._db.execute(schema.FAILED_CODES))
             self._db.execute(schema.REVIVE_FAILED)
+            self._db.execute(schema.REVIVE_SIGN_OUTS)
         return codes
 
     def begin_sending(self) -> None:
@@ -223,26 +224,68 @@ class Journal:
         with self._read():
             self._db.execute("PRAGMA synchronous = FULL")
 
-    def first_sendable(self) -> int:
-        """The first row that is still to be sent; 1 where there is none."""
+    def sendable_pieces(self, size: int) -> Iterator[tuple[int, str, int]]:
+        """Where the rows are that are still to be sent: (piece of `size` rows, user pool, rows), in order."""
         with self._read():
-            return int(self._db.execute(schema.FIRST_SENDABLE).fetchone()[0])
+            pools = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
+            first, last = self._db.execute(schema.SENDABLE_RANGE).fetchone()
+            for piece in range((first - 1) // size, (last - 1) // size + 1):
+                rows = (piece * size + 1, (piece + 1) * size)
+                for pool, count in self._db.execute(schema.SENDABLE_PIECE, rows).fetchall():
+                    yield piece, pools[pool], count
 
     def sendable(self, first: int, last: int) -> list[Sendable]:
         """The rows from `first` to `last` that are still to be sent, in order."""
         with self._read():
             return [Sendable._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
 
-    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome]) -> None:
-        """Commit outcomes and new claims together, synced. Raises RecordError where that is not possible."""
+    def record(
+        self,
+        claims: Sequence[int],
+        outcomes: Sequence[Outcome],
+        signed_out: Sequence[SignedOut] = (),
+        rates: Sequence[RateChange] = (),
+    ) -> None:
+        """Commit outcomes, new claims and what else happened together, synced. Raises RecordError where that is not possible."""
         with self._transaction():
             self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
             self._db.executemany(schema.CLAIM, ((row,) for row in claims))
+            self._db.executemany(schema.SIGN_OUT, ((out.row,) for out in signed_out if out.done))
+            failed = ((out.code, out.message, out.row) for out in signed_out if out.done is False)
+            self._db.executemany(schema.FAIL_SIGN_OUT, failed)
+            self._db.executemany(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
+
+    def begin_signing_out(self) -> None:
+        """Find from here on who is to be signed out without looking at every row."""
+        with self._transaction():
+            self._db.execute(schema.INDEX_TO_SIGN_OUT)
+
+    def leavers(self, pool: str, most: int) -> list[Leaver]:
+        """Up to `most` users of a pool who are set and not yet signed out, in any order; `begin_signing_out` comes first."""
+        with self._read():
+            (number,) = self._db.execute("SELECT id FROM pools WHERE user_pool_id = ?", (pool,)).fetchone()
+            found = self._db.execute(schema.TO_SIGN_OUT, (number, most)).fetchall()
+        return [Leaver(row, username, pool) for row, username in found]
+
+    def sign_outs(self) -> dict[str, SignOuts]:
+        """How far the signing out is, by user pool."""
+        with self._read():
+            return {pool: SignOuts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
 
     def counts(self) -> dict[str, int]:
         """How many rows have each status of the journal."""
         with self._read():
             return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
+
+    def pool_counts(self) -> list[tuple[str, str, int]]:
+        """How many rows of each user pool have each status of the journal: (user pool, status, rows)."""
+        with self._read():
+            return self._db.execute(schema.POOL_COUNTS).fetchall()
+
+    def rate_changes(self) -> dict[tuple[str, str], int]:
+        """How many changes of the rate each lane has noted, by account and Region."""
+        with self._read():
+            return {(account, region): count for account, region, count in self._db.execute(schema.RATES)}
 
     def ready(self) -> list[tuple[str, int, int]]:
         """The rows that are still to be sent, counted: (user pool, permanent, rows)."""
@@ -291,47 +334,9 @@ class Journal:
             [(key, json.dumps(value)) for key, value in facts.items()],
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._read():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
-    @contextmanager
-    def _read(self) -> Iterator[None]:
-        try:
-            yield
-        except _BROKEN as error:
-            raise RecordError(
-                f"The journal {self._path} cannot be used: {error}.", "Check the disk's space and rights, then resume."
-            ) from None
-
-
-_BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the latter where damaged bytes stand in what SQLite says of them
 _BEGUN = {"job", "mode", "state", "started_at"}
 _OURS = (schema.APPLICATION_ID, schema.VERSION)
-
-
-def _kind_of(path: Path) -> tuple[int, int]:
-    """Whose SQLite file it is, and of which version; a file that is not ours is not changed by asking."""
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return application, version
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
-    if mode == "rw":
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
 
 
 def _settlement(outcome: Outcome) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ EVENTS = (
     "sending_started",
     "rate_changed",
     "row_settled",
+    "sign_out_failed",
     "stopped",
     "run_finished",
     "library_warning",

@@ -35,6 +35,7 @@ COLUMNS = (
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 )  # what makes a spreadsheet run a cell, the full-width forms included
+_WHERE_KNOWN = {"signed_out", "stopped_by"}  # left out of the summary where there is nothing to say
 _TRUTH = {1: "true", 0: "false", None: ""}
 
 
@@ -48,7 +49,7 @@ def write_csv(journal: Journal, path: Path, unsent: str) -> None:
 
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError where it cannot be written."""
-    figures = {key: value for key, value in asdict(summary).items() if key not in {"approved", "stopped_by"} or value}
+    figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
     with _beside(path) as file:
         json.dump(figures, file, indent=2, ensure_ascii=False)
         file.write("\n")

@@ -28,6 +28,13 @@ CREATE TABLE rows (
   status_before TEXT,
   canonical TEXT
 );
+CREATE TABLE rates (
+  at_ms INTEGER NOT NULL,
+  account TEXT NOT NULL,
+  region TEXT NOT NULL,
+  rate REAL NOT NULL,
+  reason TEXT NOT NULL
+);
 """
 
 PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -69,6 +76,11 @@ FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') ORDER BY row
 """
 
+# Which user pools have rows that are still to be sent in a range of rows, and how many.
+SENDABLE_PIECE = """
+SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') GROUP BY pool
+"""
+
 READY = """
 SELECT user_pool_id, permanent, count(*)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN ('ready', 'in_doubt') GROUP BY 1, 2
@@ -82,7 +94,7 @@ FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 # The users that will be set, by their status before it.
 BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
 
-FIRST_SENDABLE = "SELECT coalesce(min(row), 1) FROM rows WHERE status IN ('ready', 'in_doubt')"
+SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN ('ready', 'in_doubt')"
 
 CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 
@@ -92,6 +104,30 @@ UPDATE rows SET status = ?, code = ?, message = ?, attempts = attempts + ?, thro
   in_doubt = in_doubt OR ?, latency_ms = coalesce(?, latency_ms), request_id = ?,
   started_at = coalesce(started_at, ?), finished_at = coalesce(?, finished_at)
 WHERE row = ?
+"""
+
+RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"
+RATES = "SELECT account, region, count(*) FROM rates GROUP BY 1, 2"
+
+# A set row is to be signed out until signed_out says what came of it. The index holds those rows only, and only a job
+# that asks for it has it.
+INDEX_TO_SIGN_OUT = """
+CREATE INDEX IF NOT EXISTS to_sign_out ON rows (pool) WHERE status = 'set' AND signed_out IS NULL
+"""
+TO_SIGN_OUT = """
+SELECT row, username FROM rows INDEXED BY to_sign_out
+WHERE pool = ? AND status = 'set' AND signed_out IS NULL LIMIT ?
+"""
+SIGN_OUT = "UPDATE rows SET signed_out = 1 WHERE row = ?"
+FAIL_SIGN_OUT = "UPDATE rows SET signed_out = 0, code = ?, message = ? WHERE row = ?"
+SIGN_OUTS = """
+SELECT user_pool_id, total(signed_out), total(signed_out = 0), total(signed_out IS NULL)
+FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' GROUP BY 1
+"""
+
+POOL_COUNTS = """
+SELECT user_pool_id, status, number FROM (SELECT pool, status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
+JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
 """
 
 # What was claimed by a process that died is in doubt: its call may have been sent.
@@ -111,6 +147,7 @@ WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT w
 """
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
+REVIVE_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
 REVIVE_FAILED = "UPDATE rows SET status = 'ready', code = '', message = '' WHERE status = 'failed'"
 
 REPORT = """

@@ -9,7 +9,8 @@ from typing import Any
 from bulkreset.errors import BulkresetError
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.record.summary import is_resumable, public_counts
+from bulkreset.record.summary import is_resumable, lanes_of, public_counts, signed_out
+from bulkreset.rows import LaneSummary
 
 RECENT_SECONDS = 60
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
@@ -20,7 +21,7 @@ class RunStatus:
     """One run as its journal shows it.
 
     `state` is the journal's, or `crashed` where the run should be under way and no process holds it. `left` counts the
-    rows still to be sent; `rate` is rows settled per second lately, `seconds_left` None where that says nothing.
+    rows still to be sent or to be signed out; `sign_outs` is None where the job asks for none; `rate` is rows settled per second lately, `seconds_left` None where that says nothing.
     """
 
     run_dir: str
@@ -38,6 +39,8 @@ class RunStatus:
     rate: float
     seconds_left: float | None
     resumable: bool
+    sign_outs: dict[str, int] | None = None
+    lanes: tuple[LaneSummary, ...] = ()
 
 
 def status_of(path: Path) -> RunStatus:
@@ -51,11 +54,14 @@ def status_of(path: Path) -> RunStatus:
         totals = journal.totals()
         rate = journal.recent_rate(RECENT_SECONDS) if alive else 0.0
         codes = journal.codes()
+        sign_outs = signed_out(journal, facts)
+        lanes = lanes_of(journal, facts, public=not alive)
     finally:
         journal.close()
     dry_run = facts["mode"] == "dry_run"
     state = "crashed" if facts["state"] in _UNDER_WAY and not alive else facts["state"]
     left = 0 if dry_run else sum(found.get(status, 0) for status in ("ready", "claimed", "in_doubt"))
+    left += sign_outs["pending"] if sign_outs and not dry_run else 0
     return RunStatus(
         run_dir=str(path),
         job=facts["job"]["name"],
@@ -71,7 +77,9 @@ def status_of(path: Path) -> RunStatus:
         left=left,
         rate=round(rate, 2),
         seconds_left=round(left / rate, 1) if rate and left else None,
-        resumable=not alive and (is_resumable(facts, found) or (not dry_run and state == "crashed")),
+        resumable=not alive and (is_resumable(facts, found, sign_outs) or (not dry_run and state == "crashed")),
+        sign_outs=sign_outs,
+        lanes=lanes,
     )
 
 

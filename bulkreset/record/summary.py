@@ -1,10 +1,11 @@
 """The summary: a run in figures, drawn from its journal."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
-from bulkreset.record.journal import Journal
+from bulkreset.record.journal import Journal, SignOuts
 from bulkreset.rows import LaneSummary, Status, Summary
 
 _DONE = frozenset({Status.SET, Status.SKIPPED})
@@ -20,14 +21,15 @@ def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]
     return public
 
 
-def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
-    """Whether an ended run has something to go on with: rows still to be sent, or a plan that is not whole.
+def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+    """Whether an ended run has something to go on with: rows to be sent, users to be signed out, or a plan that is not whole.
 
-    `facts` and `counts` are the journal's.
+    `facts` and `counts` are the journal's; `sign_outs` is None where the job asks for none.
     """
     if "rows" not in facts:
         return True
-    return facts["mode"] == "run" and any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
+    left = any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
+    return facts["mode"] == "run" and (left or bool(sign_outs and sign_outs["pending"]))
 
 
 def state_of(ended: BulkresetError | None) -> str:
@@ -39,12 +41,57 @@ def state_of(ended: BulkresetError | None) -> str:
     )
 
 
-def exit_code_of(ended: BulkresetError | None, counts: Mapping[str, int], *, dry_run: bool) -> int:
-    """0 where every row is set or skipped (in a dry run: ready or skipped), 1 where not, or the code of what ended the run."""
+def exit_code_of(
+    ended: BulkresetError | None,
+    counts: Mapping[str, int],
+    *,
+    dry_run: bool,
+    signed_out: Mapping[str, int] | None = None,
+) -> int:
+    """0 where every row is set or skipped (in a dry run: ready or skipped), 1 where not, or the code of what ended the run.
+
+    A sign-out that the job asked for and that failed is a row that is not done.
+    """
     if ended is not None:
         return ended.exit_code
+    if signed_out and (signed_out["failed"] or signed_out["pending"]) and not dry_run:
+        return EXIT_ROWS
     done = _DONE | {Status.READY} if dry_run else _DONE
     return EXIT_OK if all(status in done for status, rows in counts.items() if rows) else EXIT_ROWS
+
+
+def signed_out(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
+    """How far the signing out is; None where the job asks for none."""
+    if not facts["job"].get("after", {}).get("sign_out"):
+        return None
+    found = journal.sign_outs().values()
+    return {name: sum(getattr(one, name) for one in found) for name in SignOuts._fields}
+
+
+def stopped_by(ended: BulkresetError | None) -> dict[str, str] | None:
+    """What stopped something, as the summary tells it."""
+    if ended is None:
+        return None
+    code = ended.code if isinstance(ended, ServiceError) else type(ended).__name__
+    return {"code": code, "message": ended.message, "advice": ended.advice}
+
+
+def lanes_of(journal: Journal, facts: Mapping[str, Any], *, public: bool = True) -> tuple[LaneSummary, ...]:
+    """Each lane with what the journal counts of it, in the report's words where `public`."""
+    dry_run = facts["mode"] == "dry_run"
+    counted: dict[str, dict[str, int]] = {}
+    for pool, status, rows in journal.pool_counts():
+        counted.setdefault(pool, {})[status] = rows
+    changes = journal.rate_changes()
+    lanes = []
+    for known in facts.get("lanes", []):
+        counts: Counter[str] = Counter()
+        for pool in known.get("pools", ()):
+            counts.update(counted.get(pool, {}))
+        shown = public_counts(counts, dry_run=dry_run) if public else dict(counts)
+        noted = changes.get((known["account"], known["region"]), 0)
+        lanes.append(LaneSummary(**known | {"counts": shown, "changes": noted}))
+    return tuple(lanes)
 
 
 def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
@@ -53,11 +100,8 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
     found = journal.counts()
     counts = public_counts(found, dry_run=facts["mode"] == "dry_run")
     totals = journal.totals()
+    leavers = signed_out(journal, facts)
     sending = facts.get("sending_seconds", 0.0)
-    stopped_by = None
-    if ended is not None:
-        code = ended.code if isinstance(ended, ServiceError) else type(ended).__name__
-        stopped_by = {"code": code, "message": ended.message, "advice": ended.advice}
     return Summary(
         run_id=facts["run_id"],
         job=facts["job"]["name"],
@@ -65,7 +109,7 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         emulated=facts["emulated"],
         state=facts["state"],
         exit_code=facts["exit_code"],
-        resumable=is_resumable(facts, found),
+        resumable=is_resumable(facts, found, leavers),
         started_at=facts["started_at"],
         finished_at=facts["finished_at"],
         seconds=round(facts["seconds"], 3),
@@ -76,9 +120,10 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         throttled=totals.throttled,
         rows_per_second=round(counts.get(Status.SET, 0) / sending, 2) if sending else 0.0,
         sending_seconds=round(sending, 3),
-        lanes=tuple(LaneSummary(**lane) for lane in facts.get("lanes", [])),
+        lanes=lanes_of(journal, facts),
         input=facts["input"],
         targets=tuple(facts["targets"]),
         approved=facts.get("approved"),
-        stopped_by=stopped_by,
+        signed_out=leavers,
+        stopped_by=stopped_by(ended),
     )

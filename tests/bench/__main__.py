@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME …]`: plan, check, resume, speed, pace; each prints its figures, one line each."""
+"""`python -m tests.bench [NAME …]`: plan, check, resume, speed, pace, lanes; each prints its figures, one line each."""
 
 import contextlib
 import csv
@@ -21,6 +21,9 @@ from tests.sim import Simulator
 
 MILLION: Final = 1_000_000
 FAST_ROWS: Final = 20_000
+LANES: Final = 40
+LANE_RATE: Final = 30
+LANE_ROWS: Final = 900
 
 
 def say(name: str, **figures: object) -> None:
@@ -38,14 +41,19 @@ def users(path: Path, rows: int) -> Path:
     return path
 
 
-def measured(sim: Simulator, *args: object) -> tuple[float, float, int]:
-    """Run a command: its seconds, its CPU seconds, its peak memory in MB."""
+def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[float, float, int]:
+    """Run a command: its seconds, its CPU seconds, its peak memory in MB. A variable that is None is not set."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **sim.environment()}
     environment |= {"AWS_ENDPOINT_URL_STS": sim.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": REGION}
+    if environ:
+        environment = {name: value for name, value in (environment | environ).items() if value is not None}
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.pop(name)
     began = time.monotonic()
     peak = 0
     # Its peak is looked up while it runs: what wait4 tells is never less than this process's own was at the start.
-    with subprocess.Popen([sys.executable, *map(str, args)], env=environment, stdout=subprocess.DEVNULL) as process:
+    nobody = subprocess.DEVNULL
+    with subprocess.Popen([sys.executable, *map(str, args)], env=environment, stdout=nobody, stderr=nobody) as process:
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             peak = max(peak, peak_of(process.pid))
             time.sleep(0.02)
@@ -71,8 +79,18 @@ def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[obj
     """The command line of a run, ours, against the simulator."""
     where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--run-dir", run_dir)
     # The pool has whoever is asked for, and lists nobody; the check has a bench of its own.
-    where = (*where, "--no-check-users")
-    return ("-m", "bulkreset.cli", "run", "--input", source, *where, "--yes", "--no-progress", *args)
+    return (
+        "-m",
+        "bulkreset.cli",
+        "run",
+        "--input",
+        source,
+        *where,
+        "--no-check-users",
+        "--yes",
+        "--no-progress",
+        *args,
+    )
 
 
 @contextlib.contextmanager
@@ -165,12 +183,61 @@ def bench_check() -> None:
         say("check, a million users", pages=pages, per_second=round(pages / took), cpu=round(cpu, 1), peak_mb=memory)
 
 
+def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
+    """Many accounts at the rate of their quota, in one process: each lane's rows per second over its own sending time."""
+    limits = {"rate": LANE_RATE, "bucket": 3, "operation": SET}
+    for order in ("interleaved", "sorted"):
+        with stage(latency=0.06, jitter=0.3, quota=limits) as (sim, folder):
+            accounts = [f"{number:012d}" for number in range(1, count + 1)]
+            pools = {account: f"{REGION}_Lane{account[-5:]}" for account in accounts}
+            sim.configure(accounts={f"AKID{account}": account for account in accounts})
+            for account, pool in pools.items():
+                sim.add_pool(pool, policy=LAX, auto_users=True, account=account)
+            profiles = (
+                f"[profile p{account}]\naws_access_key_id = AKID{account}\naws_secret_access_key = simulated\n"
+                for account in accounts
+            )
+            (folder / "aws").write_text("".join(profiles))
+            lines = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for pool in pools.values() for row in range(rows)]
+            if order == "interleaved":
+                lines.sort()
+            with (folder / "users.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([("username", "password", "user_pool_id"), *lines])
+            targets = (
+                f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nprofile = "p{account}"\n'
+                f'endpoint_url = "{sim.url}"\n'
+                for account, pool in pools.items()
+            )
+            job = f'[input]\npath = "users.csv"\n{"".join(targets)}[pace]\nrate = {LANE_RATE}\n'
+            (folder / "job.toml").write_text(job)
+            command = ("-m", "bulkreset.cli", "run", folder / "job.toml", "--no-check-users", "--yes", "--no-progress")
+            _, cpu, memory = measured(
+                sim, *command, "--run-dir", folder / "run", AWS_CONFIG_FILE=str(folder / "aws"), AWS_ENDPOINT_URL=None
+            )
+            spans: dict[str, list[float]] = {}
+            for call in sim.calls(SET):
+                if call.applied:
+                    spans.setdefault(call.pool, []).append(call.time)
+            shares = [(len(times) - 1) / (max(times) - min(times)) / LANE_RATE for times in spans.values()]
+            summary = json.loads((folder / "run" / "summary.json").read_text())
+            say(
+                f"{count} lanes of {LANE_RATE}/s, {order}",
+                slowest=f"{min(shares):.1%}",
+                mean=f"{sum(shares) / len(shares):.1%}",
+                rows_per_second=summary["rows_per_second"],
+                throttled=f"{summary['throttled'] / summary['attempts']:.2%}",
+                cpu_per_1000=round(cpu / len(lines) * 1000, 2),
+                peak_mb=memory,
+            )
+
+
 BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
     "check": bench_check,
     "resume": bench_resume,
     "speed": bench_speed,
     "pace": bench_pace,
+    "lanes": bench_lanes,
 }
 
 if __name__ == "__main__":

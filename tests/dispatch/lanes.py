@@ -1,15 +1,17 @@
 """Lanes, a ledger and a coordinator for the tests, put together in one place."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
+from typing import Any
 
 from bulkreset.cognito.answer import Answer
 from bulkreset.dispatch.coordinator import Coordinator, Feed
-from bulkreset.dispatch.lane import Lane, Result
+from bulkreset.dispatch.errand import SetPassword, SignOut, Told
+from bulkreset.dispatch.lane import Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
-from bulkreset.errors import RecordError
+from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import Pace
-from bulkreset.rows import Outcome, Row, Status
+from bulkreset.rows import Leaver, Outcome, Row, SignedOut, Status
 from tests.dispatch.fakes import POOL, SET, FakeClock, row
 
 
@@ -19,10 +21,11 @@ class FakeLedger:
     def __init__(self, fail_at: int | None = None) -> None:
         self.claimed: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
+        self.signed_out: dict[int, SignedOut] = {}
         self.commits = 0
         self._fail_at = fail_at
 
-    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
         """Commit, or say that it is not possible."""
         self.commits += 1
         if self._fail_at and self.commits >= self._fail_at:
@@ -31,6 +34,7 @@ class FakeLedger:
         assert not self.outcomes.keys() & {outcome.row for outcome in outcomes}, "a row was settled twice"
         self.claimed |= set(claims)
         self.outcomes |= {outcome.row: outcome for outcome in outcomes}
+        self.signed_out |= {outcome.row: outcome for outcome in signed_out}
 
     def statuses(self) -> dict[int, str]:
         """What the ledger knows of each row."""
@@ -45,6 +49,7 @@ class Service:
         self._answer = answer
         self.received: list[int] = []
         self.unclaimed: list[int] = []
+        self.left: list[int] = []
 
     def set_password(self, sent: Row) -> Answer:
         """Note the row and answer."""
@@ -53,39 +58,106 @@ class Service:
             self.unclaimed.append(sent.number)
         return self._answer(sent.number)
 
+    def sign_out(self, leaver: Leaver) -> Answer:
+        """Note that the user left, who must be set by then."""
+        self.left.append(leaver.number)
+        return self._answer(-leaver.number)
+
+
+class Given:
+    """A supply of given things; a None among them says that the next one is still looked for."""
+
+    def __init__(self, things: Iterable[Any]) -> None:
+        self.ended = False
+        self.dropped = False
+        self._things: Iterator[Any] = iter(things)
+
+    def take(self, most: int) -> list[Any]:
+        """Up to so many."""
+        taken: list[Any] = []
+        while len(taken) < most:
+            try:
+                thing = next(self._things)
+            except StopIteration:
+                self.ended = True
+                break
+            if thing is None:
+                break
+            taken.append(thing)
+        return taken
+
+    def drop(self) -> None:
+        """Nothing more is taken."""
+        self.dropped = True
+
 
 class Bench:
     """A coordinator over some lanes of one service."""
 
     def __init__(
-        self, answer: Callable[[int], Answer] = lambda _number: SET, *, fail_at: int | None = None, workers: int = 4
+        self,
+        answer: Callable[[int], Answer] = lambda _number: SET,
+        *,
+        fail_at: int | None = None,
+        workers: int = 4,
+        together: bool = False,
     ) -> None:
         self.ledger = FakeLedger(fail_at)
         self.service = Service(self.ledger, answer)
-        self.observed: list[Outcome] = []
+        self.observed: list[Told] = []
         self.clock = FakeClock()
-        self.lanes: list[Lane] = []
-        self._results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
-        self._workers = workers
+        self.lanes: list[Lane[Any]] = []
+        self.supplies: list[Given] = []
+        self.stopped: dict[int, Stopped] = {}
+        self.check: Callable[[], None] = lambda: None
+        self.trips: Callable[[int], Stopped | None] = lambda _place: None
+        self._together = together
+        self._results: Results = SimpleQueue()
+        self._pace = Pace(workers=workers, max_attempts=3, max_wait=1)
 
-    def lane(self, rate: float | None = None) -> Lane:
+    def lane(self, rate: float | None = None, place: Place | None = None) -> Lane[Row]:
         """One more lane."""
-        pace = Pace(workers=self._workers, max_attempts=3, max_wait=1)
-        lane = Lane({POOL: self.service}, Pacer(rate, self.clock), pace, self.clock, self._results)
+        errand, pacer = SetPassword({POOL: self.service}), Pacer(rate, self.clock)
+        lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane
 
-    def run(self, *rows: Iterable[Row], check: Callable[[], None] = lambda: None) -> None:
+    def leaving(self, place: Place) -> Lane[Leaver]:
+        """One more lane, of sign-outs."""
+        errand, pacer = SignOut({POOL: self.service}), Pacer(None, self.clock)
+        lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
+        self.lanes.append(lane)
+        return lane
+
+    def run(self, *rows: Iterable[Row | None], check: Callable[[], None] = lambda: None) -> None:
         """Run one lane for each of `rows`; afterwards no thread may live."""
-        feeds = [Feed(self.lane(), iter(feed)) for feed in rows]
+        self.supplies = [Given(given) for given in rows]
+        names = [f"Place {number}" if len(rows) > 1 else "" for number in range(len(rows))]
+        places = [Place(number, name) for number, name in enumerate(names)]
+        feeds = [Feed(self.lane(place=place), given) for place, given in zip(places, self.supplies, strict=True)]
+        self.run_feeds(feeds, check)
+
+    def run_feeds(self, feeds: Sequence[Feed], check: Callable[[], None] = lambda: None) -> None:
+        """Run these."""
+        self.check = check
+        coordinator = Coordinator(self.ledger, self.clock, self._results, self, together=self._together)
+        self.stopped = coordinator.stopped
         try:
-            Coordinator(self.ledger, self.clock, self._results, self.observed.extend, check).run(feeds)
+            coordinator.run(feeds)
         finally:
             self.threads_ended = not any(thread.is_alive() for lane in self.lanes for thread in lane._threads)
 
+    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+        """What the coordinator tells."""
+        self.observed += [outcome for _, outcome in told]
+
+    def tripped(self, place: Place) -> Stopped | None:
+        """Ask the test."""
+        return self.trips(place.number)
+
     def observed_statuses(self) -> dict[int, Status]:
         """What the observer was told."""
-        return {outcome.row: outcome.status for outcome in self.observed}
+        return {outcome.row: outcome.status for outcome in self.observed if isinstance(outcome, Outcome)}
 
 
 def rows(first: int, last: int) -> list[Row]:

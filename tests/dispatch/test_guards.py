@@ -22,6 +22,13 @@ def outcomes(letters: str) -> list[Outcome]:
     return [Outcome(row, LETTERS[letter], f"Code{row}") for row, letter in enumerate(letters, 1)]
 
 
+def tripping(watch: Tripwires, lane: int = 0) -> None:
+    """Raise where all must stop, or this lane."""
+    watch.check()
+    if error := watch.tripped(lane):
+        raise error
+
+
 class Bench:
     """A watch with its clock; the clock on the wall shows `at` when it begins."""
 
@@ -34,7 +41,7 @@ class Bench:
         for row, outcome in enumerate(outcomes(letters), 1):
             self.watch.add([outcome])
             try:
-                self.watch.check()
+                tripping(self.watch)
             except GuardTripped:
                 return row
         return None
@@ -55,7 +62,7 @@ def test_guards_of_a_job_that_names_none_let_failures_pass() -> None:
     watch = Tripwires(Guards(), FakeClock(), lambda: EVENING)
     for _ in range(50):
         watch.add(outcomes("f" * 99 + "s"))
-        watch.check()
+        tripping(watch)
 
 
 def test_nothing_sent_is_nothing_to_stop_for() -> None:
@@ -131,22 +138,22 @@ def test_failures_in_a_row_are_ended_by_a_success_only(most: int, letters: str, 
 def test_hundred_refusals_in_a_row_stop_a_job_that_names_no_guard() -> None:
     watch = Tripwires(Guards(), FakeClock(), lambda: EVENING)
     watch.add(outcomes("f" * 99))
-    watch.check()
+    tripping(watch)
     watch.add(outcomes("f"))
     with pytest.raises(GuardTripped, match="last 100 rows"):
-        watch.check()
+        tripping(watch)
 
 
 def test_stop_says_how_many_and_what_to_do() -> None:
     bench = Bench(max_failures="5%", failures_sample=10)
     bench.watch.add(outcomes("f" * 1200 + "s" * 100 + "rr"))
     with pytest.raises(GuardTripped, match="1,200 of 1,300 rows failed, and max_failures allows 5%") as caught:
-        bench.watch.check()
+        tripping(bench.watch)
     assert (caught.value.exit_code, caught.value.advice.endswith("resume.")) == (3, True)
     bench = Bench(max_refused_in_a_row=2)
     bench.watch.add(outcomes("sff"))
     with pytest.raises(GuardTripped, match=r"last 2 rows .*\(Code3\)") as caught:
-        bench.watch.check()
+        tripping(bench.watch)
     assert "max_refused_in_a_row" in caught.value.advice
 
 
@@ -242,7 +249,7 @@ def test_lots_of_outcomes_count_as_one_after_the_other(lots: Sequence[str], most
     refused = len(settled) - len(settled.rstrip("fd"))
     trips = settled.count("f") + settled.count("d") > most or 0 < in_a_row <= refused
     try:
-        bench.watch.check()
+        tripping(bench.watch)
     except GuardTripped:
         assert trips
     else:

@@ -4,7 +4,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, Crash, Lane, Result
+from bulkreset.dispatch.errand import SetPassword
+from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, Crash, Lane, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Settled
 from bulkreset.job import Pace
@@ -18,10 +19,10 @@ class Bench:
 
     def __init__(self, rate: float | None, **pace: int) -> None:
         self.clock = FakeClock()
-        self.results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
+        self.results: Results = SimpleQueue()
         self.transport = Scripted(self.clock, [SET])
         self.pacer = Pacer(rate, self.clock)
-        self.lane = Lane({POOL: self.transport}, self.pacer, Pace(**pace), self.clock, self.results)
+        self.lane = Lane(SetPassword({POOL: self.transport}), self.pacer, Pace(**pace), self.clock, self.results)
 
     def back(self, latency: float) -> None:
         """One row comes back."""
@@ -82,10 +83,10 @@ def test_no_more_threads_than_rows() -> None:
     bench.lane.put(rows(1, 3))
     bench.lane.staff()
     assert len(bench.lane._threads) == 3
-    found = [bench.results.get(timeout=10) for _ in range(3)]
+    found = [result for _ in range(3) if (result := bench.results.get(timeout=10))]
     assert {result.outcome.row for _, result in found if isinstance(result, Settled)} == {1, 2, 3}
-    for lane, result in found:
-        lane.took_back(result)
+    for lane, came in found:
+        lane.took_back(came)
     assert bench.lane.outstanding == 0
     bench.lane.close()
 
@@ -94,11 +95,12 @@ def test_crash_comes_out_and_stops_the_lane() -> None:
     bench = Bench(None, workers=1)
     bench.lane.put([row(1, pool="eu-west-1_Nobody"), row(2)])
     bench.lane.staff()
-    crashed, after = (bench.results.get(timeout=10)[1] for _ in range(2))
+    crashed, after = (found[1] for _ in range(2) if (found := bench.results.get(timeout=10)))
     assert isinstance(crashed, Crash)
     assert isinstance(crashed.error, KeyError)
     assert bench.lane.stop.is_set()
     assert isinstance(after, Settled)
+    assert isinstance(after.outcome, Outcome)
     assert after.outcome.status is Status.READY
     assert bench.transport.sent == []
     bench.lane.close()

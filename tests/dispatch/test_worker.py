@@ -1,6 +1,8 @@
 """The worker: what every sequence of answers makes of a row, and that each attempt paid its slot."""
 
 import threading
+from collections import defaultdict
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -8,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.dispatch.errand import SetPassword
 from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.worker import Settled, Worker
+from bulkreset.dispatch.worker import Worker
 from bulkreset.job import Pace
-from bulkreset.rows import Status
+from bulkreset.rows import Outcome, Status
 from tests.dispatch.fakes import (
     DOUBTFUL,
     EXPIRED,
@@ -36,14 +39,24 @@ class Bench:
         self.transport = Scripted(self.clock, answers, seconds)
         self.pacer = Pacer(rate, self.clock)
         pace = Pace(max_attempts=attempts, max_wait=2.0)
-        self.worker = Worker(lambda _pool: self.transport, self.pacer, pace, self.clock, self.stop)
+        self.worker = Worker(SetPassword(defaultdict(lambda: self.transport)), self.pacer, pace, self.clock, self.stop)
 
-    def send(self, *, doubted: bool = False) -> Settled:
+    def send(self, *, doubted: bool = False) -> "Sent":
         """Send one row; its password may be nowhere in what comes of it."""
         settled = self.worker.send(row(doubted=doubted))
         assert "Hidden" not in repr(settled)
+        assert isinstance(settled.outcome, Outcome)
         assert settled.outcome.attempts == len(self.transport.sent)
-        return settled
+        return Sent(settled.outcome, settled.latency, settled.fatal)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the worker settled: an Outcome, here."""
+
+    outcome: Outcome
+    latency: float | None
+    fatal: Answer | None
 
 
 OTHER_HISTORY = "set by an earlier call whose answer was lost"
@@ -224,9 +237,9 @@ def test_times_are_of_the_first_start_and_the_last_end() -> None:
 def test_bug_in_a_transport_is_not_an_outcome() -> None:
     bench = Bench(SET)
 
-    def broken(_pool: str) -> Scripted:
+    def broken() -> Scripted:
         raise ZeroDivisionError
 
-    worker = Worker(broken, bench.pacer, Pace(), bench.clock, bench.stop)
+    worker = Worker(SetPassword(defaultdict(broken)), bench.pacer, Pace(), bench.clock, bench.stop)
     with pytest.raises(ZeroDivisionError):
         worker.send(row())

@@ -36,7 +36,8 @@ def test_csv_comes_back_as_written(
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         csv.writer(file, quoting=quoting).writerows([("username", "password"), *table])  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_rows, "CHUNK_ROWS", size)
+        patch.setattr(csv_rows, "CHUNK_ROWS", 2 * size)
+        patch.setattr(csv_rows, "PIECE_ROWS", size)
         assert pairs(read(path)) == table
 
 

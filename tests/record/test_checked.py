@@ -95,7 +95,9 @@ def test_name_of_one_user_and_alias_of_another_are_no_twins(tmp_path: Path) -> N
     assert codes(journal) == ["", ""]
 
 
-@pytest.mark.parametrize(("folding", "twins"), [([], []), ([POOL], [1, 2]), ([OTHER], [4, 5]), ([POOL, OTHER], [1, 2, 4, 5])])
+@pytest.mark.parametrize(
+    ("folding", "twins"), [([], []), ([POOL], [1, 2]), ([OTHER], [4, 5]), ([POOL, OTHER], [1, 2, 4, 5])]
+)
 def test_names_that_differ_in_case_are_twins_where_the_pool_folds(
     tmp_path: Path, folding: Sequence[str], twins: list[int]
 ) -> None:

@@ -202,7 +202,8 @@ def test_summary_is_json_with_the_published_keys(tmp_path: Path) -> None:
     published = "run_id job mode state exit_code started_at finished_at seconds rows counts codes attempts throttled rows_per_second lanes input targets"
     assert set(published.split()) <= set(figures)
     assert "stopped_by" not in figures
-    assert figures["lanes"] == [{"account": "1", "region": "eu-west-1", "rate": 24.0, "quota": 30.0, "ceiling": 24.0}]
+    (lane,) = figures["lanes"]
+    assert lane.items() >= {"account": "1", "region": "eu-west-1", "rate": 24.0, "quota": 30.0, "ceiling": 24.0}.items()
     assert "größe.csv" in text
 
 

@@ -20,6 +20,8 @@ class Settings:
     secret_keys: dict[str, str] = field(default_factory=dict)
     service_quotas: dict[str, float] = field(default_factory=dict)
     provisioned_limits: dict[str, int | None] = field(default_factory=dict)
+    roles: dict[str, str | None] = field(default_factory=dict)
+    role_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       operation}
     - latency (seconds), jitter (a fraction of it), seed (of the jitter)
     - accounts: {access key: account id}; secret_keys: {access key: secret}
+    - roles: {ARN: the external id it wants, or null}, without it any may be assumed;
+      role_seconds: how long its credentials live
     - service_quotas: {quota code: requests per second}
     - provisioned_limits: {category: requests per second, or null: unknown}
     - token_seconds (how long a page's token is good for)
@@ -66,6 +68,8 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
         "faults": service.faults.configure,
         "accounts": lambda value: settings.accounts.update(accounts_of(value)),
         "secret_keys": settings.secret_keys.update,
+        "roles": settings.roles.update,
+        "role_seconds": lambda value: setattr(settings, "role_seconds", float(value)),
         "service_quotas": settings.service_quotas.update,
         "provisioned_limits": settings.provisioned_limits.update,
         "token_seconds": lambda value: setattr(settings, "token_seconds", float(value)),

@@ -7,6 +7,7 @@ from typing import Final
 class Code(StrEnum):
     """The codes that the simulator answers of itself; faults may name any other."""
 
+    ACCESS_DENIED = "AccessDenied"
     EXPIRED = "ExpiredTokenException"
     EXPIRED_AT_STS = "ExpiredToken"
     HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"

@@ -11,7 +11,7 @@ from tests.sim.quota import Clock
 from tests.sim.steps import ORDINARY, Step, read_step, read_steps
 
 _MAIN: Final = "AdminSetUserPassword"
-_STS: Final = "GetCallerIdentity"
+_STS: Final = frozenset({"GetCallerIdentity", "AssumeRole"})
 _SELECTORS: Final = ("operation", "pool", "username", "access_key", "region")
 
 
@@ -44,7 +44,7 @@ class Rule:
 
     def step(self, target: Target) -> Step | None:
         """Count a matching call and say what happens to it."""
-        if target.operation == _STS and "operation" not in self._wanted:
+        if target.operation in _STS and "operation" not in self._wanted:
             return None
         if any(getattr(target, key) != want for key, want in self._wanted.items()):
             return None
@@ -139,7 +139,7 @@ class Faults:
         if life.calls_left <= 0 or self._clock() >= life.at:
             return life.code
         # A job's look at its own identity is not counted: tests count Cognito calls.
-        if target.operation != _STS:
+        if target.operation not in _STS:
             life.calls_left -= 1
         return None
 

@@ -11,7 +11,8 @@ class Call:
     """One call and its fate; `time` (arrival) and `done` are monotonic seconds.
 
     `answer` is "ok", an error code, "cut", "hang", "garbage" or "http 5xx"; `done` is
-    None while no answer was sent and the connection still stands.
+    None while no answer was sent and the connection still stands; `pool` is the role where
+    one was assumed.
     """
 
     index: int

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -27,11 +28,12 @@ from tests.sim.wire import (
     respond,
     sts_error,
     sts_identity,
+    sts_role,
     to_json,
 )
 
 DEFAULT_ACCOUNT: Final = "123456789012"
-_STS: Final = "GetCallerIdentity"
+_STS: Final = frozenset({"GetCallerIdentity", "AssumeRole"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Service:
             else:
                 form = parse_qs(request.body.decode())
                 target = form.get("Action", [""])[0]
+                params = {key: values[0] for key, values in form.items()}
         except ValueError:
             target = "unreadable"
         signature = read_signature(request)
@@ -128,7 +131,7 @@ class Service:
             operation=incoming.operation,
             account=incoming.account,
             region=incoming.signature.region,
-            pool=incoming.string("UserPoolId"),
+            pool=incoming.string("UserPoolId") or incoming.string("RoleArn"),
             username=incoming.string("Username"),
             password=incoming.string("Password") or None,
             permanent=permanent if isinstance(permanent, bool) else None,
@@ -145,7 +148,7 @@ class Service:
         target = incoming.target
         if code := self.faults.expired(target):
             # STS has its own name for the same refusal.
-            is_sts = incoming.operation == _STS
+            is_sts = incoming.operation in _STS
             raise ApiError(Code.EXPIRED_AT_STS if is_sts else code)
         if self.settings.secret_keys:
             secret = self.settings.secret_keys.get(incoming.signature.access_key)
@@ -180,7 +183,9 @@ class Service:
 
     def _perform(self, incoming: _Incoming) -> bytes:
         access_key, region = incoming.signature.access_key, incoming.signature.region
-        if incoming.operation == _STS:
+        if incoming.operation == "AssumeRole":
+            return self._assume_role(incoming)
+        if incoming.operation in _STS:
             return sts_identity(incoming.account, access_key, incoming.request_id)
         operation = OPERATIONS.get(incoming.operation)
         if operation is None:
@@ -188,6 +193,17 @@ class Service:
         context = Context(self.directory, incoming.account, region, time.time(), self.settings)
         answer = operation(context, incoming.params)
         return respond(200, to_json(answer), JSON_1_1, incoming.request_id)
+
+    def _assume_role(self, incoming: _Incoming) -> bytes:
+        """A new access key for each time, of the role's account."""
+        role, settings = incoming.string("RoleArn"), self.settings
+        if settings.roles and settings.roles.get(role, "not its id") != (incoming.string("ExternalId") or None):
+            raise ApiError(Code.ACCESS_DENIED, status=403)
+        access_key = f"ASIA{incoming.index:012d}"
+        settings.accounts[access_key] = role.split(":")[4]
+        expires = datetime.now(UTC) + timedelta(seconds=settings.role_seconds)
+        session = incoming.string("RoleSessionName")
+        return sts_role(role, session, access_key, f"{expires:%Y-%m-%dT%H:%M:%SZ}", incoming.request_id)
 
     def _take_effect(self, incoming: _Incoming) -> bool:
         try:
@@ -201,7 +217,7 @@ class Service:
         message = error.message
         if self.faults.echo_password and call.password is not None:
             message += f" (password: {call.password})"
-        write = sts_error if incoming.operation == _STS else json_error
+        write = sts_error if incoming.operation in _STS else json_error
         return Reply(write(error, message, call.request_id), self._delay(), call=call)
 
     def _delay(self) -> float:

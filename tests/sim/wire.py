@@ -139,6 +139,21 @@ def sts_identity(account: str, access_key: str, request_id: str) -> bytes:
     return respond(200, body.encode(), XML, request_id)
 
 
+def sts_role(role: str, session: str, access_key: str, expires: str, request_id: str) -> bytes:
+    """Write the answer of AssumeRole in the query protocol."""
+    account, name = role.split(":")[4], role.rpartition("/")[2]
+    body = (
+        f'<AssumeRoleResponse xmlns="{_STS_NAMESPACE}"><AssumeRoleResult><Credentials>'
+        f"<AccessKeyId>{access_key}</AccessKeyId><SecretAccessKey>simulated</SecretAccessKey>"
+        f"<SessionToken>token-of-{access_key}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
+        f"<AssumedRoleUser><AssumedRoleId>{access_key}:{escape(session)}</AssumedRoleId>"
+        f"<Arn>arn:aws:sts::{account}:assumed-role/{escape(name)}/{escape(session)}</Arn></AssumedRoleUser>"
+        f"</AssumeRoleResult><ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
+        "</AssumeRoleResponse>"
+    )
+    return respond(200, body.encode(), XML, request_id)
+
+
 def sts_error(error: ApiError, message: str, request_id: str) -> bytes:
     """Write a refusal in the query protocol; STS refuses credentials with 403."""
     body = (

@@ -1,0 +1,129 @@
+"""The errand: what is called for a row, and what its answers make of it: a password set, or a sign-out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from bulkreset.cognito.answer import HISTORY, STOPS, Answer, Verdict
+from bulkreset.cognito.client import SignsOut, Transport
+from bulkreset.rows import Leaver, Outcome, Row, SignedOut, Status
+
+_ALREADY_SET = "set by an earlier call whose answer was lost: the password is the newest in the user's history"
+
+
+@dataclass(slots=True)
+class Tally:
+    """One row's attempts so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds."""
+
+    doubted: bool = False
+    attempts: int = 0
+    throttled: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
+    latency: float | None = None
+    answer: Answer | None = None
+
+
+T = TypeVar("T")  # what an errand is run for: a Row, a Leaver
+T_contra = TypeVar("T_contra", contravariant=True)
+Told = Outcome | SignedOut
+
+
+class Errand(Protocol[T_contra]):
+    """One kind of call. `claimed`: it must be written down before its first attempt leaves."""
+
+    call: str
+    claimed: bool
+
+    def begin(self, what: T_contra) -> Tally:
+        """The tally before the first attempt."""
+
+    def send(self, what: T_contra) -> Answer:
+        """One attempt."""
+
+    def settle(self, what: T_contra, tally: Tally, max_attempts: int) -> Told:
+        """What became of it after its last attempt; after none, it was given back."""
+
+
+class SetPassword:
+    """AdminSetUserPassword, by user pool. A lost answer leaves the row in doubt."""
+
+    call = "AdminSetUserPassword"
+    claimed = True
+
+    def __init__(self, transports: Mapping[str, Transport]) -> None:
+        self._transports = transports
+
+    def begin(self, what: Row) -> Tally:
+        """In doubt from the beginning where an earlier answer was lost."""
+        return Tally(doubted=what.doubted)
+
+    def send(self, what: Row) -> Answer:
+        """One attempt."""
+        return self._transports[what.pool].set_password(what)
+
+    def settle(self, what: Row, tally: Tally, max_attempts: int) -> Outcome:
+        """The row's outcome."""
+        status, message = self._status(tally, max_attempts)
+        answer = tally.answer or Answer(Verdict.UNSENT)
+        given_back = status is Status.READY
+        return Outcome(
+            row=what.number,
+            status=status,
+            code="" if given_back or status is Status.SET else answer.code,
+            message="" if given_back else message,
+            attempts=tally.attempts,
+            throttled=tally.throttled,
+            in_doubt=tally.doubted,
+            latency_ms=None if tally.latency is None else round(tally.latency * 1000),
+            request_id=answer.request_id,
+            started_at=tally.started_at,
+            finished_at=tally.finished_at,
+        )
+
+    def _status(self, tally: Tally, max_attempts: int) -> tuple[Status, str]:
+        """What the row is after its last attempt, and the message that goes with it."""
+        answer = tally.answer
+        if answer is not None:
+            if answer.verdict is Verdict.SET:
+                return Status.SET, ""
+            if answer.verdict is Verdict.REFUSED:
+                if answer.code == HISTORY and tally.doubted:
+                    return Status.SET, _ALREADY_SET
+                return Status.FAILED, answer.message
+        if tally.doubted:
+            return Status.IN_DOUBT, answer.message if answer else ""
+        if answer is None or answer.verdict in STOPS or tally.attempts < max_attempts:
+            return Status.READY, ""
+        return Status.FAILED, f"given up after {tally.attempts} attempts: {answer.message}"
+
+
+class SignOut:
+    """AdminUserGlobalSignOut, by user pool. Twice does no harm, so a lost answer is no more than one to ask for again."""
+
+    call = "AdminUserGlobalSignOut"
+    claimed = False
+
+    def __init__(self, transports: Mapping[str, SignsOut]) -> None:
+        self._transports = transports
+
+    def begin(self, what: Leaver) -> Tally:  # noqa: ARG002  (one as the other)
+        """Nothing is known of it."""
+        return Tally()
+
+    def send(self, what: Leaver) -> Answer:
+        """One attempt."""
+        return self._transports[what.pool].sign_out(what)
+
+    def settle(self, what: Leaver, tally: Tally, max_attempts: int) -> SignedOut:
+        """What became of the sign-out; the row stays set."""
+        answer = tally.answer
+        if answer is not None and answer.verdict is Verdict.SET:
+            return SignedOut(what.number, done=True, attempts=tally.attempts, throttled=tally.throttled)
+        refused = answer is not None and answer.verdict is Verdict.REFUSED
+        if answer is None or not (refused or (answer.verdict not in STOPS and tally.attempts >= max_attempts)):
+            return SignedOut(what.number, done=None, attempts=tally.attempts, throttled=tally.throttled)
+        tries = "" if refused else f" after {tally.attempts} attempts"
+        why = f": {answer.message}" if answer.message else ""
+        message = f"the password was set; only the sign-out failed{tries}{why}"
+        return SignedOut(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003

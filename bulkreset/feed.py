@@ -1,0 +1,218 @@
+"""The feed: one reading of the input for all lanes, each of which takes its rows from it at its own pace."""
+
+import threading
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from queue import Empty, SimpleQueue
+
+from bulkreset.errors import GuardTripped, InputError, Stopped
+from bulkreset.intake.chunk import PIECE_ROWS, Piece
+from bulkreset.intake.reader import Pieces, Rows
+from bulkreset.record.journal import Journal, Sendable
+from bulkreset.rows import Row, Secret
+
+BUFFERED = 80_000  # rows that all lanes together hold ready, some 30 MB
+LEAST_BUFFER = 500
+MOST_BUFFER = 2 * PIECE_ROWS
+
+Answer = tuple[int, Piece | BaseException | None]
+
+
+class Supply:
+    """One lane's rows: a cursor over the pieces that hold any, and a buffer of those that were read."""
+
+    def __init__(self, source: "Source", pools: Collection[str], most: int) -> None:
+        self.rows = 0  # how many there were to be sent when it began
+        self.ended = False
+        self._source = source
+        self.pools = frozenset(pools)
+        self._most = most
+        self._pieces = array("L")
+        self._at = 0
+        self._next = 0  # the first row of that piece that was not taken yet
+        self._buffer: deque[Row] = deque()
+
+    def take(self, most: int) -> Sequence[Row]:
+        """Up to `most` rows; fewer, or none, where the next ones are still looked for. Then `ended` says whether there are any.
+
+        Raises GuardTripped where the input is no longer what was planned.
+        """
+        if self.is_hungry():
+            self._source.look()
+        buffer = self._buffer
+        taken = [buffer.popleft() for _ in range(min(most, len(buffer)))]
+        if not buffer and self.piece is None:
+            self.ended = True
+        if taken or self.ended:
+            self._source.unchanged()
+        return taken
+
+    def drop(self) -> None:
+        """Nothing more will be taken."""
+        self._buffer.clear()
+        self._at = len(self._pieces)
+        self.ended = True
+
+    @property
+    def piece(self) -> int | None:
+        """The piece that has the next row which is not in the buffer; None where all are."""
+        return self._pieces[self._at] if self._at < len(self._pieces) else None
+
+    def is_hungry(self) -> bool:
+        """Whether more should be read for this lane."""
+        return self._at < len(self._pieces) and len(self._buffer) <= self._most // 2
+
+    def expect(self, piece: int, rows: int) -> None:
+        """So many rows of a piece are this lane's."""
+        if not self._pieces or self._pieces[-1] != piece:
+            self._pieces.append(piece)
+        self.rows += rows
+
+    def board(self, wanted: Sequence[Sendable], piece: Piece) -> None:
+        """Take what the buffer has room for of the piece at which the cursor stands."""
+        for row in wanted:
+            if row.row < self._next or row.pool not in self.pools:
+                continue
+            if len(self._buffer) >= self._most:
+                self._next = row.row
+                return
+            offset = row.row - piece.first
+            if piece.usernames[offset] != row.username:
+                raise has_changed(f"Row {row.row} of the input is not the user that was planned.")
+            self._buffer.append(
+                Row(
+                    number=row.row,
+                    username=row.username,
+                    password=Secret(piece.passwords[offset]),
+                    pool=row.pool,
+                    permanent=bool(row.permanent),
+                    doubted=bool(row.doubted),
+                )
+            )
+        self._at += 1
+        self._next = 0
+
+
+class Source:
+    """Reads the input for all lanes, on a thread of its own, so that nobody waits for the search but who needs it.
+
+    The journal says which pieces hold rows of which lane, the input has the passwords. A piece that is read for one
+    lane serves all that stand at it. `unchanged` raises where the input is no longer the file that was planned: it is
+    asked after a piece was read, before any of it is used, whenever a lane takes rows, and at its end. `wake` is called from the
+    thread when a piece is there.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        journal: Journal,
+        lanes: Sequence[Collection[str]],
+        unchanged: Callable[[], None],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        most = min(MOST_BUFFER, max(LEAST_BUFFER, BUFFERED // max(1, len(lanes))))
+        self.supplies = [Supply(self, pools, most) for pools in lanes]
+        self.unchanged = unchanged
+        self._journal = journal
+        self._pieces = rows.pieces()
+        self._wake = wake
+        self._asked: int | None = None
+        self._at = 0  # the piece that was dealt last
+        self._searched: int | None = None  # the piece of which the last answer said that it is still looked for
+        self._requests: SimpleQueue[int | None] = SimpleQueue()
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        of = {pool: supply for supply in self.supplies for pool in supply.pools}
+        for piece, pool, count in journal.sendable_pieces(PIECE_ROWS):
+            if pool in of:
+                of[pool].expect(piece, count)
+
+    def look(self) -> None:
+        """Deal out what has been read, and ask for more where a lane is hungry. Never waits.
+
+        Raises GuardTripped where the input cannot be read any more, or is not what was planned.
+        """
+        if self._asked is not None:
+            try:
+                number, answer = self._answers.get_nowait()
+            except Empty:
+                return
+            self._asked = None
+            self._deal(number, answer)
+        self._asked = self._choose()
+        if self._asked is not None:
+            self._start()
+            self._requests.put(self._asked)
+
+    def close(self) -> None:
+        """End the thread; one in the middle of a long read is left to the process's end."""
+        self._requests.put(None)
+        if self._thread:
+            self._thread.join(timeout=1.0)
+
+    def _deal(self, number: int, answer: Piece | BaseException | None) -> None:
+        self._searched = number if answer is None else None
+        if answer is None:
+            return
+        if isinstance(answer, InputError):
+            raise has_changed(answer.message)
+        if isinstance(answer, BaseException):
+            raise answer
+        self.unchanged()
+        self._at = number
+        wanted = self._journal.sendable(answer.first, answer.last)
+        for supply in self.supplies:
+            if supply.piece == number:
+                supply.board(wanted, answer)
+
+    def _choose(self) -> int | None:
+        """The next piece that a hungry lane needs, on a round through the input: none is passed over for long.
+
+        A piece that has to be searched for takes turns with those that can be had at once; where to go to one of those
+        would lose what the search has passed, it goes on first.
+        """
+        hungry = {piece for supply in self.supplies if supply.is_hungry() and (piece := supply.piece) is not None}
+        if len(hungry) < 2:  # noqa: PLR2004
+            return hungry.pop() if hungry else None
+        if self._searched in hungry and not self._pieces.remembers:
+            return self._searched
+        known = sorted(filter(self._pieces.knows, hungry))
+        unknown = sorted(hungry.difference(known))
+        numbers = known if known and (self._searched is not None or not unknown) else unknown
+        ahead = bisect_left(numbers, self._at)
+        return numbers[ahead % len(numbers)]
+
+    def _start(self) -> None:
+        if self._thread:
+            return
+        self._thread = threading.Thread(
+            target=_read, args=(self._pieces, self._requests, self._answers, self._wake), name="feed", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+            raise Stopped("The system lets no thread be started.", "Raise its limit on threads, then resume.") from None
+
+
+def _read(
+    pieces: Pieces, requests: "SimpleQueue[int | None]", answers: "SimpleQueue[Answer]", wake: Callable[[], None]
+) -> None:
+    """The thread: one answer for each request, until there is a None."""
+    with closing(pieces):
+        while (number := requests.get()) is not None:
+            answer: Piece | BaseException | None
+            try:
+                answer = pieces.read(number)
+            except BaseException as error:  # noqa: BLE001  (raised again by whoever asked)
+                answer = error
+            answers.put((number, answer))
+            wake()
+
+
+def has_changed(what: str) -> GuardTripped:
+    """The error for an input that is not what was planned."""
+    return GuardTripped(f"{what} The input was changed while it was read.", "Restore the file that was planned.")

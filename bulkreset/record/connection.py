@@ -1,0 +1,61 @@
+"""The connection: the journal's file, open; what SQLite says is told as RecordError, what is written is one transaction."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bulkreset.errors import RecordError
+
+BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the latter where damaged bytes stand in what SQLite says of them
+
+
+class Connection:
+    """An open journal. Used by one thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+
+    def close(self) -> None:
+        """Fold the log into the file and let go of it."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._read():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        try:
+            yield
+        except BROKEN as error:
+            raise RecordError(
+                f"The journal {self._path} cannot be used: {error}.", "Check the disk's space and rights, then resume."
+            ) from None
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """The file, to be read ("ro") or written ("rw")."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    if mode == "rw":
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def kind_of(path: Path) -> tuple[int, int]:
+    """Whose SQLite file it is, and of which version; a file that is not ours is not changed by asking."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version

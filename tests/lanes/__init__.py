@@ -1,0 +1,1 @@
+"""Tests of several lanes at once, through the command line."""

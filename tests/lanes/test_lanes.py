@@ -1,0 +1,227 @@
+"""Many lanes in one run: none waits for another, none stops another, and each is told of by itself."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.crash.test_resume import resume
+from tests.e2e.command import SET, Command, assert_they_agree
+from tests.lanes.places import ALL, A, B, C, R, mixed, settle_in, users, write_input, write_job
+from tests.sim import Simulator
+
+FAST = "[pace]\nrate = 300\n"
+UNPACED = '[pace]\nrate = "none"\n'
+
+
+def lane_of(summary: dict[str, object], account: str, region: str) -> dict[str, object]:
+    """The only lane of that place."""
+    lanes = summary["lanes"]
+    assert isinstance(lanes, list)
+    (found,) = (lane for lane in lanes if (lane["account"], lane["region"]) == (account, region))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("order", ["sorted", "interleaved"])
+@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.parquet"])
+def test_every_row_goes_to_its_own_place(bulkreset: Command, sim: Simulator, name: str, order: str) -> None:
+    env = settle_in(bulkreset, sim)
+    sizes = {A: 900, B: 40, C: 3, R: 60}
+    lines = mixed([line for place, size in sizes.items() for line in users(place, size)], order)
+    job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines, name), UNPACED)
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 0
+    assert_they_agree(ran, sim)
+    assert [(row["username"], row["user_pool_id"]) for row in ran.report] == [(line[0], line[2]) for line in lines]
+    for place, size in sizes.items():
+        lane = lane_of(ran.summary, place.account, place.region)
+        assert (lane["rows"], lane["counts"], lane["stopped_by"]) == (size, {"set": size}, None)
+        assert sim.passwords(place.pool) == {line[0]: line[1] for line in lines if line[2] == place.pool}
+    assert {call.access_key[:4] for call in sim.calls(SET) if call.account == R.account} == {"ASIA"}
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.parquet"])
+def test_last_lane_of_a_sorted_input_does_not_wait_for_the_others(
+    bulkreset: Command, sim: Simulator, name: str
+) -> None:
+    """The rows of the last lane stand behind more of the first one's than its time and any buffer let pass."""
+    env = settle_in(bulkreset, sim, (A, B))
+    lines = [*users(A, 12_000), *users(B, 40)]
+    more = '[pace]\nrate = 40\n[guards]\nmax_duration = "3s"\n'
+    job = write_job(bulkreset, sim, (A, B), write_input(bulkreset.home, lines, name), more)
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 5
+    assert lane_of(ran.summary, B.account, B.region)["counts"] == {"set": 40}
+    first = [call for call in sim.calls(SET) if call.pool == B.pool]
+    assert first[-1].time - first[0].time < 2.5
+    assert_they_agree(ran, sim)
+
+
+def test_lane_that_is_denied_stops_alone_and_is_taken_up_by_resume(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    lines = mixed([line for place in ALL for line in users(place, 60)], "interleaved")
+    denied = {"error": "AccessDeniedException", "operation": SET, "pool": B.pool, "from_call": 11}
+    sim.configure(faults={"every": denied})
+    job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines), FAST)
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 3
+    assert ran.summary["state"] == "stopped"
+    assert ran.summary["stopped_by"]["code"] == "AccessDeniedException"
+    assert f"Account {B.account}, {B.region}: Cognito answered AccessDeniedException" in ran.stderr
+    assert f"Resume with: bulkreset resume {ran.run_dir}" in ran.stderr
+    assert lane_of(ran.summary, B.account, B.region)["counts"] == {"set": 10, "unprocessed": 50}
+    stopped = lane_of(ran.summary, B.account, B.region)["stopped_by"]
+    assert isinstance(stopped, dict)
+    assert stopped["code"] == "AccessDeniedException"
+    for place in (A, C, R):
+        lane = lane_of(ran.summary, place.account, place.region)
+        assert (lane["counts"], lane["stopped_by"]) == ({"set": 60}, None)
+    assert_they_agree(ran, sim)
+    with bulkreset.start("status", ran.run_dir, "--json") as process:
+        status = json.loads(process.communicate()[0])
+    assert status["left"] == 50
+    assert [lane["counts"] for lane in status["lanes"]] == [lane["counts"] for lane in ran.summary["lanes"]]
+    with bulkreset.start("status", ran.run_dir) as process:
+        assert f"{B.account} {B.region}: 50 unprocessed, 10 set" in process.communicate()[0].replace(
+            "10 set, 50 unprocessed", "50 unprocessed, 10 set"
+        )
+    before = len(sim.calls(SET))
+    sim.configure(faults={"every": None})
+    again = resume(bulkreset, ran.run_dir, env=env)
+    assert again.code == 0
+    assert {call.pool for call in sim.calls(SET)[before:]} == {B.pool}
+    assert [lane["rows"] for lane in again.summary["lanes"]] == [0, 50, 0, 0]
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+def test_a_fatal_answer_may_stop_the_run(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim, (A, B))
+    lines = [*users(A, 200), *users(B, 200)]
+    sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": SET, "pool": B.pool}})
+    more = '[pace]\nrate = 50\n[guards]\nstop = "run"\n'
+    ran = bulkreset(
+        "run", write_job(bulkreset, sim, (A, B), write_input(bulkreset.home, lines), more), "--yes", env=env
+    )
+    assert ran.code == 3
+    assert ran.summary["counts"]["unprocessed"] > 350
+    assert_they_agree(ran, sim)
+
+
+@pytest.mark.parametrize("guard", ["max_refused_in_a_row = 8", 'max_failures = "50%"\nfailures_sample = 8'])
+def test_a_guard_of_a_lane_stops_that_lane(bulkreset: Command, sim: Simulator, guard: str) -> None:
+    env = settle_in(bulkreset, sim, (A, B))
+    sim.configure(faults={"every": {"error": "UserNotFoundException", "operation": SET, "pool": B.pool}})
+    lines = mixed([*users(A, 100), *users(B, 100)], "interleaved")
+    more = f"[pace]\nrate = 100\nworkers = 2\n[guards]\n{guard}\n"
+    ran = bulkreset(
+        "run", write_job(bulkreset, sim, (A, B), write_input(bulkreset.home, lines), more), "--yes", env=env
+    )
+    assert ran.code == 3
+    assert ran.summary["stopped_by"]["code"] == "GuardTripped"
+    assert f"Account {B.account}, {B.region}: " in ran.stderr
+    assert lane_of(ran.summary, A.account, A.region)["counts"] == {"set": 100}
+    counts = lane_of(ran.summary, B.account, B.region)["counts"]
+    assert isinstance(counts, dict)
+    assert 8 <= counts["failed"] < 60
+    assert counts["failed"] + counts["unprocessed"] == 100
+    assert_they_agree(ran, sim)
+
+
+def test_a_number_of_failures_is_of_the_whole_run(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim, (A, B))
+    sim.configure(faults={"random": {"seed": 1, "rules": [{"p": 0.5, "step": {"error": "UserNotFoundException"}}]}})
+    lines = mixed([*users(A, 150), *users(B, 150)], "interleaved")
+    more = "[pace]\nrate = 60\n[guards]\nmax_failures = 10\n"
+    ran = bulkreset(
+        "run", write_job(bulkreset, sim, (A, B), write_input(bulkreset.home, lines), more), "--yes", env=env
+    )
+    assert ran.code == 3
+    assert 11 <= ran.summary["counts"]["failed"] < 40
+    assert all(lane["counts"]["unprocessed"] for lane in ran.summary["lanes"])
+    assert all(lane["stopped_by"] is None for lane in ran.summary["lanes"])
+    assert_they_agree(ran, sim)
+
+
+def test_with_one_lane_a_fatal_answer_names_none(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim, (A,))
+    sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": SET}})
+    job = write_job(bulkreset, sim, (A,), write_input(bulkreset.home, users(A, 5)), FAST)
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 3
+    assert ran.complaints[0].startswith("bulkreset: Cognito answered AccessDeniedException")
+
+
+# ---- roles
+
+
+def test_role_that_may_not_be_assumed_refuses_the_run(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    sim.configure(roles={R.arn: "another-id"})
+    job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, users(R, 2)))
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 2
+    (sentence,) = ran.complaints
+    assert R.arn in sentence
+    assert "AccessDenied" in sentence
+    assert not ran.run_dir.exists()
+    assert sim.calls(SET) == []
+
+
+def test_role_is_assumed_with_its_name_and_its_external_id(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    sim.configure(roles={R.arn: "ext-1"})
+    job = write_job(bulkreset, sim, (R,), write_input(bulkreset.home, users(R, 3)), UNPACED)
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 0
+    assert ran.summary["targets"][0]["role_arn"] == R.arn
+    assert ran.summary["lanes"][0]["account"] == R.account
+    (assumed,) = sim.calls("AssumeRole")
+    assert (assumed.pool, assumed.access_key, assumed.region) == (R.arn, "AKIDSIMULATED", R.region)
+
+
+def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    sim.configure(role_seconds=2, latency=0.05)  # always about to expire: each look assumes the role again
+    job = write_job(bulkreset, sim, (R,), write_input(bulkreset.home, users(R, 60)), "[pace]\nrate = 20\n")
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 0
+    keys = Counter(call.access_key for call in sim.calls(SET))
+    assert len(keys) > 1
+    assert_they_agree(ran, sim)
+
+
+def test_role_that_is_taken_away_stops_its_lane(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    denied = {"error": "AccessDenied", "status": 403, "operation": "AssumeRole", "from_call": 4}
+    sim.configure(role_seconds=1, faults={"every": denied})
+    lines = [*users(R, 100), *users(A, 100)]
+    job = write_job(bulkreset, sim, (R, A), write_input(bulkreset.home, lines), "[pace]\nrate = 40\n")
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 3
+    assert lane_of(ran.summary, A.account, A.region)["counts"] == {"set": 100}
+    stopped = lane_of(ran.summary, R.account, R.region)["stopped_by"]
+    assert isinstance(stopped, dict)
+    assert stopped["code"] == "CredentialRetrievalError"
+    sim.configure(role_seconds=3600, faults={"every": None})
+    again = resume(bulkreset, ran.run_dir, "--rate", "none", env=env)
+    assert (again.code, again.summary["counts"]) == (0, {"set": 200})
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+# ---- rates
+
+
+def test_every_change_of_a_rate_is_told_with_its_reason(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim, (A,))
+    sim.configure(quota={"rate": 40, "bucket": 4}, latency=0.03)
+    job = write_job(bulkreset, sim, (A,), write_input(bulkreset.home, users(A, 500)), "[pace]\nrate = 60\n")
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 0
+    told = [event for event in ran.log if event["event"] == "rate_changed"]
+    reasons = [event["reason"] for event in told]
+    assert reasons[0] == "throttled"
+    assert {"throttled", "recovered", "probing"} <= set(reasons)
+    assert all(event["call"] == SET for event in told)
+    assert 3 <= ran.summary["lanes"][0]["changes"] <= len(told)

@@ -1,0 +1,219 @@
+"""Signing out: only who is set, never a second password, and resumed by itself."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.crash.test_resume import resume
+from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.lanes.places import ALL, B, mixed, settle_in, users, write_input, write_job
+from tests.sim import Simulator
+
+OUT = "AdminUserGlobalSignOut"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def assert_signed_out(ran: Ran, sim: Simulator) -> None:
+    """Who is signed out was set before, once, and the report says of each user what the simulator knows."""
+    assert_they_agree(ran, sim)
+    set_at: dict[tuple[str, str], float] = {}
+    for call in sim.calls():
+        if call.operation == SET and call.applied:
+            assert (call.pool, call.username) not in set_at
+            set_at[call.pool, call.username] = call.time
+        elif call.operation == OUT:
+            assert (call.pool, call.username) in set_at
+    gone = {(call.pool, call.username) for call in sim.calls(OUT) if call.applied}
+    told = {(row["user_pool_id"], row["username"]) for row in ran.report if row["signed_out"] == "true"}
+    assert told <= gone
+    figures = ran.summary["signed_out"]
+    assert figures["done"] == len(told)
+    assert figures["failed"] == sum(row["signed_out"] == "false" for row in ran.report)
+    assert figures["pending"] == sum(row["status"] == "set" and not row["signed_out"] for row in ran.report)
+
+
+def test_everybody_who_was_set_is_signed_out(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(60)][1:])
+    source = write_csv(bulkreset.home / "users.csv", people(60))
+    ran = bulkreset.reset(source, "--rate", "none", "--sign-out")
+    assert ran.code == 1  # for the one who is not there
+    assert ran.summary["signed_out"] == {"done": 59, "failed": 0, "pending": 0}
+    assert ran.of("user.001")["signed_out"] == ""
+    assert "user.001" not in {call.username for call in sim.calls(OUT)}
+    assert "Sign-outs: 59 done, 0 failed, 0 pending." in ran.stdout
+    assert_signed_out(ran, sim)
+    assert {user["sign_outs"] for user in sim.users(POOL).values()} == {1}
+
+
+def test_nobody_is_signed_out_unasked(bulkreset: Command, sim: Simulator) -> None:
+    ran = bulkreset.reset(write_csv(bulkreset.home / "users.csv", people(5)), "--rate", "none")
+    assert ran.code == 0
+    assert sim.calls(OUT) == []
+    assert set(ran.column("signed_out")) == {""}
+    assert "signed_out" not in ran.summary
+
+
+def test_sign_outs_have_a_pace_of_their_own(bulkreset: Command, sim: Simulator) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(80))
+    ran = bulkreset.reset(source, "--rate", "100", "--share", "0.8", "--sign-out")
+    assert ran.code == 0
+    calls = sim.calls(OUT)
+    assert calls[-1].time - calls[0].time >= 79 / 20 * 0.95
+    assert calls[0].time < sim.calls(SET)[-1].time  # side by side
+    assert "Duration    about 4.0 s" in ran.stderr
+    assert_signed_out(ran, sim)
+
+
+def test_sign_outs_are_tried_again_and_what_fails_leaves_the_row_set(bulkreset: Command, sim: Simulator) -> None:
+    scripts = {
+        "user.001": [{"throttle": 2}],
+        "user.002": [{"cut": "after"}],
+        "user.003": [{"error": "InternalErrorException"}, {"hang": 8}],
+        "user.004": [{"error": "UserNotFoundException"}],
+        "user.005": [{"throttle": 9}],
+        "user.006": [{"garbage": True}],
+    }
+    sim.configure(faults={"scripts": {OUT: scripts}})
+    source = write_csv(bulkreset.home / "users.csv", people(20))
+    job = bulkreset.home / "job.toml"
+    job.write_text(
+        f'[input]\npath = "{source}"\n[[targets]]\nuser_pool_id = "{POOL}"\nregion = "us-east-1"\n'
+        f'endpoint_url = "{sim.url}"\nread_timeout = 1.0\n'
+        '[pace]\nrate = "none"\nmax_attempts = 3\nmax_wait = 0.3\n[after]\nsign_out = true\n'
+    )
+    ran = bulkreset("run", job, "--yes")
+    assert ran.code == 1
+    assert ran.summary["counts"] == {"set": 20}
+    assert ran.summary["signed_out"] == {"done": 18, "failed": 2, "pending": 0}
+    for name, code in (("user.004", "UserNotFoundException"), ("user.005", "TooManyRequestsException")):
+        row = ran.of(name)
+        assert (row["status"], row["signed_out"], row["code"], row["attempts"]) == ("set", "false", code, "1")
+        assert "the password was set; only the sign-out failed" in row["message"]
+    assert_signed_out(ran, sim)
+    before = len(sim.calls())
+    plain = resume(bulkreset, ran.run_dir)
+    assert (plain.code, [call for call in sim.calls()[before:] if call.operation in {SET, OUT}]) == (1, [])
+    sim.configure(faults={"scripts": {OUT: {name: [] for name in scripts}}})
+    again = resume(bulkreset, ran.run_dir, "--failed")
+    assert again.code == 0
+    assert sorted(call.username for call in sim.calls()[before:] if call.operation == OUT) == ["user.004", "user.005"]
+    assert again.summary["codes"] == {}
+    assert_signed_out(again, sim)
+
+
+def test_a_sign_out_that_is_denied_stops_the_lane_and_names_the_right(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": OUT}})
+    source = write_csv(bulkreset.home / "users.csv", people(100))
+    ran = bulkreset.reset(source, "--rate", "40", "--sign-out")
+    assert ran.code == 3
+    assert "cognito-idp:AdminUserGlobalSignOut" in ran.stderr
+    assert ran.summary["counts"]["unprocessed"] > 30
+    assert ran.summary["signed_out"]["pending"] == ran.summary["counts"]["set"]
+    assert len(sim.calls(OUT)) <= 4
+    assert_signed_out(ran, sim)
+    sim.configure(faults={"every": None})
+    again = resume(bulkreset, ran.run_dir, "--rate", "none")
+    assert again.code == 0
+    assert again.summary["signed_out"] == {"done": 100, "failed": 0, "pending": 0}
+    assert_signed_out(again, sim)
+
+
+def test_a_stopped_run_says_how_many_sign_outs_are_left_and_resume_makes_them(
+    bulkreset: Command, sim: Simulator
+) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(60))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--rate", "300", "--sign-out", "--run-dir", run_dir
+    ) as process:
+        until(lambda: len(sim.calls(SET)) == 60 and len(sim.calls(OUT)) > 8)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        ran = finish(process, run_dir)
+    assert ran.code == 143
+    assert ran.summary["counts"] == {"set": 60}
+    pending = ran.summary["signed_out"]["pending"]
+    assert 0 < pending < 60
+    assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {run_dir}"
+    with bulkreset.start("status", run_dir) as process:
+        told = process.communicate()[0]
+    assert f"{pending:,} pending" in told
+    assert "resume with" in told
+    again = resume(bulkreset, run_dir, "--rate", "none")
+    assert again.code == 0
+    assert again.summary["signed_out"]["done"] == 60
+    assert len(sim.calls(SET)) == 60
+    assert_signed_out(again, sim)
+
+
+def signed_out_in(run_dir: Path) -> set[str]:
+    """Whose sign-out is committed."""
+    with contextlib.closing(sqlite3.connect(run_dir / "journal.sqlite")) as journal:
+        return {name for (name,) in journal.execute("SELECT username FROM rows WHERE signed_out = 1")}
+
+
+def test_killed_in_the_middle_nobody_is_forgotten_and_no_password_set_again(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0.05)
+    source = write_csv(bulkreset.home / "users.csv", people(120))
+    run_dir = bulkreset.home / "run"
+    begin = (*bulkreset.against(source), "--yes", "--rate", "200", "--sign-out", "--run-dir", run_dir)
+    known: set[str] = set()
+    for kill_at in (20, 50, 80):
+        with bulkreset.start(*(("resume", run_dir) if run_dir.exists() else begin)) as process:
+            until(lambda kill_at=kill_at: len(sim.calls(OUT)) >= kill_at)  # type: ignore[misc]
+            before = len(sim.calls(OUT))
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        assert known <= signed_out_in(run_dir)
+        known = signed_out_in(run_dir)
+        assert len(known) >= before - 25  # what was in hand, and what a commit group may hold
+    before = len(sim.calls(OUT))
+    again = resume(bulkreset, run_dir, "--rate", "none")
+    assert again.code == 0
+    assert {call.username for call in sim.calls(OUT)[before:]}.isdisjoint(known)
+    assert again.summary["signed_out"] == {"done": 120, "failed": 0, "pending": 0}
+    settled_once = {row["username"] for row in again.report if row["in_doubt"] == "false"}
+    times = [call.username for call in sim.calls(SET)]
+    assert all(times.count(name) == 1 for name in settled_once)
+
+
+def test_every_lane_signs_out_by_itself(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    lines = mixed([line for place in ALL for line in users(place, 50)], "interleaved")
+    sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": OUT, "pool": B.pool}})
+    more = '[pace]\nrate = "none"\n[after]\nsign_out = true\n'
+    job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines), more)
+    ran = bulkreset("run", job, "--yes", env=env)
+    assert ran.code == 3
+    assert f"Account {B.account}" in ran.stderr
+    assert "AdminUserGlobalSignOut" in ran.stderr
+    assert ran.summary["signed_out"]["done"] == 150
+    assert_signed_out(ran, sim)
+    sim.configure(faults={"every": None})
+    again = resume(bulkreset, ran.run_dir, env=env)
+    assert again.code == 0
+    assert again.summary["signed_out"] == {"done": 200, "failed": 0, "pending": 0}
+    assert_signed_out(again, sim)
+
+
+@pytest.mark.parametrize("flag", ["--sign-out", "--no-sign-out"])
+def test_the_flag_beats_the_job(bulkreset: Command, sim: Simulator, flag: str) -> None:
+    env = settle_in(bulkreset, sim, (B,))
+    more = f"[after]\nsign_out = {'false' if flag == '--sign-out' else 'true'}\n"
+    job = write_job(bulkreset, sim, (B,), write_input(bulkreset.home, users(B, 2)), more)
+    ran = bulkreset("run", job, "--yes", "--rate", "none", flag, env=env)
+    assert ran.code == 0
+    assert len(sim.calls(OUT)) == (2 if flag == "--sign-out" else 0)
