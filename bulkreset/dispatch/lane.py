@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from bulkreset.cognito.client import Transport
 from bulkreset.cognito.session import CONNECTIONS
+from bulkreset.cognito.transport import Transport
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Settled, Worker

@@ -15,7 +15,7 @@ from tenacity import (
 )
 
 from bulkreset.cognito.answer import HISTORY, Answer, Verdict
-from bulkreset.cognito.client import Transport
+from bulkreset.cognito.transport import Transport
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Pace
