@@ -11,6 +11,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
     SSLError,
 )
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.cognito.reading import (
@@ -73,9 +74,11 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
 def is_about_the_certificate(error: SSLError) -> bool:
     """Whether the handshake failed on it, so that nothing was sent."""
     cause: object = error.kwargs.get("error")
-    while isinstance(cause, BaseException) and not isinstance(cause, ssl.SSLError):
+    while isinstance(cause, BaseException):
+        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):  # the latter where it is of another host
+            return True
         cause = cause.args[0] if cause.args else None
-    return isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
