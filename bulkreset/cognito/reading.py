@@ -62,7 +62,8 @@ def refusal(parsed: Mapping[str, Any], row: Row) -> Answer:
     """An error answer, as botocore's parser gives it ("Error", "ResponseMetadata")."""
     details: Any = parsed.get("Error", {})
     metadata: Any = parsed.get("ResponseMetadata", {})
-    told = str(details.get("Code") or "")
+    said = details.get("Code")
+    told = said if isinstance(said, str) else ""
     # By the code as it came: a password that is a part of it must not change what the run does.
     verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
     known = verdict is not Verdict.REFUSED or told == HISTORY or told in OF_THE_PASSWORD
