@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from tenacity import (
     RetryCallState,
@@ -21,6 +22,7 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Pace
 from bulkreset.rows import Outcome, Row, Status
 
+_NEVER = object()
 FIRST_WAIT = 0.25  # seconds: the upper end of the first backoff; it doubles each time
 
 _AGAIN = frozenset({Verdict.THROTTLED, Verdict.UNSENT, Verdict.DOUBTFUL})
@@ -73,7 +75,11 @@ class Worker:
     def send(self, row: Row) -> Settled:
         """Try until the row is settled, its attempts are used up or the lane stops."""
         tally = _Tally(doubted=row.doubted)
-        self._retrying(self._attempt, row, tally)
+        first = self._attempt(row, tally)
+        if _is_to_be_tried_again(first):
+            # Its result is tenacity's first attempt: for the many rows that need no second one, tenacity is not set going.
+            answers = chain([first], iter(lambda: self._attempt(row, tally), _NEVER))
+            self._retrying(next, answers)
         latency_ms = None if tally.latency is None else round(tally.latency * 1000)
         status, message = self._status(tally)
         answer = tally.answer or Answer(Verdict.UNSENT)
