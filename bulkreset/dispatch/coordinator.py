@@ -1,5 +1,6 @@
 """The coordinator: the one thread that claims rows, feeds the lanes and records outcomes."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -13,6 +14,7 @@ from bulkreset.rows import Outcome, Row
 
 GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
 GROUP_ROWS = 500
+LOT_SECONDS = 0.005  # results are taken in lots: to wake for each would cost more than to take it
 
 
 class Ledger(Protocol):
@@ -103,6 +105,7 @@ class Coordinator:
         """Wait for results, for as long as the group may stay open; commit a group that is full or old."""
         try:
             self._take(*self._results.get(timeout=GROUP_SECONDS))
+            time.sleep(LOT_SECONDS)
             while len(self._outcomes) < GROUP_ROWS:
                 self._take(*self._results.get_nowait())
         except Empty:
