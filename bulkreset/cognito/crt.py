@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +50,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         self._connections = Connections(route)
         self._headers = [("Host", route.netloc), *route.headers]
         self._patience = min(threading.TIMEOUT_MAX, route.read_timeout)
-        self._signed_with: tuple[ReadOnlyCredentials | None, Any] = None, None
+        self._signing: tuple[ReadOnlyCredentials | None, int, Any] = None, 0, None
 
     def _send(self, means: "Credentials | None", row: Row) -> Answer:
         try:
@@ -87,21 +88,21 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         ).encode()
         headers = HttpHeaders([*self._headers, ("Content-Length", str(len(body)))])
         request = HttpRequest("POST", self._route.path, headers, io.BytesIO(body))
-        config = AwsSigningConfig(
-            credentials_provider=self._provider(credentials.get_frozen_credentials()),
-            region=self._route.region,
-            service=self._route.service,
-        )
-        aws_sign_request(request, config).result()
+        aws_sign_request(request, self._config(credentials.get_frozen_credentials())).result()
         return request
 
-    def _provider(self, keys: ReadOnlyCredentials) -> AwsCredentialsProvider:
-        """The runtime's form of some keys; the same ones as a rule."""
-        used, provider = self._signed_with
-        if used != keys:
-            provider = AwsCredentialsProvider.new_static(keys.access_key, keys.secret_key, keys.token)
-            self._signed_with = keys, provider
-        return provider
+    def _config(self, keys: ReadOnlyCredentials) -> AwsSigningConfig:
+        """What a request is signed with: the keys and the second. One serves for all requests of that second."""
+        used, second, config = self._signing
+        now = int(time.time())
+        if used != keys or second != now:
+            config = AwsSigningConfig(
+                credentials_provider=AwsCredentialsProvider.new_static(keys.access_key, keys.secret_key, keys.token),
+                region=self._route.region,
+                service=self._route.service,
+            )
+            self._signing = keys, now, config
+        return config
 
 
 class _Exchange:
