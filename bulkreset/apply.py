@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from queue import SimpleQueue
 
-from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
@@ -44,7 +44,8 @@ class Apply:
 
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
-        self._feeds = feeds = [self._feed(plan) for plan in preflight.lanes]
+        kind = choose(self._job.pace.transport, (plan.ceiling for plan in preflight.lanes))
+        self._feeds = feeds = [self._feed(plan, kind) for plan in preflight.lanes]
         progress = Progress(total=preflight.ready)
         watch = Tripwires(self._job.guards, self._clock, lambda: datetime.now().astimezone())
 
@@ -60,7 +61,7 @@ class Apply:
             stop.check()
             watch.check()
 
-        self._log.info("sending_started", rows=preflight.ready, lanes=len(feeds))
+        self._log.info("sending_started", rows=preflight.ready, lanes=len(feeds), transport=kind)
         patience = max(target.connect_timeout + target.read_timeout for target in self._job.targets) + MARGIN_SECONDS
         Coordinator(self._journal, self._clock, self._results, observe, check, patience).run(feeds)
 
@@ -68,15 +69,13 @@ class Apply:
         """How many attempts each lane has made, in the preflight's order."""
         return [feed.lane.attempts for feed in self._feeds]
 
-    def _feed(self, plan: LanePlan) -> Feed:
+    def _feed(self, plan: LanePlan, kind: Kind) -> Feed:
         def changed(rate: float, why: str) -> None:
             self._log.info("rate_changed", account=plan.account, region=plan.region, rate=round(rate, 2), reason=why)
 
-        transports = {
-            pool: BotoTransport(self._sessions[pool].cognito(), self._sessions[pool].renewed) for pool in plan.pools
-        }
+        transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
         pacer = Pacer(plan.ceiling, self._clock, changed)
-        lane = Lane(transports, pacer, self._job.pace, self._clock, self._results)
+        lane = Lane(transports, pacer, self._job.pace, self._clock, self._results, CARRIES[kind])
         return Feed(lane, _sendable(self._rows, self._journal, frozenset(plan.pools), self._unchanged))
 
     def _unchanged(self) -> None:

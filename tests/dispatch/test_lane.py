@@ -1,6 +1,7 @@
 """The lane: how many rows it takes on, how many threads it keeps."""
 
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.dispatch.lanes import rows
 class Bench:
     """A lane whose threads are never started by itself."""
 
-    def __init__(self, rate: float | None, **pace: int) -> None:
+    def __init__(self, rate: float | None, **pace: Any) -> None:  # noqa: ANN401  (the keys of a pace)
         self.clock = FakeClock()
         self.results: SimpleQueue[tuple[Lane, Result]] = SimpleQueue()
         self.transport = Scripted(self.clock, [SET])
