@@ -48,6 +48,7 @@ class Connections:
     def __init__(self, route: Route) -> None:
         self._route = route
         self._idle: list[HttpClientConnection] = []  # the last one used is the first one taken: the others may close
+        self._asking = threading.Lock()
         self._options = SocketOptions()
         self._options.connect_timeout_ms = max(1, min(_LONGEST_MS, round(route.connect_timeout * 1000)))
         self._options.keep_alive = True
@@ -82,7 +83,7 @@ class Connections:
             try:
                 return connecting.result(patience)
             except TimeoutError:
-                if self._tls and (answer := objection(route)):
+                if answer := self._objection():
                     raise NoConnectionError(answer) from None
                 return connecting.result(timeout - patience)
         except TimeoutError:
@@ -95,10 +96,19 @@ class Connections:
             if not connecting.done():
                 connecting.add_done_callback(_close)
 
+    def _objection(self) -> Answer | None:
+        """What botocore says of an encrypted way. One thread at a time asks: a slow network must not be asked more."""
+        if not self._tls or not self._asking.acquire(blocking=False):
+            return None
+        try:
+            return objection(self._route)
+        finally:
+            self._asking.release()
+
     def _reason(self, error: Exception) -> Answer:
         """Why a connection could not be made, in botocore's words."""
         name = getattr(error, "name", "")
-        if name.startswith("AWS_IO_TLS_ERROR") and (answer := objection(self._route)):
+        if name.startswith("AWS_IO_TLS_ERROR") and (answer := self._objection()):
             return answer
         if self._proxy or name == "AWS_ERROR_HTTP_PROXY_CONNECT_FAILED":
             return unsent("ProxyConnectionError")
