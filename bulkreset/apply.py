@@ -6,6 +6,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
+from bulkreset.cognito.choice import CARRIES, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
@@ -52,6 +53,7 @@ class Apply:
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
         job, plans = self._job, preflight.lanes
+        kind = choose(job.pace.transport, (plan.ceiling for plan in plans))
         if job.after.sign_out:
             self._journal.begin_signing_out()
         source = Source(
@@ -61,20 +63,19 @@ class Apply:
         leavers: dict[int, Leavers] = {}
         for number, (plan, supply) in enumerate(zip(plans, source.supplies, strict=True)):
             place = Place(number, f"Account {plan.account or 'unknown'}, {plan.region}" if len(plans) > 1 else "")
-            transports = {
-                pool: BotoTransport(self._sessions[pool].cognito(), self._sessions[pool].renewed) for pool in plan.pools
-            }
-            sets = Feed(self._lane(plan, place, SetPassword(transports), plan.ceiling), supply)
+            transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
+            sets = Feed(self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]), supply)
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
             if job.after.sign_out:
                 leavers[number] = Leavers(self._journal, plan.pools, self._clock)
-                lane = self._lane(plan, place, SignOut(transports), sign_out_ceiling(job))
+                signing_out = {pool: BotoTransport.of(self._sessions[pool]) for pool in plan.pools}
+                lane = self._lane(plan, place, SignOut(signing_out), sign_out_ceiling(job), CARRIES["boto3"])
                 feeds.append(Feed(lane, leavers[number], after=sets))
         watch = _Watch(
             self._job, self._clock, self._log, Progress(preflight.ready, preflight.pending), leavers, ui, stop
         )
-        self._log.info("sending_started", rows=preflight.ready, lanes=len(plans))
+        self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + MARGIN_SECONDS
         together = job.guards.stop == "run"
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
@@ -101,7 +102,9 @@ class Apply:
             for number, (lane, supply) in enumerate(self._lanes)
         ]
 
-    def _lane(self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None) -> Lane[Any]:
+    def _lane(
+        self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None, carries: int
+    ) -> Lane[Any]:
         sets = isinstance(errand, SetPassword)
 
         def changed(rate: float, why: str) -> None:
@@ -111,7 +114,8 @@ class Apply:
             if sets:
                 self._rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
 
-        return Lane(errand, Pacer(ceiling, self._clock, changed), self._job.pace, self._clock, self._results, place)
+        pacer = Pacer(ceiling, self._clock, changed)
+        return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 
     def _unchanged(self) -> None:
         path = self._job.input.path

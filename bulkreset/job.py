@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -123,8 +124,17 @@ class Pace(_Table):
     rate: Annotated[float, Field(gt=0, le=FASTEST)] | Literal["auto", "none"] = "auto"
     share: float = Field(default=0.8, gt=0, le=1)
     workers: int | None = Field(default=None, ge=1, le=256)
+    transport: Literal["auto", "boto3", "crt"] = "auto"
     max_attempts: int = Field(default=10, ge=1, le=100)
     max_wait: _Positive = 20.0
+
+    @field_validator("transport")
+    @classmethod
+    def _installed(cls, value: str) -> str:
+        if value == "crt" and not find_spec("awscrt"):
+            msg = "needs the extra crt, which is not installed: pip install 'bulkreset[crt]'"
+            raise ValueError(msg)
+        return value
 
 
 class Protected(_Table):

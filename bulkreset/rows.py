@@ -1,10 +1,13 @@
 """The values that travel: Secret, Status, Code, Kind, Row, Outcome, Leaver, SignedOut, RateChange, LaneSummary, Summary."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Never
+
+_SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # what JSON escapes, or may
 
 
 class Secret:
@@ -21,7 +24,9 @@ class Secret:
 
     def withhold(self, text: str) -> str:
         """`text`, or a notice in its place where it repeats the password in any usual spelling."""
-        spellings = {self._value, json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]}
+        spellings = {self._value}
+        if _SPELT_OTHERWISE(self._value):
+            spellings |= {json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]}
         if any(spelling in text for spelling in spellings):
             return "(the message repeated the password and was withheld)"
         return text

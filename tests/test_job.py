@@ -177,6 +177,7 @@ WRONG = [
     (FEWEST + "[pace]\nshare = 0\n", "pace.share"),
     (FEWEST + "[pace]\nshare = 1.01\n", "pace.share"),
     (FEWEST + "[pace]\nworkers = 257\n", "pace.workers"),
+    (FEWEST + '[pace]\ntransport = "http"\n', "pace.transport"),
     (FEWEST + "[pace]\nworkers = 1.5\n", "pace.workers"),
     (FEWEST + "[pace]\nmax_attempts = 0\n", "pace.max_attempts"),
     (FEWEST + "[pace]\nmax_wait = -1\n", "pace.max_wait"),
@@ -400,3 +401,10 @@ def test_job_does_not_change(folder: Path) -> None:
         made.permanent = True  # type: ignore[misc]
     with pytest.raises(ValueError, match="frozen"):
         made.pace.share = 1  # type: ignore[misc]
+
+
+def test_transport_that_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = FEWEST + '[pace]\ntransport = "crt"\n'
+    assert job(folder, text).pace.transport == "crt"
+    monkeypatch.setattr("bulkreset.job.find_spec", lambda _name: None)
+    assert "pace.transport needs the extra crt" in problem(folder, text)

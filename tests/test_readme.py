@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from bulkreset import errors
 from bulkreset.cli import app
-from bulkreset.cognito import answer, client
+from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job, load
 from bulkreset.record import log, report, schema
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
@@ -180,9 +180,9 @@ def test_codes_of_the_plan() -> None:
 def test_codes_of_the_service() -> None:
     rows = [set(quoted(row["codes"])) for row in table("codes | what happens")]
     throttled, unsent, doubtful, refused, expired, fatal = rows
-    signed_out = {kind.__name__ for kind in client._NO_CREDENTIALS}
+    signed_out = {kind.__name__ for kind in reading.NO_CREDENTIALS}
     assert throttled == answer._THROTTLED
-    assert unsent == {kind.__name__ for kind in client._UNSENT}
+    assert unsent == {kind.__name__ for kind in client.UNSENT}
     assert doubtful >= answer._DOUBTFUL
     assert refused >= answer.OF_THE_PASSWORD
     assert expired == answer._EXPIRED | signed_out

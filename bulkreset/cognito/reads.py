@@ -14,7 +14,7 @@ from botocore.exceptions import (
 )
 
 from bulkreset.cognito.answer import Verdict, classify
-from bulkreset.cognito.client import UnreadableAnswerError
+from bulkreset.cognito.reading import UnreadableAnswerError
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)

@@ -32,6 +32,7 @@ from bulkreset.errors import TargetError
 from bulkreset.job import Target
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_sts import STSClient
 
@@ -134,6 +135,14 @@ class TargetSession:
                 f"No client can be made for {self.target.user_pool_id}: {error}.",
                 "Check the target's Region and endpoint.",
             ) from None
+
+    def credentials(self) -> "Credentials | None":
+        """Where each call's keys come from: a provider that renews them does so when it is asked for them."""
+        return self._session.get_credentials()
+
+    def configured(self, name: str) -> Any:  # noqa: ANN401  (what the configuration holds)
+        """A setting of botocore's, such as "ca_bundle", from environment or profile."""
+        return self._session._session.get_config_variable(name)  # noqa: SLF001  (boto3 has no other way to it)
 
     def renewed(self) -> "CognitoIdentityProviderClient | None":
         """A client with newer credentials where the provider has some (a role, SSO, a process); None where it has not."""

@@ -24,4 +24,4 @@ class SystemClock:
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """Block this thread on the event."""
-        return stop.wait(max(0.0, seconds))
+        return stop.wait(seconds) if seconds > 0 else stop.is_set()

@@ -1,5 +1,6 @@
 """The coordinator: the one thread that claims rows, feeds the lanes and records outcomes."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import Empty
@@ -14,6 +15,7 @@ from bulkreset.rows import Outcome, SignedOut
 
 GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
 GROUP_ROWS = 500
+LOT_SECONDS = 0.005  # results are taken in lots: to wake for each would cost more than to take it
 TURN_SECONDS = 0.04  # how long results are gathered before the lanes are looked at again: many lanes share one commit
 
 
@@ -152,6 +154,8 @@ class Coordinator:
             self._take(*found)
             if self._crash or (found[0].pacer.ceiling is None and found[0].room()):
                 break
+            if self._results.empty():
+                time.sleep(LOT_SECONDS)
         old = self._clock.now() - self._group_since >= GROUP_SECONDS
         if len(self._told) >= GROUP_ROWS or (self._told and (old or not self._is_busy())):
             self._commit([])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from bulkreset.cognito.answer import HISTORY, STOPS, Answer, Verdict
-from bulkreset.cognito.client import SignsOut, Transport
+from bulkreset.cognito.transport import SignsOut, Transport
 from bulkreset.rows import Leaver, Outcome, Row, SignedOut, Status
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the password is the newest in the user's history"

@@ -18,9 +18,10 @@ from bulkreset.job import Pace
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is seen
 UNPACED_RATE = 700  # calls per second that boto3 carries in one process: what unpaced lanes have threads for
-FEWEST_UNPACED = 2
+ONE_THREAD = 350  # of them that one thread carries where the service answers at once
 BACKLOG_SECONDS = 0.5  # how much claimed work waits for a thread: it is what a crash leaves in doubt
 UNPACED_BACKLOG = 128
+UNPACED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Lane(Generic[T]):
         clock: Clock,
         results: "Results",
         place: Place | None = None,
+        carries: int = UNPACED_RATE,
     ) -> None:
         self.errand = errand
         self.pacer = pacer
@@ -68,6 +70,7 @@ class Lane(Generic[T]):
         self._pace = pace
         self._clock = clock
         self._results = results
+        self._carries = carries
         self._inbox: SimpleQueue[T | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._quickest: float | None = None
@@ -75,7 +78,11 @@ class Lane(Generic[T]):
     def room(self) -> int:
         """How many more rows may be claimed for this lane now."""
         rate = self.pacer.rate()
-        backlog = UNPACED_BACKLOG if rate is None else max(1, math.ceil(rate * BACKLOG_SECONDS))
+        backlog = (
+            max(UNPACED_BACKLOG, math.ceil(self._carries * UNPACED_SECONDS))
+            if rate is None
+            else max(1, math.ceil(rate * BACKLOG_SECONDS))
+        )
         limit = backlog + len(self._threads)
         # In lots: a claim is a commit, and one for every row would be a commit for every row.
         return limit - self.outstanding if self.outstanding <= limit - backlog // 2 else 0
@@ -92,7 +99,9 @@ class Lane(Generic[T]):
         if isinstance(result, Settled):
             self.attempts += result.outcome.attempts
         if isinstance(result, Settled) and result.latency is not None:
-            self._quickest = result.latency if self._quickest is None else min(result.latency, self._quickest * 1.01)
+            # A latency is forgotten as slowly as results are many: else a busy processor's delays would ask for more threads.
+            forgotten = (self._quickest or result.latency) * (1 + 7 / self._carries)
+            self._quickest = min(result.latency, forgotten)
 
     def close(self) -> None:
         """End the threads. One that still waits for an answer is left to the process's end."""
@@ -134,7 +143,7 @@ class Lane(Generic[T]):
             return self._pace.workers
         rate = self.pacer.rate()
         if rate is None:
-            needed = max(FEWEST_UNPACED, math.ceil(UNPACED_RATE * (self._quickest or 0)))
+            needed = max(self._carries // ONE_THREAD, math.ceil(self._carries * (self._quickest or 0)))
         else:
             needed = math.ceil(rate * (self._quickest or FIRST_LATENCY) * 1.2) + 1
             if self.outstanding > len(self._threads) and self.pacer.is_idle():

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic
 
 from tenacity import (
@@ -20,6 +21,7 @@ from bulkreset.dispatch.errand import Errand, T, Tally, Told
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Pace
 
+_NEVER = object()
 FIRST_WAIT = 0.25  # seconds: the upper end of the first backoff; it doubles each time
 
 _AGAIN = frozenset({Verdict.THROTTLED, Verdict.UNSENT, Verdict.DOUBTFUL})
@@ -55,7 +57,11 @@ class Worker(Generic[T]):
     def send(self, what: T) -> Settled:
         """Try until it is settled, its attempts are used up or the lane stops."""
         tally = self._errand.begin(what)
-        self._retrying(self._attempt, what, tally)
+        first = self._attempt(what, tally)
+        if _is_to_be_tried_again(first):
+            # Its result is tenacity's first attempt: for the many rows that need no second one, tenacity is not set going.
+            answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
+            self._retrying(next, answers)
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.answer if tally.answer and tally.answer.verdict in STOPS else None
         return Settled(outcome, tally.latency, fatal)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import sqlite3
@@ -45,10 +46,7 @@ def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[floa
     """Run a command: its seconds, its CPU seconds, its peak memory in MB. A variable that is None is not set."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **sim.environment()}
     environment |= {"AWS_ENDPOINT_URL_STS": sim.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": REGION}
-    if environ:
-        environment = {name: value for name, value in (environment | environ).items() if value is not None}
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            environment.pop(name)
+    environment = {name: value for name, value in (environment | environ).items() if value is not None}
     began = time.monotonic()
     peak = 0
     # Its peak is looked up while it runs: what wait4 tells is never less than this process's own was at the start.
@@ -130,19 +128,38 @@ def bench_resume() -> None:
 
 
 def bench_speed() -> None:
-    """Unpaced against a fast endpoint, in turn with a plain boto3 thread pool over the same file."""
+    """Unpaced against a fast endpoint: each transport, and a plain boto3 thread pool over the same file, in turn."""
     with stage(keep_calls=False) as (sim, folder):
         source = users(folder / "users.csv", FAST_ROWS)
-        for turn in range(3):
-            run_dir = folder / f"run-{turn}"
-            took, cpu, memory = measured(sim, *run(source, sim, run_dir, "--rate", "none"))
-            sending = json.loads((run_dir / "summary.json").read_text())["rows_per_second"]
-            figures = {"cpu_per_1000": round(cpu / FAST_ROWS * 1000, 2), "peak_mb": memory}
-            say("bulkreset --rate none", rows_per_second=sending, whole=round(FAST_ROWS / took), **figures)
-            plain = ("-m", "tests.bench.plain_pool", source, POOL, sim.url, 16)
-            took, cpu, memory = measured(sim, *plain)
-            figures = {"cpu_per_1000": round(cpu / FAST_ROWS * 1000, 2), "peak_mb": memory}
-            say("plain boto3, 16 threads", whole=round(FAST_ROWS / took), **figures)
+        totals: dict[str, list[float]] = {}
+        for turn, name in itertools.product(range(3), ("boto3", "crt", "plain")):
+            run_dir = folder / f"run-{name}-{turn}"
+            if name == "plain":
+                # As without the extra: with it, botocore would leave the signatures to the runtime, and be a little slower.
+                command: tuple[object, ...] = ("-m", "tests.bench.plain_pool", source, POOL, sim.url, 16)
+                took, cpu, memory = measured(sim, *command, BOTO_DISABLE_CRT="true")
+            else:
+                took, cpu, memory = measured(sim, *unpaced(source, sim, run_dir, name))
+            figures = {"whole": round(FAST_ROWS / took), "cpu_per_1000": round(cpu / FAST_ROWS * 1000, 3)}
+            if name != "plain":
+                figures["sending"] = round(json.loads((run_dir / "summary.json").read_text())["rows_per_second"])
+            say("plain boto3, 16 threads" if name == "plain" else f"bulkreset, {name}", **figures, peak_mb=memory)
+            sums = totals.setdefault(name, [0.0, 0.0])
+            sums[0], sums[1] = sums[0] + took, sums[1] + cpu
+        for name in ("boto3", "crt"):
+            faster, cheaper = (of_plain / own for of_plain, own in zip(totals["plain"], totals[name], strict=True))
+            say(f"{name} beside plain boto3", rows_per_second=f"x {faster:.2f}", cpu=f"/ {cheaper:.2f}")
+
+
+def unpaced(source: Path, sim: Simulator, run_dir: Path, transport: str) -> tuple[object, ...]:
+    """The command line of a run without a pace through one transport, which only a job file can say."""
+    job = source.with_name(f"{transport}.toml")
+    job.write_text(
+        f'permanent = true\n[input]\npath = "{source}"\n[pace]\nrate = "none"\ntransport = "{transport}"\n'
+        f'[[targets]]\nuser_pool_id = "{POOL}"\nregion = "{REGION}"\nendpoint_url = "{sim.url}"\n',
+        encoding="utf-8",
+    )
+    return ("-m", "bulkreset.cli", "run", job, "--run-dir", run_dir, "--yes", "--no-progress")
 
 
 def bench_pace() -> None:
@@ -193,11 +210,11 @@ def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
             sim.configure(accounts={f"AKID{account}": account for account in accounts})
             for account, pool in pools.items():
                 sim.add_pool(pool, policy=LAX, auto_users=True, account=account)
-            profiles = (
+            sections = (
                 f"[profile p{account}]\naws_access_key_id = AKID{account}\naws_secret_access_key = simulated\n"
                 for account in accounts
             )
-            (folder / "aws").write_text("".join(profiles))
+            (folder / "aws").write_text("".join(sections))
             lines = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for pool in pools.values() for row in range(rows)]
             if order == "interleaved":
                 lines.sort()
@@ -210,10 +227,12 @@ def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
             )
             job = f'[input]\npath = "users.csv"\n{"".join(targets)}[pace]\nrate = {LANE_RATE}\n'
             (folder / "job.toml").write_text(job)
-            command = ("-m", "bulkreset.cli", "run", folder / "job.toml", "--no-check-users", "--yes", "--no-progress")
-            _, cpu, memory = measured(
-                sim, *command, "--run-dir", folder / "run", AWS_CONFIG_FILE=str(folder / "aws"), AWS_ENDPOINT_URL=None
+            profiles_only: dict[str, str | None] = dict.fromkeys(
+                ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
             )
+            profiles_only |= {"AWS_CONFIG_FILE": str(folder / "aws"), "AWS_ENDPOINT_URL_SERVICE_QUOTAS": sim.url}
+            command = ("-m", "bulkreset.cli", "run", folder / "job.toml", "--no-check-users", "--yes", "--no-progress")
+            _, cpu, memory = measured(sim, *command, "--run-dir", folder / "run", **profiles_only)
             spans: dict[str, list[float]] = {}
             for call in sim.calls(SET):
                 if call.applied:

@@ -2,9 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.crt import CrtTransport
+from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.cognito.transport import Transport
+from bulkreset.job import Target
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY, Simulator
 
 POOL = "us-east-1_Simulated"
@@ -28,7 +34,11 @@ def sim(running: Simulator) -> Simulator:
 @pytest.fixture(autouse=True)
 def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """No AWS configuration of the machine's reaches a test."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "http_", "https_", "HTTP_", "HTTPS_"))]:
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith(("AWS_", "REQUESTS_", "http_", "https_", "no_", "HTTP_", "HTTPS_", "NO_"))
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -40,3 +50,25 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SIGNING_KEY)
+
+
+class Opened:
+    """Opens transports of one kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self, url: str, **target: Any) -> Transport:  # noqa: ANN401  (the keys of a target)
+        """A transport to one endpoint."""
+        keys: dict[str, Any] = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": url} | target
+        return self.on(open_session(Target(**keys)))
+
+    def on(self, session: TargetSession) -> Transport:
+        """A transport of one session."""
+        return CrtTransport(session) if self.kind == "crt" else BotoTransport(session.cognito(), session.renewed)
+
+
+@pytest.fixture(params=["boto3", "crt"])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    """Each transport in turn."""
+    return Opened(request.param)

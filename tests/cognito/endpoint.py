@@ -4,12 +4,13 @@ import datetime as dt
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,30 @@ def of_the_service(answer: object, status: int = 200) -> Said:
     return Said(json.dumps(answer).encode(), status, {"x-amzn-requestid": "r-1"})
 
 
-class Endpoint(HTTPServer):
+class Endpoint(ThreadingHTTPServer):
     """Gives the next of its answers, and the last one for ever. `received` are the bodies of the requests."""
+
+    daemon_threads = True
+    block_on_close = False
 
     def __init__(self, answers: Sequence[Said], certificate: Path | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: Iterator[Said] = chain(answers, repeat(answers[-1]))
         self.received: list[bytes] = []
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server_port}"
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self.socket = context.wrap_socket(self.socket, server_side=True)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self._context and certificate:
+            self._context.load_cert_chain(certificate)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Leave the handshake to the connection's own thread: a client that breaks it off may take its time."""
+        connection, address = super().get_request()
+        if self._context:
+            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no error."""
 
     def asked(self) -> list[Any]:
         """The requests' parameters."""

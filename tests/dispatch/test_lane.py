@@ -1,11 +1,12 @@
 """The lane: how many rows it takes on, how many threads it keeps."""
 
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from bulkreset.dispatch.errand import SetPassword
-from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, Crash, Lane, Results
+from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, UNPACED_RATE, Crash, Lane, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Settled
 from bulkreset.job import Pace
@@ -17,12 +18,13 @@ from tests.dispatch.lanes import rows
 class Bench:
     """A lane whose threads are never started by itself."""
 
-    def __init__(self, rate: float | None, **pace: int) -> None:
+    def __init__(self, rate: float | None, carries: int = UNPACED_RATE, **pace: Any) -> None:  # noqa: ANN401  (the keys of a pace)
         self.clock = FakeClock()
         self.results: Results = SimpleQueue()
         self.transport = Scripted(self.clock, [SET])
         self.pacer = Pacer(rate, self.clock)
-        self.lane = Lane(SetPassword({POOL: self.transport}), self.pacer, Pace(**pace), self.clock, self.results)
+        errand = SetPassword({POOL: self.transport})
+        self.lane = Lane(errand, self.pacer, Pace(**pace), self.clock, self.results, carries=carries)
 
     def back(self, latency: float) -> None:
         """One row comes back."""
@@ -59,6 +61,24 @@ def test_threads_are_bounded(rate: float | None) -> None:
     bench = Bench(rate)
     bench.back(1000.0)
     assert bench.lane._needed() == MOST_WORKERS
+
+
+def test_lane_has_more_threads_and_rows_for_a_transport_that_carries_more() -> None:
+    slow, fast = Bench(None), Bench(None, carries=5000)
+    assert (slow.lane._needed(), fast.lane._needed()) == (2, 14)
+    assert (slow.lane.room(), fast.lane.room()) == (128, 500)
+    for bench in (slow, fast):
+        bench.back(0.02)
+    assert (slow.lane._needed(), fast.lane._needed()) == (14, 100)
+
+
+def test_latency_of_a_busy_processor_asks_for_no_more_threads() -> None:
+    bench = Bench(None, carries=5000)
+    for _ in range(10):
+        bench.back(0.001)
+        for _ in range(100):
+            bench.back(0.05)
+    assert bench.lane._needed() == 14
 
 
 def test_job_may_say_how_many_threads() -> None:

@@ -74,7 +74,7 @@ def _process(process: subprocess.Popen[str]) -> Iterator[tuple[str, bytes]]:
 
 def _watched(bulkreset: Command, canary: Canary, input_: Path, *args: str) -> Ran:
     """Run the input at the greatest verbosity; look everywhere while it runs and after it."""
-    argv, run_dir = bulkreset.with_run_dir([*bulkreset.against(input_), "--yes", "-vv", "--rate", "none", *args])
+    argv, run_dir = bulkreset.with_run_dir([*bulkreset.against(input_), "--yes", "-vv", *args])
     found: set[str] = set()
     with bulkreset.start(*argv) as process:
         while process.poll() is None:
@@ -116,6 +116,7 @@ FAULTS: Mapping[str, tuple[Mapping[str, Any], int]] = {
 }
 
 
+@pytest.mark.parametrize("rate", ["none", "300"])  # through the C runtime, and through boto3
 @pytest.mark.parametrize(
     ("what", "log_format"),
     [
@@ -125,12 +126,14 @@ FAULTS: Mapping[str, tuple[Mapping[str, Any], int]] = {
     ],
 )
 def test_password_shows_nowhere(
-    what: str, log_format: str, tmp_path: Path, canary: Canary, bulkreset: Command, sim: Simulator
+    what: str, log_format: str, rate: str, tmp_path: Path, canary: Canary, bulkreset: Command, sim: Simulator
 ) -> None:
     faults, code = FAULTS[what]
     sim.configure(latency=0.02, faults=dict(faults))
-    ran = _watched(bulkreset, canary, _input(tmp_path, canary), "--log-format", log_format)
+    ran = _watched(bulkreset, canary, _input(tmp_path, canary), "--log-format", log_format, "--rate", rate)
     assert ran.code == code
+    (started,) = (event for event in ran.log if event["event"] == "sending_started")
+    assert started["transport"] == {"none": "crt", "300": "boto3"}[rate]
     assert {call.password for call in sim.calls(SET)} == {canary.password}
     assert_they_agree(ran, sim)
 

@@ -10,13 +10,14 @@ from tests.sim.wire import BadRequestError, Request, respond, take_request
 HOST: Final = "127.0.0.1"
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One kept-alive connection; its requests are answered one after the other."""
 
     def __init__(self, control: Control, loop: asyncio.AbstractEventLoop) -> None:
         """Serve from whichever service `control` holds at the time."""
         self._control = control
         self._loop = loop
+        self._arrived = bytearray(65536)  # its own: asyncio's would be mapped and unmapped for every read
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -37,9 +38,14 @@ class Connection(asyncio.Protocol):
             self._timer = None
         self._leave()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where the next bytes go."""
+        del sizehint
+        return self._arrived
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Collect bytes; begin the next request unless one is being answered."""
-        self._buffer += data
+        self._buffer += memoryview(self._arrived)[:nbytes]
         self._advance()
 
     def _advance(self) -> None:

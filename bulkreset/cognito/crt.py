@@ -1,0 +1,154 @@
+"""The transport through AWS's C runtime: AdminSetUserPassword written here, signed and sent by awscrt."""
+
+import io
+import json
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final
+
+from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
+from awscrt.http import HttpClientConnection, HttpHeaders, HttpRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
+from botocore.parsers import JSONParser
+
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.connections import Connections, NoConnectionError, keep_thread_state
+from bulkreset.cognito.reading import (
+    NO_CREDENTIALS,
+    UNREADABLE,
+    UnreadableAnswerError,
+    must_be_the_services,
+    refusal,
+    success,
+    unsent,
+    without_credentials,
+)
+from bulkreset.cognito.route import route_to
+from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.rows import Row
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+
+_PARSER: Final[Any] = JSONParser()  # whose stubs ask for the shape of a success
+
+
+class CrtTransport(RenewingTransport["Credentials | None"]):
+    """AdminSetUserPassword on the route and with the credentials of a boto3 session."""
+
+    def __init__(self, session: TargetSession) -> None:
+        """Raises TargetError where the session's certificates or proxy cannot be used."""
+
+        def renewed() -> "Credentials | None":
+            return session.credentials() if session.renewed() else None
+
+        super().__init__(session.credentials(), renewed)
+        self._route = route = route_to(session)
+        self._connections = Connections(route)
+        self._headers = [("Host", route.netloc), *route.headers]
+        self._patience = min(threading.TIMEOUT_MAX, route.read_timeout)
+        self._signing: tuple[ReadOnlyCredentials | None, int, Any] = None, 0, None
+
+    def _send(self, means: "Credentials | None", row: Row) -> Answer:
+        try:
+            connection = self._connections.take()
+        except NoConnectionError as error:
+            return error.answer
+        try:
+            exchange = _Exchange(connection, self._signed(means, row))
+        except NO_CREDENTIALS as error:
+            self._connections.give_back(connection)
+            return without_credentials(error)
+        except Exception:  # noqa: BLE001  (nothing has left yet: as a rule, the server has closed the connection just now)
+            connection.close()
+            return unsent("EndpointConnectionError")
+        if not exchange.done.acquire(timeout=self._patience):
+            connection.close()  # whatever still comes on it must not be taken for another call's answer
+            return Answer(Verdict.DOUBTFUL, "ReadTimeoutError", "the answer was lost or could not be read")
+        if exchange.failure:
+            connection.close()
+            return Answer(Verdict.DOUBTFUL, _name_of(exchange.failure), "the answer was lost or could not be read")
+        self._connections.give_back(connection)
+        return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
+
+    def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
+        """The request of one row, with the keys that are valid now. Raises one of NO_CREDENTIALS."""
+        if credentials is None:
+            raise NoCredentialsError
+        body = json.dumps(
+            {
+                "UserPoolId": row.pool,
+                "Username": row.username,
+                "Password": row.password.reveal(),
+                "Permanent": row.permanent,
+            }
+        ).encode()
+        headers = HttpHeaders([*self._headers, ("Content-Length", str(len(body)))])
+        request = HttpRequest("POST", self._route.path, headers, io.BytesIO(body))
+        aws_sign_request(request, self._config(credentials.get_frozen_credentials())).result()
+        return request
+
+    def _config(self, keys: ReadOnlyCredentials) -> AwsSigningConfig:
+        """What a request is signed with: the keys and the second. One serves for all requests of that second."""
+        used, second, config = self._signing
+        now = int(time.time())
+        if used != keys or second != now:
+            config = AwsSigningConfig(
+                credentials_provider=AwsCredentialsProvider.new_static(keys.access_key, keys.secret_key, keys.token),
+                region=self._route.region,
+                service=self._route.service,
+            )
+            self._signing = keys, now, config
+        return config
+
+
+class _Exchange:
+    """A request on its way, and its answer. The runtime's thread fills it in, and releases `done` at the end."""
+
+    __slots__ = ("body", "done", "failure", "headers", "status")
+
+    def __init__(self, connection: HttpClientConnection, request: HttpRequest) -> None:
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self.body: list[bytes] = []
+        self.failure: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+        stream = connection.request(request, self._begun, self._more)
+        stream.completion_future.add_done_callback(self._over)
+        stream.activate()
+
+    def _begun(self, status_code: int, headers: list[tuple[str, str]], **_stream: object) -> None:
+        keep_thread_state()
+        self.status, self.headers = status_code, headers
+
+    def _more(self, chunk: bytes, **_stream: object) -> None:
+        self.body.append(bytes(chunk))
+
+    def _over(self, completed: "Future[int]") -> None:
+        self.failure = completed.exception()
+        self.done.release()
+
+
+def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Answer:
+    """What an answer says, by the rules for botocore's."""
+    named = {name.lower(): value for name, value in headers}
+    try:
+        must_be_the_services(status, named, body)
+        if status < 300:  # noqa: PLR2004
+            return success(named.get("x-amzn-requestid"), row.password.withhold)
+        return refusal(
+            _PARSER.parse({"status_code": status, "headers": named, "body": body}, None), row.password.withhold
+        )
+    except UnreadableAnswerError:
+        return UNREADABLE
+    except Exception as error:  # noqa: BLE001  (an error on which botocore chokes: it may have been applied)
+        return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost or could not be read")
+
+
+def _name_of(failure: BaseException) -> str:
+    """Botocore's name for an exchange that broke off."""
+    return "SSLError" if getattr(failure, "name", "").startswith("AWS_IO_TLS") else "ConnectionClosedError"

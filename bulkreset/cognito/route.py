@@ -1,0 +1,129 @@
+"""The way that boto3 would take to Cognito: URL, headers, signature, certificates and proxy, as botocore resolves them."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.utils import get_environ_proxies
+
+from bulkreset.cognito.session import TargetSession
+from bulkreset.errors import TargetError
+
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy; `user` and `password` are "" where it asks for none."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call goes, and how. `trusted` is a file of certificates, None where none is asked for; times are seconds."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    region: str
+    service: str
+    trusted: str | None
+    certificates: bytes | None = field(repr=False)
+    proxies: Mapping[str, str] = field(repr=False)  # as botocore takes them
+    proxy: Proxy | None
+    connect_timeout: float
+    read_timeout: float
+
+    @property
+    def netloc(self) -> str:
+        """What the Host header says: no port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def route_to(session: TargetSession) -> Route:
+    """The route of `session`'s calls. Raises TargetError for certificates or a proxy that cannot be used."""
+    request, signing = _as_boto3_would_send(session)
+    url = urlsplit(request["url"])
+    path = url.path or "/"
+    trusted = _trusted_by(session) if url.scheme == "https" else None
+    proxies = {} if session.emulated else get_environ_proxies(request["url"])
+    return Route(
+        url=request["url"],
+        scheme=url.scheme,
+        host=url.hostname or "",
+        port=url.port or _PORTS[url.scheme],
+        path=f"{path}?{url.query}" if url.query else path,
+        headers=tuple((name, str(value)) for name, value in request["headers"].items()),
+        region=signing.region_name,
+        service=signing.signing_name,
+        trusted=trusted,
+        certificates=_certificates_in(trusted) if trusted else None,
+        proxies=proxies,
+        proxy=_proxy(ProxyConfiguration(proxies).proxy_url_for(request["url"])),
+        connect_timeout=session.target.connect_timeout,
+        read_timeout=session.target.read_timeout,
+    )
+
+
+def _as_boto3_would_send(session: TargetSession) -> tuple[Mapping[str, Any], Any]:
+    """The request that a client of boto3 prepares, and its signer; the client is stopped before it signs or sends."""
+    client = session.cognito()
+    prepared: list[tuple[Mapping[str, Any], Any]] = []
+
+    def instead(params: Mapping[str, Any], request_signer: object, **_kwargs: object) -> tuple[object, object]:
+        prepared.append((params, request_signer))
+        return SimpleNamespace(status_code=200), {}
+
+    events: Any = client.meta.events  # whose stubs know no answer of a hook
+    events.register("before-call.cognito-identity-provider.AdminSetUserPassword", instead)
+    client.admin_set_user_password(UserPoolId=session.target.user_pool_id, Username="", Password="", Permanent=True)
+    return prepared[0]
+
+
+def _trusted_by(session: TargetSession) -> str | None:
+    """The file of certificates that botocore would trust; None where nothing is verified."""
+    if not session.target.verify_ssl:
+        return None
+    named = session.target.ca_bundle or session.configured("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(named or get_cert_path(verify=True))
+
+
+def _certificates_in(path: str) -> bytes:
+    try:
+        found = _CERTIFICATE.findall(Path(path).read_bytes())
+    except OSError as error:
+        raise TargetError(f"The CA bundle {path} cannot be used: {error}.", "Name a PEM file.") from None
+    if not found:
+        raise TargetError(f"The CA bundle {path} has no certificate in it.", "Name a PEM file.")
+    # Nothing but certificates: the runtime refuses a file that has a key or a line of text in it.
+    return b"\n".join(found) + b"\n"
+
+
+def _proxy(url: str | None) -> Proxy | None:
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        raise TargetError("The proxy of the environment cannot be used: its URL cannot be read.", "Mend it.") from None
+    # As botocore does: a name without a password is no way to sign in at a proxy.
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    known = bool(user and password)
+    return Proxy(parts.scheme, parts.hostname or "", port, user if known else "", password if known else "")

@@ -1,0 +1,47 @@
+"""Which transport carries a run."""
+
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from bulkreset.cognito import choice
+from bulkreset.cognito.choice import BOTO3_CARRIES, Kind, choose, open_transport
+from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.crt import CrtTransport
+from bulkreset.cognito.session import open_session
+from bulkreset.job import Target
+from tests.cognito.conftest import POOL
+
+SLOW = [24.0, float(BOTO3_CARRIES) - 24]
+FAST: list[list[float | None]] = [[None], [24.0, None], [BOTO3_CARRIES + 1], [*SLOW, 1.0]]
+
+
+@pytest.mark.parametrize("wanted", ["boto3", "crt"])
+@pytest.mark.parametrize("ceilings", [[24.0], [None]])
+def test_job_may_say_which(wanted: Kind, ceilings: list[float | None]) -> None:
+    assert choose(wanted, ceilings) == wanted
+
+
+def test_boto3_carries_what_it_can() -> None:
+    assert choose("auto", SLOW) == "boto3"
+    assert choose("auto", []) == "boto3"
+
+
+@pytest.mark.parametrize("ceilings", FAST)
+def test_runtime_carries_more_where_it_is_installed(
+    ceilings: list[float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose("auto", ceilings) == "crt"
+
+    def missing(_name: str) -> ModuleSpec | None:
+        return None
+
+    monkeypatch.setattr(choice, "find_spec", missing)
+    assert choose("auto", ceilings) == "boto3"
+
+
+@pytest.mark.usefixtures("credentials")
+def test_each_kind_is_opened() -> None:
+    session = open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url="http://127.0.0.1:9"))
+    assert isinstance(open_transport("boto3", session), BotoTransport)
+    assert isinstance(open_transport("crt", session), CrtTransport)

@@ -1,0 +1,316 @@
+"""Both transports and the network: what was never sent, what may have been, and which way it goes."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.session import emulated_session
+from bulkreset.errors import TargetError
+from bulkreset.job import Target
+from bulkreset.rows import Row, Secret
+from tests.cognito.conftest import POOL, Opened
+from tests.cognito.endpoint import Said, answering, certify
+from tests.cognito.peers import ANSWER, deaf, peer, proxy, read_request
+from tests.e2e.command import LAX
+from tests.sim.handle import Simulator
+
+ROW = Row(1, "ann", Secret("Quiet-Garden.1"), POOL, permanent=True)
+OK = Said(b"{}")
+
+pytestmark = [
+    pytest.mark.usefixtures("credentials"),
+    pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
+]
+
+
+def verdict(answer: Answer) -> tuple[Verdict, str]:
+    return answer.verdict, answer.code
+
+
+NEVER_SENT = (Verdict.UNSENT, "EndpointConnectionError")
+TOO_LATE = (Verdict.DOUBTFUL, "ReadTimeoutError")
+LOST = (Verdict.DOUBTFUL, "ConnectionClosedError")
+
+
+# ---- nothing was sent
+
+
+def closed_port() -> tuple[socket.socket, str]:
+    taken = socket.socket()  # bound, but nobody listens
+    taken.bind(("127.0.0.1", 0))
+    return taken, f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_connection_that_is_refused_was_not_sent(opened: Opened) -> None:
+    taken, address = closed_port()
+    with taken:
+        assert verdict(opened(f"http://{address}").set_password(ROW)) == NEVER_SENT
+
+
+def test_host_that_is_unknown_was_not_sent(opened: Opened) -> None:
+    assert verdict(opened("http://cognito.invalid").set_password(ROW)) == NEVER_SENT
+
+
+def test_connection_that_takes_too_long_was_not_sent(opened: Opened) -> None:
+    with deaf() as url:
+        began = time.monotonic()
+        answer = opened(url, connect_timeout=0.3).set_password(ROW)
+    assert verdict(answer) == (Verdict.UNSENT, "ConnectTimeoutError")
+    assert time.monotonic() - began < 5
+
+
+# ---- it may have been sent
+
+
+def test_answer_that_never_comes_is_lost_and_its_connection_is_not_used_again(opened: Opened) -> None:
+    came = threading.Event()
+
+    def serve(number: int, connection: socket.socket) -> None:
+        while read_request(connection):
+            if number == 1:
+                came.wait(10)  # the next call is on its way by then: an old answer must not be taken for its own
+                connection.sendall(ANSWER.replace(b"r-1", b"r-0"))
+                return
+            came.set()
+            time.sleep(0.1)
+            connection.sendall(ANSWER)
+
+    with peer(serve) as server:
+        sending = opened(server.url, read_timeout=0.3)
+        assert verdict(sending.set_password(ROW)) == TOO_LATE
+        second = sending.set_password(ROW)
+        assert (second.verdict, second.request_id) == (Verdict.SET, "r-1")
+        assert server.connections == 2
+
+
+def test_answer_that_drips_is_lost_when_the_time_is_over(opened: Opened) -> None:
+    if opened.kind == "boto3":
+        pytest.skip("urllib3's time-out is of each read, so that a drip may take longer")
+
+    def serve(_number: int, connection: socket.socket) -> None:
+        read_request(connection)
+        for byte in ANSWER:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+    with peer(serve) as server:
+        began = time.monotonic()
+        assert verdict(opened(server.url, read_timeout=0.5).set_password(ROW)) == TOO_LATE
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"it works!\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r-1\r\nContent-Length: 20\r\n\r\n{",
+    ],
+)
+def test_answer_that_breaks_off_is_in_doubt(opened: Opened, said: bytes) -> None:
+    def serve(_number: int, connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with peer(serve) as server:
+        answer = opened(server.url).set_password(ROW)
+    assert answer.verdict is Verdict.DOUBTFUL
+    assert answer.code in {"ConnectionClosedError", "UnreadableAnswer"}
+
+
+def test_connection_that_is_reset_is_in_doubt(opened: Opened) -> None:
+    def serve(_number: int, connection: socket.socket) -> None:
+        read_request(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()
+
+    with peer(serve) as server:
+        assert verdict(opened(server.url).set_password(ROW)) == LOST
+
+
+# ---- connections are kept
+
+
+def test_connection_is_used_again(opened: Opened) -> None:
+    def serve(_number: int, connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(ANSWER)
+
+    with peer(serve) as server:
+        sending = opened(server.url)
+        assert {sending.set_password(ROW).verdict for _ in range(20)} == {Verdict.SET}
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("close", [b"Connection: close\r\n", b""])
+def test_connection_that_the_server_closed_is_not_used_again(opened: Opened, close: bytes) -> None:
+    def serve(_number: int, connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER.replace(b"Content-", close + b"Content-"))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with peer(serve) as server:
+        sending = opened(server.url)
+        for call in range(1, 6):
+            assert sending.set_password(ROW).verdict is Verdict.SET
+            time.sleep(0.05)  # the end of the connection arrives while it is idle
+            assert server.connections == call
+
+
+def test_many_threads_share_a_transport(sim: Simulator, opened: Opened) -> None:
+    names = [f"user.{number:03d}" for number in range(400)]
+    sim.add_pool(POOL, names, LAX)
+    sim.configure(latency=0.005)
+    sending = opened(sim.url)
+    with ThreadPoolExecutor(32) as pool:
+        rows = [Row(1, name, Secret(f"Quiet-{name}"), POOL, permanent=True) for name in names]
+        answers = list(pool.map(sending.set_password, rows))
+    assert {answer.verdict for answer in answers} == {Verdict.SET}
+    assert len({answer.request_id for answer in answers}) == len(names)
+    assert sim.passwords(POOL) == {name: f"Quiet-{name}" for name in names}
+    assert sim.stats().max_in_flight > 8
+
+
+# ---- TLS
+
+
+def test_certificate_that_nobody_vouches_for_is_sent_nothing(opened: Opened, tmp_path: Path) -> None:
+    with answering(OK, certificate=certify(tmp_path)) as endpoint:
+        answer = opened(endpoint.url).set_password(ROW)
+    assert endpoint.received == []
+    assert verdict(answer) == (Verdict.FATAL, "SSLError")
+
+
+def test_certificate_of_another_host_is_sent_nothing(opened: Opened, tmp_path: Path) -> None:
+    certificate = certify(tmp_path)
+    with answering(OK, certificate=certificate) as endpoint:
+        url = endpoint.url.replace("127.0.0.1", "localhost")
+        answer = opened(url, ca_bundle=certificate).set_password(ROW)
+    assert endpoint.received == []
+    assert verdict(answer) == (Verdict.FATAL, "SSLError")
+
+
+@pytest.mark.parametrize("where", ["target", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "profile"])
+def test_certificate_is_trusted_wherever_it_is_named(
+    opened: Opened, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = certify(tmp_path)
+    if where == "profile":
+        (tmp_path / "config").write_text(f"[default]\nca_bundle = {certificate}\n", encoding="utf-8")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    elif where != "target":
+        monkeypatch.setenv(where, str(certificate))
+    keys = {"ca_bundle": certificate} if where == "target" else {}
+    with answering(OK, certificate=certificate) as endpoint:
+        assert opened(endpoint.url, **keys).set_password(ROW).verdict is Verdict.SET
+        assert opened(endpoint.url, verify_ssl=False).set_password(ROW).verdict is Verdict.SET
+
+
+def test_no_certificate_is_asked_for_where_the_target_says_so(opened: Opened, tmp_path: Path) -> None:
+    with answering(OK, certificate=certify(tmp_path)) as endpoint:
+        assert opened(endpoint.url, verify_ssl=False).set_password(ROW).verdict is Verdict.SET
+        url = endpoint.url.replace("127.0.0.1", "localhost")
+        assert opened(url, verify_ssl=False).set_password(ROW).verdict is Verdict.SET
+
+
+def test_encryption_that_breaks_after_the_request_left_is_in_doubt(opened: Opened, tmp_path: Path) -> None:
+    certificate = certify(tmp_path)
+    with answering(Said(raw=b"no TLS record, as a middle box sends it"), certificate=certificate) as endpoint:
+        answer = opened(endpoint.url, ca_bundle=certificate, read_timeout=1).set_password(ROW)
+    assert [asked["Password"] for asked in endpoint.asked()] == ["Quiet-Garden.1"]
+    assert answer.verdict is Verdict.DOUBTFUL
+    assert answer.code in {"SSLError", "ReadTimeoutError"}
+
+
+def test_handshake_that_never_ends_is_never_fatal(opened: Opened, tmp_path: Path) -> None:
+    certificate = certify(tmp_path)
+    with peer(lambda _number, _connection: time.sleep(2)) as server:
+        url = server.url.replace("http", "https")
+        answer = opened(url, ca_bundle=certificate, connect_timeout=0.3, read_timeout=0.3).set_password(ROW)
+    assert answer.verdict in ({Verdict.UNSENT} if opened.kind == "crt" else {Verdict.UNSENT, Verdict.DOUBTFUL})
+
+
+def test_bundle_without_a_certificate_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty.pem").write_text("nothing", encoding="utf-8")
+    for path in (tmp_path / "empty.pem", tmp_path / "missing.pem"):
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(path))
+        with pytest.raises(TargetError, match="The CA bundle"):
+            Opened("crt")("https://127.0.0.1:9")
+
+
+# ---- proxies
+
+
+@pytest.fixture(params=["HTTP_PROXY", "http_proxy"])
+def http_proxy(request: pytest.FixtureRequest) -> str:
+    """Both spellings."""
+    return str(request.param)
+
+
+def test_http_goes_through_the_proxy(
+    sim: Simulator, opened: Opened, http_proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.configure(secret_keys={"AKIDSIMULATED": "simulated"})
+    with proxy("us%er:p@ss") as between:
+        monkeypatch.setenv(http_proxy, f"http://us%25er:p%40ss@127.0.0.1:{between.port}")
+        assert opened(sim.url).set_password(ROW).verdict is Verdict.SET
+    (head,) = between.heads
+    assert head.startswith(f"POST {sim.url}".encode())
+
+
+def test_https_goes_through_a_tunnel(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = certify(tmp_path)
+    with answering(OK, certificate=certificate) as endpoint, proxy("user:password") as between:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{between.port}")
+        assert opened(endpoint.url, ca_bundle=certificate).set_password(ROW).verdict is Verdict.SET
+        answer = opened(endpoint.url).set_password(ROW)
+        assert verdict(answer) == (Verdict.FATAL, "SSLError")
+    assert {head.split()[0] for head in between.heads} == {b"CONNECT"}
+    assert len(endpoint.received) == 1
+
+
+@pytest.mark.parametrize("exempt", ["127.0.0.1", "*"])
+def test_no_proxy_is_taken_where_the_host_is_exempt(
+    sim: Simulator, opened: Opened, exempt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", exempt)
+    assert opened(sim.url).set_password(ROW).verdict is Verdict.SET
+
+
+def test_proxy_that_refuses_was_sent_nothing(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, address = closed_port()
+    with taken:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://user:geheim@{address}")
+        for url in ("http://cognito.invalid", "https://cognito.invalid"):
+            answer = opened(url, connect_timeout=2).set_password(ROW)
+            assert verdict(answer) == (Verdict.UNSENT, "ProxyConnectionError")
+            assert "geheim" not in repr(answer)
+
+
+def test_tunnel_that_is_refused_was_sent_nothing(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(OK, certificate=certify(tmp_path)) as endpoint, proxy("user:password") as between:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:wrong@127.0.0.1:{between.port}")
+        answer = opened(endpoint.url).set_password(ROW)
+    assert endpoint.received == []
+    assert answer.verdict is not Verdict.SET
+    if opened.kind == "crt":
+        assert verdict(answer) == (Verdict.UNSENT, "ProxyConnectionError")
+
+
+def test_emulated_session_takes_no_proxy(sim: Simulator, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    target = Target(user_pool_id=POOL, region="us-east-1")
+    session = emulated_session(target, "us-east-1", sim.url)
+    assert opened.on(session).set_password(ROW).verdict is Verdict.SET

@@ -1,0 +1,265 @@
+"""Both transports against the simulator: one request for each attempt, and every answer read for what it is."""
+
+import json
+import logging
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.rows import Outcome, Row, Secret, Status
+from tests.cognito.conftest import POOL, Opened
+from tests.cognito.endpoint import Said, answering
+from tests.e2e.command import LAX
+from tests.record.journals import planned
+from tests.sim.handle import Simulator
+
+PASSWORD = 'Pässword "x"\\1-🚀'
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+ROW = Row(1, "ann", Secret(PASSWORD), POOL, permanent=True)
+
+
+def send(sim: Simulator, opened: Opened, row: Row = ROW, **target: Any) -> Answer:  # noqa: ANN401  (the keys of a target)
+    """One attempt."""
+    return opened(sim.url, **target).set_password(row)
+
+
+def script(sim: Simulator, *steps: dict[str, Any]) -> None:
+    """What ann's next calls meet."""
+    sim.configure(faults={"users": {"ann": list(steps)}})
+
+
+@pytest.mark.parametrize(("permanent", "status"), [(True, "CONFIRMED"), (False, "FORCE_CHANGE_PASSWORD")])
+def test_password_is_set_as_written(sim: Simulator, opened: Opened, status: str, *, permanent: bool) -> None:
+    answer = send(sim, opened, Row(1, "ann", Secret(PASSWORD), POOL, permanent))
+    assert answer.verdict is Verdict.SET
+    assert answer.request_id
+    assert (answer.code, answer.message) == ("", "")
+    assert sim.passwords(POOL) == {"ann": PASSWORD, "bob": None}
+    assert sim.users(POOL)["ann"]["status"] == status
+
+
+def test_request_is_what_the_service_expects_and_says_who_calls(sim: Simulator, opened: Opened) -> None:
+    send(sim, opened)
+    (call,) = sim.calls()
+    assert (call.operation, call.username) == ("AdminSetUserPassword", "ann")
+    assert sim.users(POOL)["ann"]["applied"] == 1
+
+
+CODES = [
+    ("TooManyRequestsException", Verdict.THROTTLED),
+    ("InternalErrorException", Verdict.DOUBTFUL),
+    ("UserNotFoundException", Verdict.REFUSED),
+    ("InvalidPasswordException", Verdict.REFUSED),
+    ("InvalidParameterException", Verdict.REFUSED),
+    ("PasswordHistoryPolicyViolationException", Verdict.REFUSED),
+    ("NotAuthorizedException", Verdict.REFUSED),
+    ("SomethingNewException", Verdict.REFUSED),
+    ("ResourceNotFoundException", Verdict.FATAL),
+    ("AccessDeniedException", Verdict.FATAL),
+    ("InvalidSignatureException", Verdict.FATAL),
+    ("ExpiredTokenException", Verdict.EXPIRED),
+]
+
+
+@pytest.mark.parametrize(("code", "verdict"), CODES)
+def test_error_is_classified_by_its_code_after_one_request(
+    sim: Simulator, opened: Opened, code: str, verdict: Verdict
+) -> None:
+    script(sim, {"error": code, "message": "why it failed"})
+    answer = send(sim, opened)
+    assert (answer.verdict, answer.code, answer.message) == (verdict, code, "why it failed")
+    assert answer.request_id
+    assert len(sim.calls()) == 1
+
+
+def test_message_that_repeats_the_password_is_withheld(sim: Simulator, opened: Opened) -> None:
+    sim.configure(faults={"echo_password": True})
+    for step in ({"throttle": 1}, {"error": "InvalidParameterException"}, {"error": "InternalErrorException"}):
+        script(sim, step)
+        answer = send(sim, opened)
+        assert answer.verdict is not Verdict.SET
+        assert "Pässword" not in repr(answer)
+        assert "withheld" in answer.message
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("body", [True, "binary", "array", "truncated"])
+@pytest.mark.parametrize("applied", [True, False])
+def test_answer_that_is_not_the_services_is_in_doubt(
+    sim: Simulator, opened: Opened, status: int, body: object, *, applied: bool
+) -> None:
+    script(sim, {"garbage": body, "status": status, "apply": applied})
+    answer = send(sim, opened)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "UnreadableAnswer")
+    assert len(sim.calls()) == 1
+
+
+def told(opened: Opened, said: Said) -> Answer:
+    """What one attempt makes of an answer."""
+    with answering(said) as endpoint:
+        return opened(endpoint.url).set_password(ROW)
+
+
+NAMED = {"x-amzn-requestid": "r-1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "verdict"),
+    [
+        (b"{}", {}, Verdict.SET),
+        (b"{}", NAMED, Verdict.SET),
+        (b"", NAMED, Verdict.SET),
+        (b'{"Something":"new"}', NAMED, Verdict.SET),
+        (b"", {}, Verdict.DOUBTFUL),
+        (b'{"login":"please"}', {}, Verdict.DOUBTFUL),
+        (b'{"__type":"UserNotFoundException","message":"no"}', {}, Verdict.DOUBTFUL),
+        (b'{"__type":"UserNotFoundException","message":"no"}', NAMED, Verdict.DOUBTFUL),
+        (b"[]", NAMED, Verdict.DOUBTFUL),
+        (b"null", {}, Verdict.DOUBTFUL),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 202])
+def test_success_is_an_empty_object_or_an_answer_with_the_services_mark(
+    opened: Opened, body: bytes, headers: dict[str, str], verdict: Verdict, status: int
+) -> None:
+    answer = told(opened, Said(body, status, headers))
+    assert answer.verdict is verdict
+    assert answer.code == ("" if verdict is Verdict.SET else "UnreadableAnswer")
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_answer_that_is_nested_without_end_is_in_doubt(opened: Opened, status: int) -> None:
+    assert told(opened, Said(b"[" * 200_000, status)).verdict is Verdict.DOUBTFUL
+
+
+@pytest.mark.parametrize("body", [b'{"__type":5,"message":7}', b'{"__type":["x"],"message":["y"]}'])
+def test_error_whose_code_is_no_text_is_in_doubt(opened: Opened, body: bytes) -> None:
+    assert told(opened, Said(body, 400)).verdict is Verdict.DOUBTFUL
+
+
+def test_error_that_says_nothing_has_no_words(opened: Opened) -> None:
+    answer = told(opened, Said(b'{"__type":null,"message":null}', 400))
+    assert (answer.verdict, answer.message) == (Verdict.DOUBTFUL, "")
+
+
+def test_message_that_is_no_unicode_can_be_recorded(opened: Opened, tmp_path: Path) -> None:
+    answer = told(opened, Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
+    assert (answer.verdict, answer.message) == (Verdict.REFUSED, "half \\ud800")
+    journal = planned(tmp_path, "ann")
+    journal.record([1], [Outcome(1, Status.FAILED, answer.code, answer.message)])
+    assert journal.codes() == {"UserNotFoundException": 1}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_answer_that_is_lost_is_in_doubt(sim: Simulator, opened: Opened, when: str) -> None:
+    script(sim, {"cut": when})
+    answer = send(sim, opened)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "ConnectionClosedError")
+    assert sim.users(POOL)["ann"]["applied"] == (1 if when == "after" else 0)
+    assert len(sim.calls()) == 1
+
+
+def test_answer_that_comes_too_late_is_in_doubt(sim: Simulator, opened: Opened) -> None:
+    script(sim, {"hang": 1.0, "apply": True})
+    answer = send(sim, opened, read_timeout=0.05)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "ReadTimeoutError")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_bare_server_error_is_in_doubt(sim: Simulator, opened: Opened, status: int) -> None:
+    script(sim, {"http": status})
+    answer = send(sim, opened)
+    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, f"HTTP{status}")
+    assert len(sim.calls()) == 1
+
+
+def test_expired_credentials_without_newer_ones_end_the_run(sim: Simulator, opened: Opened) -> None:
+    sim.configure(faults={"expire": {"AKIDSIMULATED": {"calls": 1}}})
+    sending = opened(sim.url)
+    assert [sending.set_password(ROW).verdict for _ in range(3)] == [Verdict.SET, Verdict.EXPIRED, Verdict.EXPIRED]
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """A file of credentials in place of the environment, and how to write it."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+    def write(access: str, secret: str, token: str = "") -> None:
+        lines = ["[default]", f"aws_access_key_id = {access}", f"aws_secret_access_key = {secret}"]
+        lines += [f"aws_session_token = {token}"] if token else []
+        (tmp_path / "credentials").write_text("\n".join(lines), encoding="utf-8")
+
+    return write
+
+
+def test_expired_credentials_are_renewed_once_and_the_attempt_made_again(
+    sim: Simulator, opened: Opened, keys: Callable[..., None]
+) -> None:
+    sim.configure(secret_keys={"FIRST": "one", "SECOND": "two"}, faults={"expire": {"FIRST": {"calls": 1}}})
+    keys("FIRST", "one", "token-1")
+    sending = opened(sim.url)
+    assert sending.set_password(ROW).verdict is Verdict.SET
+    keys("SECOND", "two", "token-2")
+    first, second = sending.set_password(ROW), sending.set_password(ROW)
+    assert (first.verdict, first.code) == (Verdict.UNSENT, "ExpiredTokenException")
+    assert second.verdict is Verdict.SET
+    script(sim, {"garbage": True})
+    assert sending.set_password(ROW).verdict is Verdict.DOUBTFUL  # what sends now reads as carefully
+    assert [call.access_key for call in sim.calls()] == ["FIRST", "FIRST", "SECOND", "SECOND"]
+
+
+def test_signature_verifies_and_that_of_a_wrong_secret_does_not(
+    sim: Simulator, opened: Opened, keys: Callable[..., None]
+) -> None:
+    sim.configure(secret_keys={"GOOD": "right"})
+    for path in ("", "/", "/some/where", "/a%20b/"):
+        keys("GOOD", "right", "a-session-token")
+        assert opened(sim.url + path).set_password(ROW).verdict is Verdict.SET, path
+        keys("GOOD", "wrong")
+        answer = opened(sim.url + path).set_password(ROW)
+        assert (answer.verdict, answer.code) == (Verdict.FATAL, "InvalidSignatureException")
+    keys("UNKNOWN", "right")
+    answer = opened(sim.url).set_password(ROW)
+    assert (answer.verdict, answer.code) == (Verdict.FATAL, "UnrecognizedClientException")
+
+
+NAMES = ["josé", "山田", "a+b@example.com", 'quo"te', "emoji-🚀", "back\\slash"]
+PASSWORDS = ["Quiet-1", "Pässwörd-1", "密码-Aa1", '"\\/\b-Aa1', "🚀-Aa1", "é" * 256]
+
+
+def test_text_arrives_as_written(sim: Simulator, opened: Opened) -> None:
+    sim.add_pool(POOL, NAMES, LAX)
+    sending = opened(sim.url)
+    for name, password in product(NAMES, PASSWORDS):
+        row = Row(1, name, Secret(password), POOL, permanent=True)
+        assert sending.set_password(row).verdict is Verdict.SET
+        assert sim.passwords(POOL)[name] == password
+
+
+def test_value_of_a_wrong_type_is_not_printed(sim: Simulator, opened: Opened) -> None:
+    row = Row(1, "ann", Secret(73501973), POOL, permanent=True)  # type: ignore[arg-type]
+    try:
+        text = repr(opened(sim.url).set_password(row))
+    except Exception as error:  # noqa: BLE001  (whatever it is, it must not say the value)
+        text = repr(error)
+    assert "73501973" not in text
+
+
+def test_nothing_is_logged_of_a_request_at_warning(
+    sim: Simulator, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        script(sim, {"error": "InvalidPasswordException"}, {"garbage": True}, {"cut": "after"}, {"ok": True})
+        for _ in range(4):
+            send(sim, opened)
+    assert caplog.text == ""
+    assert json.dumps(PASSWORD)[1:-1] not in caplog.text
