@@ -1,8 +1,7 @@
 """The preflight: what is about to happen, before anything does: who calls, which lanes, how many rows, how long."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulkreset.cognito.pool import PoolFacts
@@ -88,7 +87,7 @@ class Planned:
     before: Mapping[str, int]
     unchecked: Mapping[str, str]
     gaps: Sequence[Gap] = ()
-    pending: Mapping[str, int] = MappingProxyType({})
+    pending: Mapping[str, int] = field(default_factory=dict)
 
 
 def inspect(

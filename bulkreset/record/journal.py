@@ -178,8 +178,11 @@ class Journal(Connection):
 
     def unlike(self, reviewed: Path) -> tuple[int, tuple[int, str, str, str, str] | None]:
         """How many rows are not what another journal has of them, and the first: (row, status and code there, and here)."""
+        # Without a write-ahead log nobody writes to it: then nothing is left behind beside it, and no right to write is needed.
+        settled = not reviewed.with_name(f"{reviewed.name}-wal").exists()
+        how = "mode=ro&immutable=1" if settled else "mode=ro"
         with self._read():
-            self._db.execute("ATTACH ? AS reviewed", (f"{reviewed.absolute().as_uri()}?mode=ro",))
+            self._db.execute("ATTACH ? AS reviewed", (f"{reviewed.absolute().as_uri()}?{how}",))
             try:
                 (number,) = self._db.execute(f"SELECT count(*) {schema.UNLIKE}").fetchone()
                 columns = "row, was.status, was.code, now.status, now.code"

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 
 from bulkreset.cognito.answer import Verdict
-from bulkreset.cognito.client import UnreadableAnswerError
+from bulkreset.cognito.reading import UnreadableAnswerError
 from bulkreset.cognito.reads import Gap, ReadError, read
 
 HERE = {"endpoint_url": "https://cognito.invalid"}
