@@ -6,6 +6,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
+from bulkreset.campaign import Campaign, Made
 from bulkreset.cognito.choice import CARRIES, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
@@ -15,12 +16,16 @@ from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
 from bulkreset.dispatch.guards import Tripwires
 from bulkreset.dispatch.lane import Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
-from bulkreset.errors import InputError, Stopped
+from bulkreset.dispatch.ration import Budget, Rationed
+from bulkreset.errors import InputError, Stopped, TimeLimit
 from bulkreset.feed import Source, Supply, has_changed
+from bulkreset.intake.passwords import Generator
+from bulkreset.intake.policy import stricter
 from bulkreset.intake.reader import Rows, identity
 from bulkreset.job import Job
 from bulkreset.leavers import Leavers
 from bulkreset.preflight import LanePlan, Preflight, sign_out_ceiling
+from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import Log
 from bulkreset.record.rates import Rates
@@ -35,10 +40,18 @@ class Apply:
     """Sends what the journal has not settled."""
 
     def __init__(
-        self, job: Job, rows: Rows, sessions: Mapping[str, TargetSession], journal: Journal, log: Log, clock: Clock
+        self,
+        job: Job,
+        rows: Rows,
+        sessions: Mapping[str, TargetSession],
+        journal: Journal,
+        log: Log,
+        clock: Clock,
+        handout: Handout | None = None,
     ) -> None:
         self._job = job
         self._rows = rows
+        self._handout = handout
         self._sessions = sessions
         self._journal = journal
         self._log = log
@@ -47,27 +60,29 @@ class Apply:
         self._identity = identity(job.input.path)
         self._results: Results = SimpleQueue()
         self._rates = Rates()
-        self._lanes: list[tuple[Lane[Any], Supply]] = []
+        self._lanes: list[tuple[Lane[Any], Supply | Made]] = []
         self._stopped: Mapping[int, Stopped] = {}
 
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
         job, plans = self._job, preflight.lanes
         kind = choose(job.pace.transport, (plan.ceiling for plan in plans))
-        if job.after.sign_out:
+        if job.signs_out:
             self._journal.begin_signing_out()
-        source = Source(
-            self._rows, self._journal, [plan.pools for plan in plans], self._unchanged, lambda: self._results.put(None)
-        )
+        source = self._source(preflight)
+        supplies: Sequence[Supply | Made] = source.supplies
+        budget = Budget(job.guards.stop_after)
         feeds: list[Feed] = []
         leavers: dict[int, Leavers] = {}
-        for number, (plan, supply) in enumerate(zip(plans, source.supplies, strict=True)):
+        for number, (plan, supply) in enumerate(zip(plans, supplies, strict=True)):
             place = Place(number, f"Account {plan.account or 'unknown'}, {plan.region}" if len(plans) > 1 else "")
             transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
-            sets = Feed(self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]), supply)
+            sets = Feed(
+                self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]), Rationed(supply, budget)
+            )
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
-            if job.after.sign_out:
+            if job.signs_out:
                 leavers[number] = Leavers(self._journal, plan.pools, self._clock)
                 signing_out = {pool: BotoTransport.of(self._sessions[pool]) for pool in plan.pools}
                 lane = self._lane(plan, place, SignOut(signing_out), sign_out_ceiling(job), CARRIES["boto3"])
@@ -86,6 +101,16 @@ class Apply:
             source.close()
             if rest := self._rates.rest():
                 self._journal.record([], [], rates=rest)
+        if budget.left == 0 and self._journal.ready():
+            raise TimeLimit(f"stop_after is reached: {job.guards.stop_after:,} rows were sent this time.")
+
+    def _source(self, preflight: Preflight) -> Source | Campaign:
+        """Where the lanes' rows come from: the input, or the journal where the passwords are made."""
+        job, lanes = self._job, [plan.pools for plan in preflight.lanes]
+        if not job.generates:
+            return Source(self._rows, self._journal, lanes, self._unchanged, lambda: self._results.put(None))
+        policies = {pool: stricter(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
+        return Campaign(self._journal, lanes, Generator(policies, job.password.length), self._handout)
 
     def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
         """Commit, with the changes of rates that are due. Raises RecordError where that is not possible."""

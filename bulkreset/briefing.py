@@ -41,6 +41,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "", "forgot-password until then" + (f"; they expire after {min(days)} days" if days else "")
     if preflight.permanent:
         yield "Permanent", f"{preflight.permanent:,}"
+    if job.generates:
+        yield from _made(preflight)
     if preflight.sends:
         yield from _sending(preflight)
     yield from _gaps(preflight)
@@ -95,6 +97,26 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
             "Passwordless",
             f"{_some(optional)} lets users in without a password, too: who had none cannot lose it again",
         )
+
+
+def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Where the passwords come from, and where they go."""
+    job = preflight.job
+    if job.scrambles:
+        yield (
+            "Passwords",
+            f"made here, {job.password.length} characters, kept NOWHERE: users come back through forgot-password",
+        )
+    else:
+        number = len(job.handout.recipients)
+        where = job.handout.path or "the run directory"
+        yield "Passwords", f"made here, sealed to {number} recipient{'s' * (number > 1)}, in {where}"
+    if preflight.stranded:
+        yield (
+            "WARNING",
+            f"{preflight.stranded:,} users have no verified e-mail address or phone number: they could not recover;",
+        )
+        yield "", 'plan.skip = ["unrecoverable", …] leaves them alone'
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:

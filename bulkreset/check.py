@@ -17,12 +17,15 @@ from bulkreset.record.lookup import ABSENT, Found, Lookup
 from bulkreset.rows import Code, Kind, Status
 from bulkreset.search import Search
 
+UNREACHABLE = "could not recover"  # begins the warning of a ready row
+
 _SAID = {
     Kind.PROTECTED: "the job protects this user",
     Kind.FEDERATED: "the user signs in through an identity provider",
     Kind.DISABLED: "the user is disabled",
     Kind.PASSWORDLESS: "the pool lets nobody in by password, and one that is set can never be removed",
     Kind.UNCONFIRMED: "the user never confirmed the account",
+    Kind.UNRECOVERABLE: "the user has no verified e-mail address or phone number to recover by",
 }
 
 
@@ -66,7 +69,7 @@ class Check:
                     lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
                 gaps = Search(directories, self._pacers(), lookup, self._clock, self._kind_of).run(seen)
                 unchecked |= {pool: f"ListUsers was refused ({gap.code})" for pool, gap in gaps.items()}
-                journal.note_checked(self._findings(lookup), unchecked=unchecked)
+                journal.note_checked(self._findings(lookup, scrambled=self._job.scrambles), unchecked=unchecked)
                 lookup.discard()
         else:
             journal.note(unchecked=unchecked)
@@ -96,20 +99,25 @@ class Check:
             Kind.DISABLED: not user.enabled,
             Kind.PASSWORDLESS: facts.passwordless,
             Kind.UNCONFIRMED: user.status == "UNCONFIRMED",
+            Kind.UNRECOVERABLE: not user.reachable,
         }
         return next((kind for kind, holds in kinds.items() if holds and kind in self._job.plan.skip), "")
 
     @staticmethod
-    def _findings(lookup: Lookup) -> Iterator[tuple[int, str, str, str, str, str]]:
+    def _findings(lookup: Lookup, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str]]:
         """What the plan makes of each row of which something is known now, in input order, as the journal takes it."""
         for found in lookup.found():
-            yield found.row, *_verdict(found), found.status, found.username
+            yield found.row, *_verdict(found, scrambled=scrambled), found.status, found.username
 
 
-def _verdict(found: Found) -> tuple[str, str, str]:
-    """Status, code and message."""
+def _verdict(found: Found, *, scrambled: bool) -> tuple[str, str, str]:
+    """Status, code and message; a message alone is a warning."""
     if found.kind == ABSENT:
         return Status.REJECTED.value, Code.USER_NOT_FOUND.value, "the pool has no user whom this names"
     if found.kind:
         return Status.SKIPPED.value, found.kind, _SAID[Kind(found.kind)]
-    return Status.READY.value, "", ""
+    return (
+        Status.READY.value,
+        "",
+        "" if found.reachable or not scrambled else f"{UNREACHABLE}: {_SAID[Kind.UNRECOVERABLE]}",
+    )

@@ -1,5 +1,6 @@
 """The command line: commands and options; the only place that prints, prompts or exits."""
 
+import csv
 import json
 import shlex
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +17,10 @@ import typer
 from bulkreset import __version__, process
 from bulkreset.console import Terminal, conclude, describe_status
 from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
+from bulkreset.handing import COLUMNS as HANDED_OUT
+from bulkreset.handing import hand_out
 from bulkreset.job import Job, load
+from bulkreset.record.report import write_new
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.record.status import runs_in, status_of
 from bulkreset.rows import Summary
@@ -73,6 +78,9 @@ MaxFailures = Annotated[
 MaxDuration = Annotated[
     str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
 ]
+StopAfter = Annotated[
+    int | None, typer.Option(help="Send at most so many rows this time; resume goes on.", show_default=False)
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 LogAs = Annotated[LogFormat, typer.Option(help="How events look on standard error.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
@@ -124,6 +132,7 @@ def run(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
+    stop_after: StopAfter = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -170,6 +179,7 @@ def run(
         "guards.max_rows": max_rows,
         "guards.max_failures": _count(max_failures),
         "guards.max_duration": max_duration,
+        "guards.stop_after": stop_after,
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
@@ -196,6 +206,7 @@ def resume(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
+    stop_after: StopAfter = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     no_progress: NoProgress = False,
@@ -209,6 +220,7 @@ def resume(
         "guards.max_rows": max_rows,
         "guards.max_failures": _count(max_failures),
         "guards.max_duration": max_duration,
+        "guards.stop_after": stop_after,
     }
     overrides = {key: value for key, value in asked.items() if value is not None}
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
@@ -245,6 +257,26 @@ def report(
 ) -> None:
     """Draw report.csv from the journal once more."""
     sys.stdout.write(f"Report: {redraw(run_dir, output)}\n")
+
+
+@app.command()
+def handout(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    identity: Annotated[Path, typer.Option(help="A key file that opens the handout.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="A new file, readable to you alone; standard output without it.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
+    given = hand_out(run_dir, identity)
+    if output is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(chain([HANDED_OUT], given))
+        return
+    number = write_new(output, HANDED_OUT, given)
+    sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
 @app.command()

@@ -29,7 +29,7 @@ class Columns(_Table):
     """What the input calls our columns."""
 
     username: str = "username"
-    password: str = "password"  # noqa: S105  (a column's name)
+    password: str | None = "password"  # noqa: S105  (a column's name; None: the input has none)
     permanent: str = "permanent"
     user_pool_id: str = "user_pool_id"
 
@@ -43,19 +43,20 @@ class Columns(_Table):
 
 
 class Input(_Table):
-    """Where the rows come from. `format` defaults to what the file's name says."""
+    """Where the rows come from. `format` defaults to what the file's name says; `identity` opens what age has sealed."""
 
     path: Path = Field(strict=False)
+    identity: Path | None = Field(default=None, strict=False)
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: Columns = Columns()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
 
-    @field_validator("path")
+    @field_validator("path", "identity")
     @classmethod
-    def _anywhere(cls, value: Path) -> Path:
-        return Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+    def _anywhere(cls, value: Path | None) -> Path | None:
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
         # a run may be resumed from another directory
 
     @field_validator("delimiter")
@@ -104,16 +105,25 @@ class Policy(_Table):
 
 
 class Password(_Table):
-    """What is known of the passwords."""
+    """Where the passwords come from: the input, or made here, of `length` characters at least."""
 
+    source: Literal["input", "generate"] = "input"
+    length: int = Field(default=24, ge=12, le=98)
     policy: Policy = Policy()
+
+
+class Handout(_Table):
+    """To whom made passwords are sealed, and the folder where; without one, the run directory has it."""
+
+    recipients: tuple[str, ...] = Field(default=(), strict=False)
+    path: Path | None = Field(default=None, strict=False)
 
 
 class Plan(_Table):
     """What the plan asks of the pools. `skip`: the kinds of users that are left alone."""
 
     check_users: bool = True
-    skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed"], ...] = Field(
+    skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed", "unrecoverable"], ...] = Field(
         default=("federated", "disabled", "passwordless"), strict=False
     )
 
@@ -153,6 +163,7 @@ class Guards(_Table):
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: float | None = Field(default=None, gt=0)
     stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    stop_after: int | None = Field(default=None, ge=1)
     stop: Literal["lane", "run"] = "lane"
     protected: Protected = Protected()
 
@@ -169,9 +180,9 @@ class Guards(_Table):
 
 
 class After(_Table):
-    """What is done for a user once the password was set."""
+    """What is done for a user once the password was set. `sign_out` left out: only where nobody keeps the password."""
 
-    sign_out: bool = False
+    sign_out: bool | None = None
 
 
 class Emulator(_Table):
@@ -192,6 +203,7 @@ class Job(_Table):
     pace: Pace = Pace()
     guards: Guards = Guards()
     after: After = After()
+    handout: Handout = Handout()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")
@@ -201,6 +213,33 @@ class Job(_Table):
             msg = "targets: two of them name the same user pool"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _made_passwords_arrive(self) -> Self:
+        if not self.generates and self.handout.recipients:
+            msg = 'handout.recipients is of use with password.source = "generate" only'
+            raise ValueError(msg)
+        if self.generates and not self.permanent and not self.handout.recipients:
+            msg = "handout.recipients is missing: a made temporary password must reach its user"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def generates(self) -> bool:
+        """Whether the passwords are made here."""
+        return self.password.source == "generate"
+
+    @property
+    def scrambles(self) -> bool:
+        """Whether nobody will know the passwords: users come back through forgot-password alone."""
+        return self.generates and self.permanent and not self.handout.recipients
+
+    @property
+    def signs_out(self) -> bool:
+        """Whether users are signed out once they are set."""
+        if self.after.sign_out is None:
+            return self.scrambles
+        return self.after.sign_out
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -249,7 +288,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
-    for table, key in (("input", "path"), ("targets", "ca_bundle")):
+    for table, key in (("input", "path"), ("input", "identity"), ("handout", "path"), ("targets", "ca_bundle")):
         found = tables.get(table)
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):

@@ -32,7 +32,8 @@ class Preflight:
 
     `permanent` and `temporary` count the rows that will be sent so, `before` those whose users have each status as far as
     that is known. `unchecked` names the pools whose users were not looked up, and why; `gaps` what else is not known.
-    `pending` counts the users who are set and still to be signed out; None where the job signs nobody out.
+    `pending` counts the users who are set and still to be signed out; None where the job signs nobody out. `stranded` are
+    those who could not recover from a password that nobody knows.
     """
 
     job: Job
@@ -49,6 +50,7 @@ class Preflight:
     gaps: tuple[Gap, ...]
     seconds: float | None
     approved: Mapping[str, str] | None = None
+    stranded: int = 0
     pending: int | None = None
 
     @property
@@ -88,6 +90,7 @@ class Planned:
     unchecked: Mapping[str, str]
     gaps: Sequence[Gap] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
+    stranded: int = 0
 
 
 def inspect(
@@ -104,7 +107,7 @@ def inspect(
         gap for quota in asked.quotas.values() for gap in quota.gaps
     ]
     seconds = expected_seconds(lanes, by_pool)
-    if job.after.sign_out and seconds is not None:
+    if job.signs_out and seconds is not None:
         leaving = [replace(lane, quota=SIGN_OUT_QUOTA, ceiling=sign_out_ceiling(job)) for lane in lanes]
         all_of_them = {pool: rows + planned.pending.get(pool, 0) for pool, rows in by_pool.items()}
         seconds = max(seconds, expected_seconds(leaving, all_of_them) or 0.0)  # they run side by side
@@ -123,7 +126,8 @@ def inspect(
         gaps=tuple(dict.fromkeys(gap for gap in (*told, *planned.gaps) if gap)),
         seconds=seconds,
         approved=approved,
-        pending=sum(planned.pending.values()) if job.after.sign_out else None,
+        stranded=planned.stranded,
+        pending=sum(planned.pending.values()) if job.signs_out else None,
     )
 
 

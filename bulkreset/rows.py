@@ -80,6 +80,7 @@ class Kind(StrEnum):
     DISABLED = "disabled"
     PASSWORDLESS = "passwordless"
     UNCONFIRMED = "unconfirmed"
+    UNRECOVERABLE = "unrecoverable"
 
 
 @dataclass(frozen=True, slots=True)

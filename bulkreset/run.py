@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from bulkreset.apply import Apply
 from bulkreset.approval import Approval
+from bulkreset.check import UNREACHABLE
 from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -29,12 +30,14 @@ from bulkreset.preflight import (
     inspect,
     must_be_the_same_targets,
 )
+from bulkreset.record.handout import handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
 from bulkreset.record.report import write_csv, write_summary
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
+from bulkreset.sealing import recipients
 from bulkreset.watch import Stop, Ui
 
 
@@ -59,7 +62,8 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
     """Run `job` in the new run directory `path`. Raises Refused where nothing came of it that is worth keeping."""
     with ExitStack() as stack:
         approval = Approval(mode.approved) if mode.approved else None
-        rows = open_rows(job.input)
+        rows = open_rows(job.input, with_passwords=not job.generates)
+        recipients(job.handout.recipients)  # a wrong key is found out before anything is done
         service = stack.enter_context(emulator(job)) if mode.emulate else None
         sessions = _sessions(job, service)
         facts = {
@@ -67,6 +71,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "job": job.model_dump(mode="json"),
             "mode": "dry_run" if mode.dry_run else "run",
             "emulated": mode.emulate,
+            "signs_out": job.signs_out,
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
             "approved": approval.described() if approval else None,
@@ -77,8 +82,8 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         if approval:
             approval.must_be_of(facts)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts).close())
-        run = Run(job, home, mode, sessions, stack)
         try:
+            run = Run(job, home, mode, sessions, stack)
             ended = run.until_the_end(rows, service, ui, stop)
         except Refused:
             stack.close()
@@ -104,7 +109,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
                 f"To run what it planned, pass --approved {path} instead of --dry-run.",
             )
         job = revive(facts["job"], overrides)
-        rows = open_rows(job.input)
+        rows = open_rows(job.input, with_passwords=not job.generates)
         _must_be_the_same_input(job, facts["input"])
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
@@ -151,6 +156,7 @@ class Run:
             verbosity=mode.verbosity,
             console_json=mode.console_json,
         )
+        self._handout = handout_of(job, home) if self._facts["mode"] == "run" else None
         self._began = time.monotonic()
         self._sent_for = 0.0
 
@@ -223,6 +229,7 @@ class Run:
             self._facts.get("unchecked", {}),
             self._facts.get("gaps", ()),
             {pool: found.pending for pool, found in self._journal.sign_outs().items()},
+            self._journal.warned(UNREACHABLE),
         )
         preflight = inspect(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.gaps:
@@ -232,7 +239,8 @@ class Run:
             target | {"account": target["account"] or known.get(target["user_pool_id"], "")}
             for target in described(self._sessions, asked.callers)
         ]
-        self._note(lanes=[asdict(lane) for lane in lanes], targets=targets)
+        days = {pool: facts.temporary_days for pool, facts in asked.pools.items() if facts.gap is None}
+        self._note(lanes=[asdict(lane) for lane in lanes], targets=targets, temporary_days=days)
         return preflight
 
     def _guard(self, preflight: Preflight) -> None:
@@ -256,7 +264,7 @@ class Run:
     def _apply(self, rows: Rows, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
-        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock)
+        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout)
         _must_be_the_same_input(self._job, self._facts["input"])
         self._journal.begin_sending()
         self._note(state="applying")

@@ -52,8 +52,10 @@ class Fingerprint:
     sha256: str
 
 
-def open_rows(spec: Input) -> Rows:
+def open_rows(spec: Input, *, with_passwords: bool = True) -> Rows:
     """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file."""
+    if not with_passwords:
+        spec = spec.model_copy(update={"columns": spec.columns.model_copy(update={"password": None})})
     try:
         exists, is_file = spec.path.exists(), spec.path.is_file()
     except OSError as error:  # a name that no file can have

@@ -45,6 +45,8 @@ class Screen:
         self._pools = [target.user_pool_id for target in job.targets]
         self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
         self._permanent = job.permanent
+        self._generates = job.generates
+        self._hands_out = bool(job.handout.recipients)
         told = policies or {}
         self._policies = {pool: stricter(job.password.policy, told.get(pool)) for pool in self._pools}
 
@@ -83,27 +85,30 @@ class Screen:
     ) -> Iterator[tuple["pd.Series[bool]", Code, str]]:
         usernames, passwords = frame["username"], frame["password"]
         yield usernames == "", Code.MISSING_USERNAME, "the row names no user"
-        yield passwords == "", Code.MISSING_PASSWORD, "the row has no password"
+        if not self._generates:
+            yield passwords == "", Code.MISSING_PASSWORD, "the row has no password"
         yield (
             usernames.str.len() > LONGEST_USERNAME,
             Code.TOO_LONG,
             f"the username has more than {LONGEST_USERNAME} characters",
         )
-        yield (
-            passwords.str.len() > LONGEST_PASSWORD,
-            Code.TOO_LONG,
-            f"the password has more than {LONGEST_PASSWORD} characters",
-        )
+        if not self._generates:
+            yield (
+                passwords.str.len() > LONGEST_PASSWORD,
+                Code.TOO_LONG,
+                f"the password has more than {LONGEST_PASSWORD} characters",
+            )
         yield (
             usernames.str.contains(_NOT_IN_A_USERNAME),
             Code.BAD_VALUE,
             "the username has white space or a control character",
         )
-        yield (
-            passwords.str.contains("\x00", regex=False),
-            Code.BAD_VALUE,
-            "the password has a NUL character: is the encoding right?",
-        )
+        if not self._generates:
+            yield (
+                passwords.str.contains("\x00", regex=False),
+                Code.BAD_VALUE,
+                "the password has a NUL character: is the encoding right?",
+            )
         yield (
             pd.Series([value is None for value in permanents]),
             Code.BAD_VALUE,
@@ -116,6 +121,15 @@ class Screen:
             if self._only_pool
             else "no target of the job is this user pool; with several targets each row names its own",
         )
+        if self._generates:
+            unheard = pd.Series([value is False for value in permanents])
+            yield unheard & (not self._hands_out), Code.BAD_VALUE, "a made temporary password needs handout.recipients"
+        else:
+            yield from self._checks_of_passwords(passwords, pools)
+
+    def _checks_of_passwords(
+        self, passwords: "pd.Series[str]", pools: "pd.Series[str]"
+    ) -> Iterator[tuple["pd.Series[bool]", Code, str]]:
         yield (
             passwords.str.contains(_EDGE_OR_BREAK),
             Code.PASSWORD_WHITESPACE,

@@ -3,13 +3,16 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.job import Job
+from bulkreset.record.rundir import RunDir
 from bulkreset.rows import Row
-from bulkreset.sealing import UnsealError, seal, unseal
+from bulkreset.sealing import UnsealError, recipients, seal, unseal
 
 CHUNK_ROWS = 500
 
@@ -63,11 +66,33 @@ class Handout:
                 os.close(directory)
 
 
-def read_handout(
-    folder: Path, by: Sequence[Any], wanted: Mapping[int, int] | None = None
-) -> Iterator[tuple[int, Line]]:
+def folder_of(job: Job, home: RunDir) -> Path:
+    """Where a run's handout is."""
+    return job.handout.path / home.path.name if job.handout.path else home.handout
+
+
+def handout_of(job: Job, home: RunDir) -> Handout | None:
+    """The handout that a job wants. Raises RunDirError where it cannot be written, JobError for a key that is none."""
+    if not job.handout.recipients:
+        return None
+    try:
+        return Handout(folder_of(job, home), recipients(job.handout.recipients))
+    except RecordError as error:
+        raise RunDirError(error.message, "Check the disk's space and rights; nothing was sent.") from None
+
+
+def newest(folder: Path, by: Sequence[Any], rows: int) -> Iterator[Line]:
+    """Each row's last line, chunk by chunk; `rows` is how many the run has. Raises as `read_handout` does."""
+    last = array("I", bytes(4 * (rows + 1)))  # by row, the chunk that has its last line
+    for number, line in read_handout(folder, by):
+        last[line.row] = number
+    for number, line in read_handout(folder, by):
+        if last[line.row] == number:
+            yield line
+
+
+def read_handout(folder: Path, by: Sequence[Any]) -> Iterator[tuple[int, Line]]:
     """Every line with its chunk's number, in the order written. Raises InputError where a chunk does not open."""
-    del wanted
     chunks = _chunks(folder) if folder.is_dir() else []
     if not chunks:
         raise RunDirError(

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -242,6 +242,12 @@ class Journal(Connection):
         with self._read():
             return [Sendable._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
 
+    def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[Sendable]:
+        """Up to `most` rows of some pools behind a row that are still to be sent, in order."""
+        with self._read():
+            asked = (row, json.dumps(sorted(pools)), most)
+            return [Sendable._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
+
     def record(
         self,
         claims: Sequence[int],
@@ -305,6 +311,17 @@ class Journal(Connection):
         with self._read():
             for found in self._db.execute(schema.SETTLED):
                 yield Settled._make(found)
+
+    def settled_row(self, row: int) -> Settled | None:
+        """One row, if it was set."""
+        with self._read():
+            found = self._db.execute(schema.SETTLED_ROW, (row,)).fetchone()
+        return Settled._make(found) if found else None
+
+    def warned(self, beginning: str) -> int:
+        """How many rows that will be sent carry a warning with this beginning."""
+        with self._read():
+            return int(self._db.execute(schema.WARNED, (beginning,)).fetchone()[0])
 
     def codes(self) -> dict[str, int]:
         """How many rows have each code, the most frequent first."""

@@ -4,13 +4,13 @@ import contextlib
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from bulkreset.errors import RecordError
+from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.journal import Journal
 from bulkreset.rows import Summary
 
@@ -47,6 +47,19 @@ def write_csv(journal: Journal, path: Path, unsent: str) -> None:
         writer.writerows(map(_cells, journal.report(unsent)))
 
 
+def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Write a CSV file that is not there yet, readable to its owner alone; how many rows. Raises RunDirError, RecordError."""
+    if os.path.lexists(path):
+        raise RunDirError(f"{path} exists already.", "Name a new file.")
+    number = 0
+    with _beside(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for number, row in enumerate(rows, 1):  # noqa: B007  (it counts)
+            writer.writerow(row)
+    return number
+
+
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError where it cannot be written."""
     figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
@@ -76,25 +89,25 @@ def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
     ) = found
     return (
         row,
-        _safe(pool),
-        _safe(username),
+        as_text(pool),
+        as_text(username),
         status,
-        _safe(code),
-        _safe(message),
+        as_text(code),
+        as_text(message),
         attempts,
         throttled,
         _TRUTH[in_doubt],
         _TRUTH[permanent],
         _TRUTH[signed_out],
         latency,
-        _safe(request_id),
+        as_text(request_id),
         started,
         finished,
-        _safe(before),
+        as_text(before),
     )
 
 
-def _safe(text: str) -> str:
+def as_text(text: str) -> str:
     """The cell as text that no spreadsheet takes for a formula: an apostrophe before what would be one."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 

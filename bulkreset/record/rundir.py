@@ -22,6 +22,7 @@ class RunDir:
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.lookup = path / "lookup.sqlite"
+        self.handout = path / "handout"
         self._lock: int | None = None
 
     @classmethod
@@ -122,8 +123,11 @@ class RunDir:
     def discard(self) -> None:
         """Remove a directory in which nothing came about that is worth keeping."""
         self.release()
-        for file in sorted(self.path.iterdir()):
-            file.unlink()
+        for entry in sorted(self.path.iterdir()):
+            if entry.is_dir():  # the handout's, in which nothing is yet
+                entry.rmdir()
+            else:
+                entry.unlink()
         self.path.rmdir()
 
 

@@ -76,6 +76,13 @@ FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') ORDER BY row
 """
 
+SENDABLE_AFTER = """
+SELECT row, username, user_pool_id, permanent, status = 'in_doubt'
+FROM rows JOIN pools ON pools.id = rows.pool
+WHERE row > ? AND status IN ('ready', 'in_doubt') AND user_pool_id IN (SELECT value FROM json_each(?))
+ORDER BY row LIMIT ?
+"""
+
 # Which user pools have rows that are still to be sent in a range of rows, and how many.
 SENDABLE_PIECE = """
 SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') GROUP BY pool
@@ -90,6 +97,8 @@ SETTLED = """
 SELECT row, user_pool_id, username, permanent, started_at, finished_at
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 """
+
+SETTLED_ROW = SETTLED.replace("ORDER BY row", "AND row = ?")
 
 # The users that will be set, by their status before it.
 BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
@@ -145,6 +154,9 @@ FROM main.rows AS now JOIN reviewed.rows AS was USING (row)
 WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
   OR now.username <> was.username OR now.pool IS NOT was.pool
 """
+
+# Warned of in the plan: rows that will be sent, whose users could not recover.
+WARNED = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 REVIVE_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"

@@ -62,7 +62,7 @@ def exit_code_of(
 
 def signed_out(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
     """How far the signing out is; None where the job asks for none."""
-    if not facts["job"].get("after", {}).get("sign_out"):
+    if not facts.get("signs_out"):
         return None
     found = journal.sign_outs().values()
     return {name: sum(getattr(one, name) for one in found) for name in SignOuts._fields}

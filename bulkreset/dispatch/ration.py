@@ -1,0 +1,38 @@
+"""The ration: how many rows may be sent in one execution, over all lanes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bulkreset.dispatch.coordinator import Supply
+
+
+class Budget:
+    """What is left of the ration; None where there is no limit."""
+
+    def __init__(self, rows: int | None) -> None:
+        self.left = rows
+
+
+class Rationed:
+    """A supply that ends where the budget does."""
+
+    def __init__(self, supply: Supply, budget: Budget) -> None:
+        self._supply = supply
+        self._budget = budget
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last `take` has found that there are no more, or no more may be taken."""
+        return self._supply.ended or self._budget.left == 0
+
+    def take(self, most: int) -> Sequence[Any]:
+        """Up to `most` rows, and no more than are left."""
+        if self._budget.left is None:
+            return self._supply.take(most)
+        taken = self._supply.take(min(most, self._budget.left)) if self._budget.left else []
+        self._budget.left -= len(taken)
+        return taken
+
+    def drop(self) -> None:
+        """Nothing more will be taken."""
+        self._supply.drop()
