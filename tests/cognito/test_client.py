@@ -12,7 +12,7 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import open_session
 from bulkreset.job import Target
-from bulkreset.rows import Outcome, Row, Secret, Status
+from bulkreset.rows import Leaver, Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL
 from tests.cognito.endpoint import Said, answering, certify
 from tests.record.journals import planned
@@ -256,3 +256,48 @@ def test_nothing_is_logged_of_a_request_at_warning(sim: Simulator, caplog: pytes
             send(sim)
     assert caplog.text == ""
     assert json.dumps(PASSWORD)[1:-1] not in caplog.text
+
+
+# ---- the other call
+
+
+def sign_out(sim: Simulator, *steps: dict[str, Any], **target: Any) -> Answer:  # noqa: ANN401
+    """One attempt for ann, which meets this."""
+    sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": list(steps)}}})
+    return transport(sim.url, **target).sign_out(Leaver(1, "ann", POOL))
+
+
+def test_user_is_signed_out(sim: Simulator) -> None:
+    answer = sign_out(sim)
+    assert answer.verdict is Verdict.SET
+    assert answer.request_id
+    assert sim.users(POOL)["ann"]["sign_outs"] == 1
+    assert sim.passwords(POOL) == {"ann": None, "bob": None}
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict", "code"),
+    [
+        ({"throttle": 1}, Verdict.THROTTLED, "TooManyRequestsException"),
+        ({"error": "AccessDeniedException"}, Verdict.FATAL, "AccessDeniedException"),
+        ({"error": "UserNotFoundException"}, Verdict.REFUSED, "UserNotFoundException"),
+        ({"error": "ExpiredTokenException"}, Verdict.EXPIRED, "ExpiredTokenException"),
+        ({"cut": "after"}, Verdict.DOUBTFUL, "ConnectionClosedError"),
+        ({"garbage": True}, Verdict.DOUBTFUL, "UnreadableAnswer"),
+        ({"http": 503}, Verdict.DOUBTFUL, "HTTP503"),
+    ],
+)
+def test_answers_to_a_sign_out_mean_what_they_mean_to_a_password(
+    sim: Simulator, step: dict[str, Any], verdict: Verdict, code: str
+) -> None:
+    answer = sign_out(sim, step)
+    assert (answer.verdict, answer.code) == (verdict, code)
+    assert len(sim.calls()) == 1
+
+
+def test_sign_out_renews_credentials_that_have_expired(sim: Simulator) -> None:
+    target = Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url)
+    sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": [{"error": "ExpiredTokenException"}]}}})
+    sending = BotoTransport(open_session(target).cognito(), open_session(target).cognito)
+    first, second = (sending.sign_out(Leaver(1, "ann", POOL)) for _ in range(2))
+    assert (first.verdict, second.verdict) == (Verdict.UNSENT, Verdict.SET)
