@@ -60,7 +60,8 @@ class Apply:
         feeds: list[Feed] = []
         leavers: dict[int, Leavers] = {}
         for number, (plan, supply) in enumerate(zip(plans, source.supplies, strict=True)):
-            place = Place(number, f"Account {plan.account or 'unknown'}, {plan.region}" if len(plans) > 1 else "")
+            name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
+            place = Place(number, name if len(plans) > 1 else "")
             transports = {
                 pool: BotoTransport(self._sessions[pool].cognito(), self._sessions[pool].renewed) for pool in plan.pools
             }
@@ -155,6 +156,11 @@ class _Watch:
             if outcome.status is not Status.READY:
                 self._log_row(outcome)
         self._ui.sending(self._progress)
+
+    def stopped(self, place: Place, error: Stopped) -> None:
+        """Say at once that a lane has stopped, where others go on."""
+        if place.name:
+            self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
 
     def tripped(self, place: Place) -> Stopped | None:
         """Why nothing more may be sent to a place."""

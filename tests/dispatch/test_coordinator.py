@@ -233,7 +233,7 @@ def test_fatal_answer_stops_its_place_only() -> None:
     assert sum(number <= 1000 or number > 20_000 for number in bench.service.received) == 2000
     assert len([number for number in bench.service.received if 1000 < number <= 20_000]) < 1000
     assert [supply.dropped for supply in bench.supplies] == [False, True, False]
-    assert list(bench.stopped) == [1]
+    assert list(bench.errors) == bench.heard == [1]
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
     assert bench.ledger.statuses()[1200] == "ready"
     assert bench.threads_ended
@@ -243,8 +243,8 @@ def test_several_places_may_stop_and_the_first_is_told() -> None:
     bench = Bench(lambda number: FATAL if number in {5, 1005} else SET)
     with pytest.raises(ServiceError) as caught:
         bench.run(rows(1, 1000), rows(1001, 2000), rows(2001, 2300))
-    assert set(bench.stopped) == {0, 1}
-    assert caught.value is next(iter(bench.stopped.values()))
+    assert set(bench.errors) == {0, 1}
+    assert caught.value is next(iter(bench.errors.values()))
     assert sum(number > 2000 for number in bench.service.received) == 300
 
 
@@ -289,6 +289,13 @@ def test_rows_that_are_still_looked_for_hold_nobody_up() -> None:
     slow = (None if number % 3 else given for number, given in enumerate(rows(1, 30)))
     bench.run(slow, rows(31, 1000))
     assert sorted(bench.service.received) == [*range(1, 31, 3), *range(31, 1001)]
+
+
+def test_guard_that_trips_when_all_is_done_stops_nothing() -> None:
+    bench = Bench(lambda _number: REFUSED)
+    bench.trips = lambda _place: GuardTripped("Enough.") if len(bench.ledger.outcomes) == 4 else None
+    bench.run(rows(1, 4))
+    assert bench.errors == {}
 
 
 class Following:

@@ -71,6 +71,9 @@ def test_lane_that_is_denied_stops_alone_and_is_taken_up_by_resume(bulkreset: Co
     assert ran.summary["stopped_by"]["code"] == "AccessDeniedException"
     assert f"Account {B.account}, {B.region}: Cognito answered AccessDeniedException" in ran.stderr
     assert f"Resume with: bulkreset resume {ran.run_dir}" in ran.stderr
+    assert [event["message"] for event in ran.log if event["event"] == "lane_stopped"] == [
+        ran.summary["stopped_by"]["message"]
+    ]
     assert lane_of(ran.summary, B.account, B.region)["counts"] == {"set": 10, "unprocessed": 50}
     stopped = lane_of(ran.summary, B.account, B.region)["stopped_by"]
     assert isinstance(stopped, dict)
