@@ -75,7 +75,8 @@ class Apply:
         feeds: list[Feed] = []
         leavers: dict[int, Leavers] = {}
         for number, (plan, supply) in enumerate(zip(plans, supplies, strict=True)):
-            place = Place(number, f"Account {plan.account or 'unknown'}, {plan.region}" if len(plans) > 1 else "")
+            name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
+            place = Place(number, name if len(plans) > 1 else "")
             transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
             sets = Feed(
                 self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]), Rationed(supply, budget)
@@ -184,6 +185,11 @@ class _Watch:
             if outcome.status is not Status.READY:
                 self._log_row(outcome)
         self._ui.sending(self._progress)
+
+    def stopped(self, place: Place, error: Stopped) -> None:
+        """Say at once that a lane has stopped, where others go on."""
+        if place.name:
+            self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
 
     def tripped(self, place: Place) -> Stopped | None:
         """Why nothing more may be sent to a place."""

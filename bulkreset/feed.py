@@ -2,7 +2,7 @@
 
 import threading
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
@@ -120,7 +120,7 @@ class Source:
         self._pieces = rows.pieces()
         self._wake = wake
         self._asked: int | None = None
-        self._at = 0  # the piece that was dealt last
+        self._at = -1  # the piece that was dealt last
         self._searched: int | None = None  # the piece of which the last answer said that it is still looked for
         self._requests: SimpleQueue[int | None] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
@@ -171,19 +171,22 @@ class Source:
     def _choose(self) -> int | None:
         """The next piece that a hungry lane needs, on a round through the input: none is passed over for long.
 
-        A piece that has to be searched for takes turns with those that can be had at once; where to go to one of those
-        would lose what the search has passed, it goes on first.
+        A piece that has to be searched for takes turns with those that can be had at once. Where to go back is to pass
+        everything again, there are no turns: a search comes to its end, and the round goes on from there.
         """
         hungry = {piece for supply in self.supplies if supply.is_hungry() and (piece := supply.piece) is not None}
         if len(hungry) < 2:  # noqa: PLR2004
             return hungry.pop() if hungry else None
-        if self._searched in hungry and not self._pieces.remembers:
+        numbers = sorted(hungry)
+        if self._pieces.remembers:
+            known = [number for number in numbers if self._pieces.knows(number)]
+            if known and (self._searched is not None or len(known) == len(numbers)):
+                numbers = known
+            else:
+                numbers = sorted(hungry.difference(known))
+        elif self._searched in hungry:
             return self._searched
-        known = sorted(filter(self._pieces.knows, hungry))
-        unknown = sorted(hungry.difference(known))
-        numbers = known if known and (self._searched is not None or not unknown) else unknown
-        ahead = bisect_left(numbers, self._at)
-        return numbers[ahead % len(numbers)]
+        return numbers[bisect_right(numbers, self._at) % len(numbers)]
 
     def _start(self) -> None:
         if self._thread:

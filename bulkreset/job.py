@@ -207,10 +207,13 @@ class Job(_Table):
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")
-    def _pools_differ(self) -> Self:
+    def _targets_fit(self) -> Self:
         pools = [target.user_pool_id for target in self.targets]
         if len(set(pools)) < len(pools):
             msg = "targets: two of them name the same user pool"
+            raise ValueError(msg)
+        if any(target.external_id and not target.role_arn for target in self.targets):
+            msg = "targets: an external_id goes with a role_arn"
             raise ValueError(msg)
         return self
 

@@ -49,6 +49,9 @@ class Watch(Protocol):
     def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
         """Hear what is committed."""
 
+    def stopped(self, place: Place, error: Stopped) -> None:
+        """Hear that nothing more is sent to a place."""
+
     def tripped(self, place: Place) -> Stopped | None:
         """Why nothing more may be sent to a place, of which something was heard; None where it may."""
 
@@ -91,6 +94,7 @@ class Coordinator:
         self._told: list[tuple[Lane[Any], Told]] = []
         self._group_since = 0.0
         self._crash: BaseException | None = None
+        self._ending = False
 
     def run(self, feeds: Sequence[Feed]) -> None:
         """Send everything. Raises what the watch raises, RecordError, and at the end what stopped a place first.
@@ -104,7 +108,7 @@ class Coordinator:
                 self._claim()
                 if self._crash or (self.stopped and self._together):
                     break
-                if all(feed.done for feed in feeds) and not self._is_busy():
+                if self._is_over():
                     break
                 self._collect()
         finally:
@@ -116,6 +120,10 @@ class Coordinator:
 
     def _is_busy(self) -> bool:
         return any(feed.lane.outstanding for feed in self._feeds)
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to be sent or waited for: what comes back last needs no guard to look at it."""
+        return all(feed.done for feed in self._feeds) and not self._is_busy()
 
     def _claim(self) -> None:
         """Take rows for every lane that has room; commit their claims; hand them over."""
@@ -156,8 +164,8 @@ class Coordinator:
                 break
             if self._results.empty():
                 time.sleep(LOT_SECONDS)
-        old = self._clock.now() - self._group_since >= GROUP_SECONDS
-        if len(self._told) >= GROUP_ROWS or (self._told and (old or not self._is_busy())):
+        due = self._clock.now() - self._group_since >= GROUP_SECONDS or not self._is_busy()
+        if len(self._told) >= GROUP_ROWS or (self._told and due and not self._is_over()):
             self._commit([])
 
     def _take(self, lane: Lane[Any], result: Result) -> None:
@@ -177,6 +185,8 @@ class Coordinator:
         self._ledger.record(claims, outcomes, signed_out)
         told, self._told = self._told, []
         self._watch.observe(told)
+        if self._ending:
+            return
         for place in {lane.place.number: lane.place for lane, _ in told}.values():
             if error := self._watch.tripped(place):
                 self._stop(place, error)
@@ -188,6 +198,7 @@ class Coordinator:
         if place.name:
             error.message = f"{place.name}: {error.message}"
         self.stopped[place.number] = error
+        self._watch.stopped(place, error)
         place.stop.set()
         for feed in self._feeds:
             if feed.lane.place is place:
@@ -197,6 +208,7 @@ class Coordinator:
 
     def _wind_up(self) -> None:
         """Stop the lanes, take what is still in flight, record it."""
+        self._ending = True
         for feed in self._feeds:
             feed.lane.stop.set()
             feed.lane.give_back()

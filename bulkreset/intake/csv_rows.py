@@ -53,6 +53,7 @@ class CsvRows:
     def __init__(self, spec: Input) -> None:
         self.spec = spec
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
+        self.is_packed = spec.path.name.lower().endswith(".gz")
         self.marks: list[_Mark] = []  # of each piece, as they were first passed
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
@@ -93,7 +94,7 @@ class CsvRows:
         # A BOM is no part of the first column's name. Bytes that do not decode are kept as lone surrogates, so that
         # their line can be named instead of ending the file there.
         encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
-        opener = gzip.open if self.spec.path.name.lower().endswith(".gz") else open
+        opener = gzip.open if self.is_packed else open
 
         beginning = ""
 
@@ -223,7 +224,8 @@ class CsvPieces:
     """Reading begins where a piece was seen to begin before, or goes on where it stands, or begins anew."""
 
     def __init__(self, rows: CsvRows) -> None:
-        self.remembers = rows.can_be_entered
+        # gzip can be entered, too, but only by unpacking all that lies before.
+        self.remembers = rows.can_be_entered and not rows.is_packed
         self._rows = rows
         self._text: IO[str] | None = None
         self._records: Records | None = None

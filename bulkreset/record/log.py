@@ -24,6 +24,7 @@ EVENTS = (
     "rate_changed",
     "row_settled",
     "sign_out_failed",
+    "lane_stopped",
     "stopped",
     "run_finished",
     "library_warning",

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME …]`: plan, check, resume, speed, pace, lanes; each prints its figures, one line each."""
+"""`python -m tests.bench [NAME …]`: plan, check, resume, speed, pace, lanes, machinery; each prints its figures."""
 
 import contextlib
 import csv
@@ -250,6 +250,14 @@ def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
             )
 
 
+def bench_machinery() -> None:
+    """The same lanes where a call is a wait: what is bulkreset's own, without boto3 and the simulator."""
+    command = [sys.executable, "-m", "tests.bench.machinery", str(LANES), str(LANE_ROWS)]
+    figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    shown = {"slowest": f"{figures['slowest']:.1%}", "mean": f"{figures['mean']:.1%}"}
+    say(f"{LANES} lanes, calls that wait", **shown, cpu_per_1000=round(figures["cpu_per_1000"], 2))
+
+
 BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
     "check": bench_check,
@@ -257,6 +265,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "speed": bench_speed,
     "pace": bench_pace,
     "lanes": bench_lanes,
+    "machinery": bench_machinery,
 }
 
 if __name__ == "__main__":

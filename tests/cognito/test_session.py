@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.session import EMULATED_ACCOUNT, Caller, emulated_session, open_session
+from bulkreset.cognito.session import EMULATED_ACCOUNT, Caller, TargetSession, emulated_session, open_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
@@ -187,3 +187,55 @@ def test_newer_credentials_are_found_and_the_same_ones_are_not(configure: Callab
     assert session.renewed() is None
     configure("[profile other]\n")
     assert session.renewed() is None
+
+
+# ---- roles
+
+ROLE = "arn:aws:iam::444444444444:role/path/resetter"
+
+
+def in_role(sim: Simulator, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> TargetSession:  # noqa: ANN401
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sim.url)
+    return open_session(target(region="us-east-1", endpoint_url=sim.url, role_arn=ROLE, **keys))
+
+
+@pytest.mark.usefixtures("credentials")
+def test_calls_are_made_in_the_role(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim.configure(roles={ROLE: None})
+    session = in_role(sim, monkeypatch)
+    assert session.caller().account == "444444444444"
+    assumed, asked = sim.calls()
+    assert (assumed.operation, assumed.pool, assumed.region) == ("AssumeRole", ROLE, "us-east-1")
+    assert asked.access_key.startswith("ASIA")
+    assert session.renewed() is not None  # other keys than before: the role is assumed anew
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize(("external_id", "wanted"), [(None, "secret-1"), ("secret-2", "secret-1"), ("secret-1", None)])
+def test_role_that_cannot_be_assumed_is_named_with_the_code(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, external_id: str | None, wanted: str | None
+) -> None:
+    sim.configure(roles={ROLE: wanted})
+    with pytest.raises(TargetError, match="AccessDenied") as caught:
+        in_role(sim, monkeypatch, external_id=external_id)
+    assert ROLE in caught.value.message
+    assert "sts:AssumeRole" in caught.value.advice
+
+
+@pytest.mark.usefixtures("credentials")
+def test_role_needs_an_sts_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    with pytest.raises(TargetError, match=f"{ROLE} could not be assumed: STS could not be reached"):
+        open_session(target(region="us-east-1", role_arn=ROLE))
+
+
+def test_role_needs_credentials_to_assume_it_with(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TargetError, match="No AWS credentials were found"):
+        in_role(sim, monkeypatch)
+    assert sim.calls() == []
+
+
+def test_sessions_share_the_models(configure: Callable[[str], None]) -> None:
+    configure("[profile nightly]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\n")
+    one, other = (open_session(target(profile="nightly"))._session._session for _ in range(2))
+    assert one.get_component("data_loader") is other.get_component("data_loader")

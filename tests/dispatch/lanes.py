@@ -108,7 +108,8 @@ class Bench:
         self.clock = FakeClock()
         self.lanes: list[Lane[Any]] = []
         self.supplies: list[Given] = []
-        self.stopped: dict[int, Stopped] = {}
+        self.errors: dict[int, Stopped] = {}
+        self.heard: list[int] = []
         self.check: Callable[[], None] = lambda: None
         self.trips: Callable[[int], Stopped | None] = lambda _place: None
         self._together = together
@@ -141,7 +142,7 @@ class Bench:
         """Run these."""
         self.check = check
         coordinator = Coordinator(self.ledger, self.clock, self._results, self, together=self._together)
-        self.stopped = coordinator.stopped
+        self.errors = coordinator.stopped
         try:
             coordinator.run(feeds)
         finally:
@@ -150,6 +151,10 @@ class Bench:
     def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
         """What the coordinator tells."""
         self.observed += [outcome for _, outcome in told]
+
+    def stopped(self, place: Place, _error: Stopped) -> None:
+        """What the coordinator tells."""
+        self.heard.append(place.number)
 
     def tripped(self, place: Place) -> Stopped | None:
         """Ask the test."""

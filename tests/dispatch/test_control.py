@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.control import AGAIN, DEEPEST, DEPTH, DOUBLED, EARLY, FLOOR, MARGIN, PLATEAU, LanePace
+from bulkreset.dispatch.control import (
+    AGAIN,
+    DEEPEST,
+    DEPTH,
+    DOUBLED,
+    EARLY,
+    FLOOR,
+    MARGIN,
+    PLATEAU,
+    PROBING,
+    LanePace,
+    Stage,
+)
 
 CEILINGS = st.floats(0.01, 1000)
 # What happens: seconds later, a refusal of a call that took so long, with so much accepted lately.
@@ -107,3 +119,54 @@ def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
 def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
     pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
     assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("since", "stage"),
+    [
+        (0.0, Stage.THROTTLED),
+        (PLATEAU / 2, Stage.THROTTLED),
+        (PLATEAU - 0.001, Stage.THROTTLED),
+        (PLATEAU, Stage.RECOVERED),
+        (PLATEAU + 1.7, Stage.RECOVERED),
+        (PLATEAU + 1.8, Stage.PROBING),
+        (PLATEAU + DOUBLED, Stage.PROBING),
+        (PLATEAU + 9.6, Stage.PROBING),
+        (PLATEAU + 9.7, Stage.CEILING),
+        (1e6, Stage.CEILING),
+    ],
+)
+def test_stages_after_a_cut(since: float, stage: Stage) -> None:
+    assert replace(LanePace(120), wall=28.0, cut_at=0.0).stage(since) is stage
+
+
+def test_lane_that_was_never_throttled_is_at_the_ceiling() -> None:
+    assert LanePace(24).stage(-5.0) is LanePace(24).stage(1e9) is Stage.CEILING
+
+
+def test_wall_at_the_ceiling_is_not_probed_beyond() -> None:
+    pace = replace(LanePace(24), wall=24.0, cut_at=0.0)
+    assert [pace.stage(since) for since in (0.0, PLATEAU - 1, PLATEAU, 100.0)] == [
+        Stage.THROTTLED,
+        Stage.THROTTLED,
+        Stage.CEILING,
+        Stage.CEILING,
+    ]
+
+
+@settings(deadline=None, max_examples=200)
+@given(ceiling=CEILINGS, wall=st.floats(FLOOR, 1000), times=st.lists(st.floats(0, 100), max_size=30).map(sorted))
+def test_stages_follow_each_other_and_say_what_the_rate_does(ceiling: float, wall: float, times: list[float]) -> None:
+    pace = replace(LanePace(ceiling), wall=wall, cut_at=0.0)
+    order = [Stage.THROTTLED, Stage.RECOVERED, Stage.PROBING, Stage.CEILING]
+    stages = [pace.stage(now) for now in times]
+    assert [order.index(stage) for stage in stages] == sorted(order.index(stage) for stage in stages)
+    for now, stage in zip(times, stages, strict=True):
+        rate = pace.rate(now)
+        assert (stage is Stage.CEILING) == (rate == ceiling)
+        if stage is Stage.THROTTLED:
+            assert rate <= max(wall, FLOOR)
+        if stage is Stage.RECOVERED:
+            assert wall <= rate < wall * PROBING
+        if stage is Stage.PROBING:
+            assert rate >= wall * PROBING

@@ -1,16 +1,17 @@
 """The coordinator: nothing leaves unclaimed, everything that left is recorded, and a stop is a stop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Event, Thread
 
 import pytest
 
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch.lane import UNPACED_BACKLOG
+from bulkreset.dispatch.coordinator import Feed
+from bulkreset.dispatch.lane import UNPACED_BACKLOG, Place
 from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
-from bulkreset.rows import Row, Status
-from tests.dispatch.fakes import DOUBTFUL, EXPIRED, FATAL, REFUSED, SET
-from tests.dispatch.lanes import Bench, rows
+from bulkreset.rows import Leaver, Row, Status
+from tests.dispatch.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET
+from tests.dispatch.lanes import Bench, Given, rows
 
 
 def settled_once(bench: Bench, last: int) -> None:
@@ -219,3 +220,131 @@ def test_outcome_waits_for_no_full_group() -> None:
     bench.service._answer = answer
     bench.run(rows(1, 10), check=check)
     settled_once(bench, 10)
+
+
+# ---- several places
+
+
+def test_fatal_answer_stops_its_place_only() -> None:
+    bench = Bench(lambda number: FATAL if number == 1200 else SET)
+    with pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"):
+        bench.run(rows(1, 1000), rows(1001, 20_000), rows(20_001, 21_000))
+    assert {1, 1000, 20_001, 21_000} <= set(bench.service.received)
+    assert sum(number <= 1000 or number > 20_000 for number in bench.service.received) == 2000
+    assert len([number for number in bench.service.received if 1000 < number <= 20_000]) < 1000
+    assert [supply.dropped for supply in bench.supplies] == [False, True, False]
+    assert list(bench.errors) == bench.heard == [1]
+    assert set(bench.ledger.outcomes) == bench.ledger.claimed
+    assert bench.ledger.statuses()[1200] == "ready"
+    assert bench.threads_ended
+
+
+def test_several_places_may_stop_and_the_first_is_told() -> None:
+    bench = Bench(lambda number: FATAL if number in {5, 1005} else SET)
+    with pytest.raises(ServiceError) as caught:
+        bench.run(rows(1, 1000), rows(1001, 2000), rows(2001, 2300))
+    assert set(bench.errors) == {0, 1}
+    assert caught.value is next(iter(bench.errors.values()))
+    assert sum(number > 2000 for number in bench.service.received) == 300
+
+
+def test_places_that_stop_together() -> None:
+    bench = Bench(lambda number: FATAL if number == 5 else SET, together=True)
+    with pytest.raises(ServiceError, match="Place 0: "):
+        bench.run(rows(1, 50_000), rows(50_001, 100_000))
+    assert len(bench.service.received) < 5000
+    assert set(bench.ledger.outcomes) == bench.ledger.claimed
+    assert bench.threads_ended
+
+
+def test_guard_of_a_place_stops_that_place() -> None:
+    bench = Bench(lambda number: REFUSED if number > 1000 else SET)
+
+    def trips(place: int) -> Stopped | None:
+        return GuardTripped("Enough.") if place == 1 else None
+
+    bench.trips = trips
+    with pytest.raises(GuardTripped, match=r"Place 1: Enough\."):
+        bench.run(rows(1, 1000), rows(1001, 50_000))
+    assert sum(number <= 1000 for number in bench.service.received) == 1000
+    assert sum(number > 1000 for number in bench.service.received) < 3000
+    assert set(bench.ledger.outcomes) == bench.ledger.claimed
+
+
+def test_bug_in_one_place_stops_all() -> None:
+    def answer(number: int) -> Answer:
+        if number == 40:
+            raise ZeroDivisionError
+        return SET
+
+    bench = Bench(answer)
+    with pytest.raises(ZeroDivisionError):
+        bench.run(rows(1, 50_000), rows(50_001, 100_000))
+    assert len(bench.service.received) < 5000
+    assert bench.threads_ended
+
+
+def test_rows_that_are_still_looked_for_hold_nobody_up() -> None:
+    bench = Bench()
+    slow = (None if number % 3 else given for number, given in enumerate(rows(1, 30)))
+    bench.run(slow, rows(31, 1000))
+    assert sorted(bench.service.received) == [*range(1, 31, 3), *range(31, 1001)]
+
+
+def test_guard_that_trips_when_all_is_done_stops_nothing() -> None:
+    bench = Bench(lambda _number: REFUSED)
+    bench.trips = lambda _place: GuardTripped("Enough.") if len(bench.ledger.outcomes) == 4 else None
+    bench.run(rows(1, 4))
+    assert bench.errors == {}
+
+
+class Following:
+    """Sign-outs of whoever is set in the ledger."""
+
+    def __init__(self, bench: Bench, place: int = 0) -> None:
+        self.ended = False
+        self.dropped = False
+        self._bench = bench
+        self._place = place
+        self._seen: set[int] = set()
+
+    def take(self, most: int) -> list[Leaver]:
+        done = [number for number, status in self._bench.ledger.statuses().items() if status == "set"]
+        found = [number for number in done if number not in self._seen and number // 1000 == self._place][:most]
+        self._seen.update(found)
+        self.ended = not found
+        return [Leaver(number, f"user{number}", POOL) for number in found]
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+def with_leaving(bench: Bench, *given: Iterable[Row]) -> list[Feed]:
+    """Feeds of passwords, and of the sign-outs that follow them; the rows of place n begin with 1000 n."""
+    feeds = []
+    for number, rows_ in enumerate(given):
+        place = Place(number, f"Place {number}")
+        sets = Feed(bench.lane(place=place), Given(rows_))
+        feeds += [sets, Feed(bench.leaving(place), Following(bench, number), after=sets)]
+    return feeds
+
+
+def test_sign_outs_follow_what_is_recorded_to_the_last() -> None:
+    bench = Bench(lambda number: REFUSED if number in {7, -9} else SET)
+    bench.run_feeds(with_leaving(bench, rows(1, 400)))
+    assert sorted(bench.service.left) == [number for number in range(1, 401) if number != 7]
+    assert {number for number, out in bench.ledger.signed_out.items() if out.done is False} == {9}
+    assert len(bench.ledger.signed_out) == 399
+    assert bench.ledger.claimed == set(range(1, 401))
+    assert bench.threads_ended
+
+
+def test_fatal_sign_out_stops_the_passwords_of_its_place_only() -> None:
+    bench = Bench(lambda number: FATAL if number == -1010 else SET)
+    with pytest.raises(ServiceError, match="Place 1: ") as caught:
+        bench.run_feeds(with_leaving(bench, rows(1, 300), rows(1000, 1999)))
+    assert "AdminUserGlobalSignOut" in caught.value.advice
+    assert sum(number < 1000 for number in bench.service.left) == 300
+    assert set(bench.ledger.outcomes) == bench.ledger.claimed
+    assert bench.ledger.signed_out[1010].done is None
+    assert bench.threads_ended

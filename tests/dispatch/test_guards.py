@@ -254,3 +254,31 @@ def test_lots_of_outcomes_count_as_one_after_the_other(lots: Sequence[str], most
         assert trips
     else:
         assert not trips
+
+
+def test_what_says_that_the_calls_are_wrong_is_counted_by_lane() -> None:
+    bench = Bench(max_failures="50%", failures_sample=10, max_refused_in_a_row=5)
+    for _ in range(3):
+        bench.watch.add(outcomes("sff"), lane=0)
+        bench.watch.add(outcomes("sss"), lane=1)
+        bench.watch.add(outcomes("ss"), lane=2)
+    bench.watch.check()
+    assert [bench.watch.tripped(lane) for lane in (0, 1, 2, 3)] == [None] * 4
+    bench.watch.add(outcomes("ssfff"), lane=0)
+    bench.watch.add(outcomes("fffff"), lane=2)
+    bench.watch.check()
+    share, nothing, in_a_row = (bench.watch.tripped(lane) for lane in (0, 1, 2))
+    assert "9 of 14 rows failed" in str(share)
+    assert nothing is None
+    assert "last 5 rows" in str(in_a_row)
+
+
+def test_number_of_failures_is_counted_over_all_lanes() -> None:
+    bench = Bench(max_failures=3)
+    bench.watch.add(outcomes("ff"), lane=0)
+    bench.watch.add(outcomes("sf"), lane=1)
+    bench.watch.check()
+    bench.watch.add(outcomes("f"), lane=2)
+    assert [bench.watch.tripped(lane) for lane in (0, 1, 2)] == [None] * 3
+    with pytest.raises(GuardTripped, match="4 of 5 rows failed, and max_failures allows 3"):
+        bench.watch.check()

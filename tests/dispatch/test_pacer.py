@@ -254,3 +254,22 @@ def test_lane_settles_just_under_the_quota(quota: float, ceiling: float) -> None
     best = min(quota, ceiling) * 240
     assert accepted >= 0.9 * best
     assert refused <= 0.06 * accepted
+
+
+def test_every_stage_is_told_once_at_its_first_slot() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer, changes = noting(50, clock)
+    for _ in range(100):
+        pacer.wait(stop)
+        pacer.accepted()
+    assert changes == []
+    pacer.refused(clock.now())
+    while clock.now() < 1060:
+        pacer.wait(stop)
+        pacer.accepted()
+    assert [why for _, why in changes] == ["throttled", "recovered", "probing", "at the ceiling"] or [
+        why for _, why in changes
+    ] == ["throttled", "recovered", "at the ceiling"]
+    rates = [rate for rate, _ in changes]
+    assert rates == sorted(rates)
+    assert rates[-1] == 50

@@ -211,3 +211,14 @@ def test_process_ends_with_its_parent(
         assert process.stdout.readline().startswith(b'{"url": "http://127.0.0.1:')
         end(process)
         assert process.wait(timeout=10) == 0
+
+
+def test_role_that_is_assumed_has_keys_of_its_account(sim: Simulator) -> None:
+    role = "arn:aws:iam::444444444444:role/resetter"
+    answer = sts(sim.url).assume_role(RoleArn=role, RoleSessionName="nightly", ExternalId="xx")
+    keys = answer["Credentials"]
+    assert sts(sim.url, keys["AccessKeyId"]).get_caller_identity()["Account"] == "444444444444"
+    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::444444444444:assumed-role/resetter/nightly"
+    sim.configure(roles={role: "yy"})
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sts(sim.url).assume_role(RoleArn=role, RoleSessionName="nightly", ExternalId="xx")

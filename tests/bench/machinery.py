@@ -1,0 +1,86 @@
+"""Lanes without the service: what claims, feed, pacers and threads hold where a call is a wait of 60 ms ± 30 %.
+
+Takes LANES ROWS (of each lane); prints the slowest and the mean lane's share of its rate, and CPU seconds.
+"""
+
+import json
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from bulkreset import apply
+from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.dispatch.clock import SystemClock
+from bulkreset.intake.reader import open_rows
+from bulkreset.job import Job
+from bulkreset.preflight import LanePlan, Preflight
+from bulkreset.record.journal import Journal
+from bulkreset.record.log import open_log
+from bulkreset.rows import Row
+from bulkreset.watch import Progress, Stop
+from tests.lanes.places import Line, write_input
+
+RATE: Final = 30.0
+
+
+class Waiting:
+    """A transport that only takes its time."""
+
+    def __init__(self, *_of_boto: object) -> None:
+        self.left: list[float] = []
+
+    def set_password(self, _row: Row) -> Answer:
+        self.left.append(time.monotonic())
+        time.sleep(0.06 * random.uniform(0.7, 1.3))
+        return Answer(Verdict.SET)
+
+
+class Silent:
+    """A Ui that nobody sees."""
+
+    def sending(self, _progress: Progress) -> None:
+        pass
+
+
+def main(lanes: int, rows: int) -> None:
+    """Send so many rows through so many lanes, interleaved."""
+    transports: list[Waiting] = []
+
+    def made(*of_boto: object) -> Waiting:
+        transports.append(Waiting(*of_boto))
+        return transports[-1]
+
+    pools = [f"us-east-1_Lane{number:05d}" for number in range(lanes)]
+    lines: list[Line] = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for row in range(rows) for pool in pools]
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        patch.setattr(apply, "BotoTransport", made)
+        targets = [{"user_pool_id": pool, "region": "us-east-1"} for pool in pools]
+        source = {"path": write_input(folder, lines)}
+        job = Job.model_validate({"name": "x", "input": source, "targets": targets, "pace": {"rate": RATE}})
+        journal = Journal.create(folder / "journal.sqlite", pools, {})
+        journal.plan((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
+        journal.begin_sending()
+        plans = [LanePlan(f"{number:012d}", "us-east-1", (pool,), RATE, RATE) for number, pool in enumerate(pools)]
+        preflight = Preflight(job, False, tuple(plans), {}, {}, {}, len(lines), 0, None)  # noqa: FBT003
+        sessions: Any = {pool: SimpleNamespace(cognito=lambda: None, renewed=None) for pool in pools}
+        ui: Any = Silent()
+        with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
+            events = open_log(log, "x", console)
+            cpu = time.process_time()
+            apply.Apply(job, open_rows(job.input), sessions, journal, events, SystemClock()).run(preflight, ui, Stop())
+            cpu = time.process_time() - cpu
+        journal.close()
+    shares = [(len(it.left) - 1) / (it.left[-1] - it.left[0]) / RATE for it in transports]
+    figures = {"slowest": min(shares), "mean": sum(shares) / len(shares), "cpu_per_1000": cpu / len(lines) * 1000}
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,103 @@
+"""The errand of signing out: what every sequence of answers makes of it, with the worker that sends passwords, too."""
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.cognito.answer import Answer, Verdict, advice
+from bulkreset.dispatch.errand import SetPassword, SignOut
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.dispatch.worker import Worker
+from bulkreset.job import Pace
+from bulkreset.rows import Leaver, SignedOut
+from tests.dispatch.fakes import (
+    DOUBTFUL,
+    EXPIRED,
+    FATAL,
+    HISTORY,
+    POOL,
+    REFUSED,
+    SET,
+    THROTTLED,
+    UNSENT,
+    FakeClock,
+    Scripted,
+    row,
+)
+
+
+class Leaving(Scripted):
+    """The script, for sign-outs."""
+
+    def sign_out(self, _leaver: Leaver) -> Answer:
+        return self.set_password(row())
+
+
+class Bench:
+    """A worker that signs out."""
+
+    def __init__(self, *answers: Answer, attempts: int = 3) -> None:
+        clock, self.stop = FakeClock(), threading.Event()
+        self.transport = Leaving(clock, answers)
+        pace = Pace(max_attempts=attempts, max_wait=2.0)
+        self.worker = Worker(SignOut({POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
+
+    def send(self) -> SignedOut:
+        outcome = self.worker.send(Leaver(1, "user1", POOL)).outcome
+        assert isinstance(outcome, SignedOut)
+        assert outcome.attempts == len(self.transport.sent)
+        return outcome
+
+
+@pytest.mark.parametrize(
+    ("answers", "done", "code", "attempts", "throttled"),
+    [
+        ([SET], True, "", 1, 0),
+        ([THROTTLED, THROTTLED, SET], True, "", 3, 2),
+        ([DOUBTFUL, SET], True, "", 2, 0),
+        ([UNSENT, SET], True, "", 2, 0),
+        ([REFUSED], False, REFUSED.code, 1, 0),
+        ([DOUBTFUL, REFUSED], False, REFUSED.code, 2, 0),
+        ([HISTORY], False, HISTORY.code, 1, 0),
+        ([THROTTLED], False, THROTTLED.code, 3, 3),
+        ([DOUBTFUL], False, DOUBTFUL.code, 3, 0),
+        ([UNSENT], False, UNSENT.code, 3, 0),
+        ([FATAL], None, "", 1, 0),
+        ([THROTTLED, EXPIRED], None, "", 2, 1),
+    ],
+)
+def test_what_becomes_of_a_sign_out(
+    answers: list[Answer],
+    code: str,
+    attempts: int,
+    throttled: int,
+    *,
+    done: bool | None,
+) -> None:
+    bench = Bench(*answers)
+    outcome = bench.send()
+    assert (outcome.done, outcome.code, outcome.attempts, outcome.throttled) == (done, code, attempts, throttled)
+    assert ("the password was set; only the sign-out failed" in outcome.message) is (done is False)
+    assert bench.stop.is_set() is (done is None)
+
+
+def test_stop_before_it_left_gives_it_back() -> None:
+    bench = Bench(SET)
+    bench.stop.set()
+    assert bench.send() == SignedOut(1, done=None)
+
+
+@settings(deadline=None, max_examples=100)
+@given(answers=st.lists(st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, FATAL]), min_size=1, max_size=6))
+def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer]) -> None:
+    bench = Bench(*answers, attempts=4)
+    outcome = bench.send()
+    last = [*answers, *[answers[-1]] * 4][outcome.attempts - 1]
+    assert outcome.done is {Verdict.SET: True, Verdict.FATAL: None}.get(last.verdict, False)
+
+
+def test_advice_names_the_call_that_was_denied() -> None:
+    assert "cognito-idp:AdminSetUserPassword on" in advice("AccessDeniedException", SetPassword.call)
+    assert "cognito-idp:AdminUserGlobalSignOut on" in advice("AccessDenied", SignOut.call)

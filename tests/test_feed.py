@@ -1,0 +1,262 @@
+"""The feed: every row to its own lane exactly once and in order, read as seldom as can be, and never a changed one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset import feed
+from bulkreset.errors import GuardTripped, InputError, Stopped
+from bulkreset.feed import Source, Supply
+from bulkreset.intake.chunk import Piece
+from bulkreset.record.journal import Journal
+from bulkreset.rows import Outcome, Row, Status
+
+SIZE = 5  # rows of a piece, here
+
+
+class FakePieces:
+    """An input in memory. `known` says which pieces can be had at once; others are searched for, one at each call."""
+
+    def __init__(self, rows: Sequence[tuple[str, str]], *, remembers: bool, searched: bool) -> None:
+        self.remembers = remembers
+        self.read_pieces: list[int] = []
+        self.closed = False
+        self.failing: Exception | None = None
+        self._rows = rows
+        self._seen = 0 if searched else len(rows)
+
+    def knows(self, number: int) -> bool:
+        return number <= self._seen
+
+    def read(self, number: int) -> Piece | None:
+        if self.failing:
+            raise self.failing
+        if number > self._seen:
+            self._seen += 1
+            return None
+        if not self.remembers:
+            self._seen = number
+        self.read_pieces.append(number)
+        part = self._rows[number * SIZE : (number + 1) * SIZE]
+        return Piece(number * SIZE + 1, [name for name, _ in part], [secret for _, secret in part])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeRows:
+    """An input that is its pieces."""
+
+    def __init__(self, pieces: FakePieces) -> None:
+        self._pieces = pieces
+
+    def pieces(self) -> FakePieces:
+        return self._pieces
+
+    def chunks(self, first: int = 1) -> Iterator[Any]:
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of five rows, and buffers for eight."""
+    monkeypatch.setattr(feed, "PIECE_ROWS", SIZE)
+    monkeypatch.setattr(feed, "LEAST_BUFFER", 8)
+    monkeypatch.setattr(feed, "MOST_BUFFER", 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all examples of this module."""
+    return tmp_path_factory.mktemp("feed")
+
+
+POOLS = ("r_A", "r_B", "r_C", "r_D")
+
+
+@contextmanager
+def source(
+    folder: Path, pools: str, *, remembers: bool = True, searched: bool = False, settled: Sequence[int] = ()
+) -> Iterator[tuple[Source, FakePieces, list[str]]]:
+    """A feed of rows whose pools are the letters; what was asked of the file is noted."""
+    path = folder / "journal.sqlite"
+    path.unlink(missing_ok=True)
+    journal = Journal.create(path, POOLS, {})
+    names = [(f"user{row}", f"Hidden-{row}") for row in range(1, len(pools) + 1)]
+    journal.plan((row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1))
+    journal.record([], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
+    pieces = FakePieces(names, remembers=remembers, searched=searched)
+    asked: list[str] = []
+    made = Source(FakeRows(pieces), journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"))
+    try:
+        yield made, pieces, asked
+    finally:
+        made.close()
+        journal.close()
+    assert pieces.closed or made._thread is None
+
+
+def taken(supply: Supply, most: int, patience: float = 10.0) -> list[Row]:
+    """Rows of a lane, waited for."""
+    end = time.monotonic() + patience
+    while not (found := list(supply.take(most))) and not supply.ended:
+        assert time.monotonic() < end
+        time.sleep(0.0005)
+    return found
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    pools=st.text(st.sampled_from("ABCD"), max_size=60)
+    | st.text(st.sampled_from("ABCD"), max_size=60).map(sorted).map("".join),
+    order=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12)), max_size=60),
+    settled=st.lists(st.integers(1, 60), max_size=20, unique=True),
+    remembers=st.booleans(),
+    searched=st.booleans(),
+)
+def test_every_lane_gets_its_rows_once_and_in_order(
+    folder: Path,
+    pools: str,
+    order: list[tuple[int, int]],
+    settled: list[int],
+    *,
+    remembers: bool,
+    searched: bool,
+) -> None:
+    expected = {
+        number: [row for row, letter in enumerate(pools, 1) if letter == "ABCD"[number] and row not in settled]
+        for number in range(4)
+    }
+    with source(folder, pools, remembers=remembers, searched=searched, settled=settled) as (made, _, _):
+        assert [supply.rows for supply in made.supplies] == [len(rows) for rows in expected.values()]
+        found: dict[int, list[Row]] = {number: [] for number in range(4)}
+        for number, most in [*order, *((number, 7) for number in range(4) for _ in range(20))]:
+            more = taken(made.supplies[number], most)
+            assert len(more) <= most
+            found[number] += more
+        assert all(supply.ended for supply in made.supplies)
+        assert {number: [row.number for row in rows] for number, rows in found.items()} == expected
+        for row in (row for rows in found.values() for row in rows):
+            assert (row.username, row.password.reveal()) == (f"user{row.number}", f"Hidden-{row.number}")
+            assert row.pool == f"r_{pools[row.number - 1]}"
+
+
+def test_lanes_in_step_share_every_reading(tmp_path: Path) -> None:
+    with source(tmp_path, "ABCD" * 20) as (made, pieces, _):
+        for _ in range(20):
+            for supply in made.supplies:
+                assert len(taken(supply, 1)) == 1
+        assert sorted(pieces.read_pieces) == list(range(16))
+
+
+def test_nobody_waits_for_rows_of_a_lane_that_takes_none(tmp_path: Path) -> None:
+    with source(tmp_path, "A" * 500 + "B" * 10) as (made, pieces, _):
+        assert [row.number for row in taken(made.supplies[1], 10)] == list(range(501, 506))
+        assert len(pieces.read_pieces) < 5
+
+
+def test_a_search_does_not_hold_up_who_needs_none(tmp_path: Path) -> None:
+    with source(tmp_path, "A" * 500 + "B" * 10, searched=True) as (made, pieces, _):
+        first, last = made.supplies[:2]
+        last.take(1)
+        got = 0
+        while pieces._seen < 80:
+            got += len(taken(first, 3))
+            last.take(0)
+        assert got > 30
+        assert taken(last, 1)[0].number == 501
+
+
+def test_where_a_search_would_be_lost_it_comes_to_its_end(tmp_path: Path) -> None:
+    with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, _, _):
+        first, last = made.supplies[:2]
+        got = 0
+        found: list[Row] = []
+        while not found:
+            got += len(first.take(3))
+            found = list(last.take(1))
+            time.sleep(0.0005)
+        assert found[0].number == 501
+        assert got < 500
+
+
+def test_buffers_are_bounded(tmp_path: Path) -> None:
+    with source(tmp_path, "ABCD" * 100) as (made, _, _):
+        for _ in range(90):
+            taken(made.supplies[0], 1)
+            assert all(len(supply._buffer) <= 8 for supply in made.supplies)
+
+
+def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "MOST_BUFFER", 4000)
+    monkeypatch.setattr(feed, "LEAST_BUFFER", 500)
+    journal = Journal.create(tmp_path / "journal.sqlite", POOLS, {})
+    rows = FakeRows(FakePieces([], remembers=True, searched=False))
+    for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):
+        made = Source(rows, journal, [[f"r_{number}"] for number in range(lanes)], lambda: None)
+        assert {supply._most for supply in made.supplies} == {most}
+    journal.close()
+
+
+def test_dropped_lane_is_read_for_no_more(tmp_path: Path) -> None:
+    with source(tmp_path, "A" * 50 + "B" * 50) as (made, pieces, _):
+        taken(made.supplies[0], 1)
+        made.supplies[0].drop()
+        assert made.supplies[0].ended
+        before = len(pieces.read_pieces)
+        while taken(made.supplies[1], 5):
+            pass
+        assert all(piece >= 10 for piece in pieces.read_pieces[before + 1 :])
+
+
+def test_file_is_looked_at_before_anything_of_it_is_used_and_at_the_end(tmp_path: Path) -> None:
+    with source(tmp_path, "AAA") as (made, _, asked):
+        supply = made.supplies[0]
+        supply.take(1)
+        assert asked == []
+        taken(supply, 1)
+        assert len(asked) >= 2
+        before = len(asked)
+        supply.take(2)
+        supply.take(1)
+        assert len(asked) > before
+        assert supply.ended
+
+
+def other_user(pieces: FakePieces) -> None:
+    pieces._rows = [("somebody", "else")] * 3
+
+
+def unreadable(pieces: FakePieces) -> None:
+    pieces.failing = InputError("The input cannot be read.")
+
+
+@pytest.mark.parametrize("change", [other_user, unreadable])
+def test_input_that_is_not_what_was_planned_ends_it(tmp_path: Path, change: Callable[[FakePieces], None]) -> None:
+    with source(tmp_path, "AAA") as (made, pieces, _):
+        change(pieces)
+        with pytest.raises(GuardTripped, match="was changed while it was read"):
+            taken(made.supplies[0], 1)
+
+
+def test_bug_in_the_reading_comes_out(tmp_path: Path) -> None:
+    with source(tmp_path, "AAA") as (made, pieces, _):
+        pieces.failing = ZeroDivisionError()
+        with pytest.raises(ZeroDivisionError):
+            taken(made.supplies[0], 1)
+
+
+def test_without_a_thread_nothing_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with source(tmp_path, "AAA") as (made, _, _):
+        monkeypatch.setattr("threading.Thread.start", refuse)
+        with pytest.raises(Stopped, match="no thread"):
+            made.supplies[0].take(1)

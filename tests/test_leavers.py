@@ -1,0 +1,76 @@
+"""The leavers: only who is set and committed, nobody twice, and nobody forgotten."""
+
+from pathlib import Path
+
+from bulkreset.leavers import LOOK_SECONDS, Leavers
+from bulkreset.record.journal import Journal, SignOuts
+from bulkreset.rows import Outcome, SignedOut, Status
+from tests.dispatch.fakes import FakeClock
+from tests.record.journals import OTHER, POOL, done, planned
+
+
+def numbers(leavers: Leavers, most: int) -> list[int]:
+    return sorted(leaver.number for leaver in leavers.take(most))
+
+
+def made(folder: Path, count: int) -> tuple[Journal, Leavers, FakeClock]:
+    journal = planned(folder, *(f"u{number}" for number in range(count)))
+    journal.begin_signing_out()
+    clock = FakeClock()
+    return journal, Leavers(journal, [POOL, OTHER], clock), clock
+
+
+def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
+    journal, leavers, clock = made(tmp_path, 9)
+    assert numbers(leavers, 5) == []
+    assert leavers.ended
+    journal.record([1, 2, 3, 4], [])
+    failed = Outcome(2, Status.FAILED, "UserNotFoundException")
+    journal.record([], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
+    assert numbers(leavers, 5) == []
+    assert not leavers.ended  # it has not looked again
+    clock.advance(LOOK_SECONDS)
+    assert numbers(leavers, 5) == [1, 3]
+    clock.advance(LOOK_SECONDS)
+    assert numbers(leavers, 5) == []
+    assert leavers.ended
+
+
+def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -> None:
+    journal, leavers, clock = made(tmp_path, 30)
+    journal.record([], [done(number) for number in range(1, 31)])
+    seen: list[int] = []
+    while batch := numbers(leavers, 4):
+        seen += batch
+        if len(seen) % 3:
+            out = SignedOut(batch[0], done=True)
+            journal.record([], [], [out])
+            leavers.settled(out)
+        clock.advance(LOOK_SECONDS)
+    assert sorted(seen) == list(range(1, 31))
+    assert len(leavers._in_hand) < 30
+
+
+def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_path: Path) -> None:
+    journal, leavers, _ = made(tmp_path, 5)
+    journal.record([], [done(number, message="early") for number in range(1, 5)])
+    journal.record([], [], [SignedOut(1, done=True), SignedOut(2, False, "Code", "why"), SignedOut(3, done=None)])  # noqa: FBT003
+    assert journal.sign_outs() == {POOL: SignOuts(done=1, failed=1, pending=2)}
+    report = {row[0]: row for row in journal.report("unprocessed")}
+    assert [report[row][10] for row in range(1, 6)] == [1, 0, None, None, None]
+    assert report[2][3:6] == ("set", "Code", "why")
+    assert report[1][5] == "early"
+    assert journal.codes() == {"Code": 1}
+    assert journal.revive_failed() == {}
+    assert journal.sign_outs() == {POOL: SignOuts(done=1, failed=0, pending=3)}
+    assert journal.codes() == {}
+    assert numbers(leavers, 9) == [2, 3, 4]
+
+
+def test_finding_the_pending_looks_at_no_other_row(tmp_path: Path) -> None:
+    journal, _, _ = made(tmp_path, 3)
+    plan = journal._db.execute(
+        "EXPLAIN QUERY PLAN SELECT row, username FROM rows INDEXED BY to_sign_out"
+        " WHERE pool = 1 AND status = 'set' AND signed_out IS NULL LIMIT 5"
+    ).fetchall()
+    assert "USING INDEX to_sign_out" in plan[0][3]
