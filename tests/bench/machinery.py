@@ -60,15 +60,32 @@ def main(lanes: int, rows: int) -> None:
     lines: list[Line] = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for row in range(rows) for pool in pools]
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        patch.setattr(apply, "BotoTransport", made)
+        patch.setattr(apply, "open_transport", made)
         targets = [{"user_pool_id": pool, "region": "us-east-1"} for pool in pools]
         source = {"path": write_input(folder, lines)}
         job = Job.model_validate({"name": "x", "input": source, "targets": targets, "pace": {"rate": RATE}})
         journal = Journal.create(folder / "journal.sqlite", pools, {})
         journal.plan((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
         journal.begin_sending()
-        plans = [LanePlan(f"{number:012d}", "us-east-1", (pool,), RATE, RATE) for number, pool in enumerate(pools)]
-        preflight = Preflight(job, False, tuple(plans), {}, {}, {}, len(lines), 0, None)  # noqa: FBT003
+        plans = [
+            LanePlan(f"{number:012d}", "us-east-1", (pool,), RATE, "said here", RATE)
+            for number, pool in enumerate(pools)
+        ]
+        preflight = Preflight(
+            job=job,
+            emulated=False,
+            lanes=tuple(plans),
+            callers={},
+            pools={},
+            endpoints={},
+            counts={},
+            permanent=len(lines),
+            temporary=0,
+            before={},
+            unchecked={},
+            gaps=(),
+            seconds=None,
+        )
         sessions: Any = {pool: SimpleNamespace(cognito=lambda: None, renewed=None) for pool in pools}
         ui: Any = Silent()
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
