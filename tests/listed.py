@@ -94,5 +94,7 @@ def _passes(user: dict[str, Any], expression: str) -> bool:
     found = re.fullmatch(r'(\w+) = "(.*)"', expression)
     if not found:
         return True
-    values = {attribute["Name"]: attribute["Value"] for attribute in user["Attributes"]} | {"username": user["Username"]}
+    values = {attribute["Name"]: attribute["Value"] for attribute in user["Attributes"]} | {
+        "username": user["Username"]
+    }
     return bool(values.get(found[1], "").lower() == found[2].lower())

@@ -83,7 +83,7 @@ def test_input_may_lie_elsewhere(tmp_path: Path) -> None:
     Approval(made(tmp_path / "dry")).must_be_of(moved)
 
 
-JOBS = {
+JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "permanent": ({"permanent": True}, "permanent was False and is True"),
     "rate": ({"pace": {"rate": 7}}, "pace.rate was 'auto' and is 7.0"),
     "a guard": ({"guards": {"max_rows": 5}}, "guards.max_rows was not set and is 5"),
@@ -149,9 +149,15 @@ def test_same_plan_is_what_was_approved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ([("rejected", "user_not_found"), PLANNED[1]], "1 row is .* row 1 was ready and is rejected \\(user_not_found\\) now"),
+        (
+            [("rejected", "user_not_found"), PLANNED[1]],
+            "1 row is .* row 1 was ready and is rejected \\(user_not_found\\) now",
+        ),
         ([PLANNED[0], ("ready", "")], "1 row is .* row 2 was rejected \\(user_not_found\\) and is ready now"),
-        ([("skipped", "federated"), ("skipped", "disabled")], "2 rows are .* row 1 was ready and is skipped \\(federated\\)"),
+        (
+            [("skipped", "federated"), ("skipped", "disabled")],
+            "2 rows are .* row 1 was ready and is skipped \\(federated\\)",
+        ),
     ],
 )
 def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, str]], said: str) -> None:

@@ -31,14 +31,14 @@ def lines(
     **brought: Any,  # noqa: ANN401  (the fields of Asked)
 ) -> list[tuple[str, str]]:
     """The briefing's lines: (label, text)."""
-    known = {
+    known: dict[str, Any] = {
         "callers": callers(asked),
         "pools": pools(asked, {one.user_pool_id: one for one in facts}),
         "quotas": quotas(asked),
     }
     emulated = bool(brought.pop("emulated", False))
     plan = planned or Planned({"ready": 264, "rejected": 1}, READY, {}, {})
-    found = inspect(asked, sessions(asked, emulated=emulated), Asked(**known | brought), plan, approved)
+    found = inspect(asked, sessions(asked, emulated=emulated), Asked(**(known | brought)), plan, approved)
     return [(line[:12].strip(), line[12:]) for line in briefing(found).splitlines()]
 
 
@@ -76,7 +76,9 @@ def test_whole_of_a_plain_run() -> None:
 
 
 def test_every_line_begins_with_its_label_in_a_column() -> None:
-    found = briefing(inspect(job(EU), sessions(job(EU)), Asked(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned()))
+    found = briefing(
+        inspect(job(EU), sessions(job(EU)), Asked(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned())
+    )
     assert all(line[11] == " " or line.startswith("Passwordless") for line in found.splitlines())
 
 
@@ -252,7 +254,9 @@ def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
 
 def test_service_that_was_not_reached_needs_no_permission() -> None:
     shown = lines(job(EU), quotas={EU: Quota(30.0, "published", (UNREACHED,))})
-    assert said(shown, "Not known") == ["the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"]
+    assert said(shown, "Not known") == [
+        "the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"
+    ]
     assert said(shown, "Allow") == []
 
 

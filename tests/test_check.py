@@ -181,7 +181,10 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
 
 
 def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folding, exact = Listed([told("Ann")], PoolFacts(EU, users=1, folds=True)), Listed([told("Ann")], PoolFacts(EU2, users=1))
+    folding, exact = (
+        Listed([told("Ann")], PoolFacts(EU, users=1, folds=True)),
+        Listed([told("Ann")], PoolFacts(EU2, users=1)),
+    )
     rows = [(EU, "ANN"), (EU2, "ANN"), (EU2, "Ann")]
     checked = Checked(tmp_path, monkeypatch, {EU: folding, EU2: exact}, rows)
     checked.run()
