@@ -83,7 +83,7 @@ def test_input_may_lie_elsewhere(tmp_path: Path) -> None:
     Approval(made(tmp_path / "dry")).must_be_of(moved)
 
 
-JOBS = {
+JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "permanent": ({"permanent": True}, "permanent was False and is True"),
     "rate": ({"pace": {"rate": 7}}, "pace.rate was 'auto' and is 7.0"),
     "a guard": ({"guards": {"max_rows": 5}}, "guards.max_rows was not set and is 5"),

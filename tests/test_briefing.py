@@ -31,14 +31,14 @@ def lines(
     **brought: Any,  # noqa: ANN401  (the fields of Asked)
 ) -> list[tuple[str, str]]:
     """The briefing's lines: (label, text)."""
-    known = {
+    known: dict[str, Any] = {
         "callers": callers(asked),
         "pools": pools(asked, {one.user_pool_id: one for one in facts}),
         "quotas": quotas(asked),
     }
     emulated = bool(brought.pop("emulated", False))
     plan = planned or Planned({"ready": 264, "rejected": 1}, READY, {}, {})
-    found = inspect(asked, sessions(asked, emulated=emulated), Asked(**known | brought), plan, approved)
+    found = inspect(asked, sessions(asked, emulated=emulated), Asked(**(known | brought)), plan, approved)
     return [(line[:12].strip(), line[12:]) for line in briefing(found).splitlines()]
 
 

@@ -109,7 +109,7 @@ def test_factors_say_whether_a_password_lets_anybody_in(
 
 def test_users_of_a_pool_sign_in_by_addresses_alone() -> None:
     found = told(UsernameAttributes=["email", "phone_number", "nickname"])
-    assert (found.sign_in_by, found.aliases) == ({"email", "phone_number"}, frozenset())
+    assert (found.sign_in_by, found.aliases) == (frozenset({"email", "phone_number"}), frozenset())
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])

@@ -1,6 +1,7 @@
 """The users of a pool: read page by page, each with the names that mean it, or asked for by a name."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -25,12 +26,10 @@ FOLDING = PoolFacts(POOL, folds=True, aliases=frozenset({"email"}))
 pytestmark = pytest.mark.usefixtures("credentials")
 
 
-def told(
-    username: str = "Ann", status: str | None = "CONFIRMED", *, enabled: bool = True, **named: str
-) -> dict[str, Any]:
-    """A user as ListUsers tells of one; `a_verified` is the attribute of that name."""
-    attributes = [{"Name": name, "Value": value} for name, value in ({"sub": SUB} | named).items()]
-    user = {"Username": username, "Attributes": attributes, "Enabled": enabled}
+def told(named: Mapping[str, str], status: str | None = "CONFIRMED", *, enabled: bool = True) -> dict[str, Any]:
+    """Ann as ListUsers tells of her, with these attributes."""
+    attributes = [{"Name": name, "Value": value} for name, value in ({"sub": SUB} | dict(named)).items()]
+    user = {"Username": "Ann", "Attributes": attributes, "Enabled": enabled}
     return user | ({"UserStatus": status} if status else {})
 
 
@@ -64,7 +63,7 @@ ADDRESSES = {"email": "Ann@X.example", "phone_number": "+4512345678", "preferred
 def test_user_goes_by_what_the_pool_takes_as_its_name_the_surest_first(
     facts: PoolFacts, attributes: dict[str, str], names: list[str]
 ) -> None:
-    user = user_in(told(**attributes), facts)
+    user = user_in(told(attributes), facts)
     assert list(user.names) == names
     assert user.username == "Ann", "the canonical name is never folded"
 
@@ -83,12 +82,12 @@ def test_user_goes_by_what_the_pool_takes_as_its_name_the_surest_first(
 def test_user_is_federated_by_status_or_by_its_identities(
     status: str | None, attributes: dict[str, str], *, federated: bool
 ) -> None:
-    user = user_in(told(status=status, **attributes), PLAIN)
+    user = user_in(told(attributes, status), PLAIN)
     assert (user.federated, user.status) == (federated, status or "UNKNOWN")
 
 
 def test_user_is_enabled_unless_it_is_said_not_to_be() -> None:
-    assert [user_in(told(enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
+    assert [user_in(told({}, enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
     assert user_in({"Username": "ann"}, PLAIN).enabled
 
 

@@ -105,11 +105,11 @@ class Command:
         }
         self._runs = 0
 
-    def __call__(self, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
+    def __call__(self, *args: Argument, env: Mapping[str, str | None] | None = None, patience: float = PATIENCE) -> Ran:
         """Run to the end; a variable that `env` maps to None is not set."""
         argv, run_dir = self.with_run_dir(args)
         with self.start(*argv, env=env) as process:
-            return finish(process, run_dir)
+            return finish(process, run_dir, patience)
 
     def reset(self, input_: Path, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
         """Run an input against the simulator's pool, confirmed."""
@@ -152,10 +152,10 @@ class Command:
         )
 
 
-def finish(process: subprocess.Popen[str], run_dir: Path) -> Ran:
+def finish(process: subprocess.Popen[str], run_dir: Path, patience: float = PATIENCE) -> Ran:
     """Wait for the end; a traceback is a bug wherever it shows."""
     try:
-        stdout, stderr = process.communicate(timeout=PATIENCE)
+        stdout, stderr = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

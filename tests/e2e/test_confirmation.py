@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import ACCOUNT, PATIENCE, POOL, SET, Argument, Command, Ran, people, write_csv
+from tests.e2e.command import ACCOUNT, LAX, PATIENCE, POOL, SET, Argument, Command, Ran, people, write_csv, write_job
 from tests.sim import Simulator
 
 PROMPT = "[y/N]"
@@ -141,6 +141,59 @@ def test_preflight_says_what_is_about_to_happen(tmp_path: Path, bulkreset: Comma
     assert "5 users" in lines["Billing"]
     assert "24 calls/s" in lines["Pace"]
     assert "0.2 s" in lines["Duration"]
+
+
+MANY = 101
+
+
+@pytest.mark.parametrize("answer", ["y", POOL])
+def test_many_permanent_passwords_are_not_confirmed_by_a_mere_yes(
+    answer: str, tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    sim.add_pool(POOL, policy=LAX, auto_users=True, name="customers")
+    args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(MANY))), "--permanent")
+    with at_a_terminal(bulkreset, args) as person:
+        assert f"To set {MANY} permanent passwords now, type customers: " in person.read_until("type customers: ")
+        person.type(f"{answer}\n")
+        ran = person.end()
+    assert (ran.code, sim.calls(SET)) == (3, [])
+    assert "nothing was sent" in ran.stderr
+
+
+def test_pools_name_confirms_many_permanent_passwords(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    sim.add_pool(POOL, policy=LAX, auto_users=True, name="customers")
+    args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(MANY))), "--permanent", "--rate", "none")
+    with at_a_terminal(bulkreset, args) as person:
+        person.read_until("type customers: ")
+        person.type("customers\n")
+        ran = person.end()
+    assert (ran.code, ran.summary["counts"]) == (0, {"set": MANY})
+
+
+def test_jobs_name_confirms_many_permanent_passwords_in_several_pools(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    other = "us-east-1_Test00002"
+    sim.add_pool(other, policy=LAX, auto_users=True)
+    rows = [(*row, pool) for row, pool in zip(people(MANY), [POOL, other] * MANY, strict=False)]
+    write_csv(tmp_path / "in.csv", rows, ("username", "password", "user_pool_id"))
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', "[pace]\nrate = 'none'", [POOL, other])
+    with at_a_terminal(bulkreset, ("run", job, "--permanent")) as person:
+        person.read_until("type e2e: ")
+        person.type("e2e\n")
+        assert person.end().code == 0
+
+
+@pytest.mark.parametrize("args", [("--permanent",), ("--no-permanent",)], ids=["a hundred", "temporary"])
+def test_fewer_or_temporary_passwords_are_confirmed_by_yes(
+    args: tuple[str, ...], tmp_path: Path, bulkreset: Command
+) -> None:
+    rows = people(MANY if "--no-permanent" in args else MANY - 1)
+    full = (*bulkreset.against(write_csv(tmp_path / "in.csv", rows)), *args, "--rate", "none")
+    with at_a_terminal(bulkreset, full) as person:
+        person.read_until(PROMPT)
+        person.type("y\n")
+        assert person.end().code == 0
 
 
 def test_preflight_goes_on_without_the_account_where_it_cannot_be_asked(

@@ -79,7 +79,7 @@ def test_minimum_length_counts_characters(length: int) -> None:
 def test_character_beyond_the_basic_plane_is_counted_as_the_service_may_count_it_at_most(length: int) -> None:
     policy = Policy(minimum_length=length)
     enough = -(-length // 2)  # as UTF-16 units, of which each is two
-    for password in ("🚀" * length, "🚀" * enough, "🚀" + "a" * (length - 2), "a" * (length - 2) + "𝔘"):
+    for password in ("🚀" * length, "🚀" * enough, "🚀" + "a" * (length - 2), "a" * (length - 2) + "\U0001f680"):
         assert unmet(policy, password) == []
         assert not violates(policy, pd.Series([password], dtype="str")).any()
     assert unmet(policy, "🚀" * (enough - 1)) == [f"at least {length} characters"]
@@ -92,7 +92,7 @@ CASES = {
     "Abcdef1~": "",
     "Abcd ef1": "",
     "A b1cdef": "",
-    "Aбвгд1-aж": "",
+    "AЖЖЖЖ1-aЖ": "",
     "ÄÖÜß1-aB": "",
     "Abcdef1€-": "",
     "Abc1-🚀🚀🚀": "",
@@ -102,7 +102,7 @@ CASES = {
     "Abc1-🚀": "at least 8 characters",
     "Abcde1-": "at least 8 characters",
     "ÄÖabcde1-": "an upper-case letter (A-Z)",
-    "абвABCD1-": "a lower-case letter (a-z)",
+    "жжжABCD1-": "a lower-case letter (a-z)",
     "Abcdefg-": "a digit (0-9)",
     "Abcdefg-٣": "a digit (0-9)",
     "Aa1-" * 64: "",
@@ -153,11 +153,11 @@ def judged(draw: st.DrawFn) -> tuple[Policy, str, list[str]]:
     parts = [draw(st.lists(part, min_size=1, max_size=4)) for rule, (part, _) in MEETS.items() if met[rule]]
     letters = [letter for part in parts for letter in part] + draw(st.lists(MEETS_NOTHING, max_size=12))
     password = "".join(draw(st.permutations(letters)))
-    shortest = draw(st.none() | st.integers(6, 99) | st.sampled_from([max(6, len(password) + off) for off in (0, 1)]))
+    shortest = draw(st.none() | st.integers(6, 99) | st.sampled_from([max(6, len(password) + more) for more in (0, 1)]))
     missing = [words for rule, (_, words) in MEETS.items() if asked[rule] and not met[rule]]
     if shortest is not None and len(password) < shortest:
         missing.insert(0, f"at least {shortest} characters")
-    return Policy.model_construct(minimum_length=shortest, **asked), password, missing
+    return Policy.model_validate({"minimum_length": shortest, **asked}), password, missing
 
 
 @settings(deadline=None, max_examples=300)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bulkreset.intake.chunk import FIELDS, Chunk
 from bulkreset.intake.reader import open_rows
 from bulkreset.intake.screen import Screen, Screened
-from bulkreset.job import Job
+from bulkreset.job import Job, Policy
 from bulkreset.record.journal import Journal
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -240,3 +240,31 @@ def test_good_samples_are_all_ready() -> None:
     free = Screen(job(password={}))
     for part in open_rows(job(path=SAMPLES / "tricky.csv").input).chunks():
         assert {found.code for found in free.rows(part)} == {""}
+
+
+LONG = Policy(minimum_length=20)
+
+
+def test_policy_that_the_pool_told_is_asked_for_beside_the_jobs() -> None:
+    screen = Screen(job(), (), {POOL: LONG})
+    short, lax, good = screen.rows(chunk(("ann", GOOD), ("bob", "sunny" * 5), ("cat", GOOD * 2)))
+    assert (short.code, short.message) == ("password_policy", "the password needs at least 20 characters")
+    assert lax.message == "the password needs an upper-case letter (A-Z), a digit (0-9), a symbol"
+    assert good.status == "ready"
+
+
+def test_each_pools_rows_meet_its_own_policy() -> None:
+    screen = Screen(job((POOL, OTHER)), (), {POOL: LONG, OTHER: None})
+    found = screen.rows(chunk(("ann", GOOD, "", POOL), ("ann", GOOD, "", OTHER), ("bob", "sunny", "", OTHER)))
+    assert [(row.pool, row.code) for row in found] == [
+        (POOL, "password_policy"),
+        (OTHER, ""),
+        (OTHER, "password_policy"),
+    ]
+
+
+def test_policy_that_is_not_known_leaves_the_jobs() -> None:
+    (found,) = Screen(job(), (), {POOL: None}).rows(chunk(("ann", "sunny")))
+    assert found.code == "password_policy"
+    (found,) = Screen(job(password={}), (), {}).rows(chunk(("ann", "x")))
+    assert found.status == "ready"

@@ -1,0 +1,104 @@
+"""A check of the directory that is broken off goes on from its page, in a dry run as in a real one."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import LAX, POOL, SET, Command, Ran, people, write_csv
+from tests.e2e.populated import FAST, LISTS, LOOKED_UP, PASSWORD, broken_off, resumed
+from tests.sim import Simulator
+
+PAGES = 40
+NAMED = 60
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["int", "kill"])
+
+
+@pytest.fixture
+def input_(tmp_path: Path, sim: Simulator) -> Path:
+    """An input of people of whom the pool, of forty pages, has the first sixty."""
+    sim.add_pool(POOL, policy=LAX, generate={"count": PAGES * 60, "prefix": "user.", "digits": 3, "first": 1})
+    sim.configure(latency=0.03)
+    return write_csv(tmp_path / "in.csv", [*people(NAMED), ("nobody", PASSWORD)])
+
+
+def assert_whole(ran: Ran, status: str) -> None:
+    assert ran.column("status") == [status] * NAMED + ["rejected"]
+    assert ran.of("nobody")["code"] == "user_not_found"
+    assert not (ran.run_dir / "lookup.sqlite").exists()
+
+
+@SIGNALS
+@pytest.mark.parametrize("mode", ["--dry-run", "--yes"])
+def test_sweep_goes_on_from_its_page(number: int, mode: str, input_: Path, bulkreset: Command, sim: Simulator) -> None:
+    args = (*bulkreset.checked(input_), *FAST, mode)
+    broken = broken_off(bulkreset, sim, args, 12, number)
+    assert broken.code == (-9 if number == signal.SIGKILL else 130)
+    made = sim.stats().count(LISTS)
+    assert made < PAGES
+    if number == signal.SIGINT:
+        assert f"Resume with: bulkreset resume {broken.run_dir}" in broken.stderr
+        assert broken.summary["state"] == "interrupted"
+    sim.configure(latency=0)
+    again = resumed(bulkreset, broken)
+    assert again.code == 1
+    assert_whole(again, "ready" if mode == "--dry-run" else "set")
+    assert PAGES <= sim.stats().count(LISTS) <= PAGES + 2
+    assert len(sim.calls(SET)) == (0 if mode == "--dry-run" else NAMED)
+
+
+@SIGNALS
+def test_look_ups_go_on_with_whom_nobody_asked_for_yet(
+    number: int, tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    names = 700
+    sim.add_pool(
+        POOL,
+        policy=LAX,
+        estimated_users=LOOKED_UP,
+        generate={"count": names, "prefix": "user.", "digits": 3, "first": 1},
+    )
+    sim.configure(latency=0.02)
+    args = (*bulkreset.checked(write_csv(tmp_path / "in.csv", people(names))), *FAST, "--dry-run")
+    broken = broken_off(bulkreset, sim, args, 250, number)
+    sim.configure(latency=0)
+    again = resumed(bulkreset, broken)
+    assert again.code == 0
+    assert again.summary["counts"] == {"ready": names}
+    # A killed process may forget the answers that it had not yet written down, sixty at most, and what was under way.
+    assert names <= sim.stats().count(LISTS) <= names + (70 if number == signal.SIGKILL else 10)
+
+
+def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulkreset: Command, sim: Simulator) -> None:
+    broken = broken_off(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--yes"), 8, signal.SIGKILL)
+    for pages in (16, 24):
+        with bulkreset.start("resume", broken.run_dir) as process:
+            while sim.stats().count(LISTS) < pages and process.poll() is None:
+                time.sleep(0.01)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+    again = resumed(bulkreset, broken)
+    assert_whole(again, "set")
+    assert sim.stats().count(LISTS) <= PAGES + 2 * 3
+    assert sim.stats().users_applied_more_than_once == 0
+
+
+def test_dry_run_that_was_resumed_says_what_one_that_was_not_says(
+    input_: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    broken = broken_off(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--dry-run"), 10, signal.SIGINT)
+    again = resumed(bulkreset, broken)
+    sim.configure(latency=0)
+    whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
+    assert again.report == whole.report
+    assert again.summary["mode"] == "dry_run"
+
+
+def test_finished_dry_run_is_not_resumed(input_: Path, bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0)
+    whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
+    again = resumed(bulkreset, whole)
+    assert again.code == 2
+    assert f"--approved {whole.run_dir}" in again.stderr
