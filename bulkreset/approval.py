@@ -18,7 +18,7 @@ class Approval:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._journal = RunDir.open(path).journal
-        self._facts = Journal.facts_in(self._journal)
+        self._facts = Journal.facts_in(self._journal, read_only=True)
         if self._facts["mode"] != "dry_run":
             raise ApprovalError(f"{path} is not a dry run.", "Name the directory of the dry run that was reviewed.")
         if self._facts["state"] != "finished" or "rows" not in self._facts:

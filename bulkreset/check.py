@@ -13,7 +13,7 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Job
 from bulkreset.preflight import listing_rate
 from bulkreset.record.journal import Journal
-from bulkreset.record.lookup import ABSENT, Found, Lookup
+from bulkreset.record.lookup import ABSENT, UNKNOWN, Found, Lookup
 from bulkreset.rows import Code, Kind, Status
 from bulkreset.search import Search
 
@@ -114,7 +114,7 @@ def _verdict(found: Found, *, scrambled: bool) -> tuple[str, str, str]:
     """Status, code and message; a message alone is a warning."""
     if found.kind == ABSENT:
         return Status.REJECTED.value, Code.USER_NOT_FOUND.value, "the pool has no user whom this names"
-    if found.kind:
+    if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[Kind(found.kind)]
     return (
         Status.READY.value,

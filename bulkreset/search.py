@@ -14,9 +14,10 @@ from bulkreset.cognito.reads import Gap, ReadError
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import ServiceError
-from bulkreset.record.lookup import Lookup, Match, Progress
+from bulkreset.record.lookup import NOBODY, UNKNOWN, Lookup, Match, Progress
 
 AT_ONCE = 8  # look-ups under way in one pool: the pace is met at a quarter of a second each
+SURE_PAGES = 1000  # of a pool that folds names: some forty seconds
 BATCH = 500  # names taken from the lookup at a time
 ATTEMPTS = 10
 MOST_WAIT = 20.0  # seconds
@@ -41,7 +42,7 @@ class _Pool:
     under_way: int = 0
     exhausted: bool = False
     asked: int = 0
-    answers: list[tuple[str, Match | None]] = field(default_factory=list)
+    answers: list[tuple[str, Match]] = field(default_factory=list)
 
     @property
     def calls(self) -> int:
@@ -76,7 +77,7 @@ class Search:
         self._kind_of = kind_of
         self._halt = threading.Event()
         self._pools: dict[str, _Pool] = {}
-        self._pending: dict[Future[Page | tuple[str, User | None]], str] = {}
+        self._pending: dict[Future[Page | tuple[str, Match]], str] = {}
 
     def run(self, seen: Callable[[int, int], None]) -> dict[str, Gap]:
         """Search all pools side by side; `seen` is told of calls made, of how many, and may raise to stop.
@@ -112,8 +113,10 @@ class Search:
 
     def _begun(self, name: str, directory: Directory) -> _Pool:
         names, users = self._lookup.names(name), directory.facts.users
-        # Each page has sixty users, each look-up takes at least one call.
-        sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * names
+        # Each page has sixty users, each look-up takes at least one call. A filter compares case where such a pool does not,
+        # so to list it is surer, where that does not take long.
+        worth = max(names, SURE_PAGES) if directory.facts.folds else names
+        sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
         return _Pool(directory, self._pacers[name], names, sweeps, self._lookup.search(name))
 
     def _ask(self, executor: ThreadPoolExecutor, name: str) -> None:
@@ -138,7 +141,7 @@ class Search:
         pool.after = sought[0]
         return sought
 
-    def _take(self, name: str, future: "Future[Page | tuple[str, User | None]]") -> None:
+    def _take(self, name: str, future: "Future[Page | tuple[str, Match]]") -> None:
         """Write down what a call brought. Raises ReadError where it failed."""
         pool = self._pools[name]
         pool.under_way -= 1
@@ -158,9 +161,8 @@ class Search:
             if pool.search.swept:
                 self._lookup.absent(name)
             return
-        sought, user = result
         pool.asked += 1
-        pool.answers.append((sought, self._match(user, pool.directory.facts) if user else None))
+        pool.answers.append(result)
         if len(pool.answers) >= PAGE:
             self._flush(name, pool)
 
@@ -210,19 +212,25 @@ class Search:
         pool.pacer.accepted()
         return page
 
-    def _found(self, pool: _Pool, name: str, spelled: str) -> tuple[str, User | None]:
+    def _found(self, pool: _Pool, name: str, spelled: str) -> tuple[str, Match]:
         """Who is meant by a name: asked for as each thing that it may be."""
+        folds = pool.directory.facts.folds
         for expression in expressions(spelled, pool.directory.facts):
             token = None
             while True:
-                page = self._page(pool, token, expression)
+                try:
+                    page = self._page(pool, token, expression)
+                except ReadError as error:
+                    if error.code != _STALE:
+                        raise
+                    return name, UNKNOWN  # it is not a filter that the service takes
                 for user in page.users:
                     if name in user.names:
-                        return name, user
+                        return name, self._match(user, pool.directory.facts)
                 token = page.token
                 if token is None:
                     break
-        return name, None
+        return name, UNKNOWN if folds else NOBODY
 
     def _match(self, user: User, facts: PoolFacts) -> Match:
         return Match(user.names, user.username, user.status, self._kind_of(user, facts), user.modified, user.reachable)

@@ -58,6 +58,7 @@ class Listed(Directory):
         self.users = list(users)
         self.faults = deque(faults)
         self.always: ReadError | None = None
+        self.refuses: set[str] = set()  # filters
         self.asked: list[tuple[str | None, str]] = []
         self.renewals = renewals
         self._lock = threading.Lock()
@@ -77,8 +78,8 @@ class Listed(Directory):
         with self._lock:
             self.asked.append((token, expression))
             fault = self.faults.popleft() if self.faults else self.always
-        if fault:
-            raise fault
+        if fault or expression in self.refuses:
+            raise fault or STALE
         start = int(token or 0)
         found = [user for user in self.users if _passes(user, expression)]
         shown = tuple(user_in(user, self.facts) for user in found[start : start + PAGE])

@@ -157,6 +157,7 @@ def test_targets_are_described_with_the_account_where_it_is_known() -> None:
         "region": "eu-west-1",
         "endpoint": "https://cognito-idp.eu-west-1.amazonaws.com",
         "profile": None,
+        "role_arn": None,
     }
     assert described(sessions(asked)) == [plain]
     assert described(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]

@@ -85,24 +85,27 @@ def _facts(pool: str, told: object) -> PoolFacts:
         user_pool_id=pool,
         name=str(told.get("Name") or ""),
         policy=_policy(rules) if rules else None,
-        history=int((rules or {}).get("PasswordHistorySize") or 0),
-        temporary_days=int((rules or {}).get("TemporaryPasswordValidityDays") or TEMPORARY_DAYS),
+        history=_number((rules or {}).get("PasswordHistorySize")) or 0,
+        temporary_days=_number((rules or {}).get("TemporaryPasswordValidityDays")) or TEMPORARY_DAYS,
         folds=folds.get("CaseSensitive") is False,
         aliases=frozenset(told.get("AliasAttributes") or ()),
         sign_in_by=frozenset(told.get("UsernameAttributes") or ()).intersection(_VERIFIABLE),
-        users=told.get("EstimatedNumberOfUsers"),
+        users=_number(told.get("EstimatedNumberOfUsers")),
         passwordless=bool(factors) and "PASSWORD" not in factors,
         optional=bool(factors - {"PASSWORD"}),
     )
 
 
 def _policy(rules: Mapping[str, Any]) -> Policy:
-    shortest = rules.get("MinimumLength")
     # Not through validation: a pool's own minimum is a fact, whatever the job's bounds for one are.
     return Policy.model_construct(
-        minimum_length=int(shortest) if shortest else None,
+        minimum_length=_number(rules.get("MinimumLength")) or None,
         require_uppercase=bool(rules.get("RequireUppercase")),
         require_lowercase=bool(rules.get("RequireLowercase")),
         require_numbers=bool(rules.get("RequireNumbers")),
         require_symbols=bool(rules.get("RequireSymbols")),
     )
+
+
+def _number(told: object) -> int | None:
+    return told if isinstance(told, int) and told >= 0 else None

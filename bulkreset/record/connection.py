@@ -46,16 +46,26 @@ class Connection:
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """The file, to be read ("ro") or written ("rw")."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    place = to_read(path) if mode == "ro" else f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(place, uri=True, isolation_level=None)
     if mode == "rw":
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
+def to_read(path: Path) -> str:
+    """The URI to read a journal by.
+
+    Without a write-ahead log beside it nobody has it open: then reading leaves nothing behind, and needs no right to write.
+    """
+    settled = not path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if settled else "")
+
+
 def kind_of(path: Path) -> tuple[int, int]:
     """Whose SQLite file it is, and of which version; a file that is not ours is not changed by asking."""
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(to_read(path), uri=True)) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     return application, version

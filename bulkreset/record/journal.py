@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.connection import BROKEN, Connection, connect, kind_of
+from bulkreset.record.connection import BROKEN, Connection, connect, kind_of, to_read
 from bulkreset.rows import Leaver, Outcome, RateChange, SignedOut, Status
 
 
@@ -97,9 +97,9 @@ class Journal(Connection):
         return cls(connection, path)
 
     @classmethod
-    def facts_in(cls, path: Path) -> dict[str, Any]:
+    def facts_in(cls, path: Path, *, read_only: bool = False) -> dict[str, Any]:
         """What a journal knows of its run as a whole. Raises as `open` does."""
-        journal = cls.open(path)
+        journal = cls.open(path, read_only=read_only)
         try:
             return journal.facts()
         finally:
@@ -178,11 +178,8 @@ class Journal(Connection):
 
     def unlike(self, reviewed: Path) -> tuple[int, tuple[int, str, str, str, str] | None]:
         """How many rows are not what another journal has of them, and the first: (row, status and code there, and here)."""
-        # Without a write-ahead log nobody writes to it: then nothing is left behind beside it, and no right to write is needed.
-        settled = not reviewed.with_name(f"{reviewed.name}-wal").exists()
-        how = "mode=ro&immutable=1" if settled else "mode=ro"
         with self._read():
-            self._db.execute("ATTACH ? AS reviewed", (f"{reviewed.absolute().as_uri()}?{how}",))
+            self._db.execute("ATTACH ? AS reviewed", (to_read(reviewed),))
             try:
                 (number,) = self._db.execute(f"SELECT count(*) {schema.UNLIKE}").fetchone()
                 columns = "row, was.status, was.code, now.status, now.code"

@@ -55,8 +55,15 @@ class Match(NamedTuple):
     reachable: bool = True
 
 
+NOBODY = Match((), "", "", ABSENT)
+UNKNOWN = Match((), "", "", "unknown")  # it could not be asked for
+
+
 class Found(NamedTuple):
-    """What became known of one row: the user's canonical name, its status and its kind; `absent` where there is none."""
+    """What became known of one row: the user's canonical name, its status and its kind; `absent` where there is none.
+
+    A kind of `unknown` says that whether there is one could not be found out.
+    """
 
     row: int
     username: str
@@ -159,14 +166,12 @@ class Lookup:
         with self._transaction():
             self._db.execute("UPDATE searches SET token = NULL, pages = 0, users = 0 WHERE pool = ?", (pool,))
 
-    def note_answers(self, pool: str, answers: Iterable[tuple[str, Match | None]]) -> None:
-        """Take in who was found under names that were asked for one by one; None where there is nobody."""
+    def note_answers(self, pool: str, answers: Iterable[tuple[str, Match]]) -> None:
+        """Take in who was found under names that were asked for one by one: a user, NOBODY or UNKNOWN."""
         with self._transaction():
             for name, match in answers:
-                if match is not None:
-                    self._match(pool, [match._replace(names=(name,))])
-                else:
-                    self._match(pool, [Match((name,), "", "", ABSENT)], rank=99)
+                rank = 0 if match.names else 99
+                self._match(pool, [match._replace(names=(name,))], rank)
 
     def missing(self, pool: str, after: str, most: int) -> list[tuple[str, str]]:
         """Up to `most` names behind `after` of which nothing is known yet, in order: (name, as a row spells it)."""

@@ -192,3 +192,12 @@ def test_arn_is_of_the_regions_partition(region: str, partition: str) -> None:
     at = session("http://cognito.invalid", region)
     assert arn_of(at) == f"arn:{partition}:cognito-idp:{region}:*:userpool/{POOL}"
     assert arn_of(at, "111122223333") == f"arn:{partition}:cognito-idp:{region}:111122223333:userpool/{POOL}"
+
+
+@pytest.mark.parametrize("nonsense", ["many", None, -1, 1.5, [], {}])
+def test_figures_that_are_none_count_as_not_told(nonsense: Any) -> None:  # noqa: ANN401  (whatever JSON holds)
+    rules = {"MinimumLength": nonsense, "PasswordHistorySize": nonsense, "TemporaryPasswordValidityDays": nonsense}
+    found = pool_module._facts(POOL, {"EstimatedNumberOfUsers": nonsense, "Policies": {"PasswordPolicy": rules}})
+    assert (found.users, found.history, found.temporary_days) == (None, 0, pool_module.TEMPORARY_DAYS)
+    assert found.policy is not None
+    assert found.policy.minimum_length is None

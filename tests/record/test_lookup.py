@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.record.lookup import ABSENT, Found, Lookup, Match, Progress
+from bulkreset.record.lookup import ABSENT, NOBODY, Found, Lookup, Match, Progress
 from tests.record.journals import OTHER, POOL
 
 ANN, BOB = (
@@ -63,7 +63,7 @@ def test_nobody_asks_for_missing_names_twice(lookup: Lookup) -> None:
     fill(lookup, "dan", "ann", "cat", "bob")
     assert [name for name, _ in lookup.missing(POOL, "", 2)] == ["ann", "bob"]
     assert [name for name, _ in lookup.missing(POOL, "bob", 2)] == ["cat", "dan"]
-    lookup.note_answers(POOL, [("ann", ANN), ("cat", None)])
+    lookup.note_answers(POOL, [("ann", ANN), ("cat", NOBODY)])
     assert [name for name, _ in lookup.missing(POOL, "", 10)] == ["bob", "dan"]
 
 
@@ -113,13 +113,13 @@ def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: Lookup) -> None:
 
 def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: Lookup) -> None:
     fill(lookup, "ann", "sub-ann", "nobody")
-    lookup.note_answers(POOL, [("ann", ANN), ("nobody", None)])
+    lookup.note_answers(POOL, [("ann", ANN), ("nobody", NOBODY)])
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
 
 def test_user_who_is_met_later_is_not_absent(lookup: Lookup) -> None:
     fill(lookup, "ann")
-    lookup.note_answers(POOL, [("ann", None)])
+    lookup.note_answers(POOL, [("ann", NOBODY)])
     lookup.note_answers(POOL, [("ann", ANN)])
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
 
