@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bulkreset.job import load
@@ -14,7 +15,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 
 
 def test_the_jobs_are_found() -> None:
-    assert {path.stem for path in JOBS} >= {"demo", "forced-reset", "nightly-migration"}
+    assert {path.stem for path in JOBS} >= {"demo", "forced-reset", "nightly-migration", "scramble"}
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -38,13 +39,28 @@ def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
     assert job.pace.rate == "auto"
     assert job.pace.share < 0.5
     assert job.guards.stop_at
+    assert job.guards.stop_after
+    assert job.guards.protected.usernames
+    assert job.generates
+    assert job.handout.recipients
+    assert job.signs_out
+
+
+def test_scramble_signs_out_and_strands_nobody() -> None:
+    job = load(ROOT / "jobs" / "scramble.toml", {})
+    assert job.scrambles
+    assert job.signs_out
+    assert "unrecoverable" in job.plan.skip
     assert job.guards.protected.usernames
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 def test_job_plans_the_sample_users(path: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    argv = ["run", path, "--input", ROOT / "samples" / "users.csv", "--emulate", "--dry-run", "--run-dir", run_dir]
+    run_dir, sample = tmp_path / "run", ROOT / "samples" / "users.csv"
+    if load(path, {}).generates:
+        sample = tmp_path / "names.csv"
+        pd.read_csv(ROOT / "samples" / "users.csv", usecols=["username"], dtype=str).to_csv(sample, index=False)
+    argv = ["run", path, "--input", sample, "--emulate", "--dry-run", "--run-dir", run_dir]
     ran = subprocess.run(
         [sys.executable, "-m", "bulkreset.cli", *map(str, argv)],
         cwd=tmp_path,
