@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME …]`: plan, check, resume, speed, pace, lanes, machinery; each prints its figures."""
+"""`python -m tests.bench [NAME …]`: figures, one line each; without a name, all of BENCHES in turn."""
 
 import contextlib
 import csv
@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,7 +160,7 @@ def unpaced(source: Path, sim: Simulator, run_dir: Path, transport: str) -> tupl
         f'[[targets]]\nuser_pool_id = "{POOL}"\nregion = "{REGION}"\nendpoint_url = "{sim.url}"\n',
         encoding="utf-8",
     )
-    return ("-m", "bulkreset.cli", "run", job, "--run-dir", run_dir, "--yes", "--no-progress")
+    return ("-m", "bulkreset.cli", "run", job, "--run-dir", run_dir, "--no-check-users", "--yes", "--no-progress")
 
 
 def bench_pace() -> None:
@@ -258,12 +259,69 @@ def bench_machinery() -> None:
     say(f"{LANES} lanes, calls that wait", **shown, cpu_per_1000=round(figures["cpu_per_1000"], 2))
 
 
+def bench_quota() -> None:
+    """A quota of 50/s that nobody was told of: bulkreset, told 100/s, beside what botocore's own retries make of it."""
+    limits = {"rate": 50, "bucket": 50, "operation": SET}
+    for name in ("bulkreset", "boto3 as it is", "standard", "adaptive"):
+        with stage(latency=0.05, quota=limits) as (sim, folder):
+            source = users(folder / "users.csv", 2000)
+            if name == "bulkreset":
+                measured(sim, *run(source, sim, folder / "run", "--rate", 100))
+            else:
+                mode = () if name == "boto3 as it is" else (name,)
+                measured(sim, "-m", "tests.bench.plain_pool", source, POOL, sim.url, 16, *mode)
+            calls = sim.calls(SET)
+            done = [call.time for call in calls if call.applied]
+            say(
+                f"quota 50/s, {name}",
+                rows_set=len(done),
+                share=f"{len(done) / (max(done) - min(done)) / 50:.1%}",
+                throttled=f"{1 - len(done) / len(calls):.2%}",
+            )
+
+
+def bench_moving() -> None:
+    """A quota that drops from 50 to 20 for half a minute and returns: how many are throttled, how soon it is used again."""
+    with stage(latency=0.06, jitter=0.3, quota={"rate": 50, "bucket": 5, "operation": SET}) as (sim, folder):
+        source = users(folder / "users.csv", 3600)
+        command = run(source, sim, folder / "run", "--rate", 50)
+        began: list[float] = []
+        moves = ((15.0, 20), (45.0, 50))
+
+        def move() -> None:
+            while not sim.stats().operations.get(SET):
+                time.sleep(0.05)
+            began.append(time.monotonic())
+            for at, rate in moves:
+                time.sleep(max(0.0, began[0] + at - time.monotonic()))
+                sim.configure(quota={"rate": rate, "bucket": rate / 10, "operation": SET})
+
+        mover = threading.Thread(target=move)
+        mover.start()
+        measured(sim, *command)
+        mover.join()
+        calls = sim.calls(SET)
+        done = [call.time for call in calls if call.applied]
+        back = began[0] + moves[1][0]
+        # The first moment from which on a whole second has 45 rows.
+        again = next(at for at in done if at >= back and sum(at <= other < at + 1 for other in done) >= 45)
+        summary = json.loads((folder / "run" / "summary.json").read_text())
+        say(
+            "quota 50, 20, 50/s",
+            rows_set=summary["counts"]["set"],
+            throttled=f"{summary['throttled'] / summary['attempts']:.2%}",
+            above_45_after=f"{again - back:.1f} s",
+        )
+
+
 BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
     "check": bench_check,
     "resume": bench_resume,
     "speed": bench_speed,
     "pace": bench_pace,
+    "quota": bench_quota,
+    "moving": bench_moving,
     "lanes": bench_lanes,
     "machinery": bench_machinery,
 }
