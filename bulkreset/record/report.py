@@ -35,7 +35,7 @@ COLUMNS = (
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 )  # what makes a spreadsheet run a cell, the full-width forms included
-_WHERE_KNOWN = {"signed_out", "stopped_by"}  # left out of the summary where there is nothing to say
+_WHERE_KNOWN = {"approved", "signed_out", "stopped_by"}  # left out of the summary where there is nothing to say
 _TRUTH = {1: "true", 0: "false", None: ""}
 
 

@@ -53,7 +53,7 @@ def settled_rows_survive(path: Path) -> None:
 def test_flipped_or_cut_bytes(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> None:
     path = tmp_path / "journal.sqlite"
     for leftover in tmp_path.iterdir():
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
     shutil.copy(whole, path)
     if sidecar:  # outcomes that are still in the log, as after a kill
         with contextlib.closing(sqlite3.connect(path)) as writer:

@@ -97,5 +97,7 @@ def write_job(bulkreset: Command, sim: Simulator, places: Sequence[Place], input
     """A job over these places."""
     targets = "".join(place.target(sim.url) for place in places)
     path = bulkreset.home / "job.toml"
-    path.write_text(f'name = "lanes"\npermanent = true\n[input]\npath = "{input_}"\n{targets}{more}\n')
+    path.write_text(
+        f'name = "lanes"\npermanent = true\n[input]\npath = "{input_}"\n{targets}[plan]\ncheck_users = false\n{more}\n'
+    )
     return path
