@@ -197,7 +197,7 @@ def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, 
 
 def test_role_that_is_taken_away_stops_its_lane(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
-    denied = {"error": "AccessDenied", "status": 403, "operation": "AssumeRole", "from_call": 4}
+    denied = {"error": "AccessDenied", "status": 403, "operation": "AssumeRole", "from_call": 12}
     sim.configure(role_seconds=1, faults={"every": denied})
     lines = [*users(R, 100), *users(A, 100)]
     job = write_job(bulkreset, sim, (R, A), write_input(bulkreset.home, lines), "[pace]\nrate = 40\n")

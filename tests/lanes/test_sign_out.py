@@ -91,7 +91,7 @@ def test_sign_outs_are_tried_again_and_what_fails_leaves_the_row_set(bulkreset: 
     job = bulkreset.home / "job.toml"
     job.write_text(
         f'[input]\npath = "{source}"\n[[targets]]\nuser_pool_id = "{POOL}"\nregion = "us-east-1"\n'
-        f'endpoint_url = "{sim.url}"\nread_timeout = 1.0\n'
+        f'endpoint_url = "{sim.url}"\nread_timeout = 1.0\n[plan]\ncheck_users = false\n'
         '[pace]\nrate = "none"\nmax_attempts = 3\nmax_wait = 0.3\n[after]\nsign_out = true\n'
     )
     ran = bulkreset("run", job, "--yes")
