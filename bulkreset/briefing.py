@@ -157,6 +157,8 @@ def _guards(guards: Guards) -> Iterator[str]:
         yield f"stops after {duration(guards.max_duration)}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
+    if guards.stop_after is not None:
+        yield f"stops after {guards.stop_after:,} rows"
     if names := len(guards.protected.usernames):
         yield f"{names:,} protected {'users' if names > 1 else 'user'}"
     if guards.protected.groups:

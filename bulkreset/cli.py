@@ -16,7 +16,7 @@ import typer
 
 from bulkreset import __version__, process
 from bulkreset.console import Terminal, conclude, describe_status
-from bulkreset.errors import EXIT_BUG, BulkresetError, Refused
+from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
 from bulkreset.job import Job, load
@@ -273,7 +273,15 @@ def handout(
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
     given = hand_out(run_dir, identity)
     if output is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(chain([HANDED_OUT], given))
+        first = next(given, None)  # what is wrong with the key is said before anything is written
+        try:
+            # Not through the stream that forgives: passwords that are missing must not look like all of them.
+            with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
+                csv.writer(stream, lineterminator="\n").writerows(chain([HANDED_OUT], [first] if first else (), given))
+        except OSError as error:
+            raise RecordError(
+                f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
+            ) from None
         return
     number = write_new(output, HANDED_OUT, given)
     sys.stdout.write(f"{number:,} passwords: {output}\n")

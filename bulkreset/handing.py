@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bulkreset.errors import RunDirError
-from bulkreset.job import revive
 from bulkreset.record.handout import folder_of, newest
 from bulkreset.record.journal import Journal
 from bulkreset.record.report import as_text
@@ -41,11 +40,13 @@ def hand_out(run_dir: Path, identity: Path) -> Iterator[Given]:
         facts = journal.facts()
         if "rows" not in facts:
             raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
-        folder = folder_of(revive(facts["job"], {}), home)
-        for line in newest(folder, by, facts["rows"]):
-            if found := journal.settled_row(line.row):
-                until = "" if found.permanent else _expiry(found.finished_at, facts, line.pool)
-                yield Given(as_text(line.username), line.password, until, line.pool)
+        folder = folder_of(facts, home)
+        # As the journal is now: a row of a run that goes on may be set later, by a chunk that was not there to be read.
+        with journal.held():
+            for line in newest(folder, by, facts["rows"]):
+                if found := journal.settled_row(line.row):
+                    until = "" if found.permanent else _expiry(found.finished_at, facts, line.pool)
+                    yield Given(as_text(line.username), line.password, until, line.pool)
     finally:
         journal.close()
 

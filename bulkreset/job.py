@@ -222,6 +222,9 @@ class Job(_Table):
         if not self.generates and self.handout.recipients:
             msg = 'handout.recipients is of use with password.source = "generate" only'
             raise ValueError(msg)
+        if self.generates and self.input.columns.password != Columns().password:
+            msg = 'input.columns.password is of use with password.source = "input" only'
+            raise ValueError(msg)
         if self.generates and not self.permanent and not self.handout.recipients:
             msg = "handout.recipients is missing: a made temporary password must reach its user"
             raise ValueError(msg)

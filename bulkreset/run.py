@@ -1,10 +1,9 @@
 """One run, composed: plan, confirm, apply, report."""
 
-import os
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +29,10 @@ from bulkreset.preflight import (
     inspect,
     must_be_the_same_targets,
 )
-from bulkreset.record.handout import handout_of
+from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
-from bulkreset.record.report import write_csv, write_summary
+from bulkreset.record.report import must_be_new, write_csv, write_summary
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
@@ -66,6 +65,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         recipients(job.handout.recipients)  # a wrong key is found out before anything is done
         service = stack.enter_context(emulator(job)) if mode.emulate else None
         sessions = _sessions(job, service)
+        elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
             "run_id": str(uuid.uuid4()),
             "job": job.model_dump(mode="json"),
@@ -78,6 +78,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "started_at": _utc_now(),
             "input": {"path": str(job.input.path.absolute()), **asdict(fingerprint(job.input.path))},
             "targets": described(sessions),
+            "handout": str(elsewhere) if elsewhere else None,
         }
         if approval:
             approval.must_be_of(facts)
@@ -88,6 +89,9 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         except Refused:
             stack.close()
             home.discard()
+            if elsewhere:
+                with suppress(OSError):  # it was not made, or is not empty
+                    elsewhere.rmdir()
             raise
         return run.report(ended)
 
@@ -123,9 +127,8 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
 def redraw(path: Path, output: Path | None) -> Path:
     """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
     home = RunDir.open(path)
-    if output and (os.path.lexists(output) or not os.path.isdir(output.absolute().parent)):  # noqa: PTH112
-        what = "exists already" if os.path.lexists(output) else "has no directory to be in"
-        raise RunDirError(f"{output} {what}.", "Name a new file in a directory that exists.")
+    if output:
+        must_be_new(output)
     journal = Journal.open(home.journal, read_only=True)
     try:
         unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
@@ -156,7 +159,7 @@ class Run:
             verbosity=mode.verbosity,
             console_json=mode.console_json,
         )
-        self._handout = handout_of(job, home) if self._facts["mode"] == "run" else None
+        self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
         self._began = time.monotonic()
         self._sent_for = 0.0
 

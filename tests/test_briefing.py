@@ -218,12 +218,13 @@ def test_every_guard_is_told() -> None:
         "max_refused_in_a_row": 10,
         "max_duration": "90m",
         "stop_at": "06:00",
+        "stop_after": 2500,
         "protected": {"usernames": ["ann", "bob"], "groups": ["admins", "staff"]},
     }
     (text,) = said(lines(job(EU, guards=guards)), "Guards")
     assert text == (
         "at most 5,000 rows, stops beyond 5% failures, stops at 10 failures in a row, stops after 1 h 30 min,"
-        " stops at 06:00, 2 protected users, protected groups admins, staff"
+        " stops at 06:00, stops after 2,500 rows, 2 protected users, protected groups admins, staff"
     )
     assert said(lines(job(EU, guards={"max_refused_in_a_row": 0})), "Guards") == ["none"]
     (one,) = said(lines(job(EU, guards={"protected": {"usernames": ["ann"]}})), "Guards")
@@ -275,3 +276,46 @@ def test_many_pools_and_lanes_are_counted() -> None:
 def test_briefing_holds_no_path_of_the_input() -> None:
     asked = job(EU, input={"path": Path("/secret/place.csv")})
     assert all("/secret" not in text for _, text in lines(asked))
+
+
+SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "length": 32}}
+
+
+def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -> None:
+    shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
+    assert said(shown, "Passwords") == [
+        "made here, 32 characters, kept NOWHERE: users come back through forgot-password"
+    ]
+    assert said(shown, "Sign-out") == ["240 users, from every device, once their passwords are set"]
+    assert said(shown, "WARNING") == []
+
+
+def test_scramble_warns_of_users_who_could_not_come_back() -> None:
+    shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 2400)], stranded=1200))
+    assert said(shown, "WARNING") == [
+        "1,200 users have no verified e-mail address or phone number: they could not recover;",
+        'plan.skip = ["unrecoverable", …] leaves them alone',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("handout", "text"),
+    [
+        ({"recipients": ["age1one"]}, "made here, sealed to 1 recipient, in the run directory"),
+        (
+            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "path": Path("/mnt/safe")},
+            "made here, sealed to 2 recipients, in /mnt/safe",
+        ),
+    ],
+)
+@pytest.mark.parametrize("permanent", [True, False])
+def test_sealed_passwords_say_to_how_many_and_where(handout: dict[str, Any], text: str, *, permanent: bool) -> None:
+    asked = job(EU, permanent=permanent, password={"source": "generate"}, handout=handout)
+    shown = lines(asked)
+    assert said(shown, "Passwords") == [text]
+    assert said(shown, "Sign-out") == ["nobody is signed out: sessions live on"]
+    assert "age1one" not in str(shown)
+
+
+def test_passwords_of_the_input_need_no_line() -> None:
+    assert said(lines(job(EU)), "Passwords") == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulkreset import check as check_module
-from bulkreset.check import Check
+from bulkreset.check import UNREACHABLE, Check
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
@@ -222,3 +222,67 @@ def test_search_that_broke_off_leaves_the_rows_ready_to_be_looked_up(
     assert checked.codes == ["unprocessed"] * len(NAMES)
     checked.run()
     assert checked.codes[-1] == "user_not_found"
+
+
+REACHED: dict[str, dict[str, Any]] = {
+    "mail": {"email": "a@x.example", "email_verified": "true"},
+    "phone": {"phone_number": "+4477", "phone_number_verified": "true"},
+    "claimed": {"email": "b@x.example", "email_verified": "false"},
+    "bare": {},
+    "empty": {"email": "", "email_verified": "true"},
+}
+SCRAMBLES: dict[str, Any] = {"permanent": True, "password": {"source": "generate"}}
+STRANDED = "could not recover: the user has no verified e-mail address or phone number to recover by"
+
+
+def reached() -> Listed:
+    return Listed([told(name, **attributes) for name, attributes in REACHED.items()])
+
+
+def test_users_who_could_not_recover_are_warned_of_where_nobody_will_know_their_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES)
+    checked.run()
+    assert [(row[0], row[2]) for row in checked.rows] == [
+        ("unprocessed", ""),
+        ("unprocessed", ""),
+        *[("unprocessed", STRANDED)] * 3,
+    ]
+    assert checked.journal.warned(UNREACHABLE) == 3
+
+
+@pytest.mark.parametrize("how", [{}, SCRAMBLES | {"handout": {"recipients": ["age1"]}}], ids=["input", "handed-out"])
+def test_nobody_is_warned_of_where_somebody_knows_the_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
+    checked.run()
+    assert {row[2] for row in checked.rows} == {""}
+    assert checked.journal.warned(UNREACHABLE) == 0
+
+
+@pytest.mark.parametrize("how", [{}, SCRAMBLES], ids=["input", "scramble"])
+def test_users_who_could_not_recover_are_left_alone_where_the_job_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    plan = {"skip": ["unrecoverable"]}
+    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), plan=plan, **how)
+    checked.run()
+    assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
+    assert checked.rows[3][:3] == (
+        "skipped",
+        "unrecoverable",
+        "the user has no verified e-mail address or phone number to recover by",
+    )
+
+
+def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [told("out", enabled=False), told("fed", "EXTERNAL_PROVIDER"), told("new", "UNCONFIRMED"), told("ann")]
+    plan = {"skip": ["federated", "disabled", "unconfirmed", "unrecoverable"]}
+    names = here("out", "fed", "new", "ann")
+    checked = Checked(tmp_path, monkeypatch, {EU: Listed(users)}, names, plan=plan, **SCRAMBLES)
+    checked.run()
+    assert checked.codes == ["disabled", "federated", "unconfirmed", "unrecoverable"]

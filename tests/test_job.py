@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from bulkreset import cli
 from bulkreset.errors import InputError, JobError
 from bulkreset.intake.reader import open_rows
-from bulkreset.job import Input, Job, Pace, Policy, Target, _name_from, load
+from bulkreset.job import Input, Job, Pace, Policy, Target, _name_from, load, revive
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
 INPUT = '[input]\npath = "users.csv"\n'
@@ -416,3 +416,67 @@ def test_transport_that_is_not_installed_names_its_extra(folder: Path, monkeypat
     assert job(folder, text).pace.transport == "crt"
     monkeypatch.setattr("bulkreset.job.find_spec", lambda _name: None)
     assert "pace.transport needs the extra crt" in problem(folder, text)
+
+
+KEY = "age1qqqq"
+GENERATE = '[password]\nsource = "generate"\n'
+RECIPIENTS = f'[handout]\nrecipients = ["{KEY}"]\n'
+
+
+def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
+    said = "handout.recipients is missing: a made temporary password must reach its user"
+    assert said in problem(folder, FEWEST + GENERATE)
+    assert said in problem(folder, FEWEST + GENERATE, permanent=False)
+    assert job(folder, FEWEST + GENERATE + RECIPIENTS).generates
+    assert job(folder, FEWEST + GENERATE, permanent=True).generates
+
+
+def test_recipients_are_of_no_use_where_the_input_has_the_passwords(folder: Path) -> None:
+    said = 'handout.recipients is of use with password.source = "generate" only'
+    assert said in problem(folder, FEWEST + RECIPIENTS)
+    assert said in problem(folder, FEWEST + '[password]\nsource = "input"\n' + RECIPIENTS)
+
+
+def test_column_of_passwords_is_not_named_where_they_are_made(folder: Path) -> None:
+    renamed = INPUT + '[input.columns]\npassword = "pw"\n' + TARGET + GENERATE
+    said = 'input.columns.password is of use with password.source = "input" only'
+    assert said in problem(folder, renamed, permanent=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "permanent", "scrambles"),
+    [
+        (GENERATE, True, True),
+        (GENERATE + RECIPIENTS, True, False),
+        (GENERATE + RECIPIENTS, False, False),
+        ("", True, False),
+        ("", False, False),
+    ],
+)
+@pytest.mark.parametrize("after", ["", "[after]\nsign_out = true\n", "[after]\nsign_out = false\n"])
+def test_users_are_signed_out_unasked_only_where_nobody_knows_their_password(
+    folder: Path, text: str, after: str, *, permanent: bool, scrambles: bool
+) -> None:
+    made = job(folder, FEWEST + text + after, permanent=permanent)
+    assert made.scrambles is scrambles
+    assert made.signs_out is ("true" in after or (not after and scrambles))
+
+
+@pytest.mark.parametrize(("length", "fits"), [(11, False), (12, True), (98, True), (99, False)])
+def test_length_of_made_passwords_is_bounded(folder: Path, length: int, *, fits: bool) -> None:
+    text = FEWEST + GENERATE + f"length = {length}\n"
+    if fits:
+        assert job(folder, text, permanent=True).password.length == length
+    else:
+        assert "password.length" in problem(folder, text, permanent=True)
+
+
+@pytest.mark.parametrize("rows", ["0", "-1", "1.5", '"5"'])
+def test_ration_is_a_number_of_rows(folder: Path, rows: str) -> None:
+    assert "guards.stop_after" in problem(folder, FEWEST + f"[guards]\nstop_after = {rows}\n")
+
+
+def test_folder_of_the_handout_is_relative_to_the_file(folder: Path) -> None:
+    made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'path = "out"\n')
+    assert made.handout.path == folder / "out"
+    assert revive(made.model_dump(mode="json"), {}) == made

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,11 +54,15 @@ class Handout:
         sealed = seal(text.getvalue().encode(), self._to)
         self._number += 1
         path = self._folder / f"{self._number:08d}.age"
+        # It takes its name only when it is whole: one that breaks off would close the handout for good.
+        partial = path.with_suffix(".partial")
         with _told(self._folder):
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            partial.unlink(missing_ok=True)
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 file.write(sealed)
                 file.flush()
                 os.fsync(file.fileno())
+            partial.rename(path)
             directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(directory)
@@ -66,17 +70,33 @@ class Handout:
                 os.close(directory)
 
 
-def folder_of(job: Job, home: RunDir) -> Path:
-    """Where a run's handout is."""
-    return job.handout.path / home.path.name if job.handout.path else home.handout
+def folder_elsewhere(job: Job, run_dir: Path) -> Path | None:
+    """Where a new run's handout goes, if not into its run directory. Raises RunDirError where another run's is there."""
+    if not (job.handout.path and job.handout.recipients):
+        return None
+    folder = job.handout.path / run_dir.resolve().name
+    try:
+        taken = folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        raise RunDirError(
+            f"The handout folder {folder} cannot be used: {error.strerror}.", "Check its rights."
+        ) from None
+    if taken:
+        raise RunDirError(f"The handout folder {folder} is another run's.", "Name another --run-dir or handout.path.")
+    return folder
 
 
-def handout_of(job: Job, home: RunDir) -> Handout | None:
+def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
+    """Where a run's handout is: what its journal says, whatever the run directory is called by now."""
+    return Path(facts["handout"]) if facts.get("handout") else home.handout
+
+
+def handout_of(job: Job, folder: Path) -> Handout | None:
     """The handout that a job wants. Raises RunDirError where it cannot be written, JobError for a key that is none."""
     if not job.handout.recipients:
         return None
     try:
-        return Handout(folder_of(job, home), recipients(job.handout.recipients))
+        return Handout(folder, recipients(job.handout.recipients))
     except RecordError as error:
         raise RunDirError(error.message, "Check the disk's space and rights; nothing was sent.") from None
 

@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -302,6 +303,18 @@ class Journal(Connection):
         """How many of the rows that are still to be sent have users of each status, where that is known."""
         with self._read():
             return dict(self._db.execute(schema.BEFORE))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the block everything is read as it is at its beginning, however the run goes on meanwhile."""
+        with self._read():
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()  # SQLite holds what the first read has seen
+        try:
+            yield
+        finally:
+            with self._read():
+                self._db.execute("ROLLBACK")
 
     def settled(self) -> Iterator[Settled]:
         """The rows that were set, in input order."""

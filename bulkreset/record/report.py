@@ -47,12 +47,18 @@ def write_csv(journal: Journal, path: Path, unsent: str) -> None:
         writer.writerows(map(_cells, journal.report(unsent)))
 
 
+def must_be_new(path: Path) -> None:
+    """Raise RunDirError where a file cannot come to be at `path`."""
+    if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112
+        what = "exists already" if os.path.lexists(path) else "has no directory to be in"
+        raise RunDirError(f"{path} {what}.", "Name a new file in a directory that exists.")
+
+
 def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
     """Write a CSV file that is not there yet, readable to its owner alone; how many rows. Raises RunDirError, RecordError."""
-    if os.path.lexists(path):
-        raise RunDirError(f"{path} exists already.", "Name a new file.")
+    must_be_new(path)
     number = 0
-    with _beside(path) as file:
+    with _beside(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for number, row in enumerate(rows, 1):  # noqa: B007  (it counts)
@@ -124,20 +130,23 @@ class _LineFeeds:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[IO[str]]:
+def _beside(path: Path, advice: str = "", flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
     """A file that takes its name only when it is whole and on disk."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
     try:
         with os.fdopen(
-            os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline=""
+            os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline=""
         ) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise RecordError(
-            f"{path} cannot be written: {error.strerror}.", f"Make room, then run: bulkreset report {path.parent}."
+            f"{path} cannot be written: {error.strerror}.",
+            advice or f"Make room, then run: bulkreset report {path.parent}.",
         ) from None

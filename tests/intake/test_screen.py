@@ -268,3 +268,48 @@ def test_policy_that_is_not_known_leaves_the_jobs() -> None:
     assert found.code == "password_policy"
     (found,) = Screen(job(password={}), (), {}).rows(chunk(("ann", "x")))
     assert found.status == "ready"
+
+
+def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> Screened:  # noqa: ANN401  (job keys)
+    """What becomes of one row whose password is made here."""
+    asked: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "policy": STRICT}} | keys
+    (found,) = Screen(job(handout={"recipients": recipients}, **asked)).rows(chunk(row))
+    return found
+
+
+@pytest.mark.parametrize("password", ["", "weak", " x", "a\x00b", "x" * 300])
+def test_password_that_is_made_here_is_not_judged(password: str) -> None:
+    assert screen_made("ann", password) == (1, POOL, "ann", True, "ready", "", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "row"),
+    [
+        ("missing_username", ("",)),
+        ("too_long", ("x" * 129,)),
+        ("bad_value", ("anna lena",)),
+        ("bad_value", ("ann", "", "maybe")),
+        ("unknown_pool", ("ann", "", "", OTHER)),
+    ],
+)
+def test_everything_else_is_judged_where_passwords_are_made(code: str, row: tuple[str, ...]) -> None:
+    assert screen_made(*row).code == code
+    assert screen_made(*row, recipients=("age1key",)).code == code
+
+
+def test_made_temporary_password_that_would_reach_nobody_is_rejected() -> None:
+    found = screen_made("ann", "", "false")
+    assert (found.status, found.code) == ("rejected", "bad_value")
+    assert found.message == "a made temporary password needs handout.recipients"
+    assert screen_made("ann", "", "true").status == "ready"
+    assert screen_made("ann", "", "").status == "ready"
+
+
+@pytest.mark.parametrize("permanent", ["true", "false", ""])
+def test_row_may_say_either_where_there_are_recipients(permanent: str) -> None:
+    found = screen_made("ann", "", permanent, recipients=("age1key",), permanent=False)
+    assert (found.status, found.permanent) == ("ready", permanent == "true")
+
+
+def test_protected_user_is_left_alone_where_passwords_are_made() -> None:
+    assert screen_made("ann", guards={"protected": {"usernames": ["ANN"]}}).code == "protected"

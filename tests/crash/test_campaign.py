@@ -1,0 +1,99 @@
+"""A campaign killed at any instant, resumed until it is done: who is set has the very password that is handed out."""
+
+import contextlib
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from bulkreset.record.handout import read_handout
+from bulkreset.sealing import identities
+from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names
+from tests.e2e.command import POOL, SET, Command, finish
+from tests.sim import Simulator
+
+LOST = [
+    {"p": 0.02, "step": {"cut": "after"}, "operation": SET},
+    {"p": 0.02, "step": {"cut": "before"}, "operation": SET},
+    {"p": 0.02, "step": {"error": "InternalErrorException", "status": 500, "apply": True}, "operation": SET},
+]
+
+
+def statuses(run_dir: Path) -> dict[int, tuple[str, str]]:
+    """Username and status of each row, by its number."""
+    with contextlib.closing(sqlite3.connect(run_dir / "journal.sqlite")) as journal:
+        return {row: (name, status) for row, name, status in journal.execute("SELECT row, username, status FROM rows")}
+
+
+def assert_sealed_before_claimed(run_dir: Path, key: Key, sim: Simulator) -> None:
+    """Whatever was claimed or sent is on disk, sealed; what the service was sent is what was sealed."""
+    handout = run_dir / "handout"
+    lines = [line for _, line in read_handout(handout, identities(key.path))] if any(handout.glob("*.age")) else []
+    sealed = {line.row for line in lines}
+    touched = {row for row, (_, status) in statuses(run_dir).items() if status not in {"ready", "rejected", "skipped"}}
+    assert touched <= sealed
+    assert {(call.username, call.password) for call in sim.calls(SET)} <= {
+        (line.username, line.password) for line in lines
+    }
+
+
+def assert_handed_out(run_dir: Path, key: Key, sim: Simulator) -> None:
+    """Who is set in the journal has the password that is handed out, and nobody else's comes out."""
+    told = {name for name, status in statuses(run_dir).values() if status == "set"}
+    if told:
+        found = opened(run_dir, key)
+        assert found.keys() == told
+        assert found.items() <= held(sim).items()
+
+
+def killed_until_done(bulkreset: Command, sim: Simulator, rows: int, seed: int, kills: int) -> None:
+    """Start, kill, resume, kill … and at last resume to the end."""
+    chance = random.Random(seed)
+    sim.configure(latency=0.03, jitter=0.5, faults={"random": {"seed": seed, "rules": LOST}})
+    key = make_key(bulkreset.home)
+    more = '[pace]\nrate = "none"\nworkers = 8\nmax_wait = 0.1\n'
+    job = write_campaign(bulkreset, write_names(bulkreset.home, names(rows)), key, more=more)
+    run_dir = bulkreset.home / "run"
+    share = rows // (kills + 1)
+    for number in range(kills + 1):
+        argv = ("resume", run_dir) if run_dir.exists() else ("run", job, "--yes", "--run-dir", run_dir)
+        before = len(sim.calls(SET))
+        with bulkreset.start(*argv) as process:
+            if number < kills:
+                wanted = before + chance.randrange(share)
+                until = time.monotonic() + 60
+                while sim.stats().count(SET) < wanted and process.poll() is None and time.monotonic() < until:
+                    time.sleep(0.005)
+                time.sleep(chance.uniform(0, 0.3 if wanted > before else 1.5))
+                process.kill()
+                process.communicate()
+                assert process.returncode in {0, -signal.SIGKILL}
+            else:
+                ran = finish(process, run_dir)
+        if run_dir.exists():
+            assert_sealed_before_claimed(run_dir, key, sim)
+            assert_handed_out(run_dir, key, sim)
+    assert ran.code == 0
+    assert opened(run_dir, key) == held(sim)
+    assert held(sim).keys() == set(names(rows))
+    assert {user["status"] for user in sim.users(POOL).values()} == {"FORCE_CHANGE_PASSWORD"}
+    twice = {row["username"] for row in ran.report if int(row["attempts"]) > 1}
+    assert twice <= {row["username"] for row in ran.report if row["in_doubt"] == "true"}
+    places = {where: {content} for where, content in files_below(bulkreset.home)}
+    assert holders(places, [call.password.encode() for call in sim.calls(SET) if call.password]) == set()
+
+
+def test_killed_anywhere_who_is_set_has_the_password_that_is_handed_out(bulkreset: Command, sim: Simulator) -> None:
+    killed_until_done(bulkreset, sim, rows=700, seed=9, kills=3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_many_times_who_is_set_has_the_password_that_is_handed_out(
+    bulkreset: Command, sim: Simulator, seed: int
+) -> None:
+    killed_until_done(bulkreset, sim, rows=4000, seed=seed, kills=8)

@@ -1,0 +1,81 @@
+"""The ration: no more rows than it has, over all lanes, and a lane ends where it does."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkreset.dispatch.coordinator import Feed
+from bulkreset.dispatch.lane import Place
+from bulkreset.dispatch.ration import Budget, Rationed
+from tests.dispatch.fakes import REFUSED, SET
+from tests.dispatch.lanes import Bench, Given, rows
+
+
+def test_without_a_limit_everything_is_taken() -> None:
+    supply = Rationed(Given(range(7)), Budget(None))
+    assert supply.take(5) == [0, 1, 2, 3, 4]
+    assert not supply.ended
+    assert supply.take(5) == [5, 6]
+    assert supply.ended
+
+
+def test_no_more_is_taken_than_is_left() -> None:
+    budget = Budget(5)
+    supply = Rationed(Given(range(100)), budget)
+    assert supply.take(3) == [0, 1, 2]
+    assert not supply.ended
+    assert supply.take(3) == [3, 4]
+    assert supply.ended
+    assert supply.take(3) == []
+    assert budget.left == 0
+
+
+def test_several_lanes_share_it() -> None:
+    budget = Budget(5)
+    one, two = Rationed(Given("abcdef"), budget), Rationed(Given("uvwxyz"), budget)
+    assert [one.take(2), two.take(2), one.take(2), two.take(2)] == [["a", "b"], ["u", "v"], ["c"], []]
+    assert one.ended
+    assert two.ended
+
+
+def test_rows_that_end_before_it_leave_the_rest_to_the_others() -> None:
+    budget = Budget(5)
+    one, two = Rationed(Given("a"), budget), Rationed(Given("uvwxyz"), budget)
+    assert one.take(3) == ["a"]
+    assert one.ended
+    assert two.take(9) == ["u", "v", "w", "x"]
+
+
+def test_what_is_dropped_is_dropped_behind_it() -> None:
+    supply = Given("abc")
+    Rationed(supply, Budget(2)).drop()
+    assert supply.dropped
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=4),
+    st.integers(1, 60),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9))),
+)
+def test_together_they_never_take_more(sizes: list[int], left: int, turns: list[tuple[int, int]]) -> None:
+    budget = Budget(left)
+    lanes = [Rationed(Given(range(size)), budget) for size in sizes]
+    taken = sum(len(lanes[lane % len(lanes)].take(most)) for lane, most in turns)
+    assert taken + (budget.left or 0) == left
+    assert taken <= min(left, sum(sizes))
+
+
+@pytest.mark.parametrize("ration", [1, 130, 400])
+def test_coordinator_sends_just_so_many_rows_and_comes_to_its_end(ration: int) -> None:
+    bench = Bench(lambda number: REFUSED if number % 7 == 0 else SET)
+    budget = Budget(ration)
+    parts = [rows(1, 300), rows(301, 600)]
+    bench.run_feeds(
+        [
+            Feed(bench.lane(place=Place(number, f"Place {number}")), Rationed(Given(part), budget))
+            for number, part in enumerate(parts)
+        ]
+    )
+    assert len(bench.service.received) == len(bench.ledger.claimed) == ration
+    assert set(bench.ledger.statuses().values()) <= {"set", "failed"}
+    assert bench.threads_ended

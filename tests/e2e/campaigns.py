@@ -1,0 +1,157 @@
+"""Jobs whose passwords are made, the keys that open their handouts, and where a made password could be."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyrage
+
+from bulkreset.handing import hand_out as in_process
+from bulkreset.job import Policy
+from tests.e2e.command import POOL, REGION, Command, Ran, finish
+from tests.e2e.command import write_csv as write_columns
+from tests.sim import Simulator
+
+STRICT: Final = {
+    "MinimumLength": 26,
+    "RequireUppercase": True,
+    "RequireLowercase": True,
+    "RequireNumbers": True,
+    "RequireSymbols": True,
+}
+POLICY: Final = Policy(
+    minimum_length=26, require_uppercase=True, require_lowercase=True, require_numbers=True, require_symbols=True
+)
+HEADER: Final = "username,password,expires_at,pool"
+
+
+@dataclass(frozen=True)
+class Key:
+    """An identity and its file."""
+
+    path: Path
+    public: str
+
+
+def make_key(folder: Path, name: str = "key.txt") -> Key:
+    """A new identity, in a file as age-keygen writes it."""
+    identity = pyrage.x25519.Identity.generate()
+    public = str(identity.to_public())
+    (folder / name).write_text(f"# public key: {public}\n{identity}\n")
+    return Key(folder / name, public)
+
+
+def names(count: int) -> list[str]:
+    return [f"user.{number:05d}" for number in range(1, count + 1)]
+
+
+def write_names(folder: Path, usernames: Iterable[str], name: str = "users.csv") -> Path:
+    """An input without passwords."""
+    return write_columns(folder / name, [(username,) for username in usernames], ("username",))
+
+
+def write_campaign(
+    bulkreset: Command,
+    input_: Path,
+    *keys: Key | str,
+    permanent: bool = False,
+    more: str = "",
+    handout: str = "",
+    plan: str = "check_users = false",
+    url: str = "",
+    pool: str = POOL,
+) -> Path:
+    """A job file: temporary passwords for the keys, or with none of them a scramble."""
+    to = ", ".join(f'"{key.public if isinstance(key, Key) else key}"' for key in keys)
+    path = bulkreset.home / "campaign.toml"
+    path.write_text(
+        f'name = "campaign"\npermanent = {str(permanent).lower()}\n'
+        f'[input]\npath = "{input_}"\n[plan]\n{plan}\n[password]\nsource = "generate"\n'
+        f"[handout]\nrecipients = [{to}]\n{handout}\n"
+        f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url or bulkreset.sim.url}"\n'
+        f"read_timeout = 2.0\n{more}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def hand_out(bulkreset: Command, run_dir: Path, key: Key | Path, *args: str | Path) -> Ran:
+    """Run `bulkreset handout`."""
+    path = key.path if isinstance(key, Key) else key
+    with bulkreset.start("handout", run_dir, "--identity", path, *args) as process:
+        return finish(process, run_dir)
+
+
+def printed(text: str) -> dict[str, str]:
+    """The passwords that a handout's CSV has, by username."""
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    found = {line["username"]: line["password"] for line in lines}
+    assert len(found) == len(lines), "one line for each user"
+    return found
+
+
+def handed_out(bulkreset: Command, run_dir: Path, key: Key) -> dict[str, str]:
+    """What `bulkreset handout` prints, by username."""
+    ran = hand_out(bulkreset, run_dir, key)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(HEADER + "\n")
+    return printed(ran.stdout)
+
+
+def opened(run_dir: Path, key: Key) -> dict[str, str]:
+    """What the key opens, by username, without the command line: for tests that look more often."""
+    lines = list(in_process(run_dir, key.path))
+    found = {line.username: line.password for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def held(sim: Simulator, pool: str = POOL) -> dict[str, str]:
+    """The passwords that the simulator's users have."""
+    return {name: password for name, password in sim.passwords(pool).items() if password}
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file, with its content."""
+    for path in sorted(folder.rglob("*")):
+        try:
+            if path.is_file():
+                yield str(path), path.read_bytes()
+        except FileNotFoundError:
+            continue
+
+
+def open_files(pid: int) -> Iterator[tuple[str, bytes]]:
+    """What a process has open and can be read as a file, deleted ones, too; and what the system shows of it."""
+    for name in ("cmdline", "environ"):
+        yield from _content(Path(f"/proc/{pid}/{name}"), name)
+    try:
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return
+    for link in links:
+        try:
+            if link.is_file():  # no socket, no pipe
+                yield from _content(link, str(link.readlink()))
+        except OSError:
+            continue
+
+
+def _content(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
+    try:
+        yield name, path.read_bytes()
+    except OSError:
+        return
+
+
+def holders(places: Mapping[str, set[bytes]], passwords: Sequence[bytes]) -> set[str]:
+    """The places in which one of the passwords stands."""
+    return {
+        place
+        for place, contents in places.items()
+        for content in contents
+        if any(password in content for password in passwords)
+    }

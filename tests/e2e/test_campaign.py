@@ -1,0 +1,497 @@
+"""Campaigns: passwords made as they are due, kept by nobody or sealed to recipients, and the same that the service holds."""
+
+import json
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from bulkreset.cli import app
+from bulkreset.errors import Refused
+from bulkreset.handing import hand_out as in_process
+from bulkreset.intake.policy import unmet
+from tests.crash.test_resume import resume, sent
+from tests.e2e.campaigns import (
+    HEADER,
+    POLICY,
+    STRICT,
+    Key,
+    files_below,
+    hand_out,
+    handed_out,
+    held,
+    holders,
+    make_key,
+    names,
+    open_files,
+    opened,
+    printed,
+    write_campaign,
+    write_names,
+)
+from tests.e2e.command import LAX, POOL, SET, Command, assert_they_agree, finish, people, write_csv
+from tests.e2e.test_secrets import Canary
+from tests.lanes.places import ALL, settle_in
+from tests.sim import Simulator
+
+OUT = "AdminUserGlobalSignOut"
+FAST = '[pace]\nrate = "none"\nmax_wait = 0.2\n'
+ONCE = '[pace]\nrate = "none"\nmax_attempts = 1\n'
+VERIFIED = {"email": "x@y.example", "email_verified": "true"}
+
+
+def assert_not_begun(bulkreset: Command, sim: Simulator, run_dir: Path) -> None:
+    """Nothing was sent, and nothing is left of the run."""
+    assert sim.calls(SET) == []
+    assert not run_dir.exists()
+    assert [path for path in bulkreset.home.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    "count", [200, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
+)
+def test_scramble_sets_every_user_to_another_password_signs_them_out_and_keeps_nothing(
+    bulkreset: Command, sim: Simulator, count: int
+) -> None:
+    users = [{"username": name, "attributes": VERIFIED} for name in names(count)]
+    sim.add_pool(POOL, users, STRICT)
+    sim.configure(latency=0.03)
+    more = '[pace]\nrate = "none"\nworkers = 4\n' if count < 1000 else FAST
+    job = write_campaign(bulkreset, write_names(bulkreset.home, names(count)), permanent=True, more=more, plan="")
+    argv, run_dir = bulkreset.with_run_dir(["run", job, "--yes", "-vv", "--log-format", "json"])
+    seen: dict[str, set[bytes]] = defaultdict(set)
+    limits = ""
+    with bulkreset.start(*argv) as process:
+        while process.poll() is None:
+            if sim.stats().count(SET) and count < 1000:
+                for where, content in (*open_files(process.pid), *files_below(bulkreset.home)):
+                    seen[where].add(content)
+            try:
+                limits = Path(f"/proc/{process.pid}/limits").read_text() or limits
+            except OSError:
+                break
+            time.sleep(0.15)
+        ran = finish(process, run_dir)
+    assert (ran.code, ran.summary["counts"]) == (0, {"set": count})
+    passwords = held(sim)
+    assert len(passwords) == len(set(passwords.values())) == count
+    assert all(unmet(POLICY, password) == [] for password in passwords.values())
+    assert {user["status"] for user in sim.users(POOL).values()} == {"CONFIRMED"}
+    assert {(user["applied"], user["sign_outs"]) for user in sim.users(POOL).values()} == {(1, 1)}
+    assert ran.summary["signed_out"] == {"done": count, "failed": 0, "pending": 0}
+    set_at = {call.username: call.done or call.time for call in sim.calls(SET)}
+    assert all(call.time > set_at[call.username] for call in sim.calls(OUT))
+    assert_they_agree(ran, sim)
+    for where, content in files_below(bulkreset.home):
+        seen[where].add(content)
+    seen["streams"].add((ran.stdout + ran.stderr).encode())
+    assert holders(seen, [password.encode() for password in passwords.values()]) == set()
+    canary = Canary()
+    for canary.password in list(passwords.values())[:3]:
+        canary.core = canary.password
+        assert holders(seen, list(canary.spellings())) == set()
+    (core,) = (line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert core.split()[4:6] == ["0", "0"]
+    assert not (run_dir / "handout").exists()
+    if count < 1000:
+        assert str(run_dir / "journal.sqlite") in seen, "it was looked at while it ran"
+
+
+def test_what_is_handed_out_is_what_the_service_holds(bulkreset: Command, sim: Simulator) -> None:
+    sim.add_pool(POOL, names(60), STRICT | {"TemporaryPasswordValidityDays": 3})
+    key, spare = make_key(bulkreset.home), make_key(bulkreset.home, "spare.txt")
+    job = write_campaign(bulkreset, write_names(bulkreset.home, [*names(60), "gone"]), key, spare, more=FAST, plan="")
+    ran = bulkreset("run", job, "--yes")
+    assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 1, "set": 60})
+    assert "sealed to 2 recipients, in the run directory" in ran.stderr
+    assert handed_out(bulkreset, ran.run_dir, key) == opened(ran.run_dir, spare) == held(sim)
+    assert all(unmet(POLICY, password) == [] for password in held(sim).values())
+    assert {user["status"] for user in sim.users(POOL).values()} == {"FORCE_CHANGE_PASSWORD"}
+    assert sim.calls(OUT) == []
+    first = next(in_process(ran.run_dir, key.path))
+    assert (first.username, first.pool) == ("user.00001", POOL)
+    days = (datetime.fromisoformat(first.expires_at).timestamp() - time.time()) / 86_400
+    assert 2.9 < days <= 3
+    places = {where: {content} for where, content in files_below(bulkreset.home)}
+    assert holders(places, [password.encode() for password in held(sim).values()]) == set()
+
+
+def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
+    key = make_key(bulkreset.home)
+    job = write_campaign(bulkreset, write_names(bulkreset.home, names(50)), key, more=FAST)
+    ran = bulkreset("run", job, "--yes", "--stop-after", "20")
+    assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "time_limit", 20)
+    assert "stops after 20 rows" in ran.stderr
+    assert "stop_after is reached: 20 rows were sent this time." in ran.complaints[-1]
+    assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
+    assert ran.summary["counts"] == {"set": 20, "unprocessed": 30}
+    assert opened(ran.run_dir, key) == held(sim)
+    last = resume(bulkreset, ran.run_dir, "--stop-after", "30")
+    assert (last.code, last.summary["counts"], len(sim.calls(SET))) == (0, {"set": 50}, 50)
+    assert opened(ran.run_dir, key) == held(sim)
+    assert sim.stats().users_applied_more_than_once == 0
+    assert_they_agree(last, sim)
+
+
+def test_several_lanes_share_the_ration(bulkreset: Command, sim: Simulator) -> None:
+    env = settle_in(bulkreset, sim)
+    key = make_key(bulkreset.home)
+    lines = [(name, place.pool) for name in names(30) for place in ALL]
+    input_ = write_csv(bulkreset.home / "users.csv", lines, ("username", "user_pool_id"))
+    job = bulkreset.home / "lanes.toml"
+    job.write_text(
+        f'[input]\npath = "{input_}"\n[plan]\ncheck_users = false\n[password]\nsource = "generate"\n'
+        f'[handout]\nrecipients = ["{key.public}"]\n{"".join(place.target(sim.url) for place in ALL)}{FAST}'
+    )
+    ran = bulkreset("run", job, "--yes", "--stop-after", "50", env=env)
+    assert (ran.code, len(sim.calls(SET))) == (5, 50)
+    again = resume(bulkreset, ran.run_dir, "--stop-after", "70", env=env)
+    assert (again.code, len(sim.calls(SET))) == (0, 120)
+    found = list(in_process(ran.run_dir, key.path))
+    for place in ALL:
+        assert {one.username: one.password for one in found if one.pool == place.pool} == held(sim, place.pool)
+    assert len(found) == 120
+
+
+def test_row_of_a_scramble_that_asks_for_a_temporary_password_is_rejected(bulkreset: Command, sim: Simulator) -> None:
+    rows = [("ann", ""), ("bob", "false"), ("cid", "true")]
+    input_ = write_csv(bulkreset.home / "in.csv", rows, ("username", "permanent"))
+    ran = bulkreset("run", write_campaign(bulkreset, input_, permanent=True, more=FAST), "--yes")
+    assert (ran.code, ran.column("code")) == (1, ["", "bad_value", ""])
+    assert ran.of("bob")["message"] == "a made temporary password needs handout.recipients"
+    assert held(sim).keys() == {"ann", "cid"}
+
+
+def test_handout_that_cannot_be_written_is_found_out_before_anything(bulkreset: Command, sim: Simulator) -> None:
+    (bulkreset.home / "in-the-way").write_text("")
+    key, input_ = make_key(bulkreset.home), write_names(bulkreset.home, names(3))
+    ran = bulkreset("run", write_campaign(bulkreset, input_, key, handout='path = "in-the-way"'), "--yes")
+    assert ran.code == 2
+    assert "The handout cannot be written to" in ran.stderr
+    assert_not_begun(bulkreset, sim, ran.run_dir)
+
+
+def test_an_unusable_input_leaves_no_folder_of_a_handout(bulkreset: Command, sim: Simulator) -> None:
+    key = make_key(bulkreset.home)
+    (bulkreset.home / "in.csv").write_text('username\nann\n"bob\n"cid"x\n')
+    ran = bulkreset("run", write_campaign(bulkreset, bulkreset.home / "in.csv", key, handout='path = "safe"'), "--yes")
+    assert ran.code == 2
+    assert_not_begun(bulkreset, sim, ran.run_dir)
+    assert not (bulkreset.home / "safe" / ran.run_dir.name).exists()
+
+
+def test_only_rows_that_are_set_are_handed_out_and_what_failed_is_later(bulkreset: Command, sim: Simulator) -> None:
+    faults = {"user.00002": [{"error": "UserNotFoundException"}], "user.00003": [{"throttle": 1}]}
+    sim.configure(faults={"users": faults})
+    key = make_key(bulkreset.home)
+    ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(5)), key, more=ONCE), "--yes")
+    assert (ran.code, ran.summary["counts"]) == (1, {"failed": 2, "set": 3})
+    assert opened(ran.run_dir, key) == held(sim)
+    assert len(held(sim)) == 3
+    refused = {call.username: call.password for call in sim.calls(SET)}
+    again = resume(bulkreset, ran.run_dir, "--failed")
+    assert (again.code, len(held(sim))) == (0, 5)
+    assert opened(ran.run_dir, key) == held(sim)
+    assert held(sim)["user.00002"] != refused["user.00002"]
+
+
+@pytest.mark.parametrize("history", [pytest.param(None, marks=pytest.mark.soak), 5], ids=["no-history", "history"])
+def test_answers_that_are_lost_keep_the_password_within_one_execution(
+    bulkreset: Command, sim: Simulator, history: int | None
+) -> None:
+    sim.add_pool(POOL, names(12), LAX, history)
+    lost = [[{"cut": "after"}], [{"cut": "before"}], [{"cut": "after"}, {"http": 502, "apply": True}]]
+    sim.configure(faults={"users": {name: lost[number % 3] for number, name in enumerate(names(9))}})
+    key = make_key(bulkreset.home)
+    ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(12)), key, more=FAST), "--yes")
+    assert (ran.code, ran.column("in_doubt").count("true")) == (0, 9)
+    by_user: dict[str, set[str | None]] = defaultdict(set)
+    for call in sim.calls(SET):
+        by_user[call.username].add(call.password)
+    assert {len(passwords) for passwords in by_user.values()} == {1}
+    assert len(sim.calls(SET)) > 20
+    assert opened(ran.run_dir, key) == held(sim)
+
+
+@pytest.mark.parametrize("history", [pytest.param(None, marks=pytest.mark.soak), 5], ids=["no-history", "history"])
+def test_row_in_doubt_gets_another_password_when_it_is_resumed_and_that_is_the_printed_one(
+    bulkreset: Command, sim: Simulator, history: int | None
+) -> None:
+    sim.add_pool(POOL, names(6), LAX, history)
+    sim.configure(faults={"users": {"user.00001": [{"cut": "after"}] * 2, "user.00002": [{"cut": "before"}]}})
+    key = make_key(bulkreset.home)
+    ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(6)), key, more=ONCE), "--yes")
+    assert (ran.code, ran.summary["counts"]) == (1, {"in_doubt": 2, "set": 4})
+    assert "2 rows are in doubt" in ran.stderr
+    assert opened(ran.run_dir, key).keys() == set(names(6)[2:])
+    assert "user.00001" in held(sim), "it was set, but nobody can know"
+    again = resume(bulkreset, ran.run_dir)
+    assert (again.code, again.summary["counts"]) == (1, {"in_doubt": 1, "set": 5})
+    last = resume(bulkreset, ran.run_dir)
+    assert last.code == 0
+    assert opened(ran.run_dir, key) == held(sim)
+    sent_first = [call.password for call in sim.calls(SET) if call.username == "user.00001"]
+    assert len(sent_first) == len(set(sent_first)) == 3
+    assert held(sim)["user.00001"] == sent_first[-1]
+    assert len({call.password for call in sim.calls(SET)}) == len(sim.calls(SET)) == 9
+    assert_they_agree(last, sim)
+
+
+def test_passwords_of_a_run_that_goes_on_can_be_opened(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0.05)
+    key = make_key(bulkreset.home)
+    more = "[pace]\nrate = 30\n"
+    job = write_campaign(bulkreset, write_names(bulkreset.home, names(150)), key, more=more)
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start("run", job, "--yes", "--run-dir", run_dir) as process:
+        sent(sim, 12)
+        found = handed_out(bulkreset, run_dir, key)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        ran = finish(process, run_dir)
+    assert ran.code == 143
+    assert 0 < len(found) < 150
+    assert found.items() <= held(sim).items()
+    assert opened(run_dir, key) == held(sim)
+
+
+def test_users_who_could_not_come_back_are_warned_of_and_left_alone_on_demand(
+    bulkreset: Command, sim: Simulator
+) -> None:
+    users: list[dict[str, Any]] = [{"username": name, "attributes": VERIFIED} for name in ("ann", "bob")]
+    users += [{"username": "cid"}, {"username": "dan", "attributes": {"email": "d@y.example"}}]
+    sim.add_pool(POOL, users, LAX)
+    input_ = write_names(bulkreset.home, ["ann", "bob", "cid", "dan"])
+    skip = 'skip = ["federated", "disabled", "passwordless", "unrecoverable"]'
+    without = bulkreset("run", write_campaign(bulkreset, input_, permanent=True, plan=skip, more=FAST), "--dry-run")
+    assert (without.code, "WARNING" in without.stderr) == (0, False)
+    assert without.column("status") == ["ready", "ready", "skipped", "skipped"]
+    assert without.column("code") == ["", "", "unrecoverable", "unrecoverable"]
+    job = write_campaign(bulkreset, input_, permanent=True, plan="", more=FAST)
+    dry = bulkreset("run", job, "--dry-run")
+    assert dry.code == 0
+    assert "WARNING     2 users have no verified e-mail address or phone number" in dry.stderr
+    assert "made here, 24 characters, kept NOWHERE" in dry.stderr
+    assert [bool(row["message"]) for row in dry.report] == [False, False, True, True]
+    ran = bulkreset("run", job, "--approved", dry.run_dir)
+    assert (ran.code, set(held(sim))) == (0, {"ann", "bob", "cid", "dan"})
+    assert set(ran.column("message")) == {""}
+
+
+def test_ration_holds_where_the_input_has_the_passwords(bulkreset: Command, sim: Simulator) -> None:
+    ran = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(40)), "--stop-after", "15", "--rate", "none")
+    assert (ran.code, held(sim)) == (5, dict(people(15)))
+
+
+def test_input_with_a_column_of_passwords_is_refused(bulkreset: Command, sim: Simulator) -> None:
+    input_ = write_csv(bulkreset.home / "in.csv", people(3))
+    ran = bulkreset("run", write_campaign(bulkreset, input_, permanent=True), "--yes")
+    assert ran.code == 2
+    assert "has a column of passwords, and the job makes its own" in ran.stderr
+    assert_not_begun(bulkreset, sim, ran.run_dir)
+
+
+def test_parquet_of_usernames_is_enough_and_a_row_may_say_whether_its_password_is_permanent(
+    bulkreset: Command, sim: Simulator
+) -> None:
+    key = make_key(bulkreset.home)
+    pq.write_table(pa.table({"username": ["ann", "bob"], "permanent": [None, True]}), bulkreset.home / "in.parquet")
+    ran = bulkreset("run", write_campaign(bulkreset, bulkreset.home / "in.parquet", key, more=FAST), "--yes")
+    assert (ran.code, opened(ran.run_dir, key)) == (0, held(sim))
+    assert {name: user["status"] for name, user in sim.users(POOL).items()} == {
+        "ann": "FORCE_CHANGE_PASSWORD",
+        "bob": "CONFIRMED",
+    }
+
+
+def test_wrong_recipient_is_refused_before_anything_and_a_private_key_not_shown(
+    bulkreset: Command, sim: Simulator
+) -> None:
+    key = make_key(bulkreset.home)
+    private = key.path.read_text().splitlines()[1]
+    ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(3)), key, private), "--yes")
+    assert ran.code == 2
+    assert "is not the public key of a recipient" in ran.stderr
+    assert private[21:] not in ran.stderr
+    assert_not_begun(bulkreset, sim, ran.run_dir)
+
+
+def test_folder_elsewhere_belongs_to_its_run_whatever_that_is_called_by_now(bulkreset: Command, sim: Simulator) -> None:
+    key, input_ = make_key(bulkreset.home), write_names(bulkreset.home, names(9))
+    job = write_campaign(bulkreset, input_, key, handout='path = "safe"', more=FAST)
+    ran = bulkreset("run", job, "--yes", "--stop-after", "3", "--run-dir", bulkreset.home / "one" / "same")
+    assert ran.code == 5
+    other = bulkreset("run", job, "--yes", "--run-dir", bulkreset.home / "two" / "same")
+    assert (other.code, len(sim.calls(SET)), other.run_dir.exists()) == (2, 3, False)
+    assert "is another run's" in other.stderr
+    moved = ran.run_dir.rename(bulkreset.home / "moved")
+    with subprocess.Popen(
+        [sys.executable, "-m", "bulkreset.cli", "resume", ".", "--stop-after", "9"],
+        cwd=moved,
+        env=bulkreset.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert finish(process, moved).code == 0
+    assert sorted(path.name for path in (bulkreset.home / "safe").rglob("*")) == [
+        "00000001.age",
+        "00000002.age",
+        "same",
+    ]
+    assert opened(moved, key) == held(sim)
+    assert len(held(sim)) == 9
+
+
+def test_encryption_is_needed_only_where_there_are_recipients(bulkreset: Command, sim: Simulator) -> None:
+    key = make_key(bulkreset.home)
+    (bulkreset.home / "shadow").mkdir()
+    (bulkreset.home / "shadow" / "pyrage.py").write_text("raise ImportError\n")
+    env = {"PYTHONPATH": str(bulkreset.home / "shadow")}
+    plain = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(2)), "--rate", "none", env=env)
+    assert (plain.code, len(sim.calls(SET))) == (0, 2)
+    job = write_campaign(bulkreset, write_names(bulkreset.home, names(2)), key, more=FAST)
+    sealed = bulkreset("run", job, "--yes", env=env)
+    assert (sealed.code, len(sim.calls(SET))) == (2, 2)
+    assert "pip install 'bulkreset[age]'" in sealed.stderr
+    assert not sealed.run_dir.exists()
+
+
+FAULTS: dict[str, tuple[dict[str, Any], int]] = {
+    "refused": ({"every": {"error": "InvalidPasswordException", "operation": SET}}, 1),
+    "throttled": ({"users": {"*": [{"throttle": 3}]}}, 0),
+    "broken": ({"users": {"*": [{"garbage": "truncated", "status": 500}, {"error": "InternalErrorException"}]}}, 0),
+    "fatal": ({"every": {"error": "AccessDeniedException", "operation": SET}}, 3),
+}
+SHORT = {("refused", "sealed"), ("broken", "scramble"), ("fatal", "scramble")}
+
+
+@pytest.mark.parametrize(
+    ("what", "shape"),
+    [
+        pytest.param(what, shape, marks=[] if (what, shape) in SHORT else pytest.mark.soak)
+        for what in FAULTS
+        for shape in ("scramble", "sealed")
+    ],
+)
+def test_made_password_shows_nowhere_whatever_the_service_repeats(
+    bulkreset: Command, sim: Simulator, what: str, shape: str
+) -> None:
+    faults, code = FAULTS[what]
+    sim.configure(faults={"echo_password": True, **faults})
+    keys = [make_key(bulkreset.home)] if shape == "sealed" else []
+    input_ = write_names(bulkreset.home, names(6))
+    job = write_campaign(bulkreset, input_, *keys, permanent=shape == "scramble", more=FAST)
+    ran = bulkreset("run", job, "--yes", "-vv", "--log-format", "json")
+    assert ran.code == code
+    passwords = {call.password for call in sim.calls(SET) if call.password}
+    assert passwords
+    places = {where: {content} for where, content in files_below(bulkreset.home)}
+    places["stdout"], places["stderr"] = {ran.stdout.encode()}, {ran.stderr.encode()}
+    canary = Canary()
+    for canary.password in passwords:
+        canary.core = canary.password
+        assert holders(places, list(canary.spellings())) == set()
+    assert [json.loads(line) for line in ran.stderr.splitlines() if line.startswith("{")]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that has ended, its key, and what the service holds."""
+
+    bulkreset: Command
+    run_dir: Path
+    key: Key
+    held: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    folder = tmp_path_factory.mktemp("ended")
+    usernames = ["=1+1", "+4477", "@ann", "-x", "plain", "王小明"]
+    with Simulator() as sim:
+        sim.add_pool(POOL, usernames, LAX)
+        bulkreset, key = Command(folder, sim), make_key(folder)
+        ran = bulkreset("run", write_campaign(bulkreset, write_names(folder, usernames), key, more=FAST), "--yes")
+        assert ran.code == 0
+        yield Ended(bulkreset, ran.run_dir, key, held(sim))
+
+
+def test_file_of_passwords_is_readable_to_its_owner_alone_and_formulas_are_text(ended: Ended, tmp_path: Path) -> None:
+    out = tmp_path / "passwords.csv"
+    told = hand_out(ended.bulkreset, ended.run_dir, ended.key, "-o", out)
+    assert (told.code, told.stdout) == (0, f"6 passwords: {out}\n")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    text = out.read_text(encoding="utf-8")
+    assert text.startswith(HEADER + "\n")
+    assert printed(text) == {
+        (f"'{name}" if name[0] in "=+@-" else name): password for name, password in ended.held.items()
+    }
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_handout_command_with_the_wrong_key_writes_nothing(ended: Ended, tmp_path: Path) -> None:
+    other, out = make_key(tmp_path), tmp_path / "out.csv"
+    for args in ((), ("-o", out)):
+        refused = hand_out(ended.bulkreset, ended.run_dir, other, *args)
+        assert (refused.code, refused.stdout) == (2, "")
+        assert "none of the identities opens it" in refused.stderr
+    assert list(tmp_path.iterdir()) == [other.path]
+
+
+def test_handout_command_says_what_is_wrong(ended: Ended, tmp_path: Path) -> None:
+    key, there = ended.key.path, tmp_path / "there.csv"
+    there.write_text("mine")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(ended.run_dir, damaged)
+    (chunk,) = (damaged / "handout").iterdir()
+    chunk.write_bytes(chunk.read_bytes()[:-7])
+    bare = tmp_path / "bare"
+    shutil.copytree(ended.run_dir, bare)
+    shutil.rmtree(bare / "handout")
+    cases = [
+        (ended.run_dir, tmp_path / "none.txt", (), "cannot be read: No such file"),
+        (ended.run_dir, there, (), "has no key that can be used"),
+        (ended.run_dir, key, ("-o", there), "exists already"),
+        (ended.run_dir, key, ("-o", tmp_path / "no" / "out.csv"), "has no directory to be in"),
+        (bare, key, (), "There is no handout"),
+        (tmp_path, key, (), "is not a run directory"),
+        (damaged, key, (), f"{chunk.name} cannot be opened: it is damaged"),
+        (damaged, key, ("-o", tmp_path / "out.csv"), f"{chunk.name} cannot be opened: it is damaged"),
+    ]
+    for run_dir, identity, args, said in cases:
+        told = CliRunner().invoke(app, ["handout", *map(str, (run_dir, "--identity", identity, *args))])
+        assert isinstance(told.exception, Refused), said
+        assert (told.exception.exit_code, told.output) == (2, "")
+        assert said in str(told.exception)
+    assert there.read_text() == "mine"
+    assert list(tmp_path.rglob("*out.csv*")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_passwords_that_cannot_be_written_are_no_success(ended: Ended) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "bulkreset.cli", "handout", ended.run_dir, "--identity", ended.key.path],
+            env=ended.bulkreset.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert told.returncode == 3
+    assert "Not all passwords could be written to standard output: No space left" in told.stderr
+    assert len(told.stderr.splitlines()) == 1

@@ -1,0 +1,70 @@
+"""The columns of an input without passwords: a username is enough, and a column of passwords is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.errors import InputError
+from bulkreset.intake.chunk import FIELDS, find_columns
+from bulkreset.intake.reader import open_rows
+from bulkreset.job import Columns, Input
+from tests.intake.inputs import csv_file, parquet_file
+
+NONE = Columns(password=None)
+HERE = Path("users.csv")
+
+
+def usernames(path: Path, **spec: Any) -> list[str]:  # noqa: ANN401  (the keys of [input])
+    """What the reader finds where passwords are made here; every other field is empty."""
+    found: list[str] = []
+    for chunk in open_rows(Input(path=path, **spec), with_passwords=False).chunks():
+        assert list(chunk.frame.columns) == list(FIELDS)
+        assert set(chunk.frame["password"]) <= {""}
+        assert not chunk.malformed
+        found += chunk.frame["username"].tolist()
+    return found
+
+
+def test_username_is_enough() -> None:
+    assert find_columns(["username"], NONE, HERE) == {"username": 0}
+    assert find_columns(["x", " username ", "permanent"], NONE, HERE) == {"username": 1, "permanent": 2}
+    with pytest.raises(InputError, match="has no column 'password'"):
+        find_columns(["username"], Columns(), HERE)
+
+
+@pytest.mark.parametrize("name", ["password", "Password", " PASSWORD "])
+def test_column_of_passwords_is_refused_whatever_its_case(name: str) -> None:
+    with pytest.raises(InputError, match="has a column of passwords, and the job makes its own"):
+        find_columns(["username", name], NONE, HERE)
+
+
+def test_input_without_a_header_is_refused_without_showing_it() -> None:
+    with pytest.raises(InputError, match="has no column 'username' among the 1") as caught:
+        find_columns(["ann@example.com"], NONE, HERE)
+    assert "ann@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz"])
+def test_csv_of_usernames_alone_is_read(tmp_path: Path, name: str) -> None:
+    text = 'username\nann\n\n"o\'hara, pat"\n王小明\n'
+    assert usernames(csv_file(tmp_path, text, name)) == ["ann", "o'hara, pat", "王小明"]
+
+
+def test_parquet_of_usernames_alone_is_read(tmp_path: Path) -> None:
+    assert usernames(parquet_file(tmp_path, {"username": ["ann", None, "007"]})) == ["ann", "", "007"]
+
+
+def test_input_with_passwords_is_refused_in_every_format(tmp_path: Path) -> None:
+    for path in (
+        csv_file(tmp_path, "username,password\nann,Quiet-1\n"),
+        parquet_file(tmp_path, {"username": ["ann"], "password": ["Quiet-1"]}),
+    ):
+        with pytest.raises(InputError, match="column of passwords") as caught:
+            usernames(path)
+        assert "Quiet" not in str(caught.value)
+
+
+def test_renamed_columns_are_found(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "mail;note\nann;x\n")
+    assert usernames(path, delimiter=";", columns=Columns(username="mail")) == ["ann"]

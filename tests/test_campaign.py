@@ -1,0 +1,182 @@
+"""The campaign: a lot is handed out before any of its rows is taken, each row once, and nothing kept without a handout."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from bulkreset import campaign
+from bulkreset.campaign import Campaign, Made
+from bulkreset.errors import RecordError
+from bulkreset.intake.passwords import Generator
+from bulkreset.job import Policy
+from bulkreset.record.journal import Sendable
+from bulkreset.rows import Row
+
+ONE, TWO = "eu-west-1_Here00001", "eu-west-1_Here00002"
+LOT = 5
+
+
+class FakeJournal:
+    """Rows that are still to be sent; `asked` is what was asked for: (behind row, most)."""
+
+    def __init__(self, *rows: Sendable) -> None:
+        self.rows = list(rows)
+        self.asked: list[tuple[int, int]] = []
+
+    def ready(self) -> list[tuple[str, int, int]]:
+        return [(row.pool, row.permanent, 1) for row in self.rows]
+
+    def sendable_after(self, row: int, pools: frozenset[str], most: int) -> list[Sendable]:
+        self.asked.append((row, most))
+        return [found for found in self.rows if found.row > row and found.pool in pools][:most]
+
+
+class FakeHandout:
+    """What was handed out, lot by lot; `failing` is raised in place of taking one."""
+
+    def __init__(self) -> None:
+        self.lots: list[list[Row]] = []
+        self.failing: Exception | None = None
+
+    @property
+    def passwords(self) -> dict[int, str]:
+        """By row, what was handed out for it last."""
+        return {row.number: row.password.reveal() for lot in self.lots for row in lot}
+
+    def write(self, rows: Sequence[Row]) -> None:
+        if self.failing:
+            raise self.failing
+        self.lots.append(list(rows))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lots of five rows."""
+    monkeypatch.setattr(campaign, "CHUNK_ROWS", LOT)
+
+
+def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doubted: int = 0) -> list[Sendable]:
+    return [Sendable(number, f"user{number}", pool, permanent, doubted) for number in range(first, last + 1)]
+
+
+def made(journal: FakeJournal, handout: FakeHandout | None, *pools: str) -> Made:
+    generator = Generator({ONE: Policy(), TWO: Policy()}, 24)
+    return Made(cast("Any", journal), pools or (ONE,), generator, cast("Any", handout))
+
+
+def numbers(rows: Sequence[Row]) -> list[int]:
+    return [row.number for row in rows]
+
+
+def drained(supply: Made, most: int) -> list[Row]:
+    """Everything that can be taken."""
+    found: list[Row] = []
+    while not supply.ended:
+        found += supply.take(most)
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 3, 5, 12])
+def test_a_lot_is_handed_out_before_any_of_its_rows_is_taken(most: int) -> None:
+    handout = FakeHandout()
+    supply = made(FakeJournal(*sendable(1, 12)), handout)
+    while not supply.ended:
+        for row in supply.take(most):
+            assert handout.passwords[row.number] == row.password.reveal()
+    assert [numbers(lot) for lot in handout.lots] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
+
+
+@pytest.mark.parametrize("handout", [None, FakeHandout()], ids=["kept-nowhere", "handed-out"])
+@pytest.mark.parametrize("most", [1, 4, 100])
+def test_each_row_is_taken_once_and_in_order(handout: FakeHandout | None, most: int) -> None:
+    rows = drained(made(FakeJournal(*sendable(1, 17)), handout), most)
+    assert numbers(rows) == list(range(1, 18))
+    assert [row.username for row in rows[:2]] == ["user1", "user2"]
+    assert len({row.password.reveal() for row in rows}) == 17
+
+
+def test_without_a_handout_no_more_passwords_are_made_than_are_asked_for() -> None:
+    journal = FakeJournal(*sendable(1, 9))
+    supply = made(journal, None)
+    assert numbers(supply.take(2)) == [1, 2]
+    assert numbers(supply.take(3)) == [3, 4, 5]
+    assert journal.asked == [(0, 2), (2, 3)]
+
+
+def test_with_a_handout_the_journal_is_asked_lot_by_lot() -> None:
+    journal, handout = FakeJournal(*sendable(1, 9)), FakeHandout()
+    supply = made(journal, handout)
+    taken = [numbers(supply.take(2)) for _ in range(4)]
+    assert taken == [[1, 2], [3, 4], [5], [6, 7]]
+    assert journal.asked == [(0, LOT), (5, LOT)]
+    assert len(handout.lots) == 2
+
+
+def test_a_lot_that_cannot_be_handed_out_gives_no_row() -> None:
+    handout = FakeHandout()
+    supply = made(FakeJournal(*sendable(1, 12)), handout)
+    assert numbers(supply.take(5)) == [1, 2, 3, 4, 5]
+    handout.failing = RecordError("The handout cannot be written.")
+    with pytest.raises(RecordError):
+        supply.take(5)
+    assert not supply._made
+
+
+def test_end_is_known_when_nothing_more_is_found() -> None:
+    for handout in (None, FakeHandout()):
+        supply = made(FakeJournal(*sendable(1, 3)), handout)
+        assert not supply.ended
+        assert len(supply.take(9)) == 3
+        assert not supply.ended
+        assert list(supply.take(9)) == []
+        assert supply.ended
+
+
+def test_nothing_to_send_hands_nothing_out() -> None:
+    handout = FakeHandout()
+    supply = made(FakeJournal(), handout)
+    assert drained(supply, 9) == []
+    assert handout.lots == []
+    assert supply.rows == 0
+
+
+def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
+    supply = made(FakeJournal(*sendable(1, 9)), FakeHandout())
+    supply.take(2)
+    supply.drop()
+    assert supply.ended
+    assert not supply._made
+
+
+def test_row_is_what_the_journal_has_of_it() -> None:
+    journal = FakeJournal(*sendable(1, 1), *sendable(2, 2, permanent=1), *sendable(3, 3, doubted=1))
+    rows = drained(made(journal, FakeHandout()), 9)
+    assert [(row.pool, row.permanent, row.doubted) for row in rows] == [
+        (ONE, False, False),
+        (ONE, True, False),
+        (ONE, False, True),
+    ]
+    assert "user1" in repr(rows[0])
+    assert rows[0].password.reveal() not in repr(rows)
+
+
+def test_every_lane_has_its_own_pools_rows_and_all_share_the_handout() -> None:
+    journal, handout = FakeJournal(*sendable(1, 3), *sendable(4, 6, TWO), *sendable(7, 8)), FakeHandout()
+    generator = Generator({ONE: Policy(), TWO: Policy(minimum_length=40)}, 24)
+    lanes = Campaign(cast("Any", journal), [(ONE,), (TWO,)], generator, cast("Any", handout))
+    one, two = lanes.supplies
+    assert (one.rows, two.rows) == (5, 3)
+    assert numbers(two.take(9)) == [4, 5, 6]
+    assert numbers(one.take(9)) == [1, 2, 3, 7, 8]
+    assert {number: len(password) for number, password in handout.passwords.items()} == {
+        **dict.fromkeys((1, 2, 3, 7, 8), 24),
+        **dict.fromkeys((4, 5, 6), 42),
+    }
+    lanes.close()
+
+
+def test_one_lane_may_have_several_pools() -> None:
+    journal = FakeJournal(*sendable(1, 2), *sendable(3, 4, TWO), *sendable(5, 5))
+    supply = made(journal, None, ONE, TWO)
+    assert numbers(drained(supply, 2)) == [1, 2, 3, 4, 5]
