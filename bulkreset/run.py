@@ -1,6 +1,5 @@
 """One run, composed: plan, confirm, apply, report."""
 
-import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -28,12 +27,13 @@ from bulkreset.preflight import (
     Preflight,
     described,
     inspect,
+    must_be_the_same_accounts,
     must_be_the_same_targets,
 )
 from bulkreset.record.handout import handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
-from bulkreset.record.report import write_csv, write_summary
+from bulkreset.record.report import must_be_new, write_csv, write_summary
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
@@ -123,9 +123,8 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
 def redraw(path: Path, output: Path | None) -> Path:
     """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
     home = RunDir.open(path)
-    if output and (os.path.lexists(output) or not os.path.isdir(output.absolute().parent)):  # noqa: PTH112
-        what = "exists already" if os.path.lexists(output) else "has no directory to be in"
-        raise RunDirError(f"{output} {what}.", "Name a new file in a directory that exists.")
+    if output:
+        must_be_new(output)
     journal = Journal.open(home.journal, read_only=True)
     try:
         unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
@@ -215,13 +214,8 @@ class Run:
         for pool, caller in asked.callers.items():
             if caller.problem:
                 self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
+        must_be_the_same_accounts(asked.callers, self._facts["targets"])
         known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
-        for pool, caller in asked.callers.items():
-            if known.get(pool) and caller.account and caller.account != known[pool]:
-                raise RunDirError(
-                    f"The run was begun in account {known[pool]}, and these credentials are of {caller.account}.",
-                    "Use credentials of the account that the run was begun in.",
-                )
         planned = Planned(
             self._counts(),
             self._journal.ready(),
