@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bulkreset import __version__, process
-from bulkreset.console import Terminal, conclude, describe_status
+from bulkreset.console import Terminal, conclude, describe_status, describe_verified
 from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
@@ -26,6 +26,8 @@ from bulkreset.record.status import runs_in, status_of
 from bulkreset.rows import Summary
 from bulkreset.run import Mode, redraw, start
 from bulkreset.run import resume as resume_run
+from bulkreset.verify import Wanted
+from bulkreset.verify import verify as verify_run
 from bulkreset.watch import Stop
 
 RUNS = Path("runs")
@@ -285,6 +287,41 @@ def handout(
         return
     number = write_new(output, HANDED_OUT, given)
     sys.stdout.write(f"{number:,} passwords: {output}\n")
+
+
+@app.command()
+def verify(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    within: Annotated[
+        float, typer.Option(metavar="DAYS", help="A temporary password is expiring within so many days.")
+    ] = 1.0,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A new file; the run's verify.csv without it.", show_default=False),
+    ] = None,
+    reissue: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A new input of those whose temporary password has expired or is expiring.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Say what has become of the users that a run has set; changes nothing and costs nothing."""
+    stop = Stop()
+    ui = Terminal(stop, show_progress=not no_progress)
+    process.listen(stop)
+    try:
+        found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
+    finally:
+        ui.close()
+    if not as_json:
+        sys.stdout.write(describe_verified(found) + "\n")
+    sys.stdout.flush()
+    raise SystemExit(found.exit_code)
 
 
 @app.command()

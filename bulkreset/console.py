@@ -12,13 +12,16 @@ from rich.progress import Progress as Bar
 from bulkreset.briefing import briefing, duration
 from bulkreset.errors import Refused
 from bulkreset.preflight import Preflight
+from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.rows import Status, Summary
+from bulkreset.verify import Verified
 from bulkreset.watch import Progress, Stop
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
+_FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
 
 
 class Terminal:
@@ -162,6 +165,34 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
     out.write(f"Report: {home.report}\n")
+
+
+def describe_verified(found: Verified) -> str:
+    """What has become of the users, and what to do next."""
+    if found.report is None:
+        return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
+    counts = dict(found.counts)
+    told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
+    short = sum(counts.get(state, 0) for state in SHORT)
+    odd = sum(counts.get(state, 0) for state in (State.UNTOUCHED, State.DIFFERS, State.GONE))
+    lines = [f"Verified: {sum(counts.values()):,} rows: {told}."]
+    if found.alive:
+        lines.append("The run is going on: what it sets from now on is not in here.")
+    if waiting := counts.get(State.WAITING):
+        lines.append(f"Still good and not used: {waiting:,} of the temporary passwords. Verify again later.")
+    if short and found.reissue is None:
+        lines.append(
+            f"Expired or expiring: {short:,} of the temporary passwords. --reissue FILE writes the input of a new run."
+        )
+    if odd:
+        lines.append(f"Not as the run left them: {odd:,} of the users. The report says who.")
+    if not found.left:
+        lines.append("Nothing is left to be done.")
+    if found.reissue:
+        lines.append(
+            f'Reissue: {found.reissue}, with {short:,} users: the input of a new run with password.source = "generate".'
+        )
+    return "\n".join([*lines, f"Report: {found.report}"])
 
 
 def _to_be_typed(preflight: Preflight) -> str | None:

@@ -206,3 +206,14 @@ def must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequen
                     f"The {key} of {then['user_pool_id']} was {then[key]} when the run was begun and is {now[key]} now.",
                     "Set it back, or plan a new run.",
                 )
+
+
+def must_be_the_same_accounts(callers: Mapping[str, Caller], planned: Sequence[Mapping[str, Any]]) -> None:
+    """Raise RunDirError where a pool would now be reached in another account, as far as both are known."""
+    known = {target["user_pool_id"]: target.get("account") for target in planned}
+    for pool, caller in callers.items():
+        if known.get(pool) and caller.account and caller.account != known[pool]:
+            raise RunDirError(
+                f"The run was begun in account {known[pool]}, and these credentials are of {caller.account}.",
+                "Use credentials of the account that the run was begun in.",
+            )

@@ -27,6 +27,7 @@ from bulkreset.preflight import (
     Preflight,
     described,
     inspect,
+    must_be_the_same_accounts,
     must_be_the_same_targets,
 )
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
@@ -218,13 +219,8 @@ class Run:
         for pool, caller in asked.callers.items():
             if caller.problem:
                 self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
+        must_be_the_same_accounts(asked.callers, self._facts["targets"])
         known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
-        for pool, caller in asked.callers.items():
-            if known.get(pool) and caller.account and caller.account != known[pool]:
-                raise RunDirError(
-                    f"The run was begun in account {known[pool]}, and these credentials are of {caller.account}.",
-                    "Use credentials of the account that the run was begun in.",
-                )
         planned = Planned(
             self._counts(),
             self._journal.ready(),

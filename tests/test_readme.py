@@ -21,12 +21,12 @@ from bulkreset import errors
 from bulkreset.cli import app
 from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job, load
-from bulkreset.record import log, report, schema
+from bulkreset.record import fate, log, report, schema
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = ("run", "resume", "status", "report", "handout", "demo")
+COMMANDS = ("run", "resume", "status", "report", "handout", "verify", "demo")
 _OF_THE_GROUP = {"--help", "--version"}
 
 
@@ -214,6 +214,17 @@ def test_summary_keys() -> None:
     rows = {quoted(row["key"])[0]: row["meaning"] for row in table("key | meaning")}
     assert list(rows) == [field.name for field in fields(Summary)]
     assert set(quoted(rows["lanes"])) == {field.name for field in fields(LaneSummary)}
+
+
+def test_states_of_the_follow_through() -> None:
+    told = {quoted(row["state"])[0]: row["left"] for row in table("state | passwords")}
+    assert list(told) == [state.value for state in fate.State]
+    assert {state for state, left in told.items() if not left} == fate.DONE
+
+
+def test_columns_of_the_follow_through() -> None:
+    (sentence,) = re.findall(r"Each set row is a line of `verify.csv`.*?: (`row`.*?);", README, re.DOTALL)
+    assert tuple(quoted(sentence)) == fate.COLUMNS
 
 
 def test_log_events() -> None:

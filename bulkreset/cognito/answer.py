@@ -45,9 +45,9 @@ _DOUBTFUL = frozenset(
 )
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
-_NO_RIGHT = "Allow cognito-idp:{call} on the user pool for these credentials, then resume."
-_BAD_KEYS = "Check the access key, its secret and the machine's clock, then resume."
-_NO_KEYS = "Sign in again or renew the credentials, then resume."
+_NO_RIGHT = "Allow cognito-idp:{call} on the user pool for these credentials, then {then}."
+_BAD_KEYS = "Check the access key, its secret and the machine's clock, then {then}."
+_NO_KEYS = "Sign in again or renew the credentials, then {then}."
 _ADVICE = {
     "ResourceNotFoundException": "Check the user pool id and the Region: a pool exists in one Region only.",
     "OperationNotEnabledException": "This is a replica Region of the pool: use the pool's primary Region.",
@@ -57,17 +57,17 @@ _ADVICE = {
     "InvalidClientTokenId": _BAD_KEYS,
     "SignatureDoesNotMatch": _BAD_KEYS,
     "InvalidSignatureException": _BAD_KEYS,
-    "OptInRequired": "Enable the Region or the service for this account, then resume.",
-    "SubscriptionRequired": "Enable the service for this account, then resume.",
+    "OptInRequired": "Enable the Region or the service for this account, then {then}.",
+    "SubscriptionRequired": "Enable the service for this account, then {then}.",
     "ExpiredToken": _NO_KEYS,
     "ExpiredTokenException": _NO_KEYS,
-    "RequestExpired": "Set the machine's clock right or renew the credentials, then resume.",
+    "RequestExpired": "Set the machine's clock right or renew the credentials, then {then}.",
     "NoCredentialsError": _NO_KEYS,
     "PartialCredentialsError": _NO_KEYS,
     "CredentialRetrievalError": _NO_KEYS,
     "TokenRetrievalError": _NO_KEYS,
     "UnauthorizedSSOTokenError": _NO_KEYS,
-    "SSLError": "Check --ca-bundle and the endpoint's certificate, then resume.",
+    "SSLError": "Check --ca-bundle and the endpoint's certificate, then {then}.",
 }
 
 
@@ -85,6 +85,6 @@ def classify(code: str, http_status: int) -> Verdict:
     return Verdict.DOUBTFUL if unreadable or http_status >= 500 else Verdict.REFUSED  # noqa: PLR2004
 
 
-def advice(code: str, call: str = "AdminSetUserPassword") -> str:
-    """What to do about a fatal code that came as the answer to `call`."""
-    return _ADVICE.get(code, "Mend the cause, then resume.").format(call=call)
+def advice(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
+    """What to do about a fatal code that came as the answer to `call`, and `then`."""
+    return _ADVICE.get(code, "Mend the cause, then {then}.").format(call=call, then=then)

@@ -14,15 +14,17 @@ POOL_SECONDS = 20.0  # how long a pool's description is waited for: retries incl
 class Enquiry:
     """Asks at once when it is made; each answer is waited for when it is wanted. All are by user pool id.
 
-    `emulated_quota` is the emulator's, None where the targets are real.
+    `emulated_quota` is the emulator's, None where the targets are real; `with_quotas`: whether quotas matter at all.
     """
 
-    def __init__(self, sessions: Mapping[str, TargetSession], emulated_quota: float | None) -> None:
+    def __init__(
+        self, sessions: Mapping[str, TargetSession], emulated_quota: float | None = None, *, with_quotas: bool = True
+    ) -> None:
         self._pools = {pool: _ask_pool(pool, session) for pool, session in sessions.items()}
         self._callers = {pool: session.ask_caller() for pool, session in sessions.items()}
         ways: dict[tuple[object, ...], Callable[[], Quota]] = {}
         self._quotas: dict[str, Callable[[], Quota]] = {}
-        for pool, session in sessions.items():
+        for pool, session in sessions.items() if with_quotas else ():
             target = session.target  # what is reached in the same way has one quota
             way = target.model_copy(update={"user_pool_id": ""}).model_dump_json(), session.region
             if way not in ways:

@@ -26,11 +26,15 @@ class Sendable(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A row that was set. Times are Unix milliseconds, of its first and its last call."""
+    """A row that was set. Times are Unix milliseconds, of its first and its last call.
+
+    `canonical` is the user's own name, where the row names it otherwise and that is known.
+    """
 
     row: int
     pool: str
     username: str
+    canonical: str
     permanent: int
     started_at: int
     finished_at: int

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,15 +42,15 @@ _TRUTH = {1: "true", 0: "false", None: ""}
 
 def write_csv(journal: Journal, path: Path, unsent: str) -> None:
     """Write report.csv: every input row once, in input order. Raises RecordError where it cannot be written."""
-    with _beside(path) as file:
+    with beside(path, _redraw(path)) as file:
         writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
         writer.writerow(COLUMNS)
         writer.writerows(map(_cells, journal.report(unsent)))
 
 
 def must_be_new(path: Path) -> None:
-    """Raise RunDirError where a file cannot come to be at `path`."""
-    if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112
+    """Raise RunDirError where there is such a file already, or no directory for it."""
+    if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
         what = "exists already" if os.path.lexists(path) else "has no directory to be in"
         raise RunDirError(f"{path} {what}.", "Name a new file in a directory that exists.")
 
@@ -58,7 +59,7 @@ def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
     """Write a CSV file that is not there yet, readable to its owner alone; how many rows. Raises RunDirError, RecordError."""
     must_be_new(path)
     number = 0
-    with _beside(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
+    with beside(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for number, row in enumerate(rows, 1):  # noqa: B007  (it counts)
@@ -69,7 +70,7 @@ def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError where it cannot be written."""
     figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
-    with _beside(path) as file:
+    with beside(path, _redraw(path)) as file:
         json.dump(figures, file, indent=2, ensure_ascii=False)
         file.write("\n")
 
@@ -113,6 +114,11 @@ def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
+def iso(unix_ms: int) -> str:
+    """A time as the reports have it."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def as_text(text: str) -> str:
     """The cell as text that no spreadsheet takes for a formula: an apostrophe before what would be one."""
     return f"'{text}" if text.startswith(_FORMULA) else text
@@ -129,9 +135,16 @@ class _LineFeeds:
         return self._file.write(row[:-2] + "\n")
 
 
+def _redraw(path: Path) -> str:
+    return f"Make room, then run: bulkreset report {path.parent}."
+
+
 @contextmanager
-def _beside(path: Path, advice: str = "", flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
-    """A file that takes its name only when it is whole and on disk."""
+def beside(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
+    """A file that takes its name only when it is whole and on disk; whatever goes wrong before, nothing is left of it.
+
+    Raises RecordError with that advice where it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
     try:
         with os.fdopen(
@@ -146,7 +159,4 @@ def _beside(path: Path, advice: str = "", flag: int = os.O_TRUNC) -> Iterator[IO
             partial.unlink()
         if not isinstance(error, OSError):
             raise
-        raise RecordError(
-            f"{path} cannot be written: {error.strerror}.",
-            advice or f"Make room, then run: bulkreset report {path.parent}.",
-        ) from None
+        raise RecordError(f"{path} cannot be written: {error.strerror}.", advice) from None

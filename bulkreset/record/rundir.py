@@ -21,6 +21,7 @@ class RunDir:
         self.report = path / "report.csv"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
+        self.fates = path / "verify.csv"
         self.lookup = path / "lookup.sqlite"
         self.handout = path / "handout"
         self._lock: int | None = None

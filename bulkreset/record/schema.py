@@ -94,7 +94,7 @@ FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN ('ready', 'in_doubt
 """
 
 SETTLED = """
-SELECT row, user_pool_id, username, permanent, started_at, finished_at
+SELECT row, user_pool_id, username, coalesce(canonical, username), permanent, started_at, finished_at
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 """
 

@@ -5,13 +5,14 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bulkreset.errors import RecordError
+from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.journal import Journal
-from bulkreset.record.report import COLUMNS, write_csv, write_summary
+from bulkreset.record.report import COLUMNS, beside, write_csv, write_new, write_summary
 from bulkreset.rows import LaneSummary, Outcome, Status, Summary
 from tests.record.journals import OTHER, POOL, done, planned
 
@@ -212,3 +213,29 @@ def test_report_of_a_read_only_journal(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     write_csv(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == ["ann"]
+
+
+def test_whatever_ends_the_writing_leaves_nothing_behind(tmp_path: Path) -> None:
+    def rows() -> Iterator[tuple[str]]:
+        yield ("half",)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        write_new(tmp_path / "new.csv", ("username",), rows())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RecordError, match=r"new\.csv cannot be written.*Do this\."),
+        beside(tmp_path / "nowhere" / "new.csv", "Do this."),
+    ):
+        pass
+
+
+def test_new_file_does_not_take_the_place_of_another(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("kept")
+    for name in ("old.csv", "nowhere/new.csv"):
+        with pytest.raises(RunDirError):
+            write_new(tmp_path / name, ("username",), [])
+    assert (tmp_path / "old.csv").read_text() == "kept"

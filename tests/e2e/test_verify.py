@@ -1,0 +1,302 @@
+"""The follow-through: what has become of each user that a run has set, asked for by ListUsers alone."""
+
+import csv
+import json
+import signal
+import sqlite3
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+
+from tests.e2e.command import LAX, POOL, REGION, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.sim import Simulator
+
+OTHER = "us-east-1_Other00002"
+DAY = 86_400  # seconds
+COLUMNS = ["row", "user_pool_id", "username", "state", "user_status", "set_at", "modified_at", "expires_at"]
+HEADER = ("username", "password", "permanent")
+ASKED = {"DescribeUserPool", "ListUsers", "GetCallerIdentity"}
+
+# Who is set, whether for good, when as days ago, and what the pool says of the user afterwards.
+PEOPLE: Mapping[str, tuple[bool, float, Mapping[str, Any] | None]] = {
+    "=waits": (False, 0, {"status": "FORCE_CHANGE_PASSWORD"}),
+    "hurry": (False, 2.5, {"status": "FORCE_CHANGE_PASSWORD"}),
+    'la"te': (False, 3.5, {"status": "FORCE_CHANGE_PASSWORD"}),
+    "chose": (False, 0, {"status": "CONFIRMED"}),
+    "reset": (False, 0, {"status": "RESET_REQUIRED"}),
+    "left": (False, 0, None),
+    "same": (True, 0, {"status": "CONFIRMED"}),
+    "later": (True, 1, {"status": "CONFIRMED"}),
+    "never": (True, 0, {"status": "CONFIRMED", "modified": 1_000_000_000}),
+    "other": (True, 0, {"status": "FORCE_CHANGE_PASSWORD"}),
+    "away": (True, 0, None),
+}
+STATES = {
+    "=waits": "waiting",
+    "hurry": "expiring",
+    'la"te': "expired",
+    "chose": "changed",
+    "reset": "differs",
+    "left": "gone",
+    "same": "agrees",
+    "later": "changed",
+    "never": "untouched",
+    "other": "differs",
+    "away": "gone",
+}
+
+
+def verify(bulkreset: Command, run_dir: Path, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
+    with bulkreset.start("verify", run_dir, *args, env=env) as process:
+        return finish(process, run_dir)
+
+
+def backdate(run_dir: Path, row: int, days: float) -> None:
+    """Let a row have been set some days ago."""
+    with closing(sqlite3.connect(run_dir / "journal.sqlite")) as db, db:
+        back = round(days * DAY * 1000)
+        db.execute(
+            "UPDATE rows SET started_at = started_at - ?1, finished_at = finished_at - ?1 WHERE row = ?2", (back, row)
+        )
+
+
+def people_now(sim: Simulator, users: Sequence[str | Mapping[str, Any]], days: int = 3, pool: str = POOL) -> None:
+    """The pool has these users from now on, and no others."""
+    sim.add_pool(pool, users, LAX | {"TemporaryPasswordValidityDays": days})
+
+
+@pytest.fixture
+def ran(tmp_path: Path, bulkreset: Command, sim: Simulator) -> Ran:
+    """A run that has set everybody, in a pool where much has happened since."""
+    rows = [(name, f"Quiet-Garden.{name}", str(it[0]).lower()) for name, it in PEOPLE.items()]
+    ended = bulkreset.reset(write_csv(tmp_path / "in.csv", rows, HEADER))
+    assert ended.code == 0
+    people_now(sim, [{"username": name, **now} for name, (_, _, now) in PEOPLE.items() if now is not None])
+    for row, (_, days, _) in enumerate(PEOPLE.values(), 1):
+        backdate(ended.run_dir, row, days)
+    return ended
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def partials(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.partial")) + list(folder.glob("bulkreset-*"))
+
+
+def test_every_set_row_is_told_with_what_to_do_next(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+    before = len(sim.calls())
+    told = verify(bulkreset, ran.run_dir)
+    assert told.code == 1, told.stderr
+    assert {call.operation for call in sim.calls(since=before)} <= ASKED
+    assert told.stdout.splitlines() == [
+        "Verified: 11 rows: 1 waiting, 1 expiring, 1 expired, 2 changed, 1 agree, 1 untouched, 2 differ, 2 gone.",
+        "Still good and not used: 1 of the temporary passwords. Verify again later.",
+        "Expired or expiring: 2 of the temporary passwords. --reissue FILE writes the input of a new run.",
+        "Not as the run left them: 5 of the users. The report says who.",
+        f"Report: {ran.run_dir / 'verify.csv'}",
+    ]
+    report = ran.run_dir / "verify.csv"
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    found = lines(report)
+    assert list(found[0]) == COLUMNS
+    assert [line["row"] for line in found] == [str(number) for number in range(1, 12)]
+    assert {line["username"].lstrip("'"): line["state"] for line in found} == STATES
+    assert found[0]["username"] == "'=waits"
+    by_name = {line["username"]: line for line in found}
+    assert by_name["left"]["user_status"] == by_name["left"]["modified_at"] == ""
+    assert by_name["never"]["modified_at"] == "2001-09-09T01:46:40.000Z"
+    assert by_name["same"]["expires_at"] == ""
+    assert by_name["same"]["set_at"] == ran.of("same")["finished_at"]
+    assert by_name["chose"]["expires_at"] > by_name["chose"]["set_at"]
+    assert partials(bulkreset.home) == []
+
+
+def test_as_json_it_says_the_same(bulkreset: Command, ran: Ran) -> None:
+    told = verify(bulkreset, ran.run_dir, "--json")
+    assert told.code == 1
+    shown = json.loads(told.stdout)
+    assert list(shown) == ["run_id", "checked_at", "counts", "left", "rows"]
+    assert shown["run_id"] == ran.summary["run_id"]
+    assert shown["left"] == 8
+    assert sum(shown["counts"].values()) == len(shown["rows"]) == 11
+    assert {row["username"]: row["state"] for row in shown["rows"]} == STATES
+    for row, line in zip(shown["rows"], lines(ran.run_dir / "verify.csv"), strict=True):
+        assert list(row) == COLUMNS
+        row["username"] = row["username"].replace("=waits", "'=waits")
+        assert {key: "" if value is None else str(value) for key, value in row.items()} == line
+
+
+@pytest.mark.parametrize(("within", "expiring"), [("0", 0), ("0.4", 0), ("0.6", 1), ("3", 2)])
+def test_how_soon_is_the_callers_choice(within: str, expiring: int, bulkreset: Command, ran: Ran) -> None:
+    told = verify(bulkreset, ran.run_dir, "--json", "--within", within, "-o", "new.csv")
+    assert json.loads(told.stdout)["counts"].get("expiring", 0) == expiring
+    assert not (ran.run_dir / "verify.csv").exists()
+    assert stat.S_IMODE((bulkreset.home / "new.csv").stat().st_mode) == 0o600
+
+
+def test_who_is_short_of_time_is_the_input_of_a_new_run(
+    tmp_path: Path, bulkreset: Command, sim: Simulator, ran: Ran
+) -> None:
+    told = verify(bulkreset, ran.run_dir, "--reissue", "again.csv")
+    assert told.code == 1
+    assert "Reissue: again.csv, with 2 users" in told.stdout
+    path = tmp_path / "again.csv"
+    assert path.read_text(encoding="utf-8") == 'username\nhurry\n"la""te"\n'
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = pyrage.x25519.Identity.generate().to_public()
+    job = write_job(
+        tmp_path,
+        sim.url,
+        'path = "again.csv"',
+        f'[password]\nsource = "generate"\n[handout]\nrecipients = ["{key}"]',
+        plan="check_users = true",
+    )
+    dry = bulkreset("run", job, "--dry-run")
+    assert dry.code == 0, dry.stderr
+    assert dry.column("status") == ["ready", "ready"]
+    assert dry.column("username") == ["hurry", 'la"te']
+
+
+def test_pools_are_told_apart_in_the_new_input(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    people_now(sim, ["ann", "bob"])
+    people_now(sim, ["ann"], pool=OTHER)
+    rows = [("ann", "Quiet-Garden.1", POOL), ("bob", "Quiet-Garden.2", POOL), ("ann", "Quiet-Garden.3", OTHER)]
+    write_csv(tmp_path / "in.csv", rows, ("username", "password", "user_pool_id"))
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', pools=(POOL, OTHER), plan="check_users = true")
+    ended = bulkreset("run", job, "--yes")
+    assert ended.code == 0, ended.stderr
+    for row in (1, 3):
+        backdate(ended.run_dir, row, 4)
+    assert verify(bulkreset, ended.run_dir, "--reissue", "again.csv").code == 1
+    assert lines(tmp_path / "again.csv") == [
+        {"username": "ann", "user_pool_id": POOL},
+        {"username": "ann", "user_pool_id": OTHER},
+    ]
+
+
+def test_when_everybody_is_done_so_is_this(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    rows = [("ann", "Quiet-Garden.1", "true"), ("bob", "Quiet-Garden.2", "false")]
+    ended = bulkreset.reset(write_csv(tmp_path / "in.csv", rows, HEADER))
+    sim.configure(users={POOL: [{"username": "bob", "status": "CONFIRMED"}]})
+    told = verify(bulkreset, ended.run_dir)
+    assert told.code == 0
+    assert told.stdout.splitlines()[:2] == ["Verified: 2 rows: 1 changed, 1 agree.", "Nothing is left to be done."]
+    assert verify(bulkreset, ended.run_dir).code == 0, "verify.csv is drawn again"
+
+
+def test_live_run_is_looked_at_as_it_goes(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    rows = [(f"user.{number}", f"Quiet-Garden.{number}", "true") for number in range(200)]
+    source = write_csv(tmp_path / "in.csv", rows, HEADER)
+    run_dir = tmp_path / "live"
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "5", "--run-dir", run_dir) as process:
+        wait_for(sim, SET, 5)
+        told = verify(bulkreset, run_dir)
+        process.send_signal(signal.SIGINT)
+        assert finish(process, run_dir).code == 130
+    assert told.code == 0, told.stderr
+    assert "The run is going on" in told.stdout
+    assert {line["state"] for line in lines(run_dir / "verify.csv")} == {"agrees"}
+
+
+def wait_for(sim: Simulator, operation: str, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(sim.calls(operation)) < count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+    sim.configure(faults={"every": {"slow": 3, "operation": "ListUsers"}})
+    with bulkreset.start("verify", ran.run_dir, "--reissue", "again.csv", "--json") as process:
+        wait_for(sim, "ListUsers", 1)
+        process.send_signal(signal.SIGINT)
+        told = finish(process, ran.run_dir)
+    assert told.code == 130
+    assert told.stdout == ""
+    assert told.complaints == ["bulkreset: Stopped by SIGINT. Nothing was written."]
+    assert not (ran.run_dir / "verify.csv").exists()
+    assert not (bulkreset.home / "again.csv").exists()
+    assert partials(bulkreset.home) == []
+
+
+@pytest.mark.parametrize("call", ["ListUsers", "DescribeUserPool"])
+def test_who_may_not_look_is_told_what_to_allow(call: str, bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+    sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": call}})
+    told = verify(bulkreset, ran.run_dir)
+    assert told.code == 2
+    (sentence,) = told.complaints
+    assert f"Allow cognito-idp:{call} on arn:aws:cognito-idp:{REGION}:*:userpool/{POOL}" in sentence
+    assert partials(bulkreset.home) == []
+
+
+@pytest.mark.parametrize(("call", "code"), [("ListUsers", "ResourceNotFoundException"), ("DescribeUserPool", "HTTP")])
+def test_listing_that_breaks_off_is_no_answer(
+    call: str, code: str, bulkreset: Command, sim: Simulator, ran: Ran
+) -> None:
+    fault = {"http": 500} if code == "HTTP" else {"error": code}
+    sim.configure(faults={"every": {**fault, "operation": call}})
+    told = verify(bulkreset, ran.run_dir)
+    assert told.code == 3
+    assert told.stdout == ""
+    (sentence,) = told.complaints
+    assert POOL in sentence
+    assert "resume" not in sentence
+    assert not (ran.run_dir / "verify.csv").exists()
+
+
+def test_what_cannot_be_done_is_said_before_anybody_is_asked(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+    before = len(sim.calls())
+    told = verify(bulkreset, ran.run_dir, "--reissue", "in.csv")
+    assert told.code == 2
+    assert "in.csv exists already" in told.complaints[0]
+    assert len(sim.calls()) == before
+
+
+def test_another_endpoint_or_account_is_another_pool(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+    with closing(sqlite3.connect(ran.run_dir / "journal.sqlite")) as db, db:
+        db.execute("UPDATE meta SET value = replace(value, '127.0.0.1', 'localhost') WHERE key = 'job'")
+    told = verify(bulkreset, ran.run_dir)
+    assert told.code == 2
+    assert "The endpoint of" in told.complaints[0]
+    with closing(sqlite3.connect(ran.run_dir / "journal.sqlite")) as db, db:
+        db.execute("UPDATE meta SET value = replace(value, 'localhost', '127.0.0.1') WHERE key = 'job'")
+    sim.configure(accounts={"AKIDOTHER": "999988887777"}, secret_keys={"AKIDOTHER": "simulated"})
+    told = verify(bulkreset, ran.run_dir, env={"AWS_ACCESS_KEY_ID": "AKIDOTHER"})
+    assert told.code == 2
+    assert "these credentials are of 999988887777" in told.complaints[0]
+
+
+def test_dry_run_and_emulated_run_have_nobody_to_look_up(tmp_path: Path, bulkreset: Command) -> None:
+    source = write_csv(tmp_path / "in.csv", [("ann", "Quiet-Garden.1")])
+    dry = bulkreset(*bulkreset.against(source), "--dry-run")
+    told = verify(bulkreset, dry.run_dir)
+    assert told.code == 2
+    assert f"--approved {dry.run_dir}" in told.complaints[0]
+    emulated = bulkreset("run", "--input", source, "--user-pool-id", POOL, "--region", REGION, "--emulate")
+    told = verify(bulkreset, emulated.run_dir)
+    assert told.code == 2
+    assert "was emulated: its users are gone" in told.complaints[0]
+    assert verify(bulkreset, tmp_path).code == 2
+
+
+def test_run_that_has_set_nothing_says_so(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    sim.add_pool(POOL, ["nobody"], LAX)
+    ended = bulkreset.reset(write_csv(tmp_path / "in.csv", [("ann", "Quiet-Garden.1")]))
+    assert ended.code == 1
+    before = len(sim.calls())
+    told = verify(bulkreset, ended.run_dir)
+    assert told.code == 0
+    assert told.stdout == "The run has set nothing: there is nobody to look up.\n"
+    shown = json.loads(verify(bulkreset, ended.run_dir, "--json").stdout)
+    assert (shown["counts"], shown["left"], shown["rows"]) == ({}, 0, [])
+    assert len(sim.calls()) == before
+    assert not (ended.run_dir / "verify.csv").exists()
