@@ -9,7 +9,7 @@ from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
-_ELSEWHERE = frozenset({"input.path"})  # what the input is, is said by its fingerprint
+_ELSEWHERE = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint
 
 
 class Approval:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bulkreset.errors import InputError
 from bulkreset.job import Columns
+from bulkreset.sealing import UnsealError
 
 CHUNK_ROWS = 20_000
 PIECE_ROWS = 2_000
@@ -83,6 +84,11 @@ def too_short(path: Path, row: int) -> InputError:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for a file that the system or its format does not let us read to the end."""
+    if isinstance(error, UnsealError):
+        return InputError(
+            f"The sealed input {path} cannot be opened: {error}.",
+            "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
+        )
     if isinstance(error, gzip.BadGzipFile):  # whose own words quote the file, and the file holds passwords
         why = "it is not gzip, or it is damaged"
     else:

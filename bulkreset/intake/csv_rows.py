@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple, TextIO
 
 import pandas as pd
 
@@ -25,7 +25,9 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
+from bulkreset.intake.content import Content
 from bulkreset.job import Input
+from bulkreset.sealing import UnsealError
 
 LONGEST_LINE = 1 << 20  # characters: a file without line breaks must not be read into memory whole
 HEAD = 1 << 16  # characters, from whose line ends the file's are known
@@ -44,7 +46,7 @@ class _Mark(NamedTuple):
 
 
 class CsvRows:
-    """CSV, also gzipped.
+    """CSV, also gzipped, also sealed.
 
     The records come from the csv module in strict mode: pandas' own parser fills short lines up, forgives broken
     quotes and does not say which line a bad byte stood on, so a row could be lost or changed in silence.
@@ -52,6 +54,7 @@ class CsvRows:
 
     def __init__(self, spec: Input) -> None:
         self.spec = spec
+        self._content = Content(spec)
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         self.marks: list[_Mark] = []  # of each piece, as they were first passed
 
@@ -82,24 +85,23 @@ class CsvRows:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what the system and gzip say into InputError."""
+        """Turn what the system, gzip and age say into InputError."""
         try:
             yield
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, zlib.error, UnsealError) as error:
             raise unreadable(self.spec.path, error) from None
 
-    def open(self) -> IO[str]:
+    def open(self) -> TextIO:
         """The file as text, with the line ends that it has."""
         # A BOM is no part of the first column's name. Bytes that do not decode are kept as lone surrogates, so that
         # their line can be named instead of ending the file there.
         encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
-        opener = gzip.open if self.spec.path.name.lower().endswith(".gz") else open
+        opener = self._content.unzipped if self._content.name.endswith(".gz") else self._content.open
 
         beginning = ""
 
-        def opened(end: str) -> IO[str]:
-            text = opener(self.spec.path, "rt", encoding=encoding, errors="surrogateescape", newline=end)
-            return cast("IO[str]", text)
+        def opened(end: str) -> TextIO:
+            return io.TextIOWrapper(opener(), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # which is told when its line is reached
             beginning = text.read(HEAD)
@@ -110,7 +112,7 @@ class CsvRows:
 class Records:
     """The header's fields; then each record's, or what is wrong with its line. Blank lines are no records."""
 
-    def __init__(self, text: IO[str], spec: Input) -> None:
+    def __init__(self, text: TextIO, spec: Input) -> None:
         self.width = 0
         self.taken = 0  # pieces
         self._text = text
@@ -188,7 +190,7 @@ _SAID = {
 class _Lines:
     """The file's lines, each of bounded length. `last` is the newest, `undecoded` the number of one that did not decode."""
 
-    def __init__(self, text: IO[str], spec: Input) -> None:
+    def __init__(self, text: TextIO, spec: Input) -> None:
         self._text = text
         self._spec = spec
         self.number = 0
@@ -225,7 +227,7 @@ class CsvPieces:
     def __init__(self, rows: CsvRows) -> None:
         self.remembers = rows.can_be_entered
         self._rows = rows
-        self._text: IO[str] | None = None
+        self._text: TextIO | None = None
         self._records: Records | None = None
         self._places: list[int] = []
 

@@ -23,14 +23,20 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
+from bulkreset.intake.content import Content
 from bulkreset.job import Input
+from bulkreset.sealing import UnsealError
 
 
 class ParquetRows:
-    """A Parquet file, read batch by batch; null and "" both mean an empty cell."""
+    """A Parquet file, read batch by batch; null and "" both mean an empty cell.
+
+    A sealed one is opened as a whole: its footer, with which reading begins, is its end.
+    """
 
     def __init__(self, spec: Input) -> None:
         self._spec = spec
+        self._content = Content(spec)
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
         """Yield the rows in order, those before `first` only where they share a row group with it.
@@ -48,7 +54,7 @@ class ParquetRows:
                     if batch.num_rows:
                         yield _chunk(start, batch, names)
                         start += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnsealError) as error:
             raise unreadable(self._spec.path, error) from None
 
     def pieces(self) -> "ParquetPieces":
@@ -57,7 +63,8 @@ class ParquetRows:
 
     def open(self) -> pq.ParquetFile:
         """The file; its footer is read, nothing else."""
-        return pq.ParquetFile(self._spec.path, pre_buffer=False, buffer_size=1 << 20)
+        source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else self._spec.path
+        return pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """What the file calls our fields. Raises InputError where one is missing or is no text."""
@@ -104,7 +111,7 @@ class ParquetPieces:
         """The piece with this number; None where there is still more to pass."""
         try:
             return self._read(number)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnsealError) as error:
             raise unreadable(self._spec.path, error) from None
 
     def close(self) -> None:

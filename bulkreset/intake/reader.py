@@ -8,6 +8,7 @@ from typing import Protocol
 
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import Chunk, Piece, unreadable
+from bulkreset.intake.content import Content
 from bulkreset.intake.csv_rows import CsvRows
 from bulkreset.intake.parquet_rows import ParquetRows
 from bulkreset.job import Input
@@ -53,7 +54,7 @@ class Fingerprint:
 
 
 def open_rows(spec: Input, *, with_passwords: bool = True) -> Rows:
-    """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file."""
+    """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file, or it is not opened."""
     if not with_passwords:
         spec = spec.model_copy(update={"columns": spec.columns.model_copy(update={"password": None})})
     try:
@@ -64,7 +65,9 @@ def open_rows(spec: Input, *, with_passwords: bool = True) -> Rows:
         raise InputError(f"There is no input file {spec.path}.", "Check the path.")
     if not is_file:
         raise InputError(f"The input {spec.path} is not a file.", "Name one CSV or Parquet file.")
-    kind = spec.format or ("parquet" if spec.path.name.lower().endswith((".parquet", ".pq")) else "csv")
+    content = Content(spec)
+    content.check()
+    kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
     return ParquetRows(spec) if kind == "parquet" else CsvRows(spec)
 
 
