@@ -54,7 +54,7 @@ class Piece:
 def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, int]:
     """Where each of our fields stands in `header`. Raises InputError naming what is missing or there twice."""
     names = [name.strip() for name in header]
-    wanted = {field: name for field in FIELDS if (name := getattr(columns, field)) is not None}
+    wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
     if columns.password is None and "password" in [name.casefold() for name in names]:
         raise InputError(
             f"The input {path} has a column of passwords, and the job makes its own.",

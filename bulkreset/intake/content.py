@@ -21,9 +21,9 @@ class Content:
     """What is in the file that `spec` names. `name` is in lower case, and without what says that it is sealed."""
 
     def __init__(self, spec: Input) -> None:
-        self._path = spec.path
+        self._path = spec.file
         self._identity = spec.identity
-        name = spec.path.name.lower()
+        name = spec.file.name.lower()
         self.is_sealed = name.endswith(SUFFIX)
         self.name = name.removesuffix(SUFFIX)
 

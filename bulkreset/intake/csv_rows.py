@@ -89,7 +89,7 @@ class CsvRows:
         try:
             yield
         except (OSError, EOFError, zlib.error, UnsealError) as error:
-            raise unreadable(self.spec.path, error) from None
+            raise unreadable(self.spec.file, error) from None
 
     def open(self) -> TextIO:
         """The file as text, with the line ends that it has."""
@@ -125,9 +125,9 @@ class Records:
         fields = next(self, [])
         if isinstance(fields, str):
             raise InputError(
-                f"The header of the input {self._spec.path} is malformed: {fields}.", "Mend the first line."
+                f"The header of the input {self._spec.file} is malformed: {fields}.", "Mend the first line."
             )
-        return find_columns(fields, self._spec.columns, self._spec.path)
+        return find_columns(fields, self._spec.columns, self._spec.file)
 
     def mark(self) -> _Mark:
         """Where the next record begins."""
@@ -152,7 +152,7 @@ class Records:
                 if lines.number > line or self._may_reach_on(lines.last):
                     # What an open quote swallows may be rows: to guess where they end could set a wrong password.
                     raise InputError(
-                        f"The input {self._spec.path} has a quote on line {line} that does not close as it should"
+                        f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
                         f" (found at line {lines.number}).",
                         "Mend the quoting there; a quote inside a quoted value is written twice.",
                     ) from None
@@ -205,7 +205,7 @@ class _Lines:
             self.last = self._text.readline(LONGEST_LINE)
         except UnicodeError:
             raise InputError(
-                f"The input {self._spec.path} does not decode as {self._spec.encoding} near line {self.number + 1}.",
+                f"The input {self._spec.file} does not decode as {self._spec.encoding} near line {self.number + 1}.",
                 "Set [input] encoding to the file's own.",
             ) from None
         if not self.last:
@@ -213,7 +213,7 @@ class _Lines:
         self.number += 1
         if len(self.last) == LONGEST_LINE:
             raise InputError(
-                f"Line {self.number} of the input {self._spec.path} is longer than {LONGEST_LINE:,} characters.",
+                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters.",
                 "Check that it is a CSV file.",
             )
         if not self.last.isascii() and _UNDECODED.search(self.last):
@@ -242,7 +242,7 @@ class CsvPieces:
             for _ in range(PASSED_PIECES):
                 batch = self._rows.take(records)
                 if not batch:
-                    raise too_short(self._rows.spec.path, number * PIECE_ROWS + 1)
+                    raise too_short(self._rows.spec.file, number * PIECE_ROWS + 1)
                 if records.taken == number + 1:
                     columns = (["" if isinstance(it, str) else it[place] for it in batch] for place in self._places)
                     return Piece(number * PIECE_ROWS + 1, *columns)

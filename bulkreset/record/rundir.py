@@ -22,6 +22,7 @@ class RunDir:
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.lookup = path / "lookup.sqlite"
+        self.listing = path / "listing.sqlite"
         self.handout = path / "handout"
         self._lock: int | None = None
 

@@ -121,7 +121,7 @@ class UserPool:
         old = self.named(given) if given else None
         number = old.number if old else self.size + 1
         name = given or sub_of(number)
-        user = User(**{**values, "username": name}, number=number, created=now, modified=now)
+        user = User(**{"created": now, **values, "username": name}, number=number, modified=now)
         if user.password is not None and not user.history:
             user.history = (user.password,)
         key = self.fold(name)
