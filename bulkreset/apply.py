@@ -42,7 +42,7 @@ class Apply:
     def __init__(
         self,
         job: Job,
-        rows: Rows,
+        rows: Rows | None,
         sessions: Mapping[str, TargetSession],
         journal: Journal,
         log: Log,
@@ -57,7 +57,7 @@ class Apply:
         self._log = log
         self._clock = clock
         # Taken before the fingerprint is compared: a file that is still the same later is the one that was compared.
-        self._identity = identity(job.input.path)
+        self._identity = identity(job.input.file) if rows else ()
         self._results: Results = SimpleQueue()
         self._rates = Rates()
         self._lanes: list[tuple[Lane[Any], Supply | Made]] = []
@@ -108,7 +108,7 @@ class Apply:
     def _source(self, preflight: Preflight) -> Source | Campaign:
         """Where the lanes' rows come from: the input, or the journal where the passwords are made."""
         job, lanes = self._job, [plan.pools for plan in preflight.lanes]
-        if not job.generates:
+        if self._rows and not job.generates:
             return Source(self._rows, self._journal, lanes, self._unchanged, lambda: self._results.put(None))
         policies = {pool: stricter(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
         return Campaign(self._journal, lanes, Generator(policies, job.password.length), self._handout)
@@ -144,7 +144,7 @@ class Apply:
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 
     def _unchanged(self) -> None:
-        path = self._job.input.path
+        path = self._job.input.file
         try:
             same = identity(path) == self._identity
         except InputError as error:

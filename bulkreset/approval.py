@@ -9,7 +9,7 @@ from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
-_ELSEWHERE = frozenset({"input.path"})  # what the input is, is said by its fingerprint
+_ELSEWHERE = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint
 
 
 class Approval:
@@ -40,11 +40,15 @@ class Approval:
 
     def must_be_planned_in(self, journal: Journal) -> None:
         """Raise ApprovalError where a row's status is not what was reviewed."""
+        rows, reviewed = sum(journal.counts().values()), self._facts["rows"]
+        if rows != reviewed:
+            raise ApprovalError(f"There are {rows:,} rows now, and {reviewed:,} were approved in {self.path}.", _AGAIN)
         number, example = journal.unlike(self._journal)
         if number and example:
             was, now = (f"{status} ({code})" if code else status for status, code in (example[1:3], example[3:5]))
+            how = f"was {was} and is {now} now" if was != now else "is another user's now, or would be set otherwise"
             raise ApprovalError(
-                f"{number:,} {'row is' if number == 1 else 'rows are'} not what was approved in {self.path}: row {example[0]} was {was} and is {now} now.",
+                f"{number:,} {'row is' if number == 1 else 'rows are'} not what was approved in {self.path}: row {example[0]} {how}.",
                 _AGAIN,
             )
 

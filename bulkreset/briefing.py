@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from bulkreset.job import Guards, Job, Policy
+from bulkreset.job import Guards, Job, Policy, Select
 from bulkreset.preflight import LanePlan, Preflight
 
 SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
@@ -30,6 +30,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.approved:
         yield "Approved", f"{preflight.approved['run_dir']}, planned {preflight.approved['finished_at']}"
     yield from _pools(preflight)
+    if job.input.from_pool:
+        yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
     yield "Rows", ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items()))
     yield from _users(preflight)
     if preflight.temporary:
@@ -64,6 +66,17 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield "History", f"the pool refuses the last {facts.history} passwords of a user: unknown until applied"
     if len(preflight.endpoints) > SHOWN:
         yield "", f"and {len(preflight.endpoints) - SHOWN} more user pools"
+
+
+def _selected(select: Select) -> str:
+    """Which users are rows."""
+    chosen = [
+        f"status {' or '.join(select.statuses)}" if select.statuses else "",
+        f"in the group {' or '.join(select.groups)}" if select.groups else "",
+        f"created before {select.created_before:%Y-%m-%d %H:%M %Z}" if select.created_before else "",
+        f"not in {select.not_in}" if select.not_in else "",
+    ]
+    return ", ".join(filter(None, chosen)) or "ALL of them"
 
 
 def _rules(policy: Policy | None) -> str:

@@ -1,7 +1,8 @@
 """The check of the directory: every row that would be sent compared with the users of its pool, before anything is sent."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from pathlib import Path
 
 from bulkreset.cognito.directory import Directory, User
@@ -9,14 +10,14 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Job
-from bulkreset.preflight import listing_rate
+from bulkreset.paging import listing_pacers
 from bulkreset.record.journal import Journal
-from bulkreset.record.lookup import ABSENT, UNKNOWN, Found, Lookup
+from bulkreset.record.lookup import ABSENT, UNKNOWN, Found, Lookup, Match
 from bulkreset.rows import Code, Kind, Status
 from bulkreset.search import Search
 
+_BATCH = 5_000  # users
 UNREACHABLE = "could not recover"  # begins the warning of a ready row
 
 _SAID = {
@@ -49,12 +50,16 @@ class Check:
         self._clock = clock
 
     def run(
-        self, journal: Journal, scratch: Path, seen: Callable[[int, int], None]
+        self,
+        journal: Journal,
+        scratch: Path,
+        seen: Callable[[int, int], None],
+        known: Mapping[str, Iterable[Match]] | None = None,
     ) -> tuple[dict[str, str], list[Gap]]:
         """Look every ready row's user up and take what it says into the journal.
 
         `scratch` is the lookup's file: left behind where the search is stopped, so that it goes on from there; `seen` is
-        told of calls made, of how many, and may raise to stop. Returns the pools that were not checked, with the reason,
+        told of calls made, of how many, and may raise to stop. Of the users in `known`, by pool, nothing is asked. Returns the pools that were not checked, with the reason,
         and the gaps of those whose users may not be listed. Raises ServiceError where a search broke off.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_against(pool))}
@@ -67,7 +72,10 @@ class Check:
                 if not lookup.is_filled:
                     sought = ((row, pool, name) for row, pool, name in journal.sought() if pool in directories)
                     lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
-                gaps = Search(directories, self._pacers(), lookup, self._clock, self._kind_of).run(seen)
+                    for pool in directories.keys() & (known or {}).keys():
+                        _take_over(lookup, pool, iter((known or {})[pool]))
+                pacers = listing_pacers(self._job, self._lanes, self._clock)
+                gaps = Search(directories, pacers, lookup, self._clock, self.kind_of).run(seen)
                 unchecked |= {pool: f"ListUsers was refused ({gap.code})" for pool, gap in gaps.items()}
                 journal.note_checked(self._findings(lookup, scrambled=self._job.scrambles), unchecked=unchecked)
                 lookup.discard()
@@ -86,11 +94,7 @@ class Check:
             f"how the pool compares names is not known: DescribeUserPool was not answered ({gap.code})" if gap else ""
         )
 
-    def _pacers(self) -> dict[str, Pacer]:
-        rate = listing_rate(self._job)
-        return {pool: pacer for lane in self._lanes for pacer in [Pacer(rate, self._clock)] for pool in lane}
-
-    def _kind_of(self, user: User, facts: PoolFacts) -> str:
+    def kind_of(self, user: User, facts: PoolFacts) -> str:
         """What sets the user apart, as far as the job leaves such users alone; the gravest first."""
         if self._protected and any(name.casefold() in self._protected for name in user.names):
             return Kind.PROTECTED
@@ -108,6 +112,15 @@ class Check:
         """What the plan makes of each row of which something is known now, in input order, as the journal takes it."""
         for found in lookup.found():
             yield found.row, *_verdict(found, scrambled=scrambled), found.status, found.username
+
+
+def _take_over(lookup: Lookup, pool: str, users: Iterator[Match]) -> None:
+    """Note a pool's users as if they had just been swept."""
+    some = list(islice(users, _BATCH))
+    while some:
+        following = list(islice(users, _BATCH))
+        lookup.note_page(pool, some, None, swept=not following)
+        some = following
 
 
 def _verdict(found: Found, *, scrambled: bool) -> tuple[str, str, str]:

@@ -5,6 +5,8 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,10 +28,10 @@ class _Table(BaseModel):
 
 
 class Columns(_Table):
-    """What the input calls our columns."""
+    """What the input calls our columns. `password`: None where the input must not have any, "" where they are passed over."""
 
     username: str = "username"
-    password: str | None = "password"  # noqa: S105  (a column's name; None: the input has none)
+    password: str | None = Field(default="password", min_length=1)
     permanent: str = "permanent"
     user_pool_id: str = "user_pool_id"
 
@@ -42,10 +44,54 @@ class Columns(_Table):
         return self
 
 
-class Input(_Table):
-    """Where the rows come from. `format` defaults to what the file's name says; `identity` opens what age has sealed."""
+class Select(_Table):
+    """Which users of the pools are rows: those whom everything that is given fits. `not_in`: a file of users who are left out."""
 
-    path: Path = Field(strict=False)
+    statuses: tuple[
+        Literal[
+            "ARCHIVED",
+            "COMPROMISED",
+            "CONFIRMED",
+            "EXTERNAL_PROVIDER",
+            "FORCE_CHANGE_PASSWORD",
+            "RESET_REQUIRED",
+            "UNCONFIRMED",
+            "UNKNOWN",
+        ],
+        ...,
+    ] = Field(default=(), strict=False)
+    groups: tuple[str, ...] = Field(default=(), strict=False)
+    created_before: datetime | None = Field(default=None, strict=False)
+    not_in: Path | None = Field(default=None, strict=False)
+
+    @field_validator("created_before", mode="before")
+    @classmethod
+    def _a_moment(cls, value: object) -> object:
+        if isinstance(value, str):  # as a journal keeps it
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if value is not None and not isinstance(value, datetime):
+            msg = "must be a date, or a date and a time, as in 2026-01-31"
+            raise ValueError(msg)
+        return value.replace(tzinfo=UTC) if value and not value.tzinfo else value
+
+    @field_validator("not_in")
+    @classmethod
+    def _anywhere(cls, value: Path | None) -> Path | None:
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as below)
+
+
+class Input(_Table):
+    """Where the rows come from: a file, or the pools themselves.
+
+    `format` defaults to what the file's name says; `identity` opens what age has sealed.
+    """
+
+    path: Path | None = Field(default=None, strict=False)
+    from_pool: bool = False
+    select: Select = Select()
     identity: Path | None = Field(default=None, strict=False)
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
@@ -76,6 +122,27 @@ class Input(_Table):
             msg = "is not an encoding that Python knows"
             raise ValueError(msg) from None
         return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        msg = ""
+        if self.from_pool and (self.path or self.identity):
+            msg = f"has {'a path' if self.path else 'an identity'}, and from_pool: the rows come from a file or from the pools"
+        elif not self.from_pool and not self.path:
+            msg = "names neither a path nor from_pool"
+        elif not self.from_pool and self.select != Select():
+            msg = "has a select, which is of use with from_pool only"
+        if msg:
+            raise ValueError(msg)
+        return self
+
+    @property
+    def file(self) -> Path:
+        """The path, of an input that is a file."""
+        if self.path is None:
+            msg = "the input is no file"
+            raise ValueError(msg)
+        return self.path
 
 
 class Target(_Table):
@@ -219,6 +286,9 @@ class Job(_Table):
 
     @model_validator(mode="after")
     def _made_passwords_arrive(self) -> Self:
+        if not self.generates and self.input.from_pool:
+            msg = 'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
+            raise ValueError(msg)
         if not self.generates and self.handout.recipients:
             msg = 'handout.recipients is of use with password.source = "generate" only'
             raise ValueError(msg)
@@ -258,8 +328,8 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
         _lay(tables, key, value, label=str(path or "the command line"))
     if not isinstance(tables.get("input", {}), dict):
         raise JobError(f"{path or 'The command line'} is not a valid job: input must be a table.")
-    if "path" not in tables.get("input", {}):
-        raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path.")
+    if not tables.get("input", {}).keys() & {"path", "from_pool"}:
+        raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
     tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
@@ -294,12 +364,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
-    for table, key in (("input", "path"), ("input", "identity"), ("handout", "path"), ("targets", "ca_bundle")):
-        found = tables.get(table)
+    for table, key in _PATHS:
+        found: Any = tables
+        for part in table.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
                 entry[key] = str(path.parent.absolute() / os.path.expanduser(entry[key]))  # noqa: PTH111  (Path's own raises)
     return tables
+
+
+_PATHS = (
+    ("input", "path"),
+    ("input", "identity"),
+    ("input.select", "not_in"),
+    ("handout", "path"),
+    ("targets", "ca_bundle"),
+)
 
 
 def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:

@@ -8,7 +8,7 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.reader import Rows
+from bulkreset.intake.reader import Chunks
 from bulkreset.intake.screen import Screen
 from bulkreset.job import Job
 from bulkreset.record.journal import Journal
@@ -16,7 +16,7 @@ from bulkreset.record.journal import Journal
 
 def write_plan(
     job: Job,
-    rows: Rows,
+    rows: Chunks,
     facts: Mapping[str, PoolFacts],
     protected: AbstractSet[str],
     journal: Journal,
@@ -33,6 +33,8 @@ def write_plan(
         read = chunk.last
         seen(chunk)
     if not read:
+        if job.input.from_pool:
+            raise InputError("The pools have no user whom [input.select] selects.", "Check it: there is nothing to do.")
         raise InputError(f"The input {job.input.path} has no rows.", "Check that it is the right file.")
     return read
 

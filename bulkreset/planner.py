@@ -1,21 +1,27 @@
 """The planner: pass 1 as a whole, rows compared with the job, with the directory, with each other and with what was approved."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bulkreset.approval import Approval
 from bulkreset.check import Check
+from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.reader import Rows
+from bulkreset.intake.reader import Chunks
 from bulkreset.job import Job
+from bulkreset.paging import listing_pacers
 from bulkreset.plan import protected_names, write_plan
 from bulkreset.preflight import described, grouped
 from bulkreset.record.journal import Journal
+from bulkreset.record.listing import Listing
+from bulkreset.record.rundir import RunDir
+from bulkreset.roll import Roll
 from bulkreset.watch import Stop, Ui
 
 
@@ -38,23 +44,30 @@ class Planner:
         self._ui = ui
         self._stop = stop
 
-    def run(self, facts: Mapping[str, Any], rows: Rows, service: Emulator | None, scratch: Path) -> dict[str, Any]:
+    def run(
+        self, facts: Mapping[str, Any], rows: Chunks | None, service: Emulator | None, home: RunDir
+    ) -> dict[str, Any]:
         """Plan, and note in the journal how far that is: `screened`, `unchecked`, at last `rows`.
 
-        `facts` are the journal's so far, `scratch` is the check's own file. Returns the new facts, and `gaps`. Raises
+        `facts` are the journal's so far; without `rows` the pools' own users are listed. Returns the new facts, and `gaps`. Raises
         Refused for an input, a group or an approval that forbids the run, Stopped or Interrupted where it can be gone on
         with.
         """
         pools = self._enquiry.pools()
         protected = protected_names(self._job, self._sessions)
         found: dict[str, Any] = {"gaps": ()}
-        if "screened" not in facts:
-            found["screened"] = self._screen(rows, service, protected)
+        lanes = list(grouped(self._sessions, self._enquiry.callers()).values())
+        check = Check(self._job, self._sessions, pools, lanes, protected, SystemClock())
+        with ExitStack() as stack:
+            roll = None
+            if "screened" not in facts:
+                if rows is None:
+                    rows = roll = stack.enter_context(self._called(check, lanes, home.listing))
+                found["screened"] = self._screen(rows, service, protected)
+            if "unchecked" not in facts:
+                known = roll.known() if roll else {}
+                found["unchecked"], found["gaps"] = check.run(self._journal, home.lookup, self._looked_up, known)
         screened = found.get("screened") or facts["screened"]
-        if "unchecked" not in facts:
-            lanes = list(grouped(self._sessions, self._enquiry.callers()).values())
-            check = Check(self._job, self._sessions, pools, lanes, protected, SystemClock())
-            found["unchecked"], found["gaps"] = check.run(self._journal, scratch, self._looked_up)
         folding = [pool for pool, told in pools.items() if told.folds]
         self._journal.reject_twins(self._job.input.on_duplicate, folding)
         if facts["approved"]:
@@ -64,7 +77,22 @@ class Planner:
         self._journal.note(state="planned", rows=screened)
         return found | {"state": "planned", "rows": screened}
 
-    def _screen(self, rows: Rows, service: Emulator | None, protected: set[str]) -> int:
+    @contextmanager
+    def _called(self, check: Check, lanes: Sequence[Sequence[str]], scratch: Path) -> Iterator[Roll]:
+        """The users of the pools, listed."""
+        pools, clock = self._enquiry.pools(), SystemClock()
+        directories = {pool: Directory(self._sessions[pool], facts) for pool, facts in pools.items()}
+        with Listing(scratch) as listing:
+            pacers = listing_pacers(self._job, lanes, clock)
+            roll = Roll(self._job.input.select, directories, pacers, listing, clock, check.kind_of)
+            roll.call(self._listed)
+            yield roll
+
+    def _listed(self, rows: int) -> None:
+        self._ui.planning(rows)
+        self._stop.check()
+
+    def _screen(self, rows: Chunks, service: Emulator | None, protected: set[str]) -> int:
         def seen(chunk: Chunk) -> None:
             if service:
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])

@@ -17,7 +17,16 @@ from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.errors import BulkresetError, GuardTripped, InputError, RecordError, Refused, RunDirError, ServiceError
+from bulkreset.errors import (
+    BulkresetError,
+    GuardTripped,
+    InputError,
+    JobError,
+    RecordError,
+    Refused,
+    RunDirError,
+    ServiceError,
+)
 from bulkreset.intake.reader import Rows, fingerprint, open_rows
 from bulkreset.job import Job, revive
 from bulkreset.planner import Planner
@@ -62,7 +71,12 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
     """Run `job` in the new run directory `path`. Raises Refused where nothing came of it that is worth keeping."""
     with ExitStack() as stack:
         approval = Approval(mode.approved) if mode.approved else None
-        rows = open_rows(job.input, with_passwords=not job.generates)
+        rows = _rows(job)
+        if mode.emulate and rows is None:
+            raise JobError(
+                "The emulator has no users but those of an input, so there is nobody to list.",
+                "Leave --emulate out, or give the job an [input] path.",
+            )
         recipients(job.handout.recipients)  # a wrong key is found out before anything is done
         service = stack.enter_context(emulator(job)) if mode.emulate else None
         sessions = _sessions(job, service)
@@ -77,7 +91,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "confirmed": mode.yes or approval is not None,
             "approved": approval.described() if approval else None,
             "started_at": _utc_now(),
-            "input": {"path": str(job.input.path.absolute()), **asdict(fingerprint(job.input.path))},
+            "input": _described(job),
             "targets": described(sessions),
             "handout": str(elsewhere) if elsewhere else None,
         }
@@ -114,7 +128,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
                 f"To run what it planned, pass --approved {path} instead of --dry-run.",
             )
         job = revive(facts["job"], overrides)
-        rows = open_rows(job.input, with_passwords=not job.generates)
+        rows = _rows(job)
         _must_be_the_same_input(job, facts["input"])
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
@@ -164,12 +178,12 @@ class Run:
         self._began = time.monotonic()
         self._sent_for = 0.0
 
-    def take_over(self, rows: Rows, service: Emulator | None, ui: Ui) -> None:
+    def take_over(self, rows: Rows | None, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
         self._journal.check(self._facts.get("rows"))
         if "screened" not in self._facts:
             self._journal.forget_plan()
-        elif service:
+        elif service and rows:
             for chunk in rows.chunks():
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
         self._journal.take_over()
@@ -180,7 +194,7 @@ class Run:
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
-    def until_the_end(self, rows: Rows, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
+    def until_the_end(self, rows: Rows | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
         self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
@@ -207,10 +221,10 @@ class Run:
         """Whether the plan is whole: its number of rows is noted last."""
         return "rows" in self._facts
 
-    def _plan(self, rows: Rows, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
+    def _plan(self, rows: Rows | None, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
         """Pass 1."""
         planner = Planner(self._job, self._sessions, self._journal, enquiry, ui, stop)
-        self._facts |= planner.run(self._facts, rows, service, self._home.lookup)
+        self._facts |= planner.run(self._facts, rows, service, self._home)
         self._log.info("plan_finished", rows=self._facts["rows"], counts=self._counts(), codes=self._journal.codes())
 
     def _preflight(self, enquiry: Enquiry) -> Preflight:
@@ -260,7 +274,7 @@ class Run:
             raise GuardTripped("The run was not confirmed, so nothing was sent.")
         self._note(confirmed=True)
 
-    def _apply(self, rows: Rows, preflight: Preflight, ui: Ui, stop: Stop) -> None:
+    def _apply(self, rows: Rows | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout)
@@ -312,9 +326,21 @@ def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
     return {target.user_pool_id: opened(target) for target in job.targets}
 
 
+def _rows(job: Job) -> Rows | None:
+    """The rows of the job's input; None where the pools' own users are the rows."""
+    return None if job.input.from_pool else open_rows(job.input, with_passwords=not job.generates)
+
+
+def _described(job: Job) -> dict[str, Any]:
+    """The input as journal and summary keep it."""
+    if job.input.from_pool:
+        return {"path": "", "size": 0, "sha256": ""}
+    return {"path": str(job.input.file.absolute()), **asdict(fingerprint(job.input.file))}
+
+
 def _must_be_the_same_input(job: Job, planned: Mapping[str, Any]) -> None:
-    found = asdict(fingerprint(job.input.path))
-    if any(planned[key] != value for key, value in found.items()):
+    found = _described(job)
+    if any(planned[key] != found[key] for key in ("size", "sha256")):
         raise InputError(
             f"The input {job.input.path} has changed since it was planned.", "Restore it, or plan a new run."
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bulkreset.errors import InputError, JobError
+from bulkreset.errors import InputError, JobError, Stopped
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 
@@ -109,7 +109,10 @@ class _Stream(io.RawIOBase):
     def start(self, pour: Callable[[], None]) -> None:
         """Begin to fill the pipe."""
         self._thread = threading.Thread(target=pour, name="unsealing", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            raise Stopped("The system lets no thread be started.", "Raise its limit on threads, then resume.") from None
 
     def readable(self) -> bool:
         return True

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_when_event_set, wait_random_exponential
-
 from bulkreset.cognito.answer import Verdict
 from bulkreset.cognito.directory import PAGE, Directory, Page, User, expressions
 from bulkreset.cognito.pool import PoolFacts, arn_of
@@ -14,25 +12,22 @@ from bulkreset.cognito.reads import Gap, ReadError
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import ServiceError
+from bulkreset.paging import REFUSED, Pages, has_expired
 from bulkreset.record.lookup import NOBODY, UNKNOWN, Lookup, Match, Progress
 
 AT_ONCE = 8  # look-ups under way in one pool: the pace is met at a quarter of a second each
 SURE_PAGES = 1000  # of a pool that folds names: some forty seconds
 BATCH = 500  # names taken from the lookup at a time
-ATTEMPTS = 10
-MOST_WAIT = 20.0  # seconds
-RESTARTS = 3  # sweeps begun again because their token had expired
 ACTION = "cognito-idp:ListUsers"
 _WHAT = "who is in the pool: its users are not checked"
-_STALE = "InvalidParameterException"
 
 
 @dataclass(slots=True)
 class _Pool:
-    """One pool's search: its directory, its lane's pacer, and what is under way."""
+    """One pool's search: its directory, its paced pages, and what is under way."""
 
     directory: Directory
-    pacer: Pacer
+    pages: Pages
     names: int
     sweeps: bool
     search: Progress
@@ -117,7 +112,8 @@ class Search:
         # so to list it is surer, where that does not take long.
         worth = max(names, SURE_PAGES) if directory.facts.folds else names
         sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
-        return _Pool(directory, self._pacers[name], names, sweeps, self._lookup.search(name))
+        pages = Pages(directory, self._pacers[name], self._clock, self._halt)
+        return _Pool(directory, pages, names, sweeps, self._lookup.search(name))
 
     def _ask(self, executor: ThreadPoolExecutor, name: str) -> None:
         """Start the pool's next call, or as many look-ups as may be under way."""
@@ -148,7 +144,7 @@ class Search:
         try:
             result = future.result()
         except ReadError as error:
-            if not (pool.sweeps and pool.search.token and error.code == _STALE and pool.restarts < RESTARTS):
+            if not (pool.sweeps and has_expired(error, pool.search.token, pool.restarts)):
                 raise
             pool.restarts += 1
             self._lookup.begin_again(name)
@@ -183,34 +179,9 @@ class Search:
             "What is looked up is kept: resume, or run without the check (--no-check-users).",
         )
 
-    def _page(self, pool: _Pool, token: str | None, expression: str = "") -> Page:
-        """One page, retried: every attempt pays a slot of the lane's ListUsers pace."""
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, ReadError) and error.passes),
-            wait=wait_random_exponential(multiplier=0.25, max=MOST_WAIT),
-            stop=stop_after_attempt(ATTEMPTS) | stop_when_event_set(self._halt),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return retrying(self._attempt, pool, token, expression)
-
-    def _sleep(self, seconds: float) -> None:
-        self._clock.wait(self._halt, seconds)
-
-    def _attempt(self, pool: _Pool, token: str | None, expression: str) -> Page:
-        if not pool.pacer.wait(self._halt):
-            raise ReadError("stopped", Verdict.REFUSED)
-        started = self._clock.now()
-        try:
-            page = pool.directory.page(token, expression)
-        except ReadError as error:
-            if error.verdict is Verdict.THROTTLED:
-                pool.pacer.refused(started)
-            elif error.verdict is Verdict.EXPIRED and pool.directory.renew():
-                raise ReadError(error.code, Verdict.UNSENT) from None
-            raise
-        pool.pacer.accepted()
-        return page
+    @staticmethod
+    def _page(pool: _Pool, token: str | None, expression: str = "") -> Page:
+        return pool.pages.read(lambda: pool.directory.page(token, expression))
 
     def _found(self, pool: _Pool, name: str, spelled: str) -> tuple[str, Match]:
         """Who is meant by a name: asked for as each thing that it may be."""
@@ -221,7 +192,7 @@ class Search:
                 try:
                     page = self._page(pool, token, expression)
                 except ReadError as error:
-                    if error.code != _STALE:
+                    if error.code != REFUSED:
                         raise
                     return name, UNKNOWN  # it is not a filter that the service takes
                 for user in page.users:

@@ -3,7 +3,8 @@
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bulkreset.cognito.answer import Verdict, classify
@@ -13,13 +14,21 @@ from bulkreset.cognito.reads import ReadError
 from tests.targets import EU, job, sessions
 
 
-def told(username: str, status: str = "CONFIRMED", *, enabled: bool = True, **attributes: str) -> dict[str, Any]:
+def told(
+    username: str,
+    status: str = "CONFIRMED",
+    *,
+    enabled: bool = True,
+    created: datetime | None = None,
+    **attributes: str,
+) -> dict[str, Any]:
     """A user as ListUsers tells of one."""
     named = {"sub": f"sub-{username}"} | attributes
     return {
         "Username": username,
         "UserStatus": status,
         "Enabled": enabled,
+        "UserCreateDate": created,
         "Attributes": [{"Name": name, "Value": value} for name, value in named.items()],
     }
 
@@ -52,6 +61,7 @@ class Listed(Directory):
         faults: Iterable[ReadError | None] = (),
         *,
         renewals: int = 0,
+        groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.facts = facts or PoolFacts(EU, users=len(users))
         self.session = next(iter(sessions(job(self.facts.user_pool_id)).values()))
@@ -61,6 +71,7 @@ class Listed(Directory):
         self.refuses: set[str] = set()  # filters
         self.asked: list[tuple[str | None, str]] = []
         self.renewals = renewals
+        self.groups = groups or {}
         self._lock = threading.Lock()
 
     @property
@@ -80,8 +91,19 @@ class Listed(Directory):
             fault = self.faults.popleft() if self.faults else self.always
         if fault or expression in self.refuses:
             raise fault or STALE
+        return self._page_of([user for user in self.users if _passes(user, expression)], token)
+
+    def members(self, group: str, token: str | None = None) -> Page:
+        """The page at a token, of those who are in a group."""
+        with self._lock:
+            self.asked.append((token, f'group "{group}"'))
+            fault = self.faults.popleft() if self.faults else self.always
+        if fault or group not in self.groups:
+            raise fault or GONE
+        return self._page_of([user for user in self.users if user["Username"] in self.groups[group]], token)
+
+    def _page_of(self, found: Sequence[dict[str, Any]], token: str | None) -> Page:
         start = int(token or 0)
-        found = [user for user in self.users if _passes(user, expression)]
         shown = tuple(user_in(user, self.facts) for user in found[start : start + PAGE])
         return Page(shown, str(start + PAGE) if start + PAGE < len(found) else None)
 
@@ -92,10 +114,11 @@ class Listed(Directory):
 
 
 def _passes(user: dict[str, Any], expression: str) -> bool:
-    found = re.fullmatch(r'(\w+) = "(.*)"', expression)
+    found = re.fullmatch(r'([\w:]+) = "(.*)"', expression)
     if not found:
         return True
     values = {attribute["Name"]: attribute["Value"] for attribute in user["Attributes"]} | {
-        "username": user["Username"]
+        "username": user["Username"],
+        "cognito:user_status": user["UserStatus"],
     }
     return bool(values.get(found[1], "").lower() == found[2].lower())

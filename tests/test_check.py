@@ -12,8 +12,8 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
+from bulkreset.paging import ATTEMPTS
 from bulkreset.record.journal import Journal
-from bulkreset.search import ATTEMPTS
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.targets import EU, EU2, job, sessions

@@ -12,11 +12,11 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.follow import fates, look_up, must_be_known
+from bulkreset.paging import ATTEMPTS
 from bulkreset.record.fate import Fate
 from bulkreset.record.journal import Journal
 from bulkreset.record.lookup import Lookup
 from bulkreset.rows import Status
-from bulkreset.search import ATTEMPTS
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
 from tests.record.journals import OTHER, POOL, done, planned

@@ -1,7 +1,9 @@
 """The job file: every wrong key named, no value shown, a flag over the file over the default."""
 
 import inspect
+import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -360,7 +362,7 @@ def test_paths_in_the_file_are_relative_to_the_file(folder: Path, monkeypatch: p
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
     relative = load(Path("../nightly.toml"), {})
-    assert relative.input.path.resolve() == (folder / "../in/users.csv").resolve()
+    assert relative.input.file.resolve() == (folder / "../in/users.csv").resolve()
 
 
 def test_absolute_and_home_paths_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +382,7 @@ def test_path_on_the_command_line_is_relative_to_where_one_is(folder: Path, monk
     (folder / "here").mkdir()
     monkeypatch.chdir(folder / "here")
     made = job(folder, FEWEST, input__path=Path("mine.csv"))
-    assert made.input.path.absolute() == folder / "here" / "mine.csv"
+    assert made.input.file.absolute() == folder / "here" / "mine.csv"
 
 
 @pytest.mark.parametrize(
@@ -480,3 +482,54 @@ def test_folder_of_the_handout_is_relative_to_the_file(folder: Path) -> None:
     made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'path = "out"\n')
     assert made.handout.path == folder / "out"
     assert revive(made.model_dump(mode="json"), {}) == made
+
+
+FROM_POOL = "[input]\nfrom_pool = true\n" + TARGET
+MADE = 'permanent = true\npassword = { source = "generate" }\n'
+
+
+def test_pool_is_an_input_where_passwords_are_made(folder: Path) -> None:
+    select = '[input.select]\nstatuses = ["CONFIRMED"]\ngroups = ["staff"]\nnot_in = "done.csv"\n'
+    made = job(folder, MADE + FROM_POOL + select + "created_before = 2026-01-31\n")
+    assert made.input.from_pool
+    assert made.input.path is None
+    chosen = made.input.select
+    assert chosen.statuses == ("CONFIRMED",)
+    assert chosen.not_in == folder / "done.csv"
+    assert chosen.created_before == datetime(2026, 1, 31, tzinfo=UTC)
+    assert revive(json.loads(made.model_dump_json()), {}) == made
+
+
+@pytest.mark.parametrize(
+    ("said", "when"),
+    [
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
+        ('"2026-01-31"', datetime(2026, 1, 31, tzinfo=UTC)),
+    ],
+)
+def test_moment_is_utc_where_it_says_nothing_else(folder: Path, said: str, when: datetime) -> None:
+    made = job(folder, MADE + FROM_POOL + f"[input.select]\ncreated_before = {said}\n")
+    assert made.input.select.created_before == when
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (FROM_POOL, 'input.from_pool is of use with password.source = "generate" only'),
+        (MADE + FROM_POOL.replace("true", 'true\npath = "users.csv"'), "input has a path, and from_pool"),
+        (MADE + FROM_POOL.replace("true", 'true\nidentity = "key.txt"'), "input has an identity, and from_pool"),
+        (MADE + FROM_POOL.replace("true", "false"), "input names neither a path nor from_pool"),
+        (
+            MADE + INPUT + 'select.groups = ["staff"]\n' + TARGET,
+            "input has a select, which is of use with from_pool only",
+        ),
+        (MADE + FROM_POOL + '[input.select]\nstatuses = ["ACTIVE"]\n', "input.select.statuses.0"),
+        (MADE + FROM_POOL + "[input.select]\ncreated_before = 5\n", "input.select.created_before must be a date"),
+        (MADE + FROM_POOL + '[input.select]\ncreated_before = "May"\n', "input.select.created_before must be a date"),
+        (MADE + FROM_POOL + '[input.select]\ngroup = ["x"]\n', "(did you mean groups?)"),
+    ],
+)
+def test_selection_that_is_none(folder: Path, text: str, said: str) -> None:
+    assert said in problem(folder, text)

@@ -49,7 +49,7 @@ class Page:
 
 
 class Directory:
-    """ListUsers on one pool; used by one thread at a time, but for `page`."""
+    """The lists of one pool's users; used by one thread at a time, but for `page` and `members`."""
 
     def __init__(self, session: TargetSession, facts: PoolFacts) -> None:
         self.session = session
@@ -64,8 +64,16 @@ class Directory:
         params: dict[str, Any] = {"UserPoolId": self.facts.user_pool_id, "Limit": PAGE}
         params |= {"Filter": expression} if expression else {}
         params |= {"PaginationToken": token} if token else {}
-        answer = read(self._client.list_users, **params)
-        found = answer.get("PaginationToken") or None
+        return self._page_in(read(self._client.list_users, **params), "PaginationToken", token)
+
+    def members(self, group: str, token: str | None = None) -> Page:
+        """One call of ListUsersInGroup. Raises ReadError."""
+        params = {"UserPoolId": self.facts.user_pool_id, "GroupName": group, "Limit": PAGE}
+        params |= {"NextToken": token} if token else {}
+        return self._page_in(read(self._client.list_users_in_group, **params), "NextToken", token)
+
+    def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> Page:
+        found = answer.get(key) or None
         if found == token and found is not None:  # a page that leads to itself would be read for ever
             raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL)
         try:
@@ -83,7 +91,8 @@ class Directory:
 
     @staticmethod
     def _prepared(client: Any) -> Any:  # noqa: ANN401  (a boto3 client)
-        client.meta.events.register("before-parse.cognito-identity-provider.ListUsers", must_be_readable)
+        for call in ("ListUsers", "ListUsersInGroup"):
+            client.meta.events.register(f"before-parse.cognito-identity-provider.{call}", must_be_readable)
         return client
 
 

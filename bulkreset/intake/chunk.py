@@ -8,6 +8,7 @@ import pandas as pd
 
 from bulkreset.errors import InputError
 from bulkreset.job import Columns
+from bulkreset.sealing import UnsealError
 
 CHUNK_ROWS = 20_000
 PIECE_ROWS = 2_000
@@ -53,7 +54,7 @@ class Piece:
 def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, int]:
     """Where each of our fields stands in `header`. Raises InputError naming what is missing or there twice."""
     names = [name.strip() for name in header]
-    wanted = {field: name for field in FIELDS if (name := getattr(columns, field)) is not None}
+    wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
     if columns.password is None and "password" in [name.casefold() for name in names]:
         raise InputError(
             f"The input {path} has a column of passwords, and the job makes its own.",
@@ -83,6 +84,11 @@ def too_short(path: Path, row: int) -> InputError:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for a file that the system or its format does not let us read to the end."""
+    if isinstance(error, UnsealError):
+        return InputError(
+            f"The sealed input {path} cannot be opened: {error}.",
+            "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
+        )
     if isinstance(error, gzip.BadGzipFile):  # whose own words quote the file, and the file holds passwords
         why = "it is not gzip, or it is damaged"
     else:

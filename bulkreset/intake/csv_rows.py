@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple, TextIO
 
 import pandas as pd
 
@@ -25,7 +25,9 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
+from bulkreset.intake.content import Content
 from bulkreset.job import Input
+from bulkreset.sealing import UnsealError
 
 LONGEST_LINE = 1 << 20  # characters: a file without line breaks must not be read into memory whole
 HEAD = 1 << 16  # characters, from whose line ends the file's are known
@@ -44,7 +46,7 @@ class _Mark(NamedTuple):
 
 
 class CsvRows:
-    """CSV, also gzipped.
+    """CSV, also gzipped, also sealed.
 
     The records come from the csv module in strict mode: pandas' own parser fills short lines up, forgives broken
     quotes and does not say which line a bad byte stood on, so a row could be lost or changed in silence.
@@ -52,8 +54,9 @@ class CsvRows:
 
     def __init__(self, spec: Input) -> None:
         self.spec = spec
+        self._content = Content(spec)
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
-        self.is_packed = spec.path.name.lower().endswith(".gz")
+        self.is_packed = self._content.name.endswith(".gz")
         self.marks: list[_Mark] = []  # of each piece, as they were first passed
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
@@ -83,24 +86,23 @@ class CsvRows:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what the system and gzip say into InputError."""
+        """Turn what the system, gzip and age say into InputError."""
         try:
             yield
-        except (OSError, EOFError, zlib.error) as error:
-            raise unreadable(self.spec.path, error) from None
+        except (OSError, EOFError, zlib.error, UnsealError) as error:
+            raise unreadable(self.spec.file, error) from None
 
-    def open(self) -> IO[str]:
+    def open(self) -> TextIO:
         """The file as text, with the line ends that it has."""
         # A BOM is no part of the first column's name. Bytes that do not decode are kept as lone surrogates, so that
         # their line can be named instead of ending the file there.
         encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
-        opener = gzip.open if self.is_packed else open
+        opener = self._content.unzipped if self.is_packed else self._content.open
 
         beginning = ""
 
-        def opened(end: str) -> IO[str]:
-            text = opener(self.spec.path, "rt", encoding=encoding, errors="surrogateescape", newline=end)
-            return cast("IO[str]", text)
+        def opened(end: str) -> TextIO:
+            return io.TextIOWrapper(opener(), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # which is told when its line is reached
             beginning = text.read(HEAD)
@@ -111,7 +113,7 @@ class CsvRows:
 class Records:
     """The header's fields; then each record's, or what is wrong with its line. Blank lines are no records."""
 
-    def __init__(self, text: IO[str], spec: Input) -> None:
+    def __init__(self, text: TextIO, spec: Input) -> None:
         self.width = 0
         self.taken = 0  # pieces
         self._text = text
@@ -124,9 +126,9 @@ class Records:
         fields = next(self, [])
         if isinstance(fields, str):
             raise InputError(
-                f"The header of the input {self._spec.path} is malformed: {fields}.", "Mend the first line."
+                f"The header of the input {self._spec.file} is malformed: {fields}.", "Mend the first line."
             )
-        return find_columns(fields, self._spec.columns, self._spec.path)
+        return find_columns(fields, self._spec.columns, self._spec.file)
 
     def mark(self) -> _Mark:
         """Where the next record begins."""
@@ -151,7 +153,7 @@ class Records:
                 if lines.number > line or self._may_reach_on(lines.last):
                     # What an open quote swallows may be rows: to guess where they end could set a wrong password.
                     raise InputError(
-                        f"The input {self._spec.path} has a quote on line {line} that does not close as it should"
+                        f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
                         f" (found at line {lines.number}).",
                         "Mend the quoting there; a quote inside a quoted value is written twice.",
                     ) from None
@@ -189,7 +191,7 @@ _SAID = {
 class _Lines:
     """The file's lines, each of bounded length. `last` is the newest, `undecoded` the number of one that did not decode."""
 
-    def __init__(self, text: IO[str], spec: Input) -> None:
+    def __init__(self, text: TextIO, spec: Input) -> None:
         self._text = text
         self._spec = spec
         self.number = 0
@@ -204,7 +206,7 @@ class _Lines:
             self.last = self._text.readline(LONGEST_LINE)
         except UnicodeError:
             raise InputError(
-                f"The input {self._spec.path} does not decode as {self._spec.encoding} near line {self.number + 1}.",
+                f"The input {self._spec.file} does not decode as {self._spec.encoding} near line {self.number + 1}.",
                 "Set [input] encoding to the file's own.",
             ) from None
         if not self.last:
@@ -212,7 +214,7 @@ class _Lines:
         self.number += 1
         if len(self.last) == LONGEST_LINE:
             raise InputError(
-                f"Line {self.number} of the input {self._spec.path} is longer than {LONGEST_LINE:,} characters.",
+                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters.",
                 "Check that it is a CSV file.",
             )
         if not self.last.isascii() and _UNDECODED.search(self.last):
@@ -227,7 +229,7 @@ class CsvPieces:
         # gzip can be entered, too, but only by unpacking all that lies before.
         self.remembers = rows.can_be_entered and not rows.is_packed
         self._rows = rows
-        self._text: IO[str] | None = None
+        self._text: TextIO | None = None
         self._records: Records | None = None
         self._places: list[int] = []
 
@@ -242,7 +244,7 @@ class CsvPieces:
             for _ in range(PASSED_PIECES):
                 batch = self._rows.take(records)
                 if not batch:
-                    raise too_short(self._rows.spec.path, number * PIECE_ROWS + 1)
+                    raise too_short(self._rows.spec.file, number * PIECE_ROWS + 1)
                 if records.taken == number + 1:
                     columns = (["" if isinstance(it, str) else it[place] for it in batch] for place in self._places)
                     return Piece(number * PIECE_ROWS + 1, *columns)

@@ -23,14 +23,20 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
+from bulkreset.intake.content import Content
 from bulkreset.job import Input
+from bulkreset.sealing import UnsealError
 
 
 class ParquetRows:
-    """A Parquet file, read batch by batch; null and "" both mean an empty cell."""
+    """A Parquet file, read batch by batch; null and "" both mean an empty cell.
+
+    A sealed one is opened as a whole: its footer, with which reading begins, is its end.
+    """
 
     def __init__(self, spec: Input) -> None:
         self._spec = spec
+        self._content = Content(spec)
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
         """Yield the rows in order, those before `first` only where they share a row group with it.
@@ -48,8 +54,8 @@ class ParquetRows:
                     if batch.num_rows:
                         yield _chunk(start, batch, names)
                         start += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(self._spec.path, error) from None
+        except (pa.ArrowException, OSError, UnsealError) as error:
+            raise unreadable(self._spec.file, error) from None
 
     def pieces(self) -> "ParquetPieces":
         """The same rows in any order."""
@@ -57,12 +63,13 @@ class ParquetRows:
 
     def open(self) -> pq.ParquetFile:
         """The file; its footer is read, nothing else."""
-        return pq.ParquetFile(self._spec.path, pre_buffer=False, buffer_size=1 << 20)
+        source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else self._spec.file
+        return pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """What the file calls our fields. Raises InputError where one is missing or is no text."""
         schema = file.schema_arrow
-        places = find_columns(schema.names, self._spec.columns, self._spec.path)
+        places = find_columns(schema.names, self._spec.columns, self._spec.file)
         for field, place in places.items():
             self._check_type(field, schema.field(place))
         return {field: schema.field(place).name for field, place in places.items()}
@@ -77,7 +84,7 @@ class ParquetRows:
         )
         if not (fits or (field == "permanent" and pa.types.is_boolean(kind))):
             raise InputError(
-                f"The column {column.name!r} of the input {self._spec.path} holds {column.type}, not text.",
+                f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
                 "Write it as a string column: a number has already lost leading zeros and exact digits.",
             )
 
@@ -104,8 +111,8 @@ class ParquetPieces:
         """The piece with this number; None where there is still more to pass."""
         try:
             return self._read(number)
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(self._spec.path, error) from None
+        except (pa.ArrowException, OSError, UnsealError) as error:
+            raise unreadable(self._spec.file, error) from None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -117,7 +124,7 @@ class ParquetPieces:
         file = self._file = self._file or self._opened()
         first, last = number * PIECE_ROWS, min((number + 1) * PIECE_ROWS, file.metadata.num_rows)
         if first >= last:
-            raise too_short(self._spec.path, first + 1)
+            raise too_short(self._spec.file, first + 1)
         start, group = self._nearest(first)
         if group is not None:
             groups, wanted = range(group, file.num_row_groups), self._names
@@ -128,7 +135,7 @@ class ParquetPieces:
         while passed <= PASSED_PIECES * PIECE_ROWS:
             batch = self._batch = self._batch or next(self._batches, None)
             if batch is None:
-                raise too_short(self._spec.path, first + 1)
+                raise too_short(self._spec.file, first + 1)
             begin, end = max(first - self._at, 0), min(last - self._at, batch.num_rows)
             for column, name in zip(columns, self._names, strict=True):
                 if begin < end:

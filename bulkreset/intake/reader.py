@@ -8,12 +8,20 @@ from typing import Protocol
 
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import Chunk, Piece, unreadable
+from bulkreset.intake.content import Content
 from bulkreset.intake.csv_rows import CsvRows
 from bulkreset.intake.parquet_rows import ParquetRows
 from bulkreset.job import Input
 
 
-class Rows(Protocol):
+class Chunks(Protocol):
+    """Rows as chunks."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows in order."""
+
+
+class Rows(Chunks, Protocol):
     """One input file: its rows as chunks, each time it is asked."""
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
@@ -53,18 +61,20 @@ class Fingerprint:
 
 
 def open_rows(spec: Input, *, with_passwords: bool = True) -> Rows:
-    """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file."""
+    """The rows of `spec`, by its format or its file name. Raises InputError where there is no such file, or it is not opened."""
     if not with_passwords:
         spec = spec.model_copy(update={"columns": spec.columns.model_copy(update={"password": None})})
     try:
-        exists, is_file = spec.path.exists(), spec.path.is_file()
+        exists, is_file = spec.file.exists(), spec.file.is_file()
     except OSError as error:  # a name that no file can have
-        raise unreadable(spec.path, error) from None
+        raise unreadable(spec.file, error) from None
     if not exists:
-        raise InputError(f"There is no input file {spec.path}.", "Check the path.")
+        raise InputError(f"There is no input file {spec.file}.", "Check the path.")
     if not is_file:
-        raise InputError(f"The input {spec.path} is not a file.", "Name one CSV or Parquet file.")
-    kind = spec.format or ("parquet" if spec.path.name.lower().endswith((".parquet", ".pq")) else "csv")
+        raise InputError(f"The input {spec.file} is not a file.", "Name one CSV or Parquet file.")
+    content = Content(spec)
+    content.check()
+    kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
     return ParquetRows(spec) if kind == "parquet" else CsvRows(spec)
 
 

@@ -23,6 +23,7 @@ class RunDir:
         self.log = path / "log.jsonl"
         self.fates = path / "verify.csv"
         self.lookup = path / "lookup.sqlite"
+        self.listing = path / "listing.sqlite"
         self.handout = path / "handout"
         self._lock: int | None = None
 

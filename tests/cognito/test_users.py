@@ -207,3 +207,35 @@ def test_each_expression_is_a_filter_that_the_service_reads(sim: Simulator) -> N
     for expression in (*expressions("+45@x", ALIASED), *expressions(SUB, PLAIN)):
         assert re.fullmatch(r'[a-z_]+ = ".*"', expression)
         assert directory.page(None, expression).users == ()
+
+
+def test_members_of_a_group_are_told_as_users_page_by_page(sim: Simulator) -> None:
+    names = [f"user{number:03d}" for number in range(130)]
+    zoe = {"username": "Zoe", "status": "RESET_REQUIRED", "created": 1_600_000_000}
+    sim.add_pool(POOL, [*names, zoe], groups={"staff": [*names[:120], "Zoe"]})
+    directory = Directory(session(sim.url), FOLDING)
+    first = directory.members("staff")
+    second = directory.members("staff", first.token)
+    third = directory.members("staff", second.token)
+    assert [len(page.users) for page in (first, second, third)] == [60, 60, 1]
+    assert third.token is None
+    (found,) = third.users
+    assert (found.username, found.names[0], found.status, found.created) == (
+        "Zoe",
+        "zoe",
+        "RESET_REQUIRED",
+        1_600_000_000_000,
+    )
+
+
+def test_group_that_is_not_there_is_fatal(sim: Simulator) -> None:
+    sim.add_pool(POOL, ["ann"])
+    with pytest.raises(ReadError) as caught:
+        Directory(session(sim.url), FOLDING).members("staff")
+    assert (caught.value.code, caught.value.verdict) == ("ResourceNotFoundException", Verdict.FATAL)
+
+
+def test_users_of_one_status_are_filtered_by_the_service(sim: Simulator) -> None:
+    sim.add_pool(POOL, ["ann", {"username": "bob", "status": "FORCE_CHANGE_PASSWORD"}])
+    found = Directory(session(sim.url), FOLDING).page(None, 'cognito:user_status = "FORCE_CHANGE_PASSWORD"')
+    assert [user.username for user in found.users] == ["bob"]

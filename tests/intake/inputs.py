@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyrage
 
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input
+from bulkreset.sealing import recipients, seal
 
 
 class Seen(NamedTuple):
@@ -57,3 +59,21 @@ def parquet_file(folder: Path, columns: dict[str, Any], **how: Any) -> Path:  # 
     path = folder / "users.parquet"
     pq.write_table(pa.table(columns), path, **how)
     return path
+
+
+def key_file(folder: Path, name: str = "key.txt") -> Path:
+    """Write a new identity, as age-keygen does."""
+    identity = pyrage.x25519.Identity.generate()
+    path = folder / name
+    path.write_text(f"# public key: {identity.to_public()}\n{identity}\n", encoding="ascii")
+    return path
+
+
+def sealed_file(path: Path, key: Path, content: bytes | None = None) -> Path:
+    """Seal a file to a key, and take the open one away; with `content` there was none."""
+    public = key.read_text(encoding="ascii").splitlines()[0].rpartition(" ")[2]
+    made = path.with_name(f"{path.name}.age")
+    made.write_bytes(seal(path.read_bytes() if content is None else content, recipients([public])))
+    if content is None:
+        path.unlink()
+    return made

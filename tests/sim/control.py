@@ -29,10 +29,10 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       estimated_users, filters_fold (false: ListUsers compares case, too), account,
       groups ({name: [username]}), extra, users, generate}}
     - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
-      first (the number of the first), status, enabled, attributes}; "{number}" in an
+      first (the number of the first), status, enabled, created, attributes}; "{number}" in an
       attribute stands for the number. These users take memory once they are written to
-    - users: {pool id: [username or {username, status, password, enabled, modified
-      (wall-clock seconds; now without it), attributes}]}; in a pool with username_attributes a plain e-mail address or
+    - users: {pool id: [username or {username, status, password, enabled, created, modified
+      (wall-clock seconds; now without them), attributes}]}; in a pool with username_attributes a plain e-mail address or
       phone number becomes that attribute, and a user without a username has its sub
     - quota: null, or one or a list of {rate (per second, null lifts), bucket,
       operation}

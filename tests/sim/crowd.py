@@ -76,7 +76,7 @@ class Crowd:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], now: float) -> Self:
-        """Read `{count, prefix, suffix, digits, first, status, enabled, attributes}`."""
+        """Read `{count, prefix, suffix, digits, first, status, enabled, created, attributes}`."""
         rest = dict(raw)
         digits = int(rest.pop("digits", 7))
         prefix, suffix = rest.pop("prefix", "user"), rest.pop("suffix", "")
@@ -90,7 +90,8 @@ class Crowd:
             message = "the users of a crowd have the subs that they are given"
             raise ValueError(message)
         names = None if prefix is None else Pattern(prefix, suffix, digits)
-        return cls(**rest, names=names, born=now, attributes=attributes)
+        born = float(rest.pop("created", now))
+        return cls(**rest, names=names, born=born, attributes=attributes)
 
     def name(self, number: int) -> str:
         """Give one user's username."""

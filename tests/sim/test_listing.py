@@ -182,3 +182,10 @@ def test_million_users_are_made_found_and_set_at_once() -> None:
         assert time.monotonic() - began < 20
         peak = Path(f"/proc/{sim.pid}/status").read_text().partition("VmHWM:")[2].split()[0]
         assert int(peak) < 100_000
+
+
+def test_users_were_created_when_a_test_says(sim: Simulator) -> None:
+    sim.add_pool(POOL, [{"username": "ann", "created": 5.0}], generate={"count": 1, "created": 4})
+    users = cognito(sim.url).list_users(UserPoolId=POOL)["Users"]
+    assert [user["UserCreateDate"].timestamp() for user in users] == [4, 5]
+    assert users[0]["UserLastModifiedDate"].timestamp() == 4

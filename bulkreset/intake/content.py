@@ -1,0 +1,137 @@
+"""The content of an input's file: as it stands there, or opened with a key; what is opened is never on disk."""
+
+import gzip
+import io
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bulkreset.errors import InputError
+from bulkreset.intake.chunk import unreadable
+from bulkreset.job import Input
+from bulkreset.sealing import UnsealError, identities, open_sealed
+
+SUFFIX = ".age"
+_BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
+
+
+class Content:
+    """What is in the file that `spec` names. `name` is in lower case, and without what says that it is sealed."""
+
+    def __init__(self, spec: Input) -> None:
+        self._path = spec.file
+        self._identity = spec.identity
+        name = spec.file.name.lower()
+        self.is_sealed = name.endswith(SUFFIX)
+        self.name = name.removesuffix(SUFFIX)
+
+    def check(self) -> None:
+        """Raise InputError where the file is not sealed as it is said to be, or the key does not open it."""
+        begins = self._begins_sealed()
+        if not self.is_sealed and (begins or self._identity):
+            raise InputError(
+                f"The input {self._path} is sealed, and its name does not say so."
+                if begins
+                else f"The input {self._path} is not sealed, and the job names an identity to open it.",
+                f"Rename it so that it ends in {SUFFIX}."
+                if begins
+                else f"Take [input] identity out, or name the sealed file, {SUFFIX}.",
+            )
+        if not self.is_sealed:
+            return
+        if not begins:
+            raise InputError(
+                f"The input {self._path} is named as a sealed file, and does not begin as age's files do.",
+                f"Check that it is whole, or take {SUFFIX} off its name.",
+            )
+        if not self._identity:
+            raise InputError(
+                f"The input {self._path} is sealed, and the job names no identity.",
+                "Set [input] identity to the key file that opens it.",
+            )
+        try:
+            with self.open() as file:
+                file.read(1)
+        except (OSError, UnsealError) as error:
+            raise unreadable(self._path, error) from None
+
+    def open(self) -> io.BufferedReader:
+        """The content as a stream in constant memory; to go back in a sealed one reads it anew. Raises OSError, and UnsealError at a read."""
+        return io.BufferedReader(_Opened(self._path, self._by)) if self.is_sealed else self._path.open("rb")
+
+    def unzipped(self) -> gzip.GzipFile:
+        """The same, out of gzip."""
+        return _Unzipped(self.open())
+
+    def whole(self) -> pa.Buffer:
+        """All of it in memory, once. Raises OSError, UnsealError."""
+        room = memoryview(bytearray(self._path.stat().st_size))  # what is sealed takes more room than its content
+        filled = 0
+        with self.open() as file:
+            while read := file.readinto(room[filled:]):
+                filled += read
+        return pa.py_buffer(room[:filled])
+
+    @cached_property
+    def _by(self) -> list[Any]:
+        return identities(self._identity) if self._identity else []
+
+    def _begins_sealed(self) -> bool:
+        try:
+            with self._path.open("rb") as file:
+                return file.read(max(map(len, _BEGINNINGS))).startswith(_BEGINNINGS)
+        except OSError as error:
+            raise unreadable(self._path, error) from None
+
+
+class _Opened(io.RawIOBase):
+    """A sealed file's content. A place behind is come to by opening the file anew, any place by reading up to it."""
+
+    def __init__(self, path: Path, by: list[Any]) -> None:
+        self._path = path
+        self._by = by
+        self._stream = open_sealed(path, by)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
+        """Fill the buffer, or some of it."""
+        read = self._stream.readinto1(buffer)
+        self._at += read
+        return read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, which is counted from the beginning or from here."""
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation
+        place = offset if whence == io.SEEK_SET else self._at + offset
+        if place < self._at:
+            self._stream.close()
+            self._stream = open_sealed(self._path, self._by)
+            self._at = 0
+        while self._at < place and (passed := len(self._stream.read1(place - self._at))):
+            self._at += passed
+        return self._at
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Unzipped(gzip.GzipFile):
+    """Lets go of what it reads from, too."""
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        super().__init__(fileobj=source, mode="rb")
+        self._source = source
+
+    def close(self) -> None:
+        super().close()
+        self._source.close()

@@ -1,0 +1,204 @@
+"""The roll: the users of the pools themselves, chosen and listed, as the rows of an input."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import chain, islice, repeat
+from pathlib import Path
+
+import pandas as pd
+
+from bulkreset.cognito.answer import Verdict
+from bulkreset.cognito.directory import Directory, Page, User
+from bulkreset.cognito.pool import PoolFacts, arn_of
+from bulkreset.cognito.reads import ReadError
+from bulkreset.dispatch.clock import Clock
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.errors import InputError, ServiceError, TargetError
+from bulkreset.intake.chunk import CHUNK_ROWS, FIELDS, Chunk
+from bulkreset.intake.reader import open_rows
+from bulkreset.job import Columns, Input, Select
+from bulkreset.paging import Pages, has_expired
+from bulkreset.record.listing import Listing
+from bulkreset.record.lookup import Match
+
+AT_ONCE = 32  # pools: the pace of a lane is met by few
+_EVERYBODY = ""  # in place of a group
+
+
+@dataclass(slots=True)
+class _Pool:
+    """How far one pool is: the groups that are still to be read, the first of them from `token` on."""
+
+    directory: Directory
+    pages: Pages
+    groups: deque[str]
+    token: str | None = None
+    restarts: int = 0
+
+
+class Roll:
+    """Rows whose users `select` chooses. `pacers` has the pacer of each pool's lane, `kind_of` says what sets a user apart.
+
+    The rows are in the order of the pools and of the usernames, whatever the order in which the service lists them.
+    """
+
+    def __init__(
+        self,
+        select: Select,
+        directories: Mapping[str, Directory],
+        pacers: Mapping[str, Pacer],
+        listing: Listing,
+        clock: Clock,
+        kind_of: Callable[[User, PoolFacts], str],
+    ) -> None:
+        self._select = select
+        self._directories = directories
+        self._listing = listing
+        self._kind_of = kind_of
+        self._halt = threading.Event()
+        self._before = select.created_before.timestamp() * 1000 if select.created_before else None
+        self._pools = {
+            name: _Pool(
+                directory,
+                Pages(directory, pacers[name], clock, self._halt),
+                deque(dict.fromkeys(select.groups) or [_EVERYBODY]),
+            )
+            for name, directory in directories.items()
+        }
+        self._pending: dict[Future[Page], str] = {}
+
+    def call(self, seen: Callable[[int], None]) -> None:
+        """List everybody, all pools side by side; `seen` is told how many rows there are so far, and may raise to stop.
+
+        Raises TargetError where users may not be listed, ServiceError where the listing broke off, InputError for a
+        file of `not_in` that cannot be read.
+        """
+        self._leave_out(seen)
+        rows = 0
+        executor = ThreadPoolExecutor(max_workers=min(AT_ONCE, len(self._pools)))
+        try:
+            for name in self._pools:
+                self._ask(executor, name)
+            while self._pending:
+                done, _ = wait(self._pending, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = self._pending.pop(future)
+                    rows += self._take(name, future)
+                    self._ask(executor, name)
+                seen(rows)
+        finally:
+            self._halt.set()
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The rows, once everybody is listed."""
+        rows = chain.from_iterable(zip(repeat(name), self._listing.users(name)) for name in self._pools)
+        first = 1
+        while some := list(islice(rows, CHUNK_ROWS)):
+            columns = {field: [""] * len(some) for field in FIELDS}
+            columns |= {"username": [user.username for _, user in some], "user_pool_id": [name for name, _ in some]}
+            frame = pd.DataFrame({field: pd.array(values, dtype="str") for field, values in columns.items()})
+            yield Chunk(first, frame, {})
+            first += len(some)
+
+    def known(self) -> dict[str, Iterator[Match]]:
+        """What the list says of the users of each pool, each under the username alone."""
+        return {name: self._listing.users(name) for name in self._pools}
+
+    def _leave_out(self, seen: Callable[[int], None]) -> None:
+        """Take in who is named by the file of `not_in`, as each pool compares names."""
+        path = self._select.not_in
+        if path is None:
+            return
+        facts = {name: directory.facts for name, directory in self._directories.items()}
+        for name, told in facts.items():
+            if told.gap:
+                raise TargetError(
+                    f"How {name} compares names is not known, which not_in needs: {told.gap.code}.",
+                    f"Allow {told.gap.action} on the pool.",
+                )
+        columns = Columns().model_copy(update={"password": ""})
+        try:
+            for chunk in open_rows(Input(path=path, columns=columns)).chunks():
+                frame = _whole(chunk, path)
+                self._listing.leave_out(
+                    (name, facts[name].fold(spelling))
+                    for username, pool in zip(frame["username"], frame["user_pool_id"], strict=True)
+                    for name in ([pool] if pool else facts)
+                    if name in facts
+                    # A report has an apostrophe before what a spreadsheet would run.
+                    for spelling in {username, username.removeprefix("'")}
+                )
+                seen(0)
+        except InputError as error:
+            raise InputError(
+                f"input.select.not_in: {error.message}", "Name a CSV or Parquet file with a column username."
+            ) from None
+
+    def _ask(self, executor: ThreadPoolExecutor, name: str) -> None:
+        """Start the pool's next call, if there is any."""
+        pool = self._pools[name]
+        if not pool.groups:
+            return
+        group, token = pool.groups[0], pool.token
+
+        def ask() -> Page:
+            if group != _EVERYBODY:
+                return pool.directory.members(group, token)
+            return pool.directory.page(token, self._expression())
+
+        self._pending[executor.submit(pool.pages.read, ask)] = name
+
+    def _expression(self) -> str:
+        """What the service filters by itself: one status, for a filter takes one."""
+        statuses = self._select.statuses
+        return f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
+
+    def _take(self, name: str, future: Future[Page]) -> int:
+        """Write down what a call brought; how many users that were not listed before."""
+        pool = self._pools[name]
+        try:
+            page = future.result()
+        except ReadError as error:
+            if not has_expired(error, pool.token, pool.restarts):
+                raise self._broken_off(pool, error) from None
+            pool.restarts += 1
+            pool.token = None  # who is listed already is so
+            return 0
+        pool.token = page.token
+        if page.token is None:
+            pool.groups.popleft()
+        return self._listing.add(name, (self._match(user, pool) for user in page.users if self._wants(user)))
+
+    def _wants(self, user: User) -> bool:
+        if self._select.statuses and user.status not in self._select.statuses:
+            return False
+        return self._before is None or (user.created is not None and user.created < self._before)
+
+    def _match(self, user: User, pool: _Pool) -> Match:
+        facts = pool.directory.facts
+        return Match(user.names, user.username, user.status, self._kind_of(user, facts), user.modified, user.reachable)
+
+    def _broken_off(self, pool: _Pool, error: ReadError) -> Exception:
+        name, group = pool.directory.facts.user_pool_id, pool.groups[0]
+        what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
+        if error.denied or error.verdict is Verdict.FATAL:
+            call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
+            where = arn_of(pool.directory.session)
+            return TargetError(
+                f"{what} could not be listed: {error.code}.",
+                f"Allow {call} on {where}."
+                if error.denied
+                else f"Check the pool's id, the Region{' and the name of the group' * (group != _EVERYBODY)}.",
+            )
+        return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume: the list is made anew.")
+
+
+def _whole(chunk: Chunk, path: Path) -> pd.DataFrame:
+    """The chunk's rows. Raises InputError where one of them does not say whom it names."""
+    for what in chunk.malformed.values():
+        raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
+    return chunk.frame

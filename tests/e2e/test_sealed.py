@@ -1,0 +1,173 @@
+"""A sealed input through a whole run: set as it says, opened in memory alone, refused before anything is sent."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.e2e.command import LAX, PATIENCE, POOL, SET, Command, assert_they_agree, finish, people, write_csv, write_job
+from tests.intake.inputs import key_file, sealed_file
+from tests.sim import Simulator
+
+OTHERS = ("us-west-2_Test00002", "eu-west-1_Test00003")  # of other Regions: each is a lane
+NAMES = ["users.csv", "users.csv.gz", "users.parquet"]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return key_file(tmp_path)
+
+
+def sealed_input(folder: Path, name: str, rows: Sequence[Sequence[str]], header: Sequence[str], key: Path) -> Path:
+    """Seal rows as a file of that name."""
+    frame = pd.DataFrame(rows, columns=list(header))
+    path = folder / name
+    if name.endswith("parquet"):
+        frame.to_parquet(path, row_group_size=1000)
+    else:
+        frame.to_csv(path, index=False)  # gzipped by its name
+    return sealed_file(path, key)
+
+
+def _holds(content: bytes, secret: bytes) -> bool:
+    return secret in content or secret.decode().encode("utf-16-le") in content
+
+
+def places(folder: Path, process: subprocess.Popen[str] | None) -> Iterator[tuple[str, bytes]]:
+    """Every file below `folder`, which is home, working and temporary directory in one, and those without a name that a process has open."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    for path in Path(f"/proc/{process.pid}/fd").glob("*") if process else ():
+        with suppress(OSError):
+            if str(path.readlink()).endswith("(deleted)"):
+                found.append(path)
+    for path in found:
+        with suppress(OSError):  # gone between the listing and the look
+            yield str(path), path.read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sealed_input_is_set_and_nothing_of_it_is_on_disk(
+    tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
+) -> None:
+    secret = "Hush-7f3a9c.Garden"
+    pools = (POOL, *OTHERS)
+    for pool in OTHERS:
+        sim.add_pool(pool, policy=LAX, auto_users=True)
+    # One lane's rows are all behind the others': reading goes back and forth.
+    rows = [(f"user{row:05d}", f"{secret}{row:05d}", pools[row // 3000]) for row in range(0, 9000, 15)]
+    path = sealed_input(tmp_path, name, rows, ("username", "password", "user_pool_id"), key)
+    sim.configure(latency=0.01)
+    more = "\n".join(
+        f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{pool.partition("_")[0]}"\nendpoint_url = "{sim.url}"'
+        for pool in OTHERS
+    )
+    input_ = f'path = "{path.name}"\nidentity = "{key.name}"'
+    job = write_job(tmp_path, sim.url, input_, f"{more}\n[pace]\nrate = 300")
+    argv, run_dir = bulkreset.with_run_dir(["run", job, "--yes"])
+    found: set[str] = set()
+    with bulkreset.start(*argv) as process:
+        while process.poll() is None:
+            found |= {where for where, content in places(tmp_path, process) if _holds(content, secret.encode())}
+            time.sleep(0.2)
+        ran = finish(process, run_dir)
+    found |= {where for where, content in places(tmp_path, None) if _holds(content, secret.encode())}
+    assert found == set()
+    assert (ran.code, ran.complaints) == (0, [])
+    for pool in pools:
+        assert sim.passwords(pool) == {username: word for username, word, named in rows if named == pool}
+    assert ran.summary["input"]["path"] == str(path)
+    assert ran.summary["input"]["size"] == path.stat().st_size
+    assert_they_agree(ran, sim)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_of_a_sealed_input_is_resumed(
+    tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
+) -> None:
+    rows = people(60)
+    path = sealed_input(tmp_path, name, rows, ("username", "password"), key)
+    sim.configure(latency=0.2)
+    job = write_job(
+        tmp_path,
+        sim.url,
+        f'path = "{path.name}"\nidentity = "{key.name}"',
+        '[pace]\nrate = "none"\nworkers = 2',
+    )
+    argv, run_dir = bulkreset.with_run_dir(["run", job, "--yes"])
+    with bulkreset.start(*argv) as process:
+        deadline = time.monotonic() + PATIENCE
+        while len(sim.calls(SET)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        ran = finish(process, run_dir)
+    assert ran.code == 130
+    sent = len(sim.calls(SET))
+    sim.configure(latency=0)
+    moved = key.rename(tmp_path / "elsewhere.txt")
+    with bulkreset.start("resume", run_dir) as process:
+        ran = finish(process, run_dir)
+    assert ran.code == 2
+    assert "identity file" in ran.complaints[0]
+    assert len(sim.calls(SET)) == sent
+    moved.rename(key)
+    with bulkreset.start("resume", run_dir) as process:
+        ran = finish(process, run_dir)
+    assert ran.code == 0
+    assert sim.passwords(POOL) == dict(rows)
+    assert_they_agree(ran, sim)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("no identity", "the job names no identity"),
+        ("no key file", "cannot be read: No such file or directory"),
+        ("another key", "none of the identities opens it"),
+        ("cut short", "it is damaged"),
+        ("not sealed", "does not begin as age's files do"),
+    ],
+)
+def test_what_does_not_open_is_refused_before_anything_is_sent(
+    tmp_path: Path, key: Path, harm: str, said: str, bulkreset: Command, sim: Simulator
+) -> None:
+    secret = "Hush-7f3a9c.Garden"
+    rows = [(f"user{row:05d}", f"{secret}{row}") for row in range(30_000)]
+    path = sealed_input(tmp_path, "users.csv", rows, ("username", "password"), key)
+    input_ = f'path = "{path.name}"\nidentity = "{key.name}"'
+    if harm == "no identity":
+        input_ = f'path = "{path.name}"'
+    elif harm == "no key file":
+        key.unlink()
+    elif harm == "another key":
+        key_file(tmp_path)
+    elif harm == "cut short":  # behind the first chunk of rows
+        os.truncate(path, path.stat().st_size * 9 // 10)
+    else:
+        write_csv(path, rows[:10])
+    ran = bulkreset("run", write_job(tmp_path, sim.url, input_), "--yes", "-vv")
+    assert ran.code == 2
+    assert said in ran.complaints[0]
+    assert secret not in ran.stdout + ran.stderr
+    assert sim.calls(SET) == []
+    assert not ran.run_dir.exists()
+
+
+def test_run_of_what_was_approved_needs_no_key_at_the_same_place(
+    tmp_path: Path, key: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    rows = people(3)
+    path = sealed_input(tmp_path, "users.csv", rows, ("username", "password"), key)
+    job = write_job(tmp_path, sim.url, f'path = "{path.name}"\nidentity = "{key.name}"')
+    reviewed = bulkreset("run", job, "--dry-run")
+    assert reviewed.code == 0
+    key.rename(tmp_path / "mine.txt")
+    job = write_job(tmp_path, sim.url, f'path = "{path.name}"\nidentity = "mine.txt"')
+    ran = bulkreset("run", job, "--approved", reviewed.run_dir)
+    assert (ran.code, ran.complaints) == (0, [])
+    assert sim.passwords(POOL) == dict(rows)

@@ -1,0 +1,248 @@
+"""Sealed input: read as the open file would be, or refused with what is wrong; never showing what is in it."""
+
+import gzip
+import sys
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyrage
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.errors import InputError, JobError
+from bulkreset.intake import csv_rows, parquet_rows
+from bulkreset.intake.reader import open_rows
+from bulkreset.job import Input
+from tests.intake.inputs import csv_file, key_file, pairs, parquet_file, read, sealed_file
+
+SECRET = "Hush-Hush.7734"
+PEOPLE = [(f"user{number}", f"{SECRET}{number}") for number in range(25)]
+TEXT = "username,password\n" + "".join(f"{name},{word}\n" for name, word in PEOPLE)
+NAMES = ["users.csv", "users.csv.gz", "users.parquet", "Users.CSV.GZ", "export"]
+
+
+def made(folder: Path, name: str, **how: Any) -> Path:  # noqa: ANN401  (options of the writer)
+    """The people in a file of that name, not sealed yet."""
+    if not name.endswith("parquet"):
+        return csv_file(folder, TEXT, name)
+    names, words = zip(*PEOPLE, strict=True)
+    return parquet_file(folder, {"username": names, "password": words}, **how)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return key_file(tmp_path)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of three rows, of which one call passes two."""
+    for module in (csv_rows, parquet_rows):
+        monkeypatch.setattr(module, "PIECE_ROWS", 3)
+        monkeypatch.setattr(module, "PASSED_PIECES", 2)
+        monkeypatch.setattr(module, "CHUNK_ROWS", 6)
+
+
+def refused(path: Path, identity: Path | None) -> InputError:
+    """What reading it to the end is refused with."""
+    with pytest.raises(InputError) as caught:
+        read(path, identity=identity)
+    assert SECRET not in str(caught.value)
+    assert caught.value.advice
+    return caught.value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sealed_file_is_read_by_the_name_under_the_seal(tmp_path: Path, key: Path, name: str) -> None:
+    path = sealed_file(made(tmp_path, name), key)
+    assert pairs(read(path, identity=key)) == PEOPLE
+
+
+def test_name_says_that_it_is_sealed_in_any_case(tmp_path: Path, key: Path) -> None:
+    path = sealed_file(made(tmp_path, "users.parquet"), key).rename(tmp_path / "USERS.PARQUET.AGE")
+    assert pairs(read(path, identity=key)) == PEOPLE
+
+
+def test_armoured_file_is_read(tmp_path: Path, key: Path) -> None:
+    public = pyrage.x25519.Recipient.from_str(key.read_text(encoding="ascii").splitlines()[0].rpartition(" ")[2])
+    path = tmp_path / "users.csv.age"
+    path.write_bytes(pyrage.encrypt(TEXT.encode(), [public], armored=True))
+    assert pairs(read(path, identity=key)) == PEOPLE
+
+
+def test_file_of_an_encoding_with_a_state_is_read(tmp_path: Path, key: Path) -> None:
+    path = sealed_file(csv_file(tmp_path, TEXT.encode("utf-16")), key)
+    assert pairs(read(path, identity=key, encoding="utf-16")) == PEOPLE
+
+
+@pytest.mark.usefixtures("small")
+@settings(deadline=None, max_examples=60)
+@given(
+    numbers=st.lists(st.integers(0, 8), max_size=12),
+    name=st.sampled_from(["users.csv", "users.csv.gz", "users.parquet"]),
+    planned=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-16"]),
+)
+def test_sealed_pieces_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[int], name: str, encoding: str, *, planned: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("sealed")
+    key = key_file(folder)
+    plain = made(folder, name, row_group_size=4)
+    if name == "users.csv":
+        csv_file(folder, TEXT.encode(encoding))
+    spec = Input(path=sealed_file(plain, key), identity=key, encoding=encoding if name == "users.csv" else "utf-8")
+    rows = open_rows(spec)
+    if planned:
+        list(rows.chunks())
+    with closing(rows.pieces()) as pieces:
+        for number in numbers:
+            while (piece := pieces.read(number)) is None:
+                pass
+            assert list(zip(piece.usernames, piece.passwords, strict=True)) == PEOPLE[number * 3 : number * 3 + 3]
+
+
+def test_planned_sealed_csv_is_entered_in_the_middle(tmp_path: Path, key: Path) -> None:
+    text = "username,password\n" + "".join(f"user{number},{SECRET}{number}\n" for number in range(50_000))
+    rows = open_rows(Input(path=sealed_file(csv_file(tmp_path, text, "big.csv.gz"), key), identity=key))
+    list(rows.chunks())
+    with closing(rows.pieces()) as pieces:
+        for number in (24, 0, 13, 12, 14):
+            assert pieces.knows(number)
+            piece = pieces.read(number)
+            assert piece
+            assert (piece.usernames[7], piece.passwords[7]) == (
+                f"user{number * 2000 + 7}",
+                f"{SECRET}{number * 2000 + 7}",
+            )
+
+
+def test_sealed_csv_is_read_in_constant_memory(tmp_path: Path, key: Path) -> None:
+    text = "username,password,notes\n" + "".join(f"user{row},{SECRET}{row},{'x' * 200}\n" for row in range(100_000))
+    path = sealed_file(csv_file(tmp_path, text), key)
+    assert path.stat().st_size > 20_000_000
+    del text
+    rows = open_rows(Input(path=path, identity=key))
+    tracemalloc.start()
+    try:
+        with closing(rows.pieces()) as pieces:
+            while pieces.read(49) is None:
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_sealed_parquet_is_in_memory_once(tmp_path: Path, key: Path) -> None:
+    words = [f"{row * 7919 % 1_000_003:0200d}" for row in range(50_000)]
+    pq.write_table(
+        pa.table({"username": words, "password": words}),
+        tmp_path / "users.parquet",
+        use_dictionary=False,
+        compression="none",
+    )
+    path = sealed_file(tmp_path / "users.parquet", key)
+    size = path.stat().st_size
+    rows = parquet_rows.ParquetRows(Input(path=path, identity=key))
+    tracemalloc.start()  # which sees Python's own memory: where the opened file is
+    try:
+        with rows.open() as file:
+            assert file.metadata.num_rows == 50_000
+        assert size <= tracemalloc.get_traced_memory()[1] < size * 1.1
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_sealed_input_without_an_identity(tmp_path: Path, key: Path, name: str) -> None:
+    error = refused(sealed_file(made(tmp_path, name), key), None)
+    assert "is sealed, and the job names no identity" in error.message
+    assert "[input] identity" in error.advice
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_identity_that_opens_another_s_files(tmp_path: Path, key: Path, name: str) -> None:
+    error = refused(sealed_file(made(tmp_path, name), key), key_file(tmp_path, "other.txt"))
+    assert error.message.endswith(".age cannot be opened: none of the identities opens it.")
+
+
+def test_identity_that_is_none(tmp_path: Path, key: Path) -> None:
+    path = sealed_file(made(tmp_path, "users.csv"), key)
+    assert "cannot be read: No such file" in refused(path, tmp_path / "none.txt").message
+    assert "cannot be read" in refused(path, tmp_path).message
+    for content in ("", "# nothing\n", SECRET, f"AGE-SECRET-KEY-1{SECRET}"):
+        (tmp_path / "bad.txt").write_text(content, encoding="ascii")
+        assert "has no key that can be used" in refused(path, tmp_path / "bad.txt").message
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("left", [10, 100, 150, -16, -1])
+def test_sealed_file_that_breaks_off(tmp_path: Path, key: Path, name: str, left: int) -> None:
+    path = sealed_file(made(tmp_path, name), key)
+    path.write_bytes(path.read_bytes()[:left])
+    message = refused(path, key).message
+    assert "damaged" in message or (left == 10 and "does not begin as age's files do" in message)
+
+
+@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz"])
+@pytest.mark.parametrize("harm", ["cut", "changed"])
+def test_damage_in_the_middle_is_found_where_it_is_come_to(tmp_path: Path, key: Path, name: str, harm: str) -> None:
+    text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(60_000))
+    path = sealed_file(csv_file(tmp_path, text, name), key)
+    whole = path.read_bytes()
+    place = len(whole) * 3 // 4
+    path.write_bytes(whole[:place] + (b"" if harm == "cut" else bytes([whole[place] ^ 1]) + whole[place + 1 :]))
+    chunks = open_rows(Input(path=path, identity=key)).chunks()
+    assert next(chunks).last == 20_000
+    with pytest.raises(InputError, match="cannot be opened: it is damaged") as caught:
+        list(chunks)
+    assert SECRET not in str(caught.value)
+
+
+def test_gzip_that_is_broken_under_a_good_seal(tmp_path: Path, key: Path) -> None:
+    zipped = gzip.compress(TEXT.encode())
+    for content in (zipped[:-20], zipped[:-8] + b"\0" * 8, TEXT.encode()):
+        path = sealed_file(tmp_path / "users.csv.gz", key, content)
+        assert "cannot be read" in refused(path, key).message
+
+
+def test_open_file_that_is_named_as_a_sealed_one(tmp_path: Path, key: Path) -> None:
+    path = csv_file(tmp_path, TEXT, "users.csv.age")
+    for identity in (key, None):
+        assert "does not begin as age's files do" in refused(path, identity).message
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_identity_for_a_file_that_is_not_sealed(tmp_path: Path, key: Path, name: str) -> None:
+    error = refused(made(tmp_path, name), key)
+    assert "is not sealed, and the job names an identity" in error.message
+
+
+def test_sealed_file_under_an_open_one_s_name(tmp_path: Path, key: Path) -> None:
+    path = sealed_file(made(tmp_path, "users.csv"), key).rename(tmp_path / "users.csv")
+    for identity in (key, None):
+        assert "is sealed, and its name does not say so" in refused(path, identity).message
+
+
+def test_extra_that_is_not_installed_is_named(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = sealed_file(made(tmp_path, "users.csv"), key)
+    monkeypatch.setitem(sys.modules, "pyrage", None)
+    with pytest.raises(JobError, match=r"bulkreset\[age\]"):
+        read(path, identity=key)
+
+
+def test_file_is_let_go(tmp_path: Path, key: Path) -> None:
+    path = sealed_file(made(tmp_path, "users.csv.gz"), key)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        rows = open_rows(Input(path=path, identity=key))
+        for _chunk in rows.chunks():
+            break
+        with closing(rows.pieces()) as pieces:
+            pieces.read(0)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 4

@@ -1,0 +1,259 @@
+"""The roll: who of the pools is chosen, that nobody is listed twice or lost, and what breaks the listing off."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bulkreset.cognito.directory import User
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.reads import Gap
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
+from bulkreset.intake import chunk as chunk_module
+from bulkreset.job import Select
+from bulkreset.paging import ATTEMPTS, RESTARTS
+from bulkreset.record.listing import Listing
+from bulkreset.roll import Roll
+from tests.dispatch.fakes import FakeClock
+from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
+from tests.targets import EU, EU2
+
+OLD, NEW = datetime(2024, 5, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
+PEOPLE = [
+    told("zoe", created=OLD),
+    told("ann", created=NEW),
+    told("bob", "RESET_REQUIRED", created=OLD),
+    told("cat", "FORCE_CHANGE_PASSWORD", created=NEW),
+    told("dan", "UNCONFIRMED"),
+]
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> Iterator[Listing]:
+    with Listing(tmp_path / "listing.sqlite") as opened:
+        yield opened
+
+
+class Called:
+    """One roll of some pools, on a clock of its own. `told` is how many rows it told of on the way."""
+
+    def __init__(self, listing: Listing, *directories: Listed, rate: float | None = None, **select: Any) -> None:  # noqa: ANN401
+        self.clock = FakeClock()
+        self.told: list[int] = []
+        pools = {directory.facts.user_pool_id: directory for directory in directories}
+        pacers = dict.fromkeys(pools, Pacer(rate, self.clock))
+        self.roll = Roll(Select.model_validate(select), pools, pacers, listing, self.clock, kind_of)
+
+    def call(self) -> "Called":
+        self.roll.call(self.told.append)
+        return self
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Pool and username of each row, and that the chunks number them without a gap."""
+        found: list[tuple[str, str]] = []
+        for chunk in self.roll.chunks():
+            assert chunk.first == len(found) + 1
+            assert set(chunk.frame["password"]) | set(chunk.frame["permanent"]) == {""}
+            found += zip(chunk.frame["user_pool_id"], chunk.frame["username"], strict=True)
+            assert chunk.last == len(found)
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name in self.rows]
+
+
+def kind_of(user: User, _facts: PoolFacts) -> str:
+    return "" if user.enabled else "disabled"
+
+
+def write(path: Path, names: Sequence[Sequence[str]], header: Sequence[str] = ("username",)) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *names])
+    return path
+
+
+def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: Listing) -> None:
+    other = Listed([told("bea"), told("abe")], PoolFacts(EU2, users=2))
+    called = Called(listing, other, Listed(PEOPLE)).call()
+    here = [(EU, name) for name in ("ann", "bob", "cat", "dan", "zoe")]
+    assert called.rows == [(EU2, "abe"), (EU2, "bea"), *here]
+    assert called.told[-1] == 7
+    assert called.told == sorted(called.told)
+
+
+@pytest.mark.parametrize(
+    ("select", "names"),
+    [
+        ({}, ["ann", "bob", "cat", "dan", "zoe"]),
+        ({"statuses": ["CONFIRMED"]}, ["ann", "zoe"]),
+        ({"statuses": ["RESET_REQUIRED", "UNCONFIRMED"]}, ["bob", "dan"]),
+        ({"created_before": date(2026, 1, 1)}, ["bob", "zoe"]),  # of dan it is not told
+        ({"created_before": NEW}, ["bob", "zoe"]),
+        ({"created_before": datetime(2026, 5, 1, 0, 1)}, ["ann", "bob", "cat", "zoe"]),  # noqa: DTZ001  (as TOML may have it)
+        ({"statuses": ["CONFIRMED"], "created_before": date(2026, 1, 1)}, ["zoe"]),
+        ({"groups": ["staff"]}, ["ann", "bob"]),
+        ({"groups": ["staff", "board"]}, ["ann", "bob", "zoe"]),
+        ({"groups": ["staff"], "statuses": ["CONFIRMED"]}, ["ann"]),
+        ({"groups": ["nobody"]}, []),
+    ],
+    ids=str,
+)
+def test_selection(listing: Listing, select: Mapping[str, Any], names: list[str]) -> None:
+    directory = Listed(PEOPLE, groups={"staff": ["ann", "bob"], "board": ["bob", "zoe"], "nobody": []})
+    assert Called(listing, directory, **select).call().names == names
+    expressions = {expression for _, expression in directory.asked}
+    if "groups" in select:
+        assert expressions == {f'group "{group}"' for group in select["groups"]}
+    else:
+        one = len(select.get("statuses", ())) == 1
+        assert expressions == {'cognito:user_status = "CONFIRMED"' if one else ""}
+
+
+def test_all_pages_are_read_and_paced(listing: Listing) -> None:
+    directory = Listed(crowd(200))
+    called = Called(listing, directory, rate=2.0)
+    began = called.clock.now()
+    assert len(called.call().names) == 200
+    assert directory.pages == [None, "60", "120", "180"]
+    assert called.clock.now() - began >= 1.4
+
+
+def test_rows_come_in_chunks(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chunk_module.CHUNK_ROWS == 20_000
+    monkeypatch.setattr("bulkreset.roll.CHUNK_ROWS", 70)
+    other = Listed([told("ann")], PoolFacts(EU2, users=1))
+    rows = Called(listing, Listed(crowd(150)), other).call().rows
+    assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]
+
+
+def test_list_that_is_begun_again_lists_nobody_twice(listing: Listing) -> None:
+    directory = Listed(crowd(240), faults=[None, None, STALE])
+    called = Called(listing, directory).call()
+    assert directory.pages == [None, "60", "120", None, "60", "120", "180"]
+    assert len(called.names) == len(set(called.names)) == 240
+    assert called.told[-1] == 240
+
+
+@pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
+def test_call_that_failed_is_made_again(listing: Listing, fault: Any) -> None:  # noqa: ANN401  (pytest's)
+    directory = Listed(crowd(150), faults=[fault, None, fault, fault])
+    assert len(Called(listing, directory).call().names) == 150
+
+
+def test_expired_credentials_are_renewed(listing: Listing) -> None:
+    directory = Listed(crowd(130), faults=[None, EXPIRED], renewals=1)
+    assert len(Called(listing, directory).call().names) == 130
+
+
+@pytest.mark.parametrize(
+    ("faults", "code"),
+    [
+        ([None, *[LOST] * ATTEMPTS], "ReadTimeoutError"),
+        ([None, STALE] * (RESTARTS + 1), "InvalidParameterException"),
+        ([STALE], "InvalidParameterException"),
+        ([EXPIRED], "ExpiredTokenException"),
+    ],
+    ids=["away", "stale", "refused", "expired"],
+)
+def test_listing_that_breaks_off_can_be_resumed(listing: Listing, faults: list[Any], code: str) -> None:
+    with pytest.raises(ServiceError, match=f"The users of {EU} could not be listed: {code}") as caught:
+        Called(listing, Listed(crowd(200), faults=faults)).call()
+    assert "Resume" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("select", "error", "said"),
+    [
+        ({}, DENIED, f"The users of {EU} could not be listed: AccessDeniedException. Allow cognito-idp:ListUsers on"),
+        ({}, GONE, f"The users of {EU} could not be listed: ResourceNotFoundException. Check the pool's id"),
+        ({"groups": ["staff"]}, DENIED, "Allow cognito-idp:ListUsersInGroup on arn:aws:cognito-idp:eu-west-1"),
+        ({"groups": ["staff"]}, None, "The group 'staff' of eu-west-1_Here00001 could not be listed"),
+    ],
+)
+def test_pool_that_may_not_be_listed_is_a_refusal(
+    listing: Listing,
+    select: dict[str, Any],
+    error: Any,  # noqa: ANN401  (pytest's)
+    said: str,
+) -> None:
+    with pytest.raises(TargetError) as caught:
+        Called(listing, Listed(PEOPLE, faults=[error] if error else ()), **select).call()
+    assert said in str(caught.value)
+
+
+def test_listing_is_stopped_at_once(listing: Listing) -> None:
+    directory = Listed(crowd(6000))
+
+    def stop(_rows: int) -> None:
+        raise Interrupted("Stopped by SIGINT.")
+
+    with pytest.raises(Interrupted):
+        Called(listing, directory).roll.call(stop)
+    assert len(directory.asked) <= 2
+
+
+def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: Listing, tmp_path: Path) -> None:
+    people = [told("Ann"), told("bob", email="Bob@x.example"), told("cat"), told("sub-x"), told("+45123")]
+    facts = PoolFacts(EU, users=5, folds=True, sign_in_by=frozenset({"email"}))
+    exact = Listed([told("Ann"), told("ann"), told("cat")], PoolFacts(EU2, users=3))
+    rows = [("ANN", ""), ("bob@X.example", ""), ("'+45123", EU), ("cat", EU2), ("nobody", "eu-west-1_Elsewhere1")]
+    path = write(tmp_path / "report.csv", rows, ("username", "user_pool_id"))
+    called = Called(listing, Listed(people, facts), exact, not_in=str(path)).call()
+    assert called.rows == [(EU, "cat"), (EU, "sub-x"), (EU2, "Ann"), (EU2, "ann")]
+
+
+def test_file_with_passwords_is_read_for_its_names_alone(listing: Listing, tmp_path: Path) -> None:
+    path = write(tmp_path / "old.csv", [("ann", "Secret-Word.1")], ("username", "password"))
+    assert Called(listing, Listed(PEOPLE), not_in=str(path)).call().names == ["bob", "cat", "dan", "zoe"]
+
+
+def test_parquet_file_of_names(listing: Listing, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"username": ["zoe", "ann"]}), tmp_path / "done.parquet")
+    assert Called(listing, Listed(PEOPLE), not_in=str(tmp_path / "done.parquet")).call().names == ["bob", "cat", "dan"]
+
+
+def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: Listing, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("username,code\nann,x\nbob\n", encoding="utf-8")
+    for path, said in (
+        (tmp_path / "none.csv", "There is no input file"),
+        (write(tmp_path / "names.csv", [("ann",)], ("name",)), "no column 'username'"),
+        (bad, "line 3: 1 fields where the header has 2"),
+    ):
+        directory = Listed(PEOPLE)
+        with pytest.raises(InputError) as caught:
+            Called(listing, directory, not_in=str(path)).call()
+        assert caught.value.message.startswith("input.select.not_in: ")
+        assert said in caught.value.message
+        assert directory.asked == []
+
+
+def test_names_are_not_compared_where_it_is_not_known_how(listing: Listing, tmp_path: Path) -> None:
+    gap = Gap("x", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
+    directory = Listed(PEOPLE, PoolFacts(EU, gap=gap))
+    with pytest.raises(TargetError, match="which not_in needs: AccessDeniedException"):
+        Called(listing, directory, not_in=str(write(tmp_path / "names.csv", [("ann",)]))).call()
+    assert len(Called(listing, directory).call().names) == 5
+
+
+def test_known_is_what_the_list_says(listing: Listing) -> None:
+    called = Called(listing, Listed([told("Out", enabled=False)], PoolFacts(EU, users=1, folds=True))).call()
+    ((match,),) = (list(users) for users in called.roll.known().values())
+    assert (match.names, match.username, match.kind) == (("out",), "Out", "disabled")
+
+
+def test_listing_leaves_nothing_behind_and_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "listing.sqlite"
+    path.write_text("what a killed process left", encoding="utf-8")
+    with Listing(path) as listing:
+        assert path.stat().st_mode & 0o777 == 0o600
+        Called(listing, Listed(PEOPLE)).call()
+    assert list(tmp_path.iterdir()) == []
