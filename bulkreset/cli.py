@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,7 +18,25 @@ from bulkreset.console import Terminal, conclude, describe_status, describe_veri
 from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
-from bulkreset.job import Job, load
+from bulkreset.job import Job
+from bulkreset.jobfile import load
+from bulkreset.options import (
+    LogAs,
+    LogFormat,
+    MaxDuration,
+    MaxFailures,
+    MaxRows,
+    NewRunDir,
+    NoProgress,
+    Rate,
+    Share,
+    StopAfter,
+    Verbose,
+    Workers,
+    Yes,
+    count,
+    number,
+)
 from bulkreset.record.report import write_new
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.record.status import runs_in, status_of
@@ -55,43 +72,6 @@ def options(
     ] = False,
 ) -> None:
     """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
-
-
-class LogFormat(StrEnum):
-    """How the log's louder events look on standard error."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
-# The options that several commands have.
-Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
-Share = Annotated[
-    float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
-]
-Workers = Annotated[int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)]
-MaxRows = Annotated[
-    int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
-]
-MaxFailures = Annotated[
-    str | None,
-    typer.Option(help='Stop after more failed rows than this, or than a share such as "5%".', show_default=False),
-]
-MaxDuration = Annotated[
-    str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
-]
-StopAfter = Annotated[
-    int | None, typer.Option(help="Send at most so many rows this time; resume goes on.", show_default=False)
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
-LogAs = Annotated[LogFormat, typer.Option(help="How events look on standard error.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
-Verbose = Annotated[
-    int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
-]
-NewRunDir = Annotated[
-    Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
-]
 
 
 @app.command()
@@ -175,11 +155,11 @@ def run(
         "permanent": permanent,
         "plan.check_users": check_users,
         "after.sign_out": sign_out,
-        "pace.rate": _number(rate),
+        "pace.rate": number(rate),
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
-        "guards.max_failures": _count(max_failures),
+        "guards.max_failures": count(max_failures),
         "guards.max_duration": max_duration,
         "guards.stop_after": stop_after,
     }
@@ -216,11 +196,11 @@ def resume(
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
     asked = {
-        "pace.rate": _number(rate),
+        "pace.rate": number(rate),
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
-        "guards.max_failures": _count(max_failures),
+        "guards.max_failures": count(max_failures),
         "guards.max_duration": max_duration,
         "guards.stop_after": stop_after,
     }
@@ -339,19 +319,6 @@ def demo(
         Mode(sys.stderr, emulate=True, yes=True, verbosity=verbose),
         progress=not no_progress,
     )
-
-
-def _number(text: str | None) -> float | str | None:
-    """A rate as the job takes it: a number where it is one."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
-
-
-def _count(text: str | None) -> int | str | None:
-    """A number of rows, or a share, as the job takes it."""
-    return int(text) if text and text.isascii() and text.isdigit() else text
 
 
 def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> NoReturn:

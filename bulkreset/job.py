@@ -1,20 +1,14 @@
-"""The job: what to do, read from a TOML file and flags, validated as a whole and frozen."""
+"""The job: what to do, validated as a whole and frozen."""
 
-import difflib
 import os
 import re
-import tomllib
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
-
-from bulkreset.errors import JobError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
 
@@ -316,128 +310,3 @@ class Job(_Table):
         if self.after.sign_out is None:
             return self.scrambles
         return self.after.sign_out
-
-
-def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
-    """The job in `path` (or an empty one), with `overrides` ("pace.rate": 24, …) laid over it.
-
-    Paths in the file are relative to the file. Raises JobError naming every wrong key.
-    """
-    tables = _read(path) if path else {}
-    for key, value in overrides.items():
-        _lay(tables, key, value, label=str(path or "the command line"))
-    if not isinstance(tables.get("input", {}), dict):
-        raise JobError(f"{path or 'The command line'} is not a valid job: input must be a table.")
-    if not tables.get("input", {}).keys() & {"path", "from_pool"}:
-        raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
-    if not tables.get("targets"):
-        raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
-    tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
-    return _validated(tables, str(path or "The command line"))
-
-
-def revive(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
-    """A job as a journal keeps it, with `overrides` laid over it. Raises JobError as `load` does."""
-    for key, value in overrides.items():
-        _lay(tables, key, value, label="the run")
-    return _validated(tables, "The command line")
-
-
-def _validated(tables: dict[str, Any], label: str) -> Job:
-    try:
-        return Job.model_validate(tables)
-    except ValidationError as error:
-        # pydantic adds that a list of targets with a wrong one is too short: that is no second problem.
-        found = [detail for detail in error.errors() if (detail["type"], detail["loc"]) != ("too_short", ("targets",))]
-        problems = "; ".join(dict.fromkeys(_sentence(detail) for detail in found or error.errors()))
-        raise JobError(f"{label} is not a valid job: {problems}.") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise JobError(
-            f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
-        ) from None
-    except OSError as error:
-        raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
-    for table, key in _PATHS:
-        found: Any = tables
-        for part in table.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        for entry in found if isinstance(found, list) else [found]:
-            if isinstance(entry, dict) and isinstance(entry.get(key), str):
-                entry[key] = str(path.parent.absolute() / os.path.expanduser(entry[key]))  # noqa: PTH111  (Path's own raises)
-    return tables
-
-
-_PATHS = (
-    ("input", "path"),
-    ("input", "identity"),
-    ("input.select", "not_in"),
-    ("handout", "path"),
-    ("targets", "ca_bundle"),
-)
-
-
-def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:
-    """Set one dotted key; a key of `targets` goes to the only target."""
-    table, _, leaf = key.rpartition(".")
-    if not table:
-        tables[leaf] = value
-        return
-    if table != "targets":
-        entry = tables.setdefault(table, {})
-    else:
-        targets = tables.setdefault("targets", [{}])
-        if not isinstance(targets, list) or len(targets) != 1:
-            flag = "--" + leaf.replace("_", "-")
-            raise JobError(
-                f"{flag} cannot be used: {label} does not have exactly one target.",
-                "Set the key in each [[targets]] table.",
-            )
-        entry = targets[0]
-    if not isinstance(entry, dict):
-        raise JobError(f"{label} is not a valid job: {table} must be a table.")
-    entry[leaf] = value
-
-
-def _name_from(path: Path) -> str:
-    stem = path.name.split(".")[0]
-    return (
-        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in stem).strip(
-            "-_"
-        )[:64]
-        or "job"
-    )
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    """One of pydantic's findings in our voice; the value itself is never shown."""
-    if detail["loc"][:2] == ("pace", "rate"):
-        return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
-    if detail["loc"][:2] == ("guards", "max_failures"):
-        return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
-    where = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{where} is not a known key{_near(detail['loc'])}"
-    if detail["type"] == "missing":
-        return f"{where} is missing"
-    if detail["type"] == "value_error":
-        return f"{where} {detail['ctx']['error']}".strip()
-    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
-
-
-def _near(location: tuple[int | str, ...]) -> str:
-    """' (did you mean rate?)' where a key of that table is spelled almost so."""
-    model: Any = Job
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Target
-    close = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -28,7 +28,8 @@ from bulkreset.errors import (
     ServiceError,
 )
 from bulkreset.intake.reader import Rows, fingerprint, open_rows
-from bulkreset.job import Job, revive
+from bulkreset.job import Job
+from bulkreset.jobfile import revive
 from bulkreset.planner import Planner
 from bulkreset.preflight import (
     Asked,

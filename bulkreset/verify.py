@@ -18,7 +18,7 @@ from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
 from bulkreset.follow import AGAIN, fates, look_up, must_be_known
-from bulkreset.job import revive
+from bulkreset.jobfile import revive
 from bulkreset.preflight import described, grouped, listing_rate, must_be_the_same_accounts, must_be_the_same_targets
 from bulkreset.record.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.record.journal import Journal

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from bulkreset import cli
 from bulkreset.errors import InputError, JobError
 from bulkreset.intake.reader import open_rows
-from bulkreset.job import Input, Job, Pace, Policy, Target, _name_from, load, revive
+from bulkreset.job import Input, Job, Pace, Policy, Target
+from bulkreset.jobfile import _name_from, load, revive
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
 INPUT = '[input]\npath = "users.csv"\n'

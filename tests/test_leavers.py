@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bulkreset.leavers import LOOK_SECONDS, Leavers
-from bulkreset.record.journal import Journal, SignOuts
+from bulkreset.record.figures import SignOuts
+from bulkreset.record.journal import Journal
 from bulkreset.rows import Outcome, SignedOut, Status
 from tests.dispatch.fakes import FakeClock
 from tests.record.journals import OTHER, POOL, done, planned

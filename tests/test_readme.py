@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from bulkreset import errors
 from bulkreset.cli import app
 from bulkreset.cognito import answer, client, reading
-from bulkreset.job import Job, load
+from bulkreset.job import Job
+from bulkreset.jobfile import load
 from bulkreset.record import fate, log, report, schema
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 

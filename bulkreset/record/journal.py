@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.connection import BROKEN, Connection, connect, kind_of, to_read
+from bulkreset.record.connection import BROKEN, connect, kind_of, to_read
+from bulkreset.record.figures import Figures
 from bulkreset.rows import Leaver, Outcome, RateChange, SignedOut, Status
 
 
@@ -40,22 +41,7 @@ class Settled(NamedTuple):
     finished_at: int
 
 
-class Totals(NamedTuple):
-    """Attempts and throttled attempts over all rows."""
-
-    attempts: int
-    throttled: int
-
-
-class SignOuts(NamedTuple):
-    """Of the set rows: users who are signed out, those for whom that failed, those who are still to be."""
-
-    done: int = 0
-    failed: int = 0
-    pending: int = 0
-
-
-class Journal(Connection):
+class Journal(Figures):
     """One run's journal. Used by one thread, the coordinator's; other processes may read along.
 
     Write-ahead log: a reader (`status`, `report`) never blocks the run, nor the run a reader. Every claim and every
@@ -278,36 +264,6 @@ class Journal(Connection):
             found = self._db.execute(schema.TO_SIGN_OUT, (number, most)).fetchall()
         return [Leaver(row, username, pool) for row, username in found]
 
-    def sign_outs(self) -> dict[str, SignOuts]:
-        """How far the signing out is, by user pool."""
-        with self._read():
-            return {pool: SignOuts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
-
-    def counts(self) -> dict[str, int]:
-        """How many rows have each status of the journal."""
-        with self._read():
-            return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
-
-    def pool_counts(self) -> list[tuple[str, str, int]]:
-        """How many rows of each user pool have each status of the journal: (user pool, status, rows)."""
-        with self._read():
-            return self._db.execute(schema.POOL_COUNTS).fetchall()
-
-    def rate_changes(self) -> dict[tuple[str, str], int]:
-        """How many changes of the rate each lane has noted, by account and Region."""
-        with self._read():
-            return {(account, region): count for account, region, count in self._db.execute(schema.RATES)}
-
-    def ready(self) -> list[tuple[str, int, int]]:
-        """The rows that are still to be sent, counted: (user pool, permanent, rows)."""
-        with self._read():
-            return self._db.execute(schema.READY).fetchall()
-
-    def before(self) -> dict[str, int]:
-        """How many of the rows that are still to be sent have users of each status, where that is known."""
-        with self._read():
-            return dict(self._db.execute(schema.BEFORE))
-
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within the block everything is read as it is at its beginning, however the run goes on meanwhile."""
@@ -331,31 +287,6 @@ class Journal(Connection):
         with self._read():
             found = self._db.execute(schema.SETTLED_ROW, (row,)).fetchone()
         return Settled._make(found) if found else None
-
-    def warned(self, beginning: str) -> int:
-        """How many rows that will be sent carry a warning with this beginning."""
-        with self._read():
-            return int(self._db.execute(schema.WARNED, (beginning,)).fetchone()[0])
-
-    def codes(self) -> dict[str, int]:
-        """How many rows have each code, the most frequent first."""
-        with self._read():
-            return dict(
-                self._db.execute("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1")
-            )
-
-    def totals(self) -> Totals:
-        """Sums over all rows."""
-        with self._read():
-            return Totals._make(
-                self._db.execute("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows").fetchone()
-            )
-
-    def recent_rate(self, seconds: int) -> float:
-        """Rows settled per second in the last `seconds`, or since the first of them."""
-        with self._read():
-            rows, first, last = self._db.execute(schema.RECENT, (seconds * 1000,)).fetchone()
-        return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
 
     def report(self, unsent: str) -> Iterator[tuple[Any, ...]]:
         """Every row in input order with the report's columns; `unsent` is what a row that was not sent is called."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
-from bulkreset.record.journal import Journal, SignOuts
+from bulkreset.record.figures import SignOuts
+from bulkreset.record.journal import Journal
 from bulkreset.rows import LaneSummary, Status, Summary
 
 _DONE = frozenset({Status.SET, Status.SKIPPED})

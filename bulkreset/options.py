@@ -1,0 +1,57 @@
+"""The options that several commands have, and what their text means to a job."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class LogFormat(StrEnum):
+    """How the log's louder events look on standard error."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+# The options that several commands have.
+Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
+Share = Annotated[
+    float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
+]
+Workers = Annotated[int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)]
+MaxRows = Annotated[
+    int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
+]
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(help='Stop after more failed rows than this, or than a share such as "5%".', show_default=False),
+]
+MaxDuration = Annotated[
+    str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
+]
+StopAfter = Annotated[
+    int | None, typer.Option(help="Send at most so many rows this time; resume goes on.", show_default=False)
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+LogAs = Annotated[LogFormat, typer.Option(help="How events look on standard error.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
+]
+NewRunDir = Annotated[
+    Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
+]
+
+
+def number(text: str | None) -> float | str | None:
+    """A rate as the job takes it: a number where it is one."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def count(text: str | None) -> int | str | None:
+    """A number of rows, or a share, as the job takes it."""
+    return int(text) if text and text.isascii() and text.isdigit() else text
