@@ -102,14 +102,17 @@ class Apply:
             source.close()
             if rest := self._rates.rest():
                 self._journal.record([], [], rates=rest)
-        if budget.left == 0 and self._journal.ready():
+        if budget.left == 0 and preflight.ready > (job.guards.stop_after or 0):
             raise TimeLimit(f"stop_after is reached: {job.guards.stop_after:,} rows were sent this time.")
 
     def _source(self, preflight: Preflight) -> Source | Campaign:
         """Where the lanes' rows come from: the input, or the journal where the passwords are made."""
-        job, lanes = self._job, [plan.pools for plan in preflight.lanes]
+        job = self._job
+        lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
         if self._rows and not job.generates:
             return Source(self._rows, self._journal, lanes, self._unchanged, lambda: self._results.put(None))
+        if not job.generates:  # there is no row to send, and none may get a made password
+            lanes = [() for _ in lanes]
         policies = {pool: stricter(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
         return Campaign(self._journal, lanes, Generator(policies, job.password.length), self._handout)
 

@@ -62,7 +62,11 @@ class Approval:
         for key in sorted((old.keys() | new.keys()) - _ELSEWHERE):
             if old.get(key) != new.get(key):
                 yield f"{key} was {_shown(old.get(key))} and is {_shown(new.get(key))}"
-        yield from _targets(self._facts["targets"], facts["targets"])
+        if not facts["emulated"]:  # whose port is another one each time
+            yield from _targets(self._facts["targets"], facts["targets"])
+        for pool, reason in (facts.get("unchecked") or {}).items():
+            if pool not in self._facts.get("unchecked", {}):
+                yield f"the users of {pool} were looked up and are not now ({reason})"
 
 
 def _targets(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:

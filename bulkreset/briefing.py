@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from bulkreset.job import Guards, Job, Policy, Select
 from bulkreset.preflight import LanePlan, Preflight
@@ -64,8 +65,15 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield "Policy", rules
         if facts.history:
             yield "History", f"the pool refuses the last {facts.history} passwords of a user: unknown until applied"
-    if len(preflight.endpoints) > SHOWN:
-        yield "", f"and {len(preflight.endpoints) - SHOWN} more user pools"
+    rest = list(preflight.endpoints.items())[SHOWN:]
+    if rest:
+        yield "", f"and {len(rest)} more user pools"
+    warned = (
+        {} if preflight.emulated else {endpoint: _warnings(endpoint, preflight.job, pool) for pool, endpoint in rest}
+    )
+    for endpoint, warnings in warned.items():
+        if warnings:
+            yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
 
 
 def _selected(select: Select) -> str:
@@ -200,7 +208,7 @@ def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
 
 
 def _is_aws(endpoint: str) -> bool:
-    host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
+    host = urlsplit(endpoint).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 

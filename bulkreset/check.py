@@ -69,7 +69,9 @@ class Check:
         gaps: dict[str, Gap] = {}
         if directories:
             with Lookup(scratch) as lookup:
-                if not lookup.is_filled:
+                # A pool that could not be asked in an earlier execution, and can be now, is filled in.
+                ready = {pool for pool, _, _ in journal.ready() if pool in directories}
+                if not lookup.is_filled or not all(lookup.names(pool) for pool in ready):
                     sought = ((row, pool, name) for row, pool, name in journal.sought() if pool in directories)
                     lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
                     for pool in directories.keys() & (known or {}).keys():

@@ -10,9 +10,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+SLOWEST = 0.001  # a call in a quarter of an hour
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LONGEST = 10 * 365 * 86_400  # seconds: what is meant to last for ever has an end that clocks can hold
+
+_Positive = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+_TimeOut = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
@@ -151,8 +155,8 @@ class Target(_Table):
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     ca_bundle: Path | None = Field(default=None, strict=False)
     verify_ssl: bool = True
-    connect_timeout: _Positive = 5.0
-    read_timeout: _Positive = 30.0
+    connect_timeout: _TimeOut = 5.0
+    read_timeout: _TimeOut = 30.0
 
 
 class Policy(_Table):
@@ -192,8 +196,8 @@ class Plan(_Table):
 class Pace(_Table):
     """How fast, and how stubbornly. Rates are calls per second, waits are seconds."""
 
-    rate: Annotated[float, Field(gt=0, le=FASTEST)] | Literal["auto", "none"] = "auto"
-    share: float = Field(default=0.8, gt=0, le=1)
+    rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | Literal["auto", "none"] = "auto"
+    share: float = Field(default=0.8, ge=SLOWEST, le=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     transport: Literal["auto", "boto3", "crt"] = "auto"
     max_attempts: int = Field(default=10, ge=1, le=100)
@@ -222,7 +226,7 @@ class Guards(_Table):
     max_failures: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,2}(\.\d+)?%$")] | None = None
     failures_sample: int = Field(default=100, ge=1)
     max_refused_in_a_row: int = Field(default=100, ge=0)
-    max_duration: float | None = Field(default=None, gt=0)
+    max_duration: _Positive | None = None
     stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     stop_after: int | None = Field(default=None, ge=1)
     stop: Literal["lane", "run"] = "lane"

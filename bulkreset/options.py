@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+MOST_DIGITS = 19  # of a number of rows
+
 
 class LogFormat(StrEnum):
     """How the log's louder events look on standard error."""
@@ -54,4 +56,4 @@ def number(text: str | None) -> float | str | None:
 
 def count(text: str | None) -> int | str | None:
     """A number of rows, or a share, as the job takes it."""
-    return int(text) if text and text.isascii() and text.isdigit() else text
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else text

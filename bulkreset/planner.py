@@ -72,7 +72,7 @@ class Planner:
         self._journal.reject_twins(self._job.input.on_duplicate, folding)
         if facts["approved"]:
             approval = Approval(Path(facts["approved"]["run_dir"]))
-            approval.must_be_of({**facts, "targets": described(self._sessions, self._enquiry.callers())})
+            approval.must_be_of({**facts, **found, "targets": described(self._sessions, self._enquiry.callers())})
             approval.must_be_planned_in(self._journal)
         self._journal.note(state="planned", rows=screened)
         return found | {"state": "planned", "rows": screened}

@@ -123,14 +123,15 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         home.lock()
         stack.callback(home.release)
         facts = Journal.facts_in(home.journal)
-        if facts["mode"] == "dry_run" and "rows" in facts:
+        if facts["mode"] == "dry_run" and facts["state"] == "finished":
             raise RunDirError(
                 f"{path} is a dry run that is finished: there is nothing to go on with.",
                 f"To run what it planned, pass --approved {path} instead of --dry-run.",
             )
         job = revive(facts["job"], overrides)
-        rows = _rows(job)
-        _must_be_the_same_input(job, facts["input"])
+        rows = _rows(job) if _needs_input(job, facts, home, again=mode.again) else None
+        if rows:
+            _must_be_the_same_input(job, facts["input"])
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
         if not service:
@@ -279,7 +280,8 @@ class Run:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout)
-        _must_be_the_same_input(self._job, self._facts["input"])
+        if rows:
+            _must_be_the_same_input(self._job, self._facts["input"])
         self._journal.begin_sending()
         self._note(state="applying")
         began = clock.now()
@@ -330,6 +332,18 @@ def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
 def _rows(job: Job) -> Rows | None:
     """The rows of the job's input; None where the pools' own users are the rows."""
     return None if job.input.from_pool else open_rows(job.input, with_passwords=not job.generates)
+
+
+def _needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
+    """Whether there is a plan to be made, or a row to be sent: for sign-outs, and where passwords are made, the journal is enough.
+
+    Whoever deletes the passwords once they are set can still have the users signed out.
+    """
+    if "rows" not in facts or facts["emulated"]:
+        return True
+    counts = Journal.counts_in(home.journal)
+    left = ("ready", "claimed", "in_doubt", *(["failed"] if again else []))
+    return not job.generates and any(counts.get(status) for status in left)
 
 
 def _described(job: Job) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Directory:
             raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL)
         try:
             return Page(tuple(user_in(told, self.facts) for told in answer["Users"]), found)
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL) from None
 
     def renew(self) -> bool:
@@ -124,11 +124,13 @@ def user_in(told: Mapping[str, Any], facts: PoolFacts) -> User:
         for attribute in ("email", "phone_number")
         if str(attributes.get(f"{attribute}_verified")).lower() == "true"
     }
+    for name in names:
+        name.encode()  # raises for what no journal can hold
     naming = facts.sign_in_by | (facts.aliases & (verified | {"preferred_username"}))
     names.extend(attributes.get(attribute, "") for attribute in sorted(naming))
     return User(
         username=told["Username"],
-        status=told.get("UserStatus", "UNKNOWN"),
+        status=str(told.get("UserStatus", "UNKNOWN")),
         enabled=told.get("Enabled", True) is not False,
         federated=told.get("UserStatus") == _EXTERNAL or attributes.get("identities", "") not in {"", "[]"},
         names=tuple(dict.fromkeys(facts.fold(name) for name in names if name)),
@@ -175,7 +177,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
             if more.get("NextToken") == page["NextToken"]:
                 raise UnreadableAnswerError  # noqa: TRY301  (a page that leads to itself would be read for ever)
             more = {"NextToken": page["NextToken"]}
-    except (ClientError, BotoCoreError, UnreadableAnswerError) as error:
+    except (ClientError, BotoCoreError, UnreadableAnswerError, AttributeError, KeyError, TypeError) as error:
         code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         raise TargetError(
             f"The protected group {group!r} of {session.target.user_pool_id} could not be read: {code}.",

@@ -58,6 +58,8 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
         answer = retrying(read, client.describe_user_pool, UserPoolId=pool)
         return _facts(pool, answer.get("UserPool"))
+    except (AttributeError, TypeError, ValueError):  # not told as the API says
+        return PoolFacts(pool, gap=Gap(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
     except ReadError as error:
         return PoolFacts(pool, gap=error.gap(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
     except TargetError as error:
@@ -83,7 +85,7 @@ def _facts(pool: str, told: object) -> PoolFacts:
     folds: Any = told.get("UsernameConfiguration") or {}
     return PoolFacts(
         user_pool_id=pool,
-        name=str(told.get("Name") or ""),
+        name="".join(letter if letter.isprintable() else "?" for letter in str(told.get("Name") or "")),
         policy=_policy(rules) if rules else None,
         history=_number((rules or {}).get("PasswordHistorySize")) or 0,
         temporary_days=_number((rules or {}).get("TemporaryPasswordValidityDays")) or TEMPORARY_DAYS,

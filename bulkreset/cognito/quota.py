@@ -7,6 +7,7 @@ from typing import Any
 from bulkreset.cognito.reads import Gap, ReadError, read
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
+from bulkreset.job import FASTEST
 
 # Calls per second of an account in a Region, as AWS publishes them; none of them can be raised.
 RECOVERY = 30.0  # UserAccountRecovery: AdminSetUserPassword, and the users' own resets
@@ -15,6 +16,7 @@ LISTING = 30.0  # UserList: ListUsers
 _CATEGORY = "UserAccountRecovery"
 _CODE = "L-7D6E8ED3"
 _WHAT = "the quota"
+_LEAST = 0.1  # calls per second: less is not a quota
 _NEITHER = frozenset({"NoSuchResourceException", "ResourceNotFoundException", "UnknownOperationException"})
 
 
@@ -58,7 +60,7 @@ def _asked(ask: Callable[[TargetSession], Any], session: TargetSession, action: 
     except TargetError as error:
         gaps.append(Gap(_WHAT, action, error.message))
         return None
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    return float(value) if isinstance(value, int | float) and _LEAST <= value <= FASTEST else None
 
 
 def _provisioned(session: TargetSession) -> object:

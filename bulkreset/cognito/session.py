@@ -283,6 +283,8 @@ class _RoleProvider(CredentialProvider):
             problem = f"STS answered {error.response['Error'].get('Code', 'an error')}"
         except (BotoCoreError, ValueError) as error:
             problem = f"STS could not be reached ({type(error).__name__})"
+        except Exception as error:  # noqa: BLE001  (an answer that is not STS's, as behind a captive portal)
+            problem = f"STS could not be understood ({type(error).__name__})"
         raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
 
 

@@ -96,6 +96,15 @@ class Journal(Figures):
         finally:
             journal.close()
 
+    @classmethod
+    def counts_in(cls, path: Path) -> dict[str, int]:
+        """How many rows of a journal have each status. Raises as `open` does."""
+        journal = cls.open(path)
+        try:
+            return journal.counts()
+        finally:
+            journal.close()
+
     def meta(self) -> dict[str, Any]:
         """What is known of the run as a whole."""
         with self._read():

@@ -29,8 +29,10 @@ def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs:
     """
     if "rows" not in facts:
         return True
+    if facts["mode"] == "dry_run":
+        return bool(facts["state"] != "finished")
     left = any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
-    return facts["mode"] == "run" and (left or bool(sign_outs and sign_outs["pending"]))
+    return left or bool(sign_outs and sign_outs["pending"])
 
 
 def state_of(ended: BulkresetError | None) -> str:
