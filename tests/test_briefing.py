@@ -108,6 +108,7 @@ def test_account_that_is_not_known_says_why() -> None:
             "https://cognito-idp.eu-west-1.amazonaws.com: its certificate is NOT VERIFIED",
         ),
         ({"endpoint_url": "https://vpce-1.cognito-idp.eu-west-1.vpce.amazonaws.com:8443/x"}, None),
+        ({"endpoint_url": "https://evil.example#.amazonaws.com"}, "https://evil.example#.amazonaws.com: not AWS's own"),
         ({"endpoint_url": "https://cognito-idp.eu-west-1.api.aws"}, None),
         ({"endpoint_url": "http://cognito-idp.cn-north-1.amazonaws.com.cn"}, "NOT ENCRYPTED"),
         ({}, None),
@@ -271,6 +272,13 @@ def test_many_pools_and_lanes_are_counted() -> None:
     assert len(said(shown, "Pace")) == SHOWN + 1
     assert said(shown, "Pace")[-1] == f"and {9 - SHOWN} more lanes"
     assert said(shown, "Passwordless")[0].startswith(", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more lets")
+
+
+def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
+    names = [f"eu-west-1_Pool0000{number}" for number in range(SHOWN + 2)]
+    targets = [{"user_pool_id": name} for name in names[:-1]]
+    asked = job(*names, targets=[*targets, {"user_pool_id": names[-1], "endpoint_url": "http://there.example"}])
+    assert said(lines(asked), "Endpoint") == ["http://there.example: not AWS's own, NOT ENCRYPTED"]
 
 
 def test_briefing_holds_no_path_of_the_input() -> None:

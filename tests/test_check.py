@@ -286,3 +286,17 @@ def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(users)}, names, plan=plan, **SCRAMBLES)
     checked.run()
     assert checked.codes == ["disabled", "federated", "unconfirmed", "unrecoverable"]
+
+
+def test_pool_that_could_not_be_asked_at_first_is_asked_when_the_check_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut = Listed(FOUND, PoolFacts(EU, users=7, gap=Gap("it", "cognito-idp:DescribeUserPool", "AccessDenied")))
+    broken = Listed(FOUND, PoolFacts(EU2, users=7), [LOST] * ATTEMPTS)
+    checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: broken}, [(EU, "fed"), (EU2, "fed")])
+    with pytest.raises(ServiceError):
+        checked.run()
+    shut.facts = PoolFacts(EU, users=7)
+    checked.check._pools = {EU: shut.facts, EU2: broken.facts}
+    assert checked.run() == ({}, [])
+    assert checked.codes == ["federated", "federated"]

@@ -534,3 +534,22 @@ def test_moment_is_utc_where_it_says_nothing_else(folder: Path, said: str, when:
 )
 def test_selection_that_is_none(folder: Path, text: str, said: str) -> None:
     assert said in problem(folder, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[pace]\nrate = 1e-12\n",
+        "[pace]\nshare = 1e-13\n",
+        "[guards]\nmax_duration = inf\n",
+        f'[guards]\nmax_duration = "{"9" * 400}d"\n',
+    ],
+)
+def test_figures_beyond_all_reason_are_refused(folder: Path, text: str) -> None:
+    key = text.splitlines()[1].split(" ")[0]
+    assert key in problem(folder, FEWEST + text)
+
+
+@pytest.mark.parametrize("key", ["connect_timeout", "read_timeout"])
+def test_time_out_of_more_than_a_day_is_refused(folder: Path, key: str) -> None:
+    assert key in problem(folder, FEWEST.rstrip() + f"\n{key} = 1e12\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 
 
@@ -175,7 +175,7 @@ def test_two_processes_never_hold_one_run(bulkreset: Command, sim: Simulator) ->
     sim.configure(latency=0.1)
     source = write_csv(bulkreset.home / "users.csv", people(40))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "20", "--run-dir", run_dir) as process:
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "8", "--run-dir", run_dir) as process:
         sent(sim, 3)
         second = resume(bulkreset, run_dir)
         first = finish(process, run_dir)
@@ -288,3 +288,25 @@ def test_max_rows_can_be_raised_for_a_run_that_it_stopped(bulkreset: Command, si
     assert (ran.code, sim.calls(SET)) == (3, [])
     again = resume(bulkreset, ran.run_dir, "--max-rows", "5")
     assert again.code == 0
+
+
+def test_doubt_outlives_a_row_that_failed_and_is_tried_again(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, ["user.001"], history=3)
+    steps = [{"error": "InternalErrorException", "apply": True}, {"error": "NotAuthorizedException"}]
+    sim.configure(faults={"users": {"user.001": steps}})
+    ran = bulkreset.reset(write_csv(bulkreset.home / "one.csv", people(1)), "--rate", "none")
+    assert (ran.code, ran.summary["counts"]) == (1, {"failed": 1})
+    again = resume(bulkreset, ran.run_dir, "--failed")
+    assert (again.code, again.summary["counts"]) == (0, {"set": 1})
+    assert again.of("user.001")["message"].startswith("set by an earlier call")
+
+
+def test_ration_that_was_enough_is_no_limit(bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(faults={"users": {"user.003": [{"error": "InternalErrorException"}] * 50}})
+    job = write_job(bulkreset.home, sim.url, f'path = "{write_csv(bulkreset.home / "three.csv", people(3))}"', LIMITED)
+    ran = bulkreset("run", job, "--yes", "--stop-after", "3")
+    assert (ran.code, ran.summary["counts"]) == (1, {"set": 2, "in_doubt": 1})
+    assert "stop_after" not in ran.stderr
+
+
+LIMITED = '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n'

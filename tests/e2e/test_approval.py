@@ -139,9 +139,7 @@ def test_user_who_was_made_or_disabled_meanwhile_is_named(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.add_pool(POOL, [*NAMES, "nobody"], LAX)
-    assert_refused(
-        approved(bulkreset, input_, reviewed.run_dir), sim, "row 4 was rejected (user_not_found) and is ready"
-    )
+    assert_refused(approved(bulkreset, input_, reviewed.run_dir), sim, "were looked up and are not now")
     sim.add_pool(POOL, ["ann", "bob", {"username": "cat", "enabled": False}], LAX)
     assert_refused(approved(bulkreset, input_, reviewed.run_dir), sim, "row 3 was ready and is skipped (disabled)")
 
@@ -215,3 +213,19 @@ def test_approved_run_that_is_killed_in_its_plan_still_compares(
         assert again.code == 2
         assert "30 rows are not what was approved" in again.stderr
         assert sim.calls(SET) == []
+
+
+def test_emulated_run_may_be_approved(input_: Path, bulkreset: Command) -> None:
+    plan = bulkreset(*bulkreset.against(input_), "--emulate", "--dry-run")
+    ran = bulkreset(*bulkreset.against(input_), "--emulate", "--approved", plan.run_dir, "--no-progress")
+    assert (plan.code, ran.code) == (0, 0), ran.stderr
+
+
+def test_dry_run_that_a_guard_stopped_is_gone_on_with_where_the_guard_allows(
+    input_: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    ran = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--max-rows", "1")
+    assert (ran.code, ran.summary["resumable"]) == (3, True)
+    again = resumed(bulkreset, ran, "--max-rows", "100")
+    assert (again.code, again.summary["state"]) == (1, "finished")
+    assert sim.calls(SET) == []

@@ -217,3 +217,24 @@ def test_the_flag_beats_the_job(bulkreset: Command, sim: Simulator, flag: str) -
     ran = bulkreset("run", job, "--yes", "--rate", "none", flag, env=env)
     assert ran.code == 0
     assert len(sim.calls(OUT)) == (2 if flag == "--sign-out" else 0)
+
+
+def test_who_deletes_the_passwords_can_still_have_the_users_signed_out(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(30)])
+    sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": OUT, "from_call": 5}})
+    source = write_csv(bulkreset.home / "users.csv", people(30))
+    ran = bulkreset.reset(source, "--rate", "none", "--sign-out")
+    assert ran.code == 3
+    again = resume(bulkreset, ran.run_dir)
+    while again.summary["counts"] != {"set": 30}:  # the rows that the denial left
+        sim.configure(faults={"every": None})
+        again = resume(bulkreset, ran.run_dir)
+        sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": OUT}})
+    sim.configure(faults={"every": None})
+    with contextlib.closing(sqlite3.connect(ran.run_dir / "journal.sqlite")) as journal, journal:
+        journal.execute("UPDATE rows SET signed_out = NULL WHERE row > 10")
+    source.unlink()
+    last = resume(bulkreset, ran.run_dir)
+    assert last.code == 0, last.stderr
+    assert last.summary["signed_out"] == {"done": 30, "failed": 0, "pending": 0}
+    assert sim.stats().users_applied_more_than_once == 0
