@@ -139,7 +139,9 @@ def test_user_who_was_made_or_disabled_meanwhile_is_named(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.add_pool(POOL, [*NAMES, "nobody"], LAX)
-    assert_refused(approved(bulkreset, input_, reviewed.run_dir), sim, "were looked up and are not now")
+    assert_refused(
+        approved(bulkreset, input_, reviewed.run_dir), sim, "row 4 was rejected (user_not_found) and is ready"
+    )
     sim.add_pool(POOL, ["ann", "bob", {"username": "cat", "enabled": False}], LAX)
     assert_refused(approved(bulkreset, input_, reviewed.run_dir), sim, "row 3 was ready and is skipped (disabled)")
 
@@ -148,9 +150,7 @@ def test_listing_that_is_denied_meanwhile_is_refused(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.configure(faults={"every": {"operation": LISTS, "error": "AccessDeniedException"}})
-    assert_refused(
-        approved(bulkreset, input_, reviewed.run_dir), sim, "row 4 was rejected (user_not_found) and is ready"
-    )
+    assert_refused(approved(bulkreset, input_, reviewed.run_dir), sim, "were looked up and are not now")
 
 
 def test_real_run_approves_nothing(input_: Path, bulkreset: Command, sim: Simulator) -> None:
