@@ -71,6 +71,7 @@ def test_look_ups_go_on_with_whom_nobody_asked_for_yet(
     assert names <= sim.stats().count(LISTS) <= names + (70 if number == signal.SIGKILL else 10)
 
 
+@pytest.mark.soak
 def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulkreset: Command, sim: Simulator) -> None:
     broken = broken_off(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--yes"), 8, signal.SIGKILL)
     for pages in (16, 24):
@@ -85,6 +86,7 @@ def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulk
     assert sim.stats().users_applied_more_than_once == 0
 
 
+@pytest.mark.soak
 def test_dry_run_that_was_resumed_says_what_one_that_was_not_says(
     input_: Path, bulkreset: Command, sim: Simulator
 ) -> None:

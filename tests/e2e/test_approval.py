@@ -185,6 +185,7 @@ def test_refusal_changes_nothing_of_what_was_reviewed(
     assert approved(bulkreset, input_, reviewed.run_dir).code == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("deleted", [False, True], ids=["as reviewed", "a user deleted"])
 def test_approved_run_that_is_killed_in_its_plan_still_compares(
     tmp_path: Path, bulkreset: Command, sim: Simulator, *, deleted: bool

@@ -95,7 +95,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in {"aliases", "folded aliases"} else pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS],
+)
 def test_real_run_meets_what_the_dry_run_said_whichever_way_that_found_it_out(
     kind: str, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:

@@ -86,7 +86,7 @@ def test_sealed_input_is_set_and_nothing_of_it_is_on_disk(
     assert_they_agree(ran, sim)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.soak) for name in NAMES[1:])])
 def test_run_of_a_sealed_input_is_resumed(
     tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
 ) -> None:

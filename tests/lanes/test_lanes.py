@@ -42,6 +42,7 @@ def test_every_row_goes_to_its_own_place(bulkreset: Command, sim: Simulator, nam
     assert sim.stats().users_applied_more_than_once == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.parquet"])
 def test_last_lane_of_a_sorted_input_does_not_wait_for_the_others(
     bulkreset: Command, sim: Simulator, name: str
@@ -184,6 +185,7 @@ def test_role_is_assumed_with_its_name_and_its_external_id(bulkreset: Command, s
     assert (assumed.pool, assumed.access_key, assumed.region) == (R.arn, "AKIDSIMULATED", R.region)
 
 
+@pytest.mark.soak
 def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     sim.configure(role_seconds=2, latency=0.05)  # always about to expire: each look assumes the role again
@@ -195,6 +197,7 @@ def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, 
     assert_they_agree(ran, sim)
 
 
+@pytest.mark.soak
 def test_role_that_is_taken_away_stops_its_lane(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     denied = {"error": "AccessDenied", "status": 403, "operation": "AssumeRole", "from_call": 12}
@@ -216,6 +219,7 @@ def test_role_that_is_taken_away_stops_its_lane(bulkreset: Command, sim: Simulat
 # ---- rates
 
 
+@pytest.mark.soak
 def test_every_change_of_a_rate_is_told_with_its_reason(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim, (A,))
     lines = users(A, 300)

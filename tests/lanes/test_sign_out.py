@@ -66,6 +66,7 @@ def test_nobody_is_signed_out_unasked(bulkreset: Command, sim: Simulator) -> Non
     assert "signed_out" not in ran.summary
 
 
+@pytest.mark.soak
 def test_sign_outs_have_a_pace_of_their_own(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(80))
     ran = bulkreset.reset(source, "--rate", "100", "--share", "0.8", "--sign-out")
@@ -190,6 +191,7 @@ def test_killed_in_the_middle_nobody_is_forgotten_and_no_password_set_again(bulk
     assert all(times.count(name) == 1 for name in settled_once)
 
 
+@pytest.mark.soak
 def test_every_lane_signs_out_by_itself(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 50)], "interleaved")
