@@ -138,6 +138,9 @@ def bench_speed() -> None:
             if name == "plain":
                 # As without the extra: with it, botocore would leave the signatures to the runtime, and be a little slower.
                 command: tuple[object, ...] = ("-m", "tests.bench.plain_pool", source, POOL, sim.url, 16)
+                if script := os.environ.get("BASELINE"):  # a script of one's own, with these options
+                    options = ("--input", source, "--user-pool-id", POOL, "--endpoint-url", sim.url, "--threads", 16)
+                    command = (script, *options)
                 took, cpu, memory = measured(sim, *command, BOTO_DISABLE_CRT="true")
             else:
                 took, cpu, memory = measured(sim, *unpaced(source, sim, run_dir, name))
