@@ -6,7 +6,6 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from bulkreset.campaign import Campaign, Made
 from bulkreset.cognito.choice import CARRIES, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
@@ -18,12 +17,10 @@ from bulkreset.dispatch.lane import Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
-from bulkreset.feed import Source, Supply, has_changed
 from bulkreset.intake.passwords import Generator
 from bulkreset.intake.policy import stricter
 from bulkreset.intake.reader import Rows, identity
 from bulkreset.job import Job
-from bulkreset.leavers import Leavers
 from bulkreset.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
@@ -31,6 +28,9 @@ from bulkreset.record.log import Log
 from bulkreset.record.rates import Rates
 from bulkreset.record.summary import stopped_by
 from bulkreset.rows import Outcome, RateChange, SignedOut, Status
+from bulkreset.supply.campaign import Campaign, Made
+from bulkreset.supply.feed import Source, Supply, has_changed
+from bulkreset.supply.leavers import Leavers
 from bulkreset.watch import Progress, Stop, Ui
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from bulkreset.briefing import briefing, duration
 from bulkreset.errors import Refused
+from bulkreset.planning.briefing import briefing, duration
 from bulkreset.preflight import Preflight
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir

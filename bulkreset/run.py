@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.apply import Apply
-from bulkreset.approval import Approval
-from bulkreset.check import UNREACHABLE
 from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -30,7 +28,9 @@ from bulkreset.errors import (
 from bulkreset.intake.reader import Rows, fingerprint, open_rows
 from bulkreset.job import Job
 from bulkreset.jobfile import revive
-from bulkreset.planner import Planner
+from bulkreset.planning.approval import Approval
+from bulkreset.planning.check import UNREACHABLE
+from bulkreset.planning.planner import Planner
 from bulkreset.preflight import (
     Asked,
     Planned,

@@ -12,7 +12,7 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.follow import fates, look_up, must_be_known
-from bulkreset.paging import ATTEMPTS
+from bulkreset.planning.paging import ATTEMPTS
 from bulkreset.record.fate import Fate
 from bulkreset.record.journal import Journal
 from bulkreset.record.lookup import Lookup

@@ -5,8 +5,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bulkreset.approval import Approval
-from bulkreset.check import Check
 from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -15,13 +13,15 @@ from bulkreset.dispatch.clock import SystemClock
 from bulkreset.intake.chunk import Chunk
 from bulkreset.intake.reader import Chunks
 from bulkreset.job import Job
-from bulkreset.paging import listing_pacers
-from bulkreset.plan import protected_names, write_plan
+from bulkreset.planning.approval import Approval
+from bulkreset.planning.check import Check
+from bulkreset.planning.paging import listing_pacers
+from bulkreset.planning.plan import protected_names, write_plan
+from bulkreset.planning.roll import Roll
 from bulkreset.preflight import described, grouped
 from bulkreset.record.journal import Journal
 from bulkreset.record.listing import Listing
 from bulkreset.record.rundir import RunDir
-from bulkreset.roll import Roll
 from bulkreset.watch import Stop, Ui
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bulkreset.approval import Approval
 from bulkreset.errors import ApprovalError, RunDirError
+from bulkreset.planning.approval import Approval
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 from tests.targets import ACCOUNT, EU, EU2, job

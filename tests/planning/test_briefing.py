@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bulkreset.briefing import SHOWN, briefing, duration
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import Quota
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
+from bulkreset.planning.briefing import SHOWN, briefing, duration
 from bulkreset.preflight import Asked, Planned, inspect
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 

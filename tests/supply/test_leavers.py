@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bulkreset.leavers import LOOK_SECONDS, Leavers
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.journal import Journal
 from bulkreset.rows import Outcome, SignedOut, Status
+from bulkreset.supply.leavers import LOOK_SECONDS, Leavers
 from tests.dispatch.fakes import FakeClock
 from tests.record.journals import OTHER, POOL, done, planned
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bulkreset import check as check_module
-from bulkreset.check import UNREACHABLE, Check
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
-from bulkreset.paging import ATTEMPTS
+from bulkreset.planning import check as check_module
+from bulkreset.planning.check import UNREACHABLE, Check
+from bulkreset.planning.paging import ATTEMPTS
 from bulkreset.record.journal import Journal
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, LOST, Listed, crowd, told

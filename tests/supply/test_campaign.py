@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import pytest
 
-from bulkreset import campaign
-from bulkreset.campaign import Campaign, Made
 from bulkreset.errors import RecordError
 from bulkreset.intake.passwords import Generator
 from bulkreset.job import Policy
 from bulkreset.record.journal import Sendable
 from bulkreset.rows import Row
+from bulkreset.supply import campaign
+from bulkreset.supply.campaign import Campaign, Made
 
 ONE, TWO = "eu-west-1_Here00001", "eu-west-1_Here00002"
 LOT = 5

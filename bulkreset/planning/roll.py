@@ -20,7 +20,7 @@ from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.intake.chunk import CHUNK_ROWS, FIELDS, Chunk
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Columns, Input, Select
-from bulkreset.paging import Pages, has_expired
+from bulkreset.planning.paging import Pages, has_expired
 from bulkreset.record.listing import Listing
 from bulkreset.record.lookup import Match
 

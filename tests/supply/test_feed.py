@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset import feed
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.feed import Source, Supply
 from bulkreset.intake.chunk import Piece
 from bulkreset.record.journal import Journal
 from bulkreset.rows import Outcome, Row, Status
+from bulkreset.supply import feed
+from bulkreset.supply.feed import Source, Supply
 
 SIZE = 5  # rows of a piece, here
 

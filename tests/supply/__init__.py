@@ -1,0 +1,1 @@
+"""Tests of what the lanes take: rows, made passwords, sign-outs."""
