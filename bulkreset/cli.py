@@ -174,6 +174,7 @@ def run(
         approved=approved,
         verbosity=verbose,
         console_json=log_format is LogFormat.JSON,
+        out=sys.stdout,
     )
     _execute(asked, run_dir, mode, progress=not no_progress)
 
@@ -205,7 +206,8 @@ def resume(
         "guards.stop_after": stop_after,
     }
     overrides = {key: value for key, value in asked.items() if value is not None}
-    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
+    json_events = log_format is LogFormat.JSON
+    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=json_events, out=sys.stdout)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
     _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))

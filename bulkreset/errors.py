@@ -18,15 +18,22 @@
 Every message says what happened, to which row or key, and what to do next.
 """
 
+from pathlib import Path
+
 EXIT_OK = 0
 EXIT_ROWS = 1
 EXIT_BUG = 70
+SIGNALLED = 128  # and the number of the signal
 
 
 class BulkresetError(Exception):
-    """Ends a run. `message` says what happened, `advice` what to do next."""
+    """Ends a run. `message` says what happened, `advice` what to do next.
+
+    `run_dir` is the directory of the run that can be gone on with; None where there is none, or the command line knows it.
+    """
 
     exit_code = EXIT_BUG
+    run_dir: Path | None = None
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -103,4 +110,17 @@ class Interrupted(BulkresetError):
     def __init__(self, message: str, advice: str = "", signal_number: int = 2) -> None:
         super().__init__(message, advice)
         self.signal_number = signal_number
-        self.exit_code = 128 + signal_number
+        self.exit_code = SIGNALLED + signal_number
+
+
+def told(exit_code: int, code: str, message: str, advice: str) -> BulkresetError:
+    """The error that a summary's `exit_code` and `stopped_by` tell of."""
+    if exit_code == ServiceError.exit_code:
+        kinds = {"GuardTripped": GuardTripped, "RecordError": RecordError}
+        return kinds[code](message, advice) if code in kinds else ServiceError(code, message, advice)
+    if exit_code == TimeLimit.exit_code:
+        return TimeLimit(message, advice)
+    if exit_code > SIGNALLED:
+        return Interrupted(message, advice, exit_code - SIGNALLED)
+    refused = {one.__name__: one for one in Refused.__subclasses__()}
+    return refused.get(code, Refused)(message, advice)

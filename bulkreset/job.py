@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 SLOWEST = 0.001  # a call in a quarter of an hour
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
@@ -250,6 +250,43 @@ class After(_Table):
     sign_out: bool | None = None
 
 
+class Notify(_Table):
+    """Which ends of a run are told, and to whom: Apprise's urls, an SNS topic. A url may hold a secret: it is never shown or kept.
+
+    `urls_from` says where urls are, one on each line: "env:NAME" or "file:PATH".
+    """
+
+    on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
+    urls: tuple[SecretStr, ...] = Field(default=(), strict=False)
+    urls_from: str | None = Field(default=None, pattern=r"^(env:[A-Za-z_]\w*|file:.+)$")
+    sns_topic_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")
+
+    @model_validator(mode="after")
+    def _installed(self) -> Self:
+        if (self.urls or self.urls_from) and not find_spec("apprise"):
+            msg = "needs the extra notify, which is not installed: pip install 'bulkreset[notify]'"
+            raise ValueError(msg)
+        return self
+
+
+class Metrics(_Table):
+    """Where a run's figures go: a file for the node exporter, CloudWatch's EMF to a file or to "stdout"."""
+
+    textfile: Path | None = Field(default=None, strict=False)
+    emf: str | None = Field(default=None, min_length=1)
+
+    @field_validator("textfile")
+    @classmethod
+    def _read_by_the_exporter(cls, value: Path | None) -> Path | None:
+        if value and value.suffix != ".prom":
+            msg = "must end with .prom: the node exporter reads no other file"
+            raise ValueError(msg)
+        if value and not find_spec("prometheus_client"):
+            msg = "needs the extra metrics, which is not installed: pip install 'bulkreset[metrics]'"
+            raise ValueError(msg)
+        return value
+
+
 class Emulator(_Table):
     """The embedded Cognito: its quota in calls per second."""
 
@@ -269,6 +306,8 @@ class Job(_Table):
     guards: Guards = Guards()
     after: After = After()
     handout: Handout = Handout()
+    notify: Notify = Notify()
+    metrics: Metrics = Metrics()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

@@ -20,16 +20,21 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
     Paths in the file are relative to the file. Raises JobError naming every wrong key.
     """
     tables = _read(path) if path else {}
+    return build(tables, overrides, str(path or "The command line"), path)
+
+
+def build(tables: dict[str, Any], overrides: Mapping[str, Any], label: str, path: Path | None = None) -> Job:
+    """The job of `tables`, which are changed, called `label` in errors and by the name of `path`. Raises JobError as `load` does."""
     for key, value in overrides.items():
-        _lay(tables, key, value, label=str(path or "the command line"))
+        _lay(tables, key, value, label[:1].lower() + label[1:])
     if not isinstance(tables.get("input", {}), dict):
-        raise JobError(f"{path or 'The command line'} is not a valid job: input must be a table.")
+        raise JobError(f"{label} is not a valid job: input must be a table.")
     if not tables.get("input", {}).keys() & {"path", "from_pool"}:
         raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
     tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
-    return _validated(tables, str(path or "The command line"))
+    return _validated(tables, label)
 
 
 def revive(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
@@ -66,8 +71,22 @@ def _read(path: Path) -> dict[str, Any]:
             found = found.get(part) if isinstance(found, dict) else None
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
-                entry[key] = str(path.parent.absolute() / os.path.expanduser(entry[key]))  # noqa: PTH111  (Path's own raises)
+                entry[key] = _rooted(entry[key], path)
+    _root_places(tables, path)
     return tables
+
+
+def _rooted(text: str, path: Path) -> str:
+    return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path's own raises)
+
+
+def _root_places(tables: dict[str, Any], path: Path) -> None:
+    """The same for keys whose values are paths in some of their forms only."""
+    notify, metrics = tables.get("notify"), tables.get("metrics")
+    if isinstance(notify, dict) and str(notify.get("urls_from")).startswith("file:"):
+        notify["urls_from"] = "file:" + _rooted(notify["urls_from"].removeprefix("file:"), path)
+    if isinstance(metrics, dict) and isinstance(metrics.get("emf"), str) and metrics["emf"] != "stdout":
+        metrics["emf"] = _rooted(metrics["emf"], path)
 
 
 _PATHS = (
@@ -75,6 +94,7 @@ _PATHS = (
     ("input", "identity"),
     ("input.select", "not_in"),
     ("handout", "path"),
+    ("metrics", "textfile"),
     ("targets", "ca_bundle"),
 )
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from bulkreset.apply import Apply
 from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -42,12 +41,14 @@ from bulkreset.preflight import (
 )
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
-from bulkreset.record.log import open_log
+from bulkreset.record.log import heard, open_log
 from bulkreset.record.report import must_be_new, write_csv, write_summary
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
 from bulkreset.sealing import recipients
+from bulkreset.sending import Apply
+from bulkreset.telling.afterwards import Afterwards
 from bulkreset.watch import Stop, Ui
 
 
@@ -55,10 +56,10 @@ from bulkreset.watch import Stop, Ui
 class Mode:
     """How a job is run this time.
 
-    `console` takes the louder events of the log; `yes`: it is confirmed beforehand, as it is where a dry run was `approved`.
+    `console` takes the louder events of the log, None where the process is somebody else's; `out` the metrics that go to standard output. `yes`: it is confirmed beforehand, as it is where a dry run was `approved`.
     """
 
-    console: IO[str]
+    console: IO[str] | None
     dry_run: bool = False
     emulate: bool = False
     yes: bool = False
@@ -66,11 +67,13 @@ class Mode:
     again: bool = False
     verbosity: int = 0
     console_json: bool = False
+    out: IO[str] | None = None
 
 
 def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
     """Run `job` in the new run directory `path`. Raises Refused where nothing came of it that is worth keeping."""
-    with ExitStack() as stack:
+    counts = not (mode.dry_run or mode.emulate)
+    with Afterwards(job, path, mode.out, ui.remark, counts=counts) as afterwards, ExitStack() as stack:
         approval = Approval(mode.approved) if mode.approved else None
         rows = _rows(job)
         if mode.emulate and rows is None:
@@ -100,7 +103,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             approval.must_be_of(facts)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts).close())
         try:
-            run = Run(job, home, mode, sessions, stack)
+            run = Run(job, home, mode, sessions, stack, afterwards)
             ended = run.until_the_end(rows, service, ui, stop)
         except Refused:
             stack.close()
@@ -129,6 +132,8 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
                 f"To run what it planned, pass --approved {path} instead of --dry-run.",
             )
         job = revive(facts["job"], overrides)
+        counts = facts["mode"] == "run" and not facts["emulated"]
+        afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts))
         rows = _rows(job) if _needs_input(job, facts, home, again=mode.again) else None
         if rows:
             _must_be_the_same_input(job, facts["input"])
@@ -136,7 +141,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         sessions = _sessions(job, service)
         if not service:
             must_be_the_same_targets(described(sessions), facts["targets"])
-        run = Run(job, home, mode, sessions, stack)
+        run = Run(job, home, mode, sessions, stack, afterwards)
         run.take_over(rows, service, ui)
         return run.report(run.until_the_end(rows, service, ui, stop))
 
@@ -159,7 +164,13 @@ class Run:
     """A job in its run directory, whose journal says how far it has come."""
 
     def __init__(
-        self, job: Job, home: RunDir, mode: Mode, sessions: Mapping[str, TargetSession], stack: ExitStack
+        self,
+        job: Job,
+        home: RunDir,
+        mode: Mode,
+        sessions: Mapping[str, TargetSession],
+        stack: ExitStack,
+        afterwards: Afterwards,
     ) -> None:
         stack.callback(home.release)
         self._job = job
@@ -176,6 +187,10 @@ class Run:
             verbosity=mode.verbosity,
             console_json=mode.console_json,
         )
+        if mode.console is None:
+            stack.enter_context(heard(self._log))
+        self._afterwards = afterwards
+        stack.enter_context(afterwards.along(self._not_told))
         self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
         self._began = time.monotonic()
         self._sent_for = 0.0
@@ -313,7 +328,10 @@ class Run:
         if ended:
             self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
         self._log.info("run_finished", state=summary.state, exit_code=exit_code, counts=dict(counts))
-        return summary
+        return self._afterwards.of(summary, self._not_told)
+
+    def _not_told(self, problem: str) -> None:
+        self._log.warning("not_told", problem=problem)
 
     def _note(self, **facts: object) -> None:
         self._journal.note(**facts)

@@ -75,10 +75,16 @@ class Ui(Protocol):
 
 
 class Stop:
-    """A request to stop, made by a signal; looked at between one thing and the next."""
+    """A request to stop, made by a signal or by another thread; looked at between one thing and the next."""
 
     def __init__(self) -> None:
         self.signal_number = 0
+        self._by = ""
+
+    def request(self) -> None:
+        """Ask for a stop, from any thread: what is in flight is finished and recorded. Ends the run as SIGTERM would."""
+        self._by = "request"
+        self.signal_number = self.signal_number or signal.SIGTERM
 
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
@@ -87,7 +93,7 @@ class Stop:
     def check(self) -> None:
         """Raise Interrupted where a stop was asked for."""
         if self.signal_number:
-            name = signal.Signals(self.signal_number).name
+            name = self._by or signal.Signals(self.signal_number).name
             raise Interrupted(
                 f"Stopped by {name}.", "What was in flight is recorded.", signal_number=self.signal_number
             )

@@ -10,6 +10,7 @@ from bulkreset.record.rundir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
 _ELSEWHERE = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint
+_BESIDE = ("notify.", "metrics.")  # who is told of a run does not change it
 
 
 class Approval:
@@ -60,7 +61,7 @@ class Approval:
             yield f"the input {now['path']} has changed"
         old, new = dict(_leaves(self._facts["job"])), dict(_leaves(facts["job"]))
         for key in sorted((old.keys() | new.keys()) - _ELSEWHERE):
-            if old.get(key) != new.get(key):
+            if not key.startswith(_BESIDE) and old.get(key) != new.get(key):
                 yield f"{key} was {_shown(old.get(key))} and is {_shown(new.get(key))}"
         if not facts["emulated"]:  # whose port is another one each time
             yield from _targets(self._facts["targets"], facts["targets"])

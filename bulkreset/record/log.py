@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from typing import IO, Any
 
 import structlog
@@ -19,6 +20,7 @@ EVENTS = (
     "run_resumed",
     "plan_finished",
     "side_service_missing",
+    "not_told",
     "not_known",
     "sending_started",
     "rate_changed",
@@ -31,12 +33,17 @@ EVENTS = (
 )
 
 # At DEBUG these print request bodies, and a request body is a password.
-_LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt", "werkzeug", "moto")
+_LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt", "werkzeug", "moto", "apprise")
 _HIDDEN = frozenset({"password", "secret", "token", "credentials"})
 
 
-def open_log(file: IO[str], run_id: str, console: IO[str], *, verbosity: int = 0, console_json: bool = False) -> Log:
-    """The run's logger. The console shows warnings, with `verbosity` 1 what happens, with 2 every row; the file never less than 1."""
+def open_log(
+    file: IO[str], run_id: str, console: IO[str] | None, *, verbosity: int = 0, console_json: bool = False
+) -> Log:
+    """The run's logger. The console shows warnings, with `verbosity` 1 what happens, with 2 every row; the file never less than 1.
+
+    Without a console the process is somebody else's, and so is its logging: see `apart` and `heard`.
+    """
     shown = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     logger: Log = structlog.wrap_logger(
         _Sink(file, console, shown, console_json=console_json),
@@ -49,8 +56,47 @@ def open_log(file: IO[str], run_id: str, console: IO[str], *, verbosity: int = 0
         wrapper_class=structlog.make_filtering_bound_logger(min(shown, logging.INFO)),
         run_id=run_id,
     )
-    _pin_libraries(logger)
+    if console:
+        _pin_libraries()
+        logging.captureWarnings(capture=True)
+        logging.getLogger().handlers[:] = [_LibraryHandler(logger)]
     return logger
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Keep the libraries that a run uses out of the process's own logging, for the time of the block.
+
+    What they would write of a run may be a request, and with it a password.
+    """
+    _pin_libraries()
+    with _LOCK:
+        for name in _LIBRARIES:
+            _muted[name] = _muted.get(name, 0) + 1
+            logging.getLogger(name).propagate = False
+            logging.getLogger(name).addHandler(_NOBODY)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            for name in _LIBRARIES:
+                _muted[name] -= 1
+                if not _muted[name]:  # two runs may be under way
+                    logging.getLogger(name).propagate = True
+                    logging.getLogger(name).removeHandler(_NOBODY)
+
+
+@contextlib.contextmanager
+def heard(logger: Log) -> Iterator[None]:
+    """Note in `logger` what the libraries warn of, for the time of the block; the process's own logging is left alone."""
+    handler = _LibraryHandler(logger)
+    for name in _LIBRARIES:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        for name in _LIBRARIES:
+            logging.getLogger(name).removeHandler(handler)
 
 
 def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -75,14 +121,14 @@ def _pack(_logger: object, _method: str, event: EventDict) -> tuple[tuple[EventD
 class _Sink:
     """Writes one event to the file and, where it is loud enough, to the console. Shared by all threads."""
 
-    def __init__(self, file: IO[str], console: IO[str], shown: int, *, console_json: bool) -> None:
+    def __init__(self, file: IO[str], console: IO[str] | None, shown: int, *, console_json: bool) -> None:
         self._file = file
         self._console = console
         self._shown = shown
         self._lock = threading.Lock()
         self._render = (
             None
-            if console_json
+            if console_json or console is None
             else structlog.dev.ConsoleRenderer(
                 colors=console.isatty(), exception_formatter=structlog.dev.plain_traceback
             )
@@ -94,7 +140,7 @@ class _Sink:
         with self._lock, contextlib.suppress(OSError):
             self._file.write(line + "\n")
             self._file.flush()
-            if logging.getLevelNamesMapping()[event["level"].upper()] >= self._shown:
+            if self._console and logging.getLevelNamesMapping()[event["level"].upper()] >= self._shown:
                 self._console.write((self._render(None, "", dict(event)) if self._render else line) + "\n")
 
     debug = info = warning = error = critical = _write
@@ -114,8 +160,14 @@ class _LibraryHandler(logging.Handler):
         self._logger.info("library_warning", library=record.name, message=text[:500])
 
 
-def _pin_libraries(logger: Log) -> None:
+_LOCK = threading.Lock()
+_NOBODY = logging.NullHandler()
+_muted: dict[str, int] = {}
+
+
+def _pin_libraries() -> None:
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
-    logging.captureWarnings(capture=True)
-    logging.getLogger().handlers[:] = [_LibraryHandler(logger)]
+    for name in list(logging.root.manager.loggerDict):  # where the process has opened one of their inner loggers
+        if name.startswith(tuple(f"{library}." for library in _LIBRARIES)) and logging.getLogger(name).level:
+            logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))

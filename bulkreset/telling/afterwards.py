@@ -1,0 +1,124 @@
+"""Afterwards: one execution of a job watched from beside, and its end told; nothing here can end a run or change its exit code."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from bulkreset.errors import BulkresetError
+from bulkreset.job import Job
+from bulkreset.record.status import status_of
+from bulkreset.rows import Summary
+from bulkreset.telling import emf
+from bulkreset.telling.ending import Ending
+from bulkreset.telling.metrics import Figures, after, during, without
+from bulkreset.telling.notifier import check, notify
+
+EVERY = 15.0  # seconds between two writings of the textfile
+_PART = 10  # and so many times as long as one of them took: counting millions of rows must not slow the run
+
+Warn = Callable[[str], None]
+
+
+class Afterwards:
+    """The block around one execution: whoever leaves it by an error is told of, too.
+
+    Where nothing `counts`, as in a dry run, nobody is told and no figure is written; it is said what would keep them from being.
+    """
+
+    def __init__(self, job: Job, path: Path, out: IO[str] | None, remark: Warn, *, counts: bool) -> None:
+        self._job = job
+        self._path = path
+        self._out = out
+        self._remark = remark
+        self._counts = counts
+        self._began = time.monotonic()
+        self._over = threading.Event()
+        self._writing = threading.Lock()
+        self._told = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        if error and self._counts and not self._told:
+            ending = Ending.by(error, self._job.name, self._seconds)
+            self._tell(ending, without(ending), self._remark)
+
+    @contextmanager
+    def along(self, warn: Warn) -> Iterator[None]:
+        """Write the figures of the run every now and then, for the time of the block."""
+        if self._counts and self._job.metrics.textfile:
+            threading.Thread(target=self._tick, args=(warn,), name="metrics", daemon=True).start()
+        try:
+            yield
+        finally:
+            self._over.set()
+
+    def of(self, summary: Summary, warn: Warn) -> Summary:
+        """Tell the end of an execution that has a summary; the summary."""
+        self._over.set()
+        self._told = True
+        if self._counts:
+            figures = after(summary, self._seconds)
+            self._tell(Ending.of(summary, self._path, self._seconds), figures, warn)
+        elif problems := check(self._job.notify):
+            warn(f"Nobody would be told of a run's end: {'; '.join(problems)}.")
+        return summary
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _tick(self, warn: Warn) -> None:
+        pause, warned = EVERY, False
+        while not self._over.wait(pause):
+            began = time.monotonic()
+            problem = self._write_textfile(lambda: during(status_of(self._path), self._seconds), last=False)
+            if problem and not warned and not self._over.is_set():
+                warn(problem)
+                warned = True
+            pause = max(EVERY, (time.monotonic() - began) * _PART)
+
+    def _tell(self, ending: Ending, figures: Figures, warn: Warn) -> None:
+        """Metrics first, which take no time."""
+        problems = [self._write_textfile(lambda: figures, last=True), self._write_emf(figures, ending.run_dir)]
+        if ending.end in self._job.notify.on and (untold := notify(self._job.notify, ending)):
+            problems.append(f"Not everybody was told of the end: {'; '.join(untold)}.")
+        for problem in filter(None, problems):
+            warn(problem)
+
+    def _write_textfile(self, made: Callable[[], Figures], *, last: bool) -> str:
+        """What went wrong; nothing where nothing did."""
+        path = self._job.metrics.textfile
+        if path is None:
+            return ""
+        try:
+            from bulkreset.telling import textfile  # noqa: PLC0415  (an extra)
+
+            figures = made()
+            with self._writing:
+                if last or not self._over.is_set():
+                    textfile.write(path, figures)
+        except (OSError, BulkresetError, ValueError) as error:
+            return f"The metrics could not be written to {path}: {_why(error)}."
+        return ""
+
+    def _write_emf(self, figures: Figures, run_dir: Path | None) -> str:
+        place = self._job.metrics.emf
+        if place is None:
+            return ""
+        try:
+            emf.write(place, self._out, figures, run_dir)
+        except OSError as error:
+            return f"The metrics could not be written to {place}: {_why(error)}."
+        return ""
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")

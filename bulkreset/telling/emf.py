@@ -1,0 +1,55 @@
+"""CloudWatch's embedded metric format: the figures of an ended execution as one line of a log."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from bulkreset.telling.metrics import Figures
+
+NAMESPACE = "bulkreset"
+
+
+def line(figures: Figures, run_dir: Path | None) -> str:
+    """The line, with its line feed. Metrics have the dimension Job."""
+    units = {"Seconds": "Seconds", "RowsPerSecond": "Count/Second", "ExitCode": "None"}
+    values: dict[str, float] = {
+        **{f"Rows{status.title().replace('_', '')}": number for status, number in figures.rows.items()},
+        "Attempts": figures.attempts,
+        "Throttled": figures.throttled,
+        "RowsPerSecond": figures.rate,
+        "Seconds": round(figures.seconds, 3),
+        "Finished": int(figures.finished),
+        "Success": int(figures.succeeded),
+    }
+    if figures.ceiling is not None:
+        values["Ceiling"] = figures.ceiling
+        units["Ceiling"] = "Count/Second"
+    if figures.exit_code is not None:
+        values["ExitCode"] = figures.exit_code
+    metrics = [{"Name": name, "Unit": units.get(name, "Count")} for name in values]
+    whole: dict[str, Any] = {
+        "_aws": {
+            "Timestamp": time.time_ns() // 1_000_000,
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["Job"]], "Metrics": metrics}],
+        },
+        "Job": figures.job,
+        "RunDir": str(run_dir or ""),
+        **values,
+    }
+    return json.dumps(whole) + "\n"
+
+
+def write(place: str, out: IO[str] | None, figures: Figures, run_dir: Path | None) -> None:
+    """Add the line to a file, or to `out` where the place is "stdout". Raises OSError."""
+    text = line(figures, run_dir)
+    if place != "stdout":
+        with os.fdopen(os.open(place, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644), "a", encoding="utf-8") as file:
+            file.write(text)
+    elif out is None:
+        msg = "there is no standard output to write to"
+        raise OSError(msg)
+    else:
+        out.write(text)
+        out.flush()

@@ -1,0 +1,98 @@
+"""The ending: how one execution of a job ended, as it may be told to anybody: no username, no secret."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
+from bulkreset.record.rundir import RunDir
+from bulkreset.rows import Summary
+
+_GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
+
+
+class End(StrEnum):
+    """What kind of end it was: every row done, a guard or a time limit, or anything else."""
+
+    FINISH = "finish"
+    GUARD = "guard"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One execution, ended. `seconds` is how long it took; `code` is what stopped it, `reason` says so where that names nobody.
+
+    `run_dir` is None where nothing came of it that is worth keeping.
+    """
+
+    job: str
+    end: End
+    exit_code: int
+    seconds: float
+    state: str = "refused"
+    counts: Mapping[str, int] = field(default_factory=dict)
+    code: str = ""
+    reason: str = ""
+    run_dir: Path | None = None
+    resumable: bool = False
+
+    @classmethod
+    def of(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
+        """The ending of an execution that has a summary."""
+        stopped = summary.stopped_by or {}
+        code = stopped.get("code", "")
+        end = End.FINISH if summary.exit_code == EXIT_OK else End.GUARD if code in _GUARDS else End.FAILURE
+        return cls(
+            summary.job,
+            end,
+            summary.exit_code,
+            seconds,
+            summary.state,
+            summary.counts,
+            code,
+            # What a guard says is ours; what a service or an input says may repeat what was sent.
+            stopped.get("message", "") if code in _GUARDS else stopped.get("advice", ""),
+            run_dir,
+            summary.resumable,
+        )
+
+    @classmethod
+    def by(cls, error: BaseException, job: str, seconds: float) -> Self:
+        """The ending of an execution that has none."""
+        code = error.exit_code if isinstance(error, BulkresetError) else EXIT_BUG
+        told = isinstance(error, Refused) and not isinstance(
+            error, InputError
+        )  # an input's error may show its first line
+        return cls(job, End.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
+
+    @property
+    def title(self) -> str:
+        """One line, in ASCII."""
+        return f"bulkreset {self.job}: {self.state}, exit code {self.exit_code}"
+
+    @property
+    def text(self) -> str:
+        """The whole message, one fact a line."""
+        return "\n".join(f"{label}: {fact}" for label, fact in self._facts())
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield "Job", self.job
+        yield "State", self.state
+        yield "Exit code", str(self.exit_code)
+        if self.counts:
+            told = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in self.counts.items())
+            yield "Rows", f"{sum(self.counts.values()):,}: {told}"
+        if self.code:
+            yield "Stopped by", f"{self.code}: {self.reason}" if self.reason else self.code
+        yield "Duration", f"{self.seconds:,.0f} s"
+        yield "Machine", socket.gethostname()
+        if self.run_dir:
+            yield "Report", str(RunDir(self.run_dir.absolute()).report)
+        if self.resumable:
+            yield "Next", f"bulkreset resume {self.run_dir.absolute() if self.run_dir else ''}"
+        elif not self.run_dir:
+            yield "Next", "look at the standard error of the command: it says what to mend"

@@ -1,0 +1,103 @@
+"""The metrics: a run in figures for who draws curves, made in one place from its journal or its summary."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bulkreset.errors import EXIT_OK, EXIT_ROWS
+from bulkreset.record.status import RunStatus
+from bulkreset.rows import LaneSummary, Status, Summary
+from bulkreset.telling.ending import Ending
+
+# Every status has a figure at any time, so that no curve ends where it becomes 0.
+STATUSES = tuple(status for status in Status if status is not Status.CLAIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """One lane: rows by status, its rate in the last execution, its quota and ceiling in calls per second; None where not known."""
+
+    account: str
+    region: str
+    rows: Mapping[str, int]
+    rate: float | None
+    quota: float
+    ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One execution of a job, under way or ended.
+
+    `rows`, `attempts` and `throttled` are of the whole run, `seconds` of this execution; `rate` is rows per second, lately
+    or over all. `exit_code` is None while it is under way.
+    """
+
+    job: str
+    seconds: float
+    rows: Mapping[str, int]
+    attempts: int = 0
+    throttled: int = 0
+    rate: float = 0.0
+    exit_code: int | None = None
+    lanes: tuple[LaneFigures, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every row was set or skipped."""
+        return self.exit_code == EXIT_OK
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end, whatever became of the rows."""
+        return self.exit_code in {EXIT_OK, EXIT_ROWS}
+
+    @property
+    def ceiling(self) -> float | None:
+        """Calls per second that all lanes may send together; None where that is not known, or one is not paced."""
+        known = [lane.ceiling for lane in self.lanes if lane.ceiling is not None]
+        return sum(known) if known and len(known) == len(self.lanes) else None
+
+
+def during(status: RunStatus, seconds: float) -> Figures:
+    """The figures of an execution that is under way."""
+    return Figures(
+        status.job,
+        seconds,
+        _rows(status.counts),
+        status.attempts,
+        status.throttled,
+        status.rate,
+        lanes=_lanes(status.lanes),
+    )
+
+
+def after(summary: Summary, seconds: float) -> Figures:
+    """The figures of one that has ended."""
+    return Figures(
+        summary.job,
+        seconds,
+        _rows(summary.counts),
+        summary.attempts,
+        summary.throttled,
+        summary.rows_per_second,
+        summary.exit_code,
+        _lanes(summary.lanes),
+    )
+
+
+def without(ending: Ending) -> Figures:
+    """The figures of one that was refused: it has no rows."""
+    return Figures(ending.job, ending.seconds, _rows({}), exit_code=ending.exit_code)
+
+
+def _rows(counts: Mapping[str, int]) -> dict[str, int]:
+    found = {status.value: counts.get(status, 0) for status in STATUSES}
+    found[Status.READY] += counts.get(Status.CLAIMED, 0)  # on its way, in the journal of a run that is under way
+    return found
+
+
+def _lanes(lanes: tuple[LaneSummary, ...]) -> tuple[LaneFigures, ...]:
+    return tuple(
+        LaneFigures(lane.account, lane.region, _rows(lane.counts), lane.rate, lane.quota, lane.ceiling)
+        for lane in lanes
+    )

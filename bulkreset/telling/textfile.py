@@ -1,0 +1,85 @@
+"""The textfile: the figures as Prometheus's node exporter reads them from a file."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client.parser import text_string_to_metric_families
+
+from bulkreset.telling.metrics import Figures
+
+FINISHED = "bulkreset_last_finished_timestamp_seconds"
+SUCCESS = "bulkreset_last_success_timestamp_seconds"
+_LANE = ("job", "account", "region")
+
+
+def write(path: Path, figures: Figures) -> None:
+    """Put the figures in place of those that are there; the times of the last success and the last end stay. Raises OSError.
+
+    The file takes its name when it is whole, readable for everybody: the exporter is another user.
+    """
+    registry = _drawn(figures, {name: when for name, when in _kept(path) if name in {FINISHED, SUCCESS}})
+    staged = path.with_name(f".{path.name}.staged")
+    write_to_textfile(str(staged), registry)
+    staged.chmod(0o644)
+    staged.replace(path)
+
+
+def _kept(path: Path) -> Iterator[tuple[str, float]]:
+    """What the file says now; nothing where there is none, or it is not one of ours."""
+    with contextlib.suppress(OSError, ValueError):
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+            yield from ((sample.name, sample.value) for sample in family.samples)
+
+
+def _drawn(figures: Figures, kept: dict[str, float]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+
+    def put(name: str, what: str, value: float | None) -> None:
+        if value is not None:
+            Gauge(f"bulkreset_{name}", what, ["job"], registry=registry).labels(figures.job).set(value)
+
+    now = time.time()
+    rows = Gauge("bulkreset_rows", "Rows of the run by status.", ["job", "status"], registry=registry)
+    for status, number in figures.rows.items():
+        rows.labels(figures.job, status).set(number)
+    put("attempts", "Calls of AdminSetUserPassword in the run.", figures.attempts)
+    put("throttled", "How many of them were throttled.", figures.throttled)
+    put("rows_per_second", "Rows settled per second, lately or over the run.", figures.rate)
+    put("ceiling", "Calls per second that the lanes may send together.", figures.ceiling)
+    put("duration_seconds", "Of this execution so far.", figures.seconds)
+    put("running", "1 while an execution is under way.", figures.exit_code is None)
+    put("updated_timestamp_seconds", "When these figures were made.", now)
+    put("exit_code", "Of the execution that ended last.", figures.exit_code)
+    put(
+        FINISHED.removeprefix("bulkreset_"),
+        "When a run last came to its end: exit code 0 or 1.",
+        now if figures.finished else kept.get(FINISHED),
+    )
+    put(
+        SUCCESS.removeprefix("bulkreset_"),
+        "When every row was last set or skipped: exit code 0.",
+        now if figures.succeeded else kept.get(SUCCESS),
+    )
+    _draw_lanes(figures, registry)
+    return registry
+
+
+def _draw_lanes(figures: Figures, registry: CollectorRegistry) -> None:
+    if not figures.lanes:
+        return
+    rows = Gauge("bulkreset_lane_rows", "Rows of a lane by status.", [*_LANE, "status"], registry=registry)
+    told = {
+        "rate": Gauge("bulkreset_lane_rate", "Calls per second in the last execution.", _LANE, registry=registry),
+        "quota": Gauge("bulkreset_lane_quota", "Calls per second that AWS allows.", _LANE, registry=registry),
+        "ceiling": Gauge("bulkreset_lane_ceiling", "Calls per second that are sent at most.", _LANE, registry=registry),
+    }
+    for lane in figures.lanes:
+        labels = (figures.job, lane.account, lane.region)
+        for status, number in lane.rows.items():
+            rows.labels(*labels, status).inc(number)  # lanes whose account is not known may have one name
+        for name, gauge in told.items():
+            if (value := getattr(lane, name)) is not None:
+                gauge.labels(*labels).set(value)

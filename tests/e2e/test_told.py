@@ -1,0 +1,99 @@
+"""Nobody is watching: what a run tells people and monitoring when it ends, and that neither can end or change it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import Argument, Command, Ran, finish, people, write_csv, write_job
+from tests.sim import Simulator
+from tests.telling.hook import Hook, web_hook
+from tests.telling.test_metrics import read
+
+TOKEN = "T0ken-of-the-hook"
+TOLD = """
+[pace]
+rate = 200
+[notify]
+urls_from = "env:HOOK"
+[metrics]
+textfile = "b.prom"
+emf = "stdout"
+"""
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with web_hook() as made:
+        yield made
+
+
+def nightly(bulkreset: Command, sim: Simulator, hook: Hook, *args: Argument, more: str = TOLD) -> Ran:
+    """A run of the nightly job, told to the hook."""
+    job = write_job(bulkreset.home, sim.url, 'path = "in.csv"', more)
+    job.write_text(job.read_text(encoding="utf-8").replace('"e2e"', '"nightly"'), encoding="utf-8")
+    return bulkreset("run", job, "--yes", *args, env={"HOOK": f"{hook.url}?password={TOKEN}"})
+
+
+def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook) -> None:
+    users = people(5)
+    write_csv(bulkreset.home / "in.csv", users)
+    ran = nightly(bulkreset, sim, hook)
+    assert ran.code == 0
+    assert "not_told" not in ran.stderr
+    emf, *summary = ran.stdout.splitlines()
+    assert (json.loads(emf)["Success"], json.loads(emf)["RowsSet"]) == (1, 5)
+    assert summary[0] == "Run finished: 5 rows: 5 set."
+    figures = read(bulkreset.home / "b.prom")
+    success = figures["bulkreset_last_success_timestamp_seconds", ""]
+    assert figures["bulkreset_rows", "set"] == 5
+    assert figures["bulkreset_lane_ceiling", "123456789012,us-east-1"] == 200
+
+    (bulkreset.home / "in.csv").unlink()
+    assert nightly(bulkreset, sim, hook).code == 2
+    figures = read(bulkreset.home / "b.prom")
+    assert figures["bulkreset_exit_code", ""] == 2
+    assert figures["bulkreset_last_success_timestamp_seconds", ""] == success
+
+    write_csv(bulkreset.home / "in.csv", users)
+    limited = nightly(bulkreset, sim, hook, "--stop-after", "2")
+    assert limited.code == 5
+    titles = [got["title"].removeprefix("bulkreset nightly: ") for got in hook.got]
+    assert titles == ["finished, exit code 0", "refused, exit code 2", "time_limit, exit code 5"]
+    assert f"Next: bulkreset resume {limited.run_dir}" in hook.got[-1]["message"]
+    told = json.dumps(hook.got)
+    written = "".join(path.read_text(errors="replace") for path in bulkreset.home.rglob("*") if path.is_file())
+    outputs = ran.stdout + ran.stderr + limited.stdout + limited.stderr
+    assert TOKEN not in outputs + written
+    for name, password in users:
+        assert name not in told
+        assert password not in told
+
+
+def test_what_cannot_be_told_is_one_warning_each_and_changes_nothing(
+    bulkreset: Command, sim: Simulator, hook: Hook, tmp_path: Path
+) -> None:
+    write_csv(bulkreset.home / "in.csv", people(3))
+    hook.status = 500
+    (tmp_path / "a-file").touch()
+    more = TOLD.replace('"b.prom"', '"a-file/b.prom"').replace('"stdout"', '"none/emf.log"')
+    literal = f'urls = ["json://127.0.0.1:1/{TOKEN}"]\non = ["finish", "guard"]\n[metrics]'
+    ran = nightly(bulkreset, sim, hook, "--stop-after", "1", more=more.replace("[metrics]", literal))
+    assert (ran.code, len(hook.got)) == (5, 1)
+    problems = [event["problem"] for event in ran.log if event["event"] == "not_told"]
+    assert [problem.partition(":")[0].split(" to ")[0] for problem in problems] == [
+        "The metrics could not be written",
+        "The metrics could not be written",
+        "Not everybody was told of the end",
+    ]
+    assert "url 1: it was not taken; url 2: it was not taken" in problems[2]
+    assert ran.stderr.count("not_told") == 3
+    hook.status = 200
+    with bulkreset.start("resume", ran.run_dir, "--stop-after", "9", env={"HOOK": hook.url}) as process:
+        went_on = finish(process, ran.run_dir)
+    assert went_on.code == 0  # its job came from the journal, which keeps no url
+    (problem,) = [event["problem"] for event in went_on.log if "Not everybody" in event.get("problem", "")][1:]
+    assert "a resumed run needs notify.urls_from" in problem
+    assert [got["title"] for got in hook.got[1:]] == ["bulkreset nightly: finished, exit code 0"]
+    assert TOKEN not in "".join(path.read_text(errors="replace") for path in ran.run_dir.iterdir()) + ran.stderr
