@@ -1,0 +1,246 @@
+"""The Python interface: plan, apply and resume for orchestrators. It prints nothing, asks nothing and handles no signal."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from bulkreset.errors import BulkresetError, Refused, RunDirError, told
+from bulkreset.job import Job
+from bulkreset.jobfile import build
+from bulkreset.jobfile import load as load_file
+from bulkreset.planning.briefing import briefing
+from bulkreset.preflight import Preflight
+from bulkreset.record.log import apart
+from bulkreset.record.rundir import RunDir, new_name
+from bulkreset.rows import LaneSummary, Summary
+from bulkreset.run import Mode, start
+from bulkreset.run import resume as resume_run
+from bulkreset.watch import Progress, Stop
+
+__all__ = ["Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume"]
+
+PathLike = str | os.PathLike[str]
+Confirm = Callable[[Preflight], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How far a run is. `phase` is planning, checking or sending.
+
+    `done` and `total` are rows, while checking calls; `total` is None where it is not known. `counts` are rows by status
+    that this execution has settled.
+    """
+
+    phase: str
+    done: int
+    total: int | None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    attempts: int = 0
+    throttled: int = 0
+
+
+OnProgress = Callable[[Moment], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run that has come to its end, and where it is written down."""
+
+    run_dir: Path
+    summary: Summary
+
+    @classmethod
+    def load(cls, run_dir: PathLike) -> Self:
+        """The result of an ended run, as another process may have left it. Raises RunDirError where there is none."""
+        path = Path(run_dir)
+        try:
+            figures = json.loads(RunDir(path).summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise RunDirError(f"{path} has no summary.", "Look at it: bulkreset status " + str(path) + ".") from None
+        figures["lanes"] = tuple(LaneSummary(**lane) for lane in figures["lanes"])
+        figures["targets"] = tuple(figures["targets"])
+        return cls(path, Summary(**figures))
+
+    @property
+    def exit_code(self) -> int:
+        """What the command would have ended with."""
+        return self.summary.exit_code
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row is set or skipped; of a plan, ready or skipped."""
+        return self.summary.exit_code == 0
+
+    @property
+    def report(self) -> Path:
+        """One line for every row."""
+        return RunDir(self.run_dir).report
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Result):
+    """A dry run that has come to its end. `preflight` is what a run would do; it can be handed to `apply`."""
+
+    job: Job
+    preflight: Preflight
+
+    @property
+    def briefing(self) -> str:
+        """What a run would do, in lines of words, for who is to approve it."""
+        return briefing(self.preflight)
+
+
+def load(job: PathLike | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Job:
+    """A job from a TOML file, or from tables such as a file has, with `overrides` ({"pace.rate": 24}) laid over it.
+
+    Paths in a file are relative to the file, in tables to the working directory. Raises JobError naming every wrong key.
+    """
+    if isinstance(job, Mapping):
+        return build(deepcopy(dict(job)), overrides or {}, "The job")
+    return load_file(Path(job), overrides or {})
+
+
+def plan(
+    job: Job,
+    *,
+    run_dir: PathLike | None = None,
+    on_progress: OnProgress | None = None,
+    stop: Stop | None = None,
+    emulate: bool = False,
+) -> Plan:
+    """Make a dry run: every row read, screened and looked up; nothing is sent.
+
+    `run_dir` must be new; without one it is `runs/<job>-<UTC time>`. `on_progress` is called from the calling thread,
+    several times a second. Raises Refused where nothing can be planned, and what stopped it: GuardTripped,
+    ServiceError, RecordError, Interrupted.
+    """
+    path = _new(job, run_dir)
+    listener = _Listener(on_progress, stop, confirm=False)
+    result = _run(
+        path, listener, lambda: start(job, path, Mode(None, dry_run=True, emulate=emulate), listener, listener.stop)
+    )
+    if listener.preflight is None:
+        raise Refused("The plan has no preflight.")  # it cannot have ended without one
+    return Plan(path, result.summary, job, listener.preflight)
+
+
+def apply(
+    job: Job | Plan,
+    *,
+    run_dir: PathLike | None = None,
+    approved: PathLike | None = None,
+    confirm: bool | Confirm = False,
+    on_progress: OnProgress | None = None,
+    stop: Stop | None = None,
+    emulate: bool = False,
+) -> Result:
+    """Run a job: plan it, and send every row that is ready.
+
+    A Plan, or the directory of the dry run as `approved`, sends only what that planned, and raises ApprovalError where
+    anything has changed. Else `confirm` must be True, or answer True to the preflight; without that nothing is sent:
+    GuardTripped.
+
+    The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
+    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. An error whose `run_dir` is set left a run
+    behind that `resume` can go on with; never apply it anew, for that would set every row again.
+    """
+    if isinstance(job, Plan):
+        approved = approved or job.run_dir
+        emulate = emulate or job.summary.emulated
+        job = job.job
+    wanted = job
+    path = _new(wanted, run_dir)
+    listener = _Listener(on_progress, stop, confirm)
+    mode = Mode(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
+    return _run(path, listener, lambda: start(wanted, path, mode, listener, listener.stop))
+
+
+def resume(
+    run_dir: PathLike,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    failed: bool = False,
+    confirm: bool | Confirm = False,
+    on_progress: OnProgress | None = None,
+    stop: Stop | None = None,
+) -> Result:
+    """Go on with a run: send what is not settled, and nothing else; with `failed` the failed rows again, too.
+
+    A run that was confirmed needs no `confirm`. Raises as `apply` does.
+    """
+    path = Path(run_dir)
+    listener = _Listener(on_progress, stop, confirm)
+    mode = Mode(None, yes=confirm is True, again=failed)
+    return _run(path, listener, lambda: resume_run(path, mode, overrides or {}, listener, listener.stop))
+
+
+def _new(job: Job, run_dir: PathLike | None) -> Path:
+    return Path(run_dir) if run_dir else new_name(Path("runs") / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+
+def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result:
+    """The result, or the error that ended it, with the run's directory where there is something to go on with."""
+    try:
+        with apart():
+            summary = go()
+    except BulkresetError as error:
+        if RunDir(path).journal.exists():
+            error.run_dir = path
+        raise
+    if listener.failure:
+        raise listener.failure
+    if summary.stopped_by:
+        stopped = summary.stopped_by
+        ended = told(summary.exit_code, stopped["code"], stopped["message"], stopped["advice"])
+        ended.run_dir = path
+        raise ended
+    return Result(path, summary)
+
+
+class _Listener:
+    """The Ui of a program. What `on_progress` raises stops the run, as a stop does, and is raised when it has ended."""
+
+    def __init__(self, on_progress: OnProgress | None, stop: Stop | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+        self.stop = stop or Stop()
+        self.preflight: Preflight | None = None
+        self.failure: Exception | None = None
+        self._on_progress = on_progress
+        self._confirm = confirm
+
+    def planning(self, rows: int) -> None:
+        """So many rows have been read."""
+        self._tell(Moment("planning", rows, None))
+
+    def checking(self, made: int, calls: int) -> None:
+        """So many calls have been made to look the users up, of about so many."""
+        self._tell(Moment("checking", made, max(made, calls)))
+
+    def sending(self, progress: Progress) -> None:
+        """Some rows have been settled."""
+        counts = {status.value: rows for status, rows in progress.counts.items()}
+        self._tell(Moment("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled))
+
+    def remark(self, text: str) -> None:
+        """What is worth knowing is in the log."""
+
+    def show(self, preflight: Preflight) -> None:
+        """Keep what is about to happen."""
+        self.preflight = preflight
+
+    def confirm(self, preflight: Preflight) -> bool:
+        """Ask whoever may say so."""
+        return self._confirm(preflight) if callable(self._confirm) else self._confirm
+
+    def _tell(self, moment: Moment) -> None:
+        if self._on_progress is None or self.failure:
+            return
+        try:
+            self._on_progress(moment)
+        except Exception as error:  # noqa: BLE001  (it is the caller's, and is raised to the caller)
+            self.failure = error
+            self.stop.request()

@@ -1,0 +1,79 @@
+"""A DAG for Airflow 3.1 or newer: every night a dry run, the approval of a person, the run; what stopped is resumed.
+
+Copy it into the folder of DAGs, and change what is marked CHANGE. Every worker that may get these tasks needs bulkreset
+(`pip install` it in Airflow's environment) and RUNS on a disk of its own: send them to one machine by a queue. The
+machine's AWS credentials are used, or those of the job file.
+
+Which ends are tried again is said by the exception, as the command says it by its exit code:
+
+    Stopped, TimeLimit, Interrupted   3, 5, 130, 143   Airflow tries again, and that resumes the run
+    a killed worker                   137              the same
+    Refused, Busy                     2, 4             not tried again: a person must look
+    anything else                     70               not tried again
+    rows that were not set            1                not tried again: the report says which
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from airflow.exceptions import AirflowFailException
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import dag, task
+
+JOB = Path("/srv/bulkreset/nightly.toml")  # CHANGE
+RUNS = Path("/srv/bulkreset/runs")  # CHANGE. A local disk: not every network file system keeps locks
+QUEUE = "bulkreset"  # CHANGE. The queue of the one machine that has them
+
+
+@task(queue=QUEUE, retries=3, retry_delay=timedelta(minutes=10))
+def review() -> dict[str, Any]:
+    """Make a dry run. What it found is shown to who approves it."""
+    from bulkreset import errors, load, plan  # a DAG file is read every few seconds: import where it is used
+
+    try:
+        planned = plan(load(JOB), run_dir=RUNS / f"{JOB.stem}-{uuid4().hex[:8]}-dry")
+    except (errors.Refused, errors.GuardTripped) as error:
+        raise AirflowFailException(str(error)) from None
+    return {"run_dir": str(planned.run_dir), "briefing": planned.briefing, "report": str(planned.report)}
+
+
+@task(queue=QUEUE, retries=4, retry_delay=timedelta(minutes=10))
+def send(reviewed: dict[str, Any]) -> dict[str, Any]:
+    """Run what was approved, and nothing else; a second try goes on where the first one stopped."""
+    from bulkreset import apply, errors, load, resume
+
+    run_dir = Path(reviewed["run_dir"].removesuffix("-dry"))
+    try:
+        done = resume(run_dir) if run_dir.exists() else apply(load(JOB), run_dir=run_dir, approved=reviewed["run_dir"])
+    except (errors.Stopped, errors.TimeLimit, errors.Interrupted):
+        raise
+    except Exception as error:  # noqa: BLE001  (none of them is better the second time)
+        said = str(error) if isinstance(error, errors.BulkresetError) else type(error).__name__
+        raise AirflowFailException(said) from None
+    if not done.ok:
+        raise AirflowFailException(f"Not every row is set: {dict(done.summary.counts)}. See {done.report}.")
+    return {"counts": dict(done.summary.counts), "report": str(done.report)}
+
+
+@dag(
+    schedule="15 1 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["identity"],
+)
+def nightly_passwords() -> None:
+    """Dry run, approval, run."""
+    reviewed = review()
+    approve = ApprovalOperator(
+        task_id="approve",
+        subject="Tonight's passwords",
+        body="{{ ti.xcom_pull(task_ids='review')['briefing'] }}\n\n{{ ti.xcom_pull(task_ids='review')['report'] }}",
+        execution_timeout=timedelta(hours=8),
+    )
+    reviewed >> approve >> send(reviewed)
+
+
+nightly_passwords()
