@@ -1,5 +1,7 @@
 """The README says what the program does: every table and block that can be compared with it is compared."""
 
+import ast
+import inspect
 import json
 import re
 import sqlite3
@@ -8,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
+import bulkreset
 from bulkreset import errors
 from bulkreset.cli import app
 from bulkreset.cognito import answer, client, reading
@@ -24,6 +27,8 @@ from bulkreset.job import Job
 from bulkreset.jobfile import load
 from bulkreset.record import fate, log, report, schema
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
+from bulkreset.telling import emf, textfile
+from bulkreset.telling.metrics import after
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -121,6 +126,47 @@ def test_policy_is_json_and_names_the_calls() -> None:
         "cognito-idp:ListUsersInGroup",
         "cognito-idp:AdminUserGlobalSignOut",
     ]
+
+
+def test_example_in_python_names_what_there_is() -> None:
+    tree = ast.parse(block("python"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert all(hasattr(bulkreset, alias.name) for alias in node.names)
+    called = {ast.unparse(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for name in ("plan", "apply", "resume"):
+        known = inspect.signature(getattr(bulkreset, name)).parameters
+        assert {keyword.arg for keyword in called[name].keywords} <= known.keys()
+
+
+def test_metrics() -> None:
+    rows = table("metric | labels beside `job`")
+    summary = Summary(
+        *("r", "j", "run", False, "finished", 0, False, "", "", 1.0),
+        *(1, {"set": 1}, {}, 1, 0, 1.0, 1.0),
+        (LaneSummary("1", "r", 1.0, 1.0, 1.0),),
+        {},
+        (),
+    )
+    ended, going = after(summary, 1.0), replace(after(summary, 1.0), exit_code=None)
+    known = {
+        family.name: sorted(set(family.samples[0].labels) - {"job"})
+        for figures in (ended, going)
+        for family in textfile._drawn(figures, {}).collect()
+    }
+    assert {quoted(row["metric"])[0]: sorted(quoted(row["labels beside `job`"])) for row in rows} == known
+    told = {name for row in rows for name in quoted(row["EMF"])}
+    line = json.loads(emf.line(ended, None))
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    given = {metric["Name"] for metric in directive["Metrics"]}
+    assert told <= given
+    assert all(name in told or name.startswith("Rows") for name in given)
+
+
+def test_exit_codes_that_schedules_retry() -> None:
+    rows = re.findall(r"^\| ([\d, and()a-z]+) \| (again|not)", README, re.MULTILINE)
+    retried = {int(code) for codes, what in rows if what == "again" for code in re.findall(r"\d+", codes)}
+    assert retried == {3, 5, 130, 137, 143}
 
 
 # ---- the command line

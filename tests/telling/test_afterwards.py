@@ -1,0 +1,99 @@
+"""Afterwards: the figures of a run under way, and what is last written is the end."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.record.status import RunStatus
+from bulkreset.telling import afterwards
+from bulkreset.telling.afterwards import Afterwards
+from tests.targets import EU, job
+from tests.telling.test_metrics import SUMMARY, read
+
+UNDER_WAY = RunStatus(
+    *(
+        "run",
+        "nightly",
+        "run",
+        "applying",
+        True,
+        "",
+        10,
+        {"set": 4, "claimed": 2, "ready": 4},
+        {},
+        5,
+        1,
+        6,
+        2.0,
+        None,
+        False,
+    )
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(afterwards, "EVERY", 0.01)
+    monkeypatch.setattr(afterwards, "_PART", 0)
+    return tmp_path / "b.prom"
+
+
+def watched(path: Path, said: list[str], *, counts: bool = True) -> Afterwards:
+    wanted: dict[str, Any] = {"metrics": {"textfile": path}, "notify": {"urls_from": "env:NO_SUCH_HOOK"}}
+    return Afterwards(job(EU, **wanted), path.parent / "run", None, said.append, counts=counts)
+
+
+def until(happened: Any) -> None:  # noqa: ANN401  (a question)
+    for _ in range(1000):
+        if happened():
+            return
+        time.sleep(0.005)
+    raise AssertionError
+
+
+def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    asked: list[Path] = []
+
+    def status_of(run_dir: Path) -> RunStatus:
+        asked.append(run_dir)
+        return UNDER_WAY
+
+    monkeypatch.setattr(afterwards, "status_of", status_of)
+    with watched(path, said) as telling, telling.along(said.append):
+        until(path.exists)
+        found = read(path)
+        assert found["bulkreset_running", ""] == 1
+        assert (found["bulkreset_rows", "set"], found["bulkreset_rows", "ready"]) == (
+            4,
+            6,
+        )  # two of them are on their way
+        telling.of(SUMMARY, said.append)
+        seen = len(asked)
+        time.sleep(0.05)
+        assert len(asked) <= seen + 1
+        assert read(path)["bulkreset_running", ""] == 0
+    assert said == [
+        'Not everybody was told of the end: notify.urls_from = "env:NO_SUCH_HOOK": that variable is not set.'
+    ]
+
+
+def test_figures_that_cannot_be_made_are_one_warning(path: Path) -> None:
+    said: list[str] = []
+    with watched(path, said) as telling, telling.along(said.append):
+        until(lambda: said)  # there is no run directory
+        time.sleep(0.05)
+    assert len(said) == 1
+    assert "is not a run directory" in said[0]
+    assert not path.exists()
+
+
+def test_dry_run_tells_nobody_and_warns_of_what_would_fail(path: Path) -> None:
+    said: list[str] = []
+    with watched(path, said, counts=False) as telling, telling.along(said.append):
+        telling.of(SUMMARY, said.append)
+    (problem,) = said
+    assert problem.startswith("Nobody would be told")
+    assert not path.exists()
