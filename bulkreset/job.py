@@ -258,8 +258,16 @@ class Notify(_Table):
 
     on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
     urls: tuple[SecretStr, ...] = Field(default=(), strict=False)
-    urls_from: str | None = Field(default=None, pattern=r"^(env:[A-Za-z_]\w*|file:.+)$")
+    urls_from: str | None = None
     sns_topic_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")
+
+    @field_validator("urls_from")
+    @classmethod
+    def _names_a_place(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"env:[A-Za-z_]\w*|file:.+", value):
+            msg = 'must be "env:NAME" or "file:PATH"'
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _installed(self) -> Self:

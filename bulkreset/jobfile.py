@@ -85,7 +85,7 @@ def _root_places(tables: dict[str, Any], path: Path) -> None:
     notify, metrics = tables.get("notify"), tables.get("metrics")
     if isinstance(notify, dict) and str(notify.get("urls_from")).startswith("file:"):
         notify["urls_from"] = "file:" + _rooted(notify["urls_from"].removeprefix("file:"), path)
-    if isinstance(metrics, dict) and isinstance(metrics.get("emf"), str) and metrics["emf"] != "stdout":
+    if isinstance(metrics, dict) and isinstance(metrics.get("emf"), str) and metrics["emf"] not in {"", "stdout"}:
         metrics["emf"] = _rooted(metrics["emf"], path)
 
 

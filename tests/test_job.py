@@ -553,3 +553,49 @@ def test_figures_beyond_all_reason_are_refused(folder: Path, text: str) -> None:
 @pytest.mark.parametrize("key", ["connect_timeout", "read_timeout"])
 def test_time_out_of_more_than_a_day_is_refused(folder: Path, key: str) -> None:
     assert key in problem(folder, FEWEST.rstrip() + f"\n{key} = 1e12\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[notify]\nurls_from = "T0ken"', 'notify.urls_from must be "env:NAME" or "file:PATH"'),
+        ('[notify]\nurls = "json://T0ken"', "notify.urls: "),
+        ("[notify]\nurls = [5]", "notify.urls.0: "),
+        ('[notify]\non = ["T0ken"]', "notify.on.0: "),
+        ('[notify]\nsns_topic_arn = "arn:aws:sns:eu-west-1:123456789012:T0ken.fifo"', "notify.sns_topic_arn: "),
+        ('[notify]\nurl = "json://T0ken"', "notify.url is not a known key (did you mean urls?)"),
+        ('[metrics]\ntextfile = "b.txt"', "metrics.textfile must end with .prom"),
+        ('[metrics]\nemf = ""', "metrics.emf: "),
+    ],
+)
+def test_who_is_told_is_checked_and_no_url_is_shown(folder: Path, text: str, said: str) -> None:
+    found = problem(folder, FEWEST + text)
+    assert said in found
+    assert "T0ken" not in found
+
+
+def test_url_is_in_the_job_and_in_nothing_that_is_made_of_it(folder: Path) -> None:
+    made = job(folder, FEWEST + '[notify]\nurls = ["json://T0ken"]\n')
+    assert made.notify.urls[0].get_secret_value() == "json://T0ken"
+    shown = repr(made) + str(made) + made.model_dump_json() + json.dumps(made.model_dump(mode="json"))
+    assert "T0ken" not in shown
+    assert revive(made.model_dump(mode="json"), {}).notify.urls[0].get_secret_value().startswith("*")
+
+
+def test_places_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> None:
+    text = '[notify]\nurls_from = "file:urls"\n[metrics]\ntextfile = "b.prom"\nemf = "emf.log"\n'
+    made = job(folder, FEWEST + text)
+    assert made.notify.urls_from == f"file:{folder / 'urls'}"
+    assert (made.metrics.textfile, made.metrics.emf) == (folder / "b.prom", str(folder / "emf.log"))
+    made = job(folder, FEWEST + '[notify]\nurls_from = "env:URLS"\n[metrics]\nemf = "stdout"\n')
+    assert (made.notify.urls_from, made.metrics.emf) == ("env:URLS", "stdout")
+
+
+@pytest.mark.parametrize(
+    ("text", "extra"), [('[notify]\nurls_from = "env:X"', "notify"), ('[metrics]\ntextfile = "b.prom"', "metrics")]
+)
+def test_who_is_told_names_the_extra_that_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, extra: str
+) -> None:
+    monkeypatch.setattr("bulkreset.job.find_spec", lambda _: None)
+    assert f"pip install 'bulkreset[{extra}]'" in problem(folder, FEWEST + text)

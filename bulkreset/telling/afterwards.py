@@ -18,7 +18,7 @@ from bulkreset.telling.metrics import Figures, after, during, without
 from bulkreset.telling.notifier import check, notify
 
 EVERY = 15.0  # seconds between two writings of the textfile
-_PART = 10  # and so many times as long as one of them took: counting millions of rows must not slow the run
+_PART = 20  # and so many times as long as one of them took: counting millions of rows must not slow the run
 
 Warn = Callable[[str], None]
 

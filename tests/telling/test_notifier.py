@@ -46,13 +46,13 @@ def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> No
 
 def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     hook.may_answer.clear()
-    monkeypatch.setattr(notifier, "PATIENCE", 0.5)
+    monkeypatch.setattr(notifier, "PATIENCE", 2.0)
     began = time.monotonic()
     with web_hook() as other:
         monkeypatch.setenv("HOOKS", f"{hook.url}\n{other.url}")
-        assert notify(Notify(urls_from="env:HOOKS"), ENDING) == ["url 1 did not answer within 0.5 s"]
+        assert notify(Notify(urls_from="env:HOOKS"), ENDING) == ["url 1 did not answer within 2 s"]
         assert len(other.got) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     hanging = [thread for thread in threading.enumerate() if thread.name == "notify"]
     assert hanging
     assert all(thread.daemon for thread in hanging)
