@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import bulkreset
-from bulkreset.record.log import EVENTS, hide_secrets, open_log
+from bulkreset.record.log import EVENTS, apart, heard, hide_secrets, open_log
 from bulkreset.rows import Row, Secret
 
 LIBRARIES = ("boto3", "botocore", "urllib3")
@@ -177,3 +177,29 @@ def _writes_an_event(called: ast.expr) -> bool:
             and "log" in ast.dump(called.value).lower()
         )
     return isinstance(called, ast.Name) and called.id == "write"
+
+
+def test_run_in_a_process_of_somebody_else_leaves_its_logging_alone() -> None:
+    told: list[str] = []
+
+    class Theirs(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+
+    root, inner = logging.getLogger(), logging.getLogger("botocore.endpoint")
+    root.addHandler(Theirs())
+    handlers = root.handlers[:]
+    inner.setLevel(logging.DEBUG)  # somebody is looking for a fault
+    file, other = io.StringIO(), io.StringIO()
+    with apart(), heard(open_log(file, "run-1", None)):
+        with apart(), heard(open_log(other, "run-2", None, verbosity=2)):
+            inner.warning("sent %s", PASSWORD)
+        inner.debug("sending %s", PASSWORD)
+        inner.warning("sent again %s", PASSWORD)
+        logging.getLogger("theirs").warning("theirs")
+    inner.warning("after")
+    inner.setLevel(logging.NOTSET)
+    assert told == ["theirs", "after"]
+    assert root.handlers == handlers
+    assert [json.loads(line)["message"] for line in file.getvalue().splitlines()] == ["sent %s", "sent again %s"]
+    assert [json.loads(line)["message"] for line in other.getvalue().splitlines()] == ["sent %s"]
