@@ -13,6 +13,9 @@ from bulkreset.sealing import UnsealError
 CHUNK_ROWS = 20_000
 PIECE_ROWS = 2_000
 PASSED_PIECES = 10  # what one call may pass on its way to a piece: some hundredths of a second
+LONGEST_VALUE = (
+    1024  # characters that are kept of a value: beyond what any of our fields may have, it is refused for its length
+)
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
 
@@ -91,6 +94,9 @@ def unreadable(path: Path, error: Exception) -> InputError:
         )
     if isinstance(error, gzip.BadGzipFile):  # whose own words quote the file, and the file holds passwords
         why = "it is not gzip, or it is damaged"
+    elif isinstance(error, UnicodeDecodeError):  # the same
+        why = "a name in it is not UTF-8"
     else:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = " ".join(said.split()).rstrip(":. ")
     return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its permissions.")
