@@ -3,12 +3,14 @@
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bulkreset.errors import InputError
 from bulkreset.job import Columns
 from bulkreset.sealing import UnsealError
+
+if TYPE_CHECKING:  # only a plan has frames: the rest does without pandas, which is slow to load
+    import pandas as pd
 
 CHUNK_ROWS = 20_000
 PIECE_ROWS = 2_000
@@ -26,7 +28,7 @@ class Chunk:
     `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "".
     """
 
-    def __init__(self, first: int, frame: pd.DataFrame, malformed: dict[int, str]) -> None:
+    def __init__(self, first: int, frame: "pd.DataFrame", malformed: dict[int, str]) -> None:
         self.first = first
         self.last = first + len(frame) - 1
         self.frame = frame

@@ -10,8 +10,6 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-import pandas as pd
-
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
@@ -276,6 +274,8 @@ class CsvPieces:
 
 
 def _chunk(first: int, batch: list[list[str] | str], places: dict[str, int]) -> Chunk:
+    import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
+
     malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
     blank = [""] * len(places)
     columns = list(zip(*(blank if isinstance(record, str) else record for record in batch), strict=True))

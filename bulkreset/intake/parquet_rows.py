@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -214,6 +213,8 @@ def _cut(raw: bytes) -> bytes:
 
 
 def _chunk(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Chunk:
+    import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
+
     malformed: dict[int, str] = {}
     values: dict[str, Any] = {}
     for field in FIELDS:
