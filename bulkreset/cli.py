@@ -9,17 +9,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from bulkreset import __version__, process
-from bulkreset.console import Terminal, conclude, describe_status, describe_verified
+from bulkreset import process
 from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
-from bulkreset.handing import COLUMNS as HANDED_OUT
-from bulkreset.handing import hand_out
-from bulkreset.job import Job
-from bulkreset.jobfile import load
 from bulkreset.options import (
     LogAs,
     LogFormat,
@@ -37,15 +32,15 @@ from bulkreset.options import (
     count,
     number,
 )
-from bulkreset.record.report import write_new
-from bulkreset.record.rundir import RunDir, new_name
-from bulkreset.record.status import runs_in, status_of
 from bulkreset.rows import Summary
-from bulkreset.run import Mode, redraw, start
-from bulkreset.run import resume as resume_run
-from bulkreset.verify import Wanted
-from bulkreset.verify import verify as verify_run
 from bulkreset.watch import Stop
+
+if TYPE_CHECKING:
+    from bulkreset.console import Terminal
+    from bulkreset.job import Job
+    from bulkreset.run import Mode
+
+# Each command imports what it runs: boto3, pandas and what else a run needs take most of a second to load.
 
 RUNS = Path("runs")
 
@@ -61,6 +56,8 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  (typer's callback)
     if asked:
+        from bulkreset import __version__
+
         sys.stdout.write(f"bulkreset {__version__}\n")
         raise SystemExit(0)
 
@@ -142,6 +139,8 @@ def run(
     verbose: Verbose = 0,
 ) -> None:
     """Plan a job, confirm it, apply it, report."""
+    from bulkreset.jobfile import load
+
     overrides: dict[str, Any] = {
         "input.path": input_,
         "targets.user_pool_id": user_pool_id,
@@ -166,6 +165,9 @@ def run(
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
     asked = load(job, {key: value for key, value in overrides.items() if value is not None})
+    _must_be_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    from bulkreset.run import Mode
+
     mode = Mode(
         sys.stderr,
         dry_run=dry_run,
@@ -196,6 +198,10 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
+    from bulkreset.console import Terminal
+    from bulkreset.run import Mode
+    from bulkreset.run import resume as resume_run
+
     asked = {
         "pace.rate": number(rate),
         "pace.share": share,
@@ -221,6 +227,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show how far a run is, whether it is alive or ended."""
+    from bulkreset.console import describe_status
+    from bulkreset.record.status import runs_in, status_of
+
     found = [status_of(run_dir)] if run_dir else runs_in(RUNS)
     if as_json:
         shown = [asdict(one) for one in found]
@@ -240,6 +249,8 @@ def report(
     ] = None,
 ) -> None:
     """Draw report.csv from the journal once more."""
+    from bulkreset.record.report import redraw
+
     sys.stdout.write(f"Report: {redraw(run_dir, output)}\n")
 
 
@@ -255,19 +266,22 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
+    from bulkreset.handing import COLUMNS, hand_out
+    from bulkreset.record.report import write_new
+
     given = hand_out(run_dir, identity)
     if output is None:
         first = next(given, None)  # what is wrong with the key is said before anything is written
         try:
             # Not through the stream that forgives: passwords that are missing must not look like all of them.
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-                csv.writer(stream, lineterminator="\n").writerows(chain([HANDED_OUT], [first] if first else (), given))
+                csv.writer(stream, lineterminator="\n").writerows(chain([COLUMNS], [first] if first else (), given))
         except OSError as error:
             raise RecordError(
                 f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
             ) from None
         return
-    number = write_new(output, HANDED_OUT, given)
+    number = write_new(output, COLUMNS, given)
     sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
@@ -293,6 +307,10 @@ def verify(
     no_progress: NoProgress = False,
 ) -> None:
     """Say what has become of the users that a run has set; changes nothing and costs nothing."""
+    from bulkreset.console import Terminal, describe_verified
+    from bulkreset.verify import Wanted
+    from bulkreset.verify import verify as verify_run
+
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
     process.listen(stop)
@@ -313,6 +331,9 @@ def demo(
     verbose: Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito; nothing real is touched."""
+    from bulkreset.jobfile import load
+    from bulkreset.run import Mode
+
     here = Path(__file__).parent
     home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
     _execute(
@@ -323,18 +344,23 @@ def demo(
     )
 
 
-def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> NoReturn:
+def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
-    if not (mode.yes or mode.approved or mode.dry_run or sys.stdin.isatty()):
-        raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
+    from bulkreset.console import Terminal
+    from bulkreset.record.rundir import new_name
+    from bulkreset.run import start
+
     path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 
-def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) -> NoReturn:
+def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) -> NoReturn:
     """Run, and leave with the run's exit code; the last line says how to go on where there is something left."""
+    from bulkreset.console import conclude
+    from bulkreset.record.rundir import RunDir
+
     process.listen(stop)
     try:
         summary = go()
@@ -349,6 +375,12 @@ def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) ->
     if summary.resumable:
         sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
     raise SystemExit(summary.exit_code)
+
+
+def _must_be_confirmable(*, yes: bool) -> None:
+    """Raise Refused where a confirmation is needed and there is nobody to ask."""
+    if not (yes or sys.stdin.isatty()):
+        raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
 
 
 def _complain(text: str) -> None:

@@ -3,21 +3,22 @@
 import select
 import sys
 import time
-from typing import IO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from typing import IO, TYPE_CHECKING
 
 from bulkreset.errors import Refused
 from bulkreset.planning.briefing import briefing, duration
-from bulkreset.preflight import Preflight
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.rows import Status, Summary
-from bulkreset.verify import Verified
 from bulkreset.watch import Progress, Stop
+
+if TYPE_CHECKING:  # what a command can do without is not loaded for it
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from bulkreset.preflight import Preflight
+    from bulkreset.verify import Verified
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
@@ -28,6 +29,8 @@ class Terminal:
     """The Ui of the command line. Everything but the summary goes to standard error."""
 
     def __init__(self, stop: Stop, *, show_progress: bool) -> None:
+        from rich.console import Console  # noqa: PLC0415  (status and report print without it)
+
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._stop = stop
         self._show = show_progress
@@ -69,12 +72,12 @@ class Terminal:
         """Something worth knowing before it goes on."""
         self._line(text)
 
-    def show(self, preflight: Preflight) -> None:
+    def show(self, preflight: "Preflight") -> None:
         """What is about to happen."""
         self.close()
         self._line(briefing(preflight))
 
-    def confirm(self, preflight: Preflight) -> bool:
+    def confirm(self, preflight: "Preflight") -> bool:
         """Ask whether it may. Raises Refused where there is no terminal to ask."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
@@ -101,14 +104,16 @@ class Terminal:
 
     def _draw(self, phase: str, done: int, total: int | None, detail: str) -> None:
         if self._bar is None:
+            from rich import progress  # noqa: PLC0415  (only a terminal has a bar)
+
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}"),
-                TimeRemainingColumn(compact=True),
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(bar_width=20),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[detail]}"),
+                progress.TimeRemainingColumn(compact=True),
             )
-            self._bar = Bar(*columns, console=self._console, transient=True, refresh_per_second=4)
+            self._bar = progress.Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
             self._task = self._bar.add_task(phase, total=total, detail=detail)
             self._bar.start()
         if self._task is not None:
@@ -167,7 +172,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"Report: {home.report}\n")
 
 
-def describe_verified(found: Verified) -> str:
+def describe_verified(found: "Verified") -> str:
     """What has become of the users, and what to do next."""
     if found.report is None:
         return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
@@ -195,7 +200,7 @@ def describe_verified(found: Verified) -> str:
     return "\n".join([*lines, f"Report: {found.report}"])
 
 
-def _to_be_typed(preflight: Preflight) -> str | None:
+def _to_be_typed(preflight: "Preflight") -> str | None:
     """What confirms the run: the pool's name (the job's, where there are several pools) for many permanent passwords; None where y does."""
     if preflight.permanent <= TYPED_BEYOND:
         return None

@@ -29,7 +29,6 @@ from bulkreset.job import Job
 from bulkreset.jobfile import revive
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import UNREACHABLE
-from bulkreset.planning.planner import Planner
 from bulkreset.preflight import (
     Asked,
     Planned,
@@ -42,7 +41,7 @@ from bulkreset.preflight import (
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import heard, open_log
-from bulkreset.record.report import must_be_new, write_csv, write_summary
+from bulkreset.record.report import write_csv, write_summary
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
@@ -146,20 +145,6 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         return run.report(run.until_the_end(rows, service, ui, stop))
 
 
-def redraw(path: Path, output: Path | None) -> Path:
-    """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
-    home = RunDir.open(path)
-    if output:
-        must_be_new(output)
-    journal = Journal.open(home.journal, read_only=True)
-    try:
-        unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
-        write_csv(journal, output or home.report, unsent)
-    finally:
-        journal.close()
-    return output or home.report
-
-
 class Run:
     """A job in its run directory, whose journal says how far it has come."""
 
@@ -240,6 +225,8 @@ class Run:
 
     def _plan(self, rows: Rows | None, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
         """Pass 1."""
+        from bulkreset.planning.planner import Planner  # noqa: PLC0415  (and pandas, which a resumed run does without)
+
         planner = Planner(self._job, self._sessions, self._journal, enquiry, ui, stop)
         self._facts |= planner.run(self._facts, rows, service, self._home)
         self._log.info("plan_finished", rows=self._facts["rows"], counts=self._counts(), codes=self._journal.codes())

@@ -5,11 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bulkreset.errors import Interrupted
-from bulkreset.preflight import Preflight
 from bulkreset.rows import Outcome, SignedOut, Status
+
+if TYPE_CHECKING:  # what a command can do without is not loaded for it
+    from bulkreset.preflight import Preflight
 
 
 @dataclass(slots=True)
@@ -64,10 +66,10 @@ class Ui(Protocol):
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
 
-    def show(self, preflight: Preflight) -> None:
+    def show(self, preflight: "Preflight") -> None:
         """What is about to happen."""
 
-    def confirm(self, preflight: Preflight) -> bool:
+    def confirm(self, preflight: "Preflight") -> bool:
         """Whether it may."""
 
     def sending(self, progress: Progress) -> None:

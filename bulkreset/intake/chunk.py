@@ -3,16 +3,21 @@
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bulkreset.errors import InputError
 from bulkreset.job import Columns
 from bulkreset.sealing import UnsealError
 
+if TYPE_CHECKING:  # only a plan has frames: the rest does without pandas, which is slow to load
+    import pandas as pd
+
 CHUNK_ROWS = 20_000
 PIECE_ROWS = 2_000
 PASSED_PIECES = 10  # what one call may pass on its way to a piece: some hundredths of a second
+LONGEST_VALUE = (
+    1024  # characters that are kept of a value: beyond what any of our fields may have, it is refused for its length
+)
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
 
@@ -23,7 +28,7 @@ class Chunk:
     `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "".
     """
 
-    def __init__(self, first: int, frame: pd.DataFrame, malformed: dict[int, str]) -> None:
+    def __init__(self, first: int, frame: "pd.DataFrame", malformed: dict[int, str]) -> None:
         self.first = first
         self.last = first + len(frame) - 1
         self.frame = frame
@@ -91,6 +96,9 @@ def unreadable(path: Path, error: Exception) -> InputError:
         )
     if isinstance(error, gzip.BadGzipFile):  # whose own words quote the file, and the file holds passwords
         why = "it is not gzip, or it is damaged"
+    elif isinstance(error, UnicodeDecodeError):  # the same
+        why = "a name in it is not UTF-8"
     else:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = " ".join(said.split()).rstrip(":. ")
     return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its permissions.")

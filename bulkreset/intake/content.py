@@ -4,14 +4,15 @@ import gzip
 import io
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import unreadable
 from bulkreset.job import Input
 from bulkreset.sealing import UnsealError, identities, open_sealed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIX = ".age"
 _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
@@ -65,8 +66,10 @@ class Content:
         """The same, out of gzip."""
         return _Unzipped(self.open())
 
-    def whole(self) -> pa.Buffer:
+    def whole(self) -> "pa.Buffer":
         """All of it in memory, once. Raises OSError, UnsealError."""
+        import pyarrow as pa  # noqa: PLC0415  (only Parquet needs it)
+
         room = memoryview(bytearray(self._path.stat().st_size))  # what is sealed takes more room than its content
         filled = 0
         with self.open() as file:

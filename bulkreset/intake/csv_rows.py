@@ -10,12 +10,11 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-import pandas as pd
-
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
     FIELDS,
+    LONGEST_VALUE,
     NEEDED,
     PASSED_PIECES,
     PIECE_ROWS,
@@ -70,7 +69,7 @@ class CsvRows:
             start = 1
             while batch := [record for _ in range(CHUNK_ROWS // PIECE_ROWS) for record in self.take(records)]:
                 if start + len(batch) > first:
-                    yield _chunk(start, batch, places, records.width)
+                    yield _chunk(start, batch, places)
                 start += len(batch)
 
     def pieces(self) -> "CsvPieces":
@@ -111,24 +110,27 @@ class CsvRows:
 
 
 class Records:
-    """The header's fields; then each record's, or what is wrong with its line. Blank lines are no records."""
+    """The header's fields; then each record's that are ours, or what is wrong with its line. Blank lines are no records."""
 
     def __init__(self, text: TextIO, spec: Input) -> None:
-        self.width = 0
         self.taken = 0  # pieces
+        self._width = 0
+        self._ours: list[int] = []  # where they stand in a record
         self._text = text
         self._spec = spec
         self._lines = _Lines(text, spec)
         self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True)
 
     def header(self) -> dict[str, int]:
-        """Read the header: where our fields stand in it. Raises InputError where it does not fit."""
+        """Read the header: where our fields stand in each record that follows. Raises InputError where it does not fit."""
         fields = next(self, [])
         if isinstance(fields, str):
             raise InputError(
                 f"The header of the input {self._spec.file} is malformed: {fields}.", "Mend the first line."
             )
-        return find_columns(fields, self._spec.columns, self._spec.file)
+        places = find_columns(fields, self._spec.columns, self._spec.file)
+        self._ours = list(places.values())
+        return {field: place for place, field in enumerate(places)}
 
     def mark(self) -> _Mark:
         """Where the next record begins."""
@@ -161,13 +163,14 @@ class Records:
                 return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
             if not fields:
                 continue
-            self.width = self.width or len(fields)
+            self._width = self._width or len(fields)
             if lines.undecoded:
                 undecoded, lines.undecoded = lines.undecoded, 0
                 return f"line {undecoded}: bytes that are not {self._spec.encoding}"
-            if len(fields) == self.width:
-                return fields
-            return f"line {line}: {len(fields)} fields where the header has {self.width}"
+            if len(fields) == self._width:
+                # Neither many columns nor long values may fill the memory: a batch has thousands of records.
+                return [fields[place][:LONGEST_VALUE] for place in self._ours] if self._ours else fields
+            return f"line {line}: {len(fields)} fields where the header has {self._width}"
 
     def _may_reach_on(self, line: str) -> bool:
         """Whether a line with broken quoting may leave a quote open, read leniently or by counting its quotes."""
@@ -270,9 +273,11 @@ class CsvPieces:
         return records
 
 
-def _chunk(first: int, batch: list[list[str] | str], places: dict[str, int], width: int) -> Chunk:
+def _chunk(first: int, batch: list[list[str] | str], places: dict[str, int]) -> Chunk:
+    import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
+
     malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
-    blank = [""] * width
+    blank = [""] * len(places)
     columns = list(zip(*(blank if isinstance(record, str) else record for record in batch), strict=True))
     absent = ("",) * len(batch)
     values = {field: columns[places[field]] if field in places else absent for field in FIELDS}

@@ -1,11 +1,10 @@
 """Parquet input: text columns as they are; a number where text belongs is refused before any value is touched."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
     FIELDS,
+    LONGEST_VALUE,
     NEEDED,
     PASSED_PIECES,
     PIECE_ROWS,
@@ -27,6 +27,11 @@ from bulkreset.intake.content import Content
 from bulkreset.job import Input
 from bulkreset.sealing import UnsealError
 
+# What Arrow raises for a file that is not what it says; of the bytes of a name, too.
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, UnsealError)
+LARGEST_VALUES = 4 << 10  # bytes a value may have on average, unpacked
+SMALL_GROUP = 64 << 20  # bytes of a column in a row group up to which that does not matter
+
 
 class ParquetRows:
     """A Parquet file, read batch by batch; null and "" both mean an empty cell.
@@ -37,6 +42,7 @@ class ParquetRows:
     def __init__(self, spec: Input) -> None:
         self._spec = spec
         self._content = Content(spec)
+        self._coded: Sequence[str] | None = None  # the columns to be left as codes, once that is known
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
         """Yield the rows in order, those before `first` only where they share a row group with it.
@@ -54,7 +60,7 @@ class ParquetRows:
                     if batch.num_rows:
                         yield _chunk(start, batch, names)
                         start += batch.num_rows
-        except (pa.ArrowException, OSError, UnsealError) as error:
+        except DAMAGED as error:
             raise unreadable(self._spec.file, error) from None
 
     def pieces(self) -> "ParquetPieces":
@@ -62,9 +68,37 @@ class ParquetRows:
         return ParquetPieces(self, self._spec)
 
     def open(self) -> pq.ParquetFile:
-        """The file; its footer is read, nothing else."""
+        """The file. Raises InputError where its values would fill the memory."""
         source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else self._spec.file
-        return pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
+        if self._coded is None:
+            self._coded = self._to_be_left_coded(source)
+        return _opened(source, self._coded)
+
+    def _to_be_left_coded(self, source: Any) -> Sequence[str]:  # noqa: ANN401  (a path, or what is in memory)
+        """Our columns, if a value that is written once and meant often is a long one."""
+        names = list(self.names(_opened(source)).values())
+        file = _opened(source, names)
+        coded = False
+        for group in range(file.num_row_groups):
+            # The first row of a row group brings all that is written once in it. It is read before the group's figures are
+            # looked at: a reader refuses those that lie, to look at them may end the process.
+            for batch in islice(file.iter_batches(1, row_groups=[group], columns=names, use_threads=False), 1):
+                coded |= any(
+                    _holds_long_values(it.dictionary) for it in batch.columns if isinstance(it, pa.DictionaryArray)
+                )
+            self._must_be_bounded(file.metadata.row_group(group), names)
+        return names if coded else ()
+
+    def _must_be_bounded(self, group: pq.RowGroupMetaData, names: Sequence[str]) -> None:
+        """Megabytes of one letter take some bytes of a file, and a batch has thousands of values."""
+        for column in map(group.column, range(group.num_columns)):
+            size = column.total_uncompressed_size
+            if column.path_in_schema in names and size > max(SMALL_GROUP, LARGEST_VALUES * column.num_values):
+                raise InputError(
+                    f"The column {column.path_in_schema!r} of the input {self._spec.file} holds {size >> 20:,} MB"
+                    f" for {column.num_values:,} rows.",
+                    "Check that it is the right column.",
+                )
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """What the file calls our fields. Raises InputError where one is missing or is no text."""
@@ -111,7 +145,7 @@ class ParquetPieces:
         """The piece with this number; None where there is still more to pass."""
         try:
             return self._read(number)
-        except (pa.ArrowException, OSError, UnsealError) as error:
+        except DAMAGED as error:
             raise unreadable(self._spec.file, error) from None
 
     def close(self) -> None:
@@ -162,7 +196,25 @@ class ParquetPieces:
         return (self._at, None) if self._file and start <= self._at <= row else (start, group)
 
 
+def _opened(source: Any, coded: Sequence[str] = ()) -> pq.ParquetFile:  # noqa: ANN401  (a path, or what is in memory)
+    return pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
+
+
+def _is_coded(column: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
+    return bool(pa.types.is_dictionary(column.type))
+
+
+def _holds_long_values(values: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
+    return (pc.max(pc.binary_length(values)).as_py() or 0) > LONGEST_VALUE if len(values) else False
+
+
+def _cut(raw: bytes) -> bytes:
+    return raw if len(raw) <= 4 * LONGEST_VALUE else raw[: 4 * LONGEST_VALUE].decode(errors="ignore").encode()
+
+
 def _chunk(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Chunk:
+    import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
+
     malformed: dict[int, str] = {}
     values: dict[str, Any] = {}
     for field in FIELDS:
@@ -178,6 +230,11 @@ def _chunk(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Chunk:
 
 def _text(column: Any, malformed: dict[int, str], name: str) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     """The column as Arrow text, null as ""; an offset whose bytes are not UTF-8 is noted in `malformed`."""
+    if _is_coded(column) and _holds_long_values(column.dictionary):
+        # Cut before each row has its own: beyond that length a value is refused for it.
+        short = [_cut(raw) for raw in column.dictionary.cast(pa.large_binary()).to_pylist()]
+        column = pa.DictionaryArray.from_arrays(column.indices, pa.array(short, pa.large_binary()))
+        column = column.cast(pa.large_binary())
     text: Any = pc.fill_null(column.cast(pa.large_string()), "")
     try:
         text.validate(full=True)

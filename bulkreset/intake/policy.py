@@ -6,10 +6,12 @@ space counts as one where it is neither first nor last. Any other character may 
 
 import re
 from collections.abc import Iterator
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bulkreset.job import Policy
+
+if TYPE_CHECKING:  # slow to load, and made passwords need none of it
+    import pandas as pd
 
 _SYMBOL = r"[\^$*.\[\]{}()?\"!@#%&/\\,><':;|_~`=+\-]|[^ ] +[^ ]"
 
@@ -45,6 +47,8 @@ def stricter(one: Policy, other: Policy | None) -> Policy:
 
 def violates(policy: Policy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
     """For each password whether any rule is unmet; the same rules as `unmet`, a column at a time."""
+    import pandas as pd  # noqa: PLC0415  (as above)
+
     broken = pd.Series(data=False, index=passwords.index)
     for mask in _masks(policy, passwords):
         broken |= mask

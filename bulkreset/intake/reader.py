@@ -10,7 +10,6 @@ from bulkreset.errors import InputError
 from bulkreset.intake.chunk import Chunk, Piece, unreadable
 from bulkreset.intake.content import Content
 from bulkreset.intake.csv_rows import CsvRows
-from bulkreset.intake.parquet_rows import ParquetRows
 from bulkreset.job import Input
 
 
@@ -75,7 +74,11 @@ def open_rows(spec: Input, *, with_passwords: bool = True) -> Rows:
     content = Content(spec)
     content.check()
     kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
-    return ParquetRows(spec) if kind == "parquet" else CsvRows(spec)
+    if kind == "csv":
+        return CsvRows(spec)
+    from bulkreset.intake.parquet_rows import ParquetRows  # noqa: PLC0415  (only Parquet needs pyarrow)
+
+    return ParquetRows(spec)
 
 
 def identity(path: Path) -> tuple[int, ...]:

@@ -1,12 +1,17 @@
 """The briefing: the preflight in lines of words, as it stands before a confirmation and in every dry run."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bulkreset.job import Guards, Job, Policy, Select
-from bulkreset.preflight import LanePlan, Preflight
+if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
+    from collections.abc import Iterator, Sequence
+
+    from bulkreset.job import Guards, Job, Policy, Select
+    from bulkreset.preflight import LanePlan, Preflight
 
 SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
 _INDENT = " " * 12

@@ -6,13 +6,15 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkreset.errors import InputError, RecordError, RunDirError
-from bulkreset.job import Job
 from bulkreset.record.rundir import RunDir
 from bulkreset.rows import Row
 from bulkreset.sealing import UnsealError, recipients, seal, unseal
+
+if TYPE_CHECKING:  # who only opens a handout has no job to read
+    from bulkreset.job import Job
 
 CHUNK_ROWS = 500
 
@@ -70,7 +72,7 @@ class Handout:
                 os.close(directory)
 
 
-def folder_elsewhere(job: Job, run_dir: Path) -> Path | None:
+def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
     """Where a new run's handout goes, if not into its run directory. Raises RunDirError where another run's is there."""
     if not (job.handout.path and job.handout.recipients):
         return None
@@ -91,7 +93,7 @@ def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
     return Path(facts["handout"]) if facts.get("handout") else home.handout
 
 
-def handout_of(job: Job, folder: Path) -> Handout | None:
+def handout_of(job: "Job", folder: Path) -> Handout | None:
     """The handout that a job wants. Raises RunDirError where it cannot be written, JobError for a key that is none."""
     if not job.handout.recipients:
         return None

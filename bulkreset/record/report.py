@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
 from bulkreset.rows import Summary
 
 COLUMNS = (
@@ -38,6 +39,20 @@ _FORMULA = tuple(
 )  # what makes a spreadsheet run a cell, the full-width forms included
 _WHERE_KNOWN = {"approved", "signed_out", "stopped_by"}  # left out of the summary where there is nothing to say
 _TRUTH = {1: "true", 0: "false", None: ""}
+
+
+def redraw(path: Path, output: Path | None) -> Path:
+    """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
+    home = RunDir.open(path)
+    if output:
+        must_be_new(output)
+    journal = Journal.open(home.journal, read_only=True)
+    try:
+        unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
+        write_csv(journal, output or home.report, unsent)
+    finally:
+        journal.close()
+    return output or home.report
 
 
 def write_csv(journal: Journal, path: Path, unsent: str) -> None:

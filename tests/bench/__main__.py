@@ -11,13 +11,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import pyarrow.csv
 import pyarrow.parquet
 
+from tests.bench.callers import CALLERS, Missing
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
 
@@ -44,6 +45,11 @@ def users(path: Path, rows: int) -> Path:
 
 
 def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[float, float, int]:
+    """Run Python with these arguments, as `timed` does."""
+    return timed(sim, [sys.executable, *args], **environ)
+
+
+def timed(sim: Simulator, command: Sequence[object], **environ: str | None) -> tuple[float, float, int]:
     """Run a command: its seconds, its CPU seconds, its peak memory in MB. A variable that is None is not set."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **sim.environment()}
     environment |= {"AWS_ENDPOINT_URL_STS": sim.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": REGION}
@@ -52,7 +58,7 @@ def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[floa
     peak = 0
     # Its peak is looked up while it runs: what wait4 tells is never less than this process's own was at the start.
     nobody = subprocess.DEVNULL
-    with subprocess.Popen([sys.executable, *map(str, args)], env=environment, stdout=nobody, stderr=nobody) as process:
+    with subprocess.Popen([str(word) for word in command], env=environment, stdout=nobody, stderr=nobody) as process:
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             peak = max(peak, peak_of(process.pid))
             time.sleep(0.02)
@@ -60,7 +66,7 @@ def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[floa
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        message = f"{args} ended with {process.returncode}"
+        message = f"{command} ended with {process.returncode}"
         raise RuntimeError(message)
     return took, usage.ru_utime + usage.ru_stime, peak
 
@@ -153,6 +159,33 @@ def bench_speed() -> None:
         for name in ("boto3", "crt"):
             faster, cheaper = (of_plain / own for of_plain, own in zip(totals["plain"], totals[name], strict=True))
             say(f"{name} beside plain boto3", rows_per_second=f"x {faster:.2f}", cpu=f"/ {cheaper:.2f}")
+
+
+def bench_callers() -> None:
+    """The same rows by everything that people set passwords with, in turn, start-up included: CPU per 1,000 calls."""
+    with stage(keep_calls=False) as (sim, folder):
+        ours: dict[str, float] = {}
+        for name in ("boto3", "crt"):
+            source = users(folder / "users.csv", FAST_ROWS)
+            took, cpu, memory = measured(sim, *unpaced(source, sim, folder / f"run-{name}", name))
+            ours[name] = cpu / FAST_ROWS * 1000
+            say(
+                f"bulkreset, {name}",
+                per_second=round(FAST_ROWS / took),
+                cpu_per_1000=round(ours[name], 3),
+                peak_mb=memory,
+            )
+        for name, rows, command_for in CALLERS:
+            source = users(folder / "users.csv", rows)
+            try:
+                command = command_for(folder, source, POOL, sim.url)
+            except Missing as why:
+                say(name, left_out=why)
+                continue
+            took, cpu, memory = timed(sim, command, BOTO_DISABLE_CRT="true", AWS_REGION=REGION)
+            each = cpu / rows * 1000
+            beside = {f"{own}_takes": f"/ {each / mine:.2f}" for own, mine in ours.items()}
+            say(name, per_second=round(rows / took), cpu_per_1000=round(each, 3), **beside, peak_mb=memory)
 
 
 def unpaced(source: Path, sim: Simulator, run_dir: Path, transport: str) -> tuple[object, ...]:
@@ -322,6 +355,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "check": bench_check,
     "resume": bench_resume,
     "speed": bench_speed,
+    "callers": bench_callers,
     "pace": bench_pace,
     "quota": bench_quota,
     "moving": bench_moving,

@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.command import SET, Command, people, write_csv
 from tests.sim import Simulator
 
+pytestmark = pytest.mark.fresh
 ROWS = 300
 PADDING = 60_000  # rows without a password: they make plan and report long enough to be killed in
 

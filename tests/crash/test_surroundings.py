@@ -76,6 +76,7 @@ def test_a_password_that_is_a_part_of_a_code_does_not_hide_the_code(bulkreset: C
     assert "AccessDeniedException" in ran.stderr
 
 
+@pytest.mark.fresh  # which inherits what is ignored
 def test_nohup_is_kept(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"

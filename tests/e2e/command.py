@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from tests.e2e.warm import Warm, can_warm
 from tests.sim import Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
@@ -87,10 +88,14 @@ class Ran:
 
 
 class Command:
-    """Runs the command line in `home`, with no AWS configuration but the simulator's."""
+    """Runs the command line in `home`, with no AWS configuration but the simulator's.
 
-    def __init__(self, home: Path, sim: Simulator) -> None:
+    `fresh`: always in an interpreter of its own; else, where that makes no difference, in one that has loaded the modules.
+    """
+
+    def __init__(self, home: Path, sim: Simulator, *, fresh: bool = False) -> None:
         self.home = home
+        self.fresh = fresh
         self.sim = sim
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -140,10 +145,13 @@ class Command:
     ) -> subprocess.Popen[str]:
         """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone."""
         wanted = self.environment | dict(env or {})
-        return subprocess.Popen(
-            [sys.executable, "-m", "bulkreset.cli", *map(str, args)],
+        given = {name: value for name, value in wanted.items() if value is not None}
+        argv = list(map(str, args))
+        warm = not self.fresh and can_warm(argv, given)
+        return (Warm if warm else subprocess.Popen)(
+            argv if warm else [sys.executable, "-m", "bulkreset.cli", *argv],
             cwd=self.home,
-            env={name: value for name, value in wanted.items() if value is not None},
+            env=given,
             stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.PIPE if terminal is None else terminal,

@@ -24,5 +24,5 @@ def sim(running: Simulator) -> Simulator:
 
 
 @pytest.fixture
-def bulkreset(tmp_path: Path, sim: Simulator) -> Command:
-    return Command(tmp_path, sim)
+def bulkreset(tmp_path: Path, sim: Simulator, request: pytest.FixtureRequest) -> Command:
+    return Command(tmp_path, sim, fresh=request.node.get_closest_marker("fresh") is not None)

@@ -61,6 +61,7 @@ def assert_not_begun(bulkreset: Command, sim: Simulator, run_dir: Path) -> None:
     assert [path for path in bulkreset.home.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize(
     "count", [200, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
 )

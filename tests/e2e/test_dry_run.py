@@ -49,6 +49,7 @@ def test_dry_run_gives_each_row_the_verdict_that_the_sample_expects_for_free(
     _assert_free(sim)
 
 
+@pytest.mark.fresh
 def test_dry_run_of_good_rows_exits_with_0_and_calls_them_ready(bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset(*bulkreset.against(SAMPLES / "users.csv"), "--dry-run")
     assert ran.code == 0

@@ -90,7 +90,7 @@ def test_sealed_input_is_set_and_nothing_of_it_is_on_disk(
 def test_run_of_a_sealed_input_is_resumed(
     tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
 ) -> None:
-    rows = people(60)
+    rows = people(600)  # more than could be sent before the signal, however slow the machine
     path = sealed_input(tmp_path, name, rows, ("username", "password"), key)
     sim.configure(latency=0.2)
     job = write_job(

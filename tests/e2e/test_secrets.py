@@ -17,6 +17,8 @@ import pytest
 from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, write_csv
 from tests.sim import Simulator
 
+pytestmark = pytest.mark.fresh
+
 
 class Canary:
     """A password like no other, with what every spelling changes: quotes, a backslash, a percent sign, accents."""

@@ -118,6 +118,7 @@ def test_unknown_certificate_stops_the_run_before_a_password_is_sent(
     assert "--ca-bundle" in sentence
 
 
+@pytest.mark.fresh
 def test_certificate_of_the_ca_bundle_is_trusted(
     tmp_path: Path, bulkreset: Command, sim: Simulator, front: str, certificate: Path
 ) -> None:

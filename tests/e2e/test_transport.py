@@ -8,6 +8,7 @@ from tests.e2e.command import POOL, SET, Command, assert_they_agree, people, see
 from tests.sim import Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
+pytestmark = pytest.mark.fresh
 TRANSPORTS = ["boto3", "crt"]
 
 

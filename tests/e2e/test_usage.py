@@ -1,6 +1,8 @@
 """What cannot begin: exit code 2, one sentence, no call, nothing left behind."""
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,3 +204,29 @@ def test_run_directory_s_name_that_the_terminal_cannot_show_does_not_change_the_
     d = tmp_path / "r\u00fcn\u20ac"
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--run-dir", d, env={"PYTHONIOENCODING": "ascii"})
     assert ran.code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["nonsense"],
+        ["status"],
+        ["report", "none"],
+        ["handout", "none", "--identity", "k"],
+    ],
+    ids=" ".join,
+)
+def test_command_that_calls_nobody_loads_nothing_for_it(args: list[str], bulkreset: Command) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bulkreset.cli", *args],
+        cwd=bulkreset.home,
+        env=bulkreset.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert {"typer", "bulkreset.options"} <= loaded
+    assert not loaded & {"boto3", "botocore", "pandas", "pyarrow", "rich", "structlog", "awscrt"}

@@ -120,6 +120,7 @@ def test_every_set_row_is_told_with_what_to_do_next(bulkreset: Command, sim: Sim
     assert partials(bulkreset.home) == []
 
 
+@pytest.mark.fresh
 def test_as_json_it_says_the_same(bulkreset: Command, ran: Ran) -> None:
     told = verify(bulkreset, ran.run_dir, "--json")
     assert told.code == 1

@@ -1,6 +1,7 @@
 """CSV: values arrive as written, a malformed line is a row that says so, and nothing is lost or changed in silence."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ ODD = [
         "\x85",
         "\u2028",
     ),
-    *("a;b", "a|b", "a:b", "it's", "x" * 5000),
+    *("a;b", "a|b", "a:b", "it's", "x" * 1024),
 ]
 
 
@@ -298,7 +299,7 @@ def test_rest_of_a_broken_record_of_several_lines_is_no_row(tmp_path: Path) -> N
 
 def test_endless_line_is_refused_before_it_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_rows, "LONGEST_LINE", 1000)
-    path = csv_file(tmp_path, "username,password\nann,One-1\nbob," + "x" * 5000)
+    path = csv_file(tmp_path, "username,password\nann,One-1\nbob," + "x" * 1024)
     with pytest.raises(InputError, match=r"Line 3 .* longer than 1,000 characters"):
         read(path)
     fits = csv_file(tmp_path, "username,password\nbob," + "x" * 990 + "\n")
@@ -357,3 +358,15 @@ def test_chunk_does_not_show_its_rows(tmp_path: Path) -> None:
 def test_rows_can_be_read_again_from_the_start(tmp_path: Path) -> None:
     rows = csv_rows.CsvRows(Input(path=csv_file(tmp_path, "username,password\nann,One-1\n")))
     assert [[chunk.first for chunk in rows.chunks()] for _ in range(2)] == [[1], [1]]
+
+
+def test_neither_many_columns_nor_long_values_are_kept(tmp_path: Path) -> None:
+    header = ",".join(["note" + str(n) for n in range(10_000)] + ["password", "username"])
+    line = ",".join(["x"] * 10_000 + ["y" * 100_000, "ann"])
+    path = csv_file(tmp_path, "\n".join([header, *[line] * 40, ""]))
+    tracemalloc.start()
+    rows = read(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(row.username, len(row.password)) for row in rows] == [("ann", 1024)] * 40
+    assert most < 8 << 20

@@ -1,5 +1,6 @@
 """Parquet: text as it is, null as empty, and a number where text belongs refused without showing it."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,44 @@ def test_text_with_a_parquet_name_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read") as caught:
         read(path)
     assert "Hidden" not in str(caught.value)
+
+
+def test_long_value_that_is_written_once_and_meant_often_is_cut_before_each_row_has_it(tmp_path: Path) -> None:
+    long = "\u20ac" * (1 << 19)
+    often = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 1000, pa.int32()), pa.array([long, "Short-1"]))
+    table = pa.table({"username": [f"user.{n}" for n in range(2000)], "password": often})
+    pq.write_table(table, tmp_path / "in.parquet")
+    before = pa.total_allocated_bytes()
+    rows = read(tmp_path / "in.parquet")
+    assert pa.total_allocated_bytes() - before < 64 << 20
+    assert {len(row.password) for row in rows[::2]} == {4 * 1024 // 3}  # bytes, and no part of a character
+    assert {row.password for row in rows[1::2]} == {"Short-1"}
+    assert not any(row.malformed for row in rows)
+
+
+def test_column_whose_values_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    long = "x" * (1 << 20)
+    table = pa.table({"username": [f"user.{n}" for n in range(80)], "password": [long + str(n) for n in range(80)]})
+    pq.write_table(table, tmp_path / "in.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(InputError, match=r"'password' .* holds 80 MB for 80 rows"):
+        read(tmp_path / "in.parquet")
+
+
+def test_file_with_lies_in_its_footer_is_refused_or_read(tmp_path: Path) -> None:
+    table = pa.table({"username": [f"user.{n}" for n in range(50)], "password": ["Secret-1"] * 50})
+    pq.write_table(table, tmp_path / "in.parquet")
+    content = (tmp_path / "in.parquet").read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    chances = random.Random(7)
+    refused: list[str] = []
+    for _ in range(300):
+        lying = bytearray(content)
+        for _ in range(chances.randint(1, 3)):
+            lying[chances.randrange(footer, len(lying))] = chances.randrange(256)
+        (tmp_path / "lying.parquet").write_bytes(lying)
+        try:
+            assert len(read(tmp_path / "lying.parquet")) <= 50
+        except InputError as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert not any("Secret" in told or "\n" in told for told in refused)

@@ -1,0 +1,135 @@
+"""A command line that begins with its modules loaded: forked from a process that has imported them and done nothing else.
+
+What a test starts is a process of its own with its own streams, directory, environment, session and end, whose parent is
+the test's process, as that of any other. Only the loading of the modules, most of a second of processor time, is not its own.
+"""
+
+import array
+import ctypes
+import gc
+import inspect
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import cache
+from typing import Any, Final, TextIO, cast
+
+MESSAGE: Final = 1 << 20
+STREAMS: Final = (0, 1, 2)
+SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER: whose parent has died becomes ours
+# What an interpreter reads when it begins, not when it is asked.
+_ALONE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+EARLY: Final = ("PYTHON", "LANG", "LC_")
+HEAVY: Final = frozenset({"run", "resume", "verify"})  # the others load little
+
+
+def can_warm(argv: list[str], env: dict[str, str]) -> bool:
+    """Whether a start differs from a fork in nothing but the loading, and that is worth it."""
+    heavy = bool(argv) and argv[0] in HEAVY
+    return heavy and sys.platform == "linux" and not any(name.startswith(EARLY) for name in env)
+
+
+class Warm(subprocess.Popen[str]):
+    """Popen, of the command line's arguments alone. All three streams must be given, and a session of its own."""
+
+    def _execute_child(self, *given: Any) -> None:  # noqa: ANN401  (Popen's own)
+        names = list(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]  # type: ignore[attr-defined]
+        wanted = dict(zip(names, given, strict=True))
+        assert wanted["start_new_session"]
+        request = {"argv": list(map(str, wanted["args"])), "cwd": str(wanted["cwd"]), "env": wanted["env"]}
+        streams = [wanted["p2cread"], wanted["c2pwrite"], wanted["errwrite"]]
+        self.pid = _oven().fork(request, streams)
+        self._child_created = True
+        self._close_pipe_fds(*(wanted[name] for name in names if name.startswith(("p2c", "c2p", "err"))))  # type: ignore[attr-defined]
+
+
+class _Oven:
+    """The process that is forked, as the tests' process sees it. It ends with it."""
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.e2e.warm", str(theirs.fileno())],
+                # Without the threads that numpy and Arrow start when they are loaded: a thread is not forked.
+                env=_ALONE,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def fork(self, request: dict[str, Any], streams: list[int]) -> int:
+        """Start one; its process id."""
+        sent = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
+        self._ours.sendmsg([json.dumps(request).encode()], [sent])
+        return int(self._ours.recv(MESSAGE))
+
+
+_oven = cache(_Oven)
+
+
+def _serve(door: socket.socket) -> dict[str, Any]:
+    """Fork for every request; returns in what was forked."""
+    while True:
+        message, streams, _, _ = socket.recv_fds(door, MESSAGE, len(STREAMS))
+        if not message:
+            os._exit(0)
+        told, tell = os.pipe()
+        if not (between := os.fork()):
+            if born := os.fork():
+                os.write(tell, str(born).encode())
+                os._exit(0)  # orphaned: the tests' process becomes the parent
+            os.setsid()
+            for stream, place in zip(streams, STREAMS, strict=True):
+                os.dup2(stream, place)
+            os.closerange(len(STREAMS), os.sysconf("SC_OPEN_MAX"))
+            found: dict[str, Any] = json.loads(message)
+            return found
+        os.waitpid(between, 0)
+        door.send(os.read(told, 32))
+        for number in (*streams, told, tell):
+            os.close(number)
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Set the process up as the interpreter would have been."""
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin, sys.stdout, sys.stderr = map(_anew, STREAMS, (sys.stdin, sys.stdout, sys.stderr))
+    sys.argv[1:] = request["argv"]
+
+
+def _anew(number: int, stream: TextIO) -> TextIO:
+    """A standard stream as that one, of what has its number now: whether that can seek, or is a terminal, is asked once."""
+    mode, lines = ("w", 1) if number == STREAMS[2] else ("w", -1) if number else ("r", -1)
+    return cast("TextIO", os.fdopen(number, mode, lines, stream.encoding, stream.errors, closefd=False))
+
+
+def _load() -> None:
+    """Import what a run, a resumed one and a verification import."""
+    import bulkreset.console  # noqa: PLC0415  (only here)
+    import bulkreset.intake.parquet_rows  # noqa: PLC0415
+    import bulkreset.jobfile  # noqa: PLC0415
+    import bulkreset.planning.planner  # noqa: PLC0415
+    import bulkreset.run  # noqa: PLC0415
+    import bulkreset.verify  # noqa: PLC0415, F401
+
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    _load()
+    assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
+    _become(_serve(socket.socket(fileno=int(sys.argv[1]))))
+    from bulkreset.cli import main
+
+    main()
