@@ -10,11 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from bulkreset.errors import Refused
-from bulkreset.planning.briefing import briefing, duration
+from bulkreset.planning.briefing import briefing
 from bulkreset.preflight import Preflight
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
+from bulkreset.record.words import duration
 from bulkreset.rows import Status, Summary
 from bulkreset.verify import Verified
 from bulkreset.watch import Progress, Stop
@@ -165,6 +166,8 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
     out.write(f"Report: {home.report}\n")
+    if home.page.exists():
+        out.write(f"Page: {home.page}\n")
 
 
 def describe_verified(found: Verified) -> str:

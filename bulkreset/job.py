@@ -250,6 +250,12 @@ class After(_Table):
     sign_out: bool | None = None
 
 
+class Report(_Table):
+    """What is drawn beside report.csv. `html`: the page."""
+
+    html: bool = True
+
+
 class Emulator(_Table):
     """The embedded Cognito: its quota in calls per second."""
 
@@ -269,6 +275,7 @@ class Job(_Table):
     guards: Guards = Guards()
     after: After = After()
     handout: Handout = Handout()
+    report: Report = Report()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

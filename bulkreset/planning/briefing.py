@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from bulkreset.job import Guards, Job, Policy, Select
 from bulkreset.preflight import LanePlan, Preflight
+from bulkreset.record.words import duration
 
 SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
 _INDENT = " " * 12
@@ -15,14 +16,6 @@ _INDENT = " " * 12
 def briefing(preflight: Preflight) -> str:
     """What is about to happen, one fact a line."""
     return "\n".join(f"{label:<12}{text}" for label, text in _facts(preflight))
-
-
-def duration(seconds: float) -> str:
-    """A time span as a person says it."""
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
