@@ -1,6 +1,7 @@
 """The charts of the page: pygal's geometry, without its styles and scripts, so that the page's own colours and type apply."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,12 +50,10 @@ def _each(draw: Callable[[_Shape], str], told: str) -> Markup:
 
 
 def _course(course: Course, shape: _Shape) -> str:
-    import pygal  # noqa: PLC0415  (loaded where a page is drawn, and nowhere else)
-
     half, begin = course.width / 2, course.steps[0].at_ms
     end = course.steps[-1].at_ms + course.width
     highest = max(max(step.settled, step.throttled, step.allowed or 0) for step in course.steps)
-    chart = pygal.XY(**_options(shape), xrange=(begin, end))
+    chart = _pygal().XY(**_options(shape), xrange=(begin, end))
     chart.y_labels = scale(max(highest, course.ceiling or 0))
     chart.x_labels = [{"label": _clock(at, end - begin), "value": at} for at in moments(begin, end, shape.labels)]
     middles = [step.at_ms + half for step in course.steps]
@@ -73,9 +72,7 @@ def _course(course: Course, shape: _Shape) -> str:
 
 
 def _latency(latency: Latency, shape: _Shape) -> str:
-    import pygal  # noqa: PLC0415  (as above)
-
-    chart = pygal.Bar(**_options(shape), show_minor_x_labels=False, truncate_label=-1, spacing=2)
+    chart = _pygal().Bar(**_options(shape), show_minor_x_labels=False, truncate_label=-1, spacing=2)
     names = [f"{bar.least:,}" if bar.below else f"{bar.least:,}+" for bar in latency.bars]
     every = -(-len(names) // shape.labels)
     chart.x_labels = names
@@ -83,6 +80,14 @@ def _latency(latency: Latency, shape: _Shape) -> str:
     chart.y_labels = scale(max(bar.rows for bar in latency.bars), whole=True)
     chart.add("rows", [bar.rows for bar in latency.bars])
     return str(chart.render(is_unicode=True))
+
+
+def _pygal() -> Any:  # noqa: ANN401  (a module without types)
+    """The library, loaded where a page is drawn and nowhere else, without the hook that it leaves in every later import."""
+    import pygal  # noqa: PLC0415
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
+    return pygal
 
 
 def _options(shape: _Shape) -> dict[str, Any]:

@@ -10,7 +10,11 @@ from bulkreset.record.journal import Journal
 
 BUCKETS = 90  # of time, at most
 BARS = 20  # of latency, about: up to the slowest hundredth, which shares the last one
-_WIDTHS = (200, 500, *(1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400)))
+_WIDTHS = (
+    200,
+    500,
+    *(1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200)),
+)
 _DAY = 86_400_000
 _SHARES = (50, 90, 99)
 

@@ -32,7 +32,8 @@ def outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool)
         return f"{counts.get(Status.READY, 0):,} of {count(rows, 'row')} would be sent{'; ' + rest if rest else ''}. Nothing was sent."
     spent = facts.get("sending_seconds", 0.0)
     passwords = f"{counts.get(Status.SET, 0):,} of {count(rows, 'password')}"
-    told = f"{passwords} {'have been' if alive else 'were'} set{' so far' if alive else f' in {duration(spent)}' if spent else ''}"
+    verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
+    told = f"{passwords} {verb} set{' so far' if alive else f' in {duration(spent)}' if spent else ''}"
     rest = listed(_rest(counts, "were skipped", "rejected"))
     return f"{told}{'; ' + rest if rest else ''}."
 
