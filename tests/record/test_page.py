@@ -9,6 +9,7 @@ import stat
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -111,7 +112,7 @@ def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Pa
     ],
     ids=["dry run", "no plan", "crashed", "emulated", "older", "approved", "pools", "resumed", "unpaced"],
 )
-def test_every_kind_of_run_can_be_drawn(tmp_path: Path, facts: dict[str, object], words: str) -> None:
+def test_every_kind_of_run_can_be_drawn(tmp_path: Path, facts: dict[str, Any], words: str) -> None:
     text = text_of(parsed(drawn(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
     assert words in text
 
