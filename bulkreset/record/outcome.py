@@ -20,8 +20,11 @@ def state_in_words(facts: Mapping[str, Any], *, alive: bool) -> str:
     return "crashed" if state in _UNDER_WAY else _STATES.get(state, state)
 
 
-def outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool) -> str:
-    """The sentence; `counts` are in the report's words, or in the journal's where the run is alive."""
+def outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
+    """The sentence; `counts` are in the report's words, or in the journal's where the run is alive.
+
+    `stayed` counts users who could not be signed out.
+    """
     rows = sum(counts.values())
     if "rows" not in facts:
         return f"The plan is not whole: {count(rows, 'row')} had been read, and nothing was sent."
@@ -34,7 +37,8 @@ def outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool)
     passwords = f"{counts.get(Status.SET, 0):,} of {count(rows, 'password')}"
     verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
     told = f"{passwords} {verb} set{' so far' if alive else f' in {duration(spent)}' if spent else ''}"
-    rest = listed(_rest(counts, "were skipped", "rejected"))
+    left = [f"{count(stayed, 'user')} could not be signed out"] if stayed else []
+    rest = listed([*_rest(counts, "were skipped", "rejected"), *left])
     return f"{told}{'; ' + rest if rest else ''}."
 
 

@@ -63,7 +63,7 @@ def _told(journal: Journal, run_dir: Path, *, alive: bool, redact: Callable[[str
         "state": state_in_words(facts, alive=alive),
         "alive": alive,
         "dry_run": dry_run,
-        "outcome": outcome(facts, counts, alive=alive),
+        "outcome": outcome(facts, counts, alive=alive, stayed=stayed),
         "ways_on": ways_on(facts, counts, run_dir, resumable=resumable, stayed=stayed),
         "stopped_by": None if alive or facts["state"] not in _ENDED else facts.get("stopped_by"),
         "rows": sum(counts.values()),

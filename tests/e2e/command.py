@@ -16,7 +16,6 @@ from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SAMPLES: Final = ROOT / "samples"
-PLAIN: Final = ROOT / "tests" / "e2e" / "plain.toml"  # a job without report.html, which costs a fifth of a short run
 POOL: Final = "us-east-1_Test00001"
 REGION: Final = "us-east-1"
 ACCOUNT: Final = "123456789012"
@@ -40,7 +39,7 @@ LAX: Final = {
     "RequireNumbers": False,
     "RequireSymbols": False,
 }
-WITHOUT_PAGE: Final = "\n[report]\nhtml = false\n"
+WITHOUT_PAGE: Final = "\n[report]\nhtml = false\n"  # it costs a fifth of a short run; tests/e2e/test_page.py draws it
 Argument = str | Path
 Pairs = Sequence[tuple[str, str]]
 
@@ -124,7 +123,14 @@ class Command:
     def checked(self, input_: Path, pool: str = POOL) -> tuple[Argument, ...]:
         """The options that name an input and a pool in which each user is looked up."""
         where = ("--user-pool-id", pool, "--region", REGION, "--endpoint-url", self.sim.url)
-        return ("run", PLAIN, "--input", input_, *where)
+        return ("run", self._plain(input_), "--input", input_, *where)
+
+    def _plain(self, input_: Path) -> Path:
+        """A job that has nothing but no page, and the name that an input without a job gives."""
+        path = self.home / ".plain" / f"{input_.name}.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(WITHOUT_PAGE, encoding="utf-8")
+        return path
 
     def with_run_dir(self, args: Sequence[Argument]) -> tuple[tuple[Argument, ...], Path]:
         """The arguments with a run directory of their own, where they name none."""

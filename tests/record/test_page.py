@@ -5,7 +5,9 @@ import errno
 import hashlib
 import os
 import re
+import resource
 import stat
+import time
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +26,7 @@ from bulkreset.rows import Status
 from tests.record.journals import OTHER, POOL
 from tests.record.pages import (
     ARN,
+    BEGUN,
     EXECUTION,
     drawn,
     journal_of,
@@ -141,6 +144,7 @@ def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
     tree = parsed(drawn(journal))
     assert [row[:5] for row in rows_of(tree, "rows")] == [["2", "user0002", POOL, "set not signed out", "AccessDenied"]]
     assert "signed out 1 failed 1 pending 1" in text_of(tree)
+    assert "3 of 3 passwords were set in 10 min; 1 user could not be signed out." in text_of(tree)
     assert f"bulkreset resume {tmp_path} --failed" in text_of(tree)
 
 
@@ -268,3 +272,21 @@ def test_page_is_readable_to_its_owner_alone_and_reading_changes_nothing(tmp_pat
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == 0o600
     assert (tmp_path / "journal.sqlite").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"journal.sqlite", "report.html"}
+
+
+@pytest.mark.soak
+def test_page_of_a_million_rows_takes_seconds_and_little_memory(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, rows=1_000_000)
+    journal._db.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) INSERT INTO rows"
+        " (row, pool, username, permanent, status, code, message, attempts, throttled, latency_ms, started_at, finished_at)"
+        " SELECT i, 1 + i % 2, 'user' || i || '@example.com', 1, iif(i % 500, 'set', 'failed'), iif(i % 500, '', 'C' || i % 90),"
+        " iif(i % 500, '', 'User does not exist.'), 1, i % 97 = 0, 20 + i * 7919 % 400, ? + i * 33, ? + i * 33 + 40 FROM n",
+        (BEGUN, BEGUN),
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    text = text_of(parsed(drawn(journal)))
+    assert time.process_time() - began < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024
+    assert "998,000 of 1,000,000 passwords were set" in text
