@@ -74,12 +74,18 @@ def _course(course: Course, shape: _Shape) -> str:
 def _latency(latency: Latency, shape: _Shape) -> str:
     chart = _pygal().Bar(**_options(shape), show_minor_x_labels=False, truncate_label=-1, spacing=2)
     names = [f"{bar.least:,}" if bar.below else f"{bar.least:,}+" for bar in latency.bars]
-    every = -(-len(names) // shape.labels)
     chart.x_labels = names
-    chart.x_labels_major = names[::every]
+    chart.x_labels_major = _some_of(names, shape.labels)
     chart.y_labels = scale(max(bar.rows for bar in latency.bars), whole=True)
     chart.add("rows", [bar.rows for bar in latency.bars])
     return str(chart.render(is_unicode=True))
+
+
+def _some_of(names: list[str], most: int) -> list[str]:
+    """No more than about so many names at even distances, the last among them."""
+    every = -(-len(names) // most)
+    last = len(names) - 1
+    return [*(names[at] for at in range(0, last, every) if last - at >= every), names[last]]
 
 
 def _pygal() -> Any:  # noqa: ANN401  (a module without types)
@@ -95,6 +101,7 @@ def _options(shape: _Shape) -> dict[str, Any]:
         "width": shape.width,
         "height": shape.height,
         "margin": 8,
+        "margin_left": 18,  # its widths of text are of another font
         "margin_right": 16,
         "js": [],
         "css": [],
@@ -110,7 +117,7 @@ def _options(shape: _Shape) -> dict[str, Any]:
 def scale(highest: float, *, whole: bool = False) -> list[float]:
     """Labels for an axis from zero to above the highest value, in round steps."""
     fine = 1 if whole else 100  # steps are hundredths where they need not be whole
-    step = round_up(max(highest, 1 / fine) * fine / 4) / fine
+    step = round_up(max(highest, 1 / fine) * fine / 5) / fine
     return [round(step * number, 2) for number in range(int(highest / step) + 2)]
 
 

@@ -70,9 +70,17 @@ def ways_on(
     if facts["mode"] == "dry_run" and not resumable:
         return []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
-    ways = [("Go on where it stopped", resume)] if resumable else []
+    ways = [(_what_is_left(facts, counts), resume)] if resumable else []
     if facts["mode"] == "run" and (counts.get(Status.FAILED) or stayed):
         ways.append(
             ("Send what failed once more, too" if resumable else "Send what failed once more", f"{resume} --failed")
         )
     return ways
+
+
+def _what_is_left(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    if "rows" not in facts or counts.get(Status.UNPROCESSED):
+        return "Go on where it stopped"
+    if counts.get(Status.IN_DOUBT):
+        return "Send again what is in doubt"
+    return "Make the sign-outs that are pending"
