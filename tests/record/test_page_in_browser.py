@@ -49,8 +49,11 @@ def is_narrow_enough(page: Page) -> bool:
 def test_page_is_accessible_and_fits(browser: Browser, full: Path, width: int, theme: str) -> None:
     with opened(browser, full, width, theme) as page:
         page.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
-        page.evaluate("document.querySelectorAll('#rows tbody tr').forEach((it, at) => at > 20 && it.remove())")
         assert is_narrow_enough(page)
+        # One row is as good as another to axe, which takes its time for each.
+        page.evaluate(
+            "document.querySelectorAll('tbody').forEach((it) => [...it.rows].slice(9).forEach((row) => row.remove()))"
+        )
         page.evaluate(Path(AXE_FILE_PATH).read_text(encoding="utf-8"))
         found: dict[str, Any] = page.evaluate("axe.run()")
         assert [(it["id"], it["nodes"][0]["html"]) for it in found["violations"]] == []
