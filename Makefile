@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench lint lock clean
+.PHONY: demo test soak bench pictures lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -20,6 +20,10 @@ soak: $(VENV)/installed
 # Figures, beside what a script would do; asserts nothing.
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench
+
+# The README's pictures of report.html; needs Chromium.
+pictures: $(VENV)/installed
+	$(BIN)/python -m tests.pictures
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

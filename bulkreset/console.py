@@ -6,10 +6,11 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from bulkreset.errors import Refused
-from bulkreset.planning.briefing import briefing, duration
+from bulkreset.planning.briefing import briefing
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
+from bulkreset.record.words import duration
 from bulkreset.rows import Status, Summary
 from bulkreset.watch import Progress, Stop
 
@@ -170,6 +171,8 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
     out.write(f"Report: {home.report}\n")
+    if home.page.exists():
+        out.write(f"Page: {home.page}\n")
 
 
 def describe_verified(found: "Verified") -> str:

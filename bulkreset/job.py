@@ -295,6 +295,12 @@ class Metrics(_Table):
         return value
 
 
+class Report(_Table):
+    """What is drawn beside report.csv. `html`: the page."""
+
+    html: bool = True
+
+
 class Emulator(_Table):
     """The embedded Cognito: its quota in calls per second."""
 
@@ -316,6 +322,7 @@ class Job(_Table):
     handout: Handout = Handout()
     notify: Notify = Notify()
     metrics: Metrics = Metrics()
+    report: Report = Report()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

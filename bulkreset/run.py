@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,12 +37,14 @@ from bulkreset.preflight import (
     must_be_the_same_accounts,
     must_be_the_same_targets,
 )
+from bulkreset.record.execution import begun, utc_now
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import heard, open_log
+from bulkreset.record.page import write_page
 from bulkreset.record.report import write_csv, write_summary
 from bulkreset.record.rundir import RunDir
-from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
+from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
 from bulkreset.rows import LaneSummary, Summary
 from bulkreset.sealing import recipients
 from bulkreset.sending import Apply
@@ -93,10 +94,11 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
             "approved": approval.described() if approval else None,
-            "started_at": _utc_now(),
+            "started_at": utc_now(),
             "input": _described(job),
             "targets": described(sessions),
             "handout": str(elsewhere) if elsewhere else None,
+            "executions": [begun()],
         }
         if approval:
             approval.must_be_of(facts)
@@ -189,6 +191,7 @@ class Run:
             for chunk in rows.chunks():
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
         self._journal.take_over()
+        self._note(executions=[*self._facts.get("executions", []), begun()])
         revived = self._journal.revive_failed() if self._mode.again else {}
         for code in sorted(OF_THE_PASSWORD & revived.keys()):
             ui.remark(
@@ -258,6 +261,7 @@ class Run:
         ]
         days = {pool: facts.temporary_days for pool, facts in asked.pools.items() if facts.gap is None}
         self._note(lanes=[asdict(lane) for lane in lanes], targets=targets, temporary_days=days)
+        self._note_execution(callers={pool: caller.arn for pool, caller in asked.callers.items() if caller.arn})
         return preflight
 
     def _guard(self, preflight: Preflight) -> None:
@@ -306,10 +310,14 @@ class Run:
             )
             counts = public_counts(self._journal.counts(), dry_run=dry_run)
             exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
-            self._note(state=state_of(ended), exit_code=exit_code, finished_at=_utc_now())
+            state, now = state_of(ended), utc_now()
+            self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
+            self._note_execution(finished_at=now, state=state, exit_code=exit_code)
             write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
             summary = summarise(self._journal, ended)
             write_summary(summary, self._home.summary)
+            if self._job.report.html:
+                write_page(self._journal, self._home.page, self._home.path)
         except RecordError as failure:
             raise (ended if isinstance(ended, RecordError) else failure) from None
         if ended:
@@ -323,6 +331,11 @@ class Run:
     def _note(self, **facts: object) -> None:
         self._journal.note(**facts)
         self._facts |= facts
+
+    def _note_execution(self, **facts: object) -> None:
+        """Set facts about this execution, the last of the run's."""
+        *earlier, this = self._facts["executions"]
+        self._note(executions=[*earlier, this | facts])
 
     def _counts(self) -> dict[str, int]:
         return public_counts(self._journal.counts(), dry_run=True)
@@ -364,7 +377,3 @@ def _must_be_the_same_input(job: Job, planned: Mapping[str, Any]) -> None:
         raise InputError(
             f"The input {job.input.path} has changed since it was planned.", "Restore it, or plan a new run."
         )
-
-
-def _utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

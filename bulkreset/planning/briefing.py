@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bulkreset.record.words import duration
+
 if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
     from collections.abc import Iterator, Sequence
 
@@ -20,14 +22,6 @@ _INDENT = " " * 12
 def briefing(preflight: Preflight) -> str:
     """What is about to happen, one fact a line."""
     return "\n".join(f"{label:<12}{text}" for label, text in _facts(preflight))
-
-
-def duration(seconds: float) -> str:
-    """A time span as a person says it."""
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The figures: what a journal says when it is counted."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bulkreset.record import schema
 from bulkreset.record.connection import Connection
@@ -19,6 +19,32 @@ class SignOuts(NamedTuple):
     done: int = 0
     failed: int = 0
     pending: int = 0
+
+
+class Shown(NamedTuple):
+    """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds."""
+
+    row: int
+    pool: str
+    username: str
+    status: str
+    code: str
+    message: str
+    attempts: int
+    throttled: int
+    latency_ms: int | None
+    request_id: str
+    finished_at: int | None
+
+
+class Change(NamedTuple):
+    """A change of a lane's rate; `at_ms` is Unix milliseconds."""
+
+    at_ms: int
+    account: str
+    region: str
+    rate: float
+    reason: str
 
 
 class Figures(Connection):
@@ -78,3 +104,53 @@ class Figures(Connection):
         with self._read():
             rows, first, last = self._db.execute(schema.RECENT, (seconds * 1000,)).fetchone()
         return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
+
+    def span(self) -> tuple[int, int] | None:
+        """When the first call was begun and the last one ended, in Unix milliseconds; None where there was none."""
+        with self._read():
+            first, last = self._db.execute(schema.SPAN).fetchone()
+        return None if first is None else (first, last)
+
+    def course(self, first: int, width: int) -> list[tuple[int, int, int]]:
+        """Rows settled, and calls of them that were throttled, by buckets of `width` ms from `first` on: (bucket, rows, throttled)."""
+        with self._read():
+            found = self._db.execute(schema.COURSE, {"first": first, "width": width})
+            return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
+
+    def rate_course(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
+        """How the lanes' rates went, by such buckets: (account, Region, bucket, its mean, its last)."""
+        with self._read():
+            found = self._db.execute(schema.RATE_COURSE, {"first": first, "width": width})
+            return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
+
+    def first_rate_changes(self, most: int) -> list[Change]:
+        """The first changes of rates."""
+        with self._read():
+            return [Change._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
+
+    def rate_reasons(self) -> list[tuple[str, str, str, int, float, float]]:
+        """Changes of rates by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
+        with self._read():
+            return self._db.execute(schema.RATE_REASONS).fetchall()
+
+    def latencies(self) -> list[tuple[int, int]]:
+        """How many rows' last call took how long: (ms, rows), the quickest first."""
+        with self._read():
+            return self._db.execute(schema.LATENCIES).fetchall()
+
+    def codes_by_status(self, most: int) -> list[tuple[str, str, int]]:
+        """How many rows have each status and code, the most frequent first: (status, code, rows)."""
+        with self._read():
+            return self._db.execute(schema.CODES_BY_STATUS, (most,)).fetchall()
+
+    def slowest(self, most: int) -> list[Shown]:
+        """The rows whose last calls took longest."""
+        return self._shown(schema.SLOWEST, most)
+
+    def remarkable(self, most: int) -> list[Shown]:
+        """The first of the rows that are neither set nor waiting, or whose users could not be signed out; the gravest first."""
+        return self._shown(schema.REMARKABLE, most)
+
+    def _shown(self, statement: str, *values: Any) -> list[Shown]:  # noqa: ANN401  (what SQLite takes)
+        with self._read():
+            return [Shown._make(found) for found in self._db.execute(statement, values)]

@@ -19,6 +19,7 @@ class RunDir:
         self.path = path
         self.journal = path / "journal.sqlite"
         self.report = path / "report.csv"
+        self.page = path / "report.html"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.fates = path / "verify.csv"

@@ -171,3 +171,39 @@ SELECT row, coalesce(user_pool_id, pool, ''), username,
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 ORDER BY row
 """
+
+# For the page: what a run looks like, counted in buckets of time and of latency, so that the answer does not grow with it.
+SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
+COURSE = """
+SELECT (finished_at - :first) / :width, total(status IN ('set', 'failed', 'in_doubt')), total(throttled)
+FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
+# `rate` is that of the row with the greatest at_ms, as SQLite has it for a lone max().
+RATE_COURSE = """
+SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3 ORDER BY 3
+"""
+RATE_CHANGES = "SELECT at_ms, account, region, rate, reason FROM rates ORDER BY at_ms, account, region LIMIT ?"
+RATE_REASONS = (
+    "SELECT account, region, reason, count(*), min(rate), max(rate) FROM rates GROUP BY 1, 2, 3 ORDER BY 1, 2, 4 DESC"
+)
+# Exact to ten seconds; a tenth of a second beyond.
+LATENCIES = """
+SELECT CASE WHEN latency_ms < 10000 THEN latency_ms ELSE latency_ms / 100 * 100 END, count(*)
+FROM rows WHERE latency_ms >= 0 GROUP BY 1 ORDER BY 1
+"""
+CODES_BY_STATUS = """
+SELECT status, code, count(*) FROM rows WHERE code <> '' OR status IN ('claimed', 'in_doubt')
+GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
+"""
+_SHOWN = """
+SELECT row, coalesce(user_pool_id, pool, ''), username, status, code, message, attempts, throttled, latency_ms,
+  request_id, finished_at
+FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
+"""
+SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
+# The rows that somebody has to look at, the gravest first.
+REMARKABLE = f"""
+{_SHOWN} WHERE status IN ('in_doubt', 'failed', 'rejected', 'skipped') OR signed_out = 0 OR status = 'claimed'
+ORDER BY CASE status WHEN 'in_doubt' THEN 1 WHEN 'claimed' THEN 1 WHEN 'failed' THEN 2 WHEN 'set' THEN 3
+  WHEN 'rejected' THEN 4 ELSE 5 END, row LIMIT ?
+"""

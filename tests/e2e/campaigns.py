@@ -11,7 +11,7 @@ import pyrage
 
 from bulkreset.handing import hand_out as in_process
 from bulkreset.job import Policy
-from tests.e2e.command import POOL, REGION, Command, Ran, finish
+from tests.e2e.command import POOL, REGION, WITHOUT_PAGE, Command, Ran, finish
 from tests.e2e.command import write_csv as write_columns
 from tests.sim import Simulator
 
@@ -72,7 +72,7 @@ def write_campaign(
         f'[input]\npath = "{input_}"\n[plan]\n{plan}\n[password]\nsource = "generate"\n'
         f"[handout]\nrecipients = [{to}]\n{handout}\n"
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url or bulkreset.sim.url}"\n'
-        f"read_timeout = 2.0\n{more}\n",
+        f"read_timeout = 2.0\n{more}\n{WITHOUT_PAGE}",
         encoding="utf-8",
     )
     return path

@@ -40,6 +40,7 @@ LAX: Final = {
     "RequireNumbers": False,
     "RequireSymbols": False,
 }
+WITHOUT_PAGE: Final = "\n[report]\nhtml = false\n"  # it costs a fifth of a short run; tests/e2e/test_page.py draws it
 Argument = str | Path
 Pairs = Sequence[tuple[str, str]]
 
@@ -127,7 +128,14 @@ class Command:
     def checked(self, input_: Path, pool: str = POOL) -> tuple[Argument, ...]:
         """The options that name an input and a pool in which each user is looked up."""
         where = ("--user-pool-id", pool, "--region", REGION, "--endpoint-url", self.sim.url)
-        return ("run", "--input", input_, *where)
+        return ("run", self._plain(input_), "--input", input_, *where)
+
+    def _plain(self, input_: Path) -> Path:
+        """A job that has nothing but no page, and the name that an input without a job gives."""
+        path = self.home / ".plain" / f"{input_.name}.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(WITHOUT_PAGE, encoding="utf-8")
+        return path
 
     def with_run_dir(self, args: Sequence[Argument]) -> tuple[tuple[Argument, ...], Path]:
         """The arguments with a run directory of their own, where they name none."""
@@ -206,7 +214,7 @@ def write_job(
         for pool in pools
     )
     path = folder / "job.toml"
-    text = f'name = "e2e"\n[input]\n{input_}\n[plan]\n{plan}\n{targets}\n{more}\n'
+    text = f'name = "e2e"\n[input]\n{input_}\n[plan]\n{plan}\n{targets}\n{more}\n{WITHOUT_PAGE}'
     path.write_text(text, encoding="utf-8")
     return path
 

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.e2e.command import LAX, Command
+from tests.e2e.command import LAX, WITHOUT_PAGE, Command
 from tests.sim import Simulator
 
 HEADER: Final = ("username", "password", "user_pool_id")
@@ -98,6 +98,6 @@ def write_job(bulkreset: Command, sim: Simulator, places: Sequence[Place], input
     targets = "".join(place.target(sim.url) for place in places)
     path = bulkreset.home / "job.toml"
     path.write_text(
-        f'name = "lanes"\npermanent = true\n[input]\npath = "{input_}"\n{targets}[plan]\ncheck_users = false\n{more}\n'
+        f'name = "lanes"\npermanent = true\n[input]\npath = "{input_}"\n{targets}[plan]\ncheck_users = false\n{more}\n{WITHOUT_PAGE}'
     )
     return path

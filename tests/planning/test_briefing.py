@@ -12,8 +12,9 @@ from bulkreset.cognito.quota import Quota
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
-from bulkreset.planning.briefing import SHOWN, briefing, duration
+from bulkreset.planning.briefing import SHOWN, briefing
 from bulkreset.preflight import Asked, Planned, inspect
+from bulkreset.record.words import duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
 READY = [(EU, 1, 240), (EU, 0, 24)]

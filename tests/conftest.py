@@ -1,0 +1,15 @@
+"""What every run of the tests says at its beginning."""
+
+import shutil
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_report_header() -> list[str]:
+    """Say once what is left out for want of a browser."""
+    found = any(map(shutil.which, BROWSERS))
+    return (
+        []
+        if found
+        else ["no Chromium here: the tests of report.html in a browser are skipped (apt-get install chromium)"]
+    )
