@@ -29,6 +29,8 @@ from bulkreset.options import (
     NewRunDir,
     NoProgress,
     Rate,
+    Redact,
+    ReportForm,
     Share,
     StopAfter,
     Verbose,
@@ -40,10 +42,11 @@ from bulkreset.options import (
 from bulkreset.record.report import write_new
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.record.status import runs_in, status_of
+from bulkreset.redraw import Wanted, redraw, statuses
 from bulkreset.rows import Summary
-from bulkreset.run import Mode, redraw, start
+from bulkreset.run import Mode, start
 from bulkreset.run import resume as resume_run
-from bulkreset.verify import Wanted
+from bulkreset.verify import Wanted as WantedFates
 from bulkreset.verify import verify as verify_run
 from bulkreset.watch import Stop
 
@@ -232,13 +235,27 @@ def status(
 @app.command()
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    form: Annotated[
+        ReportForm | None,
+        typer.Option("--format", help="As what; as the file's name says, or as the run's own.", show_default=False),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS,...", help="Only rows with one of these statuses.", show_default=False),
+    ] = None,
+    redact: Annotated[
+        Redact | None,
+        typer.Option(help="Hashes in place of usernames; as the job says without it.", show_default=False),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Where to; the run's report.csv without it.", show_default=False),
+        typer.Option("-o", "--output", help="A new file, or - ; in the run directory without it.", show_default=False),
     ] = None,
 ) -> None:
-    """Draw report.csv from the journal once more."""
-    sys.stdout.write(f"Report: {redraw(run_dir, output)}\n")
+    """Draw the report from the journal once more, while the run goes on or later."""
+    wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
+    if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
+        sys.stdout.write(f"Report: {drawn}\n")
 
 
 @app.command()
@@ -295,7 +312,7 @@ def verify(
     ui = Terminal(stop, show_progress=not no_progress)
     process.listen(stop)
     try:
-        found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
+        found = verify_run(run_dir, WantedFates(within, output, reissue, sys.stdout if as_json else None), ui, stop)
     finally:
         ui.close()
     if not as_json:

@@ -164,7 +164,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
         )
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
-    out.write(f"Report: {home.report}\n")
+    out.write(f"Report: {home.path / summary.report}\n")
 
 
 def describe_verified(found: Verified) -> str:

@@ -250,6 +250,13 @@ class After(_Table):
     sign_out: bool | None = None
 
 
+class Report(_Table):
+    """The report that a run draws by itself: its form, and whether hashes stand for the usernames in it."""
+
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    redact: Literal["usernames"] | None = None
+
+
 class Emulator(_Table):
     """The embedded Cognito: its quota in calls per second."""
 
@@ -269,6 +276,7 @@ class Job(_Table):
     guards: Guards = Guards()
     after: After = After()
     handout: Handout = Handout()
+    report: Report = Report()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

@@ -168,7 +168,7 @@ class LaneSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending."""
+    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending; `report` the file's name."""
 
     run_id: str
     job: str
@@ -190,6 +190,7 @@ class Summary:
     lanes: tuple[LaneSummary, ...]
     input: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...]
+    report: str = "report.csv"
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
     stopped_by: Mapping[str, str] | None = field(default=None)

@@ -40,11 +40,13 @@ from bulkreset.preflight import (
     must_be_the_same_accounts,
     must_be_the_same_targets,
 )
+from bulkreset.record.forms import Cut, draw
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
-from bulkreset.record.report import must_be_new, write_csv, write_summary
-from bulkreset.record.rundir import RunDir
+from bulkreset.record.redaction import Redaction
+from bulkreset.record.report import write_summary
+from bulkreset.record.rundir import RunDir, report_name
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
 from bulkreset.rows import LaneSummary, Summary
 from bulkreset.sealing import recipients
@@ -139,20 +141,6 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         run = Run(job, home, mode, sessions, stack)
         run.take_over(rows, service, ui)
         return run.report(run.until_the_end(rows, service, ui, stop))
-
-
-def redraw(path: Path, output: Path | None) -> Path:
-    """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
-    home = RunDir.open(path)
-    if output:
-        must_be_new(output)
-    journal = Journal.open(home.journal, read_only=True)
-    try:
-        unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
-        write_csv(journal, output or home.report, unsent)
-    finally:
-        journal.close()
-    return output or home.report
 
 
 class Run:
@@ -305,7 +293,14 @@ class Run:
             counts = public_counts(self._journal.counts(), dry_run=dry_run)
             exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
             self._note(state=state_of(ended), exit_code=exit_code, finished_at=_utc_now())
-            write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
+            report = self._job.report
+            cut = Cut(report.format, redaction=Redaction.of(self._home.redaction_key) if report.redact else None)
+            draw(
+                self._journal,
+                self._home.path / report_name(self._facts["job"]),
+                "ready" if dry_run else "unprocessed",
+                cut,
+            )
             summary = summarise(self._journal, ended)
             write_summary(summary, self._home.summary)
         except RecordError as failure:

@@ -3,9 +3,9 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from bulkreset.errors import Busy, RunDirError
 
@@ -18,13 +18,13 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = path / "journal.sqlite"
-        self.report = path / "report.csv"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.fates = path / "verify.csv"
         self.lookup = path / "lookup.sqlite"
         self.listing = path / "listing.sqlite"
         self.handout = path / "handout"
+        self.redaction_key = path / "redaction.key"
         self._lock: int | None = None
 
     @classmethod
@@ -131,6 +131,11 @@ class RunDir:
             else:
                 entry.unlink()
         self.path.rmdir()
+
+
+def report_name(job: Mapping[str, Any]) -> str:
+    """What the report is called that a run of the job, as its journal keeps it, draws by itself."""
+    return f"report.{job.get('report', {}).get('format', 'csv')}"
 
 
 def new_name(path: Path) -> Path:
