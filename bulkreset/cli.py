@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -211,6 +211,7 @@ def resume(
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
+    mode = replace(mode, console=ui.events)
     _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))
 
 
@@ -345,6 +346,7 @@ def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> N
     path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
+    mode = replace(mode, console=ui.events)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 

@@ -1,69 +1,69 @@
-"""What a person at the terminal sees and answers: the preflight, the progress, the summary."""
+"""What a person at the terminal sees and answers: the preflight, the summary."""
 
 import select
 import sys
-import time
-from typing import IO
+from typing import IO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.text import Text
 
 from bulkreset.errors import Refused
 from bulkreset.planning.briefing import briefing, duration
 from bulkreset.preflight import Preflight
+from bulkreset.progress import Display
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
-from bulkreset.rows import Status, Summary
+from bulkreset.rows import Summary
 from bulkreset.verify import Verified
 from bulkreset.watch import Progress, Stop
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
-PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 _FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
 
 
+class Aside:
+    """Standard error for whoever writes lines while progress is drawn there: they come above it."""
+
+    def __init__(self, console: Console, progress: Display) -> None:
+        self._console = console
+        self._progress = progress
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        if not self._progress.is_drawn:
+            return sys.stderr.write(text)
+        self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether somebody looks on."""
+        return self._console.is_terminal
+
+
 class Terminal:
-    """The Ui of the command line. Everything but the summary goes to standard error."""
+    """The Ui of the command line. Everything but the summary goes to standard error.
+
+    `events` takes the log's lines.
+    """
 
     def __init__(self, stop: Stop, *, show_progress: bool) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._stop = stop
-        self._show = show_progress
-        self._live = show_progress and self._console.is_terminal
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-        self._last_line = time.monotonic()
+        self._progress = Display(self._console, quiet=not show_progress)
+        self.events: IO[str] = cast("IO[str]", Aside(self._console, self._progress))
 
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
-        if self._live:
-            self._draw("planning", rows, None, "")
-        elif self._is_due():
-            self._line(f"planning: {rows:,} rows read")
+        self._progress.show("planning", rows, None)
 
     def checking(self, made: int, calls: int) -> None:
         """So many calls have been made to look the users up, of about so many."""
-        if self._live:
-            self._draw("checking users", made, max(made, calls), "calls")
-        elif self._is_due():
-            self._line(f"checking users: {made:,} of about {calls:,} calls")
+        self._progress.show("checking users", made, max(made, calls), "calls")
 
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""
-        took = time.monotonic() - progress.since
-        done, total, what = progress.settled, progress.total, "sending"
-        if done >= total and progress.leaving:  # the passwords are set, and who has them is still to be signed out
-            done, total, what = progress.gone, progress.leaving, "signing out"
-        told = {"failed": progress.counts[Status.FAILED], "in doubt": progress.counts[Status.IN_DOUBT]}
-        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 and what == "sending" else []
-        told["not signed out"] = progress.stayed
-        parts += [f"{name} {number:,}" for name, number in {**told, "throttled": progress.throttled}.items() if number]
-        if self._live:
-            self._draw(what, done, total, ", ".join(parts))
-        elif self._is_due():
-            self._line(f"{what}: " + ", ".join([f"{done:,} of {total:,}", *parts]))
+        self._progress.sending(progress)
 
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
@@ -94,31 +94,8 @@ class Terminal:
         return sys.stdin.readline().strip()
 
     def close(self) -> None:
-        """Take the progress bar away."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
-
-    def _draw(self, phase: str, done: int, total: int | None, detail: str) -> None:
-        if self._bar is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}"),
-                TimeRemainingColumn(compact=True),
-            )
-            self._bar = Bar(*columns, console=self._console, transient=True, refresh_per_second=4)
-            self._task = self._bar.add_task(phase, total=total, detail=detail)
-            self._bar.start()
-        if self._task is not None:
-            self._bar.update(self._task, description=phase, completed=done, total=total, detail=detail)
-
-    def _is_due(self) -> bool:
-        if not self._show or time.monotonic() - self._last_line < PLAIN_EVERY:
-            return False
-        self._last_line = time.monotonic()
-        return True
+        """Take the progress away."""
+        self._progress.close()
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False)
