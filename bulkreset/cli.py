@@ -14,12 +14,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bulkreset import __version__, process
-from bulkreset.console import Terminal, conclude, describe_status, describe_verified
+from bulkreset.console import Terminal, ask, conclude, describe_status, describe_verified
+from bulkreset.draft import Kind, complete, keep
 from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
 from bulkreset.job import Job
 from bulkreset.jobfile import load
+from bulkreset.manual import Page
 from bulkreset.options import (
     LogAs,
     LogFormat,
@@ -58,6 +60,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,  # they would show local variables, and one of them is a password
     rich_markup_mode=None,
+    epilog="Begin with: bulkreset init, then bulkreset run JOB --dry-run.",
     help="Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable.",
 )
 
@@ -77,7 +80,7 @@ def options(
     """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
 
 
-@app.command()
+@app.command(cls=Page)
 def run(
     job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
     input_: Annotated[
@@ -181,7 +184,7 @@ def run(
     _execute(asked, run_dir, mode, progress=not no_progress)
 
 
-@app.command()
+@app.command(cls=Page)
 def resume(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
@@ -215,7 +218,7 @@ def resume(
     _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))
 
 
-@app.command()
+@app.command(cls=Page)
 def status(
     run_dir: Annotated[
         Path | None, typer.Argument(metavar="RUN_DIR", help="One run; without it, all in runs/.", show_default=False)
@@ -233,7 +236,7 @@ def status(
         sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
 
 
-@app.command()
+@app.command(cls=Page)
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     form: Annotated[
@@ -259,7 +262,7 @@ def report(
         sys.stdout.write(f"Report: {drawn}\n")
 
 
-@app.command()
+@app.command(cls=Page)
 def handout(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     identity: Annotated[Path, typer.Option(help="A key file that opens the handout.", show_default=False)],
@@ -287,7 +290,7 @@ def handout(
     sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
-@app.command()
+@app.command(cls=Page)
 def verify(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     within: Annotated[
@@ -322,7 +325,51 @@ def verify(
     raise SystemExit(found.exit_code)
 
 
-@app.command()
+@app.command(cls=Page)
+def init(
+    kind: Annotated[Kind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
+    ] = None,
+    user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
+    region: Annotated[
+        str | None, typer.Option(help="The pool's Region; as its id says without it.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)
+    ] = None,
+    permanent: Annotated[
+        bool | None,
+        typer.Option(
+            "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
+        ),
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="The age key to which made passwords are sealed.", show_default=False)
+    ] = None,
+    rate: Rate = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A new file; NAME.toml without it.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a job file: asks for what no flag says, and keeps it if it is a job."""
+    told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
+    told |= {"profile": profile, "recipient": recipient, "rate": rate}
+    told["permanent"] = None if permanent is None else "yes" if permanent else "no"
+    given = {key: str(value) for key, value in told.items() if value is not None}
+    if sys.stdin.isatty():
+        stop = Stop()
+        process.listen(stop)
+        answers = ask(Terminal(stop, show_progress=False), given)
+    else:
+        answers = complete(given)
+    path = output or Path(f"{answers['name']}.toml")
+    keep(answers, path)
+    sys.stdout.write(f"Job file: {path}\nLook first: bulkreset run {shlex.quote(str(path))} --dry-run\n")
+
+
+@app.command(cls=Page)
 def demo(
     run_dir: NewRunDir = None,
     no_progress: NoProgress = False,

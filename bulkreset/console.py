@@ -2,11 +2,13 @@
 
 import select
 import sys
+from collections.abc import Mapping
 from typing import IO, cast
 
 from rich.console import Console
 from rich.text import Text
 
+from bulkreset.draft import MEANT, QUESTIONS
 from bulkreset.errors import Refused
 from bulkreset.planning.briefing import briefing, duration
 from bulkreset.preflight import Preflight
@@ -88,6 +90,16 @@ class Terminal:
         )
         return self._typed() == wanted
 
+    def ask(self, text: str, default: str | None) -> str:
+        """What is answered; the default where nothing is. Raises Refused where nobody answers any more."""
+        self._console.print(text + (f" [{default}]" if default else "") + ": ", end="", markup=False)
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            self._stop.check()
+        line = sys.stdin.readline()
+        if not line:
+            raise Refused("There was no answer.", "Nothing was written.")
+        return line.strip() or default or ""
+
     def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
@@ -99,6 +111,24 @@ class Terminal:
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+
+def ask(terminal: Terminal, given: Mapping[str, str]) -> dict[str, str]:
+    """What no flag has said, asked one by one until it can be."""
+    known: dict[str, str] = {}
+    if "kind" not in given:
+        for kind, meant in MEANT.items():
+            terminal.remark(f"  {kind:10} {meant}")
+    for question in QUESTIONS:
+        if not question.is_due(known, given):
+            continue
+        answer = given.get(question.key)
+        while answer is None or (wrong := question.wrong(answer)):
+            if answer is not None:
+                terminal.remark(wrong)
+            answer = terminal.ask(question.text, question.default(known))
+        known[question.key] = answer
+    return known
 
 
 def describe_status(status: RunStatus) -> str:
