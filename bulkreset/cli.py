@@ -16,7 +16,7 @@ import typer
 from bulkreset import __version__, process
 from bulkreset.console import Terminal, ask, conclude, describe_status, describe_verified
 from bulkreset.draft import Kind, complete, keep
-from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
+from bulkreset.errors import EXIT_BUG, BulkresetError, Interrupted, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
 from bulkreset.job import Job
@@ -361,7 +361,10 @@ def init(
     if sys.stdin.isatty():
         stop = Stop()
         process.listen(stop)
-        answers = ask(Terminal(stop, show_progress=False), given)
+        try:
+            answers = ask(Terminal(stop, show_progress=False), given)
+        except Interrupted as error:
+            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     else:
         answers = complete(given)
     path = output or Path(f"{answers['name']}.toml")

@@ -30,7 +30,7 @@ MEANT = {
     Kind.NIGHTLY: "passwords from a file, as another system exports them",
     Kind.TEMPORARY: "made temporary passwords, sealed for who hands them out",
     Kind.SCRAMBLE: "passwords that nobody knows, for the users of a file",
-    Kind.FROM_POOL: "the same for all users of the pool: no file",
+    Kind.FROM_POOL: "passwords that nobody knows, for all users of the pool: no file",
 }
 
 

@@ -49,7 +49,7 @@ def open_log(file: IO[str], run_id: str, console: IO[str], *, verbosity: int = 0
         wrapper_class=structlog.make_filtering_bound_logger(min(shown, logging.INFO)),
         run_id=run_id,
     )
-    _pin_libraries(logger)
+    _take_in_libraries(logger)
     return logger
 
 
@@ -114,8 +114,13 @@ class _LibraryHandler(logging.Handler):
         self._logger.info("library_warning", library=record.name, message=text[:500])
 
 
-def _pin_libraries(logger: Log) -> None:
+def pin_libraries() -> None:
+    """Let no library say more than warnings, at any verbosity and whatever the environment asks for."""
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+
+
+def _take_in_libraries(logger: Log) -> None:
+    pin_libraries()
     logging.captureWarnings(capture=True)
     logging.getLogger().handlers[:] = [_LibraryHandler(logger)]

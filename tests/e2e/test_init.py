@@ -27,8 +27,8 @@ def test_person_is_asked_until_it_is_a_job(tmp_path: Path, bulkreset: Command) -
     assert b"A user pool's id is as eu-west-1_Example01." in shown
     assert b"In which Region [eu-west-1]: " in shown
     assert b"permanent (yes or no)" not in shown
-    found = tomllib.loads((tmp_path / "scramble.toml").read_text())
-    assert (found["pace"]["rate"], found["targets"][0]["user_pool_id"]) == (7, POOL)
+    job = tomllib.loads((tmp_path / "scramble.toml").read_text())
+    assert (job["pace"]["rate"], job["targets"][0]["user_pool_id"]) == (7, POOL)
 
 
 def test_without_a_terminal_flags_are_needed(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
