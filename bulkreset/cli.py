@@ -45,7 +45,7 @@ from bulkreset.record.report import write_new
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.record.status import runs_in, status_of
 from bulkreset.redraw import Wanted, redraw, statuses
-from bulkreset.rows import Summary
+from bulkreset.rows import Summary, in_rows
 from bulkreset.run import Mode, start
 from bulkreset.run import resume as resume_run
 from bulkreset.verify import Wanted as WantedFates
@@ -412,7 +412,7 @@ def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) ->
     if summary.stopped_by:
         _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
     elif in_doubt := summary.counts.get("in_doubt"):
-        _complain(f"{in_doubt:,} rows are in doubt: sent, and no answer known.")
+        _complain(f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known.")
     if summary.resumable:
         sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
     raise SystemExit(summary.exit_code)

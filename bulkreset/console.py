@@ -1,6 +1,7 @@
 """What a person at the terminal sees and answers: the preflight, the summary."""
 
 import select
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import IO, cast
@@ -16,7 +17,7 @@ from bulkreset.progress import Display
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
-from bulkreset.rows import Summary
+from bulkreset.rows import Summary, in_rows
 from bulkreset.verify import Verified
 from bulkreset.watch import Progress, Stop
 
@@ -136,7 +137,7 @@ def describe_status(status: RunStatus) -> str:
     counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
     lines = [
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
-        f"  {status.rows:,} rows: {counts}",
+        f"  {in_rows(status.rows)}: {counts}",
     ]
     if status.sign_outs:
         lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
@@ -152,7 +153,7 @@ def describe_status(status: RunStatus) -> str:
         ends = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
     if status.resumable:
-        lines.append(f"  resume with: bulkreset resume {status.run_dir}")
+        lines.append(f"  resume with: bulkreset resume {shlex.quote(status.run_dir)}")
     return "\n".join(lines)
 
 
@@ -160,7 +161,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     """The last lines: what became of the rows, and where the report is."""
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
-    out.write(f"{what} {summary.state}: {summary.rows:,} rows: {counts}.\n")
+    out.write(f"{what} {summary.state}: {in_rows(summary.rows)}: {counts}.\n")
     if summary.signed_out:
         out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:
@@ -182,7 +183,7 @@ def describe_verified(found: Verified) -> str:
     told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (State.UNTOUCHED, State.DIFFERS, State.GONE))
-    lines = [f"Verified: {sum(counts.values()):,} rows: {told}."]
+    lines = [f"Verified: {in_rows(sum(counts.values()))}: {told}."]
     if found.alive:
         lines.append("The run is going on: what it sets from now on is not in here.")
     if waiting := counts.get(State.WAITING):

@@ -10,6 +10,11 @@ from typing import Any, Never
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # what JSON escapes, or may
 
 
+def in_rows(number: int) -> str:
+    """A number of rows, as people are told it."""
+    return f"{number:,} {'row' if number == 1 else 'rows'}"
+
+
 class Secret:
     """A password. It shows itself to nobody: `reveal` is for the one line that sends it."""
 

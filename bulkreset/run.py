@@ -1,5 +1,6 @@
 """One run, composed: plan, confirm, apply, report."""
 
+import shlex
 import time
 import uuid
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import write_summary
 from bulkreset.record.rundir import RunDir, report_name
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, summarise
-from bulkreset.rows import LaneSummary, Summary
+from bulkreset.rows import LaneSummary, Summary, in_rows
 from bulkreset.sealing import recipients
 from bulkreset.watch import Stop, Ui
 
@@ -128,7 +129,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         if facts["mode"] == "dry_run" and facts["state"] == "finished":
             raise RunDirError(
                 f"{path} is a dry run that is finished: there is nothing to go on with.",
-                f"To run what it planned, pass --approved {path} instead of --dry-run.",
+                f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
         job = revive(facts["job"], overrides)
         rows = _rows(job) if _needs_input(job, facts, home, again=mode.again) else None
@@ -180,7 +181,7 @@ class Run:
         revived = self._journal.revive_failed() if self._mode.again else {}
         for code in sorted(OF_THE_PASSWORD & revived.keys()):
             ui.remark(
-                f"{revived[code]:,} rows had failed with {code}: the same password will fail again unless the pool's rules were changed."
+                f"{in_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
@@ -255,7 +256,7 @@ class Run:
         most = self._job.guards.max_rows
         if most is not None and preflight.ready > most:
             raise GuardTripped(
-                f"{preflight.ready:,} rows would be sent and max_rows allows {most:,}.",
+                f"{in_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
                 "Check the input, or raise the guard.",
             )
 

@@ -93,4 +93,4 @@ def unreadable(path: Path, error: Exception) -> InputError:
         why = "it is not gzip, or it is damaged"
     else:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
-    return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its permissions.")
+    return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its rights.")

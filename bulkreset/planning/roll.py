@@ -201,7 +201,7 @@ class Roll:
 def _whole(chunk: Chunk, path: Path) -> pd.DataFrame:
     """The chunk's rows. Raises InputError where one of them does not say whom it names."""
     if chunk.frame["username"].map(is_redacted).any():
-        raise InputError(f"{path} has hashes in place of usernames: whom they name is not known.")
+        raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
     for what in chunk.malformed.values():
         raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
     return chunk.frame

@@ -52,7 +52,7 @@ def pour(journal: Journal, out: IO[bytes], unsent: str, cut: Cut | None = None) 
     """Write a report to an open file. Raises OSError, Refused for a form that this program does not have."""
     cut = cut or Cut()
     if cut.form not in WRITERS:
-        raise Refused(f"There is no report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
+        raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
     rows: Iterable[Reported] = journal.report(unsent, cut.only)
     WRITERS[cut.form](map(cut.redaction.row, rows) if cut.redaction else rows, out)
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -61,7 +62,7 @@ def as_text(text: str) -> str:
 
 def redraw_advice(path: Path) -> str:
     """What to do where a file of a run directory cannot be written."""
-    return f"Make room, then run: bulkreset report {path.parent}."
+    return f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}."
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ class RunDir:
             if path.exists() or path.is_symlink():
                 raise RunDirError(
                     f"The run directory {path} exists already.",
-                    f"To go on with that run: bulkreset resume {path}. For a new run name a new --run-dir.",
+                    f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
@@ -103,7 +104,7 @@ class RunDir:
         self._lock = None
         raise Busy(
             f"Another process holds the run in {self.path}.",
-            f"Wait for it, or look at it: bulkreset status {self.path}.",
+            f"Wait for it, or look at it: bulkreset status {shlex.quote(str(self.path))}.",
         )
 
     def open_log(self) -> IO[str]:
