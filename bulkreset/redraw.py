@@ -54,7 +54,7 @@ def redraw(path: Path, wanted: Wanted, out: int) -> Path | None:
             _pour(journal, out, unsent, cut)
             return None
         target = wanted.output or home.path / _name(cut, own_is_redacted=bool(own["redact"]))
-        draw(journal, target, unsent, cut)
+        draw(journal, target, unsent, cut, "Make room, or name a file elsewhere." if wanted.output else "")
     return target
 
 

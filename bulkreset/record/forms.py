@@ -42,9 +42,12 @@ class Cut:
     redaction: Redaction | None = None
 
 
-def draw(journal: Journal, path: Path, unsent: str, cut: Cut | None = None) -> None:
-    """Write a report; `unsent` is what a row that was not sent is called. Raises RecordError where it cannot be written."""
-    with bytes_beside(path, redraw_advice(path)) as out:
+def draw(journal: Journal, path: Path, unsent: str, cut: Cut | None = None, advice: str = "") -> None:
+    """Write a report; `unsent` is what a row that was not sent is called.
+
+    Raises RecordError where it cannot be written, with that advice in place of a run directory's.
+    """
+    with bytes_beside(path, advice or redraw_advice(path)) as out:
         pour(journal, out, unsent, cut)
 
 
