@@ -15,7 +15,7 @@ from bulkreset.jobfile import build
 from bulkreset.jobfile import load as load_file
 from bulkreset.planning.briefing import briefing
 from bulkreset.preflight import Preflight
-from bulkreset.record.log import apart
+from bulkreset.record.libraries import apart
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.rows import LaneSummary, Summary
 from bulkreset.run import Mode, start
@@ -79,7 +79,7 @@ class Result:
     @property
     def report(self) -> Path:
         """One line for every row."""
-        return RunDir(self.run_dir).report
+        return self.run_dir / self.summary.report
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from bulkreset import process
-from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
+from bulkreset.draft import Kind
+from bulkreset.errors import EXIT_BUG, BulkresetError, Interrupted, RecordError, Refused
+from bulkreset.manual import Page
 from bulkreset.options import (
     LogAs,
     LogFormat,
@@ -24,6 +26,8 @@ from bulkreset.options import (
     NewRunDir,
     NoProgress,
     Rate,
+    Redact,
+    ReportForm,
     Share,
     StopAfter,
     Verbose,
@@ -32,7 +36,7 @@ from bulkreset.options import (
     count,
     number,
 )
-from bulkreset.rows import Summary
+from bulkreset.rows import Summary, in_rows
 from bulkreset.watch import Stop
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,  # they would show local variables, and one of them is a password
     rich_markup_mode=None,
+    epilog="Begin with: bulkreset init, then bulkreset run JOB --dry-run.",
     help="Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable.",
 )
 
@@ -71,7 +76,7 @@ def options(
     """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
 
 
-@app.command()
+@app.command(cls=Page)
 def run(
     job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
     input_: Annotated[
@@ -181,7 +186,7 @@ def run(
     _execute(asked, run_dir, mode, progress=not no_progress)
 
 
-@app.command()
+@app.command(cls=Page)
 def resume(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
@@ -216,10 +221,11 @@ def resume(
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=json_events, out=sys.stdout)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
+    mode = replace(mode, console=ui.events)
     _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))
 
 
-@app.command()
+@app.command(cls=Page)
 def status(
     run_dir: Annotated[
         Path | None, typer.Argument(metavar="RUN_DIR", help="One run; without it, all in runs/.", show_default=False)
@@ -240,21 +246,35 @@ def status(
         sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
 
 
-@app.command()
+@app.command(cls=Page)
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    form: Annotated[
+        ReportForm | None,
+        typer.Option("--format", help="As what; as the file's name says, or as the run's own.", show_default=False),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS,...", help="Only rows with one of these statuses.", show_default=False),
+    ] = None,
+    redact: Annotated[
+        Redact | None,
+        typer.Option(help="Hashes in place of usernames; as the job says without it.", show_default=False),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Where to; the run's report.csv without it.", show_default=False),
+        typer.Option("-o", "--output", help="A new file, or - ; in the run directory without it.", show_default=False),
     ] = None,
 ) -> None:
-    """Draw report.csv from the journal once more."""
-    from bulkreset.record.report import redraw
+    """Draw the report from the journal once more, while the run goes on or later."""
+    from bulkreset.redraw import Wanted, redraw, statuses
 
-    sys.stdout.write(f"Report: {redraw(run_dir, output)}\n")
+    wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
+    if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
+        sys.stdout.write(f"Report: {drawn}\n")
 
 
-@app.command()
+@app.command(cls=Page)
 def handout(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     identity: Annotated[Path, typer.Option(help="A key file that opens the handout.", show_default=False)],
@@ -285,7 +305,7 @@ def handout(
     sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
-@app.command()
+@app.command(cls=Page)
 def verify(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     within: Annotated[
@@ -324,7 +344,57 @@ def verify(
     raise SystemExit(found.exit_code)
 
 
-@app.command()
+@app.command(cls=Page)
+def init(
+    kind: Annotated[Kind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
+    ] = None,
+    user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
+    region: Annotated[
+        str | None, typer.Option(help="The pool's Region; as its id says without it.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)
+    ] = None,
+    permanent: Annotated[
+        bool | None,
+        typer.Option(
+            "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
+        ),
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="The age key to which made passwords are sealed.", show_default=False)
+    ] = None,
+    rate: Rate = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A new file; NAME.toml without it.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a job file: asks for what no flag says, and keeps it if it is a job."""
+    from bulkreset.console import Terminal, ask
+    from bulkreset.draft import complete, keep
+
+    told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
+    told |= {"profile": profile, "recipient": recipient, "rate": rate}
+    told["permanent"] = None if permanent is None else "yes" if permanent else "no"
+    given = {key: str(value) for key, value in told.items() if value is not None}
+    if sys.stdin.isatty():
+        stop = Stop()
+        process.listen(stop)
+        try:
+            answers = ask(Terminal(stop, show_progress=False), given)
+        except Interrupted as error:
+            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    else:
+        answers = complete(given)
+    path = output or Path(f"{answers['name']}.toml")
+    keep(answers, path)
+    sys.stdout.write(f"Job file: {path}\nLook first: bulkreset run {shlex.quote(str(path))} --dry-run\n")
+
+
+@app.command(cls=Page)
 def demo(
     run_dir: NewRunDir = None,
     no_progress: NoProgress = False,
@@ -353,6 +423,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
     path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
+    mode = replace(mode, console=ui.events)
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 
@@ -371,7 +442,7 @@ def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) 
     if summary.stopped_by:
         _complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
     elif in_doubt := summary.counts.get("in_doubt"):
-        _complain(f"{in_doubt:,} rows are in doubt: sent, and no answer known.")
+        _complain(f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known.")
     if summary.resumable:
         sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
     raise SystemExit(summary.exit_code)

@@ -1,73 +1,80 @@
-"""What a person at the terminal sees and answers: the preflight, the progress, the summary."""
+"""What a person at the terminal sees and answers: the preflight, the summary."""
 
 import select
+import shlex
 import sys
-import time
-from typing import IO, TYPE_CHECKING
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, cast
 
+from bulkreset.draft import MEANT, QUESTIONS
 from bulkreset.errors import Refused
 from bulkreset.planning.briefing import briefing
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.record.words import duration
-from bulkreset.rows import Status, Summary
+from bulkreset.rows import Summary, in_rows
 from bulkreset.watch import Progress, Stop
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
+    from rich.console import Console
 
     from bulkreset.preflight import Preflight
+    from bulkreset.progress import Display
     from bulkreset.verify import Verified
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
-PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 _FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
 
 
+class Aside:
+    """Standard error for whoever writes lines while progress is drawn there: they come above it."""
+
+    def __init__(self, console: "Console", progress: "Display") -> None:
+        self._console = console
+        self._progress = progress
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        if not self._progress.is_drawn:
+            return sys.stderr.write(text)
+        from rich.text import Text  # noqa: PLC0415  (which is loaded where something is drawn)
+
+        self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether somebody looks on."""
+        return self._console.is_terminal
+
+
 class Terminal:
-    """The Ui of the command line. Everything but the summary goes to standard error."""
+    """The Ui of the command line. Everything but the summary goes to standard error.
+
+    `events` takes the log's lines.
+    """
 
     def __init__(self, stop: Stop, *, show_progress: bool) -> None:
         from rich.console import Console  # noqa: PLC0415  (status and report print without it)
 
+        from bulkreset.progress import Display  # noqa: PLC0415  (the same)
+
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._stop = stop
-        self._show = show_progress
-        self._live = show_progress and self._console.is_terminal
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-        self._last_line = time.monotonic()
+        self._progress = Display(self._console, quiet=not show_progress)
+        self.events: IO[str] = cast("IO[str]", Aside(self._console, self._progress))
 
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
-        if self._live:
-            self._draw("planning", rows, None, "")
-        elif self._is_due():
-            self._line(f"planning: {rows:,} rows read")
+        self._progress.show("planning", rows, None)
 
     def checking(self, made: int, calls: int) -> None:
         """So many calls have been made to look the users up, of about so many."""
-        if self._live:
-            self._draw("checking users", made, max(made, calls), "calls")
-        elif self._is_due():
-            self._line(f"checking users: {made:,} of about {calls:,} calls")
+        self._progress.show("checking users", made, max(made, calls), "calls")
 
     def sending(self, progress: Progress) -> None:
         """Some rows have been settled."""
-        took = time.monotonic() - progress.since
-        done, total, what = progress.settled, progress.total, "sending"
-        if done >= total and progress.leaving:  # the passwords are set, and who has them is still to be signed out
-            done, total, what = progress.gone, progress.leaving, "signing out"
-        told = {"failed": progress.counts[Status.FAILED], "in doubt": progress.counts[Status.IN_DOUBT]}
-        parts = [f"{progress.settled / took:.1f}/s"] if took > 0 and what == "sending" else []
-        told["not signed out"] = progress.stayed
-        parts += [f"{name} {number:,}" for name, number in {**told, "throttled": progress.throttled}.items() if number]
-        if self._live:
-            self._draw(what, done, total, ", ".join(parts))
-        elif self._is_due():
-            self._line(f"{what}: " + ", ".join([f"{done:,} of {total:,}", *parts]))
+        self._progress.sending(progress)
 
     def remark(self, text: str) -> None:
         """Something worth knowing before it goes on."""
@@ -92,42 +99,45 @@ class Terminal:
         )
         return self._typed() == wanted
 
+    def ask(self, text: str, default: str | None) -> str:
+        """What is answered; the default where nothing is. Raises Refused where nobody answers any more."""
+        self._console.print(text + (f" [{default}]" if default else "") + ": ", end="", markup=False)
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            self._stop.check()
+        line = sys.stdin.readline()
+        if not line:
+            raise Refused("There was no answer.", "Nothing was written.")
+        return line.strip() or default or ""
+
     def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         return sys.stdin.readline().strip()
 
     def close(self) -> None:
-        """Take the progress bar away."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
-
-    def _draw(self, phase: str, done: int, total: int | None, detail: str) -> None:
-        if self._bar is None:
-            from rich import progress  # noqa: PLC0415  (only a terminal has a bar)
-
-            columns = (
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=20),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[detail]}"),
-                progress.TimeRemainingColumn(compact=True),
-            )
-            self._bar = progress.Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
-            self._task = self._bar.add_task(phase, total=total, detail=detail)
-            self._bar.start()
-        if self._task is not None:
-            self._bar.update(self._task, description=phase, completed=done, total=total, detail=detail)
-
-    def _is_due(self) -> bool:
-        if not self._show or time.monotonic() - self._last_line < PLAIN_EVERY:
-            return False
-        self._last_line = time.monotonic()
-        return True
+        """Take the progress away."""
+        self._progress.close()
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+
+def ask(terminal: Terminal, given: Mapping[str, str]) -> dict[str, str]:
+    """What no flag has said, asked one by one until it can be."""
+    known: dict[str, str] = {}
+    if "kind" not in given:
+        for kind, meant in MEANT.items():
+            terminal.remark(f"  {kind:10} {meant}")
+    for question in QUESTIONS:
+        if not question.is_due(known, given):
+            continue
+        answer = given.get(question.key)
+        while answer is None or (wrong := question.wrong(answer)):
+            if answer is not None:
+                terminal.remark(wrong)
+            answer = terminal.ask(question.text, question.default(known))
+        known[question.key] = answer
+    return known
 
 
 def describe_status(status: RunStatus) -> str:
@@ -135,7 +145,7 @@ def describe_status(status: RunStatus) -> str:
     counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
     lines = [
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
-        f"  {status.rows:,} rows: {counts}",
+        f"  {in_rows(status.rows)}: {counts}",
     ]
     if status.sign_outs:
         lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
@@ -151,7 +161,7 @@ def describe_status(status: RunStatus) -> str:
         ends = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
     if status.resumable:
-        lines.append(f"  resume with: bulkreset resume {status.run_dir}")
+        lines.append(f"  resume with: bulkreset resume {shlex.quote(status.run_dir)}")
     return "\n".join(lines)
 
 
@@ -159,7 +169,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     """The last lines: what became of the rows, and where the report is."""
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
-    out.write(f"{what} {summary.state}: {summary.rows:,} rows: {counts}.\n")
+    out.write(f"{what} {summary.state}: {in_rows(summary.rows)}: {counts}.\n")
     if summary.signed_out:
         out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:
@@ -170,7 +180,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
         )
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
-    out.write(f"Report: {home.report}\n")
+    out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
 
@@ -183,7 +193,7 @@ def describe_verified(found: "Verified") -> str:
     told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (State.UNTOUCHED, State.DIFFERS, State.GONE))
-    lines = [f"Verified: {sum(counts.values()):,} rows: {told}."]
+    lines = [f"Verified: {in_rows(sum(counts.values()))}: {told}."]
     if found.alive:
         lines.append("The run is going on: what it sets from now on is not in here.")
     if waiting := counts.get(State.WAITING):

@@ -296,8 +296,10 @@ class Metrics(_Table):
 
 
 class Report(_Table):
-    """What is drawn beside report.csv. `html`: the page."""
+    """What a run draws by itself: the report's form, whether hashes stand for the usernames, and whether there is a page as well."""
 
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    redact: Literal["usernames"] | None = None
     html: bool = True
 
 

@@ -62,7 +62,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
     except OSError as error:
-        raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
+        raise JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check its rights.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
     for table, key in _PATHS:

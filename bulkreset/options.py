@@ -16,6 +16,22 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class ReportForm(StrEnum):
+    """What a report is drawn as."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    HTML = "html"
+
+
+class Redact(StrEnum):
+    """What a report has hashes in place of."""
+
+    USERNAMES = "usernames"
+    NONE = "none"
+
+
 # The options that several commands have.
 Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
 Share = Annotated[

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from bulkreset.record.libraries import pin_libraries
 from bulkreset.watch import Stop
 
 
@@ -30,6 +31,7 @@ def prepare() -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
     threading.excepthook = _say_where
+    pin_libraries()  # not every command opens a log
 
 
 def listen(stop: Stop) -> None:

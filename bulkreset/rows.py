@@ -10,6 +10,11 @@ from typing import Any, Never
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # what JSON escapes, or may
 
 
+def in_rows(number: int) -> str:
+    """A number of rows, as people are told it."""
+    return f"{number:,} {'row' if number == 1 else 'rows'}"
+
+
 class Secret:
     """A password. It shows itself to nobody: `reveal` is for the one line that sends it."""
 
@@ -168,7 +173,7 @@ class LaneSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending."""
+    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending; `report` the file's name."""
 
     run_id: str
     job: str
@@ -190,6 +195,7 @@ class Summary:
     lanes: tuple[LaneSummary, ...]
     input: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...]
+    report: str = "report.csv"
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
     stopped_by: Mapping[str, str] | None = field(default=None)

@@ -1,5 +1,6 @@
 """One run, composed: plan, confirm, apply, report."""
 
+import shlex
 import time
 import uuid
 from collections.abc import Mapping
@@ -38,14 +39,16 @@ from bulkreset.preflight import (
     must_be_the_same_targets,
 )
 from bulkreset.record.execution import begun, utc_now
+from bulkreset.record.forms import Cut, draw
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import heard, open_log
 from bulkreset.record.page import write_page
-from bulkreset.record.report import write_csv, write_summary
-from bulkreset.record.rundir import RunDir
+from bulkreset.record.redaction import Redaction
+from bulkreset.record.report import write_summary
+from bulkreset.record.rundir import RunDir, report_name
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
-from bulkreset.rows import LaneSummary, Summary
+from bulkreset.rows import LaneSummary, Summary, in_rows
 from bulkreset.sealing import recipients
 from bulkreset.sending import Apply
 from bulkreset.telling.afterwards import Afterwards
@@ -130,7 +133,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         if facts["mode"] == "dry_run" and facts["state"] == "finished":
             raise RunDirError(
                 f"{path} is a dry run that is finished: there is nothing to go on with.",
-                f"To run what it planned, pass --approved {path} instead of --dry-run.",
+                f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
         job = revive(facts["job"], overrides)
         counts = facts["mode"] == "run" and not facts["emulated"]
@@ -195,7 +198,7 @@ class Run:
         revived = self._journal.revive_failed() if self._mode.again else {}
         for code in sorted(OF_THE_PASSWORD & revived.keys()):
             ui.remark(
-                f"{revived[code]:,} rows had failed with {code}: the same password will fail again unless the pool's rules were changed."
+                f"{in_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
@@ -273,7 +276,7 @@ class Run:
         most = self._job.guards.max_rows
         if most is not None and preflight.ready > most:
             raise GuardTripped(
-                f"{preflight.ready:,} rows would be sent and max_rows allows {most:,}.",
+                f"{in_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
                 "Check the input, or raise the guard.",
             )
 
@@ -313,11 +316,14 @@ class Run:
             state, now = state_of(ended), utc_now()
             self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
             self._note_execution(finished_at=now, state=state, exit_code=exit_code)
-            write_csv(self._journal, self._home.report, unsent="ready" if dry_run else "unprocessed")
+            asked = self._job.report
+            cut = Cut(asked.format, redaction=Redaction.of(self._home.redaction_key) if asked.redact else None)
+            report = self._home.path / report_name(self._facts["job"])
+            draw(self._journal, report, "ready" if dry_run else "unprocessed", cut)
             summary = summarise(self._journal, ended)
             write_summary(summary, self._home.summary)
-            if self._job.report.html:
-                write_page(self._journal, self._home.page, self._home.path)
+            if asked.html:
+                write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)
         except RecordError as failure:
             raise (ended if isinstance(ended, RecordError) else failure) from None
         if ended:

@@ -45,7 +45,7 @@ def identities(path: Path) -> list[Any]:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its permissions."
+            f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its rights."
         ) from None
     try:
         if text.lstrip().startswith(b"-----BEGIN"):

@@ -31,7 +31,7 @@ from bulkreset.rows import Outcome, RateChange, SignedOut, Status
 from bulkreset.supply.campaign import Campaign, Made
 from bulkreset.supply.feed import Source, Supply, has_changed
 from bulkreset.supply.leavers import Leavers
-from bulkreset.watch import Progress, Stop, Ui
+from bulkreset.watch import LaneProgress, Progress, Stop, Ui
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
 
@@ -73,6 +73,7 @@ class Apply:
         supplies: Sequence[Supply | Made] = source.supplies
         budget = Budget(job.guards.stop_after)
         feeds: list[Feed] = []
+        shown: list[LaneProgress] = []
         leavers: dict[int, Leavers] = {}
         for number, (plan, supply) in enumerate(zip(plans, supplies, strict=True)):
             name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
@@ -83,14 +84,15 @@ class Apply:
             )
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
+            at = f"{plan.account} {plan.region}".strip()
+            shown.append(LaneProgress(at, supply.rows, plan.ceiling, sets.lane.pacer.rate))
             if job.signs_out:
                 leavers[number] = Leavers(self._journal, plan.pools, self._clock)
                 signing_out = {pool: BotoTransport.of(self._sessions[pool]) for pool in plan.pools}
                 lane = self._lane(plan, place, SignOut(signing_out), sign_out_ceiling(job), CARRIES["boto3"])
                 feeds.append(Feed(lane, leavers[number], after=sets))
-        watch = _Watch(
-            self._job, self._clock, self._log, Progress(preflight.ready, preflight.pending), leavers, ui, stop
-        )
+        progress = Progress(preflight.ready, preflight.pending, lanes=shown)
+        watch = _Watch(self._job, self._clock, self._log, progress, leavers, ui, stop)
         self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + MARGIN_SECONDS
         together = job.guards.stop == "run"
@@ -183,7 +185,7 @@ class _Watch:
                 if outcome.done is False:
                     self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
                 continue
-            self._progress.add([outcome])
+            self._progress.add([outcome], lane.place.number)
             self._guards.add([outcome], lane.place.number)
             if outcome.status is not Status.READY:
                 self._log_row(outcome)
@@ -191,6 +193,7 @@ class _Watch:
 
     def stopped(self, place: Place, error: Stopped) -> None:
         """Say at once that a lane has stopped, where others go on."""
+        self._progress.lanes[place.number].stopped = True
         if place.name:
             self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
 

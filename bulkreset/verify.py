@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import tempfile
 import time
 from collections import Counter
@@ -176,7 +177,7 @@ def _must_have_real_users(facts: Mapping[str, Any], path: Path) -> None:
     if facts["mode"] == "dry_run":
         raise RunDirError(
             f"{path} is a dry run: it has set nothing that could be verified.",
-            f"Run it with --approved {path}, then verify that run's directory.",
+            f"Run it with --approved {shlex.quote(str(path))}, then verify that run's directory.",
         )
     if facts["emulated"]:
         raise RunDirError(

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,8 +15,31 @@ if TYPE_CHECKING:  # what a command can do without is not loaded for it
 
 
 @dataclass(slots=True)
+class LaneProgress:
+    """How far one lane is. `pace` tells its calls per second right now, None without pacing, as `ceiling` is then."""
+
+    name: str
+    total: int
+    ceiling: float | None
+    pace: Callable[[], float | None]
+    counts: Counter[Status] = field(default_factory=Counter)
+    throttled: int = 0
+    stopped: bool = False
+
+    @property
+    def settled(self) -> int:
+        """Rows that this execution need not come back to."""
+        return self.counts.total() - self.counts[Status.READY]
+
+    @property
+    def left(self) -> int:
+        """Rows that are still to be sent."""
+        return 0 if self.stopped else max(0, self.total - self.settled)
+
+
+@dataclass(slots=True)
 class Progress:
-    """How far the sending is: rows by outcome, and attempts.
+    """How far the sending is: rows by outcome, and attempts; `lanes` in the preflight's order.
 
     `pending` counts who was to be signed out when it began, None where nobody is; `gone` who was, or could not be.
     """
@@ -29,6 +52,7 @@ class Progress:
     throttled: int = 0
     gone: int = 0
     stayed: int = 0
+    lanes: Sequence[LaneProgress] = ()
 
     @property
     def leaving(self) -> int:
@@ -40,12 +64,15 @@ class Progress:
         """Rows that this run need not come back to."""
         return self.counts.total() - self.counts[Status.READY]
 
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Count some outcomes."""
+    def add(self, outcomes: Sequence[Outcome], lane: int | None = None) -> None:
+        """Count some outcomes, of a lane where its number is told."""
         for outcome in outcomes:
             self.counts[outcome.status] += 1
             self.attempts += outcome.attempts
             self.throttled += outcome.throttled
+            if lane is not None:
+                self.lanes[lane].counts[outcome.status] += 1
+                self.lanes[lane].throttled += outcome.throttled
 
     def left(self, outcome: SignedOut) -> None:
         """Count a sign-out."""

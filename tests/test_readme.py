@@ -32,7 +32,7 @@ from bulkreset.telling.metrics import after
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = ("run", "resume", "status", "report", "handout", "verify", "demo")
+COMMANDS = ("run", "resume", "status", "report", "handout", "verify", "init", "demo")
 _OF_THE_GROUP = {"--help", "--version"}
 
 

@@ -122,7 +122,9 @@ def _proxy(url: str | None) -> Proxy | None:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
-        raise TargetError("The proxy of the environment cannot be used: its URL cannot be read.", "Mend it.") from None
+        raise TargetError(
+            "The proxy of the environment cannot be used: its URL cannot be read.", "Mend HTTPS_PROXY, or HTTP_PROXY."
+        ) from None
     # As botocore does: a name without a password is no way to sign in at a proxy.
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     known = bool(user and password)

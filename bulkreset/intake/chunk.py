@@ -101,4 +101,4 @@ def unreadable(path: Path, error: Exception) -> InputError:
     else:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         why = " ".join(said.split()).rstrip(":. ")
-    return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its permissions.")
+    return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its rights.")

@@ -23,6 +23,7 @@ from bulkreset.job import Columns, Input, Select
 from bulkreset.planning.paging import Pages, has_expired
 from bulkreset.record.listing import Listing
 from bulkreset.record.lookup import Match
+from bulkreset.record.redaction import is_redacted
 
 AT_ONCE = 32  # pools: the pace of a lane is met by few
 _EVERYBODY = ""  # in place of a group
@@ -199,6 +200,8 @@ class Roll:
 
 def _whole(chunk: Chunk, path: Path) -> pd.DataFrame:
     """The chunk's rows. Raises InputError where one of them does not say whom it names."""
+    if chunk.frame["username"].map(is_redacted).any():
+        raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
     for what in chunk.malformed.values():
         raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
     return chunk.frame

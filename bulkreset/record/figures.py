@@ -22,7 +22,10 @@ class SignOuts(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds."""
+    """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds.
+
+    `canonical` is the user's own name where it is known, else the username.
+    """
 
     row: int
     pool: str
@@ -35,6 +38,7 @@ class Shown(NamedTuple):
     latency_ms: int | None
     request_id: str
     finished_at: int | None
+    canonical: str
 
 
 class Change(NamedTuple):

@@ -41,6 +41,31 @@ class Settled(NamedTuple):
     finished_at: int
 
 
+class Reported(NamedTuple):
+    """A row as the reports have it. Times are Unix milliseconds; truths are 1, 0, or None where there is nothing to say.
+
+    `canonical` is the user's own name where it is known, else the username.
+    """
+
+    row: int
+    user_pool_id: str
+    username: str
+    status: str
+    code: str
+    message: str
+    attempts: int
+    throttled: int
+    in_doubt: int
+    permanent: int | None
+    signed_out: int | None
+    latency_ms: int | None
+    request_id: str
+    started_at: int | None
+    finished_at: int | None
+    status_before: str
+    canonical: str
+
+
 class Journal(Figures):
     """One run's journal. Used by one thread, the coordinator's; other processes may read along.
 
@@ -297,10 +322,15 @@ class Journal(Figures):
             found = self._db.execute(schema.SETTLED_ROW, (row,)).fetchone()
         return Settled._make(found) if found else None
 
-    def report(self, unsent: str) -> Iterator[tuple[Any, ...]]:
-        """Every row in input order with the report's columns; `unsent` is what a row that was not sent is called."""
+    def report(self, unsent: str, only: Collection[str] = ()) -> Iterator[Reported]:
+        """The rows in input order, all of them or those with one of the report's statuses in `only`.
+
+        `unsent` is what a row that was not sent is called.
+        """
+        words = {"claimed": "in_doubt", "ready": unsent}
+        wanted = json.dumps([status for status in Status if words.get(status, status) in only]) if only else None
         with self._read():
-            yield from self._db.execute(schema.REPORT, {"unsent": unsent})
+            yield from map(Reported._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
 
     def _store(self, facts: Mapping[str, object]) -> None:
         self._db.executemany(

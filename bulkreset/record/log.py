@@ -10,6 +10,7 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
+from bulkreset.record.libraries import LIBRARIES, pin_libraries
 from bulkreset.rows import Secret
 
 Log = FilteringBoundLogger
@@ -32,8 +33,6 @@ EVENTS = (
     "library_warning",
 )
 
-# At DEBUG these print request bodies, and a request body is a password.
-_LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt", "werkzeug", "moto", "apprise")
 _HIDDEN = frozenset({"password", "secret", "token", "credentials"})
 
 
@@ -57,45 +56,22 @@ def open_log(
         run_id=run_id,
     )
     if console:
-        _pin_libraries()
+        pin_libraries()
         logging.captureWarnings(capture=True)
         logging.getLogger().handlers[:] = [_LibraryHandler(logger)]
     return logger
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[None]:
-    """Keep the libraries that a run uses out of the process's own logging, for the time of the block.
-
-    What they would write of a run may be a request, and with it a password.
-    """
-    _pin_libraries()
-    with _LOCK:
-        for name in _LIBRARIES:
-            _muted[name] = _muted.get(name, 0) + 1
-            logging.getLogger(name).propagate = False
-            logging.getLogger(name).addHandler(_NOBODY)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            for name in _LIBRARIES:
-                _muted[name] -= 1
-                if not _muted[name]:  # two runs may be under way
-                    logging.getLogger(name).propagate = True
-                    logging.getLogger(name).removeHandler(_NOBODY)
-
-
-@contextlib.contextmanager
 def heard(logger: Log) -> Iterator[None]:
     """Note in `logger` what the libraries warn of, for the time of the block; the process's own logging is left alone."""
     handler = _LibraryHandler(logger)
-    for name in _LIBRARIES:
+    for name in LIBRARIES:
         logging.getLogger(name).addHandler(handler)
     try:
         yield
     finally:
-        for name in _LIBRARIES:
+        for name in LIBRARIES:
             logging.getLogger(name).removeHandler(handler)
 
 
@@ -158,16 +134,3 @@ class _LibraryHandler(logging.Handler):
         # What Python itself warns of is about code.
         text = record.getMessage() if record.name == "py.warnings" else str(record.msg)
         self._logger.info("library_warning", library=record.name, message=text[:500])
-
-
-_LOCK = threading.Lock()
-_NOBODY = logging.NullHandler()
-_muted: dict[str, int] = {}
-
-
-def _pin_libraries() -> None:
-    for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
-    for name in list(logging.root.manager.loggerDict):  # where the process has opened one of their inner loggers
-        if name.startswith(tuple(f"{library}." for library in _LIBRARIES)) and logging.getLogger(name).level:
-            logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,8 @@ from bulkreset.record.course import Course, Latency, course_of, latency_of
 from bulkreset.record.figures import Shown
 from bulkreset.record.journal import Journal
 from bulkreset.record.outcome import outcome, state_in_words, ways_on
-from bulkreset.record.report import beside, iso
+from bulkreset.record.redaction import Redaction
+from bulkreset.record.report import beside, iso, redraw_advice
 from bulkreset.record.summary import is_resumable, lanes_of, public_counts, signed_out
 from bulkreset.record.words import count, duration, size, visible
 from bulkreset.rows import Status
@@ -32,20 +33,20 @@ _ORDER = ("set", "ready", "claimed", "in_doubt", "failed", "unprocessed", "rejec
 
 
 def write_page(
-    journal: Journal, path: Path, run_dir: Path, *, alive: bool = False, redact: Callable[[str], str] | None = None
+    journal: Journal, path: Path, run_dir: Path, *, alive: bool = False, redaction: Redaction | None = None
 ) -> None:
-    """Write the page of a live (`alive`) or an ended run. Reads the journal only; `redact` gives what stands in a username's place.
+    """Write the page of a live (`alive`) or an ended run. Reads the journal only; with a `redaction` hashes stand for the usernames.
 
     Raises RecordError where the journal cannot be read or the page cannot be written.
     """
     with journal.held():
-        told = _told(journal, run_dir, alive=alive, redact=redact)
+        told = _told(journal, run_dir, alive=alive, redaction=redaction)
     text = _environment().get_template("page.html").render(told)
-    with beside(path, f"Make room, then run: bulkreset report {run_dir}.") as file:
+    with beside(path, redraw_advice(path) + " --format html") as file:
         file.write(text)
 
 
-def _told(journal: Journal, run_dir: Path, *, alive: bool, redact: Callable[[str], str] | None) -> dict[str, Any]:
+def _told(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction | None) -> dict[str, Any]:
     """Everything that the page shows."""
     facts = journal.facts()
     dry_run = facts["mode"] == "dry_run"
@@ -55,7 +56,7 @@ def _told(journal: Journal, run_dir: Path, *, alive: bool, redact: Callable[[str
     resumable = not alive and is_resumable(facts, found, leavers)
     lanes = lanes_of(journal, facts, public=not alive)
     stayed = leavers["failed"] if leavers else 0
-    call = _Naming(alive=alive, redact=redact)
+    call = _Naming(alive=alive, redaction=redaction)
     return {
         "facts": facts,
         "job": facts["job"],
@@ -90,15 +91,12 @@ class _Naming:
     """How rows are told: by the report's words where the run has ended, with names that may be redacted."""
 
     alive: bool
-    redact: Callable[[str], str] | None
+    redaction: Redaction | None
 
     def row(self, row: Shown) -> Shown:
         """The row as the page has it."""
-        status = _status(row.status, alive=self.alive)
-        if self.redact is None or not row.username:
-            return row._replace(status=status)
-        name = self.redact(row.username)
-        return row._replace(status=status, username=name, message=row.message.replace(row.username, name))
+        row = row._replace(status=_status(row.status, alive=self.alive))
+        return self.redaction.shown(row) if self.redaction else row
 
 
 def _status(status: str, *, alive: bool) -> str:

@@ -1,10 +1,11 @@
-"""The reports: report.csv with one line per input row, summary.json with the run in figures; both drawn from the journal."""
+"""The reports' columns and cells, summary.json, and files that are never there by half."""
 
 import contextlib
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,55 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.record.journal import Reported
 from bulkreset.rows import Summary
 
-COLUMNS = (
-    "row",
-    "user_pool_id",
-    "username",
-    "status",
-    "code",
-    "message",
-    "attempts",
-    "throttled",
-    "in_doubt",
-    "permanent",
-    "signed_out",
-    "latency_ms",
-    "request_id",
-    "started_at",
-    "finished_at",
-    "status_before",
-)
+COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 )  # what makes a spreadsheet run a cell, the full-width forms included
 _WHERE_KNOWN = {"approved", "signed_out", "stopped_by"}  # left out of the summary where there is nothing to say
-_TRUTH = {1: "true", 0: "false", None: ""}
-
-
-def redraw(path: Path, output: Path | None) -> Path:
-    """Write report.csv from the journal of a live or an ended run; where it is. Raises RunDirError, RecordError."""
-    home = RunDir.open(path)
-    if output:
-        must_be_new(output)
-    journal = Journal.open(home.journal, read_only=True)
-    try:
-        unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
-        write_csv(journal, output or home.report, unsent)
-    finally:
-        journal.close()
-    return output or home.report
-
-
-def write_csv(journal: Journal, path: Path, unsent: str) -> None:
-    """Write report.csv: every input row once, in input order. Raises RecordError where it cannot be written."""
-    with beside(path, _redraw(path)) as file:
-        writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(map(_cells, journal.report(unsent)))
 
 
 def must_be_new(path: Path) -> None:
@@ -85,48 +45,9 @@ def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError where it cannot be written."""
     figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
-    with beside(path, _redraw(path)) as file:
+    with beside(path, redraw_advice(path)) as file:
         json.dump(figures, file, indent=2, ensure_ascii=False)
         file.write("\n")
-
-
-def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
-    (
-        row,
-        pool,
-        username,
-        status,
-        code,
-        message,
-        attempts,
-        throttled,
-        in_doubt,
-        permanent,
-        signed_out,
-        latency,
-        request_id,
-        started,
-        finished,
-        before,
-    ) = found
-    return (
-        row,
-        as_text(pool),
-        as_text(username),
-        status,
-        as_text(code),
-        as_text(message),
-        attempts,
-        throttled,
-        _TRUTH[in_doubt],
-        _TRUTH[permanent],
-        _TRUTH[signed_out],
-        latency,
-        as_text(request_id),
-        started,
-        finished,
-        as_text(before),
-    )
 
 
 def iso(unix_ms: int) -> str:
@@ -139,32 +60,33 @@ def as_text(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-class _LineFeeds:
-    """Ends each row with LF. The csv module quotes a CR in a cell only where CR is part of its own line end."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-
-    def write(self, row: str) -> int:
-        """Write one row that ends with CRLF."""
-        return self._file.write(row[:-2] + "\n")
-
-
-def _redraw(path: Path) -> str:
-    return f"Make room, then run: bulkreset report {path.parent}."
+def redraw_advice(path: Path) -> str:
+    """What to do where a file of a run directory cannot be written."""
+    return f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}."
 
 
 @contextmanager
 def beside(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
-    """A file that takes its name only when it is whole and on disk; whatever goes wrong before, nothing is left of it.
+    """A text file that takes its name only when it is whole and on disk; whatever goes wrong before, nothing is left of it.
 
     Raises RecordError with that advice where it cannot be written.
     """
+    with _beside(path, advice, flag, {"mode": "w", "encoding": "utf-8", "newline": ""}) as file:
+        yield file
+
+
+@contextmanager
+def bytes_beside(path: Path, advice: str) -> Iterator[IO[bytes]]:
+    """The same for bytes."""
+    with _beside(path, advice, os.O_TRUNC, {"mode": "wb"}) as file:
+        yield file
+
+
+@contextmanager
+def _beside(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Iterator[IO[Any]]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
     try:
-        with os.fdopen(
-            os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline=""
-        ) as file:
+        with os.fdopen(os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), **how) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -174,4 +96,4 @@ def beside(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]
             partial.unlink()
         if not isinstance(error, OSError):
             raise
-        raise RecordError(f"{path} cannot be written: {error.strerror}.", advice) from None
+        raise RecordError(f"{path} cannot be written: {error.strerror or error}.", advice) from None

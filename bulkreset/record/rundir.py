@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from bulkreset.errors import Busy, RunDirError
 
@@ -18,7 +19,6 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = path / "journal.sqlite"
-        self.report = path / "report.csv"
         self.page = path / "report.html"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
@@ -26,6 +26,7 @@ class RunDir:
         self.lookup = path / "lookup.sqlite"
         self.listing = path / "listing.sqlite"
         self.handout = path / "handout"
+        self.redaction_key = path / "redaction.key"
         self._lock: int | None = None
 
     @classmethod
@@ -39,7 +40,7 @@ class RunDir:
             if path.exists() or path.is_symlink():
                 raise RunDirError(
                     f"The run directory {path} exists already.",
-                    f"To go on with that run: bulkreset resume {path}. For a new run name a new --run-dir.",
+                    f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
@@ -104,7 +105,7 @@ class RunDir:
         self._lock = None
         raise Busy(
             f"Another process holds the run in {self.path}.",
-            f"Wait for it, or look at it: bulkreset status {self.path}.",
+            f"Wait for it, or look at it: bulkreset status {shlex.quote(str(self.path))}.",
         )
 
     def open_log(self) -> IO[str]:
@@ -132,6 +133,11 @@ class RunDir:
             else:
                 entry.unlink()
         self.path.rmdir()
+
+
+def report_name(job: Mapping[str, Any]) -> str:
+    """What the report is called that a run of the job, as its journal keeps it, draws by itself."""
+    return f"report.{job.get('report', {}).get('format', 'csv')}"
 
 
 def new_name(path: Path) -> Path:

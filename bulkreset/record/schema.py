@@ -162,13 +162,14 @@ FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY
 REVIVE_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
 REVIVE_FAILED = "UPDATE rows SET status = 'ready', code = '', message = '' WHERE status = 'failed'"
 
+# `wanted` is the journal's statuses that are wanted, as JSON; all of them where it is NULL.
 REPORT = """
 SELECT row, coalesce(user_pool_id, pool, ''), username,
   CASE status WHEN 'claimed' THEN 'in_doubt' WHEN 'ready' THEN :unsent ELSE status END,
   code, message, attempts, throttled, in_doubt OR status = 'claimed', permanent, signed_out, latency_ms, request_id,
-  strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch'),
-  strftime('%Y-%m-%dT%H:%M:%fZ', finished_at / 1000.0, 'unixepoch'), coalesce(status_before, '')
+  started_at, finished_at, coalesce(status_before, ''), coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
+WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row
 """
 
@@ -197,7 +198,7 @@ GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
 """
 _SHOWN = """
 SELECT row, coalesce(user_pool_id, pool, ''), username, status, code, message, attempts, throttled, latency_ms,
-  request_id, finished_at
+  request_id, finished_at, coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 """
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"

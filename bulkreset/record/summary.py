@@ -7,6 +7,7 @@ from typing import Any
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import report_name
 from bulkreset.rows import LaneSummary, Status, Summary
 
 _DONE = frozenset({Status.SET, Status.SKIPPED})
@@ -126,6 +127,7 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         lanes=lanes_of(journal, facts),
         input=facts["input"],
         targets=tuple(facts["targets"]),
+        report=report_name(facts["job"]),
         approved=facts.get("approved"),
         signed_out=leavers,
         stopped_by=stopped_by(ended),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
-from bulkreset.record.rundir import RunDir
 from bulkreset.rows import Summary
 
 _GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
@@ -39,6 +38,7 @@ class Ending:
     reason: str = ""
     run_dir: Path | None = None
     resumable: bool = False
+    report: str = ""
 
     @classmethod
     def of(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
@@ -58,6 +58,7 @@ class Ending:
             stopped.get("message", "") if code in _GUARDS else stopped.get("advice", ""),
             run_dir,
             summary.resumable,
+            summary.report,
         )
 
     @classmethod
@@ -91,7 +92,7 @@ class Ending:
         yield "Duration", f"{self.seconds:,.0f} s"
         yield "Machine", socket.gethostname()
         if self.run_dir:
-            yield "Report", str(RunDir(self.run_dir.absolute()).report)
+            yield "Report", str(self.run_dir.absolute() / self.report)
         if self.resumable:
             yield "Next", f"bulkreset resume {self.run_dir.absolute() if self.run_dir else ''}"
         elif not self.run_dir:

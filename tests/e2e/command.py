@@ -214,7 +214,8 @@ def write_job(
         for pool in pools
     )
     path = folder / "job.toml"
-    text = f'name = "e2e"\n[input]\n{input_}\n[plan]\n{plan}\n{targets}\n{more}\n{WITHOUT_PAGE}'
+    page = "" if "[report]" in more else WITHOUT_PAGE
+    text = f'name = "e2e"\n[input]\n{input_}\n[plan]\n{plan}\n{targets}\n{more}\n{page}'
     path.write_text(text, encoding="utf-8")
     return path
 

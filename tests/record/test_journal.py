@@ -89,7 +89,7 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
     )
     (row,) = journal.report("unprocessed")
     assert row[3:13] == ("set", "", "", 5, 2, 1, 1, None, 7, "r2")
-    assert row[13:15] == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:04.000Z")
+    assert row[13:15] == (1000, 4000)
     assert journal.totals() == (5, 2)
 
 
@@ -98,13 +98,7 @@ def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> No
     journal.record([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
     journal.record([], [Outcome(1, Status.READY)])
     (row,) = journal.report("unprocessed")
-    assert (row[3], row[6], row[11], row[13], row[14]) == (
-        "unprocessed",
-        1,
-        5,
-        "1970-01-01T00:00:01.000Z",
-        "1970-01-01T00:00:02.000Z",
-    )
+    assert (row[3], row[6], row[11], row[13], row[14]) == ("unprocessed", 1, 5, 1000, 2000)
 
 
 def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
@@ -340,14 +334,3 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -9
     reader = Journal.open(path, read_only=True)
     assert statuses(reader) == ["set"] * 4 + ["in_doubt"] + ["unprocessed"] * 2
-
-
-@settings(deadline=None, max_examples=30)
-@given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=20))
-def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
-    journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))
-    journal.record([], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
-    shown = [row[14] for row in journal.report("x")]
-    journal.close()
-    assert [text[-5:] for text in shown] == [f".{time % 1000:03d}Z"[-5:] for time in times]
-    assert [int(text[17:19]) for text in shown] == [time // 1000 % 60 for time in times]

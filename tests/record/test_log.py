@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import bulkreset
-from bulkreset.record.log import EVENTS, apart, heard, hide_secrets, open_log
+from bulkreset.record.libraries import apart
+from bulkreset.record.log import EVENTS, heard, hide_secrets, open_log
 from bulkreset.rows import Row, Secret
 
 LIBRARIES = ("boto3", "botocore", "urllib3")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.record.forms import draw
 from bulkreset.record.journal import Journal
-from bulkreset.record.report import COLUMNS, beside, write_csv, write_new, write_summary
+from bulkreset.record.report import COLUMNS, beside, write_new, write_summary
 from bulkreset.rows import LaneSummary, Outcome, Status, Summary
 from tests.record.journals import OTHER, POOL, done, planned
 
@@ -67,7 +68,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     journal.record([], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
     journal.record([], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
     journal.record([], [Outcome(4, Status.READY)])
-    write_csv(journal, tmp_path / "report.csv", "unprocessed")
+    draw(journal, tmp_path / "report.csv", "unprocessed")
     rows = cells(tmp_path / "report.csv")
     assert [tuple(row.values()) for row in rows] == [
         ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 6),
@@ -85,7 +86,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
 
 def test_report_of_many_rows_is_complete(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(5000)))
-    write_csv(journal, tmp_path / "report.csv", "ready")
+    draw(journal, tmp_path / "report.csv", "ready")
     rows = cells(tmp_path / "report.csv")
     assert [int(row["row"]) for row in rows] == list(range(1, 5001))
     assert {row["status"] for row in rows} == {"ready"}
@@ -101,14 +102,14 @@ def test_cell_that_a_spreadsheet_would_run_is_made_safe(tmp_path: Path, start: s
     if column not in {"username", "user_pool_id"}:
         named = {column: formula}
         journal.record([], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
-    write_csv(journal, tmp_path / "report.csv", "ready")
+    draw(journal, tmp_path / "report.csv", "ready")
     (row,) = cells(tmp_path / "report.csv")
     assert row[column] == f"'{formula}"
     assert (row["row"], row["status_before"]) == ("1", "")
 
 
 def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
-    write_csv(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", "ready")
+    draw(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", "ready")
     assert b"'\r=1+1" in (tmp_path / "report.csv").read_bytes()
 
 
@@ -132,12 +133,12 @@ def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
     ],
 )
 def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
-    write_csv(planned(tmp_path, name, "next"), tmp_path / "report.csv", "ready")
+    draw(planned(tmp_path, name, "next"), tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [name, "next"]
 
 
 def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
-    write_csv(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
+    draw(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
     assert first == ",".join(COLUMNS).encode()
     assert b',"ann\r",' in second
@@ -148,7 +149,7 @@ def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
 def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal.plan([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
-    write_csv(journal, tmp_path / "report.csv", "ready")
+    draw(journal, tmp_path / "report.csv", "ready")
     assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 
 
@@ -160,7 +161,7 @@ def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
         path.write_text("old")
         (tmp_path / f".{path.name}.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(RecordError, match=rf"report\.csv cannot be written: {os.strerror(errno.ENOSPC)}"):
-        write_csv(journal, report, "ready")
+        draw(journal, report, "ready")
     with pytest.raises(RecordError, match=r"summary\.json cannot be written"):
         write_summary(SUMMARY, summary)
     assert report.read_text() == summary.read_text() == "old"
@@ -171,13 +172,13 @@ def test_journal_that_breaks_off_leaves_the_old_report(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text("old")
     journal._db.execute("DROP TABLE rows")
     with pytest.raises(RecordError, match="no such table"):
-        write_csv(journal, tmp_path / "report.csv", "ready")
+        draw(journal, tmp_path / "report.csv", "ready")
     assert (tmp_path / "report.csv").read_text() == "old"
 
 
 def test_folder_that_is_gone_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="No such file"):
-        write_csv(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
+        draw(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
 
 
 def test_report_replaces_what_was_there_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_report_replaces_what_was_there_and_leaves_nothing_beside(tmp_path: Path
     try:
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
-            write_csv(planned(tmp_path / name, name), home / "report.csv", "ready")
+            draw(planned(tmp_path / name, name), home / "report.csv", "ready")
             write_summary(SUMMARY, home / "summary.json")
     finally:
         os.umask(before)
@@ -211,7 +212,7 @@ def test_summary_is_json_with_the_published_keys(tmp_path: Path) -> None:
 def test_report_of_a_read_only_journal(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
-    write_csv(journal, tmp_path / "report.csv", "ready")
+    draw(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == ["ann"]
 
 

@@ -19,7 +19,15 @@ from bulkreset.telling.notifier import check, notify
 from tests.telling.hook import Hook, web_hook
 
 ENDING = Ending(
-    "nightly", End.FAILURE, 1, 61.4, "finished", {"set": 1200, "in_doubt": 2}, run_dir=Path("/runs/n-1"), resumable=True
+    "nightly",
+    End.FAILURE,
+    1,
+    61.4,
+    "finished",
+    {"set": 1200, "in_doubt": 2},
+    run_dir=Path("/runs/n-1"),
+    resumable=True,
+    report="report.csv",
 )
 SECRET = "T0ken-of-the-hook"
 # Apprise's hundred plugins are imported with the first url, and some import what Python will drop.

@@ -1,0 +1,88 @@
+"""The manual: how a command's help is laid out, in plain text: options in groups, examples at the end."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+GROUPS = {
+    "Input and target": (
+        *("input_", "kind", "name", "user_pool_id", "region", "profile", "endpoint_url", "ca_bundle"),
+        *("no_verify_ssl", "connect_timeout", "read_timeout", "recipient"),
+    ),
+    "What is done": (
+        *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "failed"),
+        *("within", "reissue", "identity", "only", "redact"),
+    ),
+    "Pace": ("rate", "share", "workers"),
+    "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
+    "What is written and shown": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
+}
+FEW = 6  # options that need no groups
+
+EXAMPLES = {
+    "run": """
+  bulkreset run reset.toml --dry-run
+  bulkreset run reset.toml
+  bulkreset run reset.toml --approved runs/reset-20261121T083034Z
+  bulkreset run --input users.csv --user-pool-id eu-west-1_Example01 --permanent
+""",
+    "resume": """
+  bulkreset resume runs/reset-20261121T083034Z
+  bulkreset resume runs/reset-20261121T083034Z --failed --share 0.3
+""",
+    "status": """
+  bulkreset status
+  bulkreset status runs/reset-20261121T083034Z --json
+""",
+    "report": """
+  bulkreset report RUN_DIR --only failed,rejected -o again.csv
+  bulkreset report RUN_DIR --format parquet --redact usernames -o shared.parquet
+  bulkreset report RUN_DIR --format jsonl -o - | head
+""",
+    "handout": """
+  bulkreset handout RUN_DIR --identity key.txt -o passwords.csv
+""",
+    "verify": """
+  bulkreset verify RUN_DIR
+  bulkreset verify RUN_DIR --within 2 --reissue again.csv
+""",
+    "init": """
+  bulkreset init
+  bulkreset init --kind scramble --input users.csv \\
+      --user-pool-id eu-west-1_Example01 -o scramble.toml
+""",
+    "demo": """
+  bulkreset demo
+""",
+}
+
+
+class Page(TyperCommand):
+    """A command whose help has groups and examples."""
+
+    def format_options(self, ctx: typer.Context, formatter: typer.core._click.HelpFormatter) -> None:  # type: ignore[override, name-defined]
+        """The arguments, then the options, in groups where they are many."""
+        arguments: list[tuple[Any, tuple[str, str]]] = []
+        options: list[tuple[Any, tuple[str, str]]] = []
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                (arguments if param.param_type_name == "argument" else options).append((param, record))
+        grouped: dict[str, list[tuple[str, str]]] = {"Arguments": [record for _, record in arguments]}
+        grouped |= {group: [] for group in GROUPS} | {"Options": []}
+        for param, record in options:
+            own = getattr(param, "rich_help_panel", None) or _group_of(str(param.name))
+            grouped.setdefault("Options" if len(options) <= FEW else own, []).append(record)
+        for group, records in grouped.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, _ctx: typer.Context, formatter: typer.core._click.HelpFormatter) -> None:  # type: ignore[override, name-defined]
+        """The examples, as they are."""
+        if examples := EXAMPLES.get(str(self.name)):
+            formatter.write(f"\nExamples:{examples}")
+
+
+def _group_of(name: str) -> str:
+    return next((group for group, names in GROUPS.items() if name in names), "Options")

@@ -1,0 +1,273 @@
+"""The progress: how far a run is, drawn where a person looks on, told in a line now and then where nobody does."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.control import Control
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.segment import ControlType, Segment, SegmentLines
+from rich.table import Table
+from rich.text import Text
+
+from bulkreset.record.words import duration
+from bulkreset.rows import Status
+from bulkreset.watch import LaneProgress, Progress
+
+PLAIN_EVERY = 30.0  # seconds between two lines where nothing is drawn
+DRAWN_EVERY = 0.5
+WINDOW = 15.0  # seconds over which a rate is what it is now
+NARROW = 100  # columns below which lanes are shown with fewer words
+BAR = 20  # columns
+BESIDES = 6  # lines of a terminal that are not for lanes: the bar, the figures, the heading, the rest, and some air
+
+
+class Meter:
+    """A rate, from a count that grows."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, now: float, count: int) -> float | None:
+        """Per second lately, as of a count seen at `now`; None where it is too soon to tell."""
+        if self._seen and count < self._seen[-1][1]:
+            self._seen.clear()
+        self._seen.append((now, count))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - WINDOW:  # noqa: PLR2004
+            self._seen.popleft()
+        (then, before) = self._seen[0]
+        return (count - before) / (now - then) if now > then else None
+
+
+@dataclass(slots=True)
+class Shown:
+    """What there is to show: a phase, so much done of so much (None: nobody knows), counted in `unit`."""
+
+    phase: str = ""
+    done: int = 0
+    total: int | None = None
+    unit: str = "rows"
+    progress: Progress | None = None
+    meter: Meter = field(default_factory=Meter)
+    meters: list[Meter] = field(default_factory=list)
+
+
+class Display:
+    """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere."""
+
+    def __init__(self, console: Console, *, quiet: bool, now: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
+        self._now = now
+        self._shown = Shown()
+        self._live: Live | None = None
+        self._told_at = self._drawn_at = now()
+        self._widths: list[int] = []  # of the lines that are drawn
+
+    def show(self, phase: str, done: int, total: int | None, unit: str = "rows") -> None:
+        """So much of a phase is done."""
+        self._take(phase, done, total, unit)
+
+    def sending(self, progress: Progress) -> None:
+        """So far is the sending."""
+        if self._shown.progress is not progress:
+            self._shown.progress, self._shown.meters = progress, [Meter() for _ in progress.lanes]
+            self._rates(self._now())
+        if progress.settled >= progress.total and progress.leaving:  # who has the passwords is still to be signed out
+            self._take("signing out", progress.gone, progress.leaving, "users")
+        else:
+            self._take("sending", progress.settled, progress.total, "rows")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether something stands on the terminal that lines must not run into."""
+        return self._live is not None
+
+    def close(self) -> None:
+        """Take away what is drawn."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _take(self, phase: str, done: int, total: int | None, unit: str) -> None:
+        shown = self._shown
+        if phase != shown.phase:
+            shown.meter = Meter()
+            shown.meter.rate(self._now(), done)
+        shown.phase, shown.done, shown.total, shown.unit = phase, done, total, unit
+        if self._quiet:
+            return
+        if self._draws:
+            if self._live is None or self._now() - self._drawn_at >= DRAWN_EVERY:
+                self._draw()
+        elif self._now() - self._told_at >= PLAIN_EVERY:
+            self._told_at = self._now()
+            self._console.print(self._line(), markup=False)
+
+    def _draw(self) -> None:
+        """Draw it anew: by whoever tells of progress, so that no thread looks at what another one counts."""
+        self._drawn_at = self._now()
+        if self._live is None:
+            self._live = Live(
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+            self._widths = []
+        # A terminal that has become narrower has broken what was drawn into more lines than there were.
+        broken = sum((width - 1) // self._console.width for width in self._widths if width)
+        if broken:
+            up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, *(up * broken)))
+        lines = self._console.render_lines(Group(*self._parts()), pad=False)
+        self._widths = [Segment.get_line_length(line) for line in lines]
+        self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
+
+    def _line(self) -> str:
+        """All of it in one line."""
+        shown = self._shown
+        of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
+        return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
+
+    def _figures(self) -> list[str]:
+        """What is to be said beside how much is done."""
+        shown, now = self._shown, self._now()
+        rate = shown.meter.rate(now, shown.done)
+        said = [] if rate is None else [f"{rate:,.1f}/s"]
+        progress = shown.progress
+        if progress and shown.phase == "sending":
+            said = [it + _ceiling(progress.lanes) for it in said]
+            said += counted(progress)
+        elif progress:
+            said += [f"{progress.stayed:,} not signed out"] * bool(progress.stayed)
+        seconds = self._seconds_left(rate, now)
+        return [*said, *([f"about {duration(seconds)} left"] if seconds else [])]
+
+    def _seconds_left(self, rate: float | None, now: float) -> float | None:
+        """Until the last lane is done, as fast as each is now; None where that is not known."""
+        shown = self._shown
+        if shown.progress and shown.phase == "sending" and len(shown.progress.lanes) > 1:
+            lanes = shown.progress.lanes
+            known = [
+                _seconds(lane.left, speed) for lane, speed in zip(lanes, self._rates(now), strict=True) if lane.left
+            ]
+            return max((seconds for seconds in known if seconds is not None), default=None)
+        return None if shown.total is None else _seconds(shown.total - shown.done, rate)
+
+    def _rates(self, now: float) -> list[float | None]:
+        """Each lane's rows per second."""
+        shown = self._shown
+        lanes = shown.progress.lanes if shown.progress else ()
+        return [meter.rate(now, lane.settled) for meter, lane in zip(shown.meters, lanes, strict=True)]
+
+    def _parts(self) -> Iterator[RenderableType]:
+        """What is drawn, in the room that the terminal has now."""
+        shown, width = self._shown, self._console.width
+        yield self._bar(width)
+        yield Text("  " + ", ".join(self._figures()), no_wrap=True, overflow="ellipsis")
+        progress = shown.progress
+        if progress and shown.phase == "sending" and len(progress.lanes) > 1:
+            room = max(1, self._console.height - BESIDES)
+            yield lanes_table(progress.lanes, self._rates(self._now()), room, narrow=width < NARROW)
+
+    def _bar(self, width: int) -> Table:
+        shown = self._shown
+        line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True)
+        cells: list[Text | ProgressBar] = [Text(shown.phase)]
+        if shown.total:
+            line.add_column(width=min(BAR, max(5, width // 4)))
+            cells.append(ProgressBar(shown.total, shown.done))
+            cells.append(Text(f"{shown.done:,}/{shown.total:,} {shown.unit} {shown.done * 100 // shown.total}%"))
+        else:
+            cells.append(Text(f"{shown.done:,} {shown.unit}"))
+        line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_row(*cells)
+        return line
+
+
+def counted(progress: Progress) -> list[str]:
+    """What became of the rows so far, in words; what there is none of is left out."""
+    found = {
+        "set": progress.counts[Status.SET],
+        "failed": progress.counts[Status.FAILED],
+        "in doubt": progress.counts[Status.IN_DOUBT],
+        "throttled": progress.throttled,
+        "signed out": progress.gone,
+        "not signed out": progress.stayed,
+    }
+    said = [f"{number:,} {name}" for name, number in found.items() if number]
+    if stopped := sum(lane.stopped for lane in progress.lanes):
+        said.append(f"{stopped:,} of {len(progress.lanes):,} lanes stopped")
+    return said
+
+
+def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], room: int, *, narrow: bool) -> Table:
+    """A line for each lane; where there are more than there is room for, the rest in one, lanes that are done first."""
+    order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].left, at))
+    kept = sorted(order if len(order) <= room else order[: room - 1])
+    rest = [at for at in range(len(lanes)) if at not in set(kept)]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    table.add_column("  lane", no_wrap=True, overflow="ellipsis")
+    heads = ("rows", "rate/s", "thr.", "fail.", "doubt", "left")
+    for head in heads if narrow else ("rows", "rate/s", "throttled", "set", "failed", "in doubt", "left"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for at in kept:
+        lane, rate = lanes[at], rates[at]
+        table.add_row(*_cells(f"  {lane.name}", [lane], rate, _lane_left(lane, rate), narrow=narrow))
+    if rest:
+        name = f"  {len(rest):,} more lanes" if kept else f"  {len(rest):,} lanes"
+        left = max((_seconds(lanes[at].left, rates[at]) or 0.0 for at in rest), default=0.0)
+        rate = sum(rates[at] or 0.0 for at in rest)
+        table.add_row(*_cells(name, [lanes[at] for at in rest], rate, _short(left) if left else "", narrow=narrow))
+    return table
+
+
+def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str, *, narrow: bool) -> list[Text]:
+    ceilings = [lane.ceiling for lane in lanes]
+    of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.0f}"
+    counts = [sum(lane.counts[status] for lane in lanes) for status in (Status.SET, Status.FAILED, Status.IN_DOUBT)]
+    throttled = sum(lane.throttled for lane in lanes)
+    cells = [
+        name,
+        f"{sum(lane.settled for lane in lanes):,}/{sum(lane.total for lane in lanes):,}",
+        f"{rate or 0.0:,.1f}{of}",
+        f"{throttled:,}",
+        *(f"{count:,}" for count in (counts[1:] if narrow else counts)),
+        left,
+    ]
+    return [Text(cell) for cell in cells]
+
+
+def _lane_left(lane: LaneProgress, rate: float | None) -> str:
+    if lane.stopped:
+        return "stopped"
+    if not lane.left:
+        return "done"
+    seconds = _seconds(lane.left, rate or lane.pace() or 0.0)
+    return "" if seconds is None else _short(seconds)
+
+
+def _ceiling(lanes: Sequence[LaneProgress]) -> str:
+    """What the lanes may send together, where they are paced."""
+    ceilings = [lane.ceiling for lane in lanes if not lane.stopped]
+    return "" if None in ceilings or not ceilings else f" of {sum(ceiling or 0 for ceiling in ceilings):,.4g}/s"
+
+
+def _seconds(left: int, rate: float | None) -> float | None:
+    return left / rate if rate and left > 0 else None
+
+
+def _short(seconds: float) -> str:
+    """A time span in as few characters as can be."""
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d}" if hours else f"{minutes} min"

@@ -1,0 +1,107 @@
+"""The redaction: keyed hashes in place of usernames, the same for the same user of a pool throughout one run."""
+
+import hmac
+import json
+import os
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.record.figures import Shown
+from bulkreset.record.journal import Reported
+
+KEY_BYTES = 32
+HASH_BYTES = 16
+WITHHELD = "(withheld: it named the user)"
+is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # what `name` makes
+
+_TOLD = ("user_pool_id", "code", "message", "request_id")
+_is_a_word = re.compile(r"[\w-]*").fullmatch
+
+
+class Redaction:
+    """Takes the usernames out of what a report has. Without the key nobody can tell, or try, whose hash it is."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """By the run's key in the file `path`, which is made where there is none. Raises RecordError, RunDirError."""
+        try:
+            key = path.read_bytes() if path.exists() else _made(path)
+        except OSError as error:
+            raise RecordError(
+                f"The redaction key {path} cannot be made or read: {error.strerror}.",
+                "Check the disk's space and rights.",
+            ) from None
+        with suppress(ValueError):
+            if len(found := bytes.fromhex(key.decode("ascii").strip())) == KEY_BYTES:
+                return cls(found)
+        raise RunDirError(
+            f"{path} is not a redaction key.",
+            "Restore it, or delete it: then hashes differ from those of earlier reports.",
+        )
+
+    def name(self, pool: str, username: str) -> str:
+        """What stands for a user of a pool: HMAC-SHA-256, the first 128 bits of it."""
+        text = f"{len(pool)} {pool} {username}".encode()
+        return f"u-{hmac.digest(self._key, text, 'sha256')[:HASH_BYTES].hex()}"
+
+    def row(self, found: Reported) -> Reported:
+        """The row without its user's names, in whichever column they are."""
+        pool, username, canonical = found.user_pool_id, found.username, found.canonical
+        if not username:
+            return found
+        hashed = self.name(pool, canonical)
+        if found.code or found.message or not (_is_a_word(pool) and _is_a_word(found.request_id)):
+            names = {*_spellings(username), *_spellings(canonical)}
+            told: dict[str, Any] = {
+                column: WITHHELD for column in _TOLD if _repeats(getattr(found, column).casefold(), names)
+            }
+            found = found._replace(**told)
+        return Reported(found[0], found[1], hashed, *found[3:-1], hashed)
+
+    def shown(self, found: Shown) -> Shown:
+        """The same for a row as the page shows it."""
+        if not found.username:
+            return found
+        hashed = self.name(found.pool, found.canonical)
+        names = {*_spellings(found.username), *_spellings(found.canonical)}
+        told = {"pool": found.pool, "code": found.code, "message": found.message, "request_id": found.request_id}
+        withheld: dict[str, Any] = {
+            column: WITHHELD for column, text in told.items() if _repeats(text.casefold(), names)
+        }
+        return found._replace(username=hashed, canonical=hashed, **withheld)
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """The name as it may stand in a text, whatever the case."""
+    as_json = (
+        json.dumps(spelt, ensure_ascii=short)[1:-1] for spelt in (name, name.casefold()) for short in (True, False)
+    )
+    return name.casefold(), *(text.casefold() for text in as_json)
+
+
+def _repeats(text: str, names: set[str]) -> bool:
+    """Whether a name stands anywhere in the text. A single word, such as a code, repeats only what it is as a whole."""
+    return text in names if _is_a_word(text) else any(name in text for name in names)
+
+
+def _made(path: Path) -> bytes:
+    """A new key, readable to its owner alone. Whoever comes second takes the one that is there."""
+    key = secrets.token_hex(KEY_BYTES).encode("ascii")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with os.fdopen(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(key + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path.read_bytes()

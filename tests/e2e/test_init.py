@@ -1,0 +1,42 @@
+"""`bulkreset init` asks a person, and takes flags where there is none."""
+
+import os
+import pty
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+
+from tests.e2e.command import Command, finish
+from tests.sim import Simulator
+
+POOL = "eu-west-1_Example01"
+
+
+def test_person_is_asked_until_it_is_a_job(tmp_path: Path, bulkreset: Command) -> None:
+    outside, inside = pty.openpty()
+    os.write(outside, f"sometimes\nscramble\n\n\nnot a pool\n{POOL}\n\n\n7\n".encode())
+    with bulkreset.start("init", terminal=inside) as process:
+        os.close(inside)
+        shown = b""
+        with suppress(OSError):  # what a terminal gives when its last program has gone
+            while found := os.read(outside, 65536):
+                shown += found
+    os.close(outside)
+    assert process.returncode == 0
+    assert b"Say one of nightly, temporary, scramble, from-pool." in shown
+    assert b"A user pool's id is as eu-west-1_Example01." in shown
+    assert b"In which Region [eu-west-1]: " in shown
+    assert b"permanent (yes or no)" not in shown
+    job = tomllib.loads((tmp_path / "scramble.toml").read_text())
+    assert (job["pace"]["rate"], job["targets"][0]["user_pool_id"]) == (7, POOL)
+
+
+def test_without_a_terminal_flags_are_needed(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    with bulkreset.start("init", "--kind", "nightly", "--input", "x.csv", "-o", "x.toml") as process:
+        ran = finish(process, tmp_path)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "bulkreset: There is no terminal to ask, and --user-pool-id is missing. Pass them, or answer at a terminal.\n"
+    )
+    assert not (tmp_path / "x.toml").exists()
+    assert sim.calls() == []

@@ -1,0 +1,43 @@
+"""The report in another form, redacted: by the run itself, and drawn once more."""
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tests.e2e.command import POOL, Command, finish, seed, write_csv, write_job
+from tests.sim import Simulator
+
+NAMES = ("ann.smith", "bob.jones", "cat.brown", "dan.young")
+
+
+def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, NAMES[:2])
+    rows = [(name, "" if name == NAMES[3] else "Quiet-Garden.1") for name in NAMES]
+    write_csv(tmp_path / "in.csv", rows)
+    report = '[report]\nformat = "parquet"\nredact = "usernames"'
+    ran = bulkreset("run", write_job(tmp_path, sim.url, 'path = "in.csv"', report), "--yes", "-vv")
+    assert ran.code == 1
+    assert f"Report: {ran.run_dir}/report.parquet" in ran.stdout
+    assert ran.summary["report"] == "report.parquet"
+    assert {path.name for path in ran.run_dir.iterdir()} == {
+        *("journal.sqlite", "log.jsonl", "summary.json", "report.parquet", "redaction.key")
+    }
+    whole = pq.read_table(ran.run_dir / "report.parquet")
+    assert whole.column("status").to_pylist() == ["set", "set", "failed", "rejected"]
+    assert not any(name in str(whole.to_pylist()) + ran.stdout + ran.stderr for name in NAMES)
+    assert set(sim.passwords(POOL)) == {*NAMES[:2]}
+
+    with bulkreset.start("report", ran.run_dir, "--only", "failed,rejected", "--format", "jsonl", "-o", "-") as asked:
+        told = finish(asked, ran.run_dir)
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert told.code == 0
+    assert [(line["row"], line["code"]) for line in lines] == [(3, "UserNotFoundException"), (4, "missing_password")]
+    assert [line["username"] for line in lines] == whole.column("username").to_pylist()[2:]
+    assert all(re.fullmatch(r"u-[0-9a-f]{32}", line["username"]) for line in lines)
+
+    with bulkreset.start("report", ran.run_dir, "--only", "failed", "--only", "gone") as asked:
+        refused = finish(asked, ran.run_dir)
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "--only 'gone' is not a status of the report. Name some of ready, rejected," in refused.stderr
