@@ -17,9 +17,9 @@ from bulkreset.dispatch.lane import Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
+from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.passwords import Generator
 from bulkreset.intake.policy import stricter
-from bulkreset.intake.reader import Rows, identity
 from bulkreset.job import Job
 from bulkreset.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.record.handout import Handout
@@ -42,7 +42,7 @@ class Apply:
     def __init__(
         self,
         job: Job,
-        rows: Rows | None,
+        rows: Inputs | None,
         sessions: Mapping[str, TargetSession],
         journal: Journal,
         log: Log,
@@ -57,7 +57,7 @@ class Apply:
         self._log = log
         self._clock = clock
         # Taken before the fingerprint is compared: a file that is still the same later is the one that was compared.
-        self._identity = identity(job.input.file) if rows else ()
+        self._changed = rows.watched() if rows else str
         self._results: Results = SimpleQueue()
         self._rates = Rates()
         self._lanes: list[tuple[Lane[Any], Supply | Made]] = []
@@ -147,13 +147,12 @@ class Apply:
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 
     def _unchanged(self) -> None:
-        path = self._job.input.file
         try:
-            same = identity(path) == self._identity
+            changed = self._changed()
         except InputError as error:
             raise has_changed(error.message) from None
-        if not same:
-            raise has_changed(f"{path} is not what was planned.")
+        if changed:
+            raise has_changed(f"{changed} is not what was planned.")
 
 
 class _Watch:

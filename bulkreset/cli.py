@@ -78,7 +78,10 @@ def options(
 def run(
     job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
     input_: Annotated[
-        Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--input", help="File, folder, pattern or s3:// address with the rows; repeat it.", show_default=False
+        ),
     ] = None,
     user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
@@ -143,7 +146,7 @@ def run(
 ) -> None:
     """Plan a job, confirm it, apply it, report."""
     overrides: dict[str, Any] = {
-        "input.path": input_,
+        "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
         "targets.region": region,
         "targets.profile": profile,

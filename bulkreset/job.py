@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -14,6 +14,8 @@ SLOWEST = 0.001  # a call in a quarter of an hour
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
 
 LONGEST = 10 * 365 * 86_400  # seconds: what is meant to last for ever has an end that clocks can hold
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?=/)")
 
 _Positive = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 _TimeOut = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -81,13 +83,27 @@ class Select(_Table):
         return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as below)
 
 
-class Input(_Table):
-    """Where the rows come from: a file, or the pools themselves.
+S3 = "s3://"
+Where = Path | str  # a path of this machine's, or an address that begins with S3
 
-    `format` defaults to what the file's name says; `identity` opens what age has sealed.
+
+def where(text: Where) -> Where:
+    """The place as it is kept: an address of S3's as it stands, a path absolute, for a run may be resumed from another directory."""
+    if isinstance(text, str) and text.startswith(S3):
+        return text
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+
+
+class Input(_Table):
+    """Where the rows come from: files, or the pools themselves.
+
+    `path` is a file, a folder, a pattern or a list of them, here or in S3; `profile` and `region` are for S3 alone.
+    `format` defaults to what a file's name says; `identity` opens what age has sealed.
     """
 
-    path: Path | None = Field(default=None, strict=False)
+    path: Where | tuple[Where, ...] | None = None
+    profile: str | None = None
+    region: str | None = None
     from_pool: bool = False
     select: Select = Select()
     identity: Path | None = Field(default=None, strict=False)
@@ -97,11 +113,24 @@ class Input(_Table):
     columns: Columns = Columns()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
 
-    @field_validator("path", "identity")
+    @field_validator("path", mode="before")
+    @classmethod
+    def _places(cls, value: object) -> object:
+        given: Any = value if isinstance(value, list | tuple) else [value]
+        if value is not None and not (given and all(isinstance(one, str | Path) and str(one) for one in given)):
+            msg = "must be a path, or a list of paths"
+            raise ValueError(msg)
+        for one in given:
+            if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
+                msg = "must name an object of S3's as s3://bucket/key"
+                raise ValueError(msg)
+        kept = tuple(map(where, given)) if value is not None else None
+        return kept if kept is None or isinstance(value, list | tuple) else kept[0]
+
+    @field_validator("identity")
     @classmethod
     def _anywhere(cls, value: Path | None) -> Path | None:
-        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
-        # a run may be resumed from another directory
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as above)
 
     @field_validator("delimiter")
     @classmethod
@@ -135,12 +164,22 @@ class Input(_Table):
         return self
 
     @property
-    def file(self) -> Path:
-        """The path, of an input that is a file."""
-        if self.path is None:
+    def file(self) -> Where:
+        """The path, of an input that is one file."""
+        if self.path is None or isinstance(self.path, tuple):
             msg = "the input is no file"
             raise ValueError(msg)
         return self.path
+
+    @property
+    def places(self) -> tuple[Where, ...]:
+        """What was given as the path, in order."""
+        return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
+
+    @property
+    def named(self) -> str:
+        """The same in one line."""
+        return ", ".join(map(str, self.places))
 
 
 class Target(_Table):

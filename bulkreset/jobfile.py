@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
-from bulkreset.job import Job, Target
+from bulkreset.job import S3, Job, Target
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -28,7 +28,7 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
         raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
-    tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
+    tables.setdefault("name", _name_from(path or _first(tables["input"].get("path"))))
     return _validated(tables, str(path or "The command line"))
 
 
@@ -66,8 +66,17 @@ def _read(path: Path) -> dict[str, Any]:
             found = found.get(part) if isinstance(found, dict) else None
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
-                entry[key] = str(path.parent.absolute() / os.path.expanduser(entry[key]))  # noqa: PTH111  (Path's own raises)
+                entry[key] = _beside(path, entry[key])
+            elif isinstance(entry, dict) and isinstance(entry.get(key), list):
+                entry[key] = [_beside(path, one) if isinstance(one, str) else one for one in entry[key]]
     return tables
+
+
+def _beside(path: Path, text: str) -> str:
+    """A path of the job file, which is relative to it; an address of S3's is none."""
+    if text.startswith(S3):
+        return text
+    return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path's own raises)
 
 
 _PATHS = (
@@ -99,6 +108,11 @@ def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:
     if not isinstance(entry, dict):
         raise JobError(f"{label} is not a valid job: {table} must be a table.")
     entry[leaf] = value
+
+
+def _first(given: object) -> Path:
+    """What an input of the command line is called by."""
+    return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
 
 def _name_from(path: Path) -> str:

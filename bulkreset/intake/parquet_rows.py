@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bulkreset.bucket import BucketError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
@@ -34,9 +35,9 @@ class ParquetRows:
     A sealed one is opened as a whole: its footer, with which reading begins, is its end.
     """
 
-    def __init__(self, spec: Input) -> None:
+    def __init__(self, spec: Input, content: Content) -> None:
         self._spec = spec
-        self._content = Content(spec)
+        self._content = content
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
         """Yield the rows in order, those before `first` only where they share a row group with it.
@@ -54,7 +55,7 @@ class ParquetRows:
                     if batch.num_rows:
                         yield _chunk(start, batch, names)
                         start += batch.num_rows
-        except (pa.ArrowException, OSError, UnsealError) as error:
+        except (pa.ArrowException, OSError, UnsealError, BucketError) as error:
             raise unreadable(self._spec.file, error) from None
 
     def pieces(self) -> "ParquetPieces":
@@ -63,7 +64,12 @@ class ParquetRows:
 
     def open(self) -> pq.ParquetFile:
         """The file; its footer is read, nothing else."""
-        source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else self._spec.file
+        where = self._spec.file
+        if self._content.is_sealed:
+            return self._read(pa.BufferReader(self._content.whole()))
+        return self._read(self._content.open() if isinstance(where, str) else where)
+
+    def _read(self, source: Any) -> pq.ParquetFile:  # noqa: ANN401  (whatever Arrow can read)
         return pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
@@ -111,7 +117,7 @@ class ParquetPieces:
         """The piece with this number; None where there is still more to pass."""
         try:
             return self._read(number)
-        except (pa.ArrowException, OSError, UnsealError) as error:
+        except (pa.ArrowException, OSError, UnsealError, BucketError) as error:
             raise unreadable(self._spec.file, error) from None
 
     def close(self) -> None:

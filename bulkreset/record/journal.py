@@ -26,6 +26,16 @@ class Sendable(NamedTuple):
     doubted: int
 
 
+class File(NamedTuple):
+    """One file of the input. `first_row` is None where it has no row, or was not read yet."""
+
+    name: str
+    size: int
+    sha256: str
+    version: str = ""
+    first_row: int | None = None
+
+
 class Settled(NamedTuple):
     """A row that was set. Times are Unix milliseconds, of its first and its last call.
 
@@ -50,8 +60,8 @@ class Journal(Figures):
     """
 
     @classmethod
-    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any]) -> Self:
-        """A new journal. Raises RecordError where it cannot be written."""
+    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[File] = ()) -> Self:
+        """A new journal, of an input of these files. Raises RecordError where it cannot be written."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             journal = cls(connect(path, "rw"), path)
@@ -65,6 +75,7 @@ class Journal(Figures):
             journal._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             journal._db.execute(f"PRAGMA user_version = {schema.VERSION}")
             journal._db.executemany("INSERT INTO pools (user_pool_id) VALUES (?)", [(pool,) for pool in pools])
+            journal._db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
             journal._store(meta)
         return journal
 
@@ -144,6 +155,16 @@ class Journal(Figures):
                 ),
             )
 
+    def files(self) -> list[File]:
+        """The files of the input, in order."""
+        with self._read():
+            return [File._make(found) for found in self._db.execute(schema.FILES)]
+
+    def begin_file(self, number: int, row: int) -> None:
+        """Note with which row a file begins."""
+        with self._transaction():
+            self._db.execute(schema.BEGIN_FILE, (row, number))
+
     def sought(self) -> Iterator[tuple[int, str, str]]:
         """The rows that are ready, by pool and username: (row, user pool, username)."""
         with self._read():
@@ -205,6 +226,7 @@ class Journal(Figures):
         """Throw away an unfinished plan, of which nothing has been sent."""
         with self._transaction():
             self._db.execute("DELETE FROM rows")
+            self._db.execute("UPDATE files SET first_row = NULL")
 
     def take_over(self) -> None:
         """After the death of the process that claimed rows: they are in doubt."""

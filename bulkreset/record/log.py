@@ -31,7 +31,7 @@ EVENTS = (
 )
 
 # At DEBUG these print request bodies, and a request body is a password.
-_LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt", "werkzeug", "moto")
+_LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto")
 _HIDDEN = frozenset({"password", "secret", "token", "credentials"})
 
 

@@ -32,6 +32,7 @@ COLUMNS = (
     "started_at",
     "finished_at",
     "status_before",
+    "file",
 )
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
@@ -93,6 +94,7 @@ def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
         started,
         finished,
         before,
+        file,
     ) = found
     return (
         row,
@@ -111,6 +113,7 @@ def _cells(found: tuple[Any, ...]) -> tuple[Any, ...]:
         started,
         finished,
         as_text(before),
+        as_text(file),
     )
 
 
