@@ -216,7 +216,9 @@ class Bucket:
         target, name = split(to)
         source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
         with told(to, "s3:PutObject"):
-            self.client.copy(source, target, name, ExtraArgs={"CopySourceIfMatch": found.etag, **self.sealing.asked})
+            self.client.copy(
+                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self.sealing.asked}
+            )
 
     def tag(self, found: Object, name: str, value: str) -> None:
         """Add a tag to an object, beside those it has. Raises BucketError."""

@@ -4,7 +4,7 @@ import csv
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
@@ -15,11 +15,12 @@ import typer
 
 from bulkreset import __version__, process
 from bulkreset.console import Terminal, conclude, describe_status, describe_verified
-from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
+from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
 from bulkreset.job import Job
 from bulkreset.jobfile import load
+from bulkreset.nights import Night
 from bulkreset.options import (
     LogAs,
     LogFormat,
@@ -328,19 +329,48 @@ def _execute(job: Job, run_dir: Path | None, mode: Mode, *, progress: bool) -> N
     """Run a job, watched; leave with its exit code."""
     if not (mode.yes or mode.approved or mode.dry_run or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
-    path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+    def named() -> Path:
+        return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
+    if job.input.state:
+        _through_the_night(Night(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+    path = named()
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 
 def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) -> NoReturn:
-    """Run, and leave with the run's exit code; the last line says how to go on where there is something left."""
+    """Run, and leave with the run's exit code."""
     process.listen(stop)
     try:
         summary = go()
     finally:
         ui.close()
+    _tell(path, summary)
+    raise SystemExit(summary.exit_code)
+
+
+def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: Job, stop: Stop, ui: Terminal) -> NoReturn:
+    """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
+    process.listen(stop)
+    codes: list[int] = []
+    try:
+        for path, summary in runs:
+            ui.close()
+            _tell(path, summary)
+            codes.append(summary.exit_code)
+    finally:
+        ui.close()
+    if not codes:
+        sys.stdout.write(f"No new input at {job.input.named}: nothing to do.\n")
+        sys.stdout.flush()
+    raise SystemExit(max(codes, default=EXIT_OK))
+
+
+def _tell(path: Path, summary: Summary) -> None:
+    """What came of a run; the last line says how to go on where there is something left."""
     conclude(summary, RunDir(path), sys.stdout)
     sys.stdout.flush()
     if summary.stopped_by:
@@ -349,7 +379,6 @@ def _watched(path: Path, stop: Stop, ui: Terminal, go: Callable[[], Summary]) ->
         _complain(f"{in_doubt:,} rows are in doubt: sent, and no answer known.")
     if summary.resumable:
         sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
-    raise SystemExit(summary.exit_code)
 
 
 def _complain(text: str) -> None:

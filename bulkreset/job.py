@@ -84,6 +84,7 @@ class Select(_Table):
 
 
 S3 = "s3://"
+TAG = "tag"  # in place of where finished inputs go: they stay, and S3 keeps a tag
 Where = Path | str  # a path of this machine's, or an address that begins with S3
 
 
@@ -107,6 +108,9 @@ class Input(_Table):
     from_pool: bool = False
     select: Select = Select()
     identity: Path | None = Field(default=None, strict=False)
+    state: Where | None = None
+    expected: bool = False
+    done: Where | None = None
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
@@ -126,6 +130,14 @@ class Input(_Table):
                 raise ValueError(msg)
         kept = tuple(map(where, given)) if value is not None else None
         return kept if kept is None or isinstance(value, list | tuple) else kept[0]
+
+    @field_validator("state", "done", mode="before")
+    @classmethod
+    def _place(cls, value: object) -> object:
+        if value is not None and not (isinstance(value, str | Path) and str(value)):
+            msg = "must be a path"
+            raise ValueError(msg)
+        return value if value in {None, TAG} else where(value)
 
     @field_validator("identity")
     @classmethod
@@ -159,6 +171,12 @@ class Input(_Table):
             msg = "names neither a path nor from_pool"
         elif not self.from_pool and self.select != Select():
             msg = "has a select, which is of use with from_pool only"
+        elif self.state and self.from_pool:
+            msg = "has a state, and from_pool: only files can be finished"
+        elif not self.state and (self.expected or self.done):
+            msg = f"has {'expected' if self.expected else 'done'}, which is of use with a state only"
+        elif self.done and any(isinstance(one, str) != isinstance(self.done, str) for one in self.places):
+            msg = 'has a done that is not where the inputs are: a folder for files, s3:// or "tag" for objects'
         if msg:
             raise ValueError(msg)
         return self

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
-from bulkreset.job import S3, Job, Target
+from bulkreset.job import S3, TAG, Job, Target
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -20,6 +20,9 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
     Paths in the file are relative to the file. Raises JobError naming every wrong key.
     """
     tables = _read(path) if path else {}
+    if "input.path" in overrides and isinstance(tables.get("input"), dict):
+        for key in ("state", "expected", "done"):  # which are of the job's own inputs
+            tables["input"].pop(key, None)
     for key, value in overrides.items():
         _lay(tables, key, value, label=str(path or "the command line"))
     if not isinstance(tables.get("input", {}), dict):
@@ -74,7 +77,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _beside(path: Path, text: str) -> str:
     """A path of the job file, which is relative to it; an address of S3's is none."""
-    if text.startswith(S3):
+    if text.startswith(S3) or text == TAG:
         return text
     return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path's own raises)
 
@@ -82,6 +85,8 @@ def _beside(path: Path, text: str) -> str:
 _PATHS = (
     ("input", "path"),
     ("input", "identity"),
+    ("input", "state"),
+    ("input", "done"),
     ("input.select", "not_in"),
     ("handout", "path"),
     ("targets", "ca_bundle"),

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from bulkreset.bucket import Bucket, BucketError, Object, split
@@ -18,16 +19,29 @@ _KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
 _ENDINGS = tuple(ending + sealed for ending in _KNOWN for sealed in ("", ".age"))
 
 
+class Nothing(InputError):
+    """What was named is not there; perhaps it is not there yet."""
+
+
 def places(spec: Input) -> list[Place]:
     """The files of an input in the order of their reading: as the list has them, of a folder or a pattern by name; each once.
 
-    Raises InputError for what is not there, may not be read, or matches nothing.
+    Raises InputError for what may not be read; Nothing for what is not there, or matches nothing.
     """
     bucket = Bucket(spec.profile, spec.region)
     found: list[Where] = []
     for given in spec.places:
         found += _in_s3(bucket, given) if isinstance(given, str) else _here(given)
     return _met(bucket, list(dict.fromkeys(found)))
+
+
+def present(spec: Input) -> list[Place]:
+    """The same, and what is not there is passed over."""
+    found: dict[Where, Place] = {}
+    for given in spec.places:
+        with suppress(Nothing):
+            found |= {place.where: place for place in places(spec.model_copy(update={"path": (given,)}))}
+    return list(found.values())
 
 
 def literally(where: Where) -> str:
@@ -49,7 +63,7 @@ def _here(given: Path) -> Sequence[Where]:
         if given.is_dir():
             inside = sorted(entry.path for entry in os.scandir(given) if has_known_name(entry.name) and entry.is_file())
             if not inside:
-                raise InputError(
+                raise Nothing(
                     f"The folder {given} has no inputs.", f"Inputs are files that end in {', '.join(_KNOWN)}, or .age."
                 )
             return [Path(path) for path in inside]
@@ -67,7 +81,7 @@ def _in_s3(bucket: Bucket, given: str) -> Sequence[Where]:
     if not key or key.endswith("/"):
         found = [one.uri for one in _listed(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2])]
         if not found:
-            raise InputError(
+            raise Nothing(
                 f"There are no inputs at {given}.", f"Inputs are objects that end in {', '.join(_KNOWN)}, or .age."
             )
         return found
@@ -103,7 +117,7 @@ def _listed(bucket: Bucket, uri: str, delimiter: str = "") -> Iterator[Object]:
 
 
 def _nothing(given: Where) -> Sequence[Where]:
-    raise InputError(f"No input matches {given}.", "Check the pattern, or that the export has been written.")
+    raise Nothing(f"No input matches {given}.", "Check the pattern, or that the export has been written.")
 
 
 def _met(bucket: Bucket, found: Sequence[Where]) -> list[Place]:
@@ -111,12 +125,14 @@ def _met(bucket: Bucket, found: Sequence[Where]) -> list[Place]:
 
     def meet(where: Where) -> Place:
         if isinstance(where, Path):
+            if not os.path.lexists(where):
+                raise Nothing(f"There is no input file {where}.", "Check the path.")
             return File(where)
         try:
             return InS3(bucket, bucket.head(where))
         except BucketError as error:
             if error.is_missing:
-                raise InputError(
+                raise Nothing(
                     f"There is no input {where}: s3:GetObject was answered {error.code}.",
                     "Check the bucket and the key.",
                 ) from None

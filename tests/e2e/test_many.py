@@ -4,30 +4,14 @@ import gzip
 import io
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
 from tests.intake.inputs import key_file, sealed_file
 from tests.sim import Simulator
-
-
-@pytest.fixture(scope="module")
-def stored() -> Iterator[Storage]:
-    with Storage() as storage:
-        yield storage
-
-
-@pytest.fixture
-def storage(stored: Storage, bulkreset: Command) -> Storage:
-    """An empty bucket that the command line reaches."""
-    stored.reset()
-    bulkreset.environment |= stored.environment()
-    return stored
 
 
 def started(bulkreset: Command, sim: Simulator, *argv: str | Path, calls: int = 8) -> Ran:
