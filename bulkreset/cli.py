@@ -18,8 +18,9 @@ from bulkreset.console import Terminal, conclude, describe_status, describe_veri
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, RecordError, Refused
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
-from bulkreset.job import Job
+from bulkreset.job import S3, Job
 from bulkreset.jobfile import load
+from bulkreset.mirroring import brought, name_of
 from bulkreset.nights import Night
 from bulkreset.options import (
     LogAs,
@@ -184,7 +185,9 @@ def run(
 
 @app.command()
 def resume(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+    ],
     failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
     rate: Rate = None,
     share: Share = None,
@@ -193,6 +196,7 @@ def resume(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
+    run_dir: NewRunDir = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     no_progress: NoProgress = False,
@@ -212,7 +216,8 @@ def resume(
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
-    _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))
+    path = brought(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
+    _watched(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
 
 
 @app.command()

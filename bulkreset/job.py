@@ -301,6 +301,29 @@ class Guards(_Table):
         return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
+class Mirror(_Table):
+    """Where in S3 each run is mirrored below a folder of its name. `every` is seconds between two whole copies, `lease` how long a dead run holds it."""
+
+    to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")
+    sse: Literal["AES256", "aws:kms"] | None = None
+    kms_key_id: str | None = None
+    profile: str | None = None
+    region: str | None = None
+    every: _Positive = 300.0
+    lease: Annotated[float, Field(ge=2, le=3600)] = 60.0
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.kms_key_id and self.sse != "aws:kms":
+            msg = 'has a kms_key_id, which goes with sse = "aws:kms"'
+            raise ValueError(msg)
+        return self
+
+    def at(self, name: str) -> str:
+        """The address of a run."""
+        return f"{self.to}{'' if str(self.to).endswith('/') else '/'}{name}/"
+
+
 class After(_Table):
     """What is done for a user once the password was set. `sign_out` left out: only where nobody keeps the password."""
 
@@ -326,6 +349,7 @@ class Job(_Table):
     guards: Guards = Guards()
     after: After = After()
     handout: Handout = Handout()
+    mirror: Mirror = Mirror()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

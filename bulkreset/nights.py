@@ -11,8 +11,9 @@ from bulkreset.errors import EXIT_ROWS, InputError, RecordError, Stopped
 from bulkreset.intake.place import Fingerprint, Place
 from bulkreset.intake.search import Nothing, literally, present
 from bulkreset.job import Job, Where
+from bulkreset.mirroring import brought
 from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.record.state import Finished, Kept, State, Unfinished
 from bulkreset.rows import Summary
 from bulkreset.run import Mode, resume, start
@@ -55,7 +56,7 @@ class Night:
 
     def _finish(self, path: Path) -> Summary | None:
         """Go on with the run that was left; None where it had ended, or cannot be gone on with."""
-        if not RunDir(path).journal.is_file():  # nothing came of it
+        if not RunDir(path).journal.is_file() and not self._brought(path):  # nothing came of it
             self._forget()
             return None
         if _state_of(path) == "finished":
@@ -74,6 +75,17 @@ class Night:
             self._note(path)
         return summary
 
+    def _brought(self, path: Path) -> bool:
+        """Whether another machine's run could be brought here from its mirror."""
+        begun = self._state.unfinished
+        if not begun or not begun.mirror:
+            return False
+        try:
+            brought(begun.mirror, path)
+        except Absent:
+            return False
+        return True
+
     def _new(
         self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
     ) -> Iterator[tuple[Path, Summary]]:
@@ -91,13 +103,18 @@ class Night:
         spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         path = named()
         if remembered:
-            self._state.unfinished = Unfinished(str(path.absolute()), [str(place.where) for place in new])
+            self._state.unfinished = Unfinished(
+                str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
+            )
             self._kept.write(self._state)
         summary = start(self._job.model_copy(update={"input": spec}), path, self._mode, self._ui, self._stop)
         if remembered and summary.state == "finished":
             self._note(path)
             self._put_away()
         yield path, summary
+
+    def _mirror_of(self, path: Path) -> str:
+        return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _unknown(self) -> list[Place]:
         """The inputs that are there and were not finished as they are. Raises InputError where one cannot be read."""

@@ -27,6 +27,7 @@ from bulkreset.errors import (
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
 from bulkreset.jobfile import revive
+from bulkreset.mirroring import finish, mirror_of, mirrored
 from bulkreset.origin import files_of, met, must_be_what_was_planned, needs_input, origin_of
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import UNREACHABLE
@@ -95,6 +96,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "input": described_input,
             "targets": described(sessions),
             "handout": str(elsewhere) if elsewhere else None,
+            "mirror": mirrored(job, path, emulated=mode.emulate),
         }
         if approval:
             approval.must_be_of(facts)
@@ -178,6 +180,9 @@ class Run:
             console_json=mode.console_json,
         )
         self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
+        self._mirror = stack.enter_context(mirror_of(job, self._facts, home, self._journal, self._log))
+        if self._mirror and self._handout:
+            self._handout.written = self._mirror.handed
         self._began = time.monotonic()
         self._sent_for = 0.0
 
@@ -280,11 +285,13 @@ class Run:
     def _apply(self, rows: Inputs | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
-        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout)
+        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout, self._mirror)
         if rows:
             must_be_what_was_planned(rows, self._home)
         self._journal.begin_sending()
         self._note(state="applying")
+        if self._mirror:
+            self._mirror.begin()
         began = clock.now()
         try:
             apply.run(preflight, ui, stop)
@@ -314,6 +321,8 @@ class Run:
         if ended:
             self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
         self._log.info("run_finished", state=summary.state, exit_code=exit_code, counts=dict(counts))
+        if self._mirror:
+            finish(self._mirror, self._log, ended)
         return summary
 
     def _note(self, **facts: object) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import RecordError, RunDirError
@@ -115,6 +116,14 @@ class Journal(Figures):
             return journal.counts()
         finally:
             journal.close()
+
+    def copy(self, to: Path) -> dict[str, Any]:
+        """A copy of the file as it is at one moment; what it knows of the run. Raises RecordError."""
+        to.unlink(missing_ok=True)
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with self._read():
+            self._db.execute("VACUUM INTO ?", (str(to),))
+        return self.facts_in(to, read_only=True)
 
     def meta(self) -> dict[str, Any]:
         """What is known of the run as a whole."""
@@ -273,9 +282,11 @@ class Journal(Figures):
         outcomes: Sequence[Outcome],
         signed_out: Sequence[SignedOut] = (),
         rates: Sequence[RateChange] = (),
+        facts: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """Commit outcomes, new claims and what else happened together, synced. Raises RecordError where that is not possible."""
         with self._transaction():
+            self._store(facts)
             self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
             self._db.executemany(schema.CLAIM, ((row,) for row in claims))
             self._db.executemany(schema.SIGN_OUT, ((out.row,) for out in signed_out if out.done))

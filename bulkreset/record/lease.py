@@ -15,7 +15,7 @@ from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import Busy, RecordError
 
 SECONDS = 60.0
-SKEW = 5.0  # seconds by which two machines' clocks may differ
+SKEW = 5.0  # seconds by which two machines' clocks may differ, and no more than a quarter of the lease
 
 
 class Lease:
@@ -39,7 +39,7 @@ class Lease:
     def take(self) -> Self:
         """Hold it. Raises Busy where another holds it, RecordError where S3 does not say."""
         try:
-            self._write(self._free())
+            self._write(self.must_be_free())
         except BucketError as error:
             if error.is_changed:
                 raise Busy(f"Another process has just taken {self._uri}.", "Wait for it.") from None
@@ -77,8 +77,8 @@ class Lease:
     def __exit__(self, *_ended: object) -> None:
         self.release()
 
-    def _free(self) -> str:
-        """The ETag that is written over, "" where there is none. Raises Busy, BucketError."""
+    def must_be_free(self) -> str:
+        """The ETag of one that has ended, "" where there is none. Raises Busy where another holds it, BucketError."""
         try:
             body, etag = self._bucket.get(self._uri)
         except BucketError as error:
@@ -87,13 +87,15 @@ class Lease:
             raise
         try:
             held: dict[str, Any] = json.loads(body)
-            until, holder, host = float(held["until"]), str(held["holder"]), str(held["host"])
+            until, seconds = float(held["until"]), float(held["seconds"])
+            holder, host = str(held["holder"]), str(held["host"])
         except (ValueError, KeyError, TypeError):
             raise RecordError(
                 f"{self._uri} is not a lease.", "Look at it, and delete it if nothing holds it."
             ) from None
-        if holder != self._mine and (left := until + SKEW - time.time()) > 0:
-            ends = datetime.fromtimestamp(until + SKEW, UTC)
+        until += min(SKEW, seconds / 4)
+        if holder != self._mine and (left := until - time.time()) > 0:
+            ends = datetime.fromtimestamp(until, UTC)
             raise Busy(
                 f"{self._uri} is held by another process, on {host}.",
                 f"If that one is dead, its lease ends in {left:.0f} s, at {ends:%H:%M:%S} UTC.",
@@ -103,17 +105,20 @@ class Lease:
     def _write(self, over: str) -> None:
         asked = time.monotonic()
         body = {"holder": self._mine, "token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
-        body |= {"until": time.time() + self._seconds}
+        body |= {"until": time.time() + self._seconds, "seconds": self._seconds}
         self._etag = self._bucket.put(self._uri, json.dumps(body).encode(), match=over)
         self._good_until = asked + self._seconds
 
     def _renew(self) -> None:
         while not self._ended.wait(self._seconds / 4):
-            try:
-                self._write(self._etag)
-            except BucketError as error:
-                if error.is_changed or error.is_missing:
-                    self._look()
+            self._renew_once()
+
+    def _renew_once(self) -> None:
+        try:
+            self._write(self._etag)
+        except BucketError as error:
+            if error.is_changed or error.is_missing:
+                self._look()
 
     def _look(self) -> None:
         """After a refusal: whose it is now. What was written by us, and not answered, is still ours."""
