@@ -67,7 +67,7 @@ class Night:
         except InputError as error:
             self._ui.remark(
                 f"The unfinished run {path} cannot be gone on with: {error.message}"
-                f" What it had not sent stays unsent; its report says what: bulkreset report {path}"
+                f" Its report says what it has sent: bulkreset report {path}. Those of its inputs that are there are new, as a whole."
             )
             self._forget()
             return None

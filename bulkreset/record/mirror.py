@@ -35,6 +35,7 @@ VERSION = 1
 CLAIMS_APART = 0.2  # seconds between two puts of claims: five a second
 OUTCOMES_APART = 0.4  # outcomes alone wait longer, for the next claims take them along
 PATIENCE = 60.0  # seconds for which a put is tried again
+RARELY = 20  # times as long as a copy takes lies between two of them
 LEASE = "lease.json"
 _NAME = re.compile(r"g(\d{6})-(base|delta)-(\d{12})(?:-(\d{12}))?\.(?:sqlite|json)\.gz")
 _AT_THE_END = ("report.*", "summary.json", "log.jsonl")
@@ -79,6 +80,7 @@ class Mirror:
         self._waiting: list[list[Any]] = []  # commits that are not in S3 yet
         self._put_at = float("-inf")
         self._based_at = 0.0
+        self._based_for = 0.0  # seconds that the last base took
         self._deltas: list[Piece] = []
         self._lock = threading.Lock()
         self._maker: threading.Thread | None = None
@@ -129,7 +131,9 @@ class Mirror:
         now = time.monotonic()
         if self._waiting and now - self._put_at >= OUTCOMES_APART:
             self._put()
-        if now - self._based_at >= self._every and not (self._maker and self._maker.is_alive()):
+        if now - self._based_at >= max(self._every, RARELY * self._based_for) and not (
+            self._maker and self._maker.is_alive()
+        ):
             self._based_at = now
             self._maker = threading.Thread(target=self._base_aside, name="mirror", daemon=True)
             self._maker.start()
@@ -180,6 +184,7 @@ class Mirror:
 
     def _base(self, patience: float) -> None:
         """Put a copy of the journal, and take away what it makes needless."""
+        began = time.monotonic()
         copy = self._home.path / ".mirror.sqlite"
         packed = self._home.path / ".mirror.sqlite.gz"
         try:
@@ -197,6 +202,7 @@ class Mirror:
             copy.unlink(missing_ok=True)
             packed.unlink(missing_ok=True)
         self._based_at = time.monotonic()
+        self._based_for = self._based_at - began
         with self._lock:
             kept = [it for it in self._deltas if it.generation == self._generation and it.last > commit]
             old = [it.uri for it in self._deltas if it not in kept]

@@ -1,11 +1,12 @@
 """The state of a job that runs night after night: which inputs it has finished, and which run it has not; held by one process."""
 
 import fcntl
+import hashlib
 import json
 import os
-import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.job import Where
-from bulkreset.record.lease import Lease
+from bulkreset.record.lease import Lease, holder_of
 from bulkreset.record.report import beside
 
 VERSION = 1
@@ -120,25 +121,37 @@ class Kept:
     @contextmanager
     def held(self) -> Iterator[None]:
         """No other night of this job goes on within the block. Raises Busy where one does."""
-        if isinstance(self.where, str):
-            with Lease(self._bucket, f"{self.where}.lease", secrets.token_hex(16)):
-                yield
-            return
-        path = self.where.with_name(f"{self.where.name}.lock")
-        try:
-            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError as error:
-            raise RecordError(
-                f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights."
-            ) from None
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Busy(f"Another night of this job holds {self.where}.", "Wait for it: bulkreset status.") from None
+        with ExitStack() as stack:
+            lock = stack.enter_context(_locked(self._lock, self.where))
+            if isinstance(
+                self.where, str
+            ):  # whoever holds the lock of this machine succeeds a dead night of this machine
+                stack.enter_context(Lease(self._bucket, f"{self.where}.lease", holder_of(lock)))
             yield
-        finally:
-            os.close(lock)
+
+    @property
+    def _lock(self) -> Path:
+        """The file whose lock keeps a machine's nights apart."""
+        if isinstance(self.where, Path):
+            return self.where.with_name(f"{self.where.name}.lock")
+        digest = hashlib.sha256(self.where.encode()).hexdigest()[:32]
+        return Path(tempfile.gettempdir()) / f"bulkreset-{os.getuid()}-{digest}.lock"
+
+
+@contextmanager
+def _locked(path: Path, what: Where) -> Iterator[Path]:
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy(f"Another night of this job holds {what}.", "Wait for it: bulkreset status.") from None
+        yield path
+    finally:
+        os.close(lock)
 
 
 def _table(value: Finished | Unfinished) -> dict[str, Any]:

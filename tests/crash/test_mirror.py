@@ -88,6 +88,7 @@ def test_killed_on_one_machine_and_gone_on_with_on_another(
     assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
 
 
+@pytest.mark.soak
 def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
 from tests.sim import Simulator
@@ -87,6 +89,7 @@ def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Com
     assert (ran.code, "and one is expected" in ran.complaints[0], len(sent(sim))) == (2, True, 3)
 
 
+@pytest.mark.soak
 def test_objects_are_finished_moved_and_remembered_in_s3(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     at = f"s3://{BUCKET}"
     input_ = f'path = "{at}/in/"\nstate = "{at}/nightly.json"\ndone = "{at}/archive/"'

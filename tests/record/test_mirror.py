@@ -33,17 +33,6 @@ FACTS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def s3(stored: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    stored.reset()
-    for name, value in stored.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    return stored
-
-
 class Running:
     """A run with a mirror, not begun."""
 
