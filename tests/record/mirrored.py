@@ -12,8 +12,9 @@ from tests.bucket import BUCKET, Storage
 
 def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
     """Whom a mirror in S3 knows as set, and whom as claimed or in doubt; restored as another machine would."""
-    body = storage.client.get_object(Bucket=BUCKET, Key=f"{at}lease.json")["Body"].read()
-    storage.client.delete_object(Bucket=BUCKET, Key=f"{at}lease.json")  # the lease is looked at elsewhere
+    lease = f"{at}lease.json"
+    held = storage.client.get_object(Bucket=BUCKET, Key=lease)["Body"].read() if lease in storage.keys(at) else b""
+    storage.client.delete_object(Bucket=BUCKET, Key=lease)  # which is looked at elsewhere
     bucket = Bucket()
     bucket.__dict__["client"] = storage.client
     try:
@@ -22,5 +23,6 @@ def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
             with closing(Journal.open(Path(folder) / "it" / "journal.sqlite", read_only=True)) as journal:
                 rows = [(found[2], found[3]) for found in journal.report("unprocessed")]
     finally:
-        storage.put(f"{at}lease.json", body)
+        if held:
+            storage.put(lease, held)
     return {user for user, status in rows if status == "set"}, {user for user, status in rows if status == "in_doubt"}
