@@ -4,7 +4,7 @@ import csv
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -15,7 +15,8 @@ import typer
 
 from bulkreset import process
 from bulkreset.draft import Kind
-from bulkreset.errors import EXIT_BUG, BulkresetError, Interrupted, RecordError, Refused
+from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, Interrupted, RecordError, Refused
+from bulkreset.job import S3
 from bulkreset.manual import Page
 from bulkreset.options import (
     LogAs,
@@ -80,7 +81,10 @@ def options(
 def run(
     job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
     input_: Annotated[
-        Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--input", help="File, folder, pattern or s3:// address with the rows; repeat it.", show_default=False
+        ),
     ] = None,
     user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
@@ -147,7 +151,7 @@ def run(
     from bulkreset.jobfile import load
 
     overrides: dict[str, Any] = {
-        "input.path": input_,
+        "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
         "targets.region": region,
         "targets.profile": profile,
@@ -188,7 +192,9 @@ def run(
 
 @app.command(cls=Page)
 def resume(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+    ],
     failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
     rate: Rate = None,
     share: Share = None,
@@ -197,6 +203,7 @@ def resume(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
+    run_dir: NewRunDir = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     no_progress: NoProgress = False,
@@ -204,6 +211,7 @@ def resume(
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
     from bulkreset.console import Terminal
+    from bulkreset.mirroring import brought, name_of
     from bulkreset.run import Mode
     from bulkreset.run import resume as resume_run
 
@@ -222,7 +230,8 @@ def resume(
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
     mode = replace(mode, console=ui.events)
-    _watched(run_dir, stop, ui, lambda: resume_run(run_dir, mode, overrides, ui, stop))
+    path = brought(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
+    _watched(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
 
 
 @app.command(cls=Page)
@@ -420,23 +429,53 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
     from bulkreset.record.rundir import new_name
     from bulkreset.run import start
 
-    path = run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    def named() -> Path:
+        return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
     stop = Stop()
     ui = Terminal(stop, show_progress=progress)
     mode = replace(mode, console=ui.events)
+    if job.input.state:
+        from bulkreset.nights import Night
+
+        _through_the_night(Night(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+    path = named()
     _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 
 def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) -> NoReturn:
-    """Run, and leave with the run's exit code; the last line says how to go on where there is something left."""
-    from bulkreset.console import conclude
-    from bulkreset.record.rundir import RunDir
-
+    """Run, and leave with the run's exit code."""
     process.listen(stop)
     try:
         summary = go()
     finally:
         ui.close()
+    _tell(path, summary)
+    raise SystemExit(summary.exit_code)
+
+
+def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Stop, ui: "Terminal") -> NoReturn:
+    """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
+    process.listen(stop)
+    codes: list[int] = []
+    try:
+        for path, summary in runs:
+            ui.close()
+            _tell(path, summary)
+            codes.append(summary.exit_code)
+    finally:
+        ui.close()
+    if not codes:
+        sys.stdout.write(f"No new input at {job.input.named}: nothing to do.\n")
+        sys.stdout.flush()
+    raise SystemExit(max(codes, default=EXIT_OK))
+
+
+def _tell(path: Path, summary: Summary) -> None:
+    """What came of a run; the last line says how to go on where there is something left."""
+    from bulkreset.console import conclude
+    from bulkreset.record.rundir import RunDir
+
     conclude(summary, RunDir(path), sys.stdout)
     sys.stdout.flush()
     if summary.stopped_by:
@@ -445,7 +484,6 @@ def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) 
         _complain(f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known.")
     if summary.resumable:
         sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
-    raise SystemExit(summary.exit_code)
 
 
 def _must_be_confirmable(*, yes: bool) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -14,6 +14,8 @@ SLOWEST = 0.001  # a call in a quarter of an hour
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
 
 LONGEST = 10 * 365 * 86_400  # seconds: what is meant to last for ever has an end that clocks can hold
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?=/)")
 
 _Positive = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 _TimeOut = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -81,27 +83,66 @@ class Select(_Table):
         return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as below)
 
 
-class Input(_Table):
-    """Where the rows come from: a file, or the pools themselves.
+S3 = "s3://"
+TAG = "tag"  # in place of where finished inputs go: they stay, and S3 keeps a tag
+Where = Path | str  # a path of this machine's, or an address that begins with S3
 
-    `format` defaults to what the file's name says; `identity` opens what age has sealed.
+
+def where(text: Where) -> Where:
+    """The place as it is kept: an address of S3's as it stands, a path absolute, for a run may be resumed from another directory."""
+    if isinstance(text, str) and text.startswith(S3):
+        return text
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+
+
+class Input(_Table):
+    """Where the rows come from: files, or the pools themselves.
+
+    `path` is a file, a folder, a pattern or a list of them, here or in S3; `profile` and `region` are for S3 alone.
+    `format` defaults to what a file's name says; `identity` opens what age has sealed.
     """
 
-    path: Path | None = Field(default=None, strict=False)
+    path: Where | tuple[Where, ...] | None = None
+    profile: str | None = None
+    region: str | None = None
     from_pool: bool = False
     select: Select = Select()
     identity: Path | None = Field(default=None, strict=False)
+    state: Where | None = None
+    expected: bool = False
+    done: Where | None = None
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: Columns = Columns()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
 
-    @field_validator("path", "identity")
+    @field_validator("path", mode="before")
+    @classmethod
+    def _places(cls, value: object) -> object:
+        given: Any = value if isinstance(value, list | tuple) else [value]
+        if value is not None and not (given and all(isinstance(one, str | Path) and str(one) for one in given)):
+            msg = "must be a path, or a list of paths"
+            raise ValueError(msg)
+        for one in given:
+            if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
+                msg = "must name an object of S3's as s3://bucket/key"
+                raise ValueError(msg)
+        kept = tuple(map(where, given)) if value is not None else None
+        return kept if kept is None or isinstance(value, list | tuple) else kept[0]
+
+    @field_validator("state", "done", mode="before")
+    @classmethod
+    def _place(cls, value: object) -> object:
+        if value is not None and not (isinstance(value, str | Path) and str(value)):
+            msg = "must be a path"
+            raise ValueError(msg)
+        return value if value in {None, TAG} else where(value)
+
+    @field_validator("identity")
     @classmethod
     def _anywhere(cls, value: Path | None) -> Path | None:
-        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
-        # a run may be resumed from another directory
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as above)
 
     @field_validator("delimiter")
     @classmethod
@@ -130,17 +171,33 @@ class Input(_Table):
             msg = "names neither a path nor from_pool"
         elif not self.from_pool and self.select != Select():
             msg = "has a select, which is of use with from_pool only"
+        elif self.state and self.from_pool:
+            msg = "has a state, and from_pool: only files can be finished"
+        elif not self.state and (self.expected or self.done):
+            msg = f"has {'expected' if self.expected else 'done'}, which is of use with a state only"
+        elif self.done and any(isinstance(one, str) != isinstance(self.done, str) for one in self.places):
+            msg = 'has a done that is not where the inputs are: a folder for files, s3:// or "tag" for objects'
         if msg:
             raise ValueError(msg)
         return self
 
     @property
-    def file(self) -> Path:
-        """The path, of an input that is a file."""
-        if self.path is None:
+    def file(self) -> Where:
+        """The path, of an input that is one file."""
+        if self.path is None or isinstance(self.path, tuple):
             msg = "the input is no file"
             raise ValueError(msg)
         return self.path
+
+    @property
+    def places(self) -> tuple[Where, ...]:
+        """What was given as the path, in order."""
+        return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
+
+    @property
+    def named(self) -> str:
+        """The same in one line."""
+        return ", ".join(map(str, self.places))
 
 
 class Target(_Table):
@@ -244,6 +301,29 @@ class Guards(_Table):
         return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
+class Mirror(_Table):
+    """Where in S3 each run is mirrored below a folder of its name. `every` is seconds between two whole copies, `lease` how long a dead run holds it."""
+
+    to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")
+    sse: Literal["AES256", "aws:kms"] | None = None
+    kms_key_id: str | None = None
+    profile: str | None = None
+    region: str | None = None
+    every: _Positive = 300.0
+    lease: Annotated[float, Field(ge=2, le=3600)] = 60.0
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.kms_key_id and self.sse != "aws:kms":
+            msg = 'has a kms_key_id, which goes with sse = "aws:kms"'
+            raise ValueError(msg)
+        return self
+
+    def at(self, name: str) -> str:
+        """The address of a run."""
+        return f"{self.to}{'' if str(self.to).endswith('/') else '/'}{name}/"
+
+
 class After(_Table):
     """What is done for a user once the password was set. `sign_out` left out: only where nobody keeps the password."""
 
@@ -325,6 +405,7 @@ class Job(_Table):
     notify: Notify = Notify()
     metrics: Metrics = Metrics()
     report: Report = Report()
+    mirror: Mirror = Mirror()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

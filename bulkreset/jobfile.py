@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
-from bulkreset.job import Job, Target
+from bulkreset.job import S3, TAG, Job, Target
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -20,6 +20,9 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
     Paths in the file are relative to the file. Raises JobError naming every wrong key.
     """
     tables = _read(path) if path else {}
+    if "input.path" in overrides and isinstance(tables.get("input"), dict):
+        for key in ("state", "expected", "done"):  # which are of the job's own inputs
+            tables["input"].pop(key, None)
     return build(tables, overrides, str(path or "The command line"), path)
 
 
@@ -33,7 +36,7 @@ def build(tables: dict[str, Any], overrides: Mapping[str, Any], label: str, path
         raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
-    tables.setdefault("name", _name_from(path or Path(str(tables["input"]["path"]))))
+    tables.setdefault("name", _name_from(path or _first(tables["input"].get("path"))))
     return _validated(tables, label)
 
 
@@ -72,11 +75,16 @@ def _read(path: Path) -> dict[str, Any]:
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
                 entry[key] = _rooted(entry[key], path)
+            elif isinstance(entry, dict) and isinstance(entry.get(key), list):
+                entry[key] = [_rooted(one, path) if isinstance(one, str) else one for one in entry[key]]
     _root_places(tables, path)
     return tables
 
 
 def _rooted(text: str, path: Path) -> str:
+    """A path of the job file, which is relative to it; an address of S3's is none."""
+    if text.startswith(S3) or text == TAG:
+        return text
     return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path's own raises)
 
 
@@ -92,6 +100,8 @@ def _root_places(tables: dict[str, Any], path: Path) -> None:
 _PATHS = (
     ("input", "path"),
     ("input", "identity"),
+    ("input", "state"),
+    ("input", "done"),
     ("input.select", "not_in"),
     ("handout", "path"),
     ("metrics", "textfile"),
@@ -119,6 +129,11 @@ def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:
     if not isinstance(entry, dict):
         raise JobError(f"{label} is not a valid job: {table} must be a table.")
     entry[leaf] = value
+
+
+def _first(given: object) -> Path:
+    """What an input of the command line is called by."""
+    return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
 
 def _name_from(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator, emulator
@@ -17,16 +17,17 @@ from bulkreset.dispatch.clock import SystemClock
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
-    InputError,
     JobError,
     RecordError,
     Refused,
     RunDirError,
     ServiceError,
 )
-from bulkreset.intake.reader import Rows, fingerprint, open_rows
+from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
 from bulkreset.jobfile import revive
+from bulkreset.mirroring import finish, mirror_of, mirrored
+from bulkreset.origin import files_of, met, must_be_what_was_planned, needs_input, origin_of
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import UNREACHABLE
 from bulkreset.preflight import (
@@ -78,7 +79,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
     counts = not (mode.dry_run or mode.emulate)
     with Afterwards(job, path, mode.out, ui.remark, counts=counts) as afterwards, ExitStack() as stack:
         approval = Approval(mode.approved) if mode.approved else None
-        rows = _rows(job)
+        rows, described_input = met(job)
         if mode.emulate and rows is None:
             raise JobError(
                 "The emulator has no users but those of an input, so there is nobody to list.",
@@ -98,14 +99,16 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "confirmed": mode.yes or approval is not None,
             "approved": approval.described() if approval else None,
             "started_at": utc_now(),
-            "input": _described(job),
+            "input": described_input,
             "targets": described(sessions),
             "handout": str(elsewhere) if elsewhere else None,
+            "mirror": mirrored(job, path, emulated=mode.emulate),
             "executions": [begun()],
         }
         if approval:
             approval.must_be_of(facts)
-        home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts).close())
+        files = files_of(rows)
+        home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
             run = Run(job, home, mode, sessions, stack, afterwards)
             ended = run.until_the_end(rows, service, ui, stop)
@@ -138,9 +141,9 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         job = revive(facts["job"], overrides)
         counts = facts["mode"] == "run" and not facts["emulated"]
         afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts))
-        rows = _rows(job) if _needs_input(job, facts, home, again=mode.again) else None
+        rows = origin_of(job) if needs_input(job, facts, home, again=mode.again) else None
         if rows:
-            _must_be_the_same_input(job, facts["input"])
+            must_be_what_was_planned(rows, home)
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
         if not service:
@@ -182,10 +185,13 @@ class Run:
         self._afterwards = afterwards
         stack.enter_context(afterwards.along(self._not_told))
         self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
+        self._mirror = stack.enter_context(mirror_of(job, self._facts, home, self._journal, self._log))
+        if self._mirror and self._handout:
+            self._handout.written = self._mirror.handed
         self._began = time.monotonic()
         self._sent_for = 0.0
 
-    def take_over(self, rows: Rows | None, service: Emulator | None, ui: Ui) -> None:
+    def take_over(self, rows: Inputs | None, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
         self._journal.check(self._facts.get("rows"))
         if "screened" not in self._facts:
@@ -202,7 +208,7 @@ class Run:
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
-    def until_the_end(self, rows: Rows | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
+    def until_the_end(self, rows: Inputs | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
         self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
@@ -229,7 +235,7 @@ class Run:
         """Whether the plan is whole: its number of rows is noted last."""
         return "rows" in self._facts
 
-    def _plan(self, rows: Rows | None, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
+    def _plan(self, rows: Inputs | None, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
         """Pass 1."""
         from bulkreset.planning.planner import Planner  # noqa: PLC0415  (and pandas, which a resumed run does without)
 
@@ -285,14 +291,16 @@ class Run:
             raise GuardTripped("The run was not confirmed, so nothing was sent.")
         self._note(confirmed=True)
 
-    def _apply(self, rows: Rows | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
+    def _apply(self, rows: Inputs | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
-        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout)
+        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout, self._mirror)
         if rows:
-            _must_be_the_same_input(self._job, self._facts["input"])
+            must_be_what_was_planned(rows, self._home)
         self._journal.begin_sending()
         self._note(state="applying")
+        if self._mirror:
+            self._mirror.begin()
         began = clock.now()
         try:
             apply.run(preflight, ui, stop)
@@ -329,6 +337,8 @@ class Run:
         if ended:
             self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
         self._log.info("run_finished", state=summary.state, exit_code=exit_code, counts=dict(counts))
+        if self._mirror:
+            finish(self._mirror, self._log, ended)
         return self._afterwards.of(summary, self._not_told)
 
     def _not_told(self, problem: str) -> None:
@@ -351,35 +361,3 @@ def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
     """A session for each target, by user pool. Raises TargetError where one cannot be had."""
     opened = service.open_session if service else open_session
     return {target.user_pool_id: opened(target) for target in job.targets}
-
-
-def _rows(job: Job) -> Rows | None:
-    """The rows of the job's input; None where the pools' own users are the rows."""
-    return None if job.input.from_pool else open_rows(job.input, with_passwords=not job.generates)
-
-
-def _needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
-    """Whether there is a plan to be made, or a row to be sent: for sign-outs, and where passwords are made, the journal is enough.
-
-    Whoever deletes the passwords once they are set can still have the users signed out.
-    """
-    if "rows" not in facts or facts["emulated"]:
-        return True
-    counts = Journal.counts_in(home.journal)
-    left = ("ready", "claimed", "in_doubt", *(["failed"] if again else []))
-    return not job.generates and any(counts.get(status) for status in left)
-
-
-def _described(job: Job) -> dict[str, Any]:
-    """The input as journal and summary keep it."""
-    if job.input.from_pool:
-        return {"path": "", "size": 0, "sha256": ""}
-    return {"path": str(job.input.file.absolute()), **asdict(fingerprint(job.input.file))}
-
-
-def _must_be_the_same_input(job: Job, planned: Mapping[str, Any]) -> None:
-    found = _described(job)
-    if any(planned[key] != found[key] for key in ("size", "sha256")):
-        raise InputError(
-            f"The input {job.input.path} has changed since it was planned.", "Restore it, or plan a new run."
-        )

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
 
@@ -78,9 +78,12 @@ def unseal(sealed: bytes, by: Sequence[Any]) -> bytes:
     return data
 
 
-def open_sealed(path: Path, by: Sequence[Any]) -> io.BufferedReader:
-    """A sealed file as a stream of its content, in constant memory. Raises OSError; UnsealError where a read meets what does not open."""
-    source = path.open("rb")
+def open_sealed(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> io.BufferedReader:
+    """What is sealed as a stream of its content, in constant memory. `opened` opens it.
+
+    Raises OSError; UnsealError where a read meets what does not open, and what reading raises there.
+    """
+    source = _Watched(opened())
     reading, writing = os.pipe()
     stream = _Stream(reading)
 
@@ -90,12 +93,36 @@ def open_sealed(path: Path, by: Sequence[Any]) -> io.BufferedReader:
             with source, os.fdopen(writing, "wb") as sink:
                 age.decrypt_io(source, sink, list(by))
         except age.DecryptError as error:
-            stream.failed = _said(error)
+            stream.failed = source.failed or UnsealError(_said(error))
         except OSError:  # it breaks off; or whoever reads has closed its end, and is told nothing any more
-            stream.failed = "it is damaged, or breaks off"
+            stream.failed = source.failed or UnsealError("it is damaged, or breaks off")
+        except Exception as error:  # noqa: BLE001  (raised again by whoever reads)
+            stream.failed = source.failed or error
 
     stream.start(pour)
     return io.BufferedReader(stream, 1 << 16)
+
+
+class _Watched:
+    """What is read by age, which tells in its own words alone that it could not be: why is remembered."""
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._source = source
+        self.failed: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        try:
+            return self._source.read(size)
+        except Exception as error:
+            self.failed = None if isinstance(error, OSError) else error
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_ended: object) -> None:
+        self._source.close()
 
 
 class _Stream(io.RawIOBase):
@@ -104,7 +131,7 @@ class _Stream(io.RawIOBase):
     def __init__(self, reading: int) -> None:
         self._reading = reading
         self._thread: threading.Thread | None = None
-        self.failed = ""
+        self.failed: Exception | None = None
 
     def start(self, pour: Callable[[], None]) -> None:
         """Begin to fill the pipe."""
@@ -123,7 +150,7 @@ class _Stream(io.RawIOBase):
         if read == 0 and self._thread:
             self._thread.join()
             if self.failed:
-                raise UnsealError(self.failed)
+                raise self.failed
         return read
 
     def close(self) -> None:

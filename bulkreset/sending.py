@@ -1,10 +1,10 @@
 """Pass 2, the apply: every row that is still to be sent, or to be signed out, taken through its lane."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulkreset.cognito.choice import CARRIES, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
@@ -15,11 +15,11 @@ from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
 from bulkreset.dispatch.guards import Tripwires
 from bulkreset.dispatch.lane import Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.ration import Budget, Rationed
+from bulkreset.dispatch.ration import Budget, Gated, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
+from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.passwords import Generator
 from bulkreset.intake.policy import stricter
-from bulkreset.intake.reader import Rows, identity
 from bulkreset.job import Job
 from bulkreset.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.record.handout import Handout
@@ -33,6 +33,9 @@ from bulkreset.supply.feed import Source, Supply, has_changed
 from bulkreset.supply.leavers import Leavers
 from bulkreset.watch import LaneProgress, Progress, Stop, Ui
 
+if TYPE_CHECKING:  # a run without one does not import it
+    from bulkreset.record.mirror import Mirror
+
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
 
 
@@ -42,22 +45,25 @@ class Apply:
     def __init__(
         self,
         job: Job,
-        rows: Rows | None,
+        rows: Inputs | None,
         sessions: Mapping[str, TargetSession],
         journal: Journal,
         log: Log,
         clock: Clock,
         handout: Handout | None = None,
+        mirror: "Mirror | None" = None,
     ) -> None:
         self._job = job
         self._rows = rows
         self._handout = handout
         self._sessions = sessions
         self._journal = journal
+        self._mirror = mirror
+        self._ledger = mirror or journal
         self._log = log
         self._clock = clock
         # Taken before the fingerprint is compared: a file that is still the same later is the one that was compared.
-        self._identity = identity(job.input.file) if rows else ()
+        self._changed = rows.watched() if rows else str
         self._results: Results = SimpleQueue()
         self._rates = Rates()
         self._lanes: list[tuple[Lane[Any], Supply | Made]] = []
@@ -80,7 +86,8 @@ class Apply:
             place = Place(number, name if len(plans) > 1 else "")
             transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
             sets = Feed(
-                self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]), Rationed(supply, budget)
+                self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]),
+                Rationed(self._gated(supply), budget),
             )
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
@@ -93,6 +100,8 @@ class Apply:
                 feeds.append(Feed(lane, leavers[number], after=sets))
         progress = Progress(preflight.ready, preflight.pending, lanes=shown)
         watch = _Watch(self._job, self._clock, self._log, progress, leavers, ui, stop)
+        if self._mirror:
+            watch.also(self._mirror.check)
         self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + MARGIN_SECONDS
         together = job.guards.stop == "run"
@@ -103,7 +112,7 @@ class Apply:
         finally:
             source.close()
             if rest := self._rates.rest():
-                self._journal.record([], [], rates=rest)
+                self._ledger.record([], [], rates=rest)
         if budget.left == 0 and preflight.ready > (job.guards.stop_after or 0):
             raise TimeLimit(f"stop_after is reached: {job.guards.stop_after:,} rows were sent this time.")
 
@@ -118,9 +127,12 @@ class Apply:
         policies = {pool: stricter(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
         return Campaign(self._journal, lanes, Generator(policies, job.password.length), self._handout)
 
+    def _gated(self, supply: Supply | Made) -> Supply | Made | Gated:
+        return Gated(supply, self._mirror.ready) if self._mirror else supply
+
     def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
         """Commit, with the changes of rates that are due. Raises RecordError where that is not possible."""
-        self._journal.record(claims, outcomes, signed_out, self._rates.due(time.time_ns() // 1_000_000))
+        self._ledger.record(claims, outcomes, signed_out, self._rates.due(time.time_ns() // 1_000_000))
 
     def figures(self, seconds: float) -> list[dict[str, Any]]:
         """Each lane's part of the execution, which sent for so long, in the preflight's order, as LaneSummary has it."""
@@ -149,13 +161,12 @@ class Apply:
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 
     def _unchanged(self) -> None:
-        path = self._job.input.file
         try:
-            same = identity(path) == self._identity
+            changed = self._changed()
         except InputError as error:
             raise has_changed(error.message) from None
-        if not same:
-            raise has_changed(f"{path} is not what was planned.")
+        if changed:
+            raise has_changed(f"{changed} is not what was planned.")
 
 
 class _Watch:
@@ -170,11 +181,17 @@ class _Watch:
         self._leavers = leavers
         self._ui = ui
         self._stop = stop
+        self._also: Callable[[], None] = lambda: None
+
+    def also(self, check: Callable[[], None]) -> None:
+        """Have something else look, too, which may raise."""
+        self._also = check
 
     def check(self) -> None:
         """Raise where all sending must stop."""
         self._stop.check()
         self._guards.check()
+        self._also()
 
     def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
         """Hear what is committed."""

@@ -1,6 +1,11 @@
-"""What every run of the tests says at its beginning."""
+"""What every run of the tests says at its beginning; one S3 process for a worker's tests."""
 
 import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bucket import Storage
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -13,3 +18,9 @@ def pytest_report_header() -> list[str]:
         if found
         else ["no Chromium here: the tests of report.html in a browser are skipped (apt-get install chromium)"]
     )
+
+
+@pytest.fixture(scope="session")
+def stored() -> Iterator[Storage]:
+    with Storage() as storage:
+        yield storage

@@ -3,7 +3,8 @@
 import contextlib
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 
 import pyrage
@@ -16,6 +17,11 @@ from bulkreset.sealing import UnsealError, identities, open_sealed, recipients, 
 DATA = os.urandom(300_000)
 
 
+def opened(path: Path) -> Callable[[], BufferedReader]:
+    """What opens a file."""
+    return lambda: path.open("rb")
+
+
 def sealed(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
     """Write a sealed file; who can open it."""
     identity = pyrage.x25519.Identity.generate()
@@ -25,7 +31,7 @@ def sealed(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
 
 def test_stream_has_the_whole_content(tmp_path: Path) -> None:
     by = sealed(tmp_path / "x.age")
-    with open_sealed(tmp_path / "x.age", by) as stream:
+    with open_sealed(opened(tmp_path / "x.age"), by) as stream:
         assert stream.read() == DATA
     assert unseal((tmp_path / "x.age").read_bytes(), by) == DATA
 
@@ -33,7 +39,7 @@ def test_stream_has_the_whole_content(tmp_path: Path) -> None:
 def test_stream_that_is_not_read_to_its_end_is_let_go(tmp_path: Path) -> None:
     by = sealed(tmp_path / "x.age")
     for _ in range(20):
-        with open_sealed(tmp_path / "x.age", by) as stream:
+        with open_sealed(opened(tmp_path / "x.age"), by) as stream:
             assert stream.read(10) == DATA[:10]
     gc.collect()
     assert [name for name in _open_files() if name.endswith("x.age")] == []
@@ -49,14 +55,17 @@ def test_content_that_breaks_off_is_no_end(tmp_path: Path) -> None:
     by = sealed(tmp_path / "x.age")
     whole = (tmp_path / "x.age").read_bytes()
     (tmp_path / "x.age").write_bytes(whole[:-100])
-    with open_sealed(tmp_path / "x.age", by) as stream, pytest.raises(UnsealError, match="damaged"):
+    with open_sealed(opened(tmp_path / "x.age"), by) as stream, pytest.raises(UnsealError, match="damaged"):
         stream.read()
 
 
 def test_another_s_key_opens_nothing(tmp_path: Path) -> None:
     sealed(tmp_path / "x.age")
     other = [pyrage.x25519.Identity.generate()]
-    with open_sealed(tmp_path / "x.age", other) as stream, pytest.raises(UnsealError, match="none of the identities"):
+    with (
+        open_sealed(opened(tmp_path / "x.age"), other) as stream,
+        pytest.raises(UnsealError, match="none of the identities"),
+    ):
         stream.read()
 
 

@@ -1,6 +1,6 @@
-"""The ration: how many rows may be sent in one execution, over all lanes."""
+"""The ration: how many rows may be sent in one execution, over all lanes, and when the next ones may be taken."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bulkreset.dispatch.coordinator import Supply
@@ -32,6 +32,27 @@ class Rationed:
         taken = self._supply.take(min(most, self._budget.left)) if self._budget.left else []
         self._budget.left -= len(taken)
         return taken
+
+    def drop(self) -> None:
+        """Nothing more will be taken."""
+        self._supply.drop()
+
+
+class Gated:
+    """A supply whose rows can be taken where the gate is open only."""
+
+    def __init__(self, supply: Supply, is_open: Callable[[], bool]) -> None:
+        self._supply = supply
+        self._is_open = is_open
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last `take` has found that there are no more."""
+        return self._supply.ended
+
+    def take(self, most: int) -> Sequence[Any]:
+        """Up to `most` rows; none as long as the gate is shut."""
+        return self._supply.take(most) if self._is_open() else []
 
     def drop(self) -> None:
         """Nothing more will be taken."""

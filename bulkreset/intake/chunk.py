@@ -2,11 +2,11 @@
 
 import gzip
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bulkreset.errors import InputError
-from bulkreset.job import Columns
+from bulkreset.bucket import BucketError
+from bulkreset.errors import BulkresetError, InputError, Stopped
+from bulkreset.job import Columns, Where
 from bulkreset.sealing import UnsealError
 
 if TYPE_CHECKING:  # only a plan has frames: the rest does without pandas, which is slow to load
@@ -25,11 +25,13 @@ NEEDED = ("username", "password")
 class Chunk:
     """Some consecutive rows. `frame` has the columns of FIELDS, all text, "" where a cell is absent or empty.
 
-    `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "".
+    `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "". `file` is the
+    number of the file that they are from, of an input that has several.
     """
 
-    def __init__(self, first: int, frame: "pd.DataFrame", malformed: dict[int, str]) -> None:
+    def __init__(self, first: int, frame: "pd.DataFrame", malformed: dict[int, str], file: int = 0) -> None:
         self.first = first
+        self.file = file
         self.last = first + len(frame) - 1
         self.frame = frame
         self.malformed = malformed
@@ -56,7 +58,7 @@ class Piece:
         return f"Piece(rows {self.first} to {self.last})"
 
 
-def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, int]:
+def find_columns(header: list[str], columns: Columns, path: Where) -> dict[str, int]:
     """Where each of our fields stands in `header`. Raises InputError naming what is missing or there twice."""
     names = [name.strip() for name in header]
     wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
@@ -82,13 +84,25 @@ def find_columns(header: list[str], columns: Columns, path: Path) -> dict[str, i
     return {field: names.index(name) for field, name in wanted.items() if name in names}
 
 
-def too_short(path: Path, row: int) -> InputError:
+def too_short(path: Where, row: int) -> InputError:
     """The error for an input that ends before a row that it should have."""
     return InputError(f"The input {path} ends before row {row}.", "Check the file.")
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The error for a file that the system or its format does not let us read to the end."""
+def unreadable(path: Where, error: Exception) -> BulkresetError:
+    """The error for a file that the system, S3 or its format does not let us read to the end.
+
+    Where a later try may succeed it is Stopped, InputError elsewhere.
+    """
+    if isinstance(error, BucketError):
+        if error.is_changed or error.is_missing:
+            return InputError(
+                f"The input {path} is not the object any more that was met: {error.action} was answered {error.code}.",
+                "Restore it, or plan a new run.",
+            )
+        return Stopped(
+            f"The input {path} could not be read to its end: {error.action} was answered {error.code}.", error.advice
+        )
     if isinstance(error, UnsealError):
         return InputError(
             f"The sealed input {path} cannot be opened: {error}.",

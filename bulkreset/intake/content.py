@@ -3,12 +3,13 @@
 import gzip
 import io
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bulkreset.bucket import BucketError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import unreadable
-from bulkreset.job import Input
+from bulkreset.intake.place import Place, denied
+from bulkreset.job import Input, Where
 from bulkreset.sealing import UnsealError, identities, open_sealed
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----"
 
 
 class Content:
-    """What is in the file that `spec` names. `name` is in lower case, and without what says that it is sealed."""
+    """What is in the file at `place`. `name` is in lower case, and without what says that it is sealed."""
 
-    def __init__(self, spec: Input) -> None:
-        self._path = spec.file
+    def __init__(self, spec: Input, place: Place) -> None:
+        self._place = place
+        self._path = place.where
         self._identity = spec.identity
-        name = spec.file.name.lower()
-        self.is_sealed = name.endswith(SUFFIX)
+        name = name_of(place.where).lower()
+        self.is_sealed = is_sealed(place.where)
         self.name = name.removesuffix(SUFFIX)
 
     def check(self) -> None:
@@ -55,22 +57,25 @@ class Content:
         try:
             with self.open() as file:
                 file.read(1)
-        except (OSError, UnsealError) as error:
+        except (OSError, UnsealError, BucketError) as error:
             raise unreadable(self._path, error) from None
 
     def open(self) -> io.BufferedReader:
-        """The content as a stream in constant memory; to go back in a sealed one reads it anew. Raises OSError, and UnsealError at a read."""
-        return io.BufferedReader(_Opened(self._path, self._by)) if self.is_sealed else self._path.open("rb")
+        """The content as a stream in constant memory; to go back in a sealed one reads it anew.
+
+        Raises OSError, and at a read UnsealError and BucketError.
+        """
+        return io.BufferedReader(_Opened(self._place, self._by)) if self.is_sealed else self._place.open()
 
     def unzipped(self) -> gzip.GzipFile:
         """The same, out of gzip."""
         return _Unzipped(self.open())
 
     def whole(self) -> "pa.Buffer":
-        """All of it in memory, once. Raises OSError, UnsealError."""
+        """All of it in memory, once. Raises OSError, UnsealError, BucketError."""
         import pyarrow as pa  # noqa: PLC0415  (only Parquet needs it)
 
-        room = memoryview(bytearray(self._path.stat().st_size))  # what is sealed takes more room than its content
+        room = memoryview(bytearray(self._place.size()))  # what is sealed takes more room than its content
         filled = 0
         with self.open() as file:
             while read := file.readinto(room[filled:]):
@@ -83,19 +88,31 @@ class Content:
 
     def _begins_sealed(self) -> bool:
         try:
-            with self._path.open("rb") as file:
+            with self._place.open() as file:
                 return file.read(max(map(len, _BEGINNINGS))).startswith(_BEGINNINGS)
+        except BucketError as error:
+            raise (denied if error.is_denied else unreadable)(self._path, error) from None
         except OSError as error:
             raise unreadable(self._path, error) from None
+
+
+def name_of(where: Where) -> str:
+    """The last part of a path or an address."""
+    return where.rpartition("/")[2] if isinstance(where, str) else where.name
+
+
+def is_sealed(where: Where) -> bool:
+    """Whether a file is named as a sealed one."""
+    return name_of(where).lower().endswith(SUFFIX)
 
 
 class _Opened(io.RawIOBase):
     """A sealed file's content. A place behind is come to by opening the file anew, any place by reading up to it."""
 
-    def __init__(self, path: Path, by: list[Any]) -> None:
-        self._path = path
+    def __init__(self, place: Place, by: list[Any]) -> None:
+        self._place = place
         self._by = by
-        self._stream = open_sealed(path, by)
+        self._stream = open_sealed(place.open, by)
         self._at = 0
 
     def readable(self) -> bool:
@@ -117,7 +134,7 @@ class _Opened(io.RawIOBase):
         place = offset if whence == io.SEEK_SET else self._at + offset
         if place < self._at:
             self._stream.close()
-            self._stream = open_sealed(self._path, self._by)
+            self._stream = open_sealed(self._place.open, self._by)
             self._at = 0
         while self._at < place and (passed := len(self._stream.read1(place - self._at))):
             self._at += passed

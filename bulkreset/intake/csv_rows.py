@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple, TextIO
 
+from bulkreset.bucket import BucketError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
@@ -51,9 +52,9 @@ class CsvRows:
     quotes and does not say which line a bad byte stood on, so a row could be lost or changed in silence.
     """
 
-    def __init__(self, spec: Input) -> None:
+    def __init__(self, spec: Input, content: Content) -> None:
         self.spec = spec
-        self._content = Content(spec)
+        self._content = content
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         self.is_packed = self._content.name.endswith(".gz")
         self.marks: list[_Mark] = []  # of each piece, as they were first passed
@@ -85,10 +86,10 @@ class CsvRows:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what the system, gzip and age say into InputError."""
+        """Turn what the system, S3, gzip and age say into our errors."""
         try:
             yield
-        except (OSError, EOFError, zlib.error, UnsealError) as error:
+        except (OSError, EOFError, zlib.error, UnsealError, BucketError) as error:
             raise unreadable(self.spec.file, error) from None
 
     def open(self) -> TextIO:

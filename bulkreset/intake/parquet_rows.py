@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bulkreset.bucket import BucketError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
@@ -28,7 +29,7 @@ from bulkreset.job import Input
 from bulkreset.sealing import UnsealError
 
 # What Arrow raises for a file that is not what it says; of the bytes of a name, too.
-DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, UnsealError)
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, UnsealError, BucketError)
 LARGEST_VALUES = 4 << 10  # bytes a value may have on average, unpacked
 SMALL_GROUP = 64 << 20  # bytes of a column in a row group up to which that does not matter
 
@@ -39,9 +40,9 @@ class ParquetRows:
     A sealed one is opened as a whole: its footer, with which reading begins, is its end.
     """
 
-    def __init__(self, spec: Input) -> None:
+    def __init__(self, spec: Input, content: Content) -> None:
         self._spec = spec
-        self._content = Content(spec)
+        self._content = content
         self._coded: Sequence[str] | None = None  # the columns to be left as codes, once that is known
 
     def chunks(self, first: int = 1) -> Iterator[Chunk]:
@@ -69,15 +70,21 @@ class ParquetRows:
 
     def open(self) -> pq.ParquetFile:
         """The file. Raises InputError where its values would fill the memory."""
-        source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else self._spec.file
+        source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else None
         if self._coded is None:
             self._coded = self._to_be_left_coded(source)
-        return _opened(source, self._coded)
+        return self._opened(source, self._coded)
 
-    def _to_be_left_coded(self, source: Any) -> Sequence[str]:  # noqa: ANN401  (a path, or what is in memory)
+    def _opened(self, source: pa.BufferReader | None, coded: Sequence[str] = ()) -> pq.ParquetFile:
+        """The file, in memory already if it is sealed."""
+        where = self._spec.file
+        found: Any = source or (self._content.open() if isinstance(where, str) else where)
+        return pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
+
+    def _to_be_left_coded(self, source: pa.BufferReader | None) -> Sequence[str]:
         """Our columns, if a value that is written once and meant often is a long one."""
-        names = list(self.names(_opened(source)).values())
-        file = _opened(source, names)
+        names = list(self.names(self._opened(source)).values())
+        file = self._opened(source, names)
         coded = False
         for group in range(file.num_row_groups):
             # The first row of a row group brings all that is written once in it. It is read before the group's figures are
@@ -194,10 +201,6 @@ class ParquetPieces:
         group = bisect_right(self._starts, row) - 1
         start = self._starts[group]
         return (self._at, None) if self._file and start <= self._at <= row else (start, group)
-
-
-def _opened(source: Any, coded: Sequence[str] = ()) -> pq.ParquetFile:  # noqa: ANN401  (a path, or what is in memory)
-    return pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
 
 
 def _is_coded(column: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)

@@ -35,7 +35,7 @@ def write_plan(
     if not read:
         if job.input.from_pool:
             raise InputError("The pools have no user whom [input.select] selects.", "Check it: there is nothing to do.")
-        raise InputError(f"The input {job.input.path} has no rows.", "Check that it is the right file.")
+        raise InputError(f"The input {job.input.named} has no rows.", "Check that it is the right file.")
     return read
 
 

@@ -93,7 +93,12 @@ class Planner:
         self._stop.check()
 
     def _screen(self, rows: Chunks, service: Emulator | None, protected: set[str]) -> int:
+        begun: set[int] = set()
+
         def seen(chunk: Chunk) -> None:
+            if chunk.file not in begun and not self._job.input.from_pool:
+                begun.add(chunk.file)
+                self._journal.begin_file(chunk.file, chunk.first)
             if service:
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
             self._ui.planning(chunk.last)

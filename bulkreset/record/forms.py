@@ -108,6 +108,7 @@ def _cells(row: Reported) -> tuple[Any, ...]:
         _iso(row.started_at),
         _iso(row.finished_at),
         as_text(row.status_before),
+        as_text(row.file),
     )
 
 
@@ -130,6 +131,7 @@ def _values(row: Reported) -> tuple[Any, ...]:
         row.started_at,
         row.finished_at,
         row.status_before or None,
+        row.file or None,
     )
 
 

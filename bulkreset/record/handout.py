@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +41,7 @@ class Handout:
     def __init__(self, folder: Path, to: Sequence[Any]) -> None:
         self._folder = folder
         self._to = to
+        self.written: Callable[[Path], None] = lambda _chunk: None  # is told of each chunk, and may raise
         with _told(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((number for number, _ in _chunks(folder)), default=0)
@@ -70,6 +71,7 @@ class Handout:
                 os.fsync(directory)
             finally:
                 os.close(directory)
+        self.written(path)
 
 
 def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import RecordError, RunDirError
@@ -24,6 +25,16 @@ class Sendable(NamedTuple):
     pool: str
     permanent: int
     doubted: int
+
+
+class File(NamedTuple):
+    """One file of the input. `first_row` is None where it has no row, or was not read yet."""
+
+    name: str
+    size: int
+    sha256: str
+    version: str = ""
+    first_row: int | None = None
 
 
 class Settled(NamedTuple):
@@ -63,6 +74,7 @@ class Reported(NamedTuple):
     started_at: int | None
     finished_at: int | None
     status_before: str
+    file: str
     canonical: str
 
 
@@ -75,8 +87,8 @@ class Journal(Figures):
     """
 
     @classmethod
-    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any]) -> Self:
-        """A new journal. Raises RecordError where it cannot be written."""
+    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[File] = ()) -> Self:
+        """A new journal, of an input of these files. Raises RecordError where it cannot be written."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             journal = cls(connect(path, "rw"), path)
@@ -90,6 +102,7 @@ class Journal(Figures):
             journal._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             journal._db.execute(f"PRAGMA user_version = {schema.VERSION}")
             journal._db.executemany("INSERT INTO pools (user_pool_id) VALUES (?)", [(pool,) for pool in pools])
+            journal._db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
             journal._store(meta)
         return journal
 
@@ -130,6 +143,14 @@ class Journal(Figures):
         finally:
             journal.close()
 
+    def copy(self, to: Path) -> dict[str, Any]:
+        """A copy of the file as it is at one moment; what it knows of the run. Raises RecordError."""
+        to.unlink(missing_ok=True)
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with self._read():
+            self._db.execute("VACUUM INTO ?", (str(to),))
+        return self.facts_in(to, read_only=True)
+
     def meta(self) -> dict[str, Any]:
         """What is known of the run as a whole."""
         with self._read():
@@ -168,6 +189,16 @@ class Journal(Figures):
                     for row, pool, username, permanent, status, code, message in rows
                 ),
             )
+
+    def files(self) -> list[File]:
+        """The files of the input, in order."""
+        with self._read():
+            return [File._make(found) for found in self._db.execute(schema.FILES)]
+
+    def begin_file(self, number: int, row: int) -> None:
+        """Note with which row a file begins."""
+        with self._transaction():
+            self._db.execute(schema.BEGIN_FILE, (row, number))
 
     def sought(self) -> Iterator[tuple[int, str, str]]:
         """The rows that are ready, by pool and username: (row, user pool, username)."""
@@ -230,6 +261,7 @@ class Journal(Figures):
         """Throw away an unfinished plan, of which nothing has been sent."""
         with self._transaction():
             self._db.execute("DELETE FROM rows")
+            self._db.execute("UPDATE files SET first_row = NULL")
 
     def take_over(self) -> None:
         """After the death of the process that claimed rows: they are in doubt."""
@@ -276,9 +308,11 @@ class Journal(Figures):
         outcomes: Sequence[Outcome],
         signed_out: Sequence[SignedOut] = (),
         rates: Sequence[RateChange] = (),
+        facts: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """Commit outcomes, new claims and what else happened together, synced. Raises RecordError where that is not possible."""
         with self._transaction():
+            self._store(facts)
             self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
             self._db.executemany(schema.CLAIM, ((row,) for row in claims))
             self._db.executemany(schema.SIGN_OUT, ((out.row,) for out in signed_out if out.done))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 # At DEBUG these print request bodies, and a request body is a password.
-LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt", "werkzeug", "moto", "apprise")
+LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto", "apprise")
 _LOCK = threading.Lock()
 _NOBODY = logging.NullHandler()
 _muted: dict[str, int] = {}

@@ -28,6 +28,7 @@ EVENTS = (
     "row_settled",
     "sign_out_failed",
     "lane_stopped",
+    "mirror_behind",
     "stopped",
     "run_finished",
     "library_warning",

@@ -13,6 +13,10 @@ from bulkreset.errors import Busy, RunDirError
 LOOKS = 5
 
 
+class Absent(RunDirError):
+    """There is no such run."""
+
+
 class RunDir:
     """A run directory and its lock, which dies with the process. Directories are 0700, files 0600."""
 

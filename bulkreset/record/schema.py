@@ -1,7 +1,7 @@
-"""The journal's schema: version 2 of the SQLite file that is the only truth about a run."""
+"""The journal's schema: version 3 of the SQLite file that is the only truth about a run."""
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
-VERSION = 2
+VERSION = 3
 
 # status: ready, rejected, skipped; claimed (committed before its first call leaves); set, failed, in_doubt.
 # canonical: the user's own name, where the directory was checked and the row names the user otherwise.
@@ -28,6 +28,14 @@ CREATE TABLE rows (
   status_before TEXT,
   canonical TEXT
 );
+CREATE TABLE files (
+  number INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  version TEXT NOT NULL DEFAULT '',
+  first_row INTEGER UNIQUE
+);
 CREATE TABLE rates (
   at_ms INTEGER NOT NULL,
   account TEXT NOT NULL,
@@ -38,6 +46,10 @@ CREATE TABLE rates (
 """
 
 PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUES (?, ?, ?, ?, ?, ?)"
+FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY number"
+BEGIN_FILE = "UPDATE files SET first_row = ? WHERE number = ?"
 
 # What a checked row became; canonical is kept only where it says more than the username.
 CHECKED = """
@@ -167,7 +179,8 @@ REPORT = """
 SELECT row, coalesce(user_pool_id, pool, ''), username,
   CASE status WHEN 'claimed' THEN 'in_doubt' WHEN 'ready' THEN :unsent ELSE status END,
   code, message, attempts, throttled, in_doubt OR status = 'claimed', permanent, signed_out, latency_ms, request_id,
-  started_at, finished_at, coalesce(status_before, ''), coalesce(canonical, username)
+  started_at, finished_at, coalesce(status_before, ''),
+  coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), ''), coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row

@@ -17,7 +17,7 @@ import pytest
 from bulkreset import sending
 from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.intake.reader import open_rows
+from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
 from bulkreset.preflight import LanePlan, Preflight
 from bulkreset.record.journal import Journal
@@ -91,7 +91,7 @@ def main(lanes: int, rows: int) -> None:
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
             events = open_log(log, "x", console)
             cpu = time.process_time()
-            sending.Apply(job, open_rows(job.input), sessions, journal, events, SystemClock()).run(
+            sending.Apply(job, Inputs.of(job.input), sessions, journal, events, SystemClock()).run(
                 preflight, ui, Stop()
             )
             cpu = time.process_time() - cpu

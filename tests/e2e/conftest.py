@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucket import Storage
 from tests.e2e.command import LAX, POOL, Command
 from tests.sim import Simulator
 
@@ -26,3 +27,11 @@ def sim(running: Simulator) -> Simulator:
 @pytest.fixture
 def bulkreset(tmp_path: Path, sim: Simulator, request: pytest.FixtureRequest) -> Command:
     return Command(tmp_path, sim, fresh=request.node.get_closest_marker("fresh") is not None)
+
+
+@pytest.fixture
+def storage(stored: Storage, bulkreset: Command) -> Storage:
+    """An empty bucket that the command line reaches."""
+    stored.reset()
+    bulkreset.environment |= stored.environment()
+    return stored

@@ -22,11 +22,13 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     assert f"Report: {ran.run_dir}/report.parquet" in ran.stdout
     assert ran.summary["report"] == "report.parquet"
     assert {path.name for path in ran.run_dir.iterdir()} == {
-        *("journal.sqlite", "log.jsonl", "summary.json", "report.parquet", "redaction.key")
+        *("journal.sqlite", "log.jsonl", "summary.json", "report.parquet", "report.html", "redaction.key")
     }
+    page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
+    assert page.count("u-") >= 2
     whole = pq.read_table(ran.run_dir / "report.parquet")
     assert whole.column("status").to_pylist() == ["set", "set", "failed", "rejected"]
-    assert not any(name in str(whole.to_pylist()) + ran.stdout + ran.stderr for name in NAMES)
+    assert not any(name in str(whole.to_pylist()) + page + ran.stdout + ran.stderr for name in NAMES)
     assert set(sim.passwords(POOL)) == {*NAMES[:2]}
 
     with bulkreset.start("report", ran.run_dir, "--only", "failed,rejected", "--format", "jsonl", "-o", "-") as asked:

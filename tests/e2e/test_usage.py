@@ -41,7 +41,7 @@ GOOD: Make = _text("username,password\nann,Quiet-Garden.1\n")
 # Each: the input, and a word that the sentence about it must have.
 INPUTS: Mapping[str, tuple[Make, str]] = {
     "no such file": (lambda folder: folder / "missing.csv", "missing.csv"),
-    "a directory": (lambda folder: folder, "not a file"),
+    "a directory": (lambda folder: folder, "has no inputs"),
     "no password column": (_text("username,secret\nann,x\n"), "'password'"),
     "a column twice": (_text("username,password,password\nann,x,y\n"), "2 times"),
     "an empty file": (_text(""), "no column"),

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyrage
 
+from bulkreset.intake.csv_rows import CsvRows
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input
 from bulkreset.sealing import recipients, seal
@@ -38,6 +39,13 @@ def read(path: Path, **spec: Any) -> list[Seen]:  # noqa: ANN401  (the keys of [
         ]
         assert chunk.last == len(seen)
     return seen
+
+
+def open_csv(spec: Input) -> CsvRows:
+    """The rows of a CSV file."""
+    rows = open_rows(spec)
+    assert isinstance(rows, CsvRows)
+    return rows
 
 
 def pairs(rows: Sequence[Seen]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.intake import csv_rows
 from bulkreset.job import Columns, Input
-from tests.intake.inputs import Seen, csv_file, pairs, read
+from tests.intake.inputs import Seen, csv_file, open_csv, pairs, read
 
 ODD = [
     *(
@@ -351,12 +351,12 @@ def test_file_that_cannot_decode_any_further_is_an_error(tmp_path: Path, encodin
 
 
 def test_chunk_does_not_show_its_rows(tmp_path: Path) -> None:
-    rows = csv_rows.CsvRows(Input(path=csv_file(tmp_path, "username,password\nann,Hidden-1\n")))
+    rows = open_csv(Input(path=csv_file(tmp_path, "username,password\nann,Hidden-1\n")))
     assert [repr(chunk) for chunk in rows.chunks()] == ["Chunk(rows 1 to 1)"]
 
 
 def test_rows_can_be_read_again_from_the_start(tmp_path: Path) -> None:
-    rows = csv_rows.CsvRows(Input(path=csv_file(tmp_path, "username,password\nann,One-1\n")))
+    rows = open_csv(Input(path=csv_file(tmp_path, "username,password\nann,One-1\n")))
     assert [[chunk.first for chunk in rows.chunks()] for _ in range(2)] == [[1], [1]]
 
 

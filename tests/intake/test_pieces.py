@@ -16,7 +16,7 @@ from bulkreset.intake import csv_rows, parquet_rows
 from bulkreset.intake.chunk import Piece
 from bulkreset.intake.reader import Rows, open_rows
 from bulkreset.job import Input
-from tests.intake.inputs import csv_file, parquet_file, read
+from tests.intake.inputs import csv_file, open_csv, parquet_file, read
 
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\ufeff🚀x'), max_size=8)
 LINES = st.one_of(
@@ -109,7 +109,7 @@ def test_csv_of_any_encoding_in_any_order(tmp_path: Path, encoding: str, *, plan
 )
 def test_only_an_encoding_without_state_is_entered_in_the_middle(tmp_path: Path, encoding: str, *, may: bool) -> None:
     path = csv_file(tmp_path, "username,password\n")
-    assert csv_rows.CsvRows(Input(path=path, encoding=encoding)).can_be_entered is may
+    assert open_csv(Input(path=path, encoding=encoding)).can_be_entered is may
 
 
 @pytest.mark.usefixtures("small")

@@ -9,7 +9,8 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.intake.csv_rows import CsvRows
 from bulkreset.intake.parquet_rows import ParquetRows
-from bulkreset.intake.reader import fingerprint, open_rows
+from bulkreset.intake.place import fingerprint
+from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input
 from tests.intake.inputs import csv_file, pairs, parquet_file, read
 

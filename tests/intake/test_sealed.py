@@ -148,7 +148,8 @@ def test_sealed_parquet_is_in_memory_once(tmp_path: Path, key: Path) -> None:
     )
     path = sealed_file(tmp_path / "users.parquet", key)
     size = path.stat().st_size
-    rows = parquet_rows.ParquetRows(Input(path=path, identity=key))
+    rows = open_rows(Input(path=path, identity=key))
+    assert isinstance(rows, parquet_rows.ParquetRows)
     tracemalloc.start()  # which sees Python's own memory: where the opened file is
     try:
         with rows.open() as file:

@@ -1,0 +1,91 @@
+"""The archive: where an input goes once it is finished, moved or tagged, and never over another one."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from bulkreset.bucket import Bucket, BucketError, Object
+from bulkreset.errors import InputError, RecordError, Stopped
+from bulkreset.intake.content import name_of
+from bulkreset.intake.place import File, Fingerprint, InS3, Place
+from bulkreset.intake.search import Nothing
+from bulkreset.job import TAG, Where
+
+TAGGED = "bulkreset"  # the name of the tag
+
+
+def put_away(place: Place, mark: Fingerprint, done: Where, run_id: str, bucket: Bucket) -> str:
+    """Move what is finished, or tag it; where it is then, "" where it is another one by now.
+
+    Raises RecordError where that is not possible; then it is as it was, and known as finished all the same.
+    """
+    try:
+        if not place.has_not_changed(mark):
+            return ""
+        if isinstance(place, InS3):
+            return _in_s3(place.met, str(done), run_id, bucket)
+        return str(_moved(Path(place.where), Path(done)))
+    except BucketError as error:
+        raise RecordError(
+            f"{place.where} is finished and could not be put away: {error.action} was answered {error.code}.",
+            error.advice,
+        ) from None
+    except (InputError, Stopped) as error:
+        raise RecordError(error.message, error.advice) from None
+    except OSError as error:
+        raise RecordError(
+            f"{place.where} is finished and could not be moved to {done}: {error.strerror}.",
+            "Check the folder's rights.",
+        ) from None
+
+
+def still_there(where: str, bucket: Bucket) -> Place | None:
+    """An input that was finished, where it still lies there. Raises RecordError where S3 does not say."""
+    try:
+        return InS3(bucket, bucket.head(where)) if where.startswith("s3://") else File(Path(where))
+    except BucketError as error:
+        if error.is_missing:
+            return None
+        raise RecordError(f"{where} cannot be looked at: {error.code}.", error.advice) from None
+    except (Nothing, InputError):
+        return None
+
+
+def _in_s3(met: Object, done: str, run_id: str, bucket: Bucket) -> str:
+    if done == TAG:
+        bucket.tag(met, TAGGED, run_id)
+        return f"{TAG} {TAGGED}={run_id}"
+    folder = done if done.endswith("/") else f"{done}/"
+    taken = {name_of(one.uri) for one in bucket.objects(folder, "/")}
+    to = folder + _free(name_of(met.uri), taken)
+    bucket.copy(met, to)
+    bucket.delete([met.uri], match=f'"{met.etag}"')
+    return to
+
+
+def _moved(path: Path, folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    to = folder / _free(path.name, set(os.listdir(folder)))  # noqa: PTH208
+    try:
+        path.rename(to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = to.with_name(f".{to.name}.partial")  # it has passwords: whatever breaks off, one place has it whole
+        shutil.copy2(path, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(to)
+        path.unlink()
+    return to
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with a number before its endings where it is taken."""
+    stem, dot, endings = name.partition(".")
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{stem}-{number}{dot}{endings}"
+    return free

@@ -1,0 +1,57 @@
+"""The origin of a run's rows: the job's input as it is found, as the journal keeps it, and whether it still is that."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from bulkreset.errors import InputError, Stopped
+from bulkreset.intake.inputs import Inputs, Noted
+from bulkreset.intake.place import Fingerprint
+from bulkreset.job import Job
+from bulkreset.record.journal import File, Journal
+from bulkreset.record.rundir import RunDir
+
+NOWHERE: Mapping[str, Any] = {"path": "", "size": 0, "sha256": "", "files": 0}
+
+
+def origin_of(job: Job) -> Inputs | None:
+    """The job's input; None where the pools' own users are the rows.
+
+    Raises InputError where it is not there, Stopped where S3 is out of reach.
+    """
+    return None if job.input.from_pool else Inputs.of(job.input, with_passwords=not job.generates)
+
+
+def met(job: Job) -> tuple[Inputs | None, Mapping[str, Any]]:
+    """The input of a run that is not begun, and what journal and summary keep of it. Raises InputError for all that is wrong with it."""
+    try:
+        rows = origin_of(job)
+        return rows, rows.described() if rows else NOWHERE
+    except Stopped as error:  # there is no run yet that could be resumed
+        raise InputError(error.message, error.advice) from None
+
+
+def files_of(rows: Inputs | None) -> list[File]:
+    """Its files as the journal keeps them."""
+    return (
+        [File(it.name, it.mark.size, it.mark.sha256, it.mark.version, it.first) for it in rows.noted()] if rows else []
+    )
+
+
+def needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
+    """Whether there is a plan to be made, or a row to be sent: for sign-outs, and where passwords are made, the journal is enough.
+
+    Whoever deletes the passwords once they are set can still have the users signed out.
+    """
+    if "rows" not in facts or facts["emulated"]:
+        return True
+    counts = Journal.counts_in(home.journal)
+    left = ("ready", "claimed", "in_doubt", *(["failed"] if again else []))
+    return not job.generates and any(counts.get(status) for status in left)
+
+
+def must_be_what_was_planned(rows: Inputs, home: RunDir) -> None:
+    """Raise InputError where a file has changed, is missing or was added since; where each begins is learned."""
+    with closing(Journal.open(home.journal, read_only=True)) as journal:
+        noted = [Noted(it.name, Fingerprint(it.size, it.sha256, it.version), it.first_row) for it in journal.files()]
+        rows.must_be(noted, journal.meta().get("screened", 0))

@@ -1,0 +1,169 @@
+"""A lease: an object in S3 that one process holds at a time, renewed while it works, on conditional writes."""
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from bulkreset.bucket import Bucket, BucketError
+from bulkreset.errors import Busy, RecordError
+
+SECONDS = 60.0
+SKEW = 5.0  # seconds by which two machines' clocks may differ, and no more than a quarter of the lease
+
+
+class Lease:
+    """Held from `take` to `release`. Who dies with it is waited for until it ends, but not by its own successor on that machine.
+
+    `seconds` is how long it holds without being renewed; `mine` says who may take it over at once.
+    """
+
+    def __init__(self, bucket: Bucket, uri: str, mine: str, seconds: float = SECONDS) -> None:
+        self._bucket = bucket
+        self._uri = uri
+        self._mine = mine
+        self._seconds = seconds
+        self._etag = ""
+        self._token = secrets.token_hex(8)
+        self._good_until = 0.0
+        self._lost = ""
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self) -> Self:
+        """Hold it. Raises Busy where another holds it, RecordError where S3 does not say."""
+        try:
+            self._write(self.must_be_free())
+        except BucketError as error:
+            if error.is_changed:
+                raise Busy(f"Another process has just taken {self._uri}.", "Wait for it.") from None
+            raise _unusable(self._uri, error) from None
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def check(self) -> None:
+        """Raise Busy where it is lost, or could not be renewed in time."""
+        if self._lost:
+            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
+        if time.monotonic() > self._good_until:
+            raise Busy(
+                f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
+                "Another process may have taken it over. Check the network, then resume.",
+            )
+
+    def release(self) -> None:
+        """Let go of it, where it is still held."""
+        self._ended.set()
+        if self._thread:
+            self._thread.join()
+        if self._etag and not self._lost:
+            try:
+                if self._bucket.get(self._uri)[1] == self._etag:
+                    self._bucket.delete([self._uri])
+            except BucketError:
+                pass  # it ends by itself
+        self._etag = ""
+
+    def __enter__(self) -> Self:
+        return self.take()
+
+    def __exit__(self, *_ended: object) -> None:
+        self.release()
+
+    def must_be_free(self) -> str:
+        """The ETag of one that has ended, "" where there is none. Raises Busy where another holds it, BucketError."""
+        try:
+            body, etag = self._bucket.get(self._uri)
+        except BucketError as error:
+            if error.is_missing and error.code != "NoSuchBucket":
+                return ""
+            raise
+        try:
+            held: dict[str, Any] = json.loads(body)
+            until, seconds = float(held["until"]), float(held["seconds"])
+            holder, host = str(held["holder"]), str(held["host"])
+        except (ValueError, KeyError, TypeError):
+            raise RecordError(
+                f"{self._uri} is not a lease.", "Look at it, and delete it if nothing holds it."
+            ) from None
+        until += min(SKEW, seconds / 4)
+        if holder != self._mine and (left := until - time.time()) > 0:
+            ends = datetime.fromtimestamp(until, UTC)
+            raise Busy(
+                f"{self._uri} is held by another process, on {host}.",
+                f"If that one is dead, its lease ends in {left:.0f} s, at {ends:%H:%M:%S} UTC.",
+            )
+        return etag
+
+    def _write(self, over: str) -> None:
+        asked = time.monotonic()
+        body = {"holder": self._mine, "token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
+        body |= {"until": time.time() + self._seconds, "seconds": self._seconds}
+        self._etag = self._bucket.put(self._uri, json.dumps(body).encode(), match=over)
+        self._good_until = asked + self._seconds
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._seconds / 4):
+            self._renew_once()
+
+    def _renew_once(self) -> None:
+        try:
+            self._write(self._etag)
+        except BucketError as error:
+            if error.is_changed or error.is_missing:
+                self._look()
+
+    def _look(self) -> None:
+        """After a refusal: whose it is now. What was written by us, and not answered, is still ours."""
+        try:
+            body, etag = self._bucket.get(self._uri)
+            if json.loads(body).get("token") == self._token:
+                self._etag = etag
+                return
+            self._lost = "another process has taken it"
+        except BucketError as error:
+            if error.is_missing:
+                self._lost = "it was deleted"
+        except ValueError:
+            self._lost = "something else was written there"
+
+
+def holder_of(path: Path) -> str:
+    """What tells a file or a folder of this machine's from every other: whoever has the lock on it is alone."""
+    found = path.stat()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = socket.gethostname()
+    return f"{boot}:{found.st_dev}:{found.st_ino}"
+
+
+def retried(
+    ask: Callable[[], Any],
+    patience: float,
+    stop: Callable[[], None],
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> Any:  # noqa: ANN401  (what is asked for)
+    """Ask S3 until it answers, for so many seconds; `stop` is called before each try and may raise. Raises BucketError."""
+    until, wait = now() + patience, 0.25
+    while True:
+        stop()
+        try:
+            return ask()
+        except BucketError as error:
+            if not error.is_passing or now() + wait > until:
+                raise
+        sleep(wait)
+        wait = min(wait * 2, 4.0)
+
+
+def _unusable(uri: str, error: BucketError) -> RecordError:
+    return RecordError(f"{uri} cannot be written: {error.action} was answered {error.code}.", error.advice)

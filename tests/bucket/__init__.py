@@ -1,0 +1,5 @@
+"""An S3 in a process of its own: moto's, with latency, faults and counts that a test asks for."""
+
+from tests.bucket.handle import BUCKET, Storage
+
+__all__ = ["BUCKET", "Storage"]

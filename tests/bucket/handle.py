@@ -1,0 +1,82 @@
+"""The handle by which a test starts, fills, configures, reads and ends an S3 process."""
+
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import boto3
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_PATIENCE: Final = 30.0
+BUCKET: Final = "nightly"
+
+
+class Storage:
+    """A running S3 with one bucket; a context manager that ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bucket"], cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        self.url: str = json.loads(self._process.stdout.readline())["url"]
+        self._http = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_PATIENCE)
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="AKIDSIMULATED",
+            aws_secret_access_key="simulated",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        self.client.close()
+        self._process.terminate()
+        self._process.wait(timeout=_PATIENCE)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def reset(self) -> None:
+        """An empty bucket, no faults, nothing counted."""
+        self.configure(latency=0.0, faults=[], reset=True)
+        self.client.create_bucket(Bucket=BUCKET)
+
+    def configure(self, **config: Any) -> list[list[str]]:  # noqa: ANN401  (JSON)
+        """Merge settings in; the requests so far.
+
+        `latency` is seconds; `faults` are [pattern over "METHOD path?query", status, code, times], met in order; a
+        status of 0 cuts the answer's body in the middle.
+        """
+        self._http.request("POST", "/_bucket", json.dumps(config))
+        found: list[list[str]] = json.loads(self._http.getresponse().read())
+        return found
+
+    def requests(self, method: str = "") -> list[str]:
+        """The requests that arrived, of one method or all: "METHOD path?query"."""
+        return [f"{how} {what}" for how, what in self.configure() if method in {"", how}]
+
+    def put(self, key: str, body: bytes | Path) -> str:
+        """Write an object; its address."""
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=body if isinstance(body, bytes) else body.read_bytes())
+        return f"s3://{BUCKET}/{key}"
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """The keys that are there, in order."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [one["Key"] for page in pages for one in page.get("Contents", ())]
+
+    def environment(self) -> dict[str, str]:
+        """The variable that points a command's S3 here."""
+        return {"AWS_ENDPOINT_URL_S3": self.url, "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}

@@ -1,0 +1,160 @@
+"""A run that outlives its machine: killed in the middle, gone on with elsewhere from S3 alone; nothing lost, nothing settled sent again."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bucket import BUCKET, Storage
+from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
+from tests.record.mirrored import settled_in
+from tests.sim import Simulator
+
+TO = f"s3://{BUCKET}/runs/"
+LEASE = 2
+
+
+def mirrored(bulkreset: Command, sim: Simulator, storage: Storage, rows: int, more: str = "") -> Path:
+    """A job whose input and mirror are in S3."""
+    storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(rows)))
+    (bulkreset.home / "x.csv").unlink()
+    mirror = f'[mirror]\nto = "{TO}"\nlease = {LEASE}\n[pace]\nrate = 60\n'
+    return write_job(bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in.csv"', mirror + more)
+
+
+def killed(bulkreset: Command, sim: Simulator, argv: tuple[str | Path, ...], calls: int, after: float = 0.0) -> int:
+    """Run until the simulator has had so many calls, and some time longer; then kill. The exit code of one that ended before."""
+    before = len(sim.calls(SET))
+    with bulkreset.start(*argv) as process:
+        until = time.monotonic() + 60
+        while process.poll() is None and len(sim.calls(SET)) - before < calls and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(after)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    return process.returncode
+
+
+def elsewhere(bulkreset: Command, name: str, *more: str) -> Ran:
+    """Go on with the run on another machine: a directory of its own, and nothing but S3."""
+    return finish(
+        bulkreset.start("resume", f"{TO}run", "--run-dir", bulkreset.home / name, *more), bulkreset.home / name
+    )
+
+
+def freed() -> None:
+    """The dead machine's lease ends."""
+    time.sleep(LEASE * 1.25)
+
+
+def test_killed_on_one_machine_and_gone_on_with_on_another(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    job = mirrored(bulkreset, sim, storage, 120)
+    first = bulkreset.home / "run"
+    sim.configure(latency=0.05)
+    killed(bulkreset, sim, ("run", job, "--yes", "--run-dir", first), calls=60)
+    sent = [call.username for call in sim.calls(SET)]
+    settled, claimed = settled_in(storage, "runs/run/")
+    assert settled
+    assert set(sent) <= settled | claimed
+    lease = storage.client.get_object(Bucket=BUCKET, Key="runs/run/lease.json")["Body"].read()
+    storage.put("runs/run/lease.json", json.dumps(json.loads(lease) | {"until": time.time() + 60}).encode())
+    refused = elsewhere(bulkreset, "second")
+    assert (refused.code, "is held by another process" in refused.complaints[0]) == (4, True)
+    assert not (bulkreset.home / "second").exists()
+    storage.put("runs/run/lease.json", lease)
+    freed()
+    ran = elsewhere(bulkreset, "second")
+    assert (ran.code, ran.complaints) == (0, [])
+    again = [call.username for call in sim.calls(SET)][len(sent) :]
+    assert not settled & set(again)
+    assert {user for user in again if user in sent} <= claimed
+    assert [row["row"] for row in ran.report] == [str(number) for number in range(1, 121)]
+    assert set(ran.column("status")) == {"set"}
+    assert {row["username"] for row in ran.report if row["in_doubt"] == "true"} <= claimed
+    assert sim.passwords(POOL) == dict(people(120))
+    late = finish(bulkreset.start("resume", first), first)
+    assert (late.code, "another process has gone on with it" in late.complaints[0]) == (2, True)
+    assert len(sim.calls(SET)) == len(sent) + len(again)
+    assert {"runs/run/report.csv", "runs/run/summary.json", "runs/run/log.jsonl"} < set(storage.keys())
+    assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
+
+
+@pytest.mark.soak
+def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    job = mirrored(bulkreset, sim, storage, 200)
+    sim.configure(latency=0.02)
+    argv, run_dir = bulkreset.with_run_dir(("run", job, "--yes", "--no-progress"))
+    with bulkreset.start(*argv) as process:
+        while len(sim.calls(SET)) < 10:
+            time.sleep(0.02)
+        storage.put(f"runs/{run_dir.name}/lease.json", b'{"holder": "x", "host": "y", "seconds": 60, "until": 9e9}')
+        ran = finish(process, run_dir)
+    assert (ran.code, ran.summary["state"]) == (4, "stopped")
+    assert "is lost: another process has taken it" in ran.complaints[0]
+    sent = len(sim.calls(SET))
+    assert sent < 200
+    storage.client.delete_object(Bucket=BUCKET, Key=f"runs/{run_dir.name}/lease.json")
+    storage.configure(faults=[["^PUT /nightly/runs/.*delta", 403, "AccessDenied", 999]])
+    ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
+    assert (ran.code, len(sim.calls(SET))) == (3, sent)
+    assert (
+        "The mirror s3://nightly/runs/run-1/ cannot be written: s3:PutObject was answered AccessDenied."
+        in ran.complaints[0]
+    )
+    storage.configure(faults=[["^PUT /nightly/runs/.*delta", 503, "SlowDown", 3]])
+    ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
+    assert (ran.code, sim.passwords(POOL)) == (0, dict(people(200)))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_at_random_and_gone_on_with_elsewhere_each_time(
+    bulkreset: Command, sim: Simulator, storage: Storage, seed: int
+) -> None:
+    chance = random.Random(seed)
+    storage.configure(latency=chance.choice([0.0, 0.03, 0.1]))
+    job = mirrored(bulkreset, sim, storage, 400, more="" if seed % 2 else "workers = 4")
+    sim.configure(latency=0.03, jitter=0.5)
+    settled: set[str] = set()
+    claimed: set[str] = set()
+    sent = 0
+    argv: tuple[str | Path, ...] = ("run", job, "--yes", "--run-dir", bulkreset.home / "run")
+    for number in range(5):
+        killed(bulkreset, sim, argv, calls=chance.randrange(0, 90), after=chance.random())
+        calls = [call.username for call in sim.calls(SET)]
+        assert not settled & set(calls[sent:])
+        sent = len(calls)
+        if storage.keys("runs/run/g"):
+            now, open_ = settled_in(storage, "runs/run/")
+            assert settled <= now
+            settled, claimed = now, claimed | open_
+            assert set(calls) <= settled | claimed
+            argv = ("resume", f"{TO}run", "--run-dir", bulkreset.home / f"m{number}")
+        elif (bulkreset.home / "run").exists():
+            argv = ("resume", bulkreset.home / "run")
+        freed()
+    ran = (
+        elsewhere(bulkreset, "last")
+        if argv[1] == f"{TO}run"
+        else finish(bulkreset.start(*argv), bulkreset.home / "run")
+    )
+    assert ran.code == 0
+    calls = [call.username for call in sim.calls(SET)]
+    assert not settled & set(calls[sent:])
+    assert {user for user in calls if calls.count(user) > 1} <= claimed
+    assert [row["row"] for row in ran.report] == [str(row) for row in range(1, 401)]
+    assert {row["username"] for row in ran.report if row["in_doubt"] == "true"} <= claimed
+    with contextlib.closing(sqlite3.connect(ran.run_dir / "journal.sqlite")) as journal:
+        assert journal.execute("SELECT DISTINCT status FROM rows").fetchall() == [("set",)]

@@ -1,0 +1,110 @@
+"""Many inputs, here and in S3, through the real command line: one run, one report, and never a changed one."""
+
+import gzip
+import io
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from tests.bucket import BUCKET, Storage
+from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
+from tests.intake.inputs import key_file, sealed_file
+from tests.sim import Simulator
+
+
+def started(bulkreset: Command, sim: Simulator, *argv: str | Path, calls: int = 8) -> Ran:
+    """A run that is stopped in the middle."""
+    args, run_dir = bulkreset.with_run_dir(argv)
+    with bulkreset.start(*args) as process:
+        until = time.monotonic() + 60
+        while len(sim.calls(SET)) < calls and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        return finish(process, run_dir)
+
+
+def resumed(bulkreset: Command, ran: Ran) -> Ran:
+    with bulkreset.start("resume", ran.run_dir) as process:
+        return finish(process, ran.run_dir)
+
+
+def test_files_of_a_folder_are_one_run_and_resume_holds_to_them(bulkreset: Command, sim: Simulator) -> None:
+    folder = bulkreset.home / "in"
+    folder.mkdir()
+    rows = people(90)
+    for number in range(3):
+        write_csv(folder / f"{number}.csv", rows[number * 30 : number * 30 + 30])
+    sim.configure(latency=0.1)
+    job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"', "[pace]\nrate = 40")
+    ran = started(bulkreset, sim, "run", job, "--yes")
+    assert ran.code == 130
+    sent = len(sim.calls(SET))
+    write_csv(folder / "1a.csv", [])
+    refused = resumed(bulkreset, ran)
+    assert (refused.code, refused.complaints) == (
+        2,
+        ["bulkreset: The input 1a.csv was not there when it was planned. Take it away, or plan a new run."],
+    )
+    (folder / "1a.csv").unlink()
+    assert len(sim.calls(SET)) == sent
+    again = resumed(bulkreset, ran)
+    assert again.code == 0
+    assert sim.passwords(POOL) == dict(rows)
+    assert again.column("file") == [f"{number}.csv" for number in range(3) for _ in range(30)]
+    assert again.summary["input"]["files"] == 3
+    assert_they_agree(again, sim)
+
+
+def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    rows = people(60)
+    key = key_file(bulkreset.home)
+    plain = write_csv(bulkreset.home / "x.csv", rows[:20])
+    storage.put("in/a.csv", plain)
+    storage.put("in/b.csv.gz", gzip.compress(write_csv(plain, rows[20:30]).read_bytes()))
+    storage.put("in/c.csv.age", sealed_file(write_csv(plain, rows[30:40]), key))
+    whole = io.BytesIO()
+    pd.DataFrame(rows[40:], columns=["username", "password"]).to_parquet(whole)
+    storage.put("in/d.parquet", whole.getvalue())
+    (bulkreset.home / "x.csv.age").unlink()
+    sim.configure(latency=0.1)
+    job = write_job(
+        bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in/"\nidentity = "{key.name}"', "[pace]\nrate = 40"
+    )
+    ran = started(bulkreset, sim, "run", job, "--yes")
+    assert (ran.code, ran.complaints[0]) == (130, "bulkreset: Stopped by SIGINT. What was in flight is recorded.")
+    assert not [path for path in bulkreset.home.rglob("*") if path.is_file() and b"Quiet-Garden" in path.read_bytes()]
+    again = resumed(bulkreset, ran)
+    assert again.code == 0
+    assert sim.passwords(POOL) == dict(rows)
+    assert [again.column("file").count(name) for name in ("a.csv", "b.csv.gz", "c.csv.age", "d.parquet")] == [
+        20,
+        10,
+        10,
+        20,
+    ]
+    assert_they_agree(again, sim)
+
+
+def test_object_that_changes_or_may_not_be_read_is_refused(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    sim.configure(latency=0.1)
+    uri = storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(60)))
+    flags = ("--user-pool-id", POOL, "--region", "us-east-1", "--endpoint-url", sim.url, "--no-check-users", "--yes")
+    ran = started(bulkreset, sim, "run", "--input", uri, *flags, "--rate", "40")
+    assert ran.code == 130
+    storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(61)))
+    sent = len(sim.calls(SET))
+    refused = resumed(bulkreset, ran)
+    assert refused.code == 2
+    assert f"The input {uri} has changed since it was planned." in refused.complaints[0]
+    storage.configure(faults=[["^(HEAD|GET) /nightly/in", 403, "AccessDenied", 99]])
+    refused = bulkreset("run", "--input", uri, *flags)
+    assert refused.code == 2
+    assert f"Allow s3:GetObject on arn:aws:s3:::{BUCKET}/in.csv." in refused.complaints[0]
+    assert not refused.run_dir.exists()
+    assert len(sim.calls(SET)) == sent

@@ -1,0 +1,102 @@
+"""A job that is run night after night: each input once, what was left first, nothing twice, no two nights at a time."""
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bucket import BUCKET, Storage
+from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
+from tests.sim import Simulator
+
+ROWS = people(60)
+
+
+def night(bulkreset: Command, job: Path, *args: str, runs: str = "runs") -> tuple[Ran, list[Path]]:
+    """One night; the run directories that it has made, in order."""
+    folder = bulkreset.home / runs
+    before = set(folder.iterdir()) if folder.is_dir() else set()
+    with bulkreset.start("run", job, "--yes", *args) as process:
+        ran = finish(process, bulkreset.home)
+    return ran, sorted(set(folder.iterdir()) - before) if folder.is_dir() else []
+
+
+def export(bulkreset: Command, name: str, rows: Sequence[tuple[str, str]]) -> Path:
+    (bulkreset.home / "in").mkdir(exist_ok=True)
+    return write_csv(bulkreset.home / "in" / name, rows)
+
+
+def kept(bulkreset: Command) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((bulkreset.home / "nightly.json").read_text(encoding="utf-8"))
+    return found
+
+
+def sent(sim: Simulator) -> list[str]:
+    return [call.username for call in sim.calls(SET)]
+
+
+def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: Command, sim: Simulator) -> None:
+    input_ = 'path = "in"\nstate = "nightly.json"\ndone = "archive"'
+    job = write_job(bulkreset.home, sim.url, input_, "[pace]\nrate = 40")
+    export(bulkreset, "mon.csv", ROWS[:30])
+    sim.configure(latency=0.1)
+    with bulkreset.start("run", job, "--yes") as process:
+        until = time.monotonic() + 60
+        while len(sent(sim)) < 22 and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    crashed = set(sent(sim))
+    assert kept(bulkreset)["unfinished"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
+    sim.configure(latency=0)
+    export(bulkreset, "tue.csv", ROWS[30:])
+    ran, runs = night(bulkreset, job)
+    assert (ran.code, ran.complaints) == (0, [])
+    assert ran.stdout.count("Run finished: 30 rows: 30 set.") == 2
+    assert len(runs) == 1
+    assert sim.passwords(POOL) == dict(ROWS)
+    assert {user for user in crashed if sent(sim).count(user) > 1} < crashed
+    assert sorted(path.name for path in (bulkreset.home / "archive").iterdir()) == ["mon.csv", "tue.csv"]
+    assert kept(bulkreset)["unfinished"] is None
+    before = len(sent(sim))
+    ran, runs = night(bulkreset, job)
+    assert (ran.code, ran.stdout, runs) == (0, f"No new input at {bulkreset.home}/in: nothing to do.\n", [])
+    export(bulkreset, "mon.csv", [("user.001", "Another-Garden.1")])
+    ran, runs = night(bulkreset, job)
+    assert (ran.code, len(runs), sent(sim)[before:]) == (0, 1, ["user.001"])
+    assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
+
+
+def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Command, sim: Simulator) -> None:
+    job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true')
+    with (bulkreset.home / "nightly.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran, _ = night(bulkreset, job)
+        assert (ran.code, "Another night of this job" in ran.complaints[0]) == (4, True)
+    export(bulkreset, "mon.csv", ROWS[:3])
+    ran, _ = night(bulkreset, job, "--dry-run")
+    assert (ran.code, sent(sim)) == (0, [])
+    assert not (bulkreset.home / "nightly.json").exists()
+    assert night(bulkreset, job)[0].code == 0
+    os.utime(bulkreset.home / "in" / "mon.csv")
+    ran, _ = night(bulkreset, job)
+    assert (ran.code, "and one is expected" in ran.complaints[0], len(sent(sim))) == (2, True, 3)
+
+
+@pytest.mark.soak
+def test_objects_are_finished_moved_and_remembered_in_s3(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+    at = f"s3://{BUCKET}"
+    input_ = f'path = "{at}/in/"\nstate = "{at}/nightly.json"\ndone = "{at}/archive/"'
+    job = write_job(bulkreset.home, sim.url, input_)
+    storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[:3]))
+    storage.put("archive/mon.csv", b"another")
+    assert night(bulkreset, job)[0].code == 0
+    assert storage.keys() == ["archive/mon-2.csv", "archive/mon.csv", "nightly.json"]
+    ran, _ = night(bulkreset, job)
+    assert (ran.code, ran.stdout, len(sent(sim))) == (0, f"No new input at {at}/in/: nothing to do.\n", 3)

@@ -1,0 +1,182 @@
+"""Many inputs read as one: rows numbered through, found by any piece, in constant memory, and never of another file."""
+
+import os
+import resource
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.errors import InputError
+from bulkreset.intake import csv_rows, inputs, parquet_rows
+from bulkreset.intake.inputs import Inputs
+from bulkreset.job import Input
+from tests.intake.inputs import csv_file, key_file, parquet_file, sealed_file
+
+SIZE = 5  # rows of a piece, here
+
+
+def csv_of(rows: Sequence[str]) -> str:
+    return "username,password\n" + "".join(f"{name},Hidden-{name}\n" for name in rows)
+
+
+def read(found: Inputs) -> list[str]:
+    names: list[str] = []
+    for chunk in found.chunks():
+        assert chunk.first == len(names) + 1
+        names += list(chunk.frame["username"])
+    return names
+
+
+def of(path: Path | list[Path], **spec: Any) -> Inputs:  # noqa: ANN401  (the keys of [input])
+    return Inputs.of(Input.model_validate({"path": path, **spec}))
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder of four formats, one of them sealed, and of what is no input."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    csv_file(folder, csv_of(["ann", "ben"]), "b.csv")
+    csv_file(folder, csv_of(["cat"]), "c.csv.gz")
+    parquet_file(folder, {"username": ["dan"], "password": ["Hidden-dan"]}).rename(folder / "a.parquet")
+    for name in ("notes.txt", ".hidden.csv"):
+        csv_file(folder, "nothing", name)
+    (folder / "old.csv").mkdir()
+    return folder
+
+
+def test_folder_pattern_and_list_are_read_in_order_as_one(mixed: Path) -> None:
+    assert read(of(mixed)) == ["dan", "ann", "ben", "cat"]
+    assert read(of(mixed / "*.csv*")) == ["ann", "ben", "cat"]
+    assert read(of([mixed / "c.csv.gz", mixed, mixed / "b.csv"])) == ["cat", "dan", "ann", "ben"]
+    found = of(mixed)
+    read(found)
+    assert [(it.name, it.first) for it in found.noted()] == [("a.parquet", 1), ("b.csv", 2), ("c.csv.gz", 4)]
+    assert found.described()["files"] == 3
+
+
+def test_sealed_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    sealed_file(mixed / "b.csv", key)
+    with pytest.raises(InputError, match="names no identity"):
+        of(mixed)
+    assert read(of(mixed, identity=key)) == ["dan", "ann", "ben", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("*.xml", "No input matches"), ("old.csv", "has no inputs"), ("x.csv", "no input file")]
+)
+def test_what_is_nothing_is_refused(mixed: Path, path: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        of(mixed / path)
+
+
+def test_file_whose_name_is_a_pattern_means_itself(tmp_path: Path) -> None:
+    csv_file(tmp_path, csv_of(["ann"]), "a[1].csv")
+    csv_file(tmp_path, csv_of(["ben"]), "a1.csv")
+    assert read(of(tmp_path / "a[1].csv")) == ["ann"]
+
+
+def test_malformed_row_is_told_with_its_place_in_its_file(mixed: Path) -> None:
+    csv_file(mixed, "username,password\nx,y,z\n", "bb.csv")
+    told = {chunk.first + at: what for chunk in of(mixed).chunks() for at, what in chunk.malformed.items()}
+    assert told == {4: "line 2: 3 fields where the header has 2"}
+
+
+def test_sameness_is_that_of_every_file_its_name_and_its_place(mixed: Path) -> None:
+    found = of(mixed)
+    total = len(read(found))
+    noted, whole = found.noted(), found.described()
+    again = of(mixed)
+    again.must_be(noted, total)
+    assert again.described() == whole
+    csv_file(mixed, csv_of(["ann", "bea"]), "b.csv")
+    with pytest.raises(InputError, match=r"b\.csv has changed since it was planned"):
+        of(mixed).must_be(noted, total)
+    assert of(mixed).described()["sha256"] != whole["sha256"]
+    csv_file(mixed, csv_of(["ann", "ben"]), "b.csv")
+    csv_file(mixed, csv_of([]), "bb.csv")
+    with pytest.raises(InputError, match=r"bb\.csv was not there when it was planned"):
+        of(mixed).must_be(noted, total)
+    (mixed / "bb.csv").unlink()
+    (mixed / "c.csv.gz").unlink()
+    with pytest.raises(InputError, match=r"c\.csv\.gz was planned and is not there"):
+        of(mixed).must_be(noted, total)
+
+
+def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
+    found = of(mixed)
+    look = found.watched()
+    assert look() == ""
+    os.utime(mixed / "b.csv", ns=(1, 1))
+    assert look() == str(mixed / "b.csv")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of five rows."""
+    for module in (inputs, csv_rows, parquet_rows):
+        monkeypatch.setattr(module, "PIECE_ROWS", SIZE)
+    monkeypatch.setattr(csv_rows, "PASSED_PIECES", 2)
+    monkeypatch.setattr(parquet_rows, "PASSED_PIECES", 2)
+    monkeypatch.setattr(inputs, "PASSED_FILES", 2)
+
+
+@pytest.mark.usefixtures("small")
+@settings(deadline=None, max_examples=25)
+@given(
+    sizes=st.lists(st.integers(0, 17), min_size=1, max_size=8).filter(any),
+    order=st.lists(st.integers(0, 40), max_size=30),
+    parquet=st.integers(0, 7),
+)
+def test_any_piece_has_the_rows_that_the_chunks_have(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], order: list[int], parquet: int
+) -> None:
+    folder = tmp_path_factory.mktemp("in")
+    for number, size in enumerate(sizes):
+        rows = [f"u{number}.{row}" for row in range(size)]
+        if number == parquet:
+            columns = {"username": rows, "password": [f"Hidden-{name}" for name in rows]}
+            made = parquet_file(folder, columns, row_group_size=3) if rows else csv_file(folder, csv_of([]), "x")
+            made.rename(folder / (f"{number}.parquet" if rows else f"{number}.csv"))
+        else:
+            csv_file(folder, csv_of(rows), f"{number}.csv")
+    found = of(folder)
+    names = read(found)
+    fresh = of(folder)
+    fresh.must_be(found.noted(), len(names))
+    pieces = [-(-len(names) // SIZE), *order]
+    with closing(fresh.pieces()) as source:
+        for number in [*range(pieces[0]), *order]:
+            if number >= pieces[0]:
+                continue
+            knew = source.knows(number)
+            piece = source.read(number)
+            assert piece or not (knew and source.remembers)
+            while piece is None:
+                piece = source.read(number)
+            wanted = names[number * SIZE : (number + 1) * SIZE]
+            assert (piece.first, list(piece.usernames)) == (number * SIZE + 1, wanted)
+            assert list(piece.passwords) == [f"Hidden-{name}" for name in wanted]
+
+
+def test_thousand_files_are_opened_one_at_a_time(tmp_path: Path) -> None:
+    for number in range(1000):
+        csv_file(tmp_path, csv_of([f"user{number}"]), f"{number:04d}.csv")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 8, hard))  # noqa: PTH208
+    try:
+        found = of(tmp_path)
+        assert len(read(found)) == 1000
+        with closing(found.pieces()) as source:
+            piece = None
+            while piece is None:
+                piece = source.read(0)
+            assert piece.usernames[999] == "user999"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
