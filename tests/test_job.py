@@ -599,3 +599,34 @@ def test_who_is_told_names_the_extra_that_is_missing(
 ) -> None:
     monkeypatch.setattr("bulkreset.job.find_spec", lambda _: None)
     assert f"pip install 'bulkreset[{extra}]'" in problem(folder, FEWEST + text)
+
+
+def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
+    made = job(folder, '[input]\npath = ["in/*.csv", "s3://bucket/in/", "/data/x.csv"]\n' + TARGET)
+    assert made.input.places == (folder / "in/*.csv", "s3://bucket/in/", Path("/data/x.csv"))
+    assert revive(made.model_dump(mode="json"), {}) == made
+    night = job(folder, '[input]\npath = "in"\nstate = "s.json"\ndone = "old"\nexpected = true\n' + TARGET)
+    assert (night.input.state, night.input.done) == (folder / "s.json", folder / "old")
+    assert revive(night.model_dump(mode="json"), {}) == night
+    assert (
+        job(folder, '[input]\npath = "s3://bucket/in/"\nstate = "s.json"\ndone = "tag"\n' + TARGET).input.done == "tag"
+    )
+    other = job(folder, '[input]\npath = "in"\nstate = "s.json"\n' + TARGET, input__path="s3://bucket/other.csv")
+    assert (other.input.path, other.input.state) == ("s3://bucket/other.csv", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path = 5", "input.path must be a path, or a list of paths"),
+        ("path = []", "input.path must be a path, or a list of paths"),
+        ('path = "s3://bucket"', "input.path must name an object of S3's as s3://bucket/key"),
+        ('path = "in"\ndone = "old"', "which is of use with a state only"),
+        ('path = "in"\nstate = "s"\ndone = "tag"', "a done that is not where the inputs are"),
+        ('path = "s3://bucket/in/"\nstate = "s"\ndone = "old"', "a done that is not where the inputs are"),
+        ('path = "in"\n[mirror]\nto = "bucket/runs"', "mirror.to"),
+        ('path = "in"\n[mirror]\nto = "s3://bucket/runs"\nkms_key_id = "k"', 'goes with sse = "aws:kms"'),
+    ],
+)
+def test_place_that_does_not_fit_is_told(folder: Path, text: str, said: str) -> None:
+    assert said in problem(folder, f"[input]\n{text}\n{TARGET}")

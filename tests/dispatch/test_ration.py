@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bulkreset.dispatch.coordinator import Feed
 from bulkreset.dispatch.lane import Place
-from bulkreset.dispatch.ration import Budget, Rationed
+from bulkreset.dispatch.ration import Budget, Gated, Rationed
 from tests.dispatch.fakes import REFUSED, SET
 from tests.dispatch.lanes import Bench, Given, rows
 
@@ -79,3 +79,13 @@ def test_coordinator_sends_just_so_many_rows_and_comes_to_its_end(ration: int) -
     assert len(bench.service.received) == len(bench.ledger.claimed) == ration
     assert set(bench.ledger.statuses().values()) <= {"set", "failed"}
     assert bench.threads_ended
+
+
+def test_shut_gate_gives_nothing_and_ends_nothing() -> None:
+    is_open = False
+    supply = Gated(Given(range(3)), lambda: is_open)
+    assert supply.take(5) == []
+    assert not supply.ended
+    is_open = True
+    assert supply.take(5) == [0, 1, 2]
+    assert supply.ended

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
@@ -89,6 +90,7 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
     assert_they_agree(again, sim)
 
 
+@pytest.mark.soak
 def test_object_that_changes_or_may_not_be_read_is_refused(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:

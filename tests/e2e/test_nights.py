@@ -73,6 +73,7 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
 
 
+@pytest.mark.soak
 def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Command, sim: Simulator) -> None:
     job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true')
     with (bulkreset.home / "nightly.json.lock").open("w") as lock:

@@ -128,7 +128,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     sizes=st.lists(st.integers(0, 17), min_size=1, max_size=8).filter(any),
     order=st.lists(st.integers(0, 40), max_size=30),

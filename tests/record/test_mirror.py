@@ -6,18 +6,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from bulkreset.bucket import Bucket
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.record import mirror as module
+from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
 from bulkreset.record.lease import Lease
 from bulkreset.record.mirror import Mirror, pieces
 from bulkreset.record.restore import restore
 from bulkreset.record.rundir import Absent, RunDir
-from bulkreset.rows import Outcome, RateChange, SignedOut, Status
+from bulkreset.rows import Outcome, RateChange, Row, Secret, SignedOut, Status
+from bulkreset.sealing import recipients
 from tests.bucket import BUCKET, Storage
 from tests.record.journals import POOL, done
 
@@ -167,3 +170,33 @@ def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -
             first.check()
         successor.check()
     assert s3.keys() == []
+
+
+def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
+    run.mirror = Mirror(asked, AT, run.home, run.journal, run.told.append)
+    mirror = run.begin()
+    handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
+    handout.written = mirror.handed
+    handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
+    mirror.record([1], [])
+    run.home.summary.write_text("{}", encoding="utf-8")
+    mirror.end()
+    for key in s3.keys("runs/r/"):
+        found = s3.client.head_object(Bucket=BUCKET, Key=key)
+        assert (found["ServerSideEncryption"], "mirror" in found["SSEKMSKeyId"]) == ("aws:kms", True), key
+    run.close()
+    restore(AT, tmp_path / "there")
+    assert (tmp_path / "there" / "handout" / "00000001.age").read_bytes() == (
+        run.home.handout / "00000001.age"
+    ).read_bytes()
+    assert "runs/r/summary.json" in s3.keys("runs/r/")
+
+
+def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    s3.configure(faults=[["^PUT ", 403, "AccessDenied", 99]])
+    with pytest.raises(RecordError, match=r"Allow s3:PutObject on arn:aws:s3:::nightly/runs/r/lease\.json"):
+        run.mirror.take()
+    run.close()

@@ -25,7 +25,7 @@ def row(username: str, **said: str) -> Reported:
     told = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
     numbers = dict.fromkeys(("attempts", "throttled", "in_doubt"), 0)
     nothing = dict.fromkeys(("permanent", "signed_out", "latency_ms", "started_at", "finished_at"))
-    return Reported(row=1, username=username, status="failed", status_before="", **told, **numbers, **nothing)  # type: ignore[arg-type]
+    return Reported(row=1, username=username, status="failed", status_before="", file="", **told, **numbers, **nothing)  # type: ignore[arg-type]
 
 
 def test_same_user_of_the_same_pool_has_one_hash() -> None:

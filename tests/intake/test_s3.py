@@ -1,0 +1,117 @@
+"""Inputs in S3: found by pattern, read by their version or ETag, tried again where the network fails, never another one's."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytest
+
+from bulkreset.bucket import BLOCK, Bucket
+from bulkreset.errors import BulkresetError, InputError, Stopped
+from bulkreset.intake import search
+from bulkreset.intake.inputs import Inputs
+from bulkreset.job import Input
+from tests.bucket import BUCKET, Storage
+from tests.record.conftest import s3
+
+__all__ = ["s3"]
+AT = f"s3://{BUCKET}"
+ROWS = [f"user{row:06d}" for row in range(2 * BLOCK // 40)]
+
+
+def csv_of(rows: Sequence[str]) -> bytes:
+    return ("username,password\n" + "".join(f"{name},Hidden-{name}-{'x' * 20}\n" for name in rows)).encode()
+
+
+CSV = csv_of(ROWS[:100])
+
+
+def read(found: Inputs) -> list[str]:
+    return [name for chunk in found.chunks() for name in chunk.frame["username"]]
+
+
+def of(path: str) -> Inputs:
+    return Inputs.of(Input(path=path))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits before a second try, and botocore makes none."""
+    monkeypatch.setattr(search, "Bucket", partial(Bucket, tries=1))
+    monkeypatch.setattr("smart_open.s3.time.sleep", lambda _seconds: None)
+
+
+def test_patterns_are_those_of_a_shell(s3: Storage) -> None:
+    for key in ("in/a.csv", "in/b.csv", "in/[x].csv", "in/deep/er/c.csv", "in/d.txt", "in/"):
+        s3.put(key, b"username,password\n" if key.endswith("v") else b"")
+
+    def named(path: str) -> list[str]:
+        return [str(place.where).removeprefix(f"{AT}/in/") for place in of(path).places]
+
+    assert named(f"{AT}/in/") == ["[x].csv", "a.csv", "b.csv"]
+    assert named(f"{AT}/in/[ab].csv") == ["a.csv", "b.csv"]
+    assert named(f"{AT}/in/[!a].csv") == ["b.csv"]
+    assert named(f"{AT}/in/?.*") == ["a.csv", "b.csv", "d.txt"]
+    assert named(f"{AT}/in/**/*.csv") == ["[x].csv", "a.csv", "b.csv", "deep/er/c.csv"]
+    assert named(search.literally(f"{AT}/in/[x].csv")) == ["[x].csv"]
+    for nothing in (f"{AT}/in/*.xml", f"{AT}/out/", f"{AT}/in/none.csv", f"{AT}-other/in.csv"):
+        with pytest.raises(search.Nothing):
+            of(nothing)
+
+
+def test_answers_that_break_off_are_asked_for_again(s3: Storage) -> None:
+    whole = csv_of(ROWS)
+    uri = s3.put("in.csv", whole)
+    found = of(uri)
+    s3.configure(faults=[["GET /nightly/in.csv", 0, "", 3]])
+    assert found.described()["size"] == len(whole)
+    s3.configure(faults=[["GET /nightly/in.csv", 0, "", 3]])
+    assert read(found) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "says"),
+    [
+        (500, "InternalError", Stopped, "could not be read to its end: s3:GetObject was answered InternalError"),
+        (403, "ExpiredToken", Stopped, "answered ExpiredToken. Sign in again"),
+        (404, "NoSuchKey", InputError, "is not the object any more that was met"),
+        (412, "PreconditionFailed", InputError, "is not the object any more that was met"),
+    ],
+)
+def test_what_ends_a_reading_in_the_middle(
+    s3: Storage, status: int, code: str, kind: type[BulkresetError], says: str
+) -> None:
+    found = of(s3.put("in.csv", CSV))
+    s3.configure(faults=[["GET /nightly/in.csv", status, code, 99]])
+    with pytest.raises(kind) as told:
+        read(found)
+    assert says in str(told.value)
+    assert type(told.value) is kind
+
+
+def overwritten(s3: Storage) -> None:
+    s3.put("in.csv", CSV.replace(b"Hidden", b"Change"))
+
+
+def deleted(s3: Storage) -> None:
+    s3.client.delete_object(Bucket=BUCKET, Key="in.csv")
+
+
+@pytest.mark.parametrize("change", [overwritten, deleted])
+@pytest.mark.parametrize("versions", ["Enabled", ""])
+def test_another_object_is_never_read_in_its_place(
+    s3: Storage, versions: str, change: Callable[[Storage], None]
+) -> None:
+    if versions:
+        s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    uri = s3.put("in.csv", CSV)
+    found = of(uri)
+    assert found.described()["files"] == 1
+    assert read(found) == ROWS[:100]
+    change(s3)
+    if versions:  # the version that was planned is still there
+        assert read(found) == ROWS[:100]
+    else:
+        with pytest.raises(InputError, match="is not the object any more"):
+            read(found)
+    with pytest.raises(InputError, match=r"has changed|no input"):
+        of(uri).must_be(found.noted(), found.total)
