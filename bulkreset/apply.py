@@ -6,14 +6,15 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from bulkreset.cognito.choice import CARRIES, choose, open_transport
+from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
+from bulkreset.dispatch.fleet import Fleet, FleetLane, Unit
 from bulkreset.dispatch.guards import Tripwires
-from bulkreset.dispatch.lane import Lane, Place, Results
+from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
@@ -34,6 +35,7 @@ from bulkreset.supply.leavers import Leavers
 from bulkreset.watch import Progress, Stop, Ui
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
+UNPACED_WEIGHT = float(CARRIES["boto3"])  # what a lane without a pace counts for where lanes are shared out
 
 
 class Apply:
@@ -48,8 +50,10 @@ class Apply:
         log: Log,
         clock: Clock,
         handout: Handout | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         self._job = job
+        self._fleet = fleet
         self._rows = rows
         self._handout = handout
         self._sessions = sessions
@@ -60,13 +64,13 @@ class Apply:
         self._identity = identity(job.input.file) if rows else ()
         self._results: Results = SimpleQueue()
         self._rates = Rates()
-        self._lanes: list[tuple[Lane[Any], Supply | Made]] = []
+        self._lanes: list[tuple[AnyLane, Supply | Made]] = []
         self._stopped: Mapping[int, Stopped] = {}
 
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
         job, plans = self._job, preflight.lanes
-        kind = choose(job.pace.transport, (plan.ceiling for plan in plans))
+        kind: Kind = choose(job.pace.transport, (plan.ceiling for plan in plans))
         if job.signs_out:
             self._journal.begin_signing_out()
         source = self._source(preflight)
@@ -77,21 +81,21 @@ class Apply:
         for number, (plan, supply) in enumerate(zip(plans, supplies, strict=True)):
             name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
             place = Place(number, name if len(plans) > 1 else "")
-            transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
-            sets = Feed(
-                self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]), Rationed(supply, budget)
-            )
+            sends = SetPassword({pool: open_transport(kind, self._sessions[pool]) for pool in self._from_here(plan)})
+            sets = Feed(self._lane(plan, place, sends, plan.ceiling, CARRIES[kind]), Rationed(supply, budget))
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
             if job.signs_out:
                 leavers[number] = Leavers(self._journal, plan.pools, self._clock)
-                signing_out = {pool: BotoTransport.of(self._sessions[pool]) for pool in plan.pools}
-                lane = self._lane(plan, place, SignOut(signing_out), sign_out_ceiling(job), CARRIES["boto3"])
+                leaves = SignOut({pool: BotoTransport.of(self._sessions[pool]) for pool in self._from_here(plan)})
+                lane = self._lane(plan, place, leaves, sign_out_ceiling(job), CARRIES["boto3"])
                 feeds.append(Feed(lane, leavers[number], after=sets))
         watch = _Watch(
             self._job, self._clock, self._log, Progress(preflight.ready, preflight.pending), leavers, ui, stop
         )
         self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
+        if self._fleet:
+            self._fleet.send(self._units(plans, feeds), self._results, self._of_the_fleet)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + MARGIN_SECONDS
         together = job.guards.stop == "run"
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
@@ -131,9 +135,31 @@ class Apply:
             for number, (lane, supply) in enumerate(self._lanes)
         ]
 
-    def _lane(
-        self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None, carries: int
-    ) -> Lane[Any]:
+    def _from_here(self, plan: LanePlan) -> Sequence[str]:
+        """The pools to which calls go from this process: none, where the lanes are on a fleet."""
+        return () if self._fleet else plan.pools
+
+    def _units(self, plans: Sequence[LanePlan], feeds: Sequence[Feed]) -> list[Unit]:
+        """The lanes by place, as a fleet takes them, with the Regions and endpoints that were confirmed."""
+        units = []
+        for number, plan in enumerate(plans):
+            lanes: list[FleetLane[Any]] = [
+                feed.lane for feed in feeds if feed.lane.place.number == number and isinstance(feed.lane, FleetLane)
+            ]
+            sessions = [self._sessions[pool] for pool in plan.pools]
+            targets = [
+                at.target.model_copy(update={"region": at.region, "endpoint_url": at.endpoint}) for at in sessions
+            ]
+            weight = sum(lane.rate or UNPACED_WEIGHT for lane in lanes)
+            emulated = any(at.emulated for at in sessions)
+            units.append(Unit(lanes[0].place, plan.account, targets, emulated, lanes, weight))
+        return units
+
+    def _of_the_fleet(self, event: str, **fields: object) -> None:
+        """Tell of workers that come and go."""
+        (self._log.info if event == "worker_joined" else self._log.warning)(event, **fields)
+
+    def _lane(self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None, carries: int) -> AnyLane:
         sets = isinstance(errand, SetPassword)
 
         def changed(rate: float, why: str) -> None:
@@ -143,6 +169,8 @@ class Apply:
             if sets:
                 self._rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
 
+        if self._fleet:
+            return self._fleet.lane(errand, place, ceiling, self._job.pace, changed)
         pacer = Pacer(ceiling, self._clock, changed)
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 
@@ -174,7 +202,7 @@ class _Watch:
         self._stop.check()
         self._guards.check()
 
-    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+    def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """Hear what is committed."""
         for lane, outcome in told:
             if isinstance(outcome, SignedOut):

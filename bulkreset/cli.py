@@ -15,12 +15,13 @@ import typer
 
 from bulkreset import __version__, process
 from bulkreset.console import Terminal, conclude, describe_status, describe_verified
-from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused
+from bulkreset.errors import EXIT_BUG, BulkresetError, RecordError, Refused, place_of
 from bulkreset.handing import COLUMNS as HANDED_OUT
 from bulkreset.handing import hand_out
 from bulkreset.job import Job
 from bulkreset.jobfile import load
 from bulkreset.options import (
+    Fleet,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -37,6 +38,7 @@ from bulkreset.options import (
     count,
     number,
 )
+from bulkreset.options import fleet as fleet_of
 from bulkreset.record.report import write_new
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.record.status import runs_in, status_of
@@ -115,6 +117,7 @@ def run(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
+    fleet: Fleet = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -165,7 +168,7 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None})
+    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
     mode = Mode(
         sys.stderr,
         dry_run=dry_run,
@@ -189,6 +192,7 @@ def resume(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
+    fleet: Fleet = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     no_progress: NoProgress = False,
@@ -204,7 +208,7 @@ def resume(
         "guards.max_duration": max_duration,
         "guards.stop_after": stop_after,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None}
+    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=log_format is LogFormat.JSON)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
@@ -363,7 +367,7 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001
         _complain(
-            f"a bug: {process.place_of(error)}. What a run had done is in its journal and can be resumed;"
+            f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line."
         )
         raise SystemExit(EXIT_BUG) from None

@@ -6,17 +6,23 @@
     │   ├── InputError         the input file
     │   ├── TargetError        the Region, the credentials, the endpoint
     │   ├── RunDirError        the run directory
+    │   ├── FleetError         the cluster, or a worker of it
     │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
     │   ├── ServiceError       the service answered that no call can succeed
+    │   ├── FleetLost          the scheduler or all workers are gone
     │   └── RecordError        the journal or a report cannot be written
     ├── Busy               4   another process holds the run
     ├── TimeLimit          5   resumable
+    ├── Bug               70   a bug on another machine, told by its place in the code
     └── Interrupted  130/143   resumable
 
 Every message says what happened, to which row or key, and what to do next.
 """
+
+import traceback
+from pathlib import Path
 
 EXIT_OK = 0
 EXIT_ROWS = 1
@@ -59,6 +65,10 @@ class RunDirError(Refused):
     """The run directory cannot be used."""
 
 
+class FleetError(Refused):
+    """The cluster cannot be used, or a worker of it is not what it has to be."""
+
+
 class ApprovalError(Refused):
     """What would run now is not what was reviewed."""
 
@@ -81,6 +91,10 @@ class ServiceError(Stopped):
         self.code = code
 
 
+class FleetLost(Stopped):
+    """The scheduler, or every worker, has gone while rows were sent."""
+
+
 class RecordError(Stopped):
     """What happened cannot be written down, so nothing more may happen."""
 
@@ -97,6 +111,10 @@ class TimeLimit(BulkresetError):
     exit_code = 5
 
 
+class Bug(BulkresetError):
+    """A bug on another machine. `message` is its kind and its place in the code, and no value."""
+
+
 class Interrupted(BulkresetError):
     """A signal ended the run: 128 + its number is the exit code."""
 
@@ -104,3 +122,10 @@ class Interrupted(BulkresetError):
         super().__init__(message, advice)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+def place_of(error: BaseException) -> str:
+    """What kind of error, and where in the code; its message and the values there may be secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
+    return f"{type(error).__name__} at {place}"

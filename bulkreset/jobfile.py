@@ -76,6 +76,9 @@ _PATHS = (
     ("input.select", "not_in"),
     ("handout", "path"),
     ("targets", "ca_bundle"),
+    ("fleet", "tls_ca_file"),
+    ("fleet", "tls_cert"),
+    ("fleet", "tls_key"),
 )
 
 

@@ -1,0 +1,39 @@
+"""The balance: which worker carries which place, by the rates of the places; sticky, as a pure function."""
+
+from collections.abc import Collection, Mapping
+
+WORTHWHILE = 1.25  # how much heavier the heaviest worker may be than it would be after a move
+
+
+def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Collection[str]) -> dict[int, str]:
+    """A worker for every place, by number. `weights` are calls per second, `carried` is who has a place now.
+
+    Who has none goes, the heaviest first, to the worker that carries least. Places that have one stay, unless a move to
+    the worker that carries least makes the heaviest one's load lighter by a good part. {} where there is no worker.
+    """
+    if not workers:
+        return {}
+    found = {place: worker for place, worker in carried.items() if worker in workers and place in weights}
+    loads = dict.fromkeys(sorted(workers), 0.0)
+    for place, worker in found.items():
+        loads[worker] += weights[place]
+    for place in sorted(weights.keys() - found.keys(), key=lambda place: (-weights[place], place)):
+        found[place] = min(loads, key=loads.__getitem__)
+        loads[found[place]] += weights[place]
+    while move := _move(weights, found, loads):
+        place, worker = move
+        loads[found[place]] -= weights[place]
+        loads[worker] += weights[place]
+        found[place] = worker
+    return found
+
+
+def _move(weights: Mapping[int, float], found: Mapping[int, str], loads: Mapping[str, float]) -> tuple[int, str] | None:
+    """The place of the heaviest worker with whose move to the lightest the heavier of the two is lightest; None where none is worth it."""
+    heaviest, lightest = max(loads, key=loads.__getitem__), min(loads, key=loads.__getitem__)
+    best, then = None, loads[heaviest]
+    for place in sorted(place for place, worker in found.items() if worker == heaviest):
+        after = max(loads[heaviest] - weights[place], loads[lightest] + weights[place])
+        if after < then:
+            best, then = place, after
+    return None if best is None or loads[heaviest] < then * WORTHWHILE else (best, lightest)
