@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping
 
-WORTHWHILE = 1.25  # how much heavier the heaviest worker may be than it would be after a move
+WORTHWHILE = 1.25  # a move costs its lane a moment: how much heavier than the lightest worker the heaviest may be
 
 
 def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Collection[str]) -> dict[int, str]:
     """A worker for every place, by number. `weights` are calls per second, `carried` is who has a place now.
 
-    Who has none goes, the heaviest first, to the worker that carries least. Places that have one stay, unless a move to
-    the worker that carries least makes the heaviest one's load lighter by a good part. {} where there is no worker.
+    Who has none goes, the heaviest first, to the worker that carries least. Places that have one stay, unless the
+    heaviest worker is much heavier than the lightest, and a move makes the heavier of the two lighter. {} where there is no worker.
     """
     if not workers:
         return {}
@@ -31,9 +31,11 @@ def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Co
 def _move(weights: Mapping[int, float], found: Mapping[int, str], loads: Mapping[str, float]) -> tuple[int, str] | None:
     """The place of the heaviest worker with whose move to the lightest the heavier of the two is lightest; None where none is worth it."""
     heaviest, lightest = max(loads, key=loads.__getitem__), min(loads, key=loads.__getitem__)
+    if loads[heaviest] <= loads[lightest] * WORTHWHILE:
+        return None
     best, then = None, loads[heaviest]
     for place in sorted(place for place, worker in found.items() if worker == heaviest):
         after = max(loads[heaviest] - weights[place], loads[lightest] + weights[place])
         if after < then:
             best, then = place, after
-    return None if best is None or loads[heaviest] < then * WORTHWHILE else (best, lightest)
+    return None if best is None else (best, lightest)

@@ -178,6 +178,8 @@ class Fleet:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=IDLE_SECONDS)
+            if not self._thread.is_alive():
+                self._loop.close()
 
     def lane(
         self,
