@@ -255,7 +255,7 @@ class After(_Table):
 class Fleet(_Table):
     """Where the lanes run: on the workers of a Dask scheduler, in `local` processes here, or, without either, in this process."""
 
-    scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://[^\s/:@]+(:\d{1,5})?$")
+    scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
     local: int | None = Field(default=None, ge=1, le=64)
     tls_ca_file: Path | None = Field(default=None, strict=False)
     tls_cert: Path | None = Field(default=None, strict=False)

@@ -29,13 +29,20 @@ def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Co
 
 
 def _move(weights: Mapping[int, float], found: Mapping[int, str], loads: Mapping[str, float]) -> tuple[int, str] | None:
-    """The place of the heaviest worker with whose move to the lightest the heavier of the two is lightest; None where none is worth it."""
-    heaviest, lightest = max(loads, key=loads.__getitem__), min(loads, key=loads.__getitem__)
-    if loads[heaviest] <= loads[lightest] * WORTHWHILE:
-        return None
-    best, then = None, loads[heaviest]
-    for place in sorted(place for place, worker in found.items() if worker == heaviest):
-        after = max(loads[heaviest] - weights[place], loads[lightest] + weights[place])
-        if after < then:
-            best, then = place, after
-    return None if best is None else (best, lightest)
+    """A place of a heavy worker that the lightest one should have; None where no move is worth it.
+
+    It is the one with whose move the heavier of the two becomes lightest.
+    """
+    lightest = min(loads, key=loads.__getitem__)
+    for heavy in sorted(loads, key=loads.__getitem__, reverse=True):
+        if loads[heavy] <= loads[lightest] * WORTHWHILE:
+            return None
+        after = {
+            place: max(loads[heavy] - weights[place], loads[lightest] + weights[place])
+            for place, worker in sorted(found.items())
+            if worker == heavy
+        }
+        best = min(after, key=after.__getitem__, default=None)
+        if best is not None and after[best] < loads[heavy]:
+            return best, lightest
+    return None
