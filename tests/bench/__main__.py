@@ -18,6 +18,7 @@ from typing import Final
 import pyarrow.csv
 import pyarrow.parquet
 
+from tests.bench.fleet import bench_fleet
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
 
@@ -327,6 +328,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "moving": bench_moving,
     "lanes": bench_lanes,
     "machinery": bench_machinery,
+    "fleet": lambda: bench_fleet(say),
 }
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert not [path for path in left if canary.is_in(path.read_bytes())]
 
 
+@pytest.mark.soak
 def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: Path) -> None:
     other = tmp_path / "other" / "bulkreset-9.9.9.dist-info"
     other.mkdir(parents=True)
