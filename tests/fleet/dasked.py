@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import trustme
+from distributed import Client, Security
 
+from bulkreset.dispatch.parcel import Parcel
+from tests.dispatch.fakes import row
 from tests.e2e.command import Argument, Command
 from tests.sim import Simulator
 
@@ -28,6 +32,11 @@ def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
+def _fail(_parcel: Parcel, parcel: Parcel) -> None:
+    """A task that fails: Dask logs its arguments."""
+    raise ValueError(parcel)
+
+
 class Dasked:
     """A cluster. `logs` is where the processes write what they have to say, all of it."""
 
@@ -41,6 +50,8 @@ class Dasked:
         told = folder / "scheduler.json"
         self.scheduler = self._start(
             "scheduler",
+            "--dashboard-address",
+            "127.0.0.1:0",
             "--host",
             f"{'tls' if tls else 'tcp'}://127.0.0.1",
             "--port",
@@ -50,6 +61,7 @@ class Dasked:
         )
         until(told.exists)
         self.url = str(json.loads(told.read_text())["address"])
+        self.page = f"http://127.0.0.1:{json.loads(told.read_text())['services']['dashboard']}"
         self.workers = [self.join() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -72,6 +84,25 @@ class Dasked:
         worker = ("worker", self.url, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard")
         return self._start(*worker, "--local-directory", str(self._folder), env=env)
 
+    def told(self) -> bytes:
+        """Everything that the cluster tells: its logs, its pages, its events, and what it knows of its tasks."""
+        found = [path.read_bytes() for path in self.logs.iterdir()]
+        for page in ("/json/identity.json", "/json/counts.json", "/metrics", "/info/main/workers.html"):
+            with urllib.request.urlopen(self.page + page) as answer:  # noqa: S310  (our own scheduler's)
+                found.append(answer.read())
+        security = Security(
+            tls_ca_file=str(self._folder / "ca.pem"),
+            tls_client_cert=str(self._folder / "cert.pem"),
+            tls_client_key=str(self._folder / "key.pem"),
+            require_encryption=True,
+        )
+        with Client(self.url, security=security, set_as_default=False) as client:
+            future = client.submit(_fail, Parcel.of([row(7)]), parcel=Parcel.of([row(7)]))
+            assert isinstance(future.exception(), ValueError)
+            known = (client.get_events(), client.get_scheduler_logs(), client.get_worker_logs(), client.story())
+            found += [repr(what).encode() for what in (*known, client.scheduler_info(n_workers=-1))]
+        return b"\n".join([*found, *(path.read_bytes() for path in self.logs.iterdir())])
+
     def joined(self, number: int) -> None:
         """Wait until so many workers have registered."""
         until(lambda: sum("Registered to" in path.read_text() for path in self.logs.glob("worker-*")) >= number)
@@ -81,8 +112,7 @@ class Dasked:
         given = Command(self._folder, self._sim).environment | self._tls | dict(env or {})
         given |= {"PYTHONPATH": os.pathsep.join(filter(None, (given.get("PYTHONPATH"),)))}
         with path.open("wb") as log:
-            dashboard = ("--no-dashboard",) if args[0] == "scheduler" else ()
-            process = subprocess.Popen([DASK, *args, *dashboard], stdout=log, stderr=log, env=given, cwd=self._folder)
+            process = subprocess.Popen([DASK, *args], stdout=log, stderr=log, env=given, cwd=self._folder)
         self.processes.append(process)
         return process
 

@@ -14,10 +14,8 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
 job = test_emulation.job
 
-test_fleet_refusals = test_guards.test_many_refusals_in_a_row_mean_that_the_pool_is_wrong
 test_fleet_failures = test_guards.test_too_many_failures_stop_the_run
 test_fleet_time = test_guards.test_the_time_given_to_a_run_ends_it_and_resume_goes_on
-test_fleet_renewal = test_guards.test_credentials_that_expire_in_the_middle_are_renewed
 test_fleet_expiry = test_guards.test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing
 test_fleet_signals = test_resume.test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume
 test_fleet_emulated = (
