@@ -45,6 +45,12 @@ class Unfit(Exception):
     """A worker that may have no lane, and why."""
 
 
+def clock_differs(asked: float, told: float, answered: float) -> str:
+    """What is wrong with a clock that told its Unix time between two moments on ours; "" where nothing is."""
+    skew = max(asked - told, told - answered)
+    return f"its clock is {skew:.1f} s from this one, and {SKEW_SECONDS:g} s are allowed" if skew > SKEW_SECONDS else ""
+
+
 class Cluster(Protocol):
     """What the fleet needs of a cluster. All of it runs on the fleet's own event loop."""
 
@@ -131,9 +137,8 @@ class DaskCluster:
         greeting: Greeting = await self._run(worker, outpost.greet, ours=self._local is not None)
         if greeting.protocol != PROTOCOL:
             raise Unfit(f"it speaks version {greeting.protocol} of the protocol, and this is version {PROTOCOL}")
-        skew = max(began - greeting.unix, greeting.unix - time.time(), 0.0)
-        if skew > SKEW_SECONDS:
-            raise Unfit(f"its clock is {skew:.1f} s from this one, and {SKEW_SECONDS:g} s are allowed")
+        if wrong := clock_differs(began, greeting.unix, time.time()):
+            raise Unfit(wrong)
         if self._local is not None:
             self._pids[worker] = greeting.pid
         await self._run(worker, outpost.settle_in, session)

@@ -12,10 +12,21 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from bulkreset.cognito.choice import CARRIES, Kind
 from bulkreset.dispatch.balance import placed
-from bulkreset.dispatch.cluster import SKEW_SECONDS, Cluster, Lost, Unfit
+from bulkreset.dispatch.cluster import SKEW_SECONDS, Cluster, Lost, Unfit, clock_differs
 from bulkreset.dispatch.errand import Errand, T, Tally
 from bulkreset.dispatch.lane import Crash, Place, Result, Results
-from bulkreset.dispatch.orders import Batch, Close, Failed, Halt, LaneOrder, Open, Order, Report, Retire
+from bulkreset.dispatch.orders import (
+    LEASE_SECONDS,
+    Batch,
+    Close,
+    Failed,
+    Halt,
+    LaneOrder,
+    Open,
+    Order,
+    Report,
+    Retire,
+)
 from bulkreset.dispatch.pacer import PacerState
 from bulkreset.dispatch.parcel import Parcel
 from bulkreset.dispatch.worker import Settled
@@ -29,7 +40,6 @@ UNPACED_BATCH: Final = 128
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # with one that has none
 AGAIN_SECONDS: Final = 0.2  # between two tries to reach one that does not answer
-LEASE_SECONDS: Final = 5.0  # how long an outpost goes on without a word
 GOVERN_SECONDS: Final = 0.5
 NOBODY_SECONDS: Final = 60.0  # how long a worker is waited for while there is none
 LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # after this no outpost sends whose coordinator has died
@@ -326,9 +336,12 @@ class Fleet:
         try:
             while True:
                 last = post.is_over
-                self._heed(post, await self._exchange(post))
+                before, report = time.time(), await self._exchange(post)
+                self._heed(post, report)
                 if last:
                     return
+                if wrong := clock_differs(before, report.unix, time.time()):
+                    await self._dismiss(post, wrong)
                 await self._pause(post)
         except Lost as lost:
             self._lose(post, dead=lost.dead)
@@ -351,6 +364,14 @@ class Fleet:
                     raise Lost(dead=True) from None
                 await asyncio.sleep(AGAIN_SECONDS)
         raise Lost
+
+    async def _dismiss(self, post: Post, why: str) -> None:
+        """Close an outpost whose leases cannot be relied on any more. Raises Lost."""
+        self._unfit[post.worker] = why
+        self._tell("worker_refused", worker=post.worker, problem=why)
+        post.orders = [Close()]
+        self._heed(post, await self._exchange(post))
+        raise Lost(dead=True)
 
     async def _pause(self, post: Post) -> None:
         """A turn's time, or until an order is urgent."""

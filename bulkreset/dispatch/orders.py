@@ -10,6 +10,7 @@ from bulkreset.dispatch.worker import Settled
 from bulkreset.job import Pace, Target
 
 PROTOCOL: Final = 1  # of these values; an outpost of another one gets no lane
+LEASE_SECONDS: Final = 5.0  # how long an outpost goes on without a word
 
 # A lane: its place's number, and which of the place's lanes it is.
 Address = tuple[int, int]
@@ -83,8 +84,10 @@ class Failed:
 class Report:
     """What has happened since the last report. `bug` is the place of one in the code, "" where there was none.
 
-    `halted` are the places that were told to halt and of which nothing is outstanding any more.
+    `halted` are the places that were told to halt and of which nothing is outstanding any more; `unix` is the worker's clock.
     """
+
+    unix: float
 
     results: list[tuple[Address, Settled]] = field(default_factory=list)
     states: list[tuple[Address, PacerState]] = field(default_factory=list)

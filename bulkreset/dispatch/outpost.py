@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -20,6 +21,7 @@ from bulkreset.dispatch.clock import Clock, SystemClock
 from bulkreset.dispatch.errand import Errand, SetPassword, SignOut
 from bulkreset.dispatch.lane import AnyLane, Crash, Lane, Place, Result, Results
 from bulkreset.dispatch.orders import (
+    LEASE_SECONDS,
     PROTOCOL,
     Address,
     Batch,
@@ -39,6 +41,7 @@ from bulkreset.job import Target
 
 HANDLER: Final = "bulkreset_exchange"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent
+OPENERS = 4  # places that are opened at once: each may wait for STS
 GATE_SECONDS = 0.1  # between two looks whether there is a lease again
 _LOUD = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt")  # at DEBUG these print request bodies
 
@@ -54,7 +57,7 @@ class Lease:
 
     def renew(self, until: float) -> None:
         """Extend it to a moment in Unix time, and never further than it is away now: this clock may be set meanwhile."""
-        self._until = max(self._until, self._clock.now() + until - time.time())
+        self._until = max(self._until, self._clock.now() + min(until - time.time(), LEASE_SECONDS))
 
     def holds(self) -> bool:
         """Whether an attempt may be started."""
@@ -102,10 +105,10 @@ class Outpost:
         self._sites: dict[int, _Site] = {}
         self._addresses: dict[Lane[Any], Address] = {}
         self._news: SimpleQueue[Callable[[Report], None]] = SimpleQueue()
-        self._opener = ThreadPoolExecutor(1, thread_name_prefix="opener")
+        self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
         self._halting: set[int] = set()
         self._turn = -1
-        self._report = Report()
+        self._report = Report(time.time())
         self.closed = threading.Event()
 
     def exchange(self, turn: int, lease: float, parcel: Parcel) -> Report:
@@ -113,7 +116,7 @@ class Outpost:
         if turn == self._turn:
             return self._report
         self._lease.renew(lease)
-        self._turn, self._report = turn, Report()
+        self._turn, self._report = turn, Report(time.time())
         try:
             for order in parcel.opened():
                 self._follow(order)
@@ -188,6 +191,8 @@ class Outpost:
     def _opened(self, order: Open) -> tuple[_Site, Kind]:
         sessions = {target.user_pool_id: _session(target, order) for target in order.targets}
         kind = choose(order.pace.transport, order.ceilings)
+        if kind == "crt" and not find_spec("awscrt"):
+            raise TargetError("It has not the extra crt, which the job's pace.transport asks for.", "Install it there.")
         place = Place(order.place)
         lanes: list[Lane[Any]] = []
         for number, wanted in enumerate(order.lanes):

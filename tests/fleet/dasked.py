@@ -59,9 +59,10 @@ class Dasked:
             "--scheduler-file",
             str(told),
         )
-        until(told.exists)
-        self.url = str(json.loads(told.read_text())["address"])
-        self.page = f"http://127.0.0.1:{json.loads(told.read_text())['services']['dashboard']}"
+        until(lambda: told.exists() and told.read_text().endswith("}"))
+        known = json.loads(told.read_text())
+        self.url = str(known["address"])
+        self.page = f"http://127.0.0.1:{known['services']['dashboard']}"
         self.workers = [self.join() for _ in range(workers)]
 
     def __enter__(self) -> Self:

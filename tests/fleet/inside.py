@@ -60,6 +60,7 @@ class InsideCluster:
         self.cut: set[str] = set()
         self.dead: set[str] = set()
         self.unfit: dict[str, str] = {}
+        self.ahead: dict[str, float] = {}  # seconds by which clocks were set
         self.lose_answers: set[int] = set()  # of these turns the first one is lost
         self.sessions: dict[str, Outpost] = {}
         self.of: dict[str, list[Outpost]] = {name: [] for name in names}
@@ -85,6 +86,7 @@ class InsideCluster:
         if worker in self.cut | self.dead:
             raise OSError
         report = self.sessions[session].exchange(turn, lease, parcel)
+        report.unix += self.ahead.get(worker, 0.0)
         if turn in self.lose_answers:
             self.lose_answers.remove(turn)
             raise OSError

@@ -162,6 +162,22 @@ def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
     assert it.cluster.of.get("b", []) == []
 
 
+@pytest.mark.parametrize("ahead", [5.0, -5.0])
+def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
+    """Its leases would end too early, and its lanes stand still; or too late."""
+    with inside("a", "b") as it:
+
+        def set_clock(_fleet: Fleet) -> None:
+            until(lambda: len(it.service.rows) >= 20)
+            it.cluster.ahead[holder(it)] = ahead
+
+        it.run([rows(1, 100)], 50.0, set_clock)
+        assert slots_hold(it.service.started, 50)
+    assert it.book.statuses() == {"set": 100}
+    (refused,) = it.told("worker_refused")
+    assert "its clock is 5.0 s from this one" in refused["problem"]
+
+
 def test_no_worker_at_all_refuses_the_run() -> None:
     with inside() as it, pytest.raises(FleetError, match="has no worker"):
         it.run([rows(1, 5)], 40.0)
