@@ -139,7 +139,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         sessions = _sessions(job, service)
         if not service:
             must_be_the_same_targets(described(sessions), facts["targets"])
-        fleet = _fleet(job, stack, emulated=facts["emulated"]) if facts["mode"] == "run" else None
+        fleet = _fleet(job, stack, emulated=facts["emulated"]) if _sends(facts, home, again=mode.again) else None
         run = Run(job, home, mode, sessions, stack, fleet)
         run.take_over(rows, service, ui)
         return run.report(run.until_the_end(rows, service, ui, stop))
@@ -372,9 +372,19 @@ def _needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: boo
     """
     if "rows" not in facts or facts["emulated"]:
         return True
+    return not job.generates and _has_rows_left(home, again=again)
+
+
+def _has_rows_left(home: RunDir, *, again: bool) -> bool:
+    """Whether a row is still to be sent, or `again`."""
     counts = Journal.counts_in(home.journal)
-    left = ("ready", "claimed", "in_doubt", *(["failed"] if again else []))
-    return not job.generates and any(counts.get(status) for status in left)
+    return any(counts.get(status) for status in ("ready", "claimed", "in_doubt", *(["failed"] if again else [])))
+
+
+def _sends(facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
+    """Whether there may be anything to send: a dry run sends nothing, and nor does what is settled."""
+    left = "rows" not in facts or facts["signs_out"] or _has_rows_left(home, again=again)
+    return facts["mode"] == "run" and left
 
 
 def _described(job: Job) -> dict[str, Any]:

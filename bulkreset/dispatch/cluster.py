@@ -228,9 +228,10 @@ class DaskCluster:
 
 
 def _quieten() -> None:
-    """Dask opens handlers on standard error when it is imported: what it has to say goes where other libraries' goes."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
+    """Dask opens handlers on standard error when it is imported: what it has to say there is said by what is raised."""
+    for name in ("asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _LIBRARIES:
+            logger = logging.getLogger(name)
             logger.handlers.clear()
             logger.propagate = True
-            logger.setLevel(logging.ERROR)
+            logger.setLevel(logging.CRITICAL)

@@ -278,6 +278,11 @@ def greet(*, ours: bool) -> Greeting:
             signal.SIGHUP,
         ):  # a terminal's are for the coordinator, which ends this in its own time
             signal.signal(number, signal.SIG_IGN)
+    if ours:  # its streams are the coordinator's terminal: what Dask has to say there when it ends is for nobody
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
     return Greeting(PROTOCOL, time.time(), os.getpid())
 
 
