@@ -135,7 +135,8 @@ class Coordinator:
             if room := lane.room():
                 if rows := feed.supply.take(room):
                     taken.append((lane, rows))
-                feed.done = feed.supply.ended and (feed.after is None or self._is_settled(feed.after))
+                ended = feed.supply.ended
+                feed.done = ended and (feed.after is None or self._is_settled(feed.after, [lane for lane, _ in taken]))
         claims = [row.number for lane, rows in taken if lane.errand.claimed for row in rows]
         if claims:
             self._commit(claims)
@@ -145,9 +146,9 @@ class Coordinator:
             if feed.lane.outstanding:
                 feed.lane.staff()
 
-    def _is_settled(self, feed: Feed) -> bool:
-        """Whether all that went through a feed is in the ledger."""
-        return feed.done and not feed.lane.outstanding and not self._told
+    def _is_settled(self, feed: Feed, taking: Sequence[AnyLane]) -> bool:
+        """Whether all that went through a feed is in the ledger; what was taken for a lane just now is not even out."""
+        return feed.done and not feed.lane.outstanding and feed.lane not in taking and not self._told
 
     def _collect(self) -> None:
         """Gather results for a turn, or until a lane that is not paced wants rows; commit a group that is full or old."""
