@@ -71,7 +71,7 @@ def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int
         spent = [(then - now) / (lanes * rows) * 1000 for now, then in zip(before, after, strict=True)]
         shares = _shares(folder / "run", rate)
         say(
-            f"{lanes} lanes, rate {rate}, {workers} workers",
+            f"{lanes} lanes, {rate}, {workers} workers",
             rows_per_second=summary["rows_per_second"],
             slowest=shares,
             cpu_per_1000_coordinator=round(spent[0], 2),
