@@ -366,11 +366,11 @@ class Fleet:
         raise Lost
 
     async def _dismiss(self, post: Post, why: str) -> None:
-        """Close an outpost whose leases cannot be relied on any more. Raises Lost."""
+        """Close an outpost whose leases cannot be relied on any more: what it has is in doubt. Raises Lost."""
         self._unfit[post.worker] = why
         self._tell("worker_refused", worker=post.worker, problem=why)
         post.orders = [Close()]
-        self._heed(post, await self._exchange(post))
+        await self._exchange(post)  # what comes back unsent is not given back: another worker gets it
         raise Lost(dead=True)
 
     async def _pause(self, post: Post) -> None:
