@@ -47,25 +47,22 @@ class Dasked:
         self._sim = sim
         self._tls = self._certificates() if tls else {}
         self.processes: list[subprocess.Popen[bytes]] = []
-        told = folder / "scheduler.json"
-        self.scheduler = self._start(
-            "scheduler",
-            "--dashboard-address",
-            "127.0.0.1:0",
-            "--host",
-            f"{'tls' if tls else 'tcp'}://127.0.0.1",
-            "--port",
-            "0",
-            "--scheduler-file",
-            str(told),
-        )
-        until(lambda: told.exists() and told.read_text().endswith("}"))
-        known = json.loads(told.read_text())
-        self.url = str(known["address"])
-        self.page = f"http://127.0.0.1:{known['services']['dashboard']}"
-        self.workers = [self.join() for _ in range(workers)]
+        self._told = folder / "scheduler.json"
+        self._wanted = workers
+        host = f"{'tls' if tls else 'tcp'}://127.0.0.1"
+        where = ("--host", host, "--port", "0", "--dashboard-address", "127.0.0.1:0")
+        self.scheduler = self._start("scheduler", *where, "--scheduler-file", str(self._told))
 
     def __enter__(self) -> Self:
+        try:
+            until(lambda: self._told.exists() and self._told.read_text().endswith("}"))
+            known = json.loads(self._told.read_text())
+            self.url = str(known["address"])
+            self.page = f"http://127.0.0.1:{known['services']['dashboard']}"
+            self.workers = [self.join() for _ in range(self._wanted)]
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
