@@ -15,10 +15,11 @@ import typer
 
 from bulkreset import process
 from bulkreset.draft import Kind
-from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, Interrupted, RecordError, Refused
+from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, Interrupted, RecordError, Refused, place_of
 from bulkreset.job import S3
 from bulkreset.manual import Page
 from bulkreset.options import (
+    Fleet,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -37,6 +38,7 @@ from bulkreset.options import (
     count,
     number,
 )
+from bulkreset.options import fleet as fleet_of
 from bulkreset.rows import Summary, in_rows
 from bulkreset.watch import Stop
 
@@ -121,6 +123,7 @@ def run(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
+    fleet: Fleet = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -173,7 +176,7 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None})
+    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
     _must_be_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run import Mode
 
@@ -204,6 +207,7 @@ def resume(
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
     run_dir: NewRunDir = None,
+    fleet: Fleet = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     no_progress: NoProgress = False,
@@ -224,7 +228,7 @@ def resume(
         "guards.max_duration": max_duration,
         "guards.stop_after": stop_after,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None}
+    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
     json_events = log_format is LogFormat.JSON
     mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=json_events, out=sys.stdout)
     stop = Stop()
@@ -506,7 +510,7 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001
         _complain(
-            f"a bug: {process.place_of(error)}. What a run had done is in its journal and can be resumed;"
+            f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line."
         )
         raise SystemExit(EXIT_BUG) from None

@@ -6,18 +6,22 @@
     │   ├── InputError         the input file
     │   ├── TargetError        the Region, the credentials, the endpoint
     │   ├── RunDirError        the run directory
+    │   ├── FleetError         the cluster, or a worker of it
     │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
     │   ├── ServiceError       the service answered that no call can succeed
+    │   ├── FleetLost          the scheduler or all workers are gone
     │   └── RecordError        the journal or a report cannot be written
     ├── Busy               4   another process holds the run
     ├── TimeLimit          5   resumable
+    ├── Bug               70   a bug on another machine, told by its place in the code
     └── Interrupted  130/143   resumable
 
 Every message says what happened, to which row or key, and what to do next.
 """
 
+import traceback
 from pathlib import Path
 
 EXIT_OK = 0
@@ -66,6 +70,10 @@ class RunDirError(Refused):
     """The run directory cannot be used."""
 
 
+class FleetError(Refused):
+    """The cluster cannot be used, or a worker of it is not what it has to be."""
+
+
 class ApprovalError(Refused):
     """What would run now is not what was reviewed."""
 
@@ -88,6 +96,10 @@ class ServiceError(Stopped):
         self.code = code
 
 
+class FleetLost(Stopped):
+    """The scheduler, or every worker, has gone while rows were sent."""
+
+
 class RecordError(Stopped):
     """What happened cannot be written down, so nothing more may happen."""
 
@@ -102,6 +114,10 @@ class TimeLimit(BulkresetError):
     """The time given to the run is over."""
 
     exit_code = 5
+
+
+class Bug(BulkresetError):
+    """A bug on another machine. `message` is its kind and its place in the code, and no value."""
 
 
 class Interrupted(BulkresetError):
@@ -124,3 +140,10 @@ def told(exit_code: int, code: str, message: str, advice: str) -> BulkresetError
         return Interrupted(message, advice, exit_code - SIGNALLED)
     refused = {one.__name__: one for one in Refused.__subclasses__()}
     return refused.get(code, Refused)(message, advice)
+
+
+def place_of(error: BaseException) -> str:
+    """What kind of error, and where in the code; its message and the values there may be secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
+    return f"{type(error).__name__} at {place}"

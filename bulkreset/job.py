@@ -5,8 +5,10 @@ import re
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -383,6 +385,45 @@ class Report(_Table):
     html: bool = True
 
 
+class Fleet(_Table):
+    """Where the lanes run: on the workers of a Dask scheduler, in `local` processes here, or, without either, in this process."""
+
+    scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
+    local: int | None = Field(default=None, ge=1, le=64)
+    tls_ca_file: Path | None = Field(default=None, strict=False)
+    tls_cert: Path | None = Field(default=None, strict=False)
+    tls_key: Path | None = Field(default=None, strict=False)
+
+    @field_validator("scheduler")
+    @classmethod
+    def _encrypted(cls, value: str | None) -> str | None:
+        if value and value.startswith("tcp://") and not is_loopback(value):
+            msg = "would take passwords over the network in the open: only tls:// may leave this machine"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _one_fleet(self) -> Self:
+        if self.scheduler and self.local:
+            msg = "names a scheduler, and local: the lanes run on one cluster"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the lanes run anywhere but in this process."""
+        return bool(self.scheduler or self.local)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address such as "tcp://127.0.0.1:8786" is this machine's own, and cannot be another's."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Emulator(_Table):
     """The embedded Cognito: its quota in calls per second."""
 
@@ -406,6 +447,7 @@ class Job(_Table):
     metrics: Metrics = Metrics()
     report: Report = Report()
     mirror: Mirror = Mirror()
+    fleet: Fleet = Fleet()
     emulator: Emulator = Emulator()
 
     @model_validator(mode="after")

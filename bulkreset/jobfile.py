@@ -106,6 +106,9 @@ _PATHS = (
     ("handout", "path"),
     ("metrics", "textfile"),
     ("targets", "ca_bundle"),
+    ("fleet", "tls_ca_file"),
+    ("fleet", "tls_cert"),
+    ("fleet", "tls_key"),
 )
 
 

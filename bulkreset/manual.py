@@ -14,7 +14,7 @@ GROUPS = {
         *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "failed"),
         *("within", "reissue", "identity", "only", "redact"),
     ),
-    "Pace": ("rate", "share", "workers"),
+    "Pace": ("rate", "share", "workers", "fleet"),
     "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
     "What is written and shown": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
 }

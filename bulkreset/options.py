@@ -1,10 +1,13 @@
 """The options that several commands have, and what their text means to a job."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bulkreset.errors import JobError
 
 MOST_DIGITS = 19  # of a number of rows
 
@@ -51,6 +54,14 @@ MaxDuration = Annotated[
 StopAfter = Annotated[
     int | None, typer.Option(help="Send at most so many rows this time; resume goes on.", show_default=False)
 ]
+Fleet = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHERE",
+        help='Where lanes run: "tls://HOST:PORT", a Dask scheduler; "local:N", N processes here; "none", this one.',
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 LogAs = Annotated[LogFormat, typer.Option(help="How events look on standard error.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
@@ -73,3 +84,13 @@ def number(text: str | None) -> float | str | None:
 def count(text: str | None) -> int | str | None:
     """A number of rows, or a share, as the job takes it."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else text
+
+
+def fleet(text: str | None) -> dict[str, object]:
+    """The keys of a fleet that --fleet sets: one, and not the other. Raises JobError for what is none."""
+    if text is None:
+        return {}
+    found = re.fullmatch(r"local:([1-9]\d?)", text)
+    if not found and text != "none" and "://" not in text:
+        raise JobError(f"--fleet {text} is no fleet.", 'Pass "tls://HOST:PORT", "local:N" or "none".')
+    return {"fleet.scheduler": text if "://" in text else None, "fleet.local": int(found[1]) if found else None}

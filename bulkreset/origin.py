@@ -45,9 +45,19 @@ def needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool
     """
     if "rows" not in facts or facts["emulated"]:
         return True
+    return not job.generates and _has_rows_left(home, again=again)
+
+
+def may_send(facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
+    """Whether there may be anything to send: a dry run sends nothing, and nor does what is settled."""
+    left = "rows" not in facts or facts["signs_out"] or _has_rows_left(home, again=again)
+    return facts["mode"] == "run" and left
+
+
+def _has_rows_left(home: RunDir, *, again: bool) -> bool:
+    """Whether a row is still to be sent, or `again`."""
     counts = Journal.counts_in(home.journal)
-    left = ("ready", "claimed", "in_doubt", *(["failed"] if again else []))
-    return not job.generates and any(counts.get(status) for status in left)
+    return any(counts.get(status) for status in ("ready", "claimed", "in_doubt", *(["failed"] if again else [])))
 
 
 def must_be_what_was_planned(rows: Inputs, home: RunDir) -> None:

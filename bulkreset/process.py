@@ -6,10 +6,9 @@ import resource
 import signal
 import sys
 import threading
-import traceback
-from pathlib import Path
 from typing import Any, TextIO, cast
 
+from bulkreset.errors import place_of
 from bulkreset.record.libraries import pin_libraries
 from bulkreset.watch import Stop
 
@@ -46,13 +45,6 @@ def listen(stop: Stop) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, caught)
-
-
-def place_of(error: BaseException) -> str:
-    """What kind of error, and where in the code; its message and the values there may be secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
-    return f"{type(error).__name__} at {place}"
 
 
 class Unbreakable:

@@ -14,6 +14,8 @@ from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.dispatch.clock import SystemClock
+from bulkreset.dispatch.cluster import DaskCluster
+from bulkreset.dispatch.fleet import LINGER_SECONDS, Fleet
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
@@ -24,10 +26,10 @@ from bulkreset.errors import (
     ServiceError,
 )
 from bulkreset.intake.inputs import Inputs
-from bulkreset.job import Job
+from bulkreset.job import Job, is_loopback
 from bulkreset.jobfile import revive
 from bulkreset.mirroring import finish, mirror_of, mirrored
-from bulkreset.origin import files_of, met, must_be_what_was_planned, needs_input, origin_of
+from bulkreset.origin import files_of, may_send, met, must_be_what_was_planned, needs_input, origin_of
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import UNREACHABLE
 from bulkreset.preflight import (
@@ -51,7 +53,7 @@ from bulkreset.record.rundir import RunDir, report_name
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
 from bulkreset.rows import LaneSummary, Summary, in_rows
 from bulkreset.sealing import recipients
-from bulkreset.sending import Apply
+from bulkreset.sending import Apply, Means
 from bulkreset.telling.afterwards import Afterwards
 from bulkreset.watch import Stop, Ui
 
@@ -88,6 +90,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         recipients(job.handout.recipients)  # a wrong key is found out before anything is done
         service = stack.enter_context(emulator(job)) if mode.emulate else None
         sessions = _sessions(job, service)
+        fleet = None if mode.dry_run else _fleet(job, stack, emulated=mode.emulate)
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
             "run_id": str(uuid.uuid4()),
@@ -110,7 +113,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         files = files_of(rows)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
-            run = Run(job, home, mode, sessions, stack, afterwards)
+            run = Run(job, home, mode, sessions, stack, afterwards, fleet)
             ended = run.until_the_end(rows, service, ui, stop)
         except Refused:
             stack.close()
@@ -148,7 +151,8 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         sessions = _sessions(job, service)
         if not service:
             must_be_the_same_targets(described(sessions), facts["targets"])
-        run = Run(job, home, mode, sessions, stack, afterwards)
+        fleet = _fleet(job, stack, emulated=facts["emulated"]) if may_send(facts, home, again=mode.again) else None
+        run = Run(job, home, mode, sessions, stack, afterwards, fleet)
         run.take_over(rows, service, ui)
         return run.report(run.until_the_end(rows, service, ui, stop))
 
@@ -164,12 +168,14 @@ class Run:
         sessions: Mapping[str, TargetSession],
         stack: ExitStack,
         afterwards: Afterwards,
+        fleet: Fleet | None = None,
     ) -> None:
         stack.callback(home.release)
         self._job = job
         self._home = home
         self._mode = mode
         self._sessions = sessions
+        self._fleet = fleet
         self._journal = Journal.open(home.journal)
         stack.callback(self._journal.close)
         self._facts = self._journal.meta()
@@ -294,10 +300,13 @@ class Run:
     def _apply(self, rows: Inputs | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
-        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, self._handout, self._mirror)
+        means = Means(self._handout, self._mirror, self._fleet)
+        apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
         if rows:
             must_be_what_was_planned(rows, self._home)
         self._journal.begin_sending()
+        if self._fleet or "fleet" in self._facts:
+            self._outlast(stop)
         self._note(state="applying")
         if self._mirror:
             self._mirror.begin()
@@ -309,6 +318,15 @@ class Run:
             # None of them, if it did not begin.
             for lane, figures in zip(self._facts["lanes"], apply.figures(self._sent_for), strict=False):
                 lane.update(figures)
+
+    def _outlast(self, stop: Stop) -> None:
+        """Wait until no outpost of a coordinator that died can send any more: a lane's rate is one, whoever has it."""
+        if self._facts["state"] == "applying" and self._facts.get("fleet"):
+            until = time.monotonic() + LINGER_SECONDS
+            while time.monotonic() < until:
+                stop.check()
+                time.sleep(0.1)
+        self._note(fleet=self._fleet.name if self._fleet else None)
 
     def report(self, ended: BulkresetError | None) -> Summary:
         """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
@@ -361,3 +379,12 @@ def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
     """A session for each target, by user pool. Raises TargetError where one cannot be had."""
     opened = service.open_session if service else open_session
     return {target.user_pool_id: opened(target) for target in job.targets}
+
+
+def _fleet(job: Job, stack: ExitStack, *, emulated: bool) -> Fleet | None:
+    """The job's fleet, connected; None where the lanes run here. Raises FleetError, JobError."""
+    if not job.fleet.is_asked_for:
+        return None
+    if emulated and job.fleet.scheduler and not is_loopback(job.fleet.scheduler):
+        raise JobError("The emulator is on this machine, and the fleet is not.", "Pass --fleet local:N with --emulate.")
+    return stack.enter_context(Fleet(DaskCluster(job.fleet)))

@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.cognito.choice import CARRIES, choose, open_transport
+from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
+from bulkreset.dispatch.fleet import Fleet, FleetLane, Unit
 from bulkreset.dispatch.guards import Tripwires
-from bulkreset.dispatch.lane import Lane, Place, Results
+from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Gated, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
@@ -37,6 +39,16 @@ if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.record.mirror import Mirror
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
+UNPACED_WEIGHT = float(CARRIES["boto3"])  # what a lane without a pace counts for where lanes are shared out
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run has besides where its job asks for it: who takes made passwords, a mirror of the journal, workers elsewhere."""
+
+    handout: Handout | None = None
+    mirror: "Mirror | None" = None
+    fleet: Fleet | None = None
 
 
 class Apply:
@@ -50,29 +62,30 @@ class Apply:
         journal: Journal,
         log: Log,
         clock: Clock,
-        handout: Handout | None = None,
-        mirror: "Mirror | None" = None,
+        means: "Means | None" = None,
     ) -> None:
+        means = means or Means()
         self._job = job
+        self._fleet = means.fleet
         self._rows = rows
-        self._handout = handout
+        self._handout = means.handout
         self._sessions = sessions
         self._journal = journal
-        self._mirror = mirror
-        self._ledger = mirror or journal
+        self._mirror = means.mirror
+        self._ledger = means.mirror or journal
         self._log = log
         self._clock = clock
         # Taken before the fingerprint is compared: a file that is still the same later is the one that was compared.
         self._changed = rows.watched() if rows else str
         self._results: Results = SimpleQueue()
         self._rates = Rates()
-        self._lanes: list[tuple[Lane[Any], Supply | Made]] = []
+        self._lanes: list[tuple[AnyLane, Supply | Made]] = []
         self._stopped: Mapping[int, Stopped] = {}
 
     def run(self, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
         job, plans = self._job, preflight.lanes
-        kind = choose(job.pace.transport, (plan.ceiling for plan in plans))
+        kind: Kind = choose(job.pace.transport, (plan.ceiling for plan in plans))
         if job.signs_out:
             self._journal.begin_signing_out()
         source = self._source(preflight)
@@ -84,25 +97,25 @@ class Apply:
         for number, (plan, supply) in enumerate(zip(plans, supplies, strict=True)):
             name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
             place = Place(number, name if len(plans) > 1 else "")
-            transports = {pool: open_transport(kind, self._sessions[pool]) for pool in plan.pools}
-            sets = Feed(
-                self._lane(plan, place, SetPassword(transports), plan.ceiling, CARRIES[kind]),
-                Rationed(self._gated(supply), budget),
-            )
+            sends = SetPassword({pool: open_transport(kind, self._sessions[pool]) for pool in self._from_here(plan)})
+            lane = self._lane(plan, place, sends, plan.ceiling, CARRIES[kind])
+            sets = Feed(lane, Rationed(self._gated(supply), budget))
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
             at = f"{plan.account} {plan.region}".strip()
             shown.append(LaneProgress(at, supply.rows, plan.ceiling, sets.lane.pacer.rate))
             if job.signs_out:
                 leavers[number] = Leavers(self._journal, plan.pools, self._clock)
-                signing_out = {pool: BotoTransport.of(self._sessions[pool]) for pool in plan.pools}
-                lane = self._lane(plan, place, SignOut(signing_out), sign_out_ceiling(job), CARRIES["boto3"])
+                leaves = SignOut({pool: BotoTransport.of(self._sessions[pool]) for pool in self._from_here(plan)})
+                lane = self._lane(plan, place, leaves, sign_out_ceiling(job), CARRIES["boto3"])
                 feeds.append(Feed(lane, leavers[number], after=sets))
         progress = Progress(preflight.ready, preflight.pending, lanes=shown)
         watch = _Watch(self._job, self._clock, self._log, progress, leavers, ui, stop)
         if self._mirror:
             watch.also(self._mirror.check)
         self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
+        if self._fleet:
+            self._fleet.send(self._units(plans, feeds), self._results, self._of_the_fleet)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + MARGIN_SECONDS
         together = job.guards.stop == "run"
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
@@ -145,9 +158,31 @@ class Apply:
             for number, (lane, supply) in enumerate(self._lanes)
         ]
 
-    def _lane(
-        self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None, carries: int
-    ) -> Lane[Any]:
+    def _from_here(self, plan: LanePlan) -> Sequence[str]:
+        """The pools to which calls go from this process: none, where the lanes are on a fleet."""
+        return () if self._fleet else plan.pools
+
+    def _units(self, plans: Sequence[LanePlan], feeds: Sequence[Feed]) -> list[Unit]:
+        """The lanes by place, as a fleet takes them, with the Regions and endpoints that were confirmed."""
+        units = []
+        for number, plan in enumerate(plans):
+            lanes: list[FleetLane[Any]] = [
+                feed.lane for feed in feeds if feed.lane.place.number == number and isinstance(feed.lane, FleetLane)
+            ]
+            sessions = [self._sessions[pool] for pool in plan.pools]
+            targets = [
+                at.target.model_copy(update={"region": at.region, "endpoint_url": at.endpoint}) for at in sessions
+            ]
+            weight = sum(lane.rate or UNPACED_WEIGHT for lane in lanes)
+            emulated = any(at.emulated for at in sessions)
+            units.append(Unit(lanes[0].place, plan.account, targets, emulated, lanes, weight))
+        return units
+
+    def _of_the_fleet(self, event: str, **fields: object) -> None:
+        """Tell of workers that come and go."""
+        (self._log.info if event == "worker_joined" else self._log.warning)(event, **fields)
+
+    def _lane(self, plan: LanePlan, place: Place, errand: Errand[Any], ceiling: float | None, carries: int) -> AnyLane:
         sets = isinstance(errand, SetPassword)
 
         def changed(rate: float, why: str) -> None:
@@ -157,6 +192,8 @@ class Apply:
             if sets:
                 self._rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
 
+        if self._fleet:
+            return self._fleet.lane(errand, place, ceiling, self._job.pace, changed)
         pacer = Pacer(ceiling, self._clock, changed)
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 
@@ -193,7 +230,7 @@ class _Watch:
         self._guards.check()
         self._also()
 
-    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+    def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """Hear what is committed."""
         for lane, outcome in told:
             if isinstance(outcome, SignedOut):

@@ -14,13 +14,16 @@ EXIT_CODES = {
     "InputError": 2,
     "TargetError": 2,
     "RunDirError": 2,
+    "FleetError": 2,
     "ApprovalError": 2,
     "Stopped": 3,
     "GuardTripped": 3,
     "ServiceError": 3,
+    "FleetLost": 3,
     "RecordError": 3,
     "Busy": 4,
     "TimeLimit": 5,
+    "Bug": 70,
     "Interrupted": 130,
 }
 CLASSES = {

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from bulkreset.cognito.answer import Answer, advice
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.errand import Told
-from bulkreset.dispatch.lane import Crash, Lane, Place, Result, Results
+from bulkreset.dispatch.lane import AnyLane, Crash, Place, Result, Results
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.rows import Outcome, SignedOut
 
@@ -46,7 +46,7 @@ class Watch(Protocol):
     def check(self) -> None:
         """Raise where all sending must stop."""
 
-    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+    def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """Hear what is committed."""
 
     def stopped(self, place: Place, error: Stopped) -> None:
@@ -60,7 +60,7 @@ class Watch(Protocol):
 class Feed:
     """A lane and the rows that are to go through it. One that comes `after` another may get rows as long as that lives."""
 
-    lane: Lane[Any]
+    lane: AnyLane
     supply: Supply
     after: "Feed | None" = None
     done: bool = field(default=False)
@@ -91,7 +91,7 @@ class Coordinator:
         self._patience = patience
         self._together = together
         self._feeds: Sequence[Feed] = ()
-        self._told: list[tuple[Lane[Any], Told]] = []
+        self._told: list[tuple[AnyLane, Told]] = []
         self._group_since = 0.0
         self._crash: BaseException | None = None
         self._ending = False
@@ -127,7 +127,7 @@ class Coordinator:
 
     def _claim(self) -> None:
         """Take rows for every lane that has room; commit their claims; hand them over."""
-        taken: list[tuple[Lane[Any], Sequence[Any]]] = []
+        taken: list[tuple[AnyLane, Sequence[Any]]] = []
         for feed in self._feeds:
             lane = feed.lane
             if feed.done or lane.stop.is_set():
@@ -135,7 +135,8 @@ class Coordinator:
             if room := lane.room():
                 if rows := feed.supply.take(room):
                     taken.append((lane, rows))
-                feed.done = feed.supply.ended and (feed.after is None or self._is_settled(feed.after))
+                ended = feed.supply.ended
+                feed.done = ended and (feed.after is None or self._is_settled(feed.after, [lane for lane, _ in taken]))
         claims = [row.number for lane, rows in taken if lane.errand.claimed for row in rows]
         if claims:
             self._commit(claims)
@@ -145,9 +146,9 @@ class Coordinator:
             if feed.lane.outstanding:
                 feed.lane.staff()
 
-    def _is_settled(self, feed: Feed) -> bool:
-        """Whether all that went through a feed is in the ledger."""
-        return feed.done and not feed.lane.outstanding and not self._told
+    def _is_settled(self, feed: Feed, taking: Sequence[AnyLane]) -> bool:
+        """Whether all that went through a feed is in the ledger; what was taken for a lane just now is not even out."""
+        return feed.done and not feed.lane.outstanding and feed.lane not in taking and not self._told
 
     def _collect(self) -> None:
         """Gather results for a turn, or until a lane that is not paced wants rows; commit a group that is full or old."""
@@ -168,7 +169,7 @@ class Coordinator:
         if len(self._told) >= GROUP_ROWS or (self._told and due and not self._is_over()):
             self._commit([])
 
-    def _take(self, lane: Lane[Any], result: Result) -> None:
+    def _take(self, lane: AnyLane, result: Result) -> None:
         lane.took_back(result)
         if isinstance(result, Crash):
             self._crash = result.error
@@ -177,7 +178,8 @@ class Coordinator:
             self._group_since = self._clock.now()
         self._told.append((lane, result.outcome))
         if result.fatal:
-            self._stop(lane.place, _service_error(result.fatal, lane))
+            fatal = result.fatal
+            self._stop(lane.place, fatal if isinstance(fatal, Stopped) else _service_error(fatal, lane))
 
     def _commit(self, claims: Sequence[int]) -> None:
         outcomes = [outcome for _, outcome in self._told if isinstance(outcome, Outcome)]
@@ -226,7 +228,7 @@ class Coordinator:
             self._commit([])
 
 
-def _service_error(answer: Answer, lane: Lane[Any]) -> ServiceError:
+def _service_error(answer: Answer, lane: AnyLane) -> ServiceError:
     code, message = answer.code, answer.message.rstrip(".")
     said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
     return ServiceError(code, said, advice(code, lane.errand.call))

@@ -2,10 +2,10 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias
 
 from bulkreset.cognito.session import CONNECTIONS
 from bulkreset.dispatch.clock import Clock
@@ -33,7 +33,7 @@ class Crash:
 
 Result = Settled | Crash
 # What comes back of the lanes; None wakes who waits for it.
-Results: TypeAlias = "SimpleQueue[tuple[Lane[Any], Result] | None]"
+Results: TypeAlias = "SimpleQueue[tuple[AnyLane, Result] | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,59 @@ class Place:
     number: int = 0
     name: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Paced(Protocol):
+    """What is asked of a lane's pacer: calls per second at most, None for no pacing."""
+
+    @property
+    def ceiling(self) -> float | None:
+        """Of the job, or of the quota."""
+
+    @property
+    def rate(self) -> Callable[[], float | None]:
+        """Tells the rate as it is now."""
+
+
+class AnyLane(Protocol):
+    """A lane, wherever its threads are: here, or on a worker of a fleet."""
+
+    outstanding: int
+    attempts: int
+
+    @property
+    def errand(self) -> Errand[Any]:
+        """What is called for its rows."""
+
+    @property
+    def pacer(self) -> "Paced":
+        """Its pace."""
+
+    @property
+    def place(self) -> Place:
+        """Where its calls go."""
+
+    @property
+    def stop(self) -> threading.Event:
+        """The place's."""
+
+    def room(self) -> int:
+        """How many more rows may be claimed for it now."""
+
+    def put(self, rows: Sequence[Any]) -> None:
+        """Hand over rows whose claim is committed."""
+
+    def took_back(self, result: Result) -> None:
+        """One result of it has been taken."""
+
+    def staff(self) -> None:
+        """See to it that somebody works."""
+
+    def give_back(self) -> None:
+        """Return what was not sent."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
 
 
 class Lane(Generic[T]):

@@ -3,13 +3,40 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.control import LanePace, Stage
+from bulkreset.dispatch.control import DEPTH, LanePace, Stage
 
 LATEST = 0.05  # seconds a slot may be missed by before it is given up for a new one
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PacerState:
+    """A pacer's pace, to be gone on with on another clock: all times are seconds before or after the moment it was taken.
+
+    `next_in` is the time until the next slot, never below 0; `cut_ago` the time since the last cut; `accepted` has how
+    long ago each call was that was lately let through. `rate` is calls per second at that moment, None without pacing.
+    """
+
+    rate: float | None
+    next_in: float = 0.0
+    wall: float | None = None
+    cut_ago: float = float("inf")
+    depth: float = DEPTH
+    stage: Stage = Stage.CEILING
+    accepted: tuple[float, ...] = ()
+
+    def aged(self, seconds: float) -> "PacerState":
+        """The same, so many seconds later."""
+        return replace(
+            self,
+            next_in=max(0.0, self.next_in - seconds),
+            cut_ago=self.cut_ago + seconds,
+            accepted=tuple(ago + seconds for ago in self.accepted),
+        )
 
 
 class Pacer:
@@ -38,6 +65,33 @@ class Pacer:
     def rate(self) -> float | None:
         """Calls per second right now; None without pacing."""
         return None if self.ceiling is None else self._pace.rate(self._clock.now())
+
+    def state(self, *, brief: bool = False) -> PacerState:
+        """The pace as it is, for a pacer elsewhere; where it goes on with `resume`, no call may leave here any more.
+
+        `brief` leaves out what was lately let through.
+        """
+        with self._lock:
+            now, pace = self._clock.now(), self._pace
+            self._forget(now)
+            return PacerState(
+                None if self.ceiling is None else pace.rate(now),
+                max(0.0, self._next - now),
+                pace.wall,
+                now - pace.cut_at,
+                pace.depth,
+                self._stage,
+                () if brief else tuple(now - at for at in self._accepted),
+            )
+
+    def resume(self, state: PacerState) -> None:
+        """Go on with a pace: no slot falls earlier here than it would have there."""
+        with self._lock:
+            now = self._clock.now()
+            self._next = now + state.next_in
+            self._pace = replace(self._pace, wall=state.wall, cut_at=now - state.cut_ago, depth=state.depth)
+            self._stage = state.stage
+            self._accepted = deque(now - ago for ago in state.accepted)
 
     def is_idle(self) -> bool:
         """Whether a slot has passed that nobody took."""

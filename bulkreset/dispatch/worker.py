@@ -19,6 +19,7 @@ from bulkreset.cognito.answer import STOPS, Answer, Verdict
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.errand import Errand, T, Tally, Told
 from bulkreset.dispatch.pacer import Pacer
+from bulkreset.errors import Stopped
 from bulkreset.job import Pace
 
 _NEVER = object()
@@ -29,11 +30,11 @@ _AGAIN = frozenset({Verdict.THROTTLED, Verdict.UNSENT, Verdict.DOUBTFUL})
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a row, and the answer that forbids going on, where there was one."""
+    """What became of a row, and what forbids going on, where there was something: an answer, or the lane itself."""
 
     outcome: Told
     latency: float | None = None
-    fatal: Answer | None = None
+    fatal: Answer | Stopped | None = None
 
 
 class Worker(Generic[T]):

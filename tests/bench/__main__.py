@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tests.bench.callers import CALLERS, Missing
+from tests.bench.fleet import bench_fleet
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
 
@@ -361,6 +362,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "moving": bench_moving,
     "lanes": bench_lanes,
     "machinery": bench_machinery,
+    "fleet": lambda: bench_fleet(say),
 }
 
 if __name__ == "__main__":

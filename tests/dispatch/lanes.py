@@ -7,7 +7,7 @@ from typing import Any
 from bulkreset.cognito.answer import Answer
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import SetPassword, SignOut, Told
-from bulkreset.dispatch.lane import Lane, Place, Results
+from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import Pace
@@ -148,7 +148,7 @@ class Bench:
         finally:
             self.threads_ended = not any(thread.is_alive() for lane in self.lanes for thread in lane._threads)
 
-    def observe(self, told: Sequence[tuple[Lane[Any], Told]]) -> None:
+    def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """What the coordinator tells."""
         self.observed += [outcome for _, outcome in told]
 

@@ -348,3 +348,9 @@ def test_fatal_sign_out_stops_the_passwords_of_its_place_only() -> None:
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
     assert bench.ledger.signed_out[1010].done is None
     assert bench.threads_ended
+
+
+def test_sign_outs_follow_rows_that_were_all_taken_at_once() -> None:
+    bench = Bench()
+    bench.run_feeds(with_leaving(bench, rows(1, 20)))
+    assert sorted(bench.service.left) == list(range(1, 21))

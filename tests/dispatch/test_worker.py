@@ -13,6 +13,7 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.errand import SetPassword
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Worker
+from bulkreset.errors import Stopped
 from bulkreset.job import Pace
 from bulkreset.rows import Outcome, Status
 from tests.dispatch.fakes import (
@@ -47,6 +48,7 @@ class Bench:
         assert "Hidden" not in repr(settled)
         assert isinstance(settled.outcome, Outcome)
         assert settled.outcome.attempts == len(self.transport.sent)
+        assert not isinstance(settled.fatal, Stopped)
         return Sent(settled.outcome, settled.latency, settled.fatal)
 
 

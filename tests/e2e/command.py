@@ -176,7 +176,7 @@ def finish(process: subprocess.Popen[str], run_dir: Path, patience: float = PATI
         process.kill()
         raise
     ran = Ran(process.returncode, stdout or "", stderr or "", run_dir)
-    assert "Traceback" not in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr, ran.stdout + ran.stderr
     return ran
 
 

@@ -1,0 +1,24 @@
+"""The fixtures of the end-to-end tests; one TLS cluster for those that leave it as it was."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import running, sim
+from tests.fleet.dasked import Dasked, FleetCommand
+from tests.sim import Simulator
+
+__all__ = ["running", "sim"]
+
+
+@pytest.fixture(scope="session")
+def dasked(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Iterator[Dasked]:
+    with Dasked(tmp_path_factory.mktemp("dasked"), running, workers=2) as cluster:
+        cluster.joined(2)
+        yield cluster
+
+
+@pytest.fixture
+def bulkreset(tmp_path: Path, sim: Simulator, dasked: Dasked) -> FleetCommand:
+    return FleetCommand(tmp_path, sim, dasked.url, dasked.environment)

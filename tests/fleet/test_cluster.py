@@ -1,0 +1,126 @@
+"""Runs on Dask's own scheduler and workers over TLS: what a user sees, what is refused, and where no password goes."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset import __version__
+from bulkreset.dispatch import outpost
+from bulkreset.dispatch.cluster import DaskCluster, Unfit
+from bulkreset.dispatch.orders import PROTOCOL, Greeting
+from bulkreset.errors import JobError
+from bulkreset.job import Fleet
+from bulkreset.jobfile import load
+from bulkreset.options import fleet as fleet_of
+from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
+from tests.e2e.test_secrets import Canary
+from tests.fleet.dasked import Dasked, FleetCommand
+from tests.sim import Simulator
+
+OUT = "AdminUserGlobalSignOut"
+
+
+def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
+    bulkreset: FleetCommand, sim: Simulator, dasked: Dasked
+) -> None:
+    canary = Canary()
+    sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
+    source = write_csv(bulkreset.home / "users.csv", [(f"user.{n}", canary.password) for n in range(1, 61)])
+    ran = bulkreset.reset(source, "--rate", "60", "--sign-out", "-vv")
+    assert ran.code == 1
+    assert ran.summary["counts"] == {"set": 59, "failed": 1}
+    assert ran.summary["signed_out"] == {"done": 59, "failed": 0, "pending": 0}
+    assert_they_agree(ran, sim)
+    assert f"Fleet       {dasked.url}" in ran.stderr
+    joined = [event["worker"] for event in ran.log if event["event"] == "worker_joined"]
+    assert len(joined) == 2
+    assert all(worker.startswith("tls://127.0.0.1:") for worker in joined)
+    assert {call.username for call in sim.calls(OUT)} == {
+        row["username"] for row in ran.report if row["status"] == "set"
+    }
+    told = dasked.told()
+    assert b"Run out-of-band function 'greet'" in told, "or there is nothing to see"
+    assert b"Parcel(********)" in told, "Dask shows the arguments of what failed"
+    assert not canary.is_in(told)
+    assert b"Hidden-7" not in told
+    assert not canary.is_in((ran.stdout + ran.stderr).encode())
+    left = [path for path in bulkreset.home.rglob("*") if path.is_file() and path != source]
+    assert not [path for path in left if canary.is_in(path.read_bytes())]
+
+
+@pytest.mark.soak
+def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "bulkreset-9.9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: bulkreset\nVersion: 9.9.9\n")
+    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
+        dasked.join({"PYTHONPATH": str(other.parent)})
+        dasked.joined(1)
+        on_it = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        ran = on_it.reset(write_csv(tmp_path / "users.csv", people(2)))
+    assert ran.code == 2
+    (sentence,) = ran.complaints
+    assert "The worker tls://127.0.0.1:" in sentence
+    assert "it has bulkreset 9.9.9, and this is bulkreset 0.1.0" in sentence
+    assert not ran.run_dir.exists()
+    assert sim.calls(SET) == []
+
+
+@pytest.mark.parametrize("fleet", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1"])
+def test_fleet_that_cannot_be_is_refused(fleet: str) -> None:
+    wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
+    with pytest.raises(JobError) as caught:
+        load(None, wanted | fleet_of(fleet))
+    assert caught.value.exit_code == 2
+    if fleet.startswith("tcp"):
+        assert "only tls:// may leave this machine" in str(caught.value)
+
+
+@pytest.mark.parametrize("fleet", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"])
+def test_fleet_that_can_be_is_taken_and_none_takes_it_back(fleet: str) -> None:
+    wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
+    job = load(None, wanted | fleet_of(fleet))
+    assert job.fleet.is_asked_for
+    assert not load(None, job.model_dump(mode="json") | fleet_of("none")).fleet.is_asked_for
+
+
+class _Worker:
+    """What a worker says when it is asked: its version, its protocol's, and how far its clock is ahead."""
+
+    def __init__(self, version: str = __version__, protocol: int = PROTOCOL, ahead: float = 0.0) -> None:
+        self._version = version
+        self._protocol = protocol
+        self._ahead = ahead
+
+    async def run(self, _worker: str, function: object, *_args: object, **_keywords: object) -> object:
+        if function is outpost.greet:
+            return Greeting(self._protocol, time.time() + self._ahead, 1)
+        return None if function is outpost.settle_in else self._version
+
+
+@pytest.mark.parametrize(
+    ("address", "says", "problem"),
+    [
+        ("tls://10.0.0.7:1", {}, None),
+        ("tcp://127.0.0.1:1", {}, None),
+        ("tls://10.0.0.7:1", {"ahead": 0.9}, None),
+        ("tcp://10.0.0.7:1", {}, "passwords would go to it over the network in the open"),
+        ("tls://10.0.0.7:1", {"version": "9.9.9"}, "it has bulkreset 9.9.9, and this is bulkreset"),
+        ("tls://10.0.0.7:1", {"protocol": 99}, "it speaks version 99 of the protocol, and this is version"),
+        ("tls://10.0.0.7:1", {"ahead": 3.0}, "its clock is 3.0 s from this one, and 1 s are allowed"),
+        ("tls://10.0.0.7:1", {"ahead": -3.0}, "its clock is 3.0 s from this one"),
+    ],
+)
+def test_who_may_be_a_worker(
+    address: str, says: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = DaskCluster(Fleet(scheduler="tls://scheduler:8786"))
+    monkeypatch.setattr(cluster, "_run", _Worker(**says).run)
+    if problem is None:
+        asyncio.run(cluster.greet(address, "session"))
+        return
+    with pytest.raises(Unfit, match=problem):
+        asyncio.run(cluster.greet(address, "session"))

@@ -1,0 +1,292 @@
+"""The fleet, with outposts in this process: nothing is lost with a worker, nothing runs twice, and a lane's rate is one."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from bulkreset.cognito.answer import Answer
+from bulkreset.dispatch.fleet import Fleet
+from bulkreset.dispatch.orders import Batch
+from bulkreset.dispatch.outpost import Outpost
+from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
+from bulkreset.rows import Row
+from tests.dispatch.fakes import DOUBTFUL, FATAL, SET, THROTTLED
+from tests.dispatch.lanes import rows
+from tests.fleet.inside import LEASE, Inside, inside, slots_hold
+
+
+def until(condition: Callable[[], bool], patience: float = 20.0) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def places(number: int, each: int) -> list[list[Row]]:
+    """Rows of several places."""
+    return [rows(1000 * place + 1, 1000 * place + each) for place in range(number)]
+
+
+def holder(it: Inside) -> str:
+    """The worker that has the only place."""
+    return next(name for name in it.cluster.names if it.cluster.carried(name))
+
+
+def test_every_row_is_sent_once_at_the_lane_s_rate() -> None:
+    with inside("a", "b") as it:
+        it.run(places(3, 40), 40.0)
+    assert it.book.statuses() == {"set": 120}
+    assert Counter(it.service.rows).most_common(1)[0][1] == 1
+    assert {fields["worker"] for fields in it.told("worker_joined")} == {"a", "b"}
+    for place in range(3):
+        assert slots_hold(
+            [at for at, row in zip(it.service.started, it.service.rows, strict=True) if row // 1000 == place], 40
+        )
+
+
+def test_unpaced_lane_flows() -> None:
+    with inside("a", seconds=0.0) as it:
+        it.run(places(1, 900), None)
+    assert it.book.statuses() == {"set": 900}
+
+
+@pytest.mark.parametrize("how", ["dead", "cut"])
+def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> None:
+    """A worker that is cut off goes on until its lease is over; nobody else sends before that."""
+    with inside("a", "b") as it:
+
+        def lose(_fleet: Fleet) -> None:
+            until(lambda: len(it.service.rows) >= 40)
+            lost = holder(it)
+            it.cluster.kill(lost) if how == "dead" else it.cluster.cut.add(lost)
+
+        it.run([rows(1, 150)], 60.0, lose)
+        assert it.book.statuses() == {"set": 150}
+        twice = {row for row, times in Counter(it.service.rows).items() if times > 1}
+        doubted = {outcome.row for outcome in it.book.outcomes.values() if outcome.in_doubt}
+        assert twice <= doubted
+        assert 0 < len(doubted) <= 120, "two batches at most"
+        assert slots_hold(it.service.started, 60)
+        (lost,) = it.told("worker_lost")
+        assert lost["in_doubt"] == len(doubted)
+        gaps = [later - at for at, later in zip(it.service.started, it.service.started[1:], strict=False)]
+        assert (max(gaps) > LEASE * 0.5) == (how == "cut"), "who is known to be dead is not waited for"
+
+
+def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing() -> None:
+    with inside("a") as it:
+        it.cluster.lose_answers = {1, 2, 3, 5, 8}
+
+        def cut(_fleet: Fleet) -> None:
+            until(lambda: len(it.service.rows) >= 20)
+            it.cluster.cut.add("a")
+            time.sleep(LEASE / 2)
+            it.cluster.cut.clear()
+
+        it.run([rows(1, 100)], 80.0, cut)
+    assert it.cluster.lose_answers == set()
+    assert sorted(it.service.rows) == list(range(1, 101))
+    assert it.book.statuses() == {"set": 100}
+    assert it.told("worker_lost") == []
+    assert not any(outcome.in_doubt for outcome in it.book.outcomes.values())
+
+
+def test_throttled_lane_moves_with_its_pace() -> None:
+    """After a cut the worker is lost: the lane goes on under the wall that it had found, not at its ceiling."""
+    refused = threading.Event()
+
+    def answer(row: Row) -> Answer:
+        if row.number == 60 and not refused.is_set():
+            refused.set()
+            return THROTTLED
+        return SET
+
+    with inside("a", "b", answer=answer) as it:
+
+        def lose(_fleet: Fleet) -> None:
+            until(refused.is_set)
+            time.sleep(0.3)
+            it.cluster.kill(holder(it))
+
+        it.run([rows(1, 120)], 60.0, lose)
+        (lane,) = it.lanes
+        assert lane.state is not None
+        assert lane.state.wall is not None
+        assert lane.state.wall < 60
+        assert lane.state.cut_ago < 6
+    assert it.book.statuses() == {"set": 120}
+
+
+def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None:
+    with inside("a") as it:
+
+        def join(_fleet: Fleet) -> None:
+            until(lambda: len(it.service.rows) >= 60)
+            it.cluster.names.append("b")
+            until(lambda: it.cluster.carried("b") == 2 and it.cluster.carried("a") == 2)
+
+        it.run(places(4, 80), 40.0, join)
+    assert it.book.statuses() == {"set": 320}
+    assert max(Counter(it.service.rows).values()) == 1
+    assert not any(outcome.in_doubt for outcome in it.book.outcomes.values())
+    for place in range(4):
+        assert slots_hold(
+            [at for at, row in zip(it.service.started, it.service.rows, strict=True) if row // 1000 == place], 40
+        )
+
+
+def test_unfit_worker_at_the_start_refuses_the_run() -> None:
+    with inside("a", "b") as it:
+        it.cluster.unfit["b"] = "it has bulkreset 9.9.9, and this is bulkreset 0.1.0"
+        with pytest.raises(FleetError, match=r"The worker b cannot be used: it has bulkreset 9\.9\.9") as caught:
+            it.run([rows(1, 5)], 40.0)
+        assert caught.value.exit_code == 2
+    assert it.service.rows == []
+
+
+def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
+    with inside("a") as it:
+
+        def join(_fleet: Fleet) -> None:
+            it.cluster.unfit["b"] = "its clock is 3.0 s from this one"
+            it.cluster.names.append("b")
+            until(lambda: bool(it.told("worker_refused")))
+
+        it.run(places(2, 40), 40.0, join)
+    assert it.book.statuses() == {"set": 80}
+    assert it.told("worker_refused") == [{"worker": "b", "problem": "its clock is 3.0 s from this one"}]
+    assert it.cluster.of.get("b", []) == []
+
+
+@pytest.mark.parametrize("ahead", [5.0, -5.0])
+def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
+    """Its leases would end too early, and its lanes stand still; or too late."""
+    with inside("a", "b") as it:
+
+        def set_clock(_fleet: Fleet) -> None:
+            until(lambda: len(it.service.rows) >= 20)
+            it.cluster.ahead[holder(it)] = ahead
+
+        it.run([rows(1, 100)], 50.0, set_clock)
+        assert slots_hold(it.service.started, 50)
+    assert it.book.statuses() == {"set": 100}
+    (refused,) = it.told("worker_refused")
+    assert "its clock is 5.0 s from this one" in refused["problem"]
+
+
+def test_no_worker_at_all_refuses_the_run() -> None:
+    with inside() as it, pytest.raises(FleetError, match="has no worker"):
+        it.run([rows(1, 5)], 40.0)
+
+
+@pytest.mark.parametrize("what", ["scheduler", "workers"])
+def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None:
+    with inside("a") as it:
+
+        def lose(_fleet: Fleet) -> None:
+            until(lambda: len(it.service.rows) >= 10)
+            if what == "scheduler":
+                it.cluster.gone = True
+            else:
+                it.cluster.kill("a")
+
+        with pytest.raises(FleetLost, match=r"is lost|has had no worker") as caught:
+            it.run([rows(1, 400)], 40.0, lose)
+        assert caught.value.exit_code == 3
+    settled = set(it.book.outcomes)
+    assert settled == set(it.book.claimed), "what was claimed has an outcome"
+    assert set(it.book.statuses()) <= {"set", "ready", "in_doubt"}
+    sent = set(it.service.rows)
+    assert {row for row, outcome in it.book.outcomes.items() if outcome.status == "ready"}.isdisjoint(sent)
+
+
+def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
+    with inside("a", "b", seconds=0.3) as it:
+
+        class Enough(Exception):
+            pass
+
+        def check() -> None:
+            if len(it.service.rows) >= 30:
+                raise Enough
+
+        it.book.check = check
+        with pytest.raises(Enough):
+            it.run(places(2, 100), 40.0)
+        sent = len(it.service.rows)
+        assert it.book.statuses()["set"] == sent
+        assert set(it.book.statuses()) == {"set", "ready"}
+        assert sent < 30 + 40 * 2 * 0.5
+        time.sleep(0.2)
+        assert len(it.service.rows) == sent
+
+
+def test_fatal_answer_stops_its_place_alone() -> None:
+    with (
+        inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it,
+        pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"),
+    ):
+        it.run(places(2, 40), 60.0)
+    statuses = Counter((row // 1000, outcome.status.value) for row, outcome in it.book.outcomes.items())
+    assert statuses[0, "set"] == 40
+    assert statuses[1, "set"] < 20
+    assert max(Counter(it.service.rows).values()) == 1
+
+
+@pytest.mark.parametrize("where", ["call", "batch"])
+def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(row: Row) -> Answer:
+        if where == "call" and row.number == 20:
+            raise KeyError(row.password.reveal())
+        return SET
+
+    if where == "batch":
+        follow = Outpost._follow
+
+        def poisoned(self: Outpost, order: object) -> None:
+            if isinstance(order, Batch) and any(row.number == 20 for row in order.rows):
+                raise KeyError(order.rows[0].password.reveal())
+            follow(self, order)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Outpost, "_follow", poisoned)
+    with inside("a", "b", answer=answer) as it:
+        with pytest.raises(Bug) as caught:
+            it.run([rows(1, 300)], 15.0)
+        assert caught.value.exit_code == 70
+        assert "KeyError at " in str(caught.value)
+        assert "Hidden" not in str(caught.value)
+    assert it.service.rows.count(20) == (where == "call")
+    assert set(it.book.outcomes) == set(it.book.claimed)
+    assert it.book.outcomes[20].status == "in_doubt"
+
+
+def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bulkreset.dispatch import outpost  # noqa: PLC0415
+    from bulkreset.errors import TargetError  # noqa: PLC0415
+
+    with inside("a", "b") as it:
+
+        def session(_target: object, order: object) -> None:
+            if order.place == 1:  # type: ignore[attr-defined]
+                raise TargetError("No AWS credentials were found.", "Sign in.")
+
+        monkeypatch.setattr(outpost, "_session", session)
+        with pytest.raises(ServiceError, match=r"Place 1: The worker [ab] says: No AWS credentials were found\."):
+            it.run(places(2, 30), 60.0)
+    assert {row // 1000 for row in it.service.rows} == {0}
+    assert len(it.service.rows) == 30
+    assert len(it.told("worker_refused")) == 2
+
+
+def test_lost_answers_of_the_service_stay_in_doubt_across_workers() -> None:
+    def answer(row: Row) -> Answer:
+        return DOUBTFUL if row.number <= 3 else SET
+
+    with inside("a", answer=answer) as it:
+        it.run([rows(1, 30)], 60.0)
+    assert it.book.statuses() == {"set": 27, "in_doubt": 3}
+    assert {outcome.attempts for row, outcome in it.book.outcomes.items() if row <= 3} == {3}
