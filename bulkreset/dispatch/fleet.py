@@ -55,7 +55,7 @@ class Fleet:
         self._unfit: dict[str, str] = {}
         self._units: dict[int, Unit] = {}
         self._results: Results | None = None
-        self._tell: Tell = lambda _event, **_fields: None
+        self._event: Tell = lambda _event, **_fields: None
         self._failure: BulkresetError | None = None
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
@@ -141,14 +141,14 @@ class Fleet:
             await self._cluster.greet(worker, session)
         except Unfit as unfit:
             self._unfit[worker] = str(unfit)
-            self._tell("worker_refused", worker=worker, problem=str(unfit))
+            self._event("worker_refused", worker=worker, problem=str(unfit))
         except Lost:
             return
         else:
             post = self._posts[worker] = Post(worker, session)
             post.task = asyncio.create_task(self._serve(post))
             self.size = len(self._posts)
-            self._tell("worker_joined", worker=worker)
+            self._event("worker_joined", worker=worker)
 
     async def _end(self) -> None:
         """Have the outposts closed, and wait for the end of those leases of which nobody knows."""
@@ -181,10 +181,10 @@ class Fleet:
             self._settle(lane, Crash(error))
 
     def _send(self, units: Sequence[Unit], results: Results, tell: Tell) -> None:
-        self._results, self._tell = results, tell
+        self._results, self._event = results, tell
         self._units = {unit.place.number: unit for unit in units}
         for post in self._posts.values():
-            tell("worker_joined", worker=post.worker)
+            self._event("worker_joined", worker=post.worker)
         self._place()
 
     def put(self, lane: FleetLane[Any], rows: Sequence[Any]) -> None:
@@ -258,7 +258,7 @@ class Fleet:
     async def _dismiss(self, post: Post, why: str) -> None:
         """Close an outpost whose leases cannot be relied on any more: what it has is in doubt. Raises Lost."""
         self._unfit[post.worker] = why
-        self._tell("worker_refused", worker=post.worker, problem=why)
+        self._event("worker_refused", worker=post.worker, problem=why)
         post.orders = [Close()]
         await self._exchange(post)  # what comes back unsent is not given back: another worker gets it
         raise Lost(dead=True)
@@ -335,7 +335,7 @@ class Fleet:
         units = self._carried(post)
         doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.errand.claimed)
         if not post.is_over:
-            self._tell("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
+            self._event("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
         for unit in units:
             unit.post = unit.bound_for = None
             unit.is_open = unit.is_retiring = False
@@ -363,7 +363,7 @@ class Fleet:
         unit.post = unit.bound_for = None
         unit.failed_at.add(post.worker)
         post.is_fit = False
-        self._tell("worker_refused", worker=post.worker, problem=failed.message)
+        self._event("worker_refused", worker=post.worker, problem=failed.message)
         if self._posts.keys() - unit.failed_at:
             self._place()
             return
