@@ -63,7 +63,9 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
     for table, key in _PATHS:
         found: Any = tables
@@ -137,7 +139,7 @@ def _sentence(detail: ErrorDetails) -> str:
         return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
     if detail["loc"][:2] == ("guards", "max_failures"):
         return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
-    where = ".".join(str(part) for part in detail["loc"])
+    where = ".".join(text if (text := str(part)).isprintable() else repr(text) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{where} is not a known key{_near(detail['loc'])}"
     if detail["type"] == "missing":
