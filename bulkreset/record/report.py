@@ -48,7 +48,7 @@ def redraw(path: Path, output: Path | None) -> Path:
         must_be_new(output)
     journal = Journal.open(home.journal, read_only=True)
     try:
-        unsent = "ready" if journal.meta()["mode"] == "dry_run" else "unprocessed"
+        unsent = "ready" if journal.facts()["mode"] == "dry_run" else "unprocessed"
         write_csv(journal, output or home.report, unsent)
     finally:
         journal.close()
@@ -60,7 +60,10 @@ def write_csv(journal: Journal, path: Path, unsent: str) -> None:
     with beside(path, _redraw(path)) as file:
         writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
         writer.writerow(COLUMNS)
-        writer.writerows(map(_cells, journal.report(unsent)))
+        try:
+            writer.writerows(map(_cells, journal.report(unsent)))
+        except (AttributeError, KeyError, TypeError, UnicodeEncodeError):  # a cell is of a kind that no run writes
+            raise journal.damaged() from None
 
 
 def must_be_new(path: Path) -> None:
