@@ -10,6 +10,9 @@ MUTATIONS = {"answer": 120, "csv_input": 120, "job_file": 200, "journal": 25, "p
 
 # Sockets of answers that urllib3 gives up on are closed when they are collected.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)  # a child of it reads Parquet
 @pytest.mark.parametrize("name", TARGETS)
 def test_corpus_and_what_is_near_to_it(name: str) -> None:
     take = target(name)
