@@ -65,8 +65,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise JobError(f"The job file {path} cannot be read: {error.strerror}.") from None
     except RecursionError:
         raise JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.") from None
-    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
+    except ValueError:  # what Python says of it is advice for who writes Python
+        raise JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.") from None
     for table, key in _PATHS:
         found: Any = tables
         for part in table.split("."):
