@@ -14,8 +14,7 @@ CANARY = "Zq7xKw9Vb2"  # stands in the corpus where a password would: no message
 
 @cache
 def _folder(pid: int) -> Path:
-    memory = Path("/dev/shm")  # noqa: S108  (a folder of its own is made in it)
-    path = Path(tempfile.mkdtemp(prefix="bulkreset-fuzz-", dir=memory if memory.is_dir() else None))
+    path = Path(tempfile.mkdtemp(prefix="bulkreset-fuzz-"))
     atexit.register(_remove, path, pid)
     return path
 
