@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench pictures lint lock clean
+SECONDS ?= 60
+
+.PHONY: demo test soak fuzz bench pictures lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -16,6 +18,10 @@ test: lint
 # What takes minutes: kills by the dozen, millions of rows.
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak
+
+# Every target of tests/fuzz for so many seconds, guided by coverage: `make fuzz SECONDS=300`. Needs x86-64 Linux.
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 # Figures, beside what a script would do; asserts nothing.
 bench: $(VENV)/installed

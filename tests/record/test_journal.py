@@ -1,5 +1,6 @@
 """The journal: one status for each row at any time, and no file that is not its own."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
+from bulkreset.record.forms import draw
 from bulkreset.record.journal import Journal
 from bulkreset.rows import Outcome, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
@@ -205,9 +207,57 @@ def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
     assert Journal.open(tmp_path / "journal.sqlite", read_only=True).meta() == facts
 
 
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        *(("username", b"user.0"), ("message", b"x"), ("attempts", "1?"), ("permanent", 7), ("pool", b"\xff")),
+        *(
+            ("pool", 1.5),
+            ("pool", "eu-west-1_Here00001"),
+            ("latency_ms", b"1"),
+            ("finished_at", -1),
+            ("started_at", 1 << 60),
+            ("canonical", b"3"),
+        ),
+    ],
+)
+def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
+    """One changed bit makes bytes of a text, and SQLite's own check says nothing of it."""
+    journal = planned(tmp_path, "ann", "bob")
+    journal.record([], [done(1)])
+    journal.check(2)
+    journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (value,))  # noqa: S608  (our own text)
+    with pytest.raises(RecordError, match="damaged"):
+        journal.check(2)
+    with contextlib.suppress(RecordError):  # a report of it can be drawn, or is refused
+        draw(journal, tmp_path / "report.csv", "unprocessed")
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *({"job": "x"}, {"job": {}}, {"mode": []}, {"mode": "x"}, {"lanes": [1]}, {"lanes": [{"account": "1"}]}),
+        *({"targets": None}, {"executions": {}}, {"input": 1}, {"rows": "2"}),
+    ],
+    ids=str,
+)
+def test_fact_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, fact: dict[str, object]) -> None:
+    journal = planned(tmp_path)
+    journal.note(job={"name": "nightly"}, mode="run", state="planned", started_at="2026-11-20T01:15:00.000Z")
+    journal.facts()
+    journal.note(**fact)
+    with pytest.raises(RecordError, match="damaged"):
+        journal.facts()
+
+
 def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_path: Path) -> None:
     journal = planned(tmp_path)
-    begun = {"job": {}, "mode": "run", "state": "planned", "started_at": "2026-11-20T01:15:00.000Z"}
+    begun: dict[str, object] = {
+        "job": {"name": "nightly"},
+        "mode": "run",
+        "state": "planned",
+        "started_at": "2026-11-20T01:15:00.000Z",
+    }
     with pytest.raises(RecordError, match="damaged"):
         Journal.facts_in(tmp_path / "journal.sqlite")
     journal.note(**begun)
