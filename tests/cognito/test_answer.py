@@ -56,6 +56,13 @@ def test_no_error_answer_is_success(code: str, status: int) -> None:
     assert classify(code, status) is not Verdict.SET
 
 
+def test_advice_names_the_call_and_what_comes_then() -> None:
+    right = "Allow cognito-idp:{} on the user pool for these credentials, then {}."
+    assert advice("AccessDenied") == right.format("AdminSetUserPassword", "resume")
+    assert advice("AccessDenied", "ListUsers", "ask again") == right.format("ListUsers", "ask again")
+    assert advice("SomethingNewException") == "Mend the cause, then resume."
+
+
 @pytest.mark.parametrize("code", [*CODES[Verdict.FATAL], *CODES[Verdict.EXPIRED], "SSLError"])
 def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
     assert advice(code) != advice("SomethingNewException")
