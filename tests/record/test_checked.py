@@ -42,6 +42,7 @@ def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
     journal.note_checked(findings, unchecked={POOL: "why"})
     assert statuses(journal) == ["unprocessed", "rejected", "skipped"]
     assert codes(journal) == ["", "user_not_found", "federated"]
+    assert [row[5] for row in journal.report("x")] == ["", "nobody", "why"]
     assert before(journal) == ["CONFIRMED", "", "X"]
     assert journal.meta()["unchecked"] == {POOL: "why"}
 

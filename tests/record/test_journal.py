@@ -68,6 +68,16 @@ def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
     assert list(journal.sendable_pieces(3)) == []
 
 
+def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    journal.plan([(2, "nowhere", "bob", None, "rejected", "unknown_pool", "why")])
+    nothing = (None, None, "", None, None, "")
+    assert list(journal.report("unprocessed")) == [
+        (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing),
+        (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing),
+    ]
+
+
 def test_last_row_of_a_piece_and_the_first_of_the_next_are_told_apart(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
     journal.record([], [done(row) for row in (1, 2, 5, 6)])
