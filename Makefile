@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench pictures lint lock clean
+.PHONY: demo test soak bench mutants pictures lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -20,6 +20,10 @@ soak: $(VENV)/installed
 # Figures, beside what a script would do; asserts nothing.
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench
+
+# Whether the tests notice a change: one small change of the code after the other; CONTRIBUTING.md has what was found.
+mutants: $(VENV)/installed
+	nice $(BIN)/uv run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
 
 # The README's pictures of report.html; needs Chromium.
 pictures: $(VENV)/installed

@@ -2,6 +2,11 @@
 
 import shutil
 
+from hypothesis import Phase, settings
+
+# For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
+settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
