@@ -230,7 +230,7 @@ def test_fewest_calls_that_are_a_measure_in_a_part_of_a_second() -> None:
         pacer.accepted()
         clock.advance(1 / 20)
     pacer.refused(clock.now())
-    assert changes == [(pytest.approx(20 * MARGIN * (1 - DEPTH)), "throttled")]
+    assert [rate for rate, _ in changes] == pytest.approx([20 * MARGIN * (1 - DEPTH)])
 
 
 def test_calls_that_all_came_back_at_this_moment_are_no_measure() -> None:
@@ -239,7 +239,7 @@ def test_calls_that_all_came_back_at_this_moment_are_no_measure() -> None:
     for _ in range(2 * MEASURED_AT_LEAST):
         pacer.accepted()
     pacer.refused(clock.now())
-    assert changes == [(pytest.approx(25 * EARLY * (1 - DEPTH)), "throttled")]
+    assert [rate for rate, _ in changes] == pytest.approx([25 * EARLY * (1 - DEPTH)])
 
 
 def test_too_few_or_too_old_calls_are_no_measure() -> None:
