@@ -57,6 +57,14 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
     }
 
 
+def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.record([], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
+    journal.revive_failed()
+    for rows in (journal.sendable(1, 3), journal.sendable_after(0, {POOL}, 3)):
+        assert [(row.row, row.doubted) for row in rows] == [(1, 1), (2, 1), (3, 0)]
+
+
 def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(1, 15)))
     journal.plan([(15, OTHER, "there", True, "ready", "", ""), (16, OTHER, "gone", True, "rejected", "too_long", "")])
@@ -300,7 +308,7 @@ def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     with pytest.raises((RecordError, FileExistsError)):
         Journal.create(tmp_path / "journal.sqlite", [POOL], {})
-    assert Journal.open(tmp_path / "journal.sqlite").counts() == {"ready": 1}
+    assert Journal.counts_in(tmp_path / "journal.sqlite") == {"ready": 1}
 
 
 def test_file_of_somebody_else_is_never_made_a_journal(tmp_path: Path) -> None:
