@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError
 from bulkreset.record.journal import Journal
+from bulkreset.rows import Outcome, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
 READY = ("ready", "", "")
@@ -72,8 +73,8 @@ def test_users_that_will_be_set_are_counted_by_their_status(tmp_path: Path) -> N
     said = ["CONFIRMED", "CONFIRMED", "UNCONFIRMED", ""]
     journal.note_checked((row, *READY, status, "x") for row, status in enumerate(said, 1))
     assert journal.before() == {"CONFIRMED": 2, "UNCONFIRMED": 1}
-    journal.record([1], [])
-    journal.record([], [done(1)])
+    journal.record([1, 2], [])
+    journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
     assert journal.before() == {"CONFIRMED": 1, "UNCONFIRMED": 1}
 
 

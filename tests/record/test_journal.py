@@ -202,10 +202,11 @@ def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
             (3, OTHER, "cat", False, "ready", "", ""),
             (4, OTHER, "dan", True, "ready", "", ""),
             (5, OTHER, "eve", True, "rejected", "too_long", ""),
+            (6, OTHER, "fay", True, "ready", "", ""),
         ]
     )
     journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
-    assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 1)]
+    assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
 
 
 @pytest.mark.parametrize(
