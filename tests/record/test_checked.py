@@ -172,7 +172,9 @@ def test_rows_that_differ_are_counted_and_the_first_is_shown(tmp_path: Path) -> 
     assert now.unlike(was) == (2, (2, "ready", "", "skipped", "")), "it can be asked again"
 
 
-@pytest.mark.parametrize("change", ["code = 'x'", "permanent = 0", "username = 'eve'", "pool = 2", "pool = 'text'"])
+@pytest.mark.parametrize(
+    "change", ["code = 'x'", "permanent = 0", "permanent = NULL", "username = 'eve'", "pool = 2", "pool = 'text'"]
+)
 def test_row_differs_by_whatever_would_be_sent(tmp_path: Path, change: str) -> None:
     now, was = journals(tmp_path, ["ready", "ready"], ["ready", "ready"])
     now._db.execute(f"UPDATE rows SET {change} WHERE row = 2")  # noqa: S608  (the test's own text)

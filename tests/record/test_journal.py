@@ -108,10 +108,11 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
 
 def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.plan([(6, OTHER, "fay", True, "ready", "", "")])
+    journal.plan([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
     journal.begin_signing_out()
-    journal.record([], [*(done(row) for row in (1, 2, 3, 5, 6)), Outcome(4, Status.FAILED)])
-    journal.record([], [], [SignedOut(1, done=True), SignedOut(2, False, "Code", "why")])  # noqa: FBT003
+    journal.record([], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
+    gone = [SignedOut(1, done=True), SignedOut(7, done=True)]
+    journal.record([], [], [*gone, SignedOut(2, False, "Code", "why")])  # noqa: FBT003
     journal.begin_signing_out()  # as a resumed run does
     assert sorted(journal.leavers(POOL, 9), key=lambda leaver: leaver.number) == [
         Leaver(3, "cat", POOL),
@@ -119,7 +120,7 @@ def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_
     ]
     assert len(journal.leavers(POOL, 1)) == 1
     assert journal.leavers(OTHER, 9) == [Leaver(6, "fay", OTHER)]
-    assert journal.sign_outs() == {POOL: SignOuts(1, 1, 2), OTHER: SignOuts(pending=1)}
+    assert journal.sign_outs() == {POOL: SignOuts(2, 1, 2), OTHER: SignOuts(pending=1)}
 
 
 def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
@@ -207,6 +208,13 @@ def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
     )
     journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
     assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
+
+
+def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.plan([(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")])
+    journal.record([], [done(3)])
+    assert sorted(journal.pool_counts()) == [(POOL, "ready", 2), (POOL, "set", 1), (OTHER, "ready", 1)]
 
 
 @pytest.mark.parametrize(
