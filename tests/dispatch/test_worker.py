@@ -113,6 +113,11 @@ def test_what_becomes_of_a_row(
     assert bench.stop.is_set() is fatal
 
 
+def test_row_that_an_earlier_call_had_set_says_so_in_full() -> None:
+    outcome = Bench(DOUBTFUL, HISTORY).send().outcome
+    assert outcome.message == f"{OTHER_HISTORY}: the password is the newest in the user's history"
+
+
 @pytest.mark.parametrize(
     ("answers", "status", "message"),
     [
