@@ -140,6 +140,7 @@ def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
     bench.stop.set()
     outcome = bench.send(doubted=True).outcome
     assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.IN_DOUBT, 0, True)
+    assert (outcome.code, outcome.message) == ("", "")
 
 
 def test_row_that_never_left_is_given_back_as_it_was() -> None:

@@ -121,6 +121,10 @@ def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_
     assert len(journal.leavers(POOL, 1)) == 1
     assert journal.leavers(OTHER, 9) == [Leaver(6, "fay", OTHER)]
     assert journal.sign_outs() == {POOL: SignOuts(2, 1, 2), OTHER: SignOuts(pending=1)}
+    assert [row[4:6] for row in journal.report("x") if row[10] == 0] == [("Code", "why")]
+    assert journal.revive_failed() == {"": 1}
+    assert journal.sign_outs()[POOL] == SignOuts(2, 0, 3)
+    assert {row[4:6] for row in journal.report("x")} == {("", "")}
 
 
 def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
