@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 SECONDS ?= 60
 
-.PHONY: demo test soak fuzz bench pictures lint lock clean
+.PHONY: demo test soak fuzz mutants bench pictures lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -26,6 +26,10 @@ fuzz: $(VENV)/installed
 # Figures, beside what a script would do; asserts nothing.
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench
+
+# Whether the tests notice a change: one small change of the code after the other; CONTRIBUTING.md has what was found.
+mutants: $(VENV)/installed
+	nice $(BIN)/uv run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
 
 # The README's pictures of report.html; needs Chromium.
 pictures: $(VENV)/installed

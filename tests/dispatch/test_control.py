@@ -121,6 +121,12 @@ def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
     assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)
 
 
+def test_half_of_the_way_back_is_seven_eighths_of_the_cut() -> None:
+    pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
+    assert pace.rate(PLATEAU / 2) == pytest.approx(30 * (1 - DEPTH / 8))
+    assert pace.rate(PLATEAU + DOUBLED / 2) == pytest.approx(30 * (1 + 1 / 8))
+
+
 @pytest.mark.parametrize(
     ("since", "stage"),
     [

@@ -115,6 +115,11 @@ def test_what_becomes_of_a_row(
     assert bench.stop.is_set() is fatal
 
 
+def test_row_that_an_earlier_call_had_set_says_so_in_full() -> None:
+    outcome = Bench(DOUBTFUL, HISTORY).send().outcome
+    assert outcome.message == f"{OTHER_HISTORY}: the password is the newest in the user's history"
+
+
 @pytest.mark.parametrize(
     ("answers", "status", "message"),
     [
@@ -137,6 +142,7 @@ def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
     bench.stop.set()
     outcome = bench.send(doubted=True).outcome
     assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.IN_DOUBT, 0, True)
+    assert (outcome.code, outcome.message) == ("", "")
 
 
 def test_row_that_never_left_is_given_back_as_it_was() -> None:
