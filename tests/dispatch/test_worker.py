@@ -1,6 +1,7 @@
 """The worker: what every sequence of answers makes of a row, and that each attempt paid its slot."""
 
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
@@ -238,6 +239,8 @@ def test_times_are_of_the_first_start_and_the_last_end() -> None:
     assert outcome.started_at
     assert outcome.finished_at
     assert 0 <= outcome.finished_at - outcome.started_at < 60_000
+    assert isinstance(outcome.finished_at, int)
+    assert abs(outcome.finished_at - time.time() * 1000) < 60_000  # Unix milliseconds
     assert (settled.latency, outcome.latency_ms) == (0.25, 250)
     assert outcome.request_id == "r-set"
 
