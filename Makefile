@@ -21,9 +21,10 @@ soak: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench
 
-# The README's pictures of report.html; needs Chromium.
+# The README's pictures, of report.html and of a terminal; needs Chromium and tmux.
 pictures: $(VENV)/installed
 	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tests.screens
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
