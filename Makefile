@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench pictures lint lock clean
+.PHONY: demo test soak bench pictures fresh lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -25,6 +25,10 @@ bench: $(VENV)/installed
 pictures: $(VENV)/installed
 	$(BIN)/python -m tests.pictures
 	$(BIN)/python -m tests.screens
+
+# Both commands of the README as a new user, with an empty home and environment; needs root.
+fresh:
+	tests/fresh.sh
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
