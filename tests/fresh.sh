@@ -40,7 +40,7 @@ chmod 0755 "$place"
 chown "$user:" "$place/home" "$place/work"
 chmod 0644 "$place/head.bundle"
 
-as_user git clone --quiet "$place/head.bundle" .
+as_user git -c advice.detachedHead=false clone --quiet "$place/head.bundle" .
 as_user sh -c 'echo "fresh: commit $(git rev-parse --short HEAD), $($PYTHON --version), $(nproc) cores"'
 timed "make demo" make demo
 if [ $# = 0 ]; then
