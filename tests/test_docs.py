@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -45,6 +46,7 @@ LINKED = sorted(
 )
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
+LARGEST = 200_000  # bytes of a picture
 COMMANDS = ("run", "resume", "status", "report", "handout", "verify", "init", "demo")
 _OF_THE_GROUP = {"--help", "--version"}
 
@@ -185,7 +187,8 @@ def test_exit_codes_that_schedules_retry() -> None:
 # ---- the command line
 
 
-def flags_of(command: str) -> set[str]:
+@cache
+def flags_of(command: str) -> frozenset[str]:
     """The flags that `--help` shows."""
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     assert shown.exit_code == 0
@@ -193,7 +196,7 @@ def flags_of(command: str) -> set[str]:
     for line in shown.output.splitlines():
         if line.startswith("  -"):
             found.update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", re.split(r" {2,}", line.strip())[0]))
-    return found - {"--help"}
+    return frozenset(found - {"--help"})
 
 
 def test_every_command_is_described() -> None:
@@ -215,7 +218,7 @@ def test_flags(command: str) -> None:
 
 
 def test_no_other_flag_is_named() -> None:
-    known = set().union(*(flags_of(command) for command in COMMANDS)) | _OF_THE_GROUP
+    known = _OF_THE_GROUP.union(*map(flags_of, COMMANDS))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", DOCS)) <= known
 
 
@@ -450,3 +453,12 @@ def _is_a_variant(path: Path, linked: set[Path]) -> bool:
     """Whether it is a shown picture in another width or theme."""
     name = path.name.partition("-")[0]
     return path.suffix == ".png" and any(one.name.startswith(f"{name}-") for one in linked)
+
+
+def test_pictures_are_small_and_tell_nothing_of_the_machine_they_were_taken_on() -> None:
+    for path in (ROOT / "samples" / "pictures").iterdir():
+        assert path.stat().st_size <= LARGEST, path
+        if path.suffix == ".svg":
+            drawn = path.read_text(encoding="utf-8")
+            assert set(re.findall(r"url\((.)", drawn)) <= {"#"}  # a picture in a page may load nothing
+            assert not re.search(r"/(tmp|root|home)/|@import|<image", drawn)
