@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 SECONDS ?= 60
 
-.PHONY: demo test soak fuzz mutants bench pictures lint lock clean
+.PHONY: demo test soak fuzz mutants bench pictures fresh lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -31,9 +31,14 @@ bench: $(VENV)/installed
 mutants: $(VENV)/installed
 	nice $(BIN)/uv run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
 
-# The README's pictures of report.html; needs Chromium.
+# The README's pictures, of report.html and of a terminal; needs Chromium and tmux.
 pictures: $(VENV)/installed
 	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tests.screens
+
+# Both commands of the README as a new user, with an empty home and environment; needs root.
+fresh:
+	tests/fresh.sh
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
