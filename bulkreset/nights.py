@@ -13,7 +13,7 @@ from bulkreset.intake.search import Nothing, literally, present
 from bulkreset.job import Job, Where
 from bulkreset.mirroring import brought
 from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import Absent, RunDir
+from bulkreset.record.rundir import Absent, RunDir, must_be_free
 from bulkreset.record.state import Finished, Kept, State, Unfinished
 from bulkreset.rows import Summary
 from bulkreset.run import Mode, resume, start
@@ -103,6 +103,7 @@ class Night:
         spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         path = named()
         if remembered:
+            must_be_free(path)  # else the state would take another run for this one
             self._state.unfinished = Unfinished(
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )

@@ -41,11 +41,7 @@ class RunDir:
         it exists or cannot be made.
         """
         try:
-            if path.exists() or path.is_symlink():
-                raise RunDirError(
-                    f"The run directory {path} exists already.",
-                    f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
-                )
+            must_be_free(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
             staged.path.mkdir(mode=0o700)
@@ -137,6 +133,15 @@ class RunDir:
             else:
                 entry.unlink()
         self.path.rmdir()
+
+
+def must_be_free(path: Path) -> None:
+    """Raise RunDirError where a new run cannot have this name."""
+    if path.exists() or path.is_symlink():
+        raise RunDirError(
+            f"The run directory {path} exists already.",
+            f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
+        )
 
 
 def report_name(job: Mapping[str, Any]) -> str:
