@@ -84,7 +84,12 @@ def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkrese
 
 @pytest.mark.soak
 def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Command, sim: Simulator) -> None:
-    job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true')
+    job = write_job(
+        bulkreset.home,
+        sim.url,
+        'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true',
+        '[metrics]\nemf = "stdout"',
+    )
     with (bulkreset.home / "nightly.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ran, _ = night(bulkreset, job)
@@ -97,6 +102,7 @@ def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Com
     os.utime(bulkreset.home / "in" / "mon.csv")
     ran, _ = night(bulkreset, job)
     assert (ran.code, "and one is expected" in ran.complaints[0], len(sent(sim))) == (2, True, 3)
+    assert json.loads(ran.stdout.splitlines()[0])["ExitCode"] == 2, "whoever waits for an input is told"
 
 
 @pytest.mark.soak
