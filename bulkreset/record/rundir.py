@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bulkreset.errors import Busy, RunDirError
+from bulkreset.errors import Busy, RecordError, RunDirError
 
 LOOKS = 5
 
@@ -50,6 +50,12 @@ class RunDir:
                 fill(staged.journal)
                 staged.path.rename(path)
                 _sync(path.parent)
+            except RecordError as error:  # nothing came of it that could be resumed
+                staged.discard()
+                raise RunDirError(
+                    error.message.replace(str(staged.path), str(path)),
+                    "Check the disk's space and rights, then run again.",
+                ) from None
             except BaseException:
                 staged.discard()
                 raise
