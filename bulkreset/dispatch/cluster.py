@@ -114,7 +114,9 @@ class DaskCluster:
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise FleetError(
                 f"The fleet ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
-                "Check the scheduler's address, that it runs, and the certificates.",
+                'In a script, what runs jobs belongs below if __name__ == "__main__":'
+                if self._wanted.local
+                else "Check the scheduler's address, that it runs, and the certificates.",
             ) from None
 
     async def workers(self) -> Sequence[str]:
