@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
 from bulkreset.job import S3, TAG, Job, Target
+from bulkreset.sheet import read_sheet
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -59,15 +60,21 @@ def _validated(tables: dict[str, Any], label: str) -> Job:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_sheet(path).decode())
     except FileNotFoundError:
         raise JobError(
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
     except OSError as error:
-        raise JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check its rights.") from None
+        raise JobError(
+            f"The job file {path} cannot be read: {error.strerror}.", "Check its rights, and that it is one."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
+    except (RecursionError, ValueError):  # of a number of thousands of digits: Python's words are about itself
+        raise JobError(
+            f"The job file {path} is nested too deeply, or has too long a number.", "Check that it is a job file."
+        ) from None
     for table, key in _PATHS:
         found: Any = tables
         for part in table.split("."):
