@@ -158,9 +158,9 @@ class Journal(Figures):
 
     def facts(self) -> dict[str, Any]:
         """`meta`, where it has all that a run begins with. Raises RecordError where it has not."""
-        with contextlib.suppress(ValueError, TypeError, RecursionError):
+        with contextlib.suppress(ValueError):
             found = self.meta()
-            if found.keys() >= _BEGUN and isinstance(found["job"], dict) and isinstance(found["state"], str):
+            if found.keys() >= _BEGUN:
                 return found
         raise RecordError(f"The journal {self._path} is damaged.", "Restore it from a backup, or plan a new run.")
 

@@ -334,20 +334,3 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -9
     reader = Journal.open(path, read_only=True)
     assert statuses(reader) == ["set"] * 4 + ["in_doubt"] + ["unprocessed"] * 2
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("job", '"x"'), ("job", "[" * 100_000), ("state", "5"), ("state", "{"), ("job", None), ("mode", None)],
-)
-def test_facts_of_another_kind_are_damage_and_no_bug(tmp_path: Path, key: str, value: str | None) -> None:
-    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {"job": {}, "mode": "run", "state": "planned"})
-    journal.note(started_at="now")
-    assert journal.facts()["state"] == "planned"
-    if value is None:
-        journal._db.execute("DELETE FROM meta WHERE key = ?", (key,))
-    else:
-        journal._db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
-    with pytest.raises(RecordError, match=r"is damaged\. Restore it from a backup"):
-        journal.facts()
-    journal.close()
