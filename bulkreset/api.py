@@ -21,10 +21,12 @@ from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.rows import LaneSummary, Summary
 from bulkreset.run import Mode, start
 from bulkreset.run import resume as resume_run
+from bulkreset.sheet import read_sheet
 from bulkreset.watch import Progress, Stop
 
 __all__ = ["Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume"]
 
+MOST_SUMMARY = 1 << 24  # bytes: it has a few hundred for each lane
 PathLike = str | os.PathLike[str]
 Confirm = Callable[[Preflight], bool]
 
@@ -60,12 +62,12 @@ class Result:
         """The result of an ended run, as another process may have left it. Raises RunDirError where there is none."""
         path = Path(run_dir)
         try:
-            figures = json.loads(RunDir(path).summary.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            figures = json.loads(read_sheet(RunDir(path).summary, MOST_SUMMARY))
+            figures["lanes"] = tuple(LaneSummary(**lane) for lane in figures["lanes"])
+            figures["targets"] = tuple(figures["targets"])
+            return cls(path, Summary(**figures))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise RunDirError(f"{path} has no summary.", "Look at it: bulkreset status " + str(path) + ".") from None
-        figures["lanes"] = tuple(LaneSummary(**lane) for lane in figures["lanes"])
-        figures["targets"] = tuple(figures["targets"])
-        return cls(path, Summary(**figures))
 
     @property
     def exit_code(self) -> int:

@@ -166,12 +166,15 @@ class Bucket:
         """An object's content, read in ranges; of another one than was met nothing is given. Raises BucketError at a read."""
         return io.BufferedReader(_Ranges(self, found), 1 << 16)
 
-    def get(self, uri: str) -> tuple[bytes, str]:
-        """A small object's content, and its ETag. Raises BucketError."""
+    def get(self, uri: str, most: int | None = None) -> tuple[bytes, str]:
+        """A small object's content, and its ETag. Raises BucketError, also where it has more than `most` bytes."""
         bucket, key = split(uri)
         with told(uri, "s3:GetObject"):
             found = self.client.get_object(Bucket=bucket, Key=key)
-            return found["Body"].read(), found["ETag"]
+            body = found["Body"].read(None if most is None else most + 1)
+        if most is not None and len(body) > most:
+            raise BucketError(uri, "s3:GetObject", f"more than {most:,} bytes")
+        return body, found["ETag"]
 
     def put(self, uri: str, body: bytes | io.BufferedReader, *, match: str | None = None) -> str:
         """Write an object; its new ETag. With `match` only over that ETag, with "" only where there is none. Raises BucketError."""

@@ -14,7 +14,7 @@ from bulkreset.planning.briefing import LABEL, briefing
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
-from bulkreset.record.words import duration
+from bulkreset.record.words import duration, legible
 from bulkreset.rows import Summary, in_rows
 from bulkreset.watch import Progress, Stop
 
@@ -40,7 +40,7 @@ class Aside:
     def write(self, text: str) -> int:
         """Write whole lines."""
         if not self._progress.is_drawn:
-            return sys.stderr.write(text)
+            return _drawn_on().write(text)  # the log colours its lines, and shows what cannot be seen in them
         from rich.text import Text  # noqa: PLC0415  (which is loaded where something is drawn)
 
         self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
@@ -62,7 +62,7 @@ class Terminal:
 
         from bulkreset.progress import Display  # noqa: PLC0415  (the same)
 
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(file=_drawn_on(), highlight=False, soft_wrap=True, emoji=False)
         self._stop = stop
         self._progress = Display(self._console, quiet=not show_progress)
         self.events: IO[str] = cast("IO[str]", Aside(self._console, self._progress))
@@ -99,13 +99,13 @@ class Terminal:
             self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
             return self._typed().lower() in {"y", "yes"}
         self._console.print(
-            f"To set {preflight.permanent:,} permanent passwords now, type {wanted}: ", end="", markup=False
+            f"To set {preflight.permanent:,} permanent passwords now, type {legible(wanted)}: ", end="", markup=False
         )
-        return self._typed() == wanted
+        return self._typed() in {wanted, legible(wanted)}
 
     def ask(self, text: str, default: str | None) -> str:
         """What is answered; the default where nothing is. Raises Refused where nobody answers any more."""
-        self._console.print(text + (f" [{default}]" if default else "") + ": ", end="", markup=False)
+        self._console.print(legible(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         line = sys.stdin.readline()
@@ -123,7 +123,12 @@ class Terminal:
         self._progress.close()
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(legible(text), markup=False)
+
+
+def _drawn_on() -> IO[str]:
+    """Standard error as it takes colours and a cursor that moves; what is not our own must be made legible before."""
+    return cast("IO[str]", getattr(sys.stderr, "drawn", sys.stderr))
 
 
 def fitted(text: str, width: int) -> str:

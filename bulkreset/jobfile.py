@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
 from bulkreset.job import S3, TAG, Job, Target
+from bulkreset.sheet import read_sheet
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -59,13 +60,15 @@ def _validated(tables: dict[str, Any], label: str) -> Job:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_sheet(path).decode())
     except FileNotFoundError:
         raise JobError(
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
     except OSError as error:
-        raise JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check its rights.") from None
+        raise JobError(
+            f"The job file {path} cannot be read: {error.strerror}.", "Check its rights, and that it is one."
+        ) from None
     except RecursionError:
         raise JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

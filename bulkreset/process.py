@@ -10,6 +10,7 @@ from typing import Any, TextIO, cast
 
 from bulkreset.errors import place_of
 from bulkreset.record.libraries import pin_libraries
+from bulkreset.record.words import legible
 from bulkreset.watch import Stop
 
 
@@ -26,7 +27,7 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that cannot be shown must not end a run
-    sys.stdout, sys.stderr = cast("TextIO", Unbreakable(sys.stdout)), cast("TextIO", Unbreakable(sys.stderr))
+    sys.stdout, sys.stderr = cast("TextIO", Legible(sys.stdout)), cast("TextIO", Legible(sys.stderr))
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
     threading.excepthook = _say_where
@@ -73,6 +74,19 @@ class Unbreakable:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
         return getattr(self._stream, name)
+
+
+class Legible(Unbreakable):
+    """One that steers no terminal: whatever cannot be seen in what is written is shown. `drawn` is for who draws."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.drawn = Unbreakable(stream)
+
+    def write(self, text: str) -> int:
+        """Write what can be read."""
+        super().write(legible(text))
+        return len(text)
 
 
 def _say_where(args: threading.ExceptHookArgs) -> None:

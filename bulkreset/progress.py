@@ -13,7 +13,7 @@ from rich.segment import ControlType, Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from bulkreset.record.words import duration
+from bulkreset.record.words import duration, visible
 from bulkreset.rows import Status
 from bulkreset.watch import LaneProgress, Progress
 
@@ -243,7 +243,7 @@ def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: s
         *(f"{count:,}" for count in (counts[1:] if narrow else counts)),
         left,
     ]
-    return [Text(cell) for cell in cells]
+    return [Text(visible(cell)) for cell in cells]
 
 
 def _lane_left(lane: LaneProgress, rate: float | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
 from bulkreset.record.forms import REPORTED, Cut, draw, pour
@@ -14,6 +14,7 @@ from bulkreset.record.page import write_page
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import must_be_new
 from bulkreset.record.rundir import RunDir
+from bulkreset.record.words import legible
 
 FORMS = ("csv", "parquet", "jsonl", "html")
 STANDARD_OUTPUT = Path("-")
@@ -102,10 +103,21 @@ def _pour(journal: Journal, out: int, unsent: str, cut: Cut) -> None:
     """To an open file: not through a stream that forgives, for rows that are missing must not look like all of them."""
     try:
         with open(out, "wb", closefd=False) as stream:
-            pour(journal, stream, unsent, cut)
+            pour(journal, cast("IO[bytes]", _Seen(stream)) if os.isatty(out) else stream, unsent, cut)
     except BrokenPipeError:  # whoever reads has had enough, as `head` has
         return
     except OSError as error:
         raise RecordError(
             f"Not the whole report could be written to standard output: {error.strerror}.", "Draw it once more."
         ) from None
+
+
+class _Seen:
+    """A terminal, on which each row is shown with what cannot be seen in it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, row: bytes) -> int:
+        """Write one row."""
+        return self._stream.write(legible(row.decode()).encode())

@@ -1,5 +1,6 @@
 """Sealing: what age encrypts to somebody's key, and opens with it; in memory, never through a file."""
 
+import binascii
 import io
 import os
 import threading
@@ -9,8 +10,13 @@ from types import ModuleType
 from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
+from bulkreset.sheet import read_sheet
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
+MOST_KEYS = 1 << 16  # bytes of a key file
+MOST_HEADER = 1 << 16  # bytes: some six hundred recipients
+_ARMOUR = b"-----BEGIN"
+_HEADER_ENDS = b"\n--- "
 
 
 class UnsealError(Exception):
@@ -42,13 +48,13 @@ def identities(path: Path) -> list[Any]:
     """
     age = _age()
     try:
-        text = path.read_bytes()
+        text = read_sheet(path, MOST_KEYS)
     except OSError as error:
         raise InputError(
             f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its rights."
         ) from None
     try:
-        if text.lstrip().startswith(b"-----BEGIN"):
+        if text.lstrip().startswith(_ARMOUR):
             return [age.ssh.Identity.from_buffer(text)]
         lines = [line.strip() for line in text.decode("ascii").splitlines()]
         found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
@@ -104,19 +110,38 @@ def open_sealed(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> i
 
 
 class _Watched:
-    """What is read by age, which tells in its own words alone that it could not be: why is remembered."""
+    """What is read by age, which tells in its own words alone that it could not be: why is remembered.
+
+    age keeps all that names the recipients in memory, reads it from its beginning for each of them, and tries each: of
+    that there may not be any amount.
+    """
 
     def __init__(self, source: io.BufferedReader) -> None:
         self._source = source
+        self._beginning: bytearray | None = bytearray()  # None once it is known to be a good one
         self.failed: Exception | None = None
 
     def read(self, size: int = -1) -> bytes:
         """Read on."""
         try:
-            return self._source.read(size)
+            found = self._source.read(size)
+            if self._beginning is not None:
+                self._beginning += found
+                if len(self._beginning) > MOST_HEADER:
+                    self._must_end()
         except Exception as error:
             self.failed = None if isinstance(error, OSError) else error
             raise
+        return found
+
+    def _must_end(self) -> None:
+        begins = bytes(self._beginning or b"")
+        if begins.startswith(_ARMOUR):
+            text = b"".join(begins.splitlines()[1:])
+            begins = binascii.a2b_base64(text[: len(text) // 4 * 4])
+        if _HEADER_ENDS not in begins:
+            raise UnsealError(f"what names its recipients has more than {MOST_HEADER:,} bytes")
+        self._beginning = None
 
     def __enter__(self) -> Self:
         return self

@@ -30,7 +30,14 @@ class Campaigned:
         self.key.write_text(f"{identity}\n")
         self.to = recipients([str(identity.to_public())])
         self.names = names
-        known = {"run_id": "r", "job": {}, "mode": "run", "state": "applying", "started_at": "", "rows": len(names)}
+        known = {
+            "run_id": "r",
+            "job": {"name": "x"},
+            "mode": "run",
+            "state": "applying",
+            "started_at": "",
+            "rows": len(names),
+        }
         self.run_dir = folder / "run"
         home = RunDir.create(
             self.run_dir, lambda path: Journal.create(path, [EU, EU2], {**known, "handout": None, **facts}).close()

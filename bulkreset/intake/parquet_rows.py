@@ -1,5 +1,6 @@
 """Parquet input: text columns as they are; a number where text belongs is refused before any value is touched."""
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
@@ -32,6 +33,9 @@ from bulkreset.sealing import UnsealError
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, UnsealError, BucketError)
 LARGEST_VALUES = 4 << 10  # bytes a value may have on average, unpacked
 SMALL_GROUP = 64 << 20  # bytes of a column in a row group up to which that does not matter
+LARGEST_FOOTER = 32 << 20  # bytes: the columns of all row groups
+FOOTER_ENDS = 8  # bytes: its length, and what says that it is one
+MAGIC = (b"PAR1", b"PARE")
 
 
 class ParquetRows:
@@ -72,8 +76,25 @@ class ParquetRows:
         """The file. Raises InputError where its values would fill the memory."""
         source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else None
         if self._coded is None:
+            self._must_have_a_small_footer(source)
             self._coded = self._to_be_left_coded(source)
         return self._opened(source, self._coded)
+
+    def _must_have_a_small_footer(self, source: pa.BufferReader | None) -> None:
+        """It is read as a whole, whatever length of it the end of the file tells."""
+        if source:
+            source.seek(max(0, source.size() - FOOTER_ENDS))
+            end = source.read(FOOTER_ENDS)
+            source.seek(0)
+        else:
+            with self._content.open() as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - FOOTER_ENDS))
+                end = file.read(FOOTER_ENDS)
+        if (told := int.from_bytes(end[:4], "little")) > LARGEST_FOOTER and end.endswith(MAGIC):
+            raise InputError(
+                f"The input {self._spec.file} has a footer of {told:,} bytes.",
+                f"Write it with fewer columns, or in larger row groups: {LARGEST_FOOTER:,} bytes are read.",
+            )
 
     def _opened(self, source: pa.BufferReader | None, coded: Sequence[str] = ()) -> pq.ParquetFile:
         """The file, in memory already if it is sealed."""

@@ -3,10 +3,12 @@
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from bulkreset.bucket import Bucket, BucketError, Object, split
 from bulkreset.errors import InputError
@@ -15,8 +17,11 @@ from bulkreset.intake.place import File, InS3, Place, denied
 from bulkreset.job import S3, Input, Where
 
 AT_ONCE = 16  # objects that are asked for side by side
+MOST_FILES = 20_000  # of one input: each is some kilobytes of memory
 _KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
 _ENDINGS = tuple(ending + sealed for ending in _KNOWN for sealed in ("", ".age"))
+
+_Named = TypeVar("_Named", bound=Where)
 
 
 class Nothing(InputError):
@@ -32,7 +37,7 @@ def places(spec: Input) -> list[Place]:
     found: list[Where] = []
     for given in spec.places:
         found += _in_s3(bucket, given) if isinstance(given, str) else _here(given)
-    return _met(bucket, list(dict.fromkeys(found)))
+    return _met(bucket, _few(dict.fromkeys(found), spec.named))
 
 
 def present(spec: Input) -> list[Place]:
@@ -61,7 +66,9 @@ def _here(given: Path) -> Sequence[Where]:
     """The files that a path of this machine's means."""
     try:
         if given.is_dir():
-            inside = sorted(entry.path for entry in os.scandir(given) if has_known_name(entry.name) and entry.is_file())
+            with os.scandir(given) as entries:
+                known = (entry.path for entry in entries if has_known_name(entry.name) and entry.is_file())
+                inside = sorted(_few(known, given))
             if not inside:
                 raise Nothing(
                     f"The folder {given} has no inputs.", f"Inputs are files that end in {', '.join(_KNOWN)}, or .age."
@@ -71,15 +78,16 @@ def _here(given: Path) -> Sequence[Where]:
             return [given]
     except OSError as error:
         raise unreadable(given, error) from None
-    matched = [Path(path) for path in sorted(glob.glob(str(given), recursive=True)) if not os.path.isdir(path)]  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
-    return matched or _nothing(given)
+    matched = (path for path in glob.iglob(str(given), recursive=True) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
+    return [Path(path) for path in sorted(_few(matched, given))] or _nothing(given)
 
 
 def _in_s3(bucket: Bucket, given: str) -> Sequence[Where]:
     """The objects that an address means: one, those at once below a prefix, or those that a pattern fits."""
     _, key = split(given)
     if not key or key.endswith("/"):
-        found = [one.uri for one in _listed(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2])]
+        known = (one.uri for one in _listed(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2]))
+        found = _few(known, given)
         if not found:
             raise Nothing(
                 f"There are no inputs at {given}.", f"Inputs are objects that end in {', '.join(_KNOWN)}, or .age."
@@ -89,7 +97,17 @@ def _in_s3(bucket: Bucket, given: str) -> Sequence[Where]:
         return [given]
     fits = re.compile(_pattern(given))
     begins = re.split(r"[*?[]", given, maxsplit=1)[0]
-    return [one.uri for one in _listed(bucket, begins) if fits.fullmatch(one.uri)] or _one_of(given)
+    return _few((one.uri for one in _listed(bucket, begins) if fits.fullmatch(one.uri)), given) or _one_of(given)
+
+
+def _few(found: Iterable[_Named], given: Where) -> list[_Named]:
+    """All of them. Raises InputError where they are more than an input may have."""
+    some = list(islice(found, MOST_FILES + 1))
+    if len(some) > MOST_FILES:
+        raise InputError(
+            f"The input {given} has more than {MOST_FILES:,} files.", "Name fewer at a time, or put them together."
+        )
+    return some
 
 
 def _one_of(given: str) -> Sequence[Where]:

@@ -14,6 +14,7 @@ from bulkreset.errors import Refused
 from bulkreset.record.journal import Journal, Reported
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import COLUMNS, as_text, bytes_beside, iso, redraw_advice
+from bulkreset.record.words import escaped
 from bulkreset.rows import Status
 
 REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)
@@ -67,7 +68,7 @@ def write_jsonl(rows: Iterable[Reported], out: IO[bytes]) -> None:
     for row in rows:
         line = dict(zip(COLUMNS, _values(row), strict=True))
         line |= {"started_at": _iso(row.started_at) or None, "finished_at": _iso(row.finished_at) or None}
-        out.write(encode(line).encode() + b"\n")
+        out.write(escaped(encode(line)).encode() + b"\n")
 
 
 def write_parquet(rows: Iterable[Reported], out: IO[bytes]) -> None:

@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
 from bulkreset.record.libraries import LIBRARIES, pin_libraries
+from bulkreset.record.words import visible
 from bulkreset.rows import Secret
 
 Log = FilteringBoundLogger
@@ -121,7 +122,12 @@ class _Sink:
             self._file.write(line + "\n")
             self._file.flush()
             if self._console and logging.getLevelNamesMapping()[event["level"].upper()] >= self._shown:
-                self._console.write((self._render(None, "", dict(event)) if self._render else line) + "\n")
+                self._console.write((self._drawn(event) if self._render else line) + "\n")
+
+    def _drawn(self, event: EventDict) -> str:
+        """The event in colours, which are the only thing in it that steers a terminal."""
+        seen = {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+        return str(self._render and self._render(None, "", seen))
 
     debug = info = warning = error = critical = _write
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.figures import Shown
 from bulkreset.record.journal import Reported
+from bulkreset.sheet import read_sheet
 
 KEY_BYTES = 32
 HASH_BYTES = 16
@@ -32,7 +33,7 @@ class Redaction:
     def of(cls, path: Path) -> Self:
         """By the run's key in the file `path`, which is made where there is none. Raises RecordError, RunDirError."""
         try:
-            key = path.read_bytes() if path.exists() else _made(path)
+            key = read_sheet(path) if path.exists() else _made(path)
         except OSError as error:
             raise RecordError(
                 f"The redaction key {path} cannot be made or read: {error.strerror}.",

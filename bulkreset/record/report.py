@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.journal import Reported
+from bulkreset.record.words import escaped, printable
 from bulkreset.rows import Summary
 
 COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
@@ -46,8 +47,7 @@ def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError where it cannot be written."""
     figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
     with beside(path, redraw_advice(path)) as file:
-        json.dump(figures, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(escaped(json.dumps(figures, indent=2, ensure_ascii=False)) + "\n")
 
 
 def iso(unix_ms: int) -> str:
@@ -56,8 +56,11 @@ def iso(unix_ms: int) -> str:
 
 
 def as_text(text: str) -> str:
-    """The cell as text that no spreadsheet takes for a formula: an apostrophe before what would be one."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """The cell as text that no spreadsheet takes for a formula, and no terminal for an order.
+
+    An apostrophe before what would be a formula, a sign in the place of a control character but tabs and line feeds.
+    """
+    return printable(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
 def redraw_advice(path: Path) -> str:

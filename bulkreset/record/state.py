@@ -16,8 +16,10 @@ from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.job import Where
 from bulkreset.record.lease import Lease, holder_of
 from bulkreset.record.report import beside
+from bulkreset.sheet import read_sheet
 
 VERSION = 1
+MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class State:
                 begun = table["unfinished"]
                 finished = {name: Finished(**one) for name, one in table["finished"].items()}
                 return cls(finished, Unfinished(**begun) if begun else None)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",
                 "Name another file, or restore it: without it every input is new.",
@@ -87,12 +89,12 @@ class Kept:
         self._etag = ""
 
     def read(self) -> State:
-        """As it is; empty where there is none. Raises JobError for what is none, RecordError where it cannot be read."""
+        """As it is; empty where there is none. Raises JobError for what is none or cannot be read, RecordError where S3 does not give it."""
         try:
             if isinstance(self.where, str):
-                body, self._etag = self._bucket.get(self.where)
+                body, self._etag = self._bucket.get(self.where, MOST)
                 return State.of(body.decode("utf-8", "replace"), self.where)
-            return State.of(self.where.read_text(encoding="utf-8", errors="replace"), self.where)
+            return State.of(read_sheet(self.where, MOST).decode("utf-8", "replace"), self.where)
         except FileNotFoundError:
             return State()
         except BucketError as error:
@@ -100,8 +102,9 @@ class Kept:
                 return State()
             raise RecordError(f"The state {self.where} cannot be read: {error.code}.", error.advice) from None
         except OSError as error:
-            raise RecordError(
-                f"The state {self.where} cannot be read: {error.strerror}.", "Check its rights."
+            raise JobError(
+                f"The state {self.where} cannot be read: {error.strerror}.",
+                "Check its rights, and that it is the state of a job.",
             ) from None
 
     def write(self, state: State) -> None:

@@ -1,5 +1,6 @@
 """The words: how a person is told of spans of time, of sizes, and of characters that cannot be seen."""
 
+import json
 import re
 
 _MINUTE, _HOUR = 60, 3600
@@ -9,6 +10,7 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
+_STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def duration(seconds: float) -> str:
@@ -42,6 +44,25 @@ def listed(parts: list[str]) -> str:
 def visible(text: str) -> str:
     """The text with a sign in the place of every character that cannot be seen, so that no two names look alike for one of them."""
     return _UNSEEN.sub(_sign, text)
+
+
+def legible(text: str) -> str:
+    """The same for what goes to a terminal, which may have lines and tabs: nothing in it steers the terminal."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t" else _sign(found), text)
+
+
+def printable(cell: str) -> str:
+    """The text without what steers a terminal that it is poured on; no username that Cognito takes has any of it."""
+    return _STEERS.sub(_sign, cell)
+
+
+def escaped(text: str) -> str:
+    """The same for JSON, in which whatever cannot be seen has a spelling of its own; line feeds are its layout."""
+    return _UNSEEN.sub(_spelt, text)
+
+
+def _spelt(found: re.Match[str]) -> str:
+    return found[0] if found[0] == "\n" else "\\u007f" if found[0] == "\x7f" else json.dumps(found[0])[1:-1]
 
 
 def _sign(found: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
 from bulkreset.intake.search import Nothing
+from bulkreset.record.words import visible
 from bulkreset.rows import Summary
 
 _GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
@@ -78,7 +79,7 @@ class Ending:
     @property
     def text(self) -> str:
         """The whole message, one fact a line."""
-        return "\n".join(f"{label}: {fact}" for label, fact in self._facts())
+        return "\n".join(f"{label}: {visible(fact)}" for label, fact in self._facts())
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         yield "Job", self.job

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from bulkreset.job import Notify
+from bulkreset.sheet import read_sheet
 from bulkreset.telling.ending import Ending
 
 PATIENCE = 10.0  # seconds for all channels together, which are told side by side
@@ -71,7 +72,7 @@ def _urls(wanted: Notify, problems: list[str]) -> Sequence[str]:
         urls = []
     kind, _, place = (wanted.urls_from or "").partition(":")
     try:
-        text = Path(place).read_text(encoding="utf-8") if kind == "file" else os.environ[place] if kind else ""
+        text = read_sheet(Path(place)).decode() if kind == "file" else os.environ[place] if kind else ""
     except (OSError, UnicodeDecodeError, KeyError):
         what = "file cannot be read" if kind == "file" else "variable is not set"
         problems.append(f'notify.urls_from = "{kind}:{place}": that {what}')

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
+from bulkreset.sheet import read_sheet
 from bulkreset.telling.metrics import Figures
 
 FINISHED = "bulkreset_last_finished_timestamp_seconds"
@@ -30,7 +31,7 @@ def write(path: Path, figures: Figures) -> None:
 def _kept(path: Path) -> Iterator[tuple[str, float]]:
     """What the file says now; nothing where there is none, or it is not one of ours."""
     with contextlib.suppress(OSError, ValueError):
-        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+        for family in text_string_to_metric_families(read_sheet(path).decode()):
             yield from ((sample.name, sample.value) for sample in family.samples)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.record.forms import draw
+from bulkreset.record.forms import Cut, draw
 from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS, beside, write_new, write_summary
 from bulkreset.rows import LaneSummary, Outcome, Status, Summary
@@ -110,7 +110,7 @@ def test_cell_that_a_spreadsheet_would_run_is_made_safe(tmp_path: Path, start: s
 
 def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
     draw(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", "ready")
-    assert b"'\r=1+1" in (tmp_path / "report.csv").read_bytes()
+    assert "'\u240d=1+1".encode() in (tmp_path / "report.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,9 @@ def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
         'say "hi"',
         "a,b",
         "a\nb",
-        "a\rb",
-        "a\r\nb",
-        "end\r",
-        "ann\r=cmd()",
+        "tab\tbed",
+        "\u202eann\u200b",
         "王🚀",
-        "nul\x00nul",
     ],
 )
 def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
@@ -137,11 +134,31 @@ def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [name, "next"]
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\r\nb", "a␍\nb"),
+        ("ann\r=cmd()", "ann␍=cmd()"),
+        ("nul\x00nul", "nul␀nul"),
+        ("\x1b[2Jann\x7f", "␛[2Jann␡"),
+        ("\x9b2Jann", "[U+009B]2Jann"),
+    ],
+)
+def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
+    journal = planned(tmp_path, name, "next")
+    draw(journal, tmp_path / "report.csv", "ready")
+    assert [row["username"] for row in cells(tmp_path / "report.csv")] == [shown, "next"]
+    draw(journal, tmp_path / "report.jsonl", "ready", Cut("jsonl"))
+    lines = (tmp_path / "report.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[0])["username"] == name
+    assert not set(lines[0]) & {"\x1b", "\x9b", "\x7f", "\x00", "\r"}
+
+
 def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
     draw(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
     assert first == ",".join(COLUMNS).encode()
-    assert b',"ann\r",' in second
+    assert ",ann\u240d,".encode() in second
     assert not [line for line in (first, second, third) if line.endswith(b"\r")]
     assert rest == b""
 

@@ -1,11 +1,12 @@
 """The words: sizes and lists, and every character that cannot be seen."""
 
+import json
 import unicodedata
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.record.words import count, listed, size, visible
+from bulkreset.record.words import count, escaped, legible, listed, printable, size, visible
 
 
 @given(st.text())
@@ -25,6 +26,19 @@ def test_signs_for_what_is_unseen() -> None:
     assert visible("x\u202ey\u200bz\x85") == "x[U+202E]y[U+200B]z[U+0085]"
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
     assert visible(f"{family} äöü عربى") == f"{family} äöü عربى"
+
+
+@given(st.text())
+@settings(max_examples=50)
+def test_json_keeps_what_it_says(text: str) -> None:
+    spelt = escaped(json.dumps({"is": text}, ensure_ascii=False))
+    assert json.loads(spelt) == {"is": text}
+    assert visible(spelt) == spelt
+
+
+def test_lines_and_tabs_stay_where_they_are_layout() -> None:
+    assert legible("a\tb\n\x1b\u202e\r") == "a\tb\n␛[U+202E]␍"
+    assert printable("a\tb\n\x1b\u202e\r") == "a\tb\n␛\u202e␍"
 
 
 def test_numbers_in_words() -> None:

@@ -1,0 +1,305 @@
+"""No secret in what was added around a run: redrawn reports, mirror, state, archive, messages, metrics, the interface, crashes."""
+
+import gzip
+import json
+import logging
+import os
+import resource
+import signal
+import stat
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkreset import api
+from bulkreset.errors import BulkresetError
+from tests.bucket import BUCKET, Storage
+from tests.e2e.command import POOL, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.e2e.test_secrets import Canary, _places
+from tests.sim import Simulator
+from tests.telling.hook import web_hook
+
+# A worker's transport that fails with the row, and so its password, in its frames.
+INJECTED = """
+import os, signal, sys
+if any(argument in {"run", "resume"} for argument in sys.argv):
+    import bulkreset.cognito.client as client
+    def set_password(self, row):
+        kept = [row, row.password.reveal()]
+        %s
+    client.BotoTransport.set_password = set_password
+"""
+
+
+class Secrets:
+    """Everything of a test that is told to nobody: a password, a url's token, a session's."""
+
+    def __init__(self) -> None:
+        self.password = Canary()
+        self.token = Canary()
+        self.session = Canary()
+
+    def found_in(self, content: bytes) -> list[str]:
+        return [name for name, canary in vars(self).items() if canary.is_in(content)]
+
+
+@pytest.fixture
+def secrets(bulkreset: Command) -> Secrets:
+    found = Secrets()
+    bulkreset.environment["AWS_SESSION_TOKEN"] = found.session.core
+    return found
+
+
+def told(ran: Ran) -> bytes:
+    return (ran.stdout + ran.stderr).encode()
+
+
+def left(folder: Path, *but: Path) -> Iterator[tuple[str, bytes]]:
+    return ((where, content) for where, content in _places(folder, Path()) if Path(where) not in but)
+
+
+def test_nothing_around_a_night_has_a_secret(
+    tmp_path: Path, secrets: Secrets, bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    """Mirror, state, archive, hook, textfile, EMF; then every form of the report, status, verify and a resume."""
+    (tmp_path / "in").mkdir()
+    rows = [(f"user.{n}", secrets.password.password) for n in range(1, 9)]
+    source = write_csv(tmp_path / "in" / "mon.csv", rows)
+    refused = {"error": "InvalidPasswordException"}
+    sim.configure(faults={"echo_password": True, "users": {"user.3": [refused], "user.4": [{"cut": "after"}] * 20}})
+    with web_hook() as hook:
+        more = f"""
+            [pace]
+            rate = 200
+            max_attempts = 2
+            [notify]
+            urls_from = "env:HOOK"
+            urls = ["json://127.0.0.1:1/{secrets.token.core}"]
+            [metrics]
+            textfile = "b.prom"
+            emf = "stdout"
+            [mirror]
+            to = "s3://{BUCKET}/runs/"
+            [report]
+            redact = "usernames"
+        """
+        job = write_job(
+            tmp_path, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"', textwrap.dedent(more)
+        )
+        env = {"HOOK": f"{hook.url}?password={secrets.token.core}"}
+
+        def run(*args: Argument) -> Ran:
+            with bulkreset.start(*args, env=env) as process:
+                ran = finish(process, tmp_path)
+            assert secrets.found_in(told(ran)) == []
+            return ran
+
+        assert run("run", job, "--yes", "-vv", "--log-format", "json").code == 1
+        (home,) = (tmp_path / "runs").iterdir()
+        (tmp_path / "archive" / source.name).rename(source)
+        assert run("resume", home, "--failed", "--yes", "-vv", "--stop-after", "1").code in {0, 1, 5}
+        assert len(hook.got) == 2
+        assert secrets.found_in(json.dumps(hook.got).encode()) == []
+    for args in (["--format", "jsonl", "--redact", "none"], ["--only", "failed", "-o", "-"]):
+        assert run("report", home, *args).code == 0
+    for command in (["status", "--json"], ["verify", home, "--json", "--no-progress"]):
+        assert run(*command).code in {0, 1}
+    assert {call.password for call in sim.calls(SET)} == {secrets.password.password}
+    files = dict(left(tmp_path, source, job))
+    assert {Path(where).name for where in files} >= {"b.prom", "nightly.json", "verify.csv", "report.html", "log.jsonl"}
+    assert {where: found for where, content in files.items() if (found := secrets.found_in(content))} == {}
+    keys = storage.keys()
+    objects = {key: storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+    assert len(objects) > 3
+    plain = {key: gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for key, body in objects.items()}
+    assert {key: found for key, body in plain.items() if (found := secrets.found_in(body))} == {}
+
+
+@pytest.mark.fresh
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        pytest.param("raise ValueError(kept[1], row)", 70, id="raised"),
+        pytest.param("raise KeyboardInterrupt(kept)", 130, id="base", marks=pytest.mark.soak),
+        pytest.param("os.kill(os.getpid(), signal.SIGABRT)", -signal.SIGABRT, id="abort"),
+        pytest.param("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV, id="fault", marks=pytest.mark.soak),
+        pytest.param("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT, id="quit", marks=pytest.mark.soak),
+    ],
+)
+def test_crash_with_a_password_in_its_frames_tells_places_alone(
+    how: str, code: int, tmp_path: Path, secrets: Secrets, bulkreset: Command, sim: Simulator
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    # rich's tracebacks show local variables wherever somebody has installed them.
+    (site / "sitecustomize.py").write_text(
+        "from rich.traceback import install; install(show_locals=True)\n"
+        "import signal; signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n" + INJECTED % how,
+        encoding="utf-8",
+    )
+    source = write_csv(tmp_path / "in.csv", [("ann", secrets.password.password)])
+    argv, run_dir = bulkreset.with_run_dir([*bulkreset.against(source), "--yes", "-vv", "--rate", "50"])
+    env = {"PYTHONPATH": str(site), "PYTHONFAULTHANDLER": "1"}
+    with bulkreset.start(*argv, env=env) as process:
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert secrets.found_in((stdout + stderr).encode()) == []
+    assert {where for where, content in left(tmp_path, source) if secrets.found_in(content)} == set()
+    assert sim.calls(SET) == []
+    assert run_dir.is_dir()
+
+
+@pytest.mark.fresh
+@pytest.mark.soak
+def test_no_process_of_a_run_leaves_its_memory_behind(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    """No core is dumped: by the command line itself and by the workers of its fleet."""
+    sim.configure(latency=0.3)
+    source = write_csv(tmp_path / "in.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(200)])
+    argv, run_dir = bulkreset.with_run_dir(
+        [*bulkreset.against(source), "--yes", "--rate", "none", "--fleet", "local:2", "--stop-after", "60"]
+    )
+    with bulkreset.start(*argv) as process:
+        while not sim.calls(SET) and process.poll() is None:
+            time.sleep(0.05)
+        pids = [int(one) for one in _below(process.pid)]
+        limits = {pid: resource.prlimit(pid, resource.RLIMIT_CORE)[0] for pid in pids}
+        names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
+        process.send_signal(signal.SIGTERM)
+        finish(process, run_dir)
+    assert sum(b"spawn_main" in name for name in names.values()) == 2
+    senders = {pid for pid, name in names.items() if b"resource_tracker" not in name}
+    assert {limits[pid] for pid in senders} == {0}
+
+
+def _below(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _below(int(child))
+
+
+def test_host_of_the_interface_hears_and_shows_no_secret(
+    tmp_path: Path, secrets: Secrets, sim: Simulator, bulkreset: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that logs everything, and shows what it gets and what is raised with all that hangs on it."""
+    for name, value in bulkreset.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(self.format(record) + repr(record.__dict__))
+
+    ear = Ear()
+    logging.getLogger().addHandler(ear)
+    before = logging.getLogger().level
+    logging.getLogger().setLevel(logging.DEBUG)
+    refused = {"error": "AccessDeniedException", "operation": SET}
+    sim.configure(faults={"echo_password": True, "every": refused})
+    source = write_csv(tmp_path / "in.csv", [(f"user.{n}", secrets.password.password) for n in range(4)])
+    tables = {
+        "input": {"path": str(source)},
+        "plan": {"check_users": False},
+        "notify": {"urls": [f"json://127.0.0.1:1/{secrets.token.core}"]},
+        "targets": [{"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": sim.url}],
+    }
+    shown: list[object] = []
+    try:
+        job = api.load(tables)
+        plan = api.plan(job)
+        shown += [job, plan, plan.briefing, job.model_dump_json()]
+        with pytest.raises(BulkresetError) as caught:
+            api.apply(plan, on_progress=shown.append)
+        shown += [caught.value, vars(caught.value)]
+        link: BaseException | None = caught.value
+        while link:
+            trace = link.__traceback__
+            while trace:
+                if "bulkreset" in trace.tb_frame.f_code.co_filename:
+                    shown.append(trace.tb_frame.f_locals)
+                trace = trace.tb_next
+            link = link.__cause__ or link.__context__
+    finally:
+        logging.getLogger().setLevel(before)
+        logging.getLogger().removeHandler(ear)
+    assert len(sim.calls(SET)) >= 1
+    own = [one for one in shown if not (isinstance(one, dict) and "tables" in one)]
+    assert secrets.found_in("\n".join([*heard, *map(repr, own), *map(str, own)]).encode()) == []
+    files = left(tmp_path, source)
+    assert {where for where, content in files if secrets.found_in(content)} == set()
+
+
+def test_made_passwords_are_in_the_sealed_handout_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    pyrage = pytest.importorskip("pyrage")
+    key = pyrage.x25519.Identity.generate()
+    (tmp_path / "key").write_text(str(key), encoding="ascii")
+    write_csv(tmp_path / "in.csv", [(f"user.{n}",) for n in range(20)], ("username",))
+    made = f'[password]\nsource = "generate"\n[handout]\nrecipients = ["{key.to_public()}"]\n'
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', made)
+    ran = bulkreset("run", job, "--yes", "-vv", "--log-format", "json", "--rate", "200")
+    assert ran.code == 0
+    passwords = {str(call.password) for call in sim.calls(SET)}
+    assert len(passwords) == 20
+    contents = b"\n".join([told(ran), *(content for _, content in left(tmp_path))])
+    assert [one for one in passwords if one.encode() in contents] == []
+    with bulkreset.start("handout", ran.run_dir, "--identity", tmp_path / "key") as process:
+        opened, _ = process.communicate(timeout=60)
+    assert all(one in opened for one in passwords)
+
+
+@pytest.mark.fresh
+@pytest.mark.soak
+def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    """Under a umask that forbids nothing; only what monitoring reads as another user is readable to it."""
+    (tmp_path / "in").mkdir()
+    source = write_csv(tmp_path / "in" / "mon.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(40)])
+    more = '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"\n[report]\nredact = "usernames"\n'
+    job = write_job(tmp_path, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"', more)
+    known = {*tmp_path.rglob("*")} | {tmp_path / "archive" / source.name}
+    open_: dict[str, int] = {}
+
+    def look() -> None:
+        for path in {*tmp_path.rglob("*")} - known:
+            try:
+                found = path.lstat()
+            except FileNotFoundError:  # gone between the listing and the look
+                continue
+            if stat.S_IMODE(found.st_mode) & 0o077 and path.name != "b.prom":
+                open_[str(path)] = stat.S_IMODE(found.st_mode)
+
+    init = (
+        "init",
+        "--kind",
+        "nightly",
+        "--permanent",
+        "--name",
+        "n",
+        "--input",
+        source,
+        "--user-pool-id",
+        POOL,
+        "-o",
+        "new.toml",
+    )
+    before = os.umask(0)
+    try:
+        for args in (("run", job, "--yes"), ("report", "HOME", "--redact", "none"), init):
+            home = next((tmp_path / "runs").iterdir(), None) if (tmp_path / "runs").is_dir() else None
+            with bulkreset.start(*(home if home and it == "HOME" else it for it in args)) as process:
+                while process.poll() is None:
+                    look()
+                    time.sleep(0.002)
+                assert finish(process, tmp_path).code == 0
+    finally:
+        os.umask(before)
+    look()
+    assert open_ == {}
+    assert stat.S_IMODE((tmp_path / "b.prom").stat().st_mode) == 0o644
+    assert (tmp_path / "new.toml").is_file()
+    assert len([*tmp_path.rglob("redaction.key")]) == 1
