@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak bench pictures lint lock clean
+SECONDS ?= 60
+
+.PHONY: demo test soak fuzz mutants bench pictures fresh lint lock clean
 
 # The sample job against the embedded Cognito.
 demo: $(VENV)/installed
@@ -17,13 +19,26 @@ test: lint
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak
 
+# Every target of tests/fuzz for so many seconds, guided by coverage: `make fuzz SECONDS=300`. Needs x86-64 Linux.
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 # Figures, beside what a script would do; asserts nothing.
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench
 
-# The README's pictures of report.html; needs Chromium.
+# Whether the tests notice a change: one small change of the code after the other; CONTRIBUTING.md has what was found.
+mutants: $(VENV)/installed
+	nice $(BIN)/uv run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
+
+# The README's pictures, of report.html and of a terminal; needs Chromium and tmux.
 pictures: $(VENV)/installed
 	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tests.screens
+
+# Both commands of the README as a new user, with an empty home and environment; needs root.
+fresh:
+	tests/fresh.sh
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -43,4 +58,4 @@ lock: $(VENV)/installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) mutants

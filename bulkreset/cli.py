@@ -259,7 +259,7 @@ def status(
         sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
 
 
-@app.command(cls=Page)
+@app.command(cls=Page, short_help="Draw the report once more, in any form.")
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     form: Annotated[
@@ -287,7 +287,7 @@ def report(
         sys.stdout.write(f"Report: {drawn}\n")
 
 
-@app.command(cls=Page)
+@app.command(cls=Page, short_help="Open the made passwords of a run.")
 def handout(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     identity: Annotated[Path, typer.Option(help="A key file that opens the handout.", show_default=False)],
@@ -318,7 +318,7 @@ def handout(
     sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
-@app.command(cls=Page)
+@app.command(cls=Page, short_help="Say what has become of the users that were set.")
 def verify(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     within: Annotated[
@@ -357,7 +357,7 @@ def verify(
     raise SystemExit(found.exit_code)
 
 
-@app.command(cls=Page)
+@app.command(cls=Page, short_help="Write a job file, by asking.")
 def init(
     kind: Annotated[Kind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
@@ -407,7 +407,7 @@ def init(
     sys.stdout.write(f"Job file: {path}\nLook first: bulkreset run {shlex.quote(str(path))} --dry-run\n")
 
 
-@app.command(cls=Page)
+@app.command(cls=Page, short_help="Run the sample job against the embedded Cognito.")
 def demo(
     run_dir: NewRunDir = None,
     no_progress: NoProgress = False,

@@ -3,12 +3,14 @@
 import select
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping
+from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.draft import MEANT, QUESTIONS
 from bulkreset.errors import Refused
-from bulkreset.planning.briefing import briefing
+from bulkreset.planning.briefing import LABEL, briefing
 from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
@@ -83,7 +85,8 @@ class Terminal:
     def show(self, preflight: "Preflight") -> None:
         """What is about to happen."""
         self.close()
-        self._line(briefing(preflight))
+        text = briefing(preflight)
+        self._line(fitted(text, self._console.width) if self._console.is_terminal else text)
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask whether it may. Raises Refused where there is no terminal to ask."""
@@ -125,6 +128,15 @@ class Terminal:
 def _drawn_on() -> IO[str]:
     """Standard error as it takes colours and a cursor that moves; what is not our own must be made legible before."""
     return cast("IO[str]", getattr(sys.stderr, "drawn", sys.stderr))
+
+
+def fitted(text: str, width: int) -> str:
+    """The briefing with its lines broken between words, under the column in which what they say begins."""
+    lines = (
+        textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
+        for line in text.splitlines()
+    )
+    return "\n".join(chain.from_iterable(lines))
 
 
 def ask(terminal: Terminal, given: Mapping[str, str]) -> dict[str, str]:

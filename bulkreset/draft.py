@@ -180,7 +180,7 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
     kind = Kind(answers["kind"])
     made = kind is not Kind.NIGHTLY
     permanent = kind in {Kind.SCRAMBLE, Kind.FROM_POOL} or answers.get("permanent") == "yes"
-    yield f"# {MEANT[kind][0].upper()}{MEANT[kind][1:]}. Every key is described in README.md."
+    yield f"# {MEANT[kind][0].upper()}{MEANT[kind][1:]}. Every key is described in docs/reference.md."
     yield "#"
     yield "# Look first, then run:"
     yield f"#   bulkreset run {path.name} --dry-run"

@@ -58,23 +58,27 @@ def _validated(tables: dict[str, Any], label: str) -> Job:
         raise JobError(f"{label} is not a valid job: {problems}.") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(read_sheet(path).decode())
+        return tomllib.loads(read_sheet(path).decode())
     except FileNotFoundError:
         raise JobError(
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
     except OSError as error:
         raise JobError(
-            f"The job file {path} cannot be read: {error.strerror}.", "Check its rights, and that it is one."
+            f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights."
         ) from None
+    except RecursionError:
+        raise JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
-    except (RecursionError, ValueError):  # of a number of thousands of digits: Python's words are about itself
-        raise JobError(
-            f"The job file {path} is nested too deeply, or has too long a number.", "Check that it is a job file."
-        ) from None
+    except ValueError:  # what Python says of it is advice for who writes Python
+        raise JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    tables = _parsed(path)
     for table, key in _PATHS:
         found: Any = tables
         for part in table.split("."):
@@ -162,7 +166,7 @@ def _sentence(detail: ErrorDetails) -> str:
         return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
     if detail["loc"][:2] == ("guards", "max_failures"):
         return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
-    where = ".".join(str(part) for part in detail["loc"])
+    where = ".".join(text if (text := str(part)).isprintable() else repr(text) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{where} is not a known key{_near(detail['loc'])}"
     if detail["type"] == "missing":

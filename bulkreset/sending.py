@@ -13,11 +13,12 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
-from bulkreset.dispatch.fleet import Fleet, FleetLane, Unit
+from bulkreset.dispatch.fleet import Fleet
 from bulkreset.dispatch.guards import Tripwires
 from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Gated, Rationed
+from bulkreset.dispatch.remote import FleetLane, Unit
 from bulkreset.errors import InputError, Stopped, TimeLimit
 from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.passwords import Generator

@@ -4,8 +4,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import Phase, settings
 
 from tests.bucket import Storage
+
+# For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
+settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

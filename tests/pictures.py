@@ -45,19 +45,19 @@ def run(home: Path, sim: Simulator) -> Ran:
         keep_calls=False,
         faults={"users": lost | missing},
     )
-    job = write(home, sim.url)
+    job = write(home, sim.url, ROWS, 400)
     return Command(home, sim)("run", job, "--yes", "--no-progress", "--run-dir", home / "autumn", patience=600)
 
 
-def write(home: Path, url: str) -> Path:
+def write(home: Path, url: str, rows: int, rate: int) -> Path:
     """The job and its input."""
     with (home / "users.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("username", "password", "user_pool_id"), *map(_row, range(1, ROWS + 1))])
+        csv.writer(file).writerows([("username", "password", "user_pool_id"), *map(_row, range(1, rows + 1))])
     targets = "".join(
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{pool.partition("_")[0]}"\nendpoint_url = "{url}"\n'
         for pool in POOLS
     )
-    rest = "[plan]\ncheck_users = false\n[pace]\nrate = 400\nmax_attempts = 3\n[guards]\nmax_failures = '5%'\n"
+    rest = f"[plan]\ncheck_users = false\n[pace]\nrate = {rate}\nmax_attempts = 3\n[guards]\nmax_failures = '5%'\n"
     path = home / "autumn-reset.toml"
     path.write_text(f'permanent = true\n[input]\npath = "users.csv"\n{targets}{rest}', encoding="utf-8")
     return path

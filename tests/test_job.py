@@ -262,6 +262,21 @@ def test_file_that_is_not_utf8_is_no_toml(folder: Path) -> None:
     assert "is not TOML" in problem(folder, FEWEST.encode() + b"# s3cr3t \xff\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "[" * 100_000, "nested too deeply"),
+        ("x = " + "9" * 5_000, "thousands of digits"),
+        ('"\\u001b[2J" = 1', r"'\x1b[2J'"),
+    ],
+    ids=["nested", "digits", "key"],
+)
+def test_hostile_file_is_refused_in_one_printable_line(folder: Path, text: str, said: str) -> None:
+    told = problem(folder, f"{text}\n{FEWEST}")
+    assert said in told
+    assert told.isprintable()
+
+
 def test_file_that_cannot_be_read_is_named(folder: Path) -> None:
     with pytest.raises(JobError, match=r"There is no job file .*none\.toml"):
         load(folder / "none.toml", {})

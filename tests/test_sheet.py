@@ -81,7 +81,7 @@ def test_pipe_is_as_good_as_a_file(tmp_path: Path) -> None:
 def test_job_file_deeper_than_can_be_followed_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(BulkresetError, match="is nested too deeply, or has too long a number") as caught:
+    with pytest.raises(BulkresetError, match=r"is nested too deeply|has a number of thousands of digits") as caught:
         load(path, {})
     assert caught.value.exit_code == 2
 

@@ -37,7 +37,7 @@ def answer_in(body: bytes) -> dict[str, Any] | None:
         answer = json.loads(body) if body else None
     except (ValueError, RecursionError):
         raise UnreadableAnswerError from None
-    if answer is not None and not isinstance(answer, dict):
+    if body and not isinstance(answer, dict):
         raise UnreadableAnswerError
     return answer
 

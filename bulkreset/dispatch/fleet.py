@@ -1,14 +1,12 @@
 """The fleet: lanes that run on the workers of a cluster, and everything of them that must not be lost with a worker."""
 
 import asyncio
-import math
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Generic, Self, TypeVar
+from dataclasses import replace
+from typing import Any, Final, Self, TypeVar
 
 from bulkreset.cognito.choice import CARRIES, Kind
 from bulkreset.dispatch.balance import placed
@@ -23,20 +21,17 @@ from bulkreset.dispatch.orders import (
     Halt,
     LaneOrder,
     Open,
-    Order,
     Report,
     Retire,
 )
 from bulkreset.dispatch.pacer import PacerState
 from bulkreset.dispatch.parcel import Parcel
+from bulkreset.dispatch.remote import FleetLane, Post, Unit
 from bulkreset.dispatch.worker import Settled
 from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, ServiceError, Stopped, place_of
-from bulkreset.job import Pace, Target
+from bulkreset.job import Pace
 from bulkreset.rows import Row
 
-BATCH_SECONDS: Final = 1.0  # of a lane's work; two of them are with the worker, so that it never waits for one
-UNPACED_SECONDS: Final = 0.25
-UNPACED_BATCH: Final = 128
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # with one that has none
 AGAIN_SECONDS: Final = 0.2  # between two tries to reach one that does not answer
@@ -45,112 +40,6 @@ NOBODY_SECONDS: Final = 60.0  # how long a worker is waited for while there is n
 LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # after this no outpost sends whose coordinator has died
 R = TypeVar("R")
 Tell = Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """What is asked here of a lane's pacer, which is elsewhere; `rate` as it was last told."""
-
-    ceiling: float | None
-    rate: Callable[[], float | None]
-
-
-class FleetLane(Generic[T]):
-    """A lane as the coordinator knows one; its threads and its pacer are on a worker, and not always on the same."""
-
-    def __init__(
-        self,
-        fleet: "Fleet",
-        errand: Errand[T],
-        place: Place,
-        ceiling: float | None,
-        pace: Pace,
-        changed: Callable[[float, str], None],
-    ) -> None:
-        self.errand = errand
-        self.pacer = Ceiling(ceiling, lambda: self.rate)
-        self.place = place
-        self.stop = place.stop
-        self.outstanding = 0
-        self.attempts = 0
-        self.pace = pace
-        self.changed = changed
-        # Below: written by the fleet's thread alone.
-        self.rate = ceiling
-        self.carries = CARRIES["boto3"]
-        self.is_moving = False
-        self.waiting: deque[T] = deque()  # claimed, and not with a worker
-        self.away: dict[int, T] = {}  # with a worker
-        self.state: PacerState | None = None
-        self.state_at = 0.0
-        self._fleet = fleet
-
-    def room(self) -> int:
-        """How many more rows may be claimed for this lane now: two batches may be out. Raises FleetLost."""
-        self._fleet.check()
-        batch = (
-            max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
-            if self.rate is None
-            else max(1, math.ceil(self.rate * BATCH_SECONDS))
-        )
-        return 0 if self.is_moving or self.outstanding > batch else 2 * batch - self.outstanding
-
-    def put(self, rows: Sequence[T]) -> None:
-        """Hand over rows whose claim is committed."""
-        self.outstanding += len(rows)
-        self._fleet.soon(self._fleet.put, self, rows)
-
-    def took_back(self, result: Result) -> None:
-        """The coordinator has taken one result of this lane. A crash is of no row here: what it had comes back in doubt."""
-        if isinstance(result, Settled):
-            self.outstanding -= 1
-            self.attempts += result.outcome.attempts
-
-    def staff(self) -> None:
-        """The outpost's business. Raises FleetLost where there can be none any more."""
-        self._fleet.check()
-
-    def give_back(self) -> None:
-        """Start no attempt more; what was not sent comes back."""
-        self._fleet.soon(self._fleet.halt, self.place.number)
-
-    def close(self) -> None:
-        """The fleet's business, which closes all of them."""
-
-
-@dataclass(slots=True, eq=False)
-class Post:
-    """A worker with an outpost of ours. `until` is the end of the last lease that it may have, on this clock."""
-
-    worker: str
-    session: str
-    orders: list[Order] = field(default_factory=list)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    until: float = 0.0
-    turn: int = 0
-    is_fit: bool = True
-    is_over: bool = False
-    task: "asyncio.Task[None] | None" = None
-
-
-@dataclass(slots=True, eq=False)
-class Unit:
-    """A place's lanes: they go to one worker together. `not_before` is when they may be opened, on this clock."""
-
-    place: Place
-    account: str
-    targets: Sequence[Target]
-    emulated: bool
-    lanes: Sequence[FleetLane[Any]]
-    weight: float
-    post: Post | None = None
-    bound_for: Post | None = None
-    is_open: bool = False
-    is_halted: bool = False
-    stopped: Stopped | None = None
-    is_retiring: bool = False
-    not_before: float = 0.0
-    failed_at: set[str] = field(default_factory=set)
 
 
 class Fleet:
@@ -166,7 +55,7 @@ class Fleet:
         self._unfit: dict[str, str] = {}
         self._units: dict[int, Unit] = {}
         self._results: Results | None = None
-        self._tell: Tell = lambda _event, **_fields: None
+        self._event: Tell = lambda _event, **_fields: None
         self._failure: BulkresetError | None = None
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
@@ -252,14 +141,14 @@ class Fleet:
             await self._cluster.greet(worker, session)
         except Unfit as unfit:
             self._unfit[worker] = str(unfit)
-            self._tell("worker_refused", worker=worker, problem=str(unfit))
+            self._event("worker_refused", worker=worker, problem=str(unfit))
         except Lost:
             return
         else:
             post = self._posts[worker] = Post(worker, session)
             post.task = asyncio.create_task(self._serve(post))
             self.size = len(self._posts)
-            self._tell("worker_joined", worker=worker)
+            self._event("worker_joined", worker=worker)
 
     async def _end(self) -> None:
         """Have the outposts closed, and wait for the end of those leases of which nobody knows."""
@@ -292,10 +181,10 @@ class Fleet:
             self._settle(lane, Crash(error))
 
     def _send(self, units: Sequence[Unit], results: Results, tell: Tell) -> None:
-        self._results, self._tell = results, tell
+        self._results, self._event = results, tell
         self._units = {unit.place.number: unit for unit in units}
         for post in self._posts.values():
-            tell("worker_joined", worker=post.worker)
+            self._event("worker_joined", worker=post.worker)
         self._place()
 
     def put(self, lane: FleetLane[Any], rows: Sequence[Any]) -> None:
@@ -369,7 +258,7 @@ class Fleet:
     async def _dismiss(self, post: Post, why: str) -> None:
         """Close an outpost whose leases cannot be relied on any more: what it has is in doubt. Raises Lost."""
         self._unfit[post.worker] = why
-        self._tell("worker_refused", worker=post.worker, problem=why)
+        self._event("worker_refused", worker=post.worker, problem=why)
         post.orders = [Close()]
         await self._exchange(post)  # what comes back unsent is not given back: another worker gets it
         raise Lost(dead=True)
@@ -446,7 +335,7 @@ class Fleet:
         units = self._carried(post)
         doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.errand.claimed)
         if not post.is_over:
-            self._tell("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
+            self._event("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
         for unit in units:
             unit.post = unit.bound_for = None
             unit.is_open = unit.is_retiring = False
@@ -474,7 +363,7 @@ class Fleet:
         unit.post = unit.bound_for = None
         unit.failed_at.add(post.worker)
         post.is_fit = False
-        self._tell("worker_refused", worker=post.worker, problem=failed.message)
+        self._event("worker_refused", worker=post.worker, problem=failed.message)
         if self._posts.keys() - unit.failed_at:
             self._place()
             return

@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Generic
 
 from tenacity import (
-    RetryCallState,
     Retrying,
     retry_if_result,
     stop_after_attempt,
@@ -52,7 +51,7 @@ class Worker(Generic[T]):
             wait=wait_random_exponential(multiplier=FIRST_WAIT, max=pace.max_wait),
             stop=stop_after_attempt(pace.max_attempts) | stop_when_event_set(stop),
             sleep=self._sleep,
-            retry_error_callback=_last_result,
+            retry_error_callback=lambda _state: None,  # attempts used up are no error: the tally has the last answer
         )
 
     def send(self, what: T) -> Settled:
@@ -94,10 +93,6 @@ class Worker(Generic[T]):
 
 def _is_to_be_tried_again(answer: Answer | None) -> bool:
     return answer is not None and answer.verdict in _AGAIN
-
-
-def _last_result(state: RetryCallState) -> object:
-    return state.outcome.result() if state.outcome else None
 
 
 def _unix_ms() -> int:

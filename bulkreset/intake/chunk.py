@@ -43,7 +43,8 @@ class Chunk:
 class Piece:
     """PIECE_ROWS consecutive rows, fewer at the end of the input: the two columns that sending needs.
 
-    Pieces lie on one grid, whatever the format: piece 0 begins with row 1. A malformed row's cells are "".
+    Pieces lie on one grid, whatever the format: piece 0 begins with row 1. A malformed row's cells mean nothing: it was
+    rejected in the plan, and is not sent.
     """
 
     __slots__ = ("first", "last", "passwords", "usernames")
@@ -114,5 +115,6 @@ def unreadable(path: Where, error: Exception) -> BulkresetError:
         why = "a name in it is not UTF-8"
     else:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        why = " ".join(said.split()).rstrip(":. ")
+        # Arrow quotes what it stumbled over.
+        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
     return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its rights.")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # who only wants to know how a duration is told does without 
     from bulkreset.preflight import LanePlan, Preflight
 
 SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
-_INDENT = " " * 12
+LABEL = 12  # columns, in which a line says what it is of
+_INDENT = " " * LABEL
 
 
 def briefing(preflight: Preflight) -> str:

@@ -22,6 +22,13 @@ class Connection:
         """Fold the log into the file and let go of it."""
         self._db.close()
 
+    def damaged(self) -> RecordError:
+        """The error for a file whose content is not what a run writes."""
+        return RecordError(
+            f"The journal {self._path} is damaged.",
+            "Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
+        )
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._read():

@@ -44,12 +44,15 @@ def draw(journal: Journal, path: Path, unsent: str, cut: Cut | None = None, advi
 
 
 def pour(journal: Journal, out: IO[bytes], unsent: str, cut: Cut | None = None) -> None:
-    """Write a report to an open file. Raises OSError, Refused for a form that this program does not have."""
+    """Write a report to an open file. Raises OSError, Refused for a form that this program does not have, RecordError."""
     cut = cut or Cut()
     if cut.form not in WRITERS:
         raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
     rows: Iterable[Reported] = journal.report(unsent, cut.only)
-    WRITERS[cut.form](map(cut.redaction.row, rows) if cut.redaction else rows, out)
+    try:
+        WRITERS[cut.form](map(cut.redaction.row, rows) if cut.redaction else rows, out)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell is of a kind that no run writes
+        raise journal.damaged() from None
 
 
 def write_csv(rows: Iterable[Reported], out: IO[bytes]) -> None:

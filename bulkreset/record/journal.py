@@ -1,6 +1,5 @@
 """The journal: the plan, the claims and the outcomes of one run, in SQLite. It never holds a password."""
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -14,6 +13,7 @@ from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
 from bulkreset.record.connection import BROKEN, connect, kind_of, to_read
 from bulkreset.record.figures import Figures
+from bulkreset.record.shape import is_whole
 from bulkreset.rows import Leaver, Outcome, RateChange, SignedOut, Status
 
 
@@ -152,17 +152,20 @@ class Journal(Figures):
         return self.facts_in(to, read_only=True)
 
     def meta(self) -> dict[str, Any]:
-        """What is known of the run as a whole."""
+        """What is known of the run as a whole. Raises RecordError where that is not JSON."""
         with self._read():
-            return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+            found = self._db.execute("SELECT key, value FROM meta").fetchall()
+        try:
+            return {key: json.loads(value) for key, value in found}
+        except (ValueError, TypeError, RecursionError):
+            raise self.damaged() from None
 
     def facts(self) -> dict[str, Any]:
         """`meta`, where it has all that a run begins with. Raises RecordError where it has not."""
-        with contextlib.suppress(ValueError):
-            found = self.meta()
-            if found.keys() >= _BEGUN:
-                return found
-        raise RecordError(f"The journal {self._path} is damaged.", "Restore it from a backup, or plan a new run.")
+        found = self.meta()
+        if is_whole(found):
+            return found
+        raise self.damaged()
 
     def note(self, **facts: object) -> None:
         """Set facts about the run as a whole."""
@@ -250,12 +253,10 @@ class Journal(Figures):
             (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
             held, first, last = self._db.execute("SELECT count(*), min(row), max(row) FROM rows").fetchone()
             unknown = set(self.counts()) - {status.value for status in Status}
-        if found == "ok" and not unknown and (rows is None or (held, first, last) == (rows, 1, rows)):
+            (strange,) = self._db.execute(schema.STRANGE).fetchone()
+        if found == "ok" and not unknown and not strange and (rows is None or (held, first, last) == (rows, 1, rows)):
             return
-        raise RecordError(
-            f"The journal {self._path} is damaged.",
-            "Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
-        )
+        raise self.damaged()
 
     def forget_plan(self) -> None:
         """Throw away an unfinished plan, of which nothing has been sent."""
@@ -373,7 +374,6 @@ class Journal(Figures):
         )
 
 
-_BEGUN = {"job", "mode", "state", "started_at"}
 _OURS = (schema.APPLICATION_ID, schema.VERSION)
 
 

@@ -16,7 +16,7 @@ from bulkreset.rows import Secret
 
 Log = FilteringBoundLogger
 
-# The vocabulary, written down in the README. Every event carries run_id; an event about a row carries row.
+# The vocabulary, written down in docs/reference.md. Every event carries run_id; an event about a row carries row.
 EVENTS = (
     "run_started",
     "run_resumed",

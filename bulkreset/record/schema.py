@@ -2,6 +2,7 @@
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
 VERSION = 3
+LATEST = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
 # status: ready, rejected, skipped; claimed (committed before its first call leaves); set, failed, in_doubt.
 # canonical: the user's own name, where the directory was checked and the row names the user otherwise.
@@ -150,6 +151,17 @@ POOL_COUNTS = """
 SELECT user_pool_id, status, number FROM (SELECT pool, status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
 JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
 """
+
+# Whether any cell is of a kind that no run writes, or a row that may be sent of a pool that there is not: one changed bit makes bytes of a text, which SQLite's own check lets pass.
+STRANGE = f"""
+SELECT EXISTS (SELECT 1 FROM rows WHERE
+  {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "status", "code", "message", "request_id"))}
+  OR {" OR ".join(f"typeof({name}) <> 'integer'" for name in ("attempts", "throttled", "in_doubt"))}
+  OR {" OR ".join(f"typeof({name}) NOT IN ('integer', 'null')" for name in ("latency_ms", "started_at", "finished_at"))}
+  OR typeof(pool) NOT IN ('integer', 'text') OR (status <> 'rejected' AND pool NOT IN (SELECT id FROM pools)) OR permanent NOT IN (0, 1) OR signed_out NOT IN (0, 1)
+  OR in_doubt NOT IN (0, 1) OR started_at NOT BETWEEN 0 AND {LATEST} OR finished_at NOT BETWEEN 0 AND {LATEST}
+  OR typeof(status_before) NOT IN ('text', 'null') OR typeof(canonical) NOT IN ('text', 'null'))
+"""  # noqa: S608  (our own text)
 
 # What was claimed by a process that died is in doubt: its call may have been sent.
 DOUBT_CLAIMED = "UPDATE rows SET status = 'in_doubt', in_doubt = 1 WHERE status = 'claimed'"

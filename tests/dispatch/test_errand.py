@@ -83,6 +83,19 @@ def test_what_becomes_of_a_sign_out(
     assert bench.stop.is_set() is (done is None)
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (REFUSED, "the password was set; only the sign-out failed: User does not exist."),
+        (THROTTLED, "the password was set; only the sign-out failed after 3 attempts: slow down"),
+        (Answer(Verdict.REFUSED, "Code"), "the password was set; only the sign-out failed"),
+        (Answer(Verdict.DOUBTFUL, "Code"), "the password was set; only the sign-out failed after 3 attempts"),
+    ],
+)
+def test_failed_sign_out_says_what_failed_and_after_how_many_attempts(answer: Answer, message: str) -> None:
+    assert Bench(answer).send().message == message
+
+
 def test_stop_before_it_left_gives_it_back() -> None:
     bench = Bench(SET)
     bench.stop.set()

@@ -184,6 +184,18 @@ def test_slot_that_passed_untaken_is_noticed() -> None:
     assert pacer.is_idle()
 
 
+def test_slot_of_a_lane_that_was_cut_passes_later() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    pacer.refused(clock.now())
+    pacer.wait(stop)
+    spacing = 1 / (10 * EARLY * (1 - DEPTH))
+    clock.advance(2 * spacing - 0.002)
+    assert not pacer.is_idle()
+    clock.advance(0.002)
+    assert pacer.is_idle()
+
+
 @pytest.mark.parametrize("rate", [None, 24])
 def test_accepted_calls_are_forgotten_in_time(rate: float | None) -> None:
     clock = FakeClock()
@@ -209,6 +221,25 @@ def test_cut_is_measured_by_what_was_lately_accepted() -> None:
     pacer.refused(clock.now())
     assert pacer.rate() == pytest.approx(20 * MARGIN * (1 - DEPTH), rel=0.06)
     assert changes == [(pacer.rate(), "throttled")]
+
+
+def test_fewest_calls_that_are_a_measure_in_a_part_of_a_second() -> None:
+    clock = FakeClock()
+    pacer, changes = noting(25, clock)
+    for _ in range(MEASURED_AT_LEAST):
+        pacer.accepted()
+        clock.advance(1 / 20)
+    pacer.refused(clock.now())
+    assert [rate for rate, _ in changes] == pytest.approx([20 * MARGIN * (1 - DEPTH)])
+
+
+def test_calls_that_all_came_back_at_this_moment_are_no_measure() -> None:
+    clock = FakeClock()
+    pacer, changes = noting(25, clock)
+    for _ in range(2 * MEASURED_AT_LEAST):
+        pacer.accepted()
+    pacer.refused(clock.now())
+    assert [rate for rate, _ in changes] == pytest.approx([25 * EARLY * (1 - DEPTH)])
 
 
 def test_too_few_or_too_old_calls_are_no_measure() -> None:

@@ -1,6 +1,7 @@
 """The worker: what every sequence of answers makes of a row, and that each attempt paid its slot."""
 
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
@@ -115,6 +116,11 @@ def test_what_becomes_of_a_row(
     assert bench.stop.is_set() is fatal
 
 
+def test_row_that_an_earlier_call_had_set_says_so_in_full() -> None:
+    outcome = Bench(DOUBTFUL, HISTORY).send().outcome
+    assert outcome.message == f"{OTHER_HISTORY}: the password is the newest in the user's history"
+
+
 @pytest.mark.parametrize(
     ("answers", "status", "message"),
     [
@@ -137,6 +143,7 @@ def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
     bench.stop.set()
     outcome = bench.send(doubted=True).outcome
     assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.IN_DOUBT, 0, True)
+    assert (outcome.code, outcome.message) == ("", "")
 
 
 def test_row_that_never_left_is_given_back_as_it_was() -> None:
@@ -232,6 +239,8 @@ def test_times_are_of_the_first_start_and_the_last_end() -> None:
     assert outcome.started_at
     assert outcome.finished_at
     assert 0 <= outcome.finished_at - outcome.started_at < 60_000
+    assert isinstance(outcome.finished_at, int)
+    assert abs(outcome.finished_at - time.time() * 1000) < 60_000  # Unix milliseconds
     assert (settled.latency, outcome.latency_ms) == (0.25, 250)
     assert outcome.request_id == "r-set"
 

@@ -1,10 +1,11 @@
 """The embedded Cognito: nothing outside it is needed, and nothing outside it is touched."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import Command, people, write_csv
+from tests.e2e.command import ROOT, Command, people, write_csv
 from tests.sim import Simulator
 
 # What a machine may have set, and what must not matter.
@@ -66,9 +67,18 @@ def test_emulated_pool_has_the_job_s_policy_and_only_the_job_s_users(tmp_path: P
 
 
 def test_demo_sets_the_sample_without_any_aws_configuration(bulkreset: Command, sim: Simulator) -> None:
-    ran = bulkreset("demo", env=ELSEWHERE)
+    ran = bulkreset("demo", "--no-progress", env=ELSEWHERE)
     assert (ran.code, ran.complaints) == (0, [])
     assert ran.summary["counts"] == {"set": 1000}
     assert ran.summary["throttled"] > 0
     assert "nothing real was touched" in ran.stdout
     assert sim.stats().total == 0
+    (told,) = re.findall(r"^```\n(Job  .*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert [_figureless(line) for line in told.splitlines()] == [
+        _figureless(line) for line in (ran.stderr + ran.stdout).splitlines()
+    ]
+
+
+def _figureless(line: str) -> str:
+    """A line as it is in every run: without figures that differ, and where the report lies."""
+    return re.sub(r"about .*|[\d,.]+ (calls|throttled|rows/s|s)\b|(?<=: )\S*(?=/report\.)", "", line)

@@ -18,11 +18,12 @@ from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.cluster import Lost, Unfit
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import SetPassword, Told
-from bulkreset.dispatch.fleet import Fleet, FleetLane, Unit
+from bulkreset.dispatch.fleet import Fleet
 from bulkreset.dispatch.lane import AnyLane, Place, Results
 from bulkreset.dispatch.orders import Report
 from bulkreset.dispatch.outpost import Outpost
 from bulkreset.dispatch.parcel import Parcel
+from bulkreset.dispatch.remote import FleetLane, Unit
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target
 from bulkreset.rows import Outcome, Row, SignedOut
@@ -197,7 +198,7 @@ def inside(
         yield it
 
 
-def slots_hold(started: Sequence[float], rate: float, late: float = 0.08) -> bool:
+def slots_hold(started: Sequence[float], rate: float, late: float = 0.25) -> bool:
     """Whether no window of w seconds has more than rate·w + 1 starts; `late` is what a busy machine may delay one by."""
     times = sorted(started)
     for first in range(len(times)):

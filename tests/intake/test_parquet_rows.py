@@ -215,3 +215,14 @@ def test_file_with_lies_in_its_footer_is_refused_or_read(tmp_path: Path) -> None
             refused.append(str(error))
     assert len(refused) > 100
     assert not any("Secret" in told or "\n" in told for told in refused)
+
+
+def test_what_arrow_quotes_of_a_damaged_file_is_printable(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, {"username": ["ann"], "password": ["One-1"]})
+    content = bytearray(path.read_bytes())
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[footer] = 0x1F  # a thrift field of a type that there is not
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert str(caught.value).isprintable()

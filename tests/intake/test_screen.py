@@ -312,4 +312,5 @@ def test_row_may_say_either_where_there_are_recipients(permanent: str) -> None:
 
 
 def test_protected_user_is_left_alone_where_passwords_are_made() -> None:
-    assert screen_made("ann", guards={"protected": {"usernames": ["ANN"]}}).code == "protected"
+    found = screen_made("ann", guards={"protected": {"usernames": ["ANN"]}})
+    assert found[4:] == ("skipped", "protected", "the job protects this user")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError
 from bulkreset.record.journal import Journal
+from bulkreset.rows import Outcome, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
 READY = ("ready", "", "")
@@ -42,6 +43,7 @@ def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
     journal.note_checked(findings, unchecked={POOL: "why"})
     assert statuses(journal) == ["unprocessed", "rejected", "skipped"]
     assert codes(journal) == ["", "user_not_found", "federated"]
+    assert [row[5] for row in journal.report("x")] == ["", "nobody", "why"]
     assert before(journal) == ["CONFIRMED", "", "X"]
     assert journal.meta()["unchecked"] == {POOL: "why"}
 
@@ -71,8 +73,8 @@ def test_users_that_will_be_set_are_counted_by_their_status(tmp_path: Path) -> N
     said = ["CONFIRMED", "CONFIRMED", "UNCONFIRMED", ""]
     journal.note_checked((row, *READY, status, "x") for row, status in enumerate(said, 1))
     assert journal.before() == {"CONFIRMED": 2, "UNCONFIRMED": 1}
-    journal.record([1], [])
-    journal.record([], [done(1)])
+    journal.record([1, 2], [])
+    journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
     assert journal.before() == {"CONFIRMED": 1, "UNCONFIRMED": 1}
 
 
@@ -170,7 +172,9 @@ def test_rows_that_differ_are_counted_and_the_first_is_shown(tmp_path: Path) -> 
     assert now.unlike(was) == (2, (2, "ready", "", "skipped", "")), "it can be asked again"
 
 
-@pytest.mark.parametrize("change", ["code = 'x'", "permanent = 0", "username = 'eve'", "pool = 2", "pool = 'text'"])
+@pytest.mark.parametrize(
+    "change", ["code = 'x'", "permanent = 0", "permanent = NULL", "username = 'eve'", "pool = 2", "pool = 'text'"]
+)
 def test_row_differs_by_whatever_would_be_sent(tmp_path: Path, change: str) -> None:
     now, was = journals(tmp_path, ["ready", "ready"], ["ready", "ready"])
     now._db.execute(f"UPDATE rows SET {change} WHERE row = 2")  # noqa: S608  (the test's own text)

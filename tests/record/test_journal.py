@@ -1,5 +1,7 @@
 """The journal: one status for each row at any time, and no file that is not its own."""
 
+import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.journal import Journal
-from bulkreset.rows import Outcome, Status
+from bulkreset.record.figures import SignOuts
+from bulkreset.record.forms import draw
+from bulkreset.record.journal import Journal, Settled
+from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
 
@@ -53,6 +57,87 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
         "rejected": 1,
         "skipped": 1,
     }
+
+
+def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.record([], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
+    journal.revive_failed()
+    for rows in (journal.sendable(1, 3), journal.sendable_after(0, {POOL}, 3)):
+        assert [(row.row, row.doubted) for row in rows] == [(1, 1), (2, 1), (3, 0)]
+
+
+def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *(f"user{number}" for number in range(1, 15)))
+    journal.plan([(15, OTHER, "there", True, "ready", "", ""), (16, OTHER, "gone", True, "rejected", "too_long", "")])
+    settled = [done(row) for row in (1, 2, 3, 4, 8, 9)]
+    journal.record([], [*settled, Outcome(6, Status.IN_DOUBT), Outcome(7, Status.FAILED)])
+    assert list(journal.sendable_pieces(3)) == [(1, POOL, 2), (3, POOL, 3), (4, POOL, 2), (4, OTHER, 1)]
+    assert list(journal.sendable_pieces(100)) == [(0, POOL, 7), (0, OTHER, 1)]
+    journal.record([], [done(row) for row in range(1, 16)])
+    assert list(journal.sendable_pieces(3)) == []
+
+
+def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    journal.plan([(2, "nowhere", "bob", None, "rejected", "unknown_pool", "why")])
+    nothing = (None, None, "", None, None, "", "")
+    assert [tuple(row) for row in journal.report("unprocessed")] == [
+        (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
+        (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
+    ]
+
+
+def test_last_row_of_a_piece_and_the_first_of_the_next_are_told_apart(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *"abcdef")
+    journal.record([], [done(row) for row in (1, 2, 5, 6)])
+    assert list(journal.sendable_pieces(3)) == [(0, POOL, 1), (1, POOL, 1)]
+
+
+def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
+    journal.plan([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
+    journal.record([], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
+    assert [tuple(row) for row in journal.sendable_after(1, {POOL, OTHER}, 4)] == [
+        (2, "bob", POOL, 1, 0),
+        (4, "dan", POOL, 1, 1),
+        (5, "eve", POOL, 1, 0),
+        (6, "fay", OTHER, 0, 0),
+    ]
+    assert [row.row for row in journal.sendable_after(0, {OTHER}, 10)] == [6, 7]
+    assert journal.sendable_after(7, {POOL, OTHER}, 10) == journal.sendable_after(0, set(), 10) == []
+
+
+def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
+    journal.plan([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
+    journal.begin_signing_out()
+    journal.record([], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
+    gone = [SignedOut(1, done=True), SignedOut(7, done=True)]
+    journal.record([], [], [*gone, SignedOut(2, False, "Code", "why")])  # noqa: FBT003
+    journal.begin_signing_out()  # as a resumed run does
+    assert sorted(journal.leavers(POOL, 9), key=lambda leaver: leaver.number) == [
+        Leaver(3, "cat", POOL),
+        Leaver(5, "eve", POOL),
+    ]
+    assert len(journal.leavers(POOL, 1)) == 1
+    assert journal.leavers(OTHER, 9) == [Leaver(6, "fay", OTHER)]
+    assert journal.sign_outs() == {POOL: SignOuts(2, 1, 2), OTHER: SignOuts(pending=1)}
+    assert [row[4:6] for row in journal.report("x") if row[10] == 0] == [("Code", "why")]
+    assert journal.revive_failed() == {"": 1}
+    assert journal.sign_outs()[POOL] == SignOuts(2, 0, 3)
+    assert {row[4:6] for row in journal.report("x")} == {("", "")}
+
+
+def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.plan([(4, OTHER, "dan", False, "ready", "", "")])
+    journal.note_checked([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
+    times = {"started_at": 1000, "finished_at": 2000}
+    journal.record([], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
+    told = [Settled(1, POOL, "ann", "sub-1", 1, 1000, 2000), Settled(4, OTHER, "dan", "dan", 0, 1000, 2000)]
+    assert list(journal.settled()) == told
+    assert [journal.settled_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
 
 
 def test_claim_reads_as_in_doubt_until_it_is_settled(tmp_path: Path) -> None:
@@ -118,10 +203,18 @@ def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
             (3, OTHER, "cat", False, "ready", "", ""),
             (4, OTHER, "dan", True, "ready", "", ""),
             (5, OTHER, "eve", True, "rejected", "too_long", ""),
+            (6, OTHER, "fay", True, "ready", "", ""),
         ]
     )
     journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
-    assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 1)]
+    assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
+
+
+def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.plan([(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")])
+    journal.record([], [done(3)])
+    assert sorted(journal.pool_counts()) == [(POOL, "ready", 2), (POOL, "set", 1), (OTHER, "ready", 1)]
 
 
 @pytest.mark.parametrize(
@@ -205,34 +298,102 @@ def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
     assert Journal.open(tmp_path / "journal.sqlite", read_only=True).meta() == facts
 
 
-def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_path: Path) -> None:
-    journal = planned(tmp_path)
-    begun = {"job": {}, "mode": "run", "state": "planned", "started_at": "2026-11-20T01:15:00.000Z"}
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        *(("username", b"user.0"), ("message", b"x"), ("attempts", "1?"), ("permanent", 7), ("pool", b"\xff")),
+        *(
+            ("pool", 1.5),
+            ("pool", "eu-west-1_Here00001"),
+            ("latency_ms", b"1"),
+            ("finished_at", -1),
+            ("started_at", 1 << 60),
+            ("canonical", b"3"),
+        ),
+    ],
+)
+def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
+    """One changed bit makes bytes of a text, and SQLite's own check says nothing of it."""
+    journal = planned(tmp_path, "ann", "bob")
+    journal.record([], [done(1)])
+    journal.check(2)
+    journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (value,))  # noqa: S608  (our own text)
     with pytest.raises(RecordError, match="damaged"):
-        Journal.facts_in(tmp_path / "journal.sqlite")
-    journal.note(**begun)
-    assert Journal.facts_in(tmp_path / "journal.sqlite").items() >= begun.items()
-    journal.close()
+        journal.check(2)
+    with contextlib.suppress(RecordError):  # a report of it can be drawn, or is refused
+        draw(journal, tmp_path / "report.csv", "unprocessed")
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *({"job": "x"}, {"job": {}}, {"mode": []}, {"mode": "x"}, {"lanes": [1]}, {"lanes": [{"account": "1"}]}),
+        *({"targets": None}, {"executions": {}}, {"input": 1}, {"rows": "2"}),
+    ],
+    ids=str,
+)
+def test_fact_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, fact: dict[str, object]) -> None:
+    journal = planned(tmp_path)
+    journal.note(job={"name": "nightly"}, mode="run", state="planned", started_at="2026-11-20T01:15:00.000Z")
+    journal.facts()
+    journal.note(**fact)
+    with pytest.raises(RecordError, match="damaged"):
+        journal.facts()
+
+
+def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    begun = {"job": {"name": "nightly"}, "mode": "run", "state": "planned", "started_at": "2026-11-20T01:15:00.000Z"}
+    journal = Journal.create(path, [POOL], begun)
+    assert journal.facts() == Journal.facts_in(path) == begun
+    damaged = f"The journal {path} is damaged. Restore it from a backup."
+    for damage in ("DELETE FROM meta WHERE key = 'mode'", "UPDATE meta SET value = '{' WHERE key = 'job'"):
+        journal.note(**begun)
+        journal._db.execute(damage)
+        for facts in (journal.facts, lambda: Journal.facts_in(path)):
+            with pytest.raises(RecordError) as caught:
+                facts()
+            assert str(caught.value).startswith(damaged)
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     with pytest.raises((RecordError, FileExistsError)):
         Journal.create(tmp_path / "journal.sqlite", [POOL], {})
-    assert Journal.open(tmp_path / "journal.sqlite").counts() == {"ready": 1}
+    assert Journal.counts_in(tmp_path / "journal.sqlite") == {"ready": 1}
+
+
+def test_file_of_somebody_else_is_never_made_a_journal(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").touch()
+    with pytest.raises(RecordError, match="File exists"):
+        Journal.create(tmp_path / "journal.sqlite", [POOL], {})
+    assert (tmp_path / "journal.sqlite").read_bytes() == b""
+
+
+def test_journal_is_its_owners_alone_whatever_the_mask(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        journal = planned(tmp_path, "ann")
+    finally:
+        os.umask(mask)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    journal.close()
 
 
 def test_journal_that_cannot_be_made_is_a_record_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"cannot be made: .*No such file"):
-        Journal.create(tmp_path / "none" / "journal.sqlite", [POOL], {})
+    path = tmp_path / "none" / "journal.sqlite"
+    with pytest.raises(RecordError, match=r"cannot be made: .*No such file") as caught:
+        Journal.create(path, [POOL], {})
+    assert str(caught.value).startswith(f"The journal {path} cannot be made: ")
+    assert caught.value.advice == "Check the disk's space and rights."
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_missing_journal_is_refused_and_not_made(tmp_path: Path, *, read_only: bool) -> None:
-    with pytest.raises(RunDirError, match="no journal"):
-        Journal.open(tmp_path / "journal.sqlite", read_only=read_only)
-    with pytest.raises(RunDirError, match="no journal"):
-        Journal.open(tmp_path, read_only=read_only)
+    for path in (tmp_path / "journal.sqlite", tmp_path):
+        with pytest.raises(RunDirError) as caught:
+            Journal.open(path, read_only=read_only)
+        assert str(caught.value) == f"There is no journal at {path}. Name a run directory that bulkreset made."
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,8 +404,9 @@ def test_missing_journal_is_refused_and_not_made(tmp_path: Path, *, read_only: b
 def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, *, read_only: bool) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_bytes(content)
-    with pytest.raises(RunDirError, match=r"journal\.sqlite cannot be read"):
+    with pytest.raises(RunDirError, match=r"journal\.sqlite cannot be read") as caught:
         Journal.open(path, read_only=read_only)
+    assert caught.value.advice == "Check its rights, or restore it from a backup."
     assert path.read_bytes() == content
 
 
@@ -272,8 +434,12 @@ def test_unknown_version_is_refused(tmp_path: Path, application: int, version: i
     other.execute(f"PRAGMA application_id = {application}")
     other.execute(f"PRAGMA user_version = {version}")
     other.close()
-    with pytest.raises(RunDirError, match=f"has version {version}"):
+    with pytest.raises(RunDirError) as caught:
         Journal.open(path, read_only=read_only)
+    assert str(caught.value) == (
+        f"The journal {path} has version {version}; this bulkreset knows version {schema.VERSION}."
+        " Use the bulkreset that wrote it."
+    )
 
 
 def test_reader_is_not_held_up_by_a_writer_nor_sees_half_of_what_it_does(tmp_path: Path) -> None:
@@ -299,8 +465,9 @@ def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
 def test_reader_cannot_write(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
-    with pytest.raises(RecordError, match="readonly"):
+    with pytest.raises(RecordError, match="readonly") as caught:
         reader.note(state="lost")
+    assert str(caught.value).startswith(f"The journal {tmp_path / 'journal.sqlite'} cannot be used: ")
 
 
 def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> None:
@@ -308,8 +475,9 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
     journal._db.execute("PRAGMA busy_timeout = 0")
     other = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(RecordError, match="locked"):
+    with pytest.raises(RecordError, match="locked") as caught:
         journal.record([1], [])
+    assert str(caught.value).startswith(f"The journal {tmp_path / 'journal.sqlite'} cannot be used: ")
     other.execute("ROLLBACK")
     other.close()
     assert statuses(journal) == ["unprocessed"]
@@ -318,8 +486,8 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.record.journal import Journal
-from bulkreset.rows import Outcome, Status
+from bulkreset.record.journal import Journal, Settled
+from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 journal = Journal.open(Path(sys.argv[1]))
 journal.begin_sending()
 for row in range(1, 6):
@@ -334,3 +502,57 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -9
     reader = Journal.open(path, read_only=True)
     assert statuses(reader) == ["set"] * 4 + ["in_doubt"] + ["unprocessed"] * 2
+
+
+@pytest.mark.parametrize("held", [(1, 2, 3), ()], ids=["rows", "none"])
+def test_whole_journal_is_used(tmp_path: Path, held: tuple[int, ...]) -> None:
+    journal = planned(tmp_path)
+    journal.plan([(row, POOL, "user", True, "ready", "", "") for row in held])
+    journal.check(None)  # the plan was not finished: it does not yet say how many
+    if held:
+        journal.check(len(held))
+
+
+@pytest.mark.parametrize(
+    ("held", "rows", "status"),
+    [
+        ((1, 2), 3, "ready"),
+        ((1, 2, 3, 4), 3, "ready"),
+        ((2, 3, 4), 3, "ready"),
+        ((1, 2, 4), 3, "ready"),
+        ((0, 1, 3), 3, "ready"),
+        ((1, 2, 3), 3, "gone"),
+        ((1, 2, 3), None, "gone"),
+    ],
+)
+def test_journal_without_each_planned_row_once_is_damaged(
+    tmp_path: Path, held: tuple[int, ...], rows: int | None, status: str
+) -> None:
+    journal = planned(tmp_path)
+    journal.plan([(row, POOL, "user", True, status, "", "") for row in held])
+    with pytest.raises(RecordError, match=r"journal\.sqlite is damaged\.") as caught:
+        journal.check(rows)
+    assert caught.value.advice == (
+        "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
+    )
+
+
+def test_journal_whose_pages_contradict_each_other_is_damaged(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    journal._db.execute("PRAGMA writable_schema = ON")
+    # Another table on the pages of `rows`: each of the two can be read.
+    root = "(SELECT rootpage FROM sqlite_schema WHERE name = 'rows')"
+    journal._db.execute(f"INSERT INTO sqlite_schema SELECT 'table', 'x', 'x', {root}, 'CREATE TABLE x (y)'")
+    journal.close()
+    journal = Journal.open(tmp_path / "journal.sqlite")
+    assert journal.counts() == {"ready": 1}
+    with pytest.raises(RecordError, match="damaged"):
+        journal.check(1)
+
+
+def test_disk_is_waited_for_from_the_beginning_of_sending_on(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    normal, full = 1, 2
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (normal,)
+    journal.begin_sending()
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (full,)

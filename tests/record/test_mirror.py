@@ -27,7 +27,7 @@ from tests.record.journals import POOL, done
 AT = f"s3://{BUCKET}/runs/r/"
 FACTS: dict[str, Any] = {
     "run_id": "r",
-    "job": {},
+    "job": {"name": "nightly"},
     "mode": "run",
     "state": "applying",
     "started_at": "",

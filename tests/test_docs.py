@@ -1,9 +1,10 @@
-"""The README says what the program does: every table and block that can be compared with it is compared."""
+"""README and docs/ say what the program does: every table, block and link that can be compared with it is compared."""
 
 import ast
 import inspect
 import json
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
@@ -25,20 +28,32 @@ from bulkreset.cli import app
 from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job
 from bulkreset.jobfile import load
-from bulkreset.record import fate, log, report, schema
+from bulkreset.record import advice, fate, log, report, schema
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.metrics import after
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+DOCS = "\n".join(PAGES.values())
+RUNBOOK = PAGES[ROOT / "docs" / "runbook.md"]
+LINKED = sorted(
+    {
+        *PAGES,
+        *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "samples/README.md")),
+        *(ROOT / "jobs").rglob("README.md"),
+    }
+)
+EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
+LONGEST = 300  # lines of the front page
+LARGEST = 200_000  # bytes of a picture
 COMMANDS = ("run", "resume", "status", "report", "handout", "verify", "init", "demo")
 _OF_THE_GROUP = {"--help", "--version"}
 
 
 def table(head: str) -> list[dict[str, str]]:
     """The rows of the only table whose header begins with these cells."""
-    lines = README.splitlines()
+    lines = DOCS.splitlines()
     (start,) = (number for number, line in enumerate(lines) if line.startswith(f"| {head} |"))
     names = _cells(lines[start])
     rows = []
@@ -67,7 +82,7 @@ def first(rows: list[dict[str, str]], column: str) -> list[str]:
 
 def block(language: str) -> str:
     """The only fenced block of that language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
@@ -164,7 +179,7 @@ def test_metrics() -> None:
 
 
 def test_exit_codes_that_schedules_retry() -> None:
-    rows = re.findall(r"^\| ([\d, and()a-z]+) \| (again|not)", README, re.MULTILINE)
+    rows = re.findall(r"^\| ([\d, and()a-z]+) \| (again|not)", DOCS, re.MULTILINE)
     retried = {int(code) for codes, what in rows if what == "again" for code in re.findall(r"\d+", codes)}
     assert retried == {3, 5, 130, 137, 143}
 
@@ -172,7 +187,8 @@ def test_exit_codes_that_schedules_retry() -> None:
 # ---- the command line
 
 
-def flags_of(command: str) -> set[str]:
+@cache
+def flags_of(command: str) -> frozenset[str]:
     """The flags that `--help` shows."""
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     assert shown.exit_code == 0
@@ -180,14 +196,14 @@ def flags_of(command: str) -> set[str]:
     for line in shown.output.splitlines():
         if line.startswith("  -"):
             found.update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", re.split(r" {2,}", line.strip())[0]))
-    return found - {"--help"}
+    return frozenset(found - {"--help"})
 
 
 def test_every_command_is_described() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     commands = re.findall(r"^  ([a-z]+) {2,}", shown.partition("Commands:")[2], re.MULTILINE)
     assert set(commands) == set(COMMANDS)
-    assert set(re.findall(r"^bulkreset ([a-z]+) .* {2,}", README, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^bulkreset ([a-z]+) .* {2,}", DOCS, re.MULTILINE)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -202,13 +218,36 @@ def test_flags(command: str) -> None:
 
 
 def test_no_other_flag_is_named() -> None:
-    known = set().union(*(flags_of(command) for command in COMMANDS)) | _OF_THE_GROUP
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+    known = _OF_THE_GROUP.union(*map(flags_of, COMMANDS))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", DOCS)) <= known
 
 
 def test_flags_set_keys_of_the_job() -> None:
     told = {key for row in table("flag | commands") for key in quoted(row["sets"])}
     assert told <= {key for key, _ in keys_of(Job)}
+
+
+def command_lines() -> list[list[str]]:
+    """Every `bulkreset …` in a block of the docs, in words: without comments, descriptions, pipes, and what is in brackets."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", "\n".join(EVERYTHING), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = [re.sub(r"\[.*?\]", "", re.split(r" {3,}| \| ", line.strip())[0]) for line in lines]
+    return [shlex.split(line, comments=True) for line in lines if re.match(r"(\S*/)?bulkreset ", line)]
+
+
+def test_command_lines_are_taken_by_the_program() -> None:
+    given = command_lines()
+    assert {name for _, name, *_ in given} == set(COMMANDS)
+    for _, name, *rest in given:
+        typer.main.get_group(app).commands[name].make_context(name, rest)
+
+
+def test_commands_named_in_the_text_have_the_flags_that_they_are_named_with() -> None:
+    known = {command: flags_of(command) for command in COMMANDS}
+    named = re.findall(r"`bulkreset ([a-z]+)([^`\n]*)`", "\n".join(map(prose, EVERYTHING)))
+    assert len(named) > len(COMMANDS)
+    for command, rest in named:
+        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= known[command], f"bulkreset {command}{rest}"
 
 
 # ---- what a run says
@@ -238,12 +277,28 @@ def test_codes_of_the_service() -> None:
         assert answer.classify(code, 400) is answer.Verdict.REFUSED
 
 
+def test_every_code_is_in_the_runbook() -> None:
+    told = {code for line in RUNBOOK.splitlines() if line.startswith("|") for code in quoted(_cells(line)[0])}
+    of_rows = {code.value for code in Code} | {kind.value for kind in Kind} | {str(code) for code in advice._NEXT}
+    of_the_service = (
+        answer._THROTTLED | answer._DOUBTFUL | answer.OF_THE_PASSWORD | answer._EXPIRED | answer._ADVICE.keys()
+    )
+    kinds = {kind.__name__ for kind in (*reading.NO_CREDENTIALS, *client.UNSENT)}
+    known = {quoted(cell)[0] for row in table("codes | what happens") for cell in re.findall(r"`\w+`", row["codes"])}
+    assert of_rows | of_the_service | kinds | known <= told
+
+
+def test_every_exit_code_is_in_the_runbook() -> None:
+    told = {int(code) for row in table("exit code | what to do") for code in re.findall(r"\b\d+\b", row["exit code"])}
+    assert told == {int(row["code"]) for row in table("code | meaning | resumable")} | {137}
+
+
 def test_exit_codes() -> None:
     known = {errors.EXIT_OK, errors.EXIT_ROWS, errors.EXIT_BUG}
     for kind in _below(errors.BulkresetError):
         known |= {2 + 128, 15 + 128} if kind is errors.Interrupted else {kind.exit_code}
     assert [int(row["code"]) for row in table("code | meaning | resumable")] == sorted(known)
-    for at in re.findall(r"\bexit(?: code)?s? (\d+)", README, re.IGNORECASE):
+    for at in re.findall(r"\bexit(?: code)?s? (\d+)", DOCS, re.IGNORECASE):
         assert int(at) in known
 
 
@@ -270,7 +325,7 @@ def test_states_of_the_follow_through() -> None:
 
 
 def test_columns_of_the_follow_through() -> None:
-    (sentence,) = re.findall(r"Each set row is a line of `verify.csv`.*?: (`row`.*?);", README, re.DOTALL)
+    (sentence,) = re.findall(r"Each set row is a line of `verify.csv`.*?: (`row`.*?);", DOCS, re.DOTALL)
     assert tuple(quoted(sentence)) == fate.COLUMNS
 
 
@@ -283,8 +338,8 @@ def test_log_events() -> None:
 
 def test_schema() -> None:
     assert _tables(block("sql")) == _tables(schema.TABLES)
-    assert f"schema version {schema.VERSION} (`user_version` {schema.VERSION}," in README
-    assert f"`application_id` {schema.APPLICATION_ID:#x}" in README
+    assert f"schema version {schema.VERSION} (`user_version` {schema.VERSION}," in DOCS
+    assert f"`application_id` {schema.APPLICATION_ID:#x}" in DOCS
 
 
 def _tables(statements: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -313,7 +368,7 @@ def test_run_directory(run_dir: Path) -> None:
 
 
 def test_keys_of_meta(run_dir: Path) -> None:
-    (sentence,) = re.findall(r"Keys of `meta`.*?\. `state`", README, re.DOTALL)
+    (sentence,) = re.findall(r"Keys of `meta`.*?\. `state`", DOCS, re.DOTALL)
     with closing(sqlite3.connect(run_dir / "journal.sqlite")) as db:
         known = {key for (key,) in db.execute("SELECT key FROM meta")}
     assert set(quoted(sentence.removesuffix("`state`"))) - {"meta"} == known
@@ -350,22 +405,63 @@ def test_layers_are_told_as_the_contract_has_them() -> None:
     (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
-    (sentence,) = re.findall(r"Imports go one way: (.*?)\.\s", README, re.DOTALL)
+    (sentence,) = re.findall(r"Imports go one way: (.*?)\.\s", DOCS, re.DOTALL)
     told = [set(quoted(layer)) for layer in sentence.split("→")]
     assert told == [set(layer.split(" | ")) for layer in contract["layers"]]
 
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"\bmake (demo|test|lint|soak)\b", README)) <= targets
+    said = "\n".join(EVERYTHING)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", said, re.MULTILINE | re.DOTALL)
+    named = {*re.findall(r"`make ([a-z]+)", said), *re.findall(r"^make ([a-z]+)", "\n".join(blocks), re.MULTILINE)}
+    assert {"demo", "test", "soak", "bench", "pictures", "fresh", "lint", "lock"} <= named <= targets
 
 
-def test_links_resolve() -> None:
-    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for link in re.findall(r"\]\(([^)\s]+)\)", README):
-        if link.startswith("#"):
-            assert link[1:] in anchors, link
-        else:
-            assert "://" not in link, link
-            assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+        assert "://" not in link, link
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a heading of this page may name; each heading has a name of its own."""
+    headings = re.findall(r"^#+ (.+)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
+    found = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(found) == len(set(found)), page
+    return set(found)
+
+
+def prose(text: str) -> str:
+    """A page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_page_and_picture_is_linked_from_the_front() -> None:
+    front = PAGES[ROOT / "README.md"]
+    assert len(front.splitlines()) <= LONGEST
+    pictures = (ROOT / "samples" / "pictures").iterdir()
+    wanted = {path for path in PAGES if path.name != "README.md"} | set(pictures)
+    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)\)", front)}
+    assert {path for path in wanted - linked if not _is_a_variant(path, linked)} == set()
+
+
+def _is_a_variant(path: Path, linked: set[Path]) -> bool:
+    """Whether it is a shown picture in another width or theme."""
+    name = path.name.partition("-")[0]
+    return path.suffix == ".png" and any(one.name.startswith(f"{name}-") for one in linked)
+
+
+def test_pictures_are_small_and_tell_nothing_of_the_machine_they_were_taken_on() -> None:
+    for path in (ROOT / "samples" / "pictures").iterdir():
+        assert path.stat().st_size <= LARGEST, path
+        if path.suffix == ".svg":
+            drawn = path.read_text(encoding="utf-8")
+            assert set(re.findall(r"url\((.)", drawn)) <= {"#"}  # a picture in a page may load nothing
+            assert not re.search(r"/(tmp|root|home)/|@import|<image", drawn)

@@ -1,0 +1,55 @@
+"""The report's cells: whatever a row says, every cell is read back as it was, and none is one that a spreadsheet would run."""
+
+import csv
+from collections.abc import Iterator
+
+from bulkreset.record.forms import draw
+from bulkreset.record.journal import Journal
+from bulkreset.record.report import COLUMNS
+from bulkreset.rows import Outcome, Status
+from tests.fuzz.scratch import folder
+
+_POOL = "eu-west-1_Fuzzed001"
+_RUN = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  (they are the point)
+_TEXTS = 5
+WORDS = tuple(text.encode() for text in (*_RUN, "'", '"', '"",', "\x1e", "\x0b", "\x0c", "\x85", "\u2028"))
+
+
+def one(data: bytes) -> None:
+    """Texts, each ended by a record separator: a row's pool, username, code, message and request id, and again."""
+    texts = data.decode("utf-8", "replace").split("\x1e")
+    rows = list(_rows(texts))
+    path, report = folder() / "cells.sqlite", folder() / "cells.csv"
+    for leftover in folder().glob("cells.sqlite*"):
+        leftover.unlink()
+    journal = Journal.create(path, [_POOL], {})
+    try:
+        journal.plan(
+            (number, pool, username, True, "ready", "", "") for number, (pool, username, *_) in enumerate(rows, 1)
+        )
+        journal.record(
+            [],
+            [
+                Outcome(number, Status.FAILED, code, message, request_id=request_id)
+                for number, (_, _, code, message, request_id) in enumerate(rows, 1)
+            ],
+        )
+        draw(journal, report, "unprocessed")
+    finally:
+        journal.close()
+    with report.open(encoding="utf-8", newline="") as file:
+        header, *found = csv.reader(file, strict=True)
+    assert tuple(header) == COLUMNS
+    assert len(found) == len(rows)
+    for number, (cells, told) in enumerate(zip(found, rows, strict=True), 1):
+        by_name = dict(zip(COLUMNS, cells, strict=True))
+        assert by_name["row"] == str(number)
+        shown = [by_name[name] for name in ("user_pool_id", "username", "code", "message", "request_id")]
+        assert not [cell for cell in cells if cell.startswith(_RUN)]
+        assert shown == ["'" + text if text.startswith(_RUN) else text for text in told]
+
+
+def _rows(texts: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(texts), _TEXTS):
+        row = texts[first : first + _TEXTS]
+        yield row + [""] * (_TEXTS - len(row))

@@ -1,0 +1,156 @@
+"""A damaged journal: refused with an error of ours, or every settled row is still settled and nothing of it is sent again."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.job import Job
+from bulkreset.record.journal import Journal
+from bulkreset.record.page import write_page
+from bulkreset.record.status import status_of
+from bulkreset.redraw import Wanted, redraw
+from bulkreset.rows import Outcome, RateChange, Status
+from tests.fuzz.edits import edited
+from tests.fuzz.scratch import folder
+
+_POOL = "eu-west-1_Fuzzed001"
+ROWS = 60
+SETTLED = 40
+_BYTES, _LOG, _FACTS, _CELLS = range(4)
+_META = (
+    "job",
+    "mode",
+    "state",
+    "rows",
+    "screened",
+    "lanes",
+    "targets",
+    "executions",
+    "started_at",
+    "input",
+    "emulated",
+)
+_COLUMNS = ("pool", "username", "permanent", "code", "message", "attempts", "latency_ms", "started_at", "finished_at")
+_VALUES: tuple[Any, ...] = (None, [], {}, "x", 1, -1, 1e300, [{}], {"name": 1}, "dry_run")
+WORDS = tuple(json.dumps(value).encode() for value in _VALUES)
+
+
+def one(data: bytes) -> None:
+    """The first byte chooses what is damaged: the file's bytes, its log's, a fact of the run, a cell of a row."""
+    kind, edits = (data[0] if data else 0) % 4, data[1:]
+    home = _whole()
+    path = home / "journal.sqlite"
+    for name, content in _contents(home).items():
+        (home / name).write_bytes(content)
+    if kind in {_BYTES, _LOG}:
+        damaged = path if kind == _BYTES else home / "journal.sqlite-wal"
+        damaged.write_bytes(edited(damaged.read_bytes(), edits))
+    else:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection, suppress(sqlite3.Error):
+            (_fact if kind == _FACTS else _cell)(connection, edits)
+    for look in (lambda: status_of(home), lambda: redraw(home, Wanted(), 1)):
+        _honest(look)
+    _honest(lambda: _resumed(path, home, log_is_whole=kind != _LOG))
+
+
+def _honest(look: Callable[[], Any]) -> None:
+    """It works, or says in a line why not."""
+    with suppress(RecordError, RunDirError):
+        look()
+
+
+def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
+    """What resume does before it sends anything, and the page that it draws at its end."""
+    facts = Journal.facts_in(path)
+    with closing(Journal.open(path)) as journal:
+        journal.check(facts.get("rows"))
+        journal.take_over()
+        journal.revive_failed()
+        sendable = journal.sendable(1, ROWS)
+        pieces = list(journal.sendable_pieces(10))
+        reported = [found[0] for found in journal.report("unprocessed")]
+        write_page(journal, home / "report.html", home)
+    if facts.get("rows") == ROWS:
+        # SQLite takes a log that breaks off for one that was never longer: whole commits may be gone, never a part of one.
+        again = {row.row for row in sendable} & _settled()
+        assert not again or (not log_is_whole and again == _settled())
+        assert reported == list(range(1, ROWS + 1))
+        assert sum(count for *_, count in pieces) == len(sendable)
+
+
+def _settled() -> set[int]:
+    return {row for row in range(1, SETTLED + 1) if row % 9}
+
+
+def _fact(connection: sqlite3.Connection, edits: bytes) -> None:
+    key = _META[(edits[0] if edits else 0) % len(_META)]
+    connection.execute("UPDATE meta SET value = ? WHERE key = ?", (edits[1:].decode("utf-8", "replace"), key))
+
+
+def _cell(connection: sqlite3.Connection, edits: bytes) -> None:
+    column, kind, row = (edits[:3] + b"\0\0\0")[:3]
+    raw = edits[3:]
+    values: tuple[Any, ...] = (raw, raw.decode("utf-8", "replace"), int.from_bytes(raw[:8], "big", signed=True), None)
+    name = _COLUMNS[column % len(_COLUMNS)]
+    connection.execute(f"UPDATE rows SET {name} = ? WHERE row = ?", (values[kind % 4], row % ROWS + 1))  # noqa: S608
+
+
+@cache
+def _whole() -> Path:
+    """The directory of a run that stopped in the middle; what is still in the log are the last outcomes."""
+    home = folder() / "run"
+    home.mkdir()
+    path = home / "journal.sqlite"
+    journal = Journal.create(path, [_POOL], _facts())
+    journal.plan(
+        (row, _POOL, f"user.{row:03d}", True, "ready", "", "")
+        if row % 9
+        else (row, "other", "", None, "rejected", "bad_value", "line 1")
+        for row in range(1, ROWS + 1)
+    )
+    journal.note(rows=ROWS, screened=True, temporary_days={_POOL: 7})
+    journal._db.execute("PRAGMA wal_autocheckpoint = 0")
+    sent = [row for row in range(1, ROWS + 1) if row % 9]
+    journal.record(sent, [], rates=[RateChange(1_700_000_000_000, "1", "eu-west-1", 24.0, "throttled")])
+    at = 1_700_000_000_000
+    journal.record(
+        [],
+        [
+            Outcome(row, Status.SET, attempts=1, latency_ms=60 + row, started_at=at + row, finished_at=at + row + 60)
+            for row in sorted(_settled())
+        ],
+    )
+    _contents(home)
+    journal.close()
+    return home
+
+
+@cache
+def _contents(home: Path) -> dict[str, bytes]:
+    """The files of that directory as a kill would have left them."""
+    return {name: (home / name).read_bytes() for name in ("journal.sqlite", "journal.sqlite-wal")}
+
+
+def _facts() -> dict[str, Any]:
+    job = Job.model_validate({"name": "fuzz", "input": {"path": "/in.csv"}, "targets": [{"user_pool_id": _POOL}]})
+    lane = {"account": "1", "region": "eu-west-1", "rate": 24.0, "quota": 30.0, "ceiling": 24.0, "pools": [_POOL]}
+    return {
+        "run_id": "r",
+        "job": job.model_dump(mode="json"),
+        "mode": "run",
+        "emulated": False,
+        "signs_out": False,
+        "state": "applying",
+        "confirmed": True,
+        "approved": None,
+        "started_at": "2026-01-31T01:00:00.000Z",
+        "input": {"path": "/in.csv", "size": 1, "sha256": "0"},
+        "targets": [{"user_pool_id": _POOL, "region": "eu-west-1", "endpoint": "https://x", "account": "1"}],
+        "executions": [{"started_at": "2026-01-31T01:00:00.000Z", "user": "u", "host": "h", "version": "0"}],
+        "lanes": [lane],
+    }

@@ -1,0 +1,61 @@
+"""The password policy: what is refused before it is sent is what the simulator's own reading of the rules refuses."""
+
+import pandas as pd
+
+from bulkreset.intake.chunk import Chunk
+from bulkreset.intake.policy import unmet, violates
+from bulkreset.intake.screen import Screen
+from bulkreset.job import Job, Policy
+from tests.sim.errors import ApiError
+from tests.sim.policy import PasswordPolicy, check_policy, check_syntax
+
+_POOL = "eu-west-1_Fuzzed001"
+
+
+def one(data: bytes) -> None:
+    """The first byte is the switches, the second the least length; what follows are passwords, one on each line."""
+    switches, least = (data[:2] + b"\0\0")[:2]
+    keys = {name: bool(switches >> bit & 1) for bit, name in enumerate(_SWITCHES)}
+    minimum = 6 + least % 94
+    policy = Policy(minimum_length=minimum, **keys)
+    theirs = PasswordPolicy(minimum_length=minimum, **keys)
+    passwords = data[2:].decode("utf-8", "replace").split("\x1e")
+    series = pd.Series(passwords, dtype="str")
+    assert violates(policy, series).tolist() == [bool(unmet(policy, password)) for password in passwords]
+    for password, status, message in zip(passwords, *_screened(policy, passwords), strict=True):
+        assert len(password) < 4 or password not in message
+        if "\0" in password or not password:
+            assert status == "rejected"
+            continue
+        taken = _takes(theirs, password)
+        if status == "rejected":  # never one that the service would take, but for line ends, in which nobody means well
+            assert not taken or any(end in password for end in "\x85\u2028\u2029"), (password, message)
+        elif not taken:  # only where a character counts twice
+            assert _takes(theirs, "".join(one if ord(one) < 1 << 16 else one * 2 for one in password)), password
+
+
+_SWITCHES = ("require_uppercase", "require_lowercase", "require_numbers", "require_symbols")
+
+
+def _screened(policy: Policy, passwords: list[str]) -> tuple[list[str], list[str]]:
+    job = Job.model_validate(
+        {
+            "name": "fuzz",
+            "input": {"path": "in.csv"},
+            "targets": [{"user_pool_id": _POOL}],
+            "password": {"policy": policy},
+        }
+    )
+    columns = {"username": "ann", "password": passwords, "permanent": "", "user_pool_id": ""}
+    frame = pd.DataFrame(columns, index=range(len(passwords))).astype("str")
+    rows = list(Screen(job).rows(Chunk(1, frame, {})))
+    return [row.status for row in rows], [row.message for row in rows]
+
+
+def _takes(policy: PasswordPolicy, password: str) -> bool:
+    try:
+        check_syntax(password)
+        check_policy(policy, password)
+    except ApiError:
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""An input read as a run reads it: in chunks, then in pieces of any order, which must be the same rows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from bulkreset.errors import InputError
+from bulkreset.intake import csv_rows, parquet_rows
+from bulkreset.intake.reader import Rows, open_rows
+from bulkreset.job import Input
+from tests.fuzz.scratch import must_not_tell
+
+PIECE = 3
+
+
+class Line(NamedTuple):
+    """A row as the chunks have it; `malformed` is "" where it is well formed."""
+
+    username: str
+    password: str
+    permanent: str
+    pool: str
+    malformed: str
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """Pieces of three rows, of which one call passes two."""
+    sizes: Any = {"PIECE_ROWS": PIECE, "PASSED_PIECES": 2, "CHUNK_ROWS": 2 * PIECE}
+    with patch.multiple(csv_rows, **sizes), patch.multiple(parquet_rows, **sizes):
+        yield
+
+
+def read(path: Path, order: Sequence[int] = (), **keys: Any) -> list[Line] | InputError:  # noqa: ANN401  (keys of [input])
+    """The rows of a file, or the error that refuses it. Asserts that pieces in any order are the same rows."""
+    try:
+        rows = open_rows(Input(path=path, **keys))
+        lines = list(_lines(rows))
+    except InputError as error:
+        must_not_tell(error)
+        return error
+    if order:
+        _compare(rows, lines, order)
+    return lines
+
+
+def _lines(rows: Rows) -> Iterator[Line]:
+    first = 1
+    for chunk in rows.chunks():
+        assert chunk.first == first
+        cells = zip(*(chunk.frame[name].tolist() for name in chunk.frame.columns), strict=True)
+        for offset, values in enumerate(cells):
+            line = Line._make([*values, chunk.malformed.get(offset, "")])
+            assert not line.malformed or not any(values)
+            yield line
+            first += 1
+        assert chunk.last == first - 1
+
+
+def _compare(rows: Rows, lines: list[Line], order: Sequence[int]) -> None:
+    count = -(-len(lines) // PIECE)
+    with closing(rows.pieces()) as pieces:
+        for number in [number % count for number in order if count]:
+            known = pieces.knows(number)
+            times = 1
+            while (piece := pieces.read(number)) is None:
+                times += 1
+                assert times <= count
+            assert times == 1 or not known
+            expected = lines[number * PIECE : (number + 1) * PIECE]
+            assert piece.first == number * PIECE + 1
+            found = zip(expected, piece.usernames, piece.passwords, strict=True)
+            assert not [
+                line for line, *cells in found if not line.malformed and cells != [line.username, line.password]
+            ]

@@ -1,0 +1,290 @@
+"""The machine: every way a run can be broken off and gone on with, and what must hold after each against what has arrived."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bulkreset.record.journal import Journal
+from bulkreset.record.status import status_of
+from bulkreset.redraw import Wanted, redraw
+from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
+from tests.histories.house import KILLED, UNCLAIMED, Asked, House
+from tests.sim import Call, Simulator
+from tests.sim.handle import ACCESS_KEY
+
+ROWS = 40
+ABSENT, EMPTY, TWINS = (
+    7,
+    11,
+    (15, 16),
+)  # a user whom the pool does not have; a row without a password; two rows of one user
+PASSWORD = "Quiet-Garden"
+WORKERS = 3
+FATAL = {"AccessDeniedException", "ResourceNotFoundException", "ExpiredTokenException"}
+STATES = {"finished": {1}, "stopped": {3}, "interrupted": {143}, "time_limit": {5}}
+WEATHER: dict[str, dict[str, Any]] = {
+    "throttled": {"throttle": 1},
+    "failed": {"error": "InternalErrorException", "status": 500},
+    "failed late": {"error": "InternalErrorException", "status": 500, "apply": True},
+    "lost": {"cut": "before"},
+    "lost late": {"cut": "after"},
+    "a page": {"garbage": True},
+    "a page late": {"garbage": True, "apply": True},
+    "refused": {"error": "NotAuthorizedException"},
+}
+WEATHERS = st.fixed_dictionaries(
+    {"seed": st.integers(0, 99), "kinds": st.lists(st.sampled_from(sorted(WEATHER)), max_size=3, unique=True)}
+)
+ENDS = st.one_of(
+    st.tuples(st.just("call"), st.integers(1, 20), st.sampled_from(["before", "after", "stop"])),
+    st.tuples(st.just("commit"), st.integers(5, 22), st.sampled_from(["before", "inside", "after", "stop", "full"])),
+    st.tuples(st.just("commit"), st.integers(1, 22), st.sampled_from(["before", "inside", "after", "stop", "full"])),
+)
+
+
+class World:
+    """What all histories share: the simulator, the house, a folder; and how many there were."""
+
+    def __init__(self, sim: Simulator, house: House, home: Path) -> None:
+        self.sim = sim
+        self.house = house
+        self.home = home
+        self.histories = 0
+        self.steps = 0
+
+
+class History(RuleBasedStateMachine):
+    """One run in one directory, from its beginning to its end."""
+
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sim, self.house = self.world.sim, self.world.house
+        self.world.histories += 1
+        self.home = self.world.home / f"history-{self.world.histories}"
+        self.home.mkdir()
+        self.run_dir, self.input = self.home / "run", self.home / "in.csv"
+        self.settled: dict[int, str] = {}
+        self.killed = False
+        self.is_open = True
+        self.has_met_a_changed_input = False
+        self.has_gone_on_for_nothing = False
+        self.heard = 0
+
+    @initialize(attempts=st.integers(1, 5))
+    def begin(self, attempts: int) -> None:
+        names = [f"user.{row:02d}" for row in range(1, ROWS + 1)]
+        names[TWINS[1] - 1] = names[TWINS[0] - 1]
+        lines = [f"{name},{'' if row == EMPTY else f'{PASSWORD}.{row}'}" for row, name in enumerate(names, 1)]
+        self.input.write_text("\n".join(["username,password", *lines, ""]), encoding="utf-8")
+        self.names = dict(enumerate(names, 1))
+        self.sim.reset()
+        self.sim.add_pool(POOL, [name for row, name in self.names.items() if row != ABSENT], LAX | {"MinimumLength": 1})
+        (self.home / "job.toml").write_text(
+            f'name = "history"\npermanent = true\n[input]\npath = "in.csv"\n[plan]\ncheck_users = false\n'
+            f'[pace]\nrate = "none"\ntransport = "boto3"\nworkers = {WORKERS}\nmax_attempts = {attempts}\nmax_wait = 0.01\n'
+            f"[report]\nhtml = false\n[guards]\nmax_refused_in_a_row = 0\n"
+            f'[[targets]]\nuser_pool_id = "{POOL}"\nregion = "{REGION}"\nendpoint_url = "{self.sim.url}"\n',
+            encoding="utf-8",
+        )
+
+    @precondition(lambda self: self.is_open)
+    @rule(weather=WEATHERS, end=ENDS, stop_after=st.sampled_from([None, 3, 9]), again=st.booleans())
+    def go_on(self, weather: dict[str, Any], end: tuple[str, int, str], stop_after: int | None, *, again: bool) -> None:
+        self._weather(weather)
+        self._execute(*end, stop_after=stop_after, again=again)
+
+    @precondition(lambda self: self.is_open)
+    @rule(weather=WEATHERS, most=st.integers(0, 3))
+    def go_on_guarded(self, weather: dict[str, Any], most: int) -> None:
+        self._weather(weather)
+        self._execute(max_failures=most)
+
+    @precondition(lambda self: self.is_open)
+    @rule(
+        weather=WEATHERS,
+        end=ENDS,
+        call=st.integers(1, 20),
+        what=st.sampled_from(["AccessDeniedException", "ResourceNotFoundException", "expired"]),
+    )
+    def go_on_until_no_call_can_succeed(
+        self, weather: dict[str, Any], end: tuple[str, int, str], call: int, what: str
+    ) -> None:
+        """A right is taken away, the pool is gone, the credentials expire; later it is as it was."""
+        self._weather(weather)
+        if what == "expired":
+            self.sim.configure(faults={"expire": {ACCESS_KEY: {"calls": call + 2}}})
+        else:
+            self.sim.configure(faults={"every": {"error": what, "status": 400, "operation": SET, "from_call": call}})
+        self._execute(*end)
+        self.sim.configure(faults={"every": None, "expire": {ACCESS_KEY: None}})
+
+    @rule(rate=st.sampled_from([None, 400, 100]), latency=st.sampled_from([0, 0.004]))
+    def service_changes(self, rate: int | None, latency: float) -> None:
+        self.sim.configure(quota={"rate": rate, "bucket": 5}, latency=latency)
+
+    @precondition(lambda self: not self.is_open and not self.has_gone_on_for_nothing)
+    @rule()
+    def go_on_where_nothing_is_left(self) -> None:
+        self.has_gone_on_for_nothing = True
+        assert self.house.run(Asked(str(self.run_dir))) == 1
+        assert not self._new_calls()
+
+    @precondition(lambda self: self.is_open and self.run_dir.exists() and not self.has_met_a_changed_input)
+    @rule(row=st.integers(1, ROWS))
+    def go_on_with_a_changed_input(self, row: int) -> None:
+        self.has_met_a_changed_input = True
+        kept = self.input.read_text(encoding="utf-8")
+        self.input.write_text(kept.replace(f"user.{row:02d},", f"user.{row:02d}x,"), encoding="utf-8")
+        needs_it = "rows" not in self._facts() or bool(self._left())
+        code = self.house.run(Asked(str(self.run_dir)))
+        self.input.write_text(kept, encoding="utf-8")
+        assert not self._new_calls()
+        assert code == 2 if needs_it else code in {1, 3}, code
+
+    @invariant()
+    def every_row_is_told_of_once(self) -> None:
+        if not self.run_dir.exists():
+            return
+        self.world.steps += 1
+        redrawn = self.home / f"report-{self.world.steps}.csv"
+        redraw(self.run_dir, Wanted(output=redrawn), 1)
+        with redrawn.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        calls = self.sim.calls(SET)
+        status = status_of(self.run_dir)
+        assert not status.alive
+        if "rows" not in self._facts():
+            assert not calls
+            assert status.resumable
+            return
+        assert [int(row["row"]) for row in rows] == list(range(1, ROWS + 1))
+        assert status.resumable == bool(self._left() or status.state == "crashed")
+        for row in rows:
+            self._agrees(row, [call for call in calls if call.username == row["username"]])
+
+    def _agrees(self, row: dict[str, str], calls: list[Call]) -> None:
+        number, status = int(row["row"]), row["status"]
+        if number in {EMPTY, *TWINS}:
+            assert (status, calls) == ("rejected", [])
+            return
+        applied = [call for call in calls if call.applied]
+        assert not {call.password for call in calls} - {f"{PASSWORD}.{number}"}
+        unsure = row["in_doubt"] == "true"
+        if status == "set":
+            assert applied
+        elif applied:
+            assert unsure, row
+        if len(applied) > 1:
+            assert unsure, row
+        if unsure and not self.killed:
+            assert [call for call in calls if call.answer not in {"ok", *THROTTLED, *FATAL}], row
+        assert status != "unprocessed" or not applied or unsure
+        assert int(row["attempts"]) <= len(calls)
+        if not self.killed:
+            assert int(row["attempts"]) == len(calls)
+            assert int(row["throttled"]) == sum(call.answer in THROTTLED for call in calls)
+
+    def _execute(self, where: str = "commit", at: int = 0, how: str = "before", **more: Any) -> None:  # noqa: ANN401  (as Asked)
+        fresh = not self.run_dir.exists()
+        if more.get("again") and not fresh:
+            self.settled = {row: status for row, status in self.settled.items() if status != "failed"}
+        job = str(self.home / "job.toml") if fresh else ""
+        more["again"] = bool(more.get("again")) and not fresh
+        code = self.house.run(Asked(str(self.run_dir), job, where=where, at=at, how=how, **more))
+        assert code != UNCLAIMED
+        assert code in {1, 3, 5, 143, KILLED}, code
+        # Where the journal could not be written, what had come back is as if the process had died.
+        self.killed |= code == KILLED or how == "full"
+        calls = self._new_calls()
+        sent_again = {row for row, name in self.names.items() if row in self.settled} & {
+            row for call in calls for row, name in self.names.items() if name == call.username
+        }
+        assert not sent_again
+        self._stopped_at_once(calls)
+        if self.run_dir.exists():
+            self._keeps_its_secrets()
+            self.settled |= {row: status for row, status in self._statuses().items() if status in {"set", "failed"}}
+            self.is_open = "rows" not in self._facts() or bool(self._left() or "failed" in self.settled.values())
+            if code != KILLED and how != "full":
+                self._ended(code, calls, stopped=how == "stop" and at > 0)
+
+    def _stopped_at_once(self, calls: list[Call]) -> None:
+        """Behind an answer after which no call can succeed there arrives only what was on its way."""
+        fatal = min((call.done for call in calls if call.answer in FATAL and call.done is not None), default=None)
+        if fatal is not None:
+            assert len([call for call in calls if call.time > fatal]) < WORKERS
+
+    def _ended(self, code: int, calls: list[Call], *, stopped: bool) -> None:
+        summary = json.loads((self.run_dir / "summary.json").read_text(encoding="utf-8"))
+        with (self.run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert summary["exit_code"] == code
+        if "rows" in self._facts():
+            assert summary["rows"] == len(rows) == ROWS
+        assert summary["counts"] == Counter(row["status"] for row in rows)
+        assert summary["codes"] == Counter(row["code"] for row in rows if row["code"])
+        assert summary["attempts"] == sum(int(row["attempts"]) for row in rows)
+        assert code in STATES[summary["state"]], summary
+        if any(call.answer in FATAL for call in calls):
+            assert code == 3 or stopped, summary
+        if summary["state"] == "finished":
+            assert not summary["counts"].get("unprocessed")
+        assert summary["resumable"] == bool(self._left() or "rows" not in self._facts())
+
+    def _keeps_its_secrets(self) -> None:
+        for path in self.run_dir.iterdir():
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+    def _weather(self, weather: dict[str, Any]) -> None:
+        rules = [{"p": 0.3 / len(weather["kinds"]), "step": WEATHER[kind]} for kind in weather["kinds"]]
+        self.sim.configure(faults={"random": {"seed": weather["seed"], "rules": rules}})
+
+    def _new_calls(self) -> list[Call]:
+        calls = self.sim.calls(since=self.heard)
+        self.heard += len(calls)
+        return [call for call in calls if call.operation == SET]
+
+    def _facts(self) -> dict[str, Any]:
+        return Journal.facts_in(self.run_dir / "journal.sqlite", read_only=True)
+
+    def _statuses(self) -> dict[int, str]:
+        journal = Journal.open(self.run_dir / "journal.sqlite", read_only=True)
+        try:
+            return dict(journal._db.execute("SELECT row, status FROM rows"))
+        finally:
+            journal.close()
+
+    def _left(self) -> list[int]:
+        return [row for row, status in self._statuses().items() if status in {"ready", "claimed", "in_doubt"}]
+
+    def teardown(self) -> None:
+        """Once nothing goes wrong any more the run comes to its end, and every user has the password of their row."""
+        if hasattr(self, "names"):
+            self.sim.configure(
+                quota=None, latency=0, faults={"random": None, "every": None, "expire": {ACCESS_KEY: None}}
+            )
+            self._execute()
+            found = self._statuses()
+            passwords = self.sim.passwords(POOL)
+            for row, name in self.names.items():
+                if row in {EMPTY, *TWINS}:
+                    assert (found[row], passwords[name]) == ("rejected", None)
+                else:
+                    assert found[row] == "set" or (
+                        found[row] == "failed" and (row == ABSENT or self._was_refused(name))
+                    )
+                    assert found[row] != "set" or passwords[name] == f"{PASSWORD}.{row}"
+            self.every_row_is_told_of_once()
+        shutil.rmtree(self.home)
+
+    def _was_refused(self, name: str) -> bool:
+        """Whether the last that was said of a user was not that it is done."""
+        return [call.answer for call in self.sim.calls(SET) if call.username == name][-1] != "ok"
