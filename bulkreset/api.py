@@ -1,6 +1,7 @@
 """The Python interface: plan, apply and resume for orchestrators. It prints nothing, asks nothing and handles no signal."""
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -187,6 +188,12 @@ def _new(job: Job, run_dir: PathLike | None) -> Path:
 
 def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result:
     """The result, or the error that ended it, with the run's directory where there is something to go on with."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker of local:N loads the script that started it: what stands there unguarded would be run once more by each.
+        raise Refused(
+            "This process was started by another one and is still loading its script: no run begins here.",
+            'Put what runs jobs below if __name__ == "__main__":',
+        )
     try:
         with apart():
             summary = go()

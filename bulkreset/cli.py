@@ -362,7 +362,8 @@ def init(
     kind: Annotated[Kind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
     input_: Annotated[
-        Path | None, typer.Option("--input", help="CSV or Parquet file with the rows.", show_default=False)
+        str | None,
+        typer.Option("--input", help="File, folder, pattern or s3:// address with the rows.", show_default=False),
     ] = None,
     user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
     region: Annotated[

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from bulkreset.verify import Verified
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
+_STATES = {"time_limit": "stopped at its limit"}
 _FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
 
 
@@ -186,7 +187,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     """The last lines: what became of the rows, and where the report is."""
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
-    out.write(f"{what} {summary.state}: {in_rows(summary.rows)}: {counts}.\n")
+    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {in_rows(summary.rows)}: {counts}.\n")
     if summary.signed_out:
         out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:

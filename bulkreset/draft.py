@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bulkreset.errors import BulkresetError, JobError, RecordError
-from bulkreset.job import Job
+from bulkreset.job import S3, Job
 from bulkreset.jobfile import load
 from bulkreset.sealing import recipients
 
@@ -54,6 +55,12 @@ class Question:
         return False
 
 
+def _wrong_name(answer: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", answer):
+        return ""
+    return 'A name is up to 64 letters, digits, "_", "." or "-", the first of them a letter or a digit.'
+
+
 def _wrong_pool(answer: str) -> str:
     return "" if re.fullmatch(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", answer) else "A user pool's id is as eu-west-1_Example01."
 
@@ -90,7 +97,7 @@ def _region_of(answers: Answers) -> str | None:
 
 QUESTIONS = (
     Question("kind", "--kind", "What kind of job", lambda _: Kind.NIGHTLY.value, _wrong_kind),
-    Question("name", "--name", "What is it called", lambda known: known["kind"]),
+    Question("name", "--name", "What is it called", lambda known: known["kind"], _wrong_name),
     Question(
         "input",
         "--input",
@@ -183,8 +190,8 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
     yield f"# {MEANT[kind][0].upper()}{MEANT[kind][1:]}. Every key is described in docs/reference.md."
     yield "#"
     yield "# Look first, then run:"
-    yield f"#   bulkreset run {path.name} --dry-run"
-    yield f"#   bulkreset run {path.name}"
+    yield f"#   bulkreset run {shlex.quote(path.name)} --dry-run"
+    yield f"#   bulkreset run {shlex.quote(path.name)}"
     yield f"name = {_toml(answers['name'])}"
     yield ""
     yield f"# {_PERMANENT if permanent else _TEMPORARY}"
@@ -196,7 +203,8 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
         yield "# [input.select] # who of them; without it, everybody"
         yield '# statuses = ["CONFIRMED"]'
     else:
-        yield f"path = {_toml(_from(path, answers['input']))} # relative to this file"
+        beside = "" if answers["input"].startswith(S3) else " # relative to this file"
+        yield f"path = {_toml(_from(path, answers['input']))}{beside}"
     yield ""
     yield "[[targets]]"
     yield f"user_pool_id = {_toml(answers['user_pool_id'])}"
@@ -258,6 +266,8 @@ def _toml(value: str) -> str:
 
 def _from(path: Path, input_: str) -> str:
     """The input as seen from the job file, where it was named as seen from here."""
+    if input_.startswith(S3):
+        return input_
     expanded = os.path.expanduser(input_)  # noqa: PTH111  (Path's own raises for an unknown user)
     if os.path.isabs(expanded):  # noqa: PTH117  (the same kind of function)
         return expanded

@@ -13,10 +13,11 @@ from bulkreset.intake.search import Nothing, literally, present
 from bulkreset.job import Job, Where
 from bulkreset.mirroring import brought
 from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import Absent, RunDir
+from bulkreset.record.rundir import Absent, RunDir, must_be_free
 from bulkreset.record.state import Finished, Kept, State, Unfinished
 from bulkreset.rows import Summary
 from bulkreset.run import Mode, resume, start
+from bulkreset.telling.afterwards import Afterwards
 from bulkreset.watch import Stop, Ui
 
 
@@ -42,7 +43,8 @@ class Night:
             yield from self._new(named, remembered=False)
             return
         with self._kept.held():
-            self._state = self._kept.read()
+            with self._told(counts=True):
+                self._state = self._kept.read()
             finished: Summary | None = None
             if self._state.unfinished:
                 path = Path(self._state.unfinished.run_dir)
@@ -89,20 +91,22 @@ class Night:
     def _new(
         self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
     ) -> Iterator[tuple[Path, Summary]]:
-        new = self._unknown()
-        if not new:
-            if remembered:  # what was read to be known need not be read again
-                self._kept.write(self._state)
-            if self._job.input.expected and not one_ran:
-                raise Nothing(
-                    f"There is no new input at {self._job.input.named}, and one is expected.",
-                    "Look at the export; then run the job again.",
-                )
-            return
+        with self._told(counts=remembered):
+            new = self._unknown()
+            if not new:
+                if remembered:  # what was read to be known need not be read again
+                    self._kept.write(self._state)
+                if self._job.input.expected and not one_ran:
+                    raise Nothing(
+                        f"There is no new input at {self._job.input.named}, and one is expected.",
+                        "Look at the export; then run the job again.",
+                    )
+                return
         given = {"path": tuple(literally(place.where) for place in new)}
         spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         path = named()
         if remembered:
+            must_be_free(path)  # else the state would take another run for this one
             self._state.unfinished = Unfinished(
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )
@@ -112,6 +116,10 @@ class Night:
             self._note(path)
             self._put_away()
         yield path, summary
+
+    def _told(self, *, counts: bool) -> Afterwards:
+        """The block around what a night does without a run: an error that ends it is told as a run's would be."""
+        return Afterwards(self._job, Path(), self._mode.out, self._ui.remark, counts=counts)
 
     def _mirror_of(self, path: Path) -> str:
         return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""

@@ -91,6 +91,8 @@ def fleet(text: str | None) -> dict[str, object]:
     if text is None:
         return {}
     found = re.fullmatch(r"local:([1-9]\d?)", text)
-    if not found and text != "none" and "://" not in text:
-        raise JobError(f"--fleet {text} is no fleet.", 'Pass "tls://HOST:PORT", "local:N" or "none".')
+    if not found and text != "none" and not re.match(r"(tls|tcp)://.", text):
+        raise JobError(
+            f"--fleet {text!r} is no fleet.", 'Pass "tls://HOST:PORT", "local:N" with up to 64 processes, or "none".'
+        )
     return {"fleet.scheduler": text if "://" in text else None, "fleet.local": int(found[1]) if found else None}

@@ -309,6 +309,10 @@ class Run:
             self._outlast(stop)
         self._note(state="applying")
         if self._mirror:
+            if self._job.report.redact:
+                Redaction.of(
+                    self._home.redaction_key
+                )  # made now: reports that are drawn on another machine have its hashes
             self._mirror.begin()
         began = clock.now()
         try:

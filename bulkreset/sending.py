@@ -30,7 +30,7 @@ from bulkreset.record.journal import Journal
 from bulkreset.record.log import Log
 from bulkreset.record.rates import Rates
 from bulkreset.record.summary import stopped_by
-from bulkreset.rows import Outcome, RateChange, SignedOut, Status
+from bulkreset.rows import Outcome, RateChange, SignedOut, Status, in_rows
 from bulkreset.supply.campaign import Campaign, Made
 from bulkreset.supply.feed import Source, Supply, has_changed
 from bulkreset.supply.leavers import Leavers
@@ -128,7 +128,8 @@ class Apply:
             if rest := self._rates.rest():
                 self._ledger.record([], [], rates=rest)
         if budget.left == 0 and preflight.ready > (job.guards.stop_after or 0):
-            raise TimeLimit(f"stop_after is reached: {job.guards.stop_after:,} rows were sent this time.")
+            sent = job.guards.stop_after or 0
+            raise TimeLimit(f"stop_after is reached: {in_rows(sent)} {'was' if sent == 1 else 'were'} sent this time.")
 
     def _source(self, preflight: Preflight) -> Source | Campaign:
         """Where the lanes' rows come from: the input, or the journal where the passwords are made."""

@@ -56,6 +56,12 @@ def test_answers_are_heard(tmp_path: Path) -> None:
     assert (job.targets[0].region, job.targets[0].profile) == ("us-east-1", "ops")
 
 
+def test_an_address_stays_an_address_and_a_command_can_be_copied(tmp_path: Path) -> None:
+    where = tmp_path / "my job.toml"
+    assert keep(told("nightly", input="s3://nightly/in/*.csv"), where).input.path == "s3://nightly/in/*.csv"
+    assert "bulkreset run 'my job.toml' --dry-run" in where.read_text()
+
+
 def test_what_is_missing_is_named_all_at_once() -> None:
     with pytest.raises(JobError, match="--kind and --input and --user-pool-id are missing"):
         complete({})
@@ -67,6 +73,7 @@ def test_what_is_missing_is_named_all_at_once() -> None:
     ("wrong", "said"),
     [
         ({"user_pool_id": "pool"}, "--user-pool-id 'pool' cannot be. A user pool's id is as"),
+        ({"name": "no name"}, "--name 'no name' cannot be. A name is up to 64 letters"),
         ({"rate": "quick"}, "--rate 'quick' cannot be"),
         ({"rate": "nan"}, "--rate 'nan' cannot be"),
         ({"recipient": AGE}, "--recipient does not go with --kind nightly"),
@@ -79,8 +86,8 @@ def test_wrong_answer_is_refused_by_its_flag(wrong: dict[str, str], said: str) -
 
 
 def test_nothing_is_kept_that_is_no_job_or_takes_a_place(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="This is not a valid job: name"):
-        keep(told("nightly", name="no name"), tmp_path / "x.toml")
+    with pytest.raises(JobError, match=r"This is not a valid job: pace\.rate"):
+        keep(told("nightly", rate="10001"), tmp_path / "x.toml")
     with pytest.raises(RecordError, match="cannot be written: No such file"):
         keep(told("nightly"), tmp_path / "none" / "x.toml")
     (tmp_path / "old.toml").write_text("mine")

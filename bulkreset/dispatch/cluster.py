@@ -102,7 +102,7 @@ class DaskCluster:
                     with dask.config.set(_LOCAL):
                         self._local = await asyncio.wait_for(self._start(), START_SECONDS)
                 security = self._local.security if self._local else self._security()
-                self._client = await Client(
+                self._client = Client(
                     self._local or self._wanted.scheduler,
                     security=security,
                     asynchronous=True,
@@ -110,10 +110,13 @@ class DaskCluster:
                     set_as_default=False,
                     timeout=CONNECT_SECONDS,
                 )
+                await self._client  # held before: one that does not come up is closed, too
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise FleetError(
                 f"The fleet ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
-                "Check the scheduler's address, that it runs, and the certificates.",
+                'In a script, what runs jobs belongs below if __name__ == "__main__":'
+                if self._wanted.local
+                else "Check the scheduler's address, that it runs, and the certificates.",
             ) from None
 
     async def workers(self) -> Sequence[str]:
@@ -209,9 +212,14 @@ class DaskCluster:
             if path is not None and not os.access(path, os.R_OK):
                 raise FleetError(f"fleet.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
         encrypted = (wanted.scheduler or "").startswith("tls://")
-        return Security(
-            require_encryption=encrypted, **{name: str(path) for name, path in given.items() if path is not None}
-        )
+        named = {name: str(path) for name, path in given.items() if path is not None}
+        security = Security(require_encryption=encrypted, **named)
+        if encrypted and security.get_connection_args("client").get("ssl_context") is None:
+            raise FleetError(
+                f"The fleet ({self.name}) needs certificates, and neither [fleet] nor Dask's own configuration names all of them.",
+                "Set fleet.tls_ca_file, fleet.tls_cert and fleet.tls_key.",
+            )
+        return security
 
     async def _run(self, worker: str, function: Any, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401  (what it returns)
         """Have a function run on a worker, outside of its tasks."""

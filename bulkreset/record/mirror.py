@@ -5,6 +5,7 @@ Objects below the run's address, all written whole and never changed:
     g000001-base-000000000000.sqlite.gz           the journal as it was behind that commit
     g000001-delta-000000000001-000000000003.json.gz   the commits behind it, in order
     handout/00000001.age                          chunks of the handout, as they are
+    redaction.key                                 where a report has hashes in place of names
     report.csv, summary.json, log.jsonl           at the end
     lease.json                                    who goes on with the run
 
@@ -38,7 +39,7 @@ PATIENCE = 60.0  # seconds for which a put is tried again
 RARELY = 20  # times as long as a copy takes lies between two of them
 LEASE = "lease.json"
 _NAME = re.compile(r"g(\d{6})-(base|delta)-(\d{12})(?:-(\d{12}))?\.(?:sqlite|json)\.gz")
-_AT_THE_END = ("report.*", "summary.json", "log.jsonl")
+_AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
 
 
 class Piece(NamedTuple):
@@ -93,6 +94,11 @@ class Mirror:
         self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
         self._deltas = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
         newest = max(((piece.generation, piece.last) for piece in self._deltas), default=(0, 0))
+        if newest > (self._generation, self._commit) == (0, 0):
+            raise RunDirError(
+                f"{self.at} is the mirror of another run.",
+                f"To go on with that one: bulkreset resume {self.at} For a new run name another --run-dir.",
+            )
         if newest[0] > self._generation or newest > (self._generation, self._commit):
             raise RunDirError(
                 f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
@@ -104,6 +110,8 @@ class Mirror:
         self._generation += 1
         self._journal.note(mirror=self._noted())
         self._base(PATIENCE)
+        if (key := self._home.redaction_key).exists():  # a report of the run may have been drawn with it before the end
+            self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
 
     def ready(self) -> bool:
         """Whether rows may be claimed now: so many puts a second, and no more."""

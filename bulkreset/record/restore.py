@@ -37,7 +37,7 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
         deltas = [it for it in found if it.kind == "delta" and it.generation == base.generation and it.last > base.last]
         home = RunDir.create(path, lambda journal: _fill(bucket, base, deltas, journal))
         home.release()
-        _fetch_handout(bucket, at, home)
+        _fetch_beside(bucket, at, home)
     except BucketError as error:
         raise RunDirError(
             f"The run at {at} cannot be read: {error.action} was answered {error.code}.", error.advice
@@ -99,13 +99,18 @@ def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:
     return delta.last
 
 
-def _fetch_handout(bucket: Bucket, at: str, home: RunDir) -> None:
+def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
+    """What belongs to the run and is not in its journal: the handout's chunks, and the key of its reports' hashes."""
     chunks = [one.uri for one in bucket.objects(f"{at}handout/")]
-    if not chunks:
-        return
-    home.handout.mkdir(mode=0o700, exist_ok=True)
+    keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
     try:
+        if chunks:
+            home.handout.mkdir(mode=0o700, exist_ok=True)
         for uri in chunks:
             bucket.download(uri, str(home.handout / uri.rpartition("/")[2]))
+        for uri in keys:
+            bucket.download(uri, str(home.redaction_key))
     except OSError as error:
-        raise RecordError(f"The handout cannot be written: {error.strerror}.", "Make room, then resume.") from None
+        raise RecordError(
+            f"What belongs to {home.path} cannot be written: {error.strerror}.", "Make room, then resume."
+        ) from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bulkreset.errors import Busy, RunDirError
+from bulkreset.errors import Busy, RecordError, RunDirError
 
 LOOKS = 5
 
@@ -41,11 +41,7 @@ class RunDir:
         it exists or cannot be made.
         """
         try:
-            if path.exists() or path.is_symlink():
-                raise RunDirError(
-                    f"The run directory {path} exists already.",
-                    f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
-                )
+            must_be_free(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
             staged.path.mkdir(mode=0o700)
@@ -54,6 +50,12 @@ class RunDir:
                 fill(staged.journal)
                 staged.path.rename(path)
                 _sync(path.parent)
+            except RecordError as error:  # nothing came of it that could be resumed
+                staged.discard()
+                raise RunDirError(
+                    error.message.replace(str(staged.path), str(path)),
+                    "Check the disk's space and rights, then run again.",
+                ) from None
             except BaseException:
                 staged.discard()
                 raise
@@ -137,6 +139,15 @@ class RunDir:
             else:
                 entry.unlink()
         self.path.rmdir()
+
+
+def must_be_free(path: Path) -> None:
+    """Raise RunDirError where a new run cannot have this name."""
+    if path.exists() or path.is_symlink():
+        raise RunDirError(
+            f"The run directory {path} exists already.",
+            f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
+        )
 
 
 def report_name(job: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
+from bulkreset.intake.search import Nothing
 from bulkreset.record.words import visible
 from bulkreset.rows import Summary
 
@@ -66,9 +67,8 @@ class Ending:
     def by(cls, error: BaseException, job: str, seconds: float) -> Self:
         """The ending of an execution that has none."""
         code = error.exit_code if isinstance(error, BulkresetError) else EXIT_BUG
-        told = isinstance(error, Refused) and not isinstance(
-            error, InputError
-        )  # an input's error may show its first line
+        # An input's error may show its first line; that there is none shows nothing.
+        told = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, Nothing))
         return cls(job, End.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
 
     @property

@@ -73,9 +73,23 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
 
 
+def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkreset: Command, sim: Simulator) -> None:
+    job = write_job(bulkreset.home, sim.url, 'path = "in"\nstate = "nightly.json"')
+    export(bulkreset, "mon.csv", ROWS[:2])
+    (bulkreset.home / "taken").mkdir()
+    ran, _ = night(bulkreset, job, "--run-dir", "taken")
+    assert (ran.code, "taken exists already" in ran.complaints[0], sent(sim)) == (2, True, [])
+    assert not (bulkreset.home / "nightly.json").exists()
+
+
 @pytest.mark.soak
 def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Command, sim: Simulator) -> None:
-    job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true')
+    job = write_job(
+        bulkreset.home,
+        sim.url,
+        'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true',
+        '[metrics]\nemf = "stdout"',
+    )
     with (bulkreset.home / "nightly.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ran, _ = night(bulkreset, job)
@@ -88,6 +102,7 @@ def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Com
     os.utime(bulkreset.home / "in" / "mon.csv")
     ran, _ = night(bulkreset, job)
     assert (ran.code, "and one is expected" in ran.complaints[0], len(sent(sim))) == (2, True, 3)
+    assert json.loads(ran.stdout.splitlines()[0])["ExitCode"] == 2, "whoever waits for an input is told"
 
 
 @pytest.mark.soak

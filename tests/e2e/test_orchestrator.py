@@ -1,8 +1,14 @@
 """The Python interface: what a program gets that plans, applies, stops and resumes without a command line."""
 
+import multiprocessing
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from bulkreset import apply, load
+from bulkreset.errors import Refused
 from tests.e2e.command import LAX, POOL, ROOT, SET, Command
 from tests.e2e.orchestrating import NAMES, PASSWORD
 from tests.sim import Simulator
@@ -23,3 +29,15 @@ def test_program_plans_applies_stops_and_resumes_in_silence(bulkreset: Command, 
     assert sim.passwords(POOL) == dict.fromkeys(NAMES, PASSWORD)
     # Three runs of all users, one that was broken off by its caller, and one of two rows; no settled row sent twice.
     assert 3 * 30 + 2 < len(sim.calls(SET)) < 4 * 30 + 2
+
+
+def test_script_that_a_worker_loads_runs_nothing(
+    bulkreset: Command, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What multiprocessing says of a process that is loading the script of the one that started it.
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    target = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": sim.url}
+    job = load({"input": {"path": str(bulkreset.home / "users.csv")}, "targets": [target]})
+    with pytest.raises(Refused, match="still loading its script"):
+        apply(job, run_dir=tmp_path / "run", confirm=True)
+    assert not (tmp_path / "run").exists()

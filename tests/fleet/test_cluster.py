@@ -11,7 +11,7 @@ from bulkreset import __version__
 from bulkreset.dispatch import outpost
 from bulkreset.dispatch.cluster import DaskCluster, Unfit
 from bulkreset.dispatch.orders import PROTOCOL, Greeting
-from bulkreset.errors import JobError
+from bulkreset.errors import FleetError, JobError
 from bulkreset.job import Fleet
 from bulkreset.jobfile import load
 from bulkreset.options import fleet as fleet_of
@@ -69,7 +69,9 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
     assert sim.calls(SET) == []
 
 
-@pytest.mark.parametrize("fleet", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "fleet", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1", "tls://"]
+)
 def test_fleet_that_cannot_be_is_refused(fleet: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
     with pytest.raises(JobError) as caught:
@@ -85,6 +87,12 @@ def test_fleet_that_can_be_is_taken_and_none_takes_it_back(fleet: str) -> None:
     job = load(None, wanted | fleet_of(fleet))
     assert job.fleet.is_asked_for
     assert not load(None, job.model_dump(mode="json") | fleet_of("none")).fleet.is_asked_for
+
+
+def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:
+    with pytest.raises(FleetError, match="needs certificates") as caught:
+        asyncio.run(DaskCluster(Fleet(scheduler="tls://127.0.0.1:1")).connect())
+    assert caught.value.exit_code == 2
 
 
 class _Worker:

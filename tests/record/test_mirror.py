@@ -17,6 +17,7 @@ from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
 from bulkreset.record.lease import Lease
 from bulkreset.record.mirror import Mirror, pieces
+from bulkreset.record.redaction import Redaction
 from bulkreset.record.restore import restore
 from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.rows import Outcome, RateChange, Row, Secret, SignedOut, Status
@@ -88,6 +89,7 @@ def some_commits(mirror: Mirror) -> None:
 
 def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
+    Redaction.of(run.home.redaction_key)
     some_commits(run.begin())
     assert len(deltas(s3)) == 3
     with pytest.raises(Busy, match="held by another process"):
@@ -95,6 +97,7 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     run.close()
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+    assert (tmp_path / "there" / "redaction.key").read_bytes() == run.home.redaction_key.read_bytes()
     assert [row[3] for row in rows_of(tmp_path / "there")] == ["set", "failed", "set", "in_doubt", *["unprocessed"] * 2]
     other = Running(tmp_path / "there", fresh=False)
     other.begin().record([5], [])
@@ -104,6 +107,10 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     with pytest.raises(RunDirError, match="another process has gone on with it"):
         again.mirror.take()
     again.close()
+    namesake = Running(tmp_path / "else" / "here")
+    with pytest.raises(RunDirError, match="is the mirror of another run"):
+        namesake.mirror.take()
+    namesake.close()
 
 
 def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path, s3: Storage) -> None:

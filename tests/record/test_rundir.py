@@ -74,9 +74,9 @@ def test_directory_takes_its_name_with_the_journal_in_it(tmp_path: Path) -> None
 def test_nothing_is_left_where_the_journal_cannot_be_made(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_text("half")
-        raise RecordError("The disk is full.")
+        raise RecordError(f"The journal {path} cannot be used: the disk is full.", "Make room, then resume.")
 
-    with pytest.raises(RecordError, match="full"):
+    with pytest.raises(RunDirError, match=rf"{tmp_path}/one/journal.sqlite cannot be used.* then run again"):
         RunDir.create(tmp_path / "one", fail)
     assert list(tmp_path.iterdir()) == []
 
