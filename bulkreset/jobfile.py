@@ -67,7 +67,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise JobError(
-            f"The job file {path} cannot be read: {error.strerror}.", "Check its rights, and that it is one."
+            f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights."
         ) from None
     except RecursionError:
         raise JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.") from None
