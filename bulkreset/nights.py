@@ -106,7 +106,8 @@ class Night:
         spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         path = named()
         if remembered:
-            must_be_free(path)  # else the state would take another run for this one
+            with self._told(counts=True):
+                must_be_free(path)  # else the state would take another run for this one
             self._state.unfinished = Unfinished(
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )

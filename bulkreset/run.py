@@ -300,6 +300,9 @@ class Run:
     def _apply(self, rows: Inputs | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
+        if self._job.report.redact:
+            # The key is there before the first row: a mirror gets it, and one that is damaged is found out in time.
+            Redaction.of(self._home.redaction_key)
         means = Means(self._handout, self._mirror, self._fleet)
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
         if rows:
@@ -309,10 +312,6 @@ class Run:
             self._outlast(stop)
         self._note(state="applying")
         if self._mirror:
-            if self._job.report.redact:
-                Redaction.of(
-                    self._home.redaction_key
-                )  # made now: reports that are drawn on another machine have its hashes
             self._mirror.begin()
         began = clock.now()
         try:

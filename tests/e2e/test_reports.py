@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.e2e.command import POOL, Command, finish, seed, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, finish, seed, write_csv, write_job
 from tests.sim import Simulator
 
 NAMES = ("ann.smith", "bob.jones", "cat.brown", "dan.young")
@@ -43,3 +43,10 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
         refused = finish(asked, ran.run_dir)
     assert (refused.code, refused.stdout) == (2, "")
     assert "--only 'gone' is not a status of the report. Name some of ready, rejected," in refused.stderr
+
+    (ran.run_dir / "redaction.key").write_text("damaged")
+    calls = len(sim.calls(SET))
+    with bulkreset.start("resume", ran.run_dir, "--failed") as asked:
+        refused = finish(asked, ran.run_dir)
+    assert (refused.code, len(sim.calls(SET))) == (2, calls), "exit 2 says that nothing was sent"
+    assert "is not a redaction key" in refused.complaints[-1]
