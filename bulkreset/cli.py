@@ -172,7 +172,6 @@ def run(
         "guards.max_rows": max_rows,
         "guards.max_failures": count(max_failures),
         "guards.max_duration": max_duration,
-        "guards.stop_after": stop_after,
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
@@ -186,6 +185,7 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
+        stop_after=stop_after,
         verbosity=verbose,
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,

@@ -52,7 +52,7 @@ MaxDuration = Annotated[
     str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
 ]
 StopAfter = Annotated[
-    int | None, typer.Option(help="Send at most so many rows this time; resume goes on.", show_default=False)
+    int | None, typer.Option(min=1, help="Send at most so many rows this time; resume goes on.", show_default=False)
 ]
 Fleet = Annotated[
     str | None,

@@ -63,6 +63,7 @@ class Mode:
     """How a job is run this time.
 
     `console` takes the louder events of the log, None where the process is somebody else's; `out` the metrics that go to standard output. `yes`: it is confirmed beforehand, as it is where a dry run was `approved`.
+    `stop_after` holds for this execution; what the job says of it, for each.
     """
 
     console: IO[str] | None
@@ -70,10 +71,17 @@ class Mode:
     emulate: bool = False
     yes: bool = False
     approved: Path | None = None
+    stop_after: int | None = None
     again: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+
+    def limited(self, job: Job) -> Job:
+        """The job as it is run this time, and no other time: with `stop_after` rows at most."""
+        if self.stop_after is None:
+            return job
+        return job.model_copy(update={"guards": job.guards.model_copy(update={"stop_after": self.stop_after})})
 
 
 def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
@@ -113,7 +121,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         files = files_of(rows)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
-            run = Run(job, home, mode, sessions, stack, afterwards, fleet)
+            run = Run(mode.limited(job), home, mode, sessions, stack, afterwards, fleet)
             ended = run.until_the_end(rows, service, ui, stop)
         except Refused:
             stack.close()
@@ -141,7 +149,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
                 f"{path} is a dry run that is finished: there is nothing to go on with.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = revive(facts["job"], overrides)
+        job = mode.limited(revive(facts["job"], overrides))
         counts = facts["mode"] == "run" and not facts["emulated"]
         afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts))
         rows = origin_of(job) if needs_input(job, facts, home, again=mode.again) else None

@@ -299,6 +299,7 @@ def test_users_who_could_not_come_back_are_warned_of_and_left_alone_on_demand(
 def test_ration_holds_where_the_input_has_the_passwords(bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(40)), "--stop-after", "15", "--rate", "none")
     assert (ran.code, held(sim)) == (5, dict(people(15)))
+    assert (resume(bulkreset, ran.run_dir).code, held(sim)) == (0, dict(people(40))), "it held for that execution"
 
 
 def test_input_with_a_column_of_passwords_is_refused(bulkreset: Command, sim: Simulator) -> None:
