@@ -31,7 +31,7 @@ _TABLES = {
     "lanes": {field.name for field in fields(LaneSummary)} - {"pools", "rows", "counts", "stopped_by", "changes"},
 }
 _LANE = {field.name for field in fields(LaneSummary)}
-_TEXTS = {"account", "region", "user_pool_id", "started_at"}
+_TEXTS = {"region", "user_pool_id", "started_at"}
 _LISTS = {"pools"}
 
 
@@ -52,6 +52,7 @@ def _is_table(found: object, needed: set[str]) -> bool:
         isinstance(entry, dict)
         and entry.keys() >= needed
         and all(isinstance(entry[key], str) for key in entry.keys() & _TEXTS)
+        and isinstance(entry.get("account"), str | None)
         and all(isinstance(entry[key], list) for key in entry.keys() & _LISTS)
         for entry in found
     )
