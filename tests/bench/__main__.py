@@ -327,10 +327,10 @@ def bench_moving() -> None:
 
         def move() -> None:
             while not sim.stats().operations.get(SET):
-                time.sleep(0.05)
+                time.sleep(0.05)  # a look at the simulator, which is another process
             began.append(time.monotonic())
             for at, rate in moves:
-                time.sleep(max(0.0, began[0] + at - time.monotonic()))
+                time.sleep(max(0.0, began[0] + at - time.monotonic()))  # real time: it is what is measured
                 sim.configure(quota={"rate": rate, "bucket": rate / 10, "operation": SET})
 
         mover = threading.Thread(target=move)

@@ -60,11 +60,11 @@ def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int
             argv = ("run", folder / "job.toml", "--yes", "--no-progress", "--rate", rate, "--run-dir", folder / "run")
             with bulkreset.start(*argv, env=env) as process:
                 while process.poll() is None and not _is_sending(folder / "run"):
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # a look at the run, which is another process
                 before = after = _figures(process, dasked, hands)
                 while process.poll() is None:
                     after = _figures(process, dasked, hands) or after
-                    time.sleep(0.1)
+                    time.sleep(0.1)  # as often as figures are wanted, and not so often that looking costs
                 if process.returncode:
                     raise RuntimeError((process.communicate(timeout=PATIENCE)[1] or "")[-600:])
         summary = json.loads((folder / "run" / "summary.json").read_text())

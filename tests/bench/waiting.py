@@ -18,7 +18,7 @@ class Waiting:
 
     def set_password(self, _row: Row) -> Answer:
         if _SECONDS:
-            time.sleep(_SECONDS * random.uniform(0.7, 1.3))
+            time.sleep(_SECONDS * random.uniform(0.7, 1.3))  # the call: a wait, so that only our own cost is measured
         return Answer(Verdict.SET)
 
 

@@ -38,7 +38,7 @@ class Faulty:
             if fault:
                 fault[3] -= 1
         if self.latency:
-            time.sleep(self.latency)
+            time.sleep(self.latency)  # what was configured: the way to S3 and back
         if fault and fault[1]:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             body = f"<Error><Code>{fault[2]}</Code><Message>as asked</Message></Error>".encode()
