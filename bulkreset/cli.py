@@ -27,11 +27,14 @@ from bulkreset.options import (
     MaxRows,
     NewRunDir,
     NoProgress,
+    Permanent,
+    Profile,
     Rate,
     Redact,
     ReportForm,
     Share,
     StopAfter,
+    UserPoolId,
     Verbose,
     Workers,
     Yes,
@@ -88,11 +91,9 @@ def run(
             "--input", help="File, folder, pattern or s3:// address with the rows; repeat it.", show_default=False
         ),
     ] = None,
-    user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
+    user_pool_id: UserPoolId = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)
-    ] = None,
+    profile: Profile = None,
     endpoint_url: Annotated[
         str | None, typer.Option(help="Cognito's endpoint, where it is not AWS's own.", show_default=False)
     ] = None,
@@ -106,12 +107,7 @@ def run(
     read_timeout: Annotated[
         float | None, typer.Option(help="Seconds to wait for an answer.", show_default=False)
     ] = None,
-    permanent: Annotated[
-        bool | None,
-        typer.Option(
-            "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
-        ),
-    ] = None,
+    permanent: Permanent = None,
     sign_out: Annotated[
         bool | None,
         typer.Option("--sign-out/--no-sign-out", help="Whether to sign users out once set.", show_default=False),
@@ -365,19 +361,12 @@ def init(
         str | None,
         typer.Option("--input", help="File, folder, pattern or s3:// address with the rows.", show_default=False),
     ] = None,
-    user_pool_id: Annotated[str | None, typer.Option(help="The user pool.", show_default=False)] = None,
+    user_pool_id: UserPoolId = None,
     region: Annotated[
         str | None, typer.Option(help="The pool's Region; as its id says without it.", show_default=False)
     ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)
-    ] = None,
-    permanent: Annotated[
-        bool | None,
-        typer.Option(
-            "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
-        ),
-    ] = None,
+    profile: Profile = None,
+    permanent: Permanent = None,
     recipient: Annotated[
         str | None, typer.Option(help="The age key to which made passwords are sealed.", show_default=False)
     ] = None,

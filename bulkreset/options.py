@@ -51,6 +51,14 @@ MaxFailures = Annotated[
 MaxDuration = Annotated[
     str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
 ]
+UserPoolId = Annotated[str | None, typer.Option(help="The user pool.", show_default=False)]
+Profile = Annotated[str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)]
+Permanent = Annotated[
+    bool | None,
+    typer.Option(
+        "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
+    ),
+]
 StopAfter = Annotated[
     int | None, typer.Option(min=1, help="Send at most so many rows this time; resume goes on.", show_default=False)
 ]
