@@ -1,7 +1,9 @@
 """Pass 2, the apply: every row that is still to be sent, or to be signed out, taken through its lane."""
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
@@ -122,7 +124,8 @@ class Apply:
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
         self._stopped = coordinator.stopped
         try:
-            coordinator.run(feeds)
+            with _settled_heap():
+                coordinator.run(feeds)
         finally:
             source.close()
             if rest := self._rates.rest():
@@ -206,6 +209,21 @@ class Apply:
             raise has_changed(error.message) from None
         if changed:
             raise has_changed(f"{changed} is not what was planned.")
+
+
+@contextmanager
+def _settled_heap() -> Iterator[None]:
+    """Spare the collector what is there already.
+
+    The clients of forty targets are 200,000 objects: to go through them takes 0.2 s, in which every thread stands still,
+    and the calls that had a slot meanwhile leave in a bunch.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Watch:
