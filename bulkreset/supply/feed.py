@@ -72,9 +72,9 @@ class Supply:
         self.rows += rows
 
     def board(self, wanted: Sequence[Sendable], piece: Piece) -> None:
-        """Take what the buffer has room for of the piece at which the cursor stands."""
+        """Take what the buffer has room for of this lane's rows in the piece at which the cursor stands."""
         for row in wanted:
-            if row.row < self._next or row.pool not in self.pools:
+            if row.row < self._next:
                 continue
             if len(self._buffer) >= self._most:
                 self._next = row.row
@@ -125,10 +125,10 @@ class Source:
         self._requests: SimpleQueue[int | None] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        of = {pool: supply for supply in self.supplies for pool in supply.pools}
+        self._of = {pool: supply for supply in self.supplies for pool in supply.pools}
         for piece, pool, count in journal.sendable_pieces(PIECE_ROWS):
-            if pool in of:
-                of[pool].expect(piece, count)
+            if pool in self._of:
+                self._of[pool].expect(piece, count)
 
     def look(self) -> None:
         """Deal out what has been read, and ask for more where a lane is hungry. Never waits.
@@ -163,10 +163,12 @@ class Source:
             raise answer
         self.unchanged()
         self._at = number
-        wanted = self._journal.sendable(answer.first, answer.last)
-        for supply in self.supplies:
-            if supply.piece == number:
-                supply.board(wanted, answer)
+        aboard: dict[Supply, list[Sendable]] = {supply: [] for supply in self.supplies if supply.piece == number}
+        for row in self._journal.sendable(answer.first, answer.last):
+            if (supply := self._of.get(row.pool)) in aboard:
+                aboard[supply].append(row)
+        for supply, rows in aboard.items():
+            supply.board(rows, answer)
 
     def _choose(self) -> int | None:
         """The next piece that a hungry lane needs, on a round through the input: none is passed over for long.
