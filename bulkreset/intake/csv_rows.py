@@ -169,8 +169,12 @@ class Records:
                 undecoded, lines.undecoded = lines.undecoded, 0
                 return f"line {undecoded}: bytes that are not {self._spec.encoding}"
             if len(fields) == self._width:
+                if not self._ours:
+                    return fields
                 # Neither many columns nor long values may fill the memory: a batch has thousands of records.
-                return [fields[place][:LONGEST_VALUE] for place in self._ours] if self._ours else fields
+                if lines.number == line and len(lines.last) <= LONGEST_VALUE:
+                    return [fields[place] for place in self._ours]
+                return [fields[place][:LONGEST_VALUE] for place in self._ours]
             return f"line {line}: {len(fields)} fields where the header has {self._width}"
 
     def _may_reach_on(self, line: str) -> bool:

@@ -22,6 +22,7 @@ GROUP_ROWS = 25_000  # of a Parquet file's row group
 _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}
 _TRUTH = {1: True, 0: False, None: None}
+_shared = lru_cache(maxsize=512)(as_text)  # for the columns in which many rows say the same
 Writer = Callable[[Iterable[Reported], IO[bytes]], None]
 
 
@@ -97,11 +98,11 @@ WRITERS: Mapping[str, Writer] = {"csv": write_csv, "parquet": write_parquet, "js
 def _cells(row: Reported) -> tuple[Any, ...]:
     return (
         row.row,
-        as_text(row.user_pool_id),
+        _shared(row.user_pool_id),
         as_text(row.username),
         row.status,
-        as_text(row.code),
-        as_text(row.message),
+        _shared(row.code),
+        _shared(row.message),
         row.attempts,
         row.throttled,
         _TEXT[row.in_doubt],
@@ -111,8 +112,8 @@ def _cells(row: Reported) -> tuple[Any, ...]:
         as_text(row.request_id),
         _iso(row.started_at),
         _iso(row.finished_at),
-        as_text(row.status_before),
-        as_text(row.file),
+        _shared(row.status_before),
+        _shared(row.file),
     )
 
 
