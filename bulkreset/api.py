@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from bulkreset.errors import BulkresetError, Refused, RunDirError, told
 from bulkreset.job import Job
-from bulkreset.jobfile import build
-from bulkreset.jobfile import load as load_file
+from bulkreset.job.file import build
+from bulkreset.job.file import load as load_file
 from bulkreset.planning.briefing import briefing
-from bulkreset.preflight import Preflight
+from bulkreset.planning.preflight import Preflight
 from bulkreset.record.libraries import apart
 from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.rows import LaneSummary, Summary

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from bulkreset import process
 from bulkreset.draft import Kind
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, Interrupted, RecordError, Refused, place_of
 from bulkreset.job import S3
-from bulkreset.manual import Page
-from bulkreset.options import (
+from bulkreset.rows import Summary, in_rows
+from bulkreset.terminal import process
+from bulkreset.terminal.manual import Page
+from bulkreset.terminal.options import (
     Fleet,
     LogAs,
     LogFormat,
@@ -41,14 +42,13 @@ from bulkreset.options import (
     count,
     number,
 )
-from bulkreset.options import fleet as fleet_of
-from bulkreset.rows import Summary, in_rows
+from bulkreset.terminal.options import fleet as fleet_of
 from bulkreset.watch import Stop
 
 if TYPE_CHECKING:
-    from bulkreset.console import Terminal
     from bulkreset.job import Job
     from bulkreset.run import Mode
+    from bulkreset.terminal.console import Terminal
 
 # Each command imports what it runs: boto3, pandas and what else a run needs take most of a second to load.
 
@@ -147,7 +147,7 @@ def run(
     verbose: Verbose = 0,
 ) -> None:
     """Plan a job, confirm it, apply it, report."""
-    from bulkreset.jobfile import load
+    from bulkreset.job.file import load
 
     overrides: dict[str, Any] = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
@@ -210,10 +210,10 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
-    from bulkreset.console import Terminal
-    from bulkreset.mirroring import brought, name_of
+    from bulkreset.mirroring.access import brought, name_of
     from bulkreset.run import Mode
     from bulkreset.run import resume as resume_run
+    from bulkreset.terminal.console import Terminal
 
     asked = {
         "pace.rate": number(rate),
@@ -242,8 +242,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show how far a run is, whether it is alive or ended."""
-    from bulkreset.console import describe_status
     from bulkreset.record.status import runs_in, status_of
+    from bulkreset.terminal.console import describe_status
 
     found = [status_of(run_dir)] if run_dir else runs_in(RUNS)
     if as_json:
@@ -276,7 +276,7 @@ def report(
     ] = None,
 ) -> None:
     """Draw the report from the journal once more, while the run goes on or later."""
-    from bulkreset.redraw import Wanted, redraw, statuses
+    from bulkreset.review.redraw import Wanted, redraw, statuses
 
     wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
     if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
@@ -295,8 +295,8 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
-    from bulkreset.handing import COLUMNS, hand_out
     from bulkreset.record.report import write_new
+    from bulkreset.review.handing import COLUMNS, hand_out
 
     given = hand_out(run_dir, identity)
     if output is None:
@@ -336,9 +336,9 @@ def verify(
     no_progress: NoProgress = False,
 ) -> None:
     """Say what has become of the users that a run has set; changes nothing and costs nothing."""
-    from bulkreset.console import Terminal, describe_verified
-    from bulkreset.verify import Wanted
-    from bulkreset.verify import verify as verify_run
+    from bulkreset.review.verify import Wanted
+    from bulkreset.review.verify import verify as verify_run
+    from bulkreset.terminal.console import Terminal, describe_verified
 
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
@@ -376,8 +376,8 @@ def init(
     ] = None,
 ) -> None:
     """Write a job file: asks for what no flag says, and keeps it if it is a job."""
-    from bulkreset.console import Terminal, ask
     from bulkreset.draft import complete, keep
+    from bulkreset.terminal.console import Terminal, ask
 
     told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
     told |= {"profile": profile, "recipient": recipient, "rate": rate}
@@ -404,7 +404,7 @@ def demo(
     verbose: Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito; nothing real is touched."""
-    from bulkreset.jobfile import load
+    from bulkreset.job.file import load
     from bulkreset.run import Mode
 
     here = Path(__file__).parent
@@ -419,9 +419,9 @@ def demo(
 
 def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
-    from bulkreset.console import Terminal
     from bulkreset.record.rundir import new_name
     from bulkreset.run import start
+    from bulkreset.terminal.console import Terminal
 
     def named() -> Path:
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
@@ -430,7 +430,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
     ui = Terminal(stop, show_progress=progress)
     mode = replace(mode, console=ui.events)
     if job.input.state:
-        from bulkreset.nights import Night
+        from bulkreset.nightly.nights import Night
 
         _through_the_night(Night(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
     path = named()
@@ -467,8 +467,8 @@ def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: S
 
 def _tell(path: Path, summary: Summary) -> None:
     """What came of a run; the last line says how to go on where there is something left."""
-    from bulkreset.console import conclude
     from bulkreset.record.rundir import RunDir
+    from bulkreset.terminal.console import conclude
 
     conclude(summary, RunDir(path), sys.stdout)
     sys.stdout.flush()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bulkreset.errors import BulkresetError, JobError, RecordError
 from bulkreset.job import S3, Job
-from bulkreset.jobfile import load
+from bulkreset.job.file import load
 from bulkreset.sealing import recipients
 
 Answers = Mapping[str, str]

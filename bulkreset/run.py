@@ -14,8 +14,6 @@ from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.cluster import DaskCluster
-from bulkreset.dispatch.fleet import LINGER_SECONDS, Fleet
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
@@ -25,14 +23,17 @@ from bulkreset.errors import (
     RunDirError,
     ServiceError,
 )
+from bulkreset.fleet.cluster import DaskCluster
+from bulkreset.fleet.fleet import LINGER_SECONDS, Fleet
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job, is_loopback
-from bulkreset.jobfile import revive
-from bulkreset.mirroring import finish, mirror_of, mirrored
-from bulkreset.origin import files_of, may_send, met, must_be_what_was_planned, needs_input, origin_of
+from bulkreset.job.file import revive
+from bulkreset.mirroring.access import finish, mirror_of, mirrored
+from bulkreset.page.page import write_page
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import UNREACHABLE
-from bulkreset.preflight import (
+from bulkreset.planning.origin import files_of, may_send, met, must_be_what_was_planned, needs_input, origin_of
+from bulkreset.planning.preflight import (
     Asked,
     Planned,
     Preflight,
@@ -46,7 +47,6 @@ from bulkreset.record.forms import Cut, draw
 from bulkreset.record.handout import folder_elsewhere, folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import heard, open_log
-from bulkreset.record.page import write_page
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import write_summary
 from bulkreset.record.rundir import RunDir, report_name

@@ -15,18 +15,18 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
-from bulkreset.dispatch.fleet import Fleet
 from bulkreset.dispatch.guards import Tripwires
 from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Gated, Rationed
-from bulkreset.dispatch.remote import FleetLane, Unit
 from bulkreset.errors import InputError, Stopped, TimeLimit
+from bulkreset.fleet.fleet import Fleet
+from bulkreset.fleet.remote import FleetLane, Unit
 from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.passwords import Generator
 from bulkreset.intake.policy import stricter
 from bulkreset.job import Job
-from bulkreset.preflight import LanePlan, Preflight, sign_out_ceiling
+from bulkreset.planning.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import Log
@@ -39,7 +39,7 @@ from bulkreset.supply.leavers import Leavers
 from bulkreset.watch import LaneProgress, Progress, Stop, Ui
 
 if TYPE_CHECKING:  # a run without one does not import it
-    from bulkreset.record.mirror import Mirror
+    from bulkreset.mirroring.mirror import Mirror
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
 UNPACED_WEIGHT = float(CARRIES["boto3"])  # what a lane without a pace counts for where lanes are shared out

@@ -11,7 +11,7 @@ from bulkreset.errors import Interrupted
 from bulkreset.rows import Outcome, SignedOut, Status
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
-    from bulkreset.preflight import Preflight
+    from bulkreset.planning.preflight import Preflight
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bulkreset.page.page import write_page
 from bulkreset.record.journal import Journal
-from bulkreset.record.page import write_page
 from tests.e2e.command import LAX, Command, Ran
-from tests.record.browser import CHROMIUM, SIZES, THEMES, chromium, opened
+from tests.page.browser import CHROMIUM, SIZES, THEMES, chromium, opened
 from tests.sim import Simulator
 
 ROWS: Final = 50_000

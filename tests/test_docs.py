@@ -27,8 +27,9 @@ from bulkreset import errors
 from bulkreset.cli import app
 from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job
-from bulkreset.jobfile import load
-from bulkreset.record import advice, fate, log, report, schema
+from bulkreset.job.file import load
+from bulkreset.page import advice
+from bulkreset.record import fate, log, report, schema
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.metrics import after

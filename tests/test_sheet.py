@@ -19,9 +19,9 @@ from bulkreset.intake import search
 from bulkreset.intake.parquet_rows import LARGEST_FOOTER
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input, Notify
-from bulkreset.jobfile import load
+from bulkreset.job.file import load
+from bulkreset.nightly.state import Kept
 from bulkreset.record.redaction import Redaction
-from bulkreset.record.state import Kept
 from bulkreset.sealing import MOST_HEADER, identities, open_sealed, recipients, seal
 from bulkreset.sheet import read_sheet
 from bulkreset.telling.notifier import check

@@ -17,8 +17,8 @@ from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import Check
 from bulkreset.planning.paging import listing_pacers
 from bulkreset.planning.plan import protected_names, write_plan
+from bulkreset.planning.preflight import described, grouped
 from bulkreset.planning.roll import Roll
-from bulkreset.preflight import described, grouped
 from bulkreset.record.journal import Journal
 from bulkreset.record.listing import Listing
 from bulkreset.record.rundir import RunDir

@@ -19,7 +19,7 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
-from bulkreset.preflight import LanePlan, Preflight
+from bulkreset.planning.preflight import LanePlan, Preflight
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import open_log
 from bulkreset.rows import Row

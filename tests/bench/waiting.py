@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.dispatch import outpost
+from bulkreset.fleet import outpost
 from bulkreset.rows import Row
 
 _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))

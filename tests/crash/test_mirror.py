@@ -13,7 +13,7 @@ import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
-from tests.record.mirrored import settled_in
+from tests.mirroring.mirrored import settled_in
 from tests.sim import Simulator
 
 TO = f"s3://{BUCKET}/runs/"

@@ -9,8 +9,8 @@ from typing import Final
 
 import pyrage
 
-from bulkreset.handing import hand_out as in_process
 from bulkreset.job import Policy
+from bulkreset.review.handing import hand_out as in_process
 from tests.e2e.command import POOL, REGION, WITHOUT_PAGE, Command, Ran, finish
 from tests.e2e.command import write_csv as write_columns
 from tests.sim import Simulator

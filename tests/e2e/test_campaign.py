@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 
 from bulkreset.cli import app
 from bulkreset.errors import Refused
-from bulkreset.handing import hand_out as in_process
 from bulkreset.intake.policy import unmet
+from bulkreset.review.handing import hand_out as in_process
 from tests.crash.test_resume import resume, sent
 from tests.e2e.campaigns import (
     HEADER,

@@ -228,5 +228,5 @@ def test_command_that_calls_nobody_loads_nothing_for_it(args: list[str], bulkres
         check=False,
     )
     loaded = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
-    assert {"typer", "bulkreset.options"} <= loaded
+    assert {"typer", "bulkreset.terminal.options"} <= loaded
     assert not loaded & {"boto3", "botocore", "pandas", "pyarrow", "rich", "structlog", "awscrt"}

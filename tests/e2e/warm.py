@@ -116,13 +116,6 @@ def _anew(number: int, stream: TextIO) -> TextIO:
 
 def _load() -> None:
     """Import what a run, a resumed one and a verification import."""
-    import bulkreset.console  # noqa: PLC0415  (only here)
-    import bulkreset.intake.parquet_rows  # noqa: PLC0415
-    import bulkreset.jobfile  # noqa: PLC0415
-    import bulkreset.planning.planner  # noqa: PLC0415
-    import bulkreset.run  # noqa: PLC0415
-    import bulkreset.verify  # noqa: PLC0415, F401
-
     gc.freeze()
 
 

@@ -15,7 +15,7 @@ from typing import Final, Self
 import trustme
 from distributed import Client, Security
 
-from bulkreset.dispatch.parcel import Parcel
+from bulkreset.fleet.parcel import Parcel
 from tests.dispatch.fakes import row
 from tests.e2e.command import Argument, Command
 from tests.sim import Simulator

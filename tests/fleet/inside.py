@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch import fleet as fleets
-from bulkreset.dispatch import outpost as outposts
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.cluster import Lost, Unfit
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import SetPassword, Told
-from bulkreset.dispatch.fleet import Fleet
 from bulkreset.dispatch.lane import AnyLane, Place, Results
-from bulkreset.dispatch.orders import Report
-from bulkreset.dispatch.outpost import Outpost
-from bulkreset.dispatch.parcel import Parcel
-from bulkreset.dispatch.remote import FleetLane, Unit
 from bulkreset.errors import Stopped
+from bulkreset.fleet import fleet as fleets
+from bulkreset.fleet import outpost as outposts
+from bulkreset.fleet.cluster import Lost, Unfit
+from bulkreset.fleet.fleet import Fleet
+from bulkreset.fleet.orders import Report
+from bulkreset.fleet.outpost import Outpost
+from bulkreset.fleet.parcel import Parcel
+from bulkreset.fleet.remote import FleetLane, Unit
 from bulkreset.job import Pace, Target
 from bulkreset.rows import Outcome, Row, SignedOut
 from tests.dispatch.fakes import POOL, SET

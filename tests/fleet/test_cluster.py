@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from bulkreset import __version__
-from bulkreset.dispatch import outpost
-from bulkreset.dispatch.cluster import DaskCluster, Unfit
-from bulkreset.dispatch.orders import PROTOCOL, Greeting
 from bulkreset.errors import FleetError, JobError
+from bulkreset.fleet import outpost
+from bulkreset.fleet.cluster import DaskCluster, Unfit
+from bulkreset.fleet.orders import PROTOCOL, Greeting
 from bulkreset.job import Fleet
-from bulkreset.jobfile import load
-from bulkreset.options import fleet as fleet_of
+from bulkreset.job.file import load
+from bulkreset.terminal.options import fleet as fleet_of
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
 from tests.e2e.test_secrets import Canary
 from tests.fleet.dasked import Dasked, FleetCommand

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch.fleet import Fleet
-from bulkreset.dispatch.orders import Batch
-from bulkreset.dispatch.outpost import Outpost
 from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
+from bulkreset.fleet.fleet import Fleet
+from bulkreset.fleet.orders import Batch
+from bulkreset.fleet.outpost import Outpost
 from bulkreset.rows import Row
 from tests.dispatch.fakes import DOUBTFUL, FATAL, SET, THROTTLED
 from tests.dispatch.lanes import rows
@@ -265,8 +265,8 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
 
 
 def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bulkreset.dispatch import outpost  # noqa: PLC0415
     from bulkreset.errors import TargetError  # noqa: PLC0415
+    from bulkreset.fleet import outpost  # noqa: PLC0415
 
     with inside("a", "b") as it:
 

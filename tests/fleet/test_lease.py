@@ -8,9 +8,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
 from bulkreset.dispatch.pacer import Pacer, PacerState
-from bulkreset.dispatch.parcel import Parcel
+from bulkreset.fleet.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
+from bulkreset.fleet.parcel import Parcel
 from tests.dispatch.fakes import FakeClock
 
 

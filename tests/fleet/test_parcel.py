@@ -7,8 +7,8 @@ import pytest
 from distributed.core import error_message
 from distributed.protocol import deserialize, serialize
 
-from bulkreset.dispatch.orders import Batch
-from bulkreset.dispatch.parcel import Parcel
+from bulkreset.fleet.orders import Batch
+from bulkreset.fleet.parcel import Parcel
 from tests.dispatch.fakes import row
 
 

@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from bulkreset import __version__
 from bulkreset.cli import app
-from bulkreset.jobfile import load
+from bulkreset.job.file import load
 
 FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "fleet"
 MANIFESTS = ("tls.yaml", "cluster.yaml", "coordinator.yaml")

@@ -9,7 +9,7 @@ from bulkreset.dispatch.guards import Tripwires
 from bulkreset.errors import JobError
 from bulkreset.intake.screen import Screen
 from bulkreset.job import Job
-from bulkreset.jobfile import load, revive
+from bulkreset.job.file import load, revive
 from bulkreset.rows import Outcome, Status
 from tests.fuzz.scratch import CANARY, written
 

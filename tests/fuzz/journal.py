@@ -10,10 +10,10 @@ from typing import Any
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.job import Job
+from bulkreset.page.page import write_page
 from bulkreset.record.journal import Journal
-from bulkreset.record.page import write_page
 from bulkreset.record.status import status_of
-from bulkreset.redraw import Wanted, redraw
+from bulkreset.review.redraw import Wanted, redraw
 from bulkreset.rows import Outcome, RateChange, Status
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder

@@ -84,7 +84,7 @@ def _execute(asked: Asked) -> int:
 
 
 def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house only)
-    from bulkreset.jobfile import load  # noqa: PLC0415
+    from bulkreset.job.file import load  # noqa: PLC0415
     from bulkreset.run import Mode, resume, start  # noqa: PLC0415
 
     class Silent:

@@ -11,9 +11,7 @@ from bulkreset.intake import search
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Input
 from tests.bucket import BUCKET, Storage
-from tests.record.conftest import s3
 
-__all__ = ["s3"]
 AT = f"s3://{BUCKET}"
 ROWS = [f"user{row:06d}" for row in range(2 * BLOCK // 40)]
 

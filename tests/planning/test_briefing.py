@@ -13,7 +13,7 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
 from bulkreset.planning.briefing import SHOWN, briefing
-from bulkreset.preflight import Asked, Planned, inspect
+from bulkreset.planning.preflight import Asked, Planned, inspect
 from bulkreset.record.words import duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 

@@ -1,0 +1,40 @@
+"""The guards: when a run must stop although more could be sent, and whom it leaves alone."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from bulkreset.job.table import Positive, Table
+
+
+class Protected(Table):
+    """Users that are left alone, by username and by the groups of their pool."""
+
+    usernames: tuple[str, ...] = Field(default=(), strict=False)
+    groups: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Guards(Table):
+    """When to stop; 0 refused in a row means any number. Failures are counted in one execution; durations are seconds, or text such as "90m" or "8h"."""
+
+    max_rows: int | None = Field(default=None, ge=0)
+    max_failures: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,2}(\.\d+)?%$")] | None = None
+    failures_sample: int = Field(default=100, ge=1)
+    max_refused_in_a_row: int = Field(default=100, ge=0)
+    max_duration: Positive | None = None
+    stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    stop_after: int | None = Field(default=None, ge=1)
+    stop: Literal["lane", "run"] = "lane"
+    protected: Protected = Protected()
+
+    @field_validator("max_duration", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+        if not found:
+            msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
+            raise ValueError(msg)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

@@ -1,0 +1,94 @@
+"""The job: what to do, validated as a whole and frozen."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from bulkreset.job.guards import Guards
+from bulkreset.job.pace import Pace
+from bulkreset.job.password import Handout, Password
+from bulkreset.job.source import Columns, Input
+from bulkreset.job.surroundings import Emulator, Fleet, Mirror
+from bulkreset.job.table import Table
+from bulkreset.job.target import Target
+from bulkreset.job.telling import Metrics, Notify, Report
+
+
+class Plan(Table):
+    """What the plan asks of the pools. `skip`: the kinds of users that are left alone."""
+
+    check_users: bool = True
+    skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed", "unrecoverable"], ...] = Field(
+        default=("federated", "disabled", "passwordless"), strict=False
+    )
+
+
+class After(Table):
+    """What is done for a user once the password was set. `sign_out` left out: only where nobody keeps the password."""
+
+    sign_out: bool | None = None
+
+
+class Job(Table):
+    """A whole job. `permanent` left out means the API's own default: temporary passwords."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    permanent: bool = False
+    input: Input
+    targets: tuple[Target, ...] = Field(min_length=1, strict=False)
+    password: Password = Password()
+    plan: Plan = Plan()
+    pace: Pace = Pace()
+    guards: Guards = Guards()
+    after: After = After()
+    handout: Handout = Handout()
+    notify: Notify = Notify()
+    metrics: Metrics = Metrics()
+    report: Report = Report()
+    mirror: Mirror = Mirror()
+    fleet: Fleet = Fleet()
+    emulator: Emulator = Emulator()
+
+    @model_validator(mode="after")
+    def _targets_fit(self) -> Self:
+        pools = [target.user_pool_id for target in self.targets]
+        if len(set(pools)) < len(pools):
+            msg = "targets: two of them name the same user pool"
+            raise ValueError(msg)
+        if any(target.external_id and not target.role_arn for target in self.targets):
+            msg = "targets: an external_id goes with a role_arn"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _made_passwords_arrive(self) -> Self:
+        if not self.generates and self.input.from_pool:
+            msg = 'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
+            raise ValueError(msg)
+        if not self.generates and self.handout.recipients:
+            msg = 'handout.recipients is of use with password.source = "generate" only'
+            raise ValueError(msg)
+        if self.generates and self.input.columns.password != Columns().password:
+            msg = 'input.columns.password is of use with password.source = "input" only'
+            raise ValueError(msg)
+        if self.generates and not self.permanent and not self.handout.recipients:
+            msg = "handout.recipients is missing: a made temporary password must reach its user"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def generates(self) -> bool:
+        """Whether the passwords are made here."""
+        return self.password.source == "generate"
+
+    @property
+    def scrambles(self) -> bool:
+        """Whether nobody will know the passwords: users come back through forgot-password alone."""
+        return self.generates and self.permanent and not self.handout.recipients
+
+    @property
+    def signs_out(self) -> bool:
+        """Whether users are signed out once they are set."""
+        if self.after.sign_out is None:
+            return self.scrambles
+        return self.after.sign_out

@@ -1,0 +1,187 @@
+"""The source: where the rows come from, files here or in S3, or the pools themselves."""
+
+import os
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from bulkreset.job.table import Table
+
+S3 = "s3://"
+TAG = "tag"  # in place of where finished inputs go: they stay, and S3 keeps a tag
+Where = Path | str  # a path of this machine's, or an address that begins with S3
+
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?=/)")
+
+
+def where(text: Where) -> Where:
+    """The place as it is kept: an address of S3's as it stands, a path absolute, for a run may be resumed from another directory."""
+    if isinstance(text, str) and text.startswith(S3):
+        return text
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+
+
+class Columns(Table):
+    """What the input calls our columns. `password`: None where the input must not have any, "" where they are passed over."""
+
+    username: str = "username"
+    password: str | None = Field(default="password", min_length=1)
+    permanent: str = "permanent"
+    user_pool_id: str = "user_pool_id"
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        names = [self.username, self.password, self.permanent, self.user_pool_id]
+        if len(set(names)) < len(names):
+            msg = "names one column for two things"
+            raise ValueError(msg)
+        return self
+
+
+class Select(Table):
+    """Which users of the pools are rows: those whom everything that is given fits. `not_in`: a file of users who are left out."""
+
+    statuses: tuple[
+        Literal[
+            "ARCHIVED",
+            "COMPROMISED",
+            "CONFIRMED",
+            "EXTERNAL_PROVIDER",
+            "FORCE_CHANGE_PASSWORD",
+            "RESET_REQUIRED",
+            "UNCONFIRMED",
+            "UNKNOWN",
+        ],
+        ...,
+    ] = Field(default=(), strict=False)
+    groups: tuple[str, ...] = Field(default=(), strict=False)
+    created_before: datetime | None = Field(default=None, strict=False)
+    not_in: Path | None = Field(default=None, strict=False)
+
+    @field_validator("created_before", mode="before")
+    @classmethod
+    def _a_moment(cls, value: object) -> object:
+        if isinstance(value, str):  # as a journal keeps it
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if value is not None and not isinstance(value, datetime):
+            msg = "must be a date, or a date and a time, as in 2026-01-31"
+            raise ValueError(msg)
+        return value.replace(tzinfo=UTC) if value and not value.tzinfo else value
+
+    @field_validator("not_in")
+    @classmethod
+    def _anywhere(cls, value: Path | None) -> Path | None:
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as below)
+
+
+class Input(Table):
+    """Where the rows come from: files, or the pools themselves.
+
+    `path` is a file, a folder, a pattern or a list of them, here or in S3; `profile` and `region` are for S3 alone.
+    `format` defaults to what a file's name says; `identity` opens what age has sealed.
+    """
+
+    path: Where | tuple[Where, ...] | None = None
+    profile: str | None = None
+    region: str | None = None
+    from_pool: bool = False
+    select: Select = Select()
+    identity: Path | None = Field(default=None, strict=False)
+    state: Where | None = None
+    expected: bool = False
+    done: Where | None = None
+    format: Literal["csv", "parquet"] | None = None
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    columns: Columns = Columns()
+    on_duplicate: Literal["refuse", "first", "last"] = "refuse"
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _places(cls, value: object) -> object:
+        given: Any = value if isinstance(value, list | tuple) else [value]
+        if value is not None and not (given and all(isinstance(one, str | Path) and str(one) for one in given)):
+            msg = "must be a path, or a list of paths"
+            raise ValueError(msg)
+        for one in given:
+            if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
+                msg = "must name an object of S3's as s3://bucket/key"
+                raise ValueError(msg)
+        kept = tuple(map(where, given)) if value is not None else None
+        return kept if kept is None or isinstance(value, list | tuple) else kept[0]
+
+    @field_validator("state", "done", mode="before")
+    @classmethod
+    def _place(cls, value: object) -> object:
+        if value is not None and not (isinstance(value, str | Path) and str(value)):
+            msg = "must be a path"
+            raise ValueError(msg)
+        return value if value in {None, TAG} else where(value)
+
+    @field_validator("identity")
+    @classmethod
+    def _anywhere(cls, value: Path | None) -> Path | None:
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as above)
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        if len(value) != 1 or value in '"\r\n':
+            msg = "must be one character, neither a quote nor a line break"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)  # which refuses the codecs that are not of text, too
+        except LookupError:
+            msg = "is not an encoding that Python knows"
+            raise ValueError(msg) from None
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        msg = ""
+        if self.from_pool and (self.path or self.identity):
+            msg = f"has {'a path' if self.path else 'an identity'}, and from_pool: the rows come from a file or from the pools"
+        elif not self.from_pool and not self.path:
+            msg = "names neither a path nor from_pool"
+        elif not self.from_pool and self.select != Select():
+            msg = "has a select, which is of use with from_pool only"
+        elif self.state and self.from_pool:
+            msg = "has a state, and from_pool: only files can be finished"
+        elif not self.state and (self.expected or self.done):
+            msg = f"has {'expected' if self.expected else 'done'}, which is of use with a state only"
+        elif self.done and any(isinstance(one, str) != isinstance(self.done, str) for one in self.places):
+            msg = 'has a done that is not where the inputs are: a folder for files, s3:// or "tag" for objects'
+        if msg:
+            raise ValueError(msg)
+        return self
+
+    @property
+    def file(self) -> Where:
+        """The path, of an input that is one file."""
+        if self.path is None or isinstance(self.path, tuple):
+            msg = "the input is no file"
+            raise ValueError(msg)
+        return self.path
+
+    @property
+    def places(self) -> tuple[Where, ...]:
+        """What was given as the path, in order."""
+        return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
+
+    @property
+    def named(self) -> str:
+        """The same in one line."""
+        return ", ".join(map(str, self.places))

@@ -1,0 +1,78 @@
+"""The surroundings of a run: workers elsewhere, a mirror in S3, an emulator in place of the service."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from bulkreset.job.table import Positive, Table
+
+
+class Fleet(Table):
+    """Where the lanes run: on the workers of a Dask scheduler, in `local` processes here, or, without either, in this process."""
+
+    scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
+    local: int | None = Field(default=None, ge=1, le=64)
+    tls_ca_file: Path | None = Field(default=None, strict=False)
+    tls_cert: Path | None = Field(default=None, strict=False)
+    tls_key: Path | None = Field(default=None, strict=False)
+
+    @field_validator("scheduler")
+    @classmethod
+    def _encrypted(cls, value: str | None) -> str | None:
+        if value and value.startswith("tcp://") and not is_loopback(value):
+            msg = "would take passwords over the network in the open: only tls:// may leave this machine"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _one_fleet(self) -> Self:
+        if self.scheduler and self.local:
+            msg = "names a scheduler, and local: the lanes run on one cluster"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the lanes run anywhere but in this process."""
+        return bool(self.scheduler or self.local)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address such as "tcp://127.0.0.1:8786" is this machine's own, and cannot be another's."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Mirror(Table):
+    """Where in S3 each run is mirrored below a folder of its name. `every` is seconds between two whole copies, `lease` how long a dead run holds it."""
+
+    to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")
+    sse: Literal["AES256", "aws:kms"] | None = None
+    kms_key_id: str | None = None
+    profile: str | None = None
+    region: str | None = None
+    every: Positive = 300.0
+    lease: Annotated[float, Field(ge=2, le=3600)] = 60.0
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.kms_key_id and self.sse != "aws:kms":
+            msg = 'has a kms_key_id, which goes with sse = "aws:kms"'
+            raise ValueError(msg)
+        return self
+
+    def at(self, name: str) -> str:
+        """The address of a run."""
+        return f"{self.to}{'' if str(self.to).endswith('/') else '/'}{name}/"
+
+
+class Emulator(Table):
+    """The embedded Cognito: its quota in calls per second."""
+
+    quota: Positive = 30.0

@@ -1,0 +1,63 @@
+"""What is told of a run: its report, its messages, its metrics."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from bulkreset.job.table import Table
+
+
+class Report(Table):
+    """What a run draws by itself: the report's form, whether hashes stand for the usernames, and whether there is a page as well."""
+
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    redact: Literal["usernames"] | None = None
+    html: bool = True
+
+
+class Notify(Table):
+    """Which ends of a run are told, and to whom: Apprise's urls, an SNS topic. A url may hold a secret: it is never shown or kept.
+
+    `urls_from` says where urls are, one on each line: "env:NAME" or "file:PATH".
+    """
+
+    on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
+    urls: tuple[SecretStr, ...] = Field(default=(), strict=False)
+    urls_from: str | None = None
+    sns_topic_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")
+
+    @field_validator("urls_from")
+    @classmethod
+    def _names_a_place(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"env:[A-Za-z_]\w*|file:.+", value):
+            msg = 'must be "env:NAME" or "file:PATH"'
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _installed(self) -> Self:
+        if (self.urls or self.urls_from) and not find_spec("apprise"):
+            msg = "needs the extra notify, which is not installed: pip install 'bulkreset[notify]'"
+            raise ValueError(msg)
+        return self
+
+
+class Metrics(Table):
+    """Where a run's figures go: a file for the node exporter, CloudWatch's EMF to a file or to "stdout"."""
+
+    textfile: Path | None = Field(default=None, strict=False)
+    emf: str | None = Field(default=None, min_length=1)
+
+    @field_validator("textfile")
+    @classmethod
+    def _read_by_the_exporter(cls, value: Path | None) -> Path | None:
+        if value and value.suffix != ".prom":
+            msg = "must end with .prom: the node exporter reads no other file"
+            raise ValueError(msg)
+        if value and not find_spec("prometheus_client"):
+            msg = "needs the extra metrics, which is not installed: pip install 'bulkreset[metrics]'"
+            raise ValueError(msg)
+        return value

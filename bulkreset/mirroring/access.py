@@ -1,0 +1,73 @@
+"""Mirroring: whether a run has a mirror, and where it is; a run brought here from one. Without a mirror none of it is imported."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bulkreset.errors import BulkresetError, RunDirError
+from bulkreset.job import S3, Job
+from bulkreset.record.journal import Journal
+from bulkreset.record.log import Log
+from bulkreset.record.rundir import RunDir
+
+if TYPE_CHECKING:
+    from bulkreset.mirroring.mirror import Mirror
+
+
+def mirrored(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
+    """What a new run's journal notes of its mirror; None where it has none."""
+    if not job.mirror.to or emulated:
+        return None
+    return {"at": job.mirror.at(path.absolute().name), "generation": 0, "commit": 0}
+
+
+@contextmanager
+def mirror_of(
+    job: Job, facts: Mapping[str, Any], home: RunDir, journal: Journal, log: Log
+) -> Iterator["Mirror | None"]:
+    """The run's mirror, held by this process within the block; None where it has none.
+
+    Raises Busy where another machine goes on with the run, RunDirError where one has.
+    """
+    if not facts.get("mirror"):
+        yield None
+        return
+    from bulkreset.mirroring.mirror import Mirror  # noqa: PLC0415  (no mirror, no import)
+
+    mirror = Mirror(
+        job.mirror, facts["mirror"]["at"], home, journal, lambda problem: log.warning("mirror_behind", problem=problem)
+    )
+    try:
+        mirror.take()
+        yield mirror
+    finally:
+        mirror.release()
+
+
+def finish(mirror: "Mirror", log: Log, ended: BulkresetError | None) -> None:
+    """Put what the run ends with. Raises RecordError where that is not possible, unless something else ended it."""
+    try:
+        mirror.end()
+    except BulkresetError as error:
+        log.warning("mirror_behind", problem=error.message)
+        if ended is None:
+            raise
+
+
+def brought(run: str, path: Path | None) -> Path:
+    """The run directory: the one that is named, or a new one at `path` made from the mirror that is. Raises RunDirError."""
+    if not run.startswith(S3):
+        if path:
+            raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
+        return Path(run)
+    from bulkreset.mirroring.restore import restore  # noqa: PLC0415  (as above)
+
+    new = path or Path(name_of(run))
+    restore(run, new)
+    return new
+
+
+def name_of(uri: str) -> str:
+    """What a mirrored run is called."""
+    return uri.rstrip("/").rpartition("/")[2]

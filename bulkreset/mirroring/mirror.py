@@ -1,0 +1,249 @@
+"""The mirror: what the journal commits, put to S3 before anything is sent on the strength of it.
+
+Objects below the run's address, all written whole and never changed:
+
+    g000001-base-000000000000.sqlite.gz           the journal as it was behind that commit
+    g000001-delta-000000000001-000000000003.json.gz   the commits behind it, in order
+    handout/00000001.age                          chunks of the handout, as they are
+    redaction.key                                 where a report has hashes in place of names
+    report.csv, summary.json, log.jsonl           at the end
+    lease.json                                    who goes on with the run
+
+A generation (g) is one execution: whoever goes on begins a new one with a base of its own.
+"""
+
+import gzip
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from bulkreset.bucket import Bucket, BucketError, Object, Sealing
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.job import Mirror as Asked
+from bulkreset.mirroring.lease import Lease, holder_of, retried
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+from bulkreset.rows import Outcome, RateChange, SignedOut
+
+VERSION = 1
+CLAIMS_APART = 0.2  # seconds between two puts of claims: five a second
+OUTCOMES_APART = 0.4  # outcomes alone wait longer, for the next claims take them along
+PATIENCE = 60.0  # seconds for which a put is tried again
+RARELY = 20  # times as long as a copy takes lies between two of them
+LEASE = "lease.json"
+_NAME = re.compile(r"g(\d{6})-(base|delta)-(\d{12})(?:-(\d{12}))?\.(?:sqlite|json)\.gz")
+_AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
+
+
+class Piece(NamedTuple):
+    """An object of the mirror: a base behind commit `last`, or the commits from `first` to `last`."""
+
+    generation: int
+    kind: str
+    first: int
+    last: int
+    uri: str
+
+
+class Ledger(Protocol):
+    """Where claims and outcomes are committed."""
+
+    def record(
+        self,
+        claims: Sequence[int],
+        outcomes: Sequence[Outcome],
+        signed_out: Sequence[SignedOut] = (),
+        rates: Sequence[RateChange] = (),
+    ) -> None:
+        """Commit, durably. Raises RecordError where that is not possible."""
+
+
+class Mirror:
+    """A run's mirror, held by its lease. One thread records; bases are made by another."""
+
+    def __init__(self, asked: Asked, at: str, home: RunDir, journal: Journal, tell: Callable[[str], None]) -> None:
+        self.at = at
+        self._bucket = bucket_of(asked)
+        self._home = home
+        self._journal = journal
+        self._tell = tell
+        self._every = asked.every
+        self._lease = Lease(self._bucket, at + LEASE, holder_of(home.path), asked.lease)
+        self._generation = 0
+        self._commit = 0
+        self._waiting: list[list[Any]] = []  # commits that are not in S3 yet
+        self._put_at = float("-inf")
+        self._based_at = 0.0
+        self._based_for = 0.0  # seconds that the last base took
+        self._deltas: list[Piece] = []
+        self._lock = threading.Lock()
+        self._maker: threading.Thread | None = None
+        self._broken = False
+
+    def take(self) -> None:
+        """Hold the run. Raises Busy where another machine does, RunDirError where another has gone on with it since."""
+        self._lease.take()
+        known = self._journal.meta().get("mirror") or {}
+        self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
+        self._deltas = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
+        newest = max(((piece.generation, piece.last) for piece in self._deltas), default=(0, 0))
+        if newest > (self._generation, self._commit) == (0, 0):
+            raise RunDirError(
+                f"{self.at} is the mirror of another run.",
+                f"To go on with that one: bulkreset resume {self.at} For a new run name another --run-dir.",
+            )
+        if newest[0] > self._generation or newest > (self._generation, self._commit):
+            raise RunDirError(
+                f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
+                f"Resume that one, in a new directory: bulkreset resume {self.at}",
+            )
+
+    def begin(self) -> None:
+        """A new generation, whose base is all that the journal has. Nothing may be sent before it. Raises RecordError."""
+        self._generation += 1
+        self._journal.note(mirror=self._noted())
+        self._base(PATIENCE)
+        if (key := self._home.redaction_key).exists():  # a report of the run may have been drawn with it before the end
+            self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
+
+    def ready(self) -> bool:
+        """Whether rows may be claimed now: so many puts a second, and no more."""
+        return time.monotonic() - self._put_at >= CLAIMS_APART
+
+    def record(
+        self,
+        claims: Sequence[int],
+        outcomes: Sequence[Outcome],
+        signed_out: Sequence[SignedOut] = (),
+        rates: Sequence[RateChange] = (),
+    ) -> None:
+        """Commit here; with claims in S3, too, before this returns. Raises RecordError, Busy where the lease is lost."""
+        if claims:
+            self._lease.check()
+        self._commit += 1
+        self._journal.record(claims, outcomes, signed_out, rates, {"mirror": self._noted()})
+        self._waiting.append([self._commit, list(claims), _plain(outcomes), _plain(signed_out), _plain(rates)])
+        if claims:
+            self._put()
+
+    def check(self) -> None:
+        """Between one thing and the next: put what has waited, begin a base that is due. Raises as `record` does."""
+        self._lease.check()
+        now = time.monotonic()
+        if self._waiting and now - self._put_at >= OUTCOMES_APART:
+            self._put()
+        if now - self._based_at >= max(self._every, RARELY * self._based_for) and not (
+            self._maker and self._maker.is_alive()
+        ):
+            self._based_at = now
+            self._maker = threading.Thread(target=self._base_aside, name="mirror", daemon=True)
+            self._maker.start()
+
+    def handed(self, chunk: Path) -> None:
+        """Put a chunk of the handout, before its rows are claimed. Raises RecordError."""
+        body = chunk.read_bytes()
+        self._asked(lambda: self._bucket.put(f"{self.at}handout/{chunk.name}", body), PATIENCE)
+
+    def end(self) -> None:
+        """Put the journal as it ends, and the reports. Raises RecordError."""
+        patience = 0.0 if self._broken else PATIENCE
+        if self._maker:
+            self._maker.join()
+        self._lease.check()
+        if not self._generation or self._based_at == 0.0:
+            self._generation += 1
+            self._journal.note(mirror=self._noted())
+        self._base(patience)
+        for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
+            self._asked(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
+
+    def release(self) -> None:
+        """Let another machine go on."""
+        self._lease.release()
+
+    def _noted(self) -> dict[str, Any]:
+        return {"at": self.at, "generation": self._generation, "commit": self._commit}
+
+    def _put(self) -> None:
+        if self._broken:
+            return
+        first, last = self._waiting[0][0], self._waiting[-1][0]
+        table = {"version": VERSION, "generation": self._generation, "commits": self._waiting}
+        uri = f"{self.at}g{self._generation:06d}-delta-{first:012d}-{last:012d}.json.gz"
+        body = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), 1)
+        self._asked(lambda: self._bucket.put(uri, body), PATIENCE, self._lease.check)
+        self._put_at = time.monotonic()
+        self._waiting = []
+        with self._lock:
+            self._deltas.append(Piece(self._generation, "delta", first, last, uri))
+
+    def _base_aside(self) -> None:
+        try:
+            self._base(0.0)
+        except RecordError as error:  # the deltas are whole without it: it is made the next time
+            self._tell(error.message)
+
+    def _base(self, patience: float) -> None:
+        """Put a copy of the journal, and take away what it makes needless."""
+        began = time.monotonic()
+        copy = self._home.path / ".mirror.sqlite"
+        packed = self._home.path / ".mirror.sqlite.gz"
+        try:
+            with closing(
+                Journal.open(self._home.journal, read_only=True)
+            ) as journal:  # by another thread than the run's
+                commit = journal.copy(copy)["mirror"]["commit"]
+            with copy.open("rb") as source, gzip.open(packed, "wb", 1) as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+            uri = f"{self.at}g{self._generation:06d}-base-{commit:012d}.sqlite.gz"
+            self._asked(lambda: self._bucket.upload(uri, str(packed)), patience)
+        except OSError as error:
+            raise RecordError(f"The journal cannot be copied: {error.strerror}.", "Make room, then resume.") from None
+        finally:
+            copy.unlink(missing_ok=True)
+            packed.unlink(missing_ok=True)
+        self._based_at = time.monotonic()
+        self._based_for = self._based_at - began
+        with self._lock:
+            kept = [it for it in self._deltas if it.generation == self._generation and it.last > commit]
+            old = [it.uri for it in self._deltas if it not in kept]
+            self._deltas = [*kept, Piece(self._generation, "base", commit, commit, uri)]
+        old = [it for it in old if it != uri]
+        self._asked(lambda: self._bucket.delete(old), patience)
+
+    def _asked(self, ask: Callable[[], Any], patience: float, stop: Callable[[], None] = lambda: None) -> Any:  # noqa: ANN401
+        try:
+            return retried(ask, patience, stop)
+        except BucketError as error:
+            self._broken = True
+            raise RecordError(
+                f"The mirror {self.at} cannot be written: {error.action} was answered {error.code}.",
+                f"{error.advice} Then resume.",
+            ) from None
+
+
+def bucket_of(asked: Asked) -> Bucket:
+    """S3 as a job's mirror reaches it; its own tries are few, for they are made again here."""
+    return Bucket(asked.profile, asked.region, tries=2, sealing=Sealing(asked.sse or "", asked.kms_key_id or ""))
+
+
+def pieces(bucket: Bucket, at: str) -> list[Piece]:
+    """The bases and deltas of a mirror, in order. Raises BucketError."""
+    found = [(one, _NAME.fullmatch(one.uri.removeprefix(at))) for one in bucket.objects(at, "/")]
+    return sorted(_piece(one, named) for one, named in found if named)
+
+
+def _piece(one: Object, named: re.Match[str]) -> Piece:
+    generation, kind, first, last = named.groups()
+    return Piece(int(generation), kind, int(first), int(last or first), one.uri)
+
+
+def _plain(values: Sequence[Outcome] | Sequence[SignedOut] | Sequence[RateChange]) -> list[list[Any]]:
+    return [[getattr(value, name) for name in value.__slots__] for value in values]

@@ -1,0 +1,116 @@
+"""The restoring: a run directory made anew from its mirror, the last base and every delta behind it; nothing is guessed."""
+
+import gzip
+import json
+import shutil
+import zlib
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from bulkreset.bucket import Bucket, BucketError
+from bulkreset.errors import RecordError, RunDirError
+from bulkreset.mirroring.lease import Lease
+from bulkreset.mirroring.mirror import LEASE, VERSION, Piece, pieces
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import Absent, RunDir
+from bulkreset.rows import Outcome, RateChange, SignedOut, Status
+
+_Commit = tuple[int, list[int], list[Outcome], list[SignedOut], list[RateChange]]
+
+
+def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
+    """Make the run directory `path`, which must be new, from the mirror at `uri`; it is not locked then.
+
+    Raises Busy where another process goes on with it, Absent where there is no mirror, RunDirError where a part of it is
+    missing or damaged, or the directory exists.
+    """
+    at = uri if uri.endswith("/") else f"{uri}/"
+    bucket = bucket or Bucket()
+    try:
+        Lease(bucket, at + LEASE, "").must_be_free()
+        found = pieces(bucket, at)
+        bases = [piece for piece in found if piece.kind == "base"]
+        if not bases:
+            raise Absent(f"There is no run at {at}.", "Name the address of a mirrored run: s3://bucket/prefix/RUN.")
+        base = max(bases, key=lambda piece: (piece.generation, piece.last))
+        deltas = [it for it in found if it.kind == "delta" and it.generation == base.generation and it.last > base.last]
+        home = RunDir.create(path, lambda journal: _fill(bucket, base, deltas, journal))
+        home.release()
+        _fetch_beside(bucket, at, home)
+    except BucketError as error:
+        raise RunDirError(
+            f"The run at {at} cannot be read: {error.action} was answered {error.code}.", error.advice
+        ) from None
+
+
+def _fill(bucket: Bucket, base: Piece, deltas: Sequence[Piece], path: Path) -> None:
+    packed = path.with_name(".base.gz")
+    bucket.download(base.uri, str(packed))
+    try:
+        with gzip.open(packed) as source, path.open("xb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+    except (OSError, EOFError, zlib.error):
+        raise RunDirError(
+            f"{base.uri} is damaged.", "Without it the run cannot be restored: look for an older version."
+        ) from None
+    finally:
+        packed.unlink(missing_ok=True)
+    with closing(Journal.open(path)) as journal:
+        facts = journal.facts()
+        journal.check(facts.get("rows"))
+        commit = int(facts["mirror"]["commit"])
+        for delta in sorted(deltas, key=lambda piece: piece.first):
+            commit = _replay(bucket, delta, journal, commit)
+        journal.note(mirror=facts["mirror"] | {"commit": commit}, handout=None)
+
+
+def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:
+    """Commit what the delta has behind a commit; the last one's number. Raises RunDirError for a gap or damage."""
+    if delta.first > commit + 1:
+        raise RunDirError(
+            f"The mirror has a gap: commits {commit + 1} to {delta.first - 1} are missing before {delta.uri}.",
+            "What was sent in them is not known: look for older versions of these objects.",
+        )
+    try:
+        table = json.loads(gzip.decompress(bucket.get(delta.uri)[0]))
+        if table["version"] != VERSION:
+            raise RunDirError(f"{delta.uri} has version {table['version']}.", "Use the bulkreset that wrote it.")
+        commits: list[_Commit] = [
+            (
+                int(number),
+                list(map(int, claims)),
+                [Outcome(row, Status(status), *rest) for row, status, *rest in outcomes],
+                [SignedOut(*one) for one in signed_out],
+                [RateChange(*one) for one in rates],
+            )
+            for number, claims, outcomes, signed_out, rates in table["commits"]
+        ]
+        numbers = [number for number, *_ in commits]
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+        raise RunDirError(
+            f"{delta.uri} is damaged.", "What was sent in it is not known: look for an older version."
+        ) from None
+    if numbers != list(range(delta.first, delta.last + 1)):
+        raise RunDirError(f"{delta.uri} does not have the commits that its name says.", "Look for an older version.")
+    for number, claims, outcomes, signed_out, rates in commits:
+        if number > commit:
+            journal.record(claims, outcomes, signed_out, rates)
+    return delta.last
+
+
+def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
+    """What belongs to the run and is not in its journal: the handout's chunks, and the key of its reports' hashes."""
+    chunks = [one.uri for one in bucket.objects(f"{at}handout/")]
+    keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
+    try:
+        if chunks:
+            home.handout.mkdir(mode=0o700, exist_ok=True)
+        for uri in chunks:
+            bucket.download(uri, str(home.handout / uri.rpartition("/")[2]))
+        for uri in keys:
+            bucket.download(uri, str(home.redaction_key))
+    except OSError as error:
+        raise RecordError(
+            f"What belongs to {home.path} cannot be written: {error.strerror}.", "Make room, then resume."
+        ) from None

@@ -1,0 +1,179 @@
+"""Nights: a job that is run again and again, each input once; what was left unfinished is finished first."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bulkreset.bucket import Bucket
+from bulkreset.errors import EXIT_ROWS, InputError, RecordError, Stopped
+from bulkreset.intake.place import Fingerprint, Place
+from bulkreset.intake.search import Nothing, literally, present
+from bulkreset.job import Job, Where
+from bulkreset.mirroring.access import brought
+from bulkreset.nightly.archive import put_away, still_there
+from bulkreset.nightly.state import Finished, Kept, State, Unfinished
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import Absent, RunDir, must_be_free
+from bulkreset.rows import Summary
+from bulkreset.run import Mode, resume, start
+from bulkreset.telling.afterwards import Afterwards
+from bulkreset.watch import Stop, Ui
+
+
+class Night:
+    """One night of a job that has a state. Dry runs and emulated ones change nothing of it."""
+
+    def __init__(self, job: Job, state: Where, mode: Mode, ui: Ui, stop: Stop) -> None:
+        self._job = job
+        self._mode = mode
+        self._ui = ui
+        self._stop = stop
+        self._bucket = Bucket(job.input.profile, job.input.region)
+        self._kept = Kept(state, self._bucket)
+        self._state = State()
+
+    def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
+        """Finish what is unfinished, then run all that is new as one run; each as it ends. `named` gives a new run directory.
+
+        Raises what a run raises, Busy where another night goes on, Nothing where an input was expected and none is new.
+        """
+        if self._mode.dry_run or self._mode.emulate:
+            self._state = self._kept.read()
+            yield from self._new(named, remembered=False)
+            return
+        with self._kept.held():
+            with self._told(counts=True):
+                self._state = self._kept.read()
+            finished: Summary | None = None
+            if self._state.unfinished:
+                path = Path(self._state.unfinished.run_dir)
+                finished = self._finish(path)
+                if finished:
+                    yield path, finished
+                    if finished.exit_code > EXIT_ROWS:
+                        return
+            self._put_away()
+            yield from self._new(named, remembered=True, one_ran=finished is not None)
+
+    def _finish(self, path: Path) -> Summary | None:
+        """Go on with the run that was left; None where it had ended, or cannot be gone on with."""
+        if not RunDir(path).journal.is_file() and not self._brought(path):  # nothing came of it
+            self._forget()
+            return None
+        if _state_of(path) == "finished":
+            self._note(path)
+            return None
+        try:
+            summary = resume(path, self._mode, {}, self._ui, self._stop)
+        except InputError as error:
+            self._ui.remark(
+                f"The unfinished run {path} cannot be gone on with: {error.message}"
+                f" Its report says what it has sent: bulkreset report {path}. Those of its inputs that are there are new, as a whole."
+            )
+            self._forget()
+            return None
+        if summary.state == "finished":
+            self._note(path)
+        return summary
+
+    def _brought(self, path: Path) -> bool:
+        """Whether another machine's run could be brought here from its mirror."""
+        begun = self._state.unfinished
+        if not begun or not begun.mirror:
+            return False
+        try:
+            brought(begun.mirror, path)
+        except Absent:
+            return False
+        return True
+
+    def _new(
+        self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
+    ) -> Iterator[tuple[Path, Summary]]:
+        with self._told(counts=remembered):
+            new = self._unknown()
+            if not new:
+                if remembered:  # what was read to be known need not be read again
+                    self._kept.write(self._state)
+                if self._job.input.expected and not one_ran:
+                    raise Nothing(
+                        f"There is no new input at {self._job.input.named}, and one is expected.",
+                        "Look at the export; then run the job again.",
+                    )
+                return
+        given = {"path": tuple(literally(place.where) for place in new)}
+        spec = self._job.input.model_validate(self._job.input.model_dump() | given)
+        path = named()
+        if remembered:
+            with self._told(counts=True):
+                must_be_free(path)  # else the state would take another run for this one
+            self._state.unfinished = Unfinished(
+                str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
+            )
+            self._kept.write(self._state)
+        summary = start(self._job.model_copy(update={"input": spec}), path, self._mode, self._ui, self._stop)
+        if remembered and summary.state == "finished":
+            self._note(path)
+            self._put_away()
+        yield path, summary
+
+    def _told(self, *, counts: bool) -> Afterwards:
+        """The block around what a night does without a run: an error that ends it is told as a run's would be."""
+        return Afterwards(self._job, Path(), self._mode.out, self._ui.remark, counts=counts)
+
+    def _mirror_of(self, path: Path) -> str:
+        return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
+
+    def _unknown(self) -> list[Place]:
+        """The inputs that are there and were not finished as they are. Raises InputError where one cannot be read."""
+        try:
+            return [place for place in present(self._job.input) if not self._is_known(place)]
+        except Stopped as error:
+            raise InputError(error.message, error.advice) from None
+
+    def _is_known(self, place: Place) -> bool:
+        was = self._state.finished.get(str(place.where))
+        if was is None:
+            return False
+        seen = [*place.identity()] if isinstance(place.where, Path) else []
+        if seen and was.identity == seen:
+            return True
+        if not place.has_not_changed(Fingerprint(was.size, was.sha256, was.version)):
+            return False
+        was.identity = seen
+        return True
+
+    def _note(self, path: Path) -> None:
+        """Remember the inputs of a finished run, as its journal has them."""
+        begun = self._state.unfinished
+        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+            files, run_id = journal.files(), str(journal.meta()["run_id"])
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        for where, file in zip(begun.inputs if begun else (), files, strict=True):
+            self._state.finished[where] = Finished(file.size, file.sha256, file.version, [], run_id, now)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._state.unfinished = None
+        self._kept.write(self._state)
+
+    def _put_away(self) -> None:
+        """Move or tag what is finished and still lies where it was; what cannot be is told, and tried again next time."""
+        done = self._job.input.done
+        if done is None:
+            return
+        for where, one in self._state.finished.items():
+            if one.gone_to:
+                continue
+            try:
+                place = still_there(where, self._bucket)
+                mark = Fingerprint(one.size, one.sha256, one.version)
+                one.gone_to = put_away(place, mark, done, one.run_id, self._bucket) if place else "gone"
+            except RecordError as error:
+                self._ui.remark(str(error))
+        self._kept.write(self._state)
+
+
+def _state_of(path: Path) -> str:
+    return str(Journal.facts_in(RunDir(path).journal, read_only=True)["state"])

@@ -1,0 +1,161 @@
+"""The state of a job that runs night after night: which inputs it has finished, and which run it has not; held by one process."""
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bulkreset.bucket import Bucket, BucketError
+from bulkreset.errors import Busy, JobError, RecordError
+from bulkreset.job import Where
+from bulkreset.mirroring.lease import Lease, holder_of
+from bulkreset.record.report import beside
+from bulkreset.sheet import read_sheet
+
+VERSION = 1
+MOST = 1 << 25  # bytes: some 100,000 inputs
+
+
+@dataclass(slots=True)
+class Finished:
+    """One input that a run has finished. `identity` is what a file looked like, so that it need not be read again."""
+
+    size: int
+    sha256: str
+    version: str
+    identity: list[Any]
+    run_id: str
+    at: str
+    gone_to: str = ""  # where it was moved, or how it was tagged; "" as long as it was not
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from."""
+
+    run_dir: str
+    inputs: list[str]
+    mirror: str = ""
+
+
+@dataclass(slots=True)
+class State:
+    """What is remembered from night to night."""
+
+    finished: dict[str, Finished] = field(default_factory=dict)
+    unfinished: Unfinished | None = None
+
+    def as_text(self) -> str:
+        """JSON."""
+        table = {
+            "version": VERSION,
+            "unfinished": _table(self.unfinished) if self.unfinished else None,
+            "finished": {where: _table(one) for where, one in self.finished.items()},
+        }
+        return json.dumps(table, indent=1) + "\n"
+
+    @classmethod
+    def of(cls, text: str, where: Where) -> "State":
+        """Read it. Raises JobError where it is none of ours."""
+        try:
+            table: Mapping[str, Any] = json.loads(text)
+            known = table["version"]
+            if known == VERSION:
+                begun = table["unfinished"]
+                finished = {name: Finished(**one) for name, one in table["finished"].items()}
+                return cls(finished, Unfinished(**begun) if begun else None)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise JobError(
+                f"{where} is not the state of a job.",
+                "Name another file, or restore it: without it every input is new.",
+            ) from None
+        raise JobError(
+            f"{where} has version {known}; this bulkreset knows version {VERSION}.", "Use the bulkreset that wrote it."
+        )
+
+
+class Kept:
+    """Where the state is kept: read and written whole. Held by `held` while it may change."""
+
+    def __init__(self, where: Where, bucket: Bucket) -> None:
+        self.where = where
+        self._bucket = bucket
+        self._etag = ""
+
+    def read(self) -> State:
+        """As it is; empty where there is none. Raises JobError for what is none or cannot be read, RecordError where S3 does not give it."""
+        try:
+            if isinstance(self.where, str):
+                body, self._etag = self._bucket.get(self.where, MOST)
+                return State.of(body.decode("utf-8", "replace"), self.where)
+            return State.of(read_sheet(self.where, MOST).decode("utf-8", "replace"), self.where)
+        except FileNotFoundError:
+            return State()
+        except BucketError as error:
+            if error.is_missing and error.code != "NoSuchBucket":
+                return State()
+            raise RecordError(f"The state {self.where} cannot be read: {error.code}.", error.advice) from None
+        except OSError as error:
+            raise JobError(
+                f"The state {self.where} cannot be read: {error.strerror}.",
+                "Check its rights, and that it is the state of a job.",
+            ) from None
+
+    def write(self, state: State) -> None:
+        """In place of the one that was read. Raises RecordError, or Busy where another process has written one since."""
+        advice = f"Without it the same inputs may be run again: mend it before the next night ({self.where})."
+        if isinstance(self.where, Path):
+            with beside(self.where, advice) as file:
+                file.write(state.as_text())
+            return
+        try:
+            self._etag = self._bucket.put(self.where, state.as_text().encode(), match=self._etag)
+        except BucketError as error:
+            if error.is_changed:
+                raise Busy(f"The state {self.where} was written by another process.", "Look at both runs.") from None
+            raise RecordError(f"The state {self.where} cannot be written: {error.code}.", advice) from None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No other night of this job goes on within the block. Raises Busy where one does."""
+        with ExitStack() as stack:
+            lock = stack.enter_context(_locked(self._lock, self.where))
+            if isinstance(
+                self.where, str
+            ):  # whoever holds the lock of this machine succeeds a dead night of this machine
+                stack.enter_context(Lease(self._bucket, f"{self.where}.lease", holder_of(lock)))
+            yield
+
+    @property
+    def _lock(self) -> Path:
+        """The file whose lock keeps a machine's nights apart."""
+        if isinstance(self.where, Path):
+            return self.where.with_name(f"{self.where.name}.lock")
+        digest = hashlib.sha256(self.where.encode()).hexdigest()[:32]
+        return Path(tempfile.gettempdir()) / f"bulkreset-{os.getuid()}-{digest}.lock"
+
+
+@contextmanager
+def _locked(path: Path, what: Where) -> Iterator[Path]:
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy(f"Another night of this job holds {what}.", "Wait for it: bulkreset status.") from None
+        yield path
+    finally:
+        os.close(lock)
+
+
+def _table(value: Finished | Unfinished) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}

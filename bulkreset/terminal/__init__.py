@@ -1,0 +1,1 @@
+"""The terminal: what a person types, reads and answers, and the process that it happens in."""

@@ -1,0 +1,239 @@
+"""What a person at the terminal sees and answers: the preflight, the summary."""
+
+import select
+import shlex
+import sys
+import textwrap
+from collections.abc import Mapping
+from itertools import chain
+from typing import IO, TYPE_CHECKING, cast
+
+from bulkreset.draft import MEANT, QUESTIONS
+from bulkreset.errors import Refused
+from bulkreset.planning.briefing import LABEL, briefing
+from bulkreset.record.fate import SHORT, State
+from bulkreset.record.rundir import RunDir
+from bulkreset.record.status import RunStatus
+from bulkreset.record.words import duration, legible
+from bulkreset.rows import Summary, in_rows
+from bulkreset.watch import Progress, Stop
+
+if TYPE_CHECKING:  # what a command can do without is not loaded for it
+    from rich.console import Console
+
+    from bulkreset.planning.preflight import Preflight
+    from bulkreset.review.verify import Verified
+    from bulkreset.terminal.progress import Display
+
+TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
+_STATES = {"time_limit": "stopped at its limit"}
+_FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
+
+
+class Aside:
+    """Standard error for whoever writes lines while progress is drawn there: they come above it."""
+
+    def __init__(self, console: "Console", progress: "Display") -> None:
+        self._console = console
+        self._progress = progress
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        if not self._progress.is_drawn:
+            return _drawn_on().write(text)  # the log colours its lines, and shows what cannot be seen in them
+        from rich.text import Text  # noqa: PLC0415  (which is loaded where something is drawn)
+
+        self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether somebody looks on."""
+        return self._console.is_terminal
+
+
+class Terminal:
+    """The Ui of the command line. Everything but the summary goes to standard error.
+
+    `events` takes the log's lines.
+    """
+
+    def __init__(self, stop: Stop, *, show_progress: bool) -> None:
+        from rich.console import Console  # noqa: PLC0415  (status and report print without it)
+
+        from bulkreset.terminal.progress import Display  # noqa: PLC0415  (the same)
+
+        self._console = Console(file=_drawn_on(), highlight=False, soft_wrap=True, emoji=False)
+        self._stop = stop
+        self._progress = Display(self._console, quiet=not show_progress)
+        self.events: IO[str] = cast("IO[str]", Aside(self._console, self._progress))
+
+    def planning(self, rows: int) -> None:
+        """So many rows have been read."""
+        self._progress.show("planning", rows, None)
+
+    def checking(self, made: int, calls: int) -> None:
+        """So many calls have been made to look the users up, of about so many."""
+        self._progress.show("checking users", made, max(made, calls), "calls")
+
+    def sending(self, progress: Progress) -> None:
+        """Some rows have been settled."""
+        self._progress.sending(progress)
+
+    def remark(self, text: str) -> None:
+        """Something worth knowing before it goes on."""
+        self._line(text)
+
+    def show(self, preflight: "Preflight") -> None:
+        """What is about to happen."""
+        self.close()
+        text = briefing(preflight)
+        self._line(fitted(text, self._console.width) if self._console.is_terminal else text)
+
+    def confirm(self, preflight: "Preflight") -> bool:
+        """Ask whether it may. Raises Refused where there is no terminal to ask."""
+        if not sys.stdin.isatty():
+            raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
+        wanted = _to_be_typed(preflight)
+        if wanted is None:
+            ask = f"Set {preflight.ready:,} passwords" if preflight.ready else f"Sign {preflight.pending:,} users out"
+            self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
+            return self._typed().lower() in {"y", "yes"}
+        self._console.print(
+            f"To set {preflight.permanent:,} permanent passwords now, type {legible(wanted)}: ", end="", markup=False
+        )
+        return self._typed() in {wanted, legible(wanted)}
+
+    def ask(self, text: str, default: str | None) -> str:
+        """What is answered; the default where nothing is. Raises Refused where nobody answers any more."""
+        self._console.print(legible(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            self._stop.check()
+        line = sys.stdin.readline()
+        if not line:
+            raise Refused("There was no answer.", "Nothing was written.")
+        return line.strip() or default or ""
+
+    def _typed(self) -> str:
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            self._stop.check()
+        return sys.stdin.readline().strip()
+
+    def close(self) -> None:
+        """Take the progress away."""
+        self._progress.close()
+
+    def _line(self, text: str) -> None:
+        self._console.print(legible(text), markup=False)
+
+
+def _drawn_on() -> IO[str]:
+    """Standard error as it takes colours and a cursor that moves; what is not our own must be made legible before."""
+    return cast("IO[str]", getattr(sys.stderr, "drawn", sys.stderr))
+
+
+def fitted(text: str, width: int) -> str:
+    """The briefing with its lines broken between words, under the column in which what they say begins."""
+    lines = (
+        textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
+        for line in text.splitlines()
+    )
+    return "\n".join(chain.from_iterable(lines))
+
+
+def ask(terminal: Terminal, given: Mapping[str, str]) -> dict[str, str]:
+    """What no flag has said, asked one by one until it can be."""
+    known: dict[str, str] = {}
+    if "kind" not in given:
+        for kind, meant in MEANT.items():
+            terminal.remark(f"  {kind:10} {meant}")
+    for question in QUESTIONS:
+        if not question.is_due(known, given):
+            continue
+        answer = given.get(question.key)
+        while answer is None or (wrong := question.wrong(answer)):
+            if answer is not None:
+                terminal.remark(wrong)
+            answer = terminal.ask(question.text, question.default(known))
+        known[question.key] = answer
+    return known
+
+
+def describe_status(status: RunStatus) -> str:
+    """One run's status in lines of words."""
+    counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
+    lines = [
+        f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
+        f"  {in_rows(status.rows)}: {counts}",
+    ]
+    if status.sign_outs:
+        lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
+    if len(status.lanes) > 1:
+        for lane in status.lanes:
+            found = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in lane.counts.items()) or "no rows"
+            lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {found}")
+    if status.codes:
+        lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
+    if status.attempts:
+        lines.append(f"  {status.attempts:,} calls, {status.throttled:,} throttled")
+    if status.rate:
+        ends = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
+        lines.append(f"  {status.rate:g} rows/s{ends}")
+    if status.resumable:
+        lines.append(f"  resume with: bulkreset resume {shlex.quote(status.run_dir)}")
+    return "\n".join(lines)
+
+
+def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
+    """The last lines: what became of the rows, and where the report is."""
+    counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
+    what = "Dry run" if summary.mode == "dry_run" else "Run"
+    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {in_rows(summary.rows)}: {counts}.\n")
+    if summary.signed_out:
+        out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
+    if summary.codes:
+        out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
+    if summary.attempts:
+        out.write(
+            f"{summary.attempts:,} calls, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {duration(summary.sending_seconds)}.\n"
+        )
+    if summary.emulated:
+        out.write("This was the emulator: nothing real was touched.\n")
+    out.write(f"Report: {home.path / summary.report}\n")
+    if home.page.exists():
+        out.write(f"Page: {home.page}\n")
+
+
+def describe_verified(found: "Verified") -> str:
+    """What has become of the users, and what to do next."""
+    if found.report is None:
+        return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
+    counts = dict(found.counts)
+    told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
+    short = sum(counts.get(state, 0) for state in SHORT)
+    odd = sum(counts.get(state, 0) for state in (State.UNTOUCHED, State.DIFFERS, State.GONE))
+    lines = [f"Verified: {in_rows(sum(counts.values()))}: {told}."]
+    if found.alive:
+        lines.append("The run is going on: what it sets from now on is not in here.")
+    if waiting := counts.get(State.WAITING):
+        lines.append(f"Still good and not used: {waiting:,} of the temporary passwords. Verify again later.")
+    if short and found.reissue is None:
+        lines.append(
+            f"Expired or expiring: {short:,} of the temporary passwords. --reissue FILE writes the input of a new run."
+        )
+    if odd:
+        lines.append(f"Not as the run left them: {odd:,} of the users. The report says who.")
+    if not found.left:
+        lines.append("Nothing is left to be done.")
+    if found.reissue:
+        lines.append(
+            f'Reissue: {found.reissue}, with {short:,} users: the input of a new run with password.source = "generate".'
+        )
+    return "\n".join([*lines, f"Report: {found.report}"])
+
+
+def _to_be_typed(preflight: "Preflight") -> str | None:
+    """What confirms the run: the pool's name (the job's, where there are several pools) for many permanent passwords; None where y does."""
+    if preflight.permanent <= TYPED_BEYOND:
+        return None
+    pools = list(preflight.pools)
+    return preflight.name_of(pools[0]) if len(pools) == 1 else preflight.job.name

@@ -1,0 +1,1 @@
+"""Tests of a run kept in S3 and made anew from there."""

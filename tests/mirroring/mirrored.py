@@ -1,0 +1,28 @@
+"""A mirror in S3 looked into, as another machine would."""
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from bulkreset.bucket import Bucket
+from bulkreset.mirroring.restore import restore
+from bulkreset.record.journal import Journal
+from tests.bucket import BUCKET, Storage
+
+
+def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
+    """Whom a mirror in S3 knows as set, and whom as claimed or in doubt; restored as another machine would."""
+    lease = f"{at}lease.json"
+    held = storage.client.get_object(Bucket=BUCKET, Key=lease)["Body"].read() if lease in storage.keys(at) else b""
+    storage.client.delete_object(Bucket=BUCKET, Key=lease)  # which is looked at elsewhere
+    bucket = Bucket()
+    bucket.__dict__["client"] = storage.client
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            restore(f"s3://{BUCKET}/{at}", Path(folder) / "it", bucket)
+            with closing(Journal.open(Path(folder) / "it" / "journal.sqlite", read_only=True)) as journal:
+                rows = [(found[2], found[3]) for found in journal.report("unprocessed")]
+    finally:
+        if held:
+            storage.put(lease, held)
+    return {user for user, status in rows if status == "set"}, {user for user, status in rows if status == "in_doubt"}

@@ -1,0 +1,209 @@
+"""The mirror: what is in S3 is what was committed, in order; a gap or damage is refused, and nobody else may go on."""
+
+import gzip
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+
+from bulkreset.bucket import Bucket
+from bulkreset.errors import Busy, RecordError, RunDirError
+from bulkreset.job import Mirror as Asked
+from bulkreset.mirroring import mirror as module
+from bulkreset.mirroring.lease import Lease
+from bulkreset.mirroring.mirror import Mirror, pieces
+from bulkreset.mirroring.restore import restore
+from bulkreset.record.handout import Handout
+from bulkreset.record.journal import Journal
+from bulkreset.record.redaction import Redaction
+from bulkreset.record.rundir import Absent, RunDir
+from bulkreset.rows import Outcome, RateChange, Row, Secret, SignedOut, Status
+from bulkreset.sealing import recipients
+from tests.bucket import BUCKET, Storage
+from tests.record.journals import POOL, done
+
+AT = f"s3://{BUCKET}/runs/r/"
+FACTS: dict[str, Any] = {
+    "run_id": "r",
+    "job": {"name": "nightly"},
+    "mode": "run",
+    "state": "applying",
+    "started_at": "",
+    "rows": 6,
+    "mirror": {"at": AT, "generation": 0, "commit": 0},
+}
+
+
+class Running:
+    """A run with a mirror, not begun."""
+
+    def __init__(self, path: Path, *, fresh: bool = True) -> None:
+        def fill(place: Path) -> None:
+            with closing(Journal.create(place, [POOL], FACTS)) as journal:
+                journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 7)])
+
+        self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
+        self.journal = Journal.open(self.home.journal)
+        self.told: list[str] = []
+        asked = Asked(to=f"s3://{BUCKET}/runs/")
+        self.mirror = Mirror(asked, AT, self.home, self.journal, self.told.append)
+
+    def begin(self) -> Mirror:
+        self.mirror.take()
+        self.mirror.begin()
+        return self.mirror
+
+    def close(self, *, let_go: bool = True) -> None:
+        if let_go:
+            self.mirror.release()
+        else:  # as a dead process does
+            self.mirror._lease._ended.set()
+        self.journal.close()
+        self.home.release()
+
+
+def rows_of(path: Path) -> list[tuple[Any, ...]]:
+    with closing(Journal.open(path / "journal.sqlite", read_only=True)) as journal:
+        return [found[:16] for found in journal.report("unprocessed")]
+
+
+def deltas(storage: Storage) -> list[str]:
+    return [key for key in storage.keys("runs/r/") if "-delta-" in key]
+
+
+def some_commits(mirror: Mirror) -> None:
+    mirror.record([1, 2], [])
+    mirror.record([], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
+    mirror.record([3], [Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
+    mirror.record(
+        [],
+        [done(3)],
+        [SignedOut(1, done=True), SignedOut(3, done=False, code="No", message="why")],
+        [RateChange(1, "a", "r", 2.5, "x")],
+    )
+    mirror.record([4], [])
+
+
+def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    Redaction.of(run.home.redaction_key)
+    some_commits(run.begin())
+    assert len(deltas(s3)) == 3
+    with pytest.raises(Busy, match="held by another process"):
+        restore(AT, tmp_path / "there")
+    run.close()
+    restore(AT, tmp_path / "there")
+    assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+    assert (tmp_path / "there" / "redaction.key").read_bytes() == run.home.redaction_key.read_bytes()
+    assert [row[3] for row in rows_of(tmp_path / "there")] == ["set", "failed", "set", "in_doubt", *["unprocessed"] * 2]
+    other = Running(tmp_path / "there", fresh=False)
+    other.begin().record([5], [])
+    assert len(deltas(s3)) == 1
+    other.close()
+    again = Running(tmp_path / "here", fresh=False)
+    with pytest.raises(RunDirError, match="another process has gone on with it"):
+        again.mirror.take()
+    again.close()
+    namesake = Running(tmp_path / "else" / "here")
+    with pytest.raises(RunDirError, match="is the mirror of another run"):
+        namesake.mirror.take()
+    namesake.close()
+
+
+def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    mirror.record([1], [])
+    mirror.record([], [done(1, attempts=1)])
+    mirror._base_aside()  # while an outcome waits
+    mirror.record([2], [done(1, attempts=1)])
+    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "delta"]
+    run.close(let_go=False)
+    s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+    restore(AT, tmp_path / "there")
+    assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+
+
+@pytest.mark.parametrize("harm", ["gap", "cut", "other", "base", "none"])
+def test_gap_or_damage_is_refused(tmp_path: Path, s3: Storage, harm: str) -> None:
+    run = Running(tmp_path / "here")
+    some_commits(run.begin())
+    run.close()
+    key = deltas(s3)[1]
+    body = s3.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    if harm == "gap":
+        s3.client.delete_object(Bucket=BUCKET, Key=key)
+    elif harm == "cut":
+        s3.put(deltas(s3)[-1], body[:-9])
+    elif harm == "other":
+        table = json.loads(gzip.decompress(body))
+        s3.put(key, gzip.compress(json.dumps(table | {"commits": table["commits"][:1]}).encode()))
+    else:
+        base = next(found for found in s3.keys("runs/r/") if "-base-" in found)
+        s3.put(base, b"\x1f\x8b") if harm == "base" else s3.client.delete_object(Bucket=BUCKET, Key=base)
+    with pytest.raises(Absent if harm == "none" else RunDirError):
+        restore(AT, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    s3.configure(faults=[["^PUT .*delta", 500, "InternalError", 99]])
+    with pytest.raises(RecordError, match=r"The mirror .* cannot be written: s3:PutObject was answered InternalError"):
+        mirror.record([1], [])
+    run.close()
+
+
+def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -> None:
+    bucket, uri = Bucket(), f"s3://{BUCKET}/lease"
+    first = Lease(bucket, uri, "one", seconds=0.4).take()
+    with pytest.raises(Busy, match="held by another process"):
+        Lease(bucket, uri, "two", seconds=0.4).take()
+    first._ended.wait(0.8)
+    first.check()
+    first._ended.set()
+    assert first._thread
+    first._thread.join()
+    with Lease(bucket, uri, "one", seconds=9) as successor:  # of the same place, at once
+        with pytest.raises(Busy):
+            Lease(bucket, uri, "two").take()
+        first._renew_once()
+        with pytest.raises(Busy, match="is lost"):
+            first.check()
+        successor.check()
+    assert s3.keys() == []
+
+
+def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
+    run.mirror = Mirror(asked, AT, run.home, run.journal, run.told.append)
+    mirror = run.begin()
+    handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
+    handout.written = mirror.handed
+    handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
+    mirror.record([1], [])
+    run.home.summary.write_text("{}", encoding="utf-8")
+    mirror.end()
+    for key in s3.keys("runs/r/"):
+        found = s3.client.head_object(Bucket=BUCKET, Key=key)
+        assert (found["ServerSideEncryption"], "mirror" in found["SSEKMSKeyId"]) == ("aws:kms", True), key
+    run.close()
+    restore(AT, tmp_path / "there")
+    assert (tmp_path / "there" / "handout" / "00000001.age").read_bytes() == (
+        run.home.handout / "00000001.age"
+    ).read_bytes()
+    assert "runs/r/summary.json" in s3.keys("runs/r/")
+
+
+def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    s3.configure(faults=[["^PUT ", 403, "AccessDenied", 99]])
+    with pytest.raises(RecordError, match=r"Allow s3:PutObject on arn:aws:s3:::nightly/runs/r/lease\.json"):
+        run.mirror.take()
+    run.close()

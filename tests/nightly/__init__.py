@@ -1,0 +1,1 @@
+"""Tests of a job that is run again and again."""

@@ -1,0 +1,171 @@
+"""The preflight: which pools share a quota, how fast, how many rows, how long."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.session import Caller
+from bulkreset.errors import RunDirError
+from bulkreset.job import Job
+from bulkreset.planning.preflight import (
+    Asked,
+    LanePlan,
+    Planned,
+    described,
+    expected_seconds,
+    inspect,
+    listing_rate,
+    must_be_the_same_targets,
+    plan_lanes,
+)
+from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
+
+GAP = Gap("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
+
+
+def lanes(asked: Job, called: Mapping[str, Caller] | None = None) -> tuple[LanePlan, ...]:
+    """The lanes of a job, at a quota of 30."""
+    return plan_lanes(asked, sessions(asked), callers(asked) if called is None else called, quotas(asked))
+
+
+def test_pools_of_one_account_and_region_share_a_lane() -> None:
+    found = lanes(job(EU, US, EU2))
+    assert [(lane.account, lane.region, lane.pools) for lane in found] == [
+        ("111122223333", "eu-west-1", (EU, EU2)),
+        ("111122223333", "us-east-1", (US,)),
+    ]
+
+
+def test_two_accounts_are_two_lanes() -> None:
+    both = {EU: Caller("1", "arn"), EU2: Caller("2", "arn")}
+    assert [lane.pools for lane in lanes(job(EU, EU2), both)] == [(EU,), (EU2,)]
+
+
+def test_unknown_account_is_told_apart_by_the_way_to_it() -> None:
+    nobody = {EU: Caller(problem="x"), EU2: Caller(problem="x")}
+    assert [lane.pools for lane in lanes(job(EU, EU2), nobody)] == [(EU, EU2)]
+    asked = job(EU, EU2)
+    apart = sessions(asked)
+    apart[EU2] = sessions(asked, profile="other")[EU2]
+    assert [lane.pools for lane in plan_lanes(asked, apart, nobody, quotas(asked))] == [(EU,), (EU2,)]
+
+
+@pytest.mark.parametrize(
+    ("pace", "ceiling"),
+    [
+        ({}, 24.0),
+        ({"share": 0.5}, 15.0),
+        ({"rate": "auto", "share": 1}, 30.0),
+        ({"rate": 7}, 7.0),
+        ({"rate": 7, "share": 0.1}, 7.0),
+        ({"rate": 500}, 500.0),
+        ({"rate": "none"}, None),
+    ],
+)
+def test_ceiling_is_the_jobs_rate_or_a_share_of_the_quota(pace: dict[str, Any], ceiling: float | None) -> None:
+    (lane,) = lanes(job(EU, pace=pace))
+    assert (lane.ceiling, lane.quota) == (ceiling, 30.0)
+
+
+def test_lane_has_the_quota_that_was_told_for_any_of_its_pools() -> None:
+    asked = job(EU, EU2)
+    told, published = Quota(60.0, "applied"), Quota(30.0, "as published", (GAP,))
+    for first, second in ((told, published), (published, told)):
+        (lane,) = plan_lanes(asked, sessions(asked), callers(asked), {EU: first, EU2: second})
+        assert (lane.quota, lane.source, lane.ceiling) == (60.0, "applied", 48.0)
+
+
+@pytest.mark.parametrize(("pace", "rate"), [({}, 24.0), ({"share": 0.5}, 15.0), ({"rate": 500}, 24.0)])
+def test_users_are_listed_at_a_share_of_what_aws_allows(pace: dict[str, Any], rate: float) -> None:
+    assert listing_rate(job(EU, pace=pace)) == rate
+
+
+def test_users_are_listed_unpaced_where_nothing_is_paced() -> None:
+    assert listing_rate(job(EU, pace={"rate": "none"})) is None
+
+
+def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | None = 24) -> LanePlan:
+    return LanePlan("1", region, pools, quota, "told", ceiling)
+
+
+def test_longest_lane_is_how_long_it_takes() -> None:
+    fast, slow = lane_of(EU, EU2), lane_of(US, region="b", ceiling=2)
+    assert expected_seconds((fast, slow), {EU: 240, EU2: 240, US: 10}) == 20
+    assert expected_seconds((fast, slow), {EU: 24, US: 10}) == 5
+    assert expected_seconds((fast, slow), {}) == 0
+    assert expected_seconds((fast, lane_of(US, region="b", ceiling=None)), {EU: 24}) is None
+
+
+def test_quota_below_the_ceiling_is_how_long_it_takes() -> None:
+    assert expected_seconds((lane_of(EU, quota=30, ceiling=500),), {EU: 300}) == 10
+
+
+def test_preflight_counts_what_will_be_sent() -> None:
+    asked = job(EU, US)
+    planned = Planned(
+        {"ready": 276, "rejected": 1}, [(EU, 1, 240), (EU, 0, 24), (US, 1, 12)], {"CONFIRMED": 270}, {US: "why"}
+    )
+    found = inspect(asked, sessions(asked), Asked(callers(asked), pools(asked), quotas(asked)), planned)
+    assert (found.permanent, found.temporary, found.ready) == (252, 24, 276)
+    assert found.seconds == 11
+    assert found.endpoints == {
+        EU: "https://cognito-idp.eu-west-1.amazonaws.com",
+        US: "https://cognito-idp.us-east-1.amazonaws.com",
+    }
+    assert not found.emulated
+    assert found.counts == {"ready": 276, "rejected": 1}
+    assert (found.before, found.unchecked, found.gaps) == ({"CONFIRMED": 270}, {US: "why"}, ())
+    assert found.approved is None
+
+
+def test_every_gap_is_told_once() -> None:
+    asked = job(EU, EU2)
+    unread = Gap("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
+    unlisted = Gap("who is there", "cognito-idp:ListUsers", "AccessDeniedException", denied=True)
+    brought = Asked(
+        callers(asked),
+        {EU: PoolFacts(EU, gap=unread), EU2: PoolFacts(EU2)},
+        {EU: Quota(30.0, "p", (GAP,)), EU2: Quota(30.0, "p", (GAP,))},
+    )
+    found = inspect(asked, sessions(asked), brought, Planned({}, [], {}, {}, [unlisted]))
+    assert found.gaps == (unread, GAP, unlisted)
+
+
+def test_pool_goes_by_its_own_name_where_that_is_known() -> None:
+    asked = job(EU, US)
+    brought = Asked(callers(asked), pools(asked, {EU: PoolFacts(EU, name="customers")}), quotas(asked))
+    found = inspect(asked, sessions(asked), brought, Planned({}, [], {}, {}))
+    assert (found.name_of(EU), found.name_of(US)) == ("customers", US)
+
+
+def test_emulator_has_its_own_quota() -> None:
+    asked = job(EU)
+    brought = Asked(callers(asked), pools(asked), {EU: Quota(100.0, "the emulator's")})
+    found = inspect(asked, sessions(asked, emulated=True), brought, Planned({}, [], {}, {}))
+    assert found.emulated
+    assert [(lane.quota, lane.ceiling) for lane in found.lanes] == [(100, 80)]
+
+
+def test_targets_are_described_with_the_account_where_it_is_known() -> None:
+    asked = job(EU)
+    plain = {
+        "user_pool_id": EU,
+        "region": "eu-west-1",
+        "endpoint": "https://cognito-idp.eu-west-1.amazonaws.com",
+        "profile": None,
+        "role_arn": None,
+    }
+    assert described(sessions(asked)) == [plain]
+    assert described(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]
+
+
+@pytest.mark.parametrize("key", ["region", "endpoint"])
+def test_target_that_is_reached_elsewhere_is_refused(key: str) -> None:
+    (planned,) = described(sessions(job(EU)))
+    must_be_the_same_targets([dict(planned)], [planned])
+    with pytest.raises(RunDirError, match=f"The {key} of {EU} was .* and is elsewhere now"):
+        must_be_the_same_targets([planned | {key: "elsewhere"}], [planned])

@@ -1,0 +1,52 @@
+"""The help: in groups, with examples that are right, plain and narrow enough for any terminal; and what the shell completes."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bulkreset.cli import app
+from bulkreset.terminal.manual import EXAMPLES, GROUPS
+
+COMMANDS = {command.name: command for command in typer.main.get_group(app).commands.values()}
+
+
+@pytest.mark.parametrize("name", sorted(map(str, COMMANDS)))
+def test_help_is_plain_and_fits(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"], terminal_width=80, env={"COLUMNS": "80"})
+    lines = shown.output.splitlines()
+    assert shown.exit_code == 0
+    assert max(map(len, lines)) <= 80
+    assert shown.output.isascii()
+    assert "Examples:" in lines
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_examples_have_flags_that_there_are(name: str) -> None:
+    known = {flag for param in COMMANDS[name].params for flag in (*param.opts, *param.secondary_opts)}
+    for line in EXAMPLES[name].replace("\\\n", " ").strip().splitlines():
+        words = shlex.split(line.partition("|")[0])
+        assert words[:2] == ["bulkreset", name]
+        assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= known
+
+
+def test_options_of_a_group_exist_and_every_option_of_run_has_one() -> None:
+    params = {str(param.name) for command in COMMANDS.values() for param in command.params}
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert set(grouped) <= params
+    assert len(set(grouped)) == len(grouped)
+    assert {str(param.name) for param in COMMANDS["run"].params} - {*grouped} == {"job"}
+
+
+def test_shell_completes_commands() -> None:
+    asked = {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": "bulkreset re", "COMP_CWORD": "1"}
+    program = "import sys; sys.argv = ['bulkreset']; from bulkreset.cli import main; main()"
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["resume", "report"]

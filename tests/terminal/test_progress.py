@@ -1,0 +1,147 @@
+"""What is shown of a run's progress: drawn in the room there is, told in lines where nothing can be drawn."""
+
+import io
+import re
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from bulkreset.rows import Outcome, SignedOut, Status
+from bulkreset.terminal.progress import Display, Meter
+from bulkreset.watch import LaneProgress, Progress
+
+
+class Shown:
+    """A display on a terminal of that size, or on none, at a time that the test tells."""
+
+    def __init__(self, width: int = 80, height: int = 24, *, quiet: bool = False, **environ: str) -> None:
+        self.out = io.StringIO()
+        self.at = 100.0
+        size = {"width": width, "height": height} if width else {}
+        env = {"TERM": "xterm"} | environ
+        self.console = Console(file=self.out, force_terminal=bool(width), soft_wrap=True, _environ=env, **size)  # type: ignore[arg-type]
+        self.display = Display(self.console, quiet=quiet, now=lambda: self.at)
+
+    def later(self, seconds: float, progress: Progress) -> str:
+        """What is shown for it so much later."""
+        self.at += seconds
+        self.out.truncate(self.out.seek(0))
+        self.display.sending(progress)
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.out.getvalue())
+
+
+def progress(lanes: int, total: int = 1000) -> Progress:
+    """So many lanes of 20 calls per second, nothing sent yet."""
+    shown = [LaneProgress(f"{n:012d} eu-west-1", total, 20.0, lambda: 20.0) for n in range(1, lanes + 1)]
+    return Progress(total * lanes, lanes=shown)
+
+
+def settle(of: Progress, lane: int, rows: int, status: Status = Status.SET, throttled: int = 0) -> None:
+    of.add([Outcome(row, status, attempts=1, throttled=throttled) for row in range(rows)], lane)
+
+
+def test_one_lane_is_a_bar_and_its_figures() -> None:
+    shown, of = Shown(), progress(1)
+    shown.later(0, of)
+    settle(of, 0, 195)
+    settle(of, 0, 4, Status.FAILED, throttled=2)
+    settle(of, 0, 1, Status.IN_DOUBT)
+    said = shown.later(10, of)
+    assert "200/1,000 rows 20%" in said
+    assert "20.0/s of 20/s, 195 set, 4 failed, 1 in doubt, 8 throttled, about 40.0 s left" in said
+    assert "lane" not in said
+
+
+def test_each_lane_has_a_line_and_the_slowest_says_how_long_it_takes() -> None:
+    shown, of = Shown(120), progress(3)
+    shown.later(0, of)
+    settle(of, 0, 1000)
+    settle(of, 1, 100, throttled=1)
+    settle(of, 2, 50, Status.FAILED)
+    of.lanes[2].stopped = True
+    said = shown.later(10, of)
+    lines = [line.split() for line in said.splitlines()]
+    assert ["000000000001", "eu-west-1", "1,000/1,000", "100.0/20", "0", "1,000", "0", "0", "done"] in lines
+    assert ["000000000002", "eu-west-1", "100/1,000", "10.0/20", "100", "100", "0", "0", "2", "min"] in lines
+    assert ["000000000003", "eu-west-1", "50/1,000", "5.0/20", "0", "0", "50", "0", "stopped"] in lines
+    assert "1 of 3 lanes stopped, about 2 min left" in said
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 12), (120, 40), (80, 5)])
+def test_many_lanes_fit_into_any_terminal(width: int, height: int) -> None:
+    shown, of = Shown(width, height), progress(40, 123_456)
+    shown.later(0, of)
+    for lane in range(30):
+        settle(of, lane, 100)
+    said = shown.later(10, of)
+    lines = said.strip().splitlines()
+    assert len(lines) <= max(height - 1, 4)
+    assert max(map(len, lines)) <= width
+    (rest,) = (line for line in lines if ("lanes" in line and "more" in line) or re.match(r"  \d+ lanes", line))
+    shown_lanes = sum("eu-west" in line or "0000000" in line for line in lines)
+    assert int(re.findall(r"\d+", rest)[0]) + shown_lanes == 40
+
+
+def test_terminal_that_becomes_narrower_leaves_nothing_of_what_was_drawn() -> None:
+    shown, of = Shown(100), progress(3)
+    settle(of, 0, 10)
+    shown.later(0, of)
+    widths = [width for width in shown.display._widths if width]
+    shown.console.width = 50
+    shown.later(10, of)
+    broken = sum((width - 1) // 50 for width in widths)
+    assert broken > 0
+    # Up over the lines that were broken, and then over those that were drawn.
+    assert shown.out.getvalue().count("\x1b[1A") == broken + len(widths) - 1
+
+
+@pytest.mark.parametrize(("width", "term"), [(0, "xterm"), (80, "dumb")])
+def test_where_nothing_can_be_drawn_a_line_is_told_every_half_minute(width: int, term: str) -> None:
+    shown, of = Shown(width, TERM=term), progress(2)
+    assert shown.later(1, of) == ""
+    settle(of, 0, 300)
+    settle(of, 1, 290, throttled=1)
+    assert shown.later(28, of) == ""
+    assert shown.later(2, of) == (
+        "sending: 590 of 2,000 rows, 19.7/s of 40/s, 590 set, 290 throttled, about 1 min left\n"
+    )
+    assert shown.later(29, of) == ""
+    assert "\x1b" not in shown.out.getvalue()
+
+
+def test_without_color_there_is_none() -> None:
+    shown, of = Shown(NO_COLOR="1"), progress(2)
+    settle(of, 0, 5)
+    shown.later(1, of)
+    assert not re.findall(r"\x1b\[[0-9;]*3[0-9]m", shown.out.getvalue())
+
+
+def test_quiet_is_quiet() -> None:
+    shown = Shown(quiet=True)
+    assert shown.later(100, progress(1)) == ""
+
+
+def test_planning_checking_and_signing_out() -> None:
+    shown = Shown(0)
+    shown.display.show("planning", 20_000, None)
+    shown.at += 40
+    shown.display.show("planning", 40_000, None)
+    shown.at += 40
+    shown.display.show("checking users", 100, 500, "calls")
+    of = Progress(5, pending=5, counts=Counter({Status.SET: 5}), lanes=progress(1).lanes)
+    of.left(SignedOut(1, done=True))
+    of.left(SignedOut(2, done=False))
+    shown.at += 40
+    shown.display.sending(of)
+    assert shown.out.getvalue().splitlines() == [
+        "planning: 40,000 rows, 500.0/s",
+        "checking users: 100 of about 500 calls",
+        "signing out: 2 of 10 users, 1 not signed out",
+    ]
+
+
+def test_rate_is_of_the_last_seconds() -> None:
+    meter = Meter()
+    rates = [meter.rate(at, count) for at, count in ((0, 0), (10, 100), (20, 100), (30, 100), (31, 150))]
+    assert rates == [None, 10.0, 5.0, 0.0, pytest.approx(50 / 21)]
