@@ -9,6 +9,8 @@ import typer
 
 from bulkreset.errors import JobError
 
+RUNS = Path("runs")  # where run directories are that nobody named
+
 MOST_DIGITS = 19  # of a number of rows
 
 

@@ -93,3 +93,8 @@ def _say_where(args: threading.ExceptHookArgs) -> None:
     """In place of a thread's traceback."""
     if args.exc_value is not None:
         sys.stderr.write(f"bulkreset: a bug in a thread: {place_of(args.exc_value)}.\n")
+
+
+def complain(text: str) -> None:
+    """Say on standard error what is wrong."""
+    sys.stderr.write(f"bulkreset: {text}\n")

@@ -1,0 +1,57 @@
+"""The command that writes a job file: init."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulkreset.draft import Kind
+from bulkreset.errors import Interrupted
+from bulkreset.terminal import process
+from bulkreset.terminal.options import Permanent, Profile, Rate, UserPoolId
+from bulkreset.watch import Stop
+
+
+def init(
+    kind: Annotated[Kind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
+    input_: Annotated[
+        str | None,
+        typer.Option("--input", help="File, folder, pattern or s3:// address with the rows.", show_default=False),
+    ] = None,
+    user_pool_id: UserPoolId = None,
+    region: Annotated[
+        str | None, typer.Option(help="The pool's Region; as its id says without it.", show_default=False)
+    ] = None,
+    profile: Profile = None,
+    permanent: Permanent = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="The age key to which made passwords are sealed.", show_default=False)
+    ] = None,
+    rate: Rate = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A new file; NAME.toml without it.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a job file: asks for what no flag says, and keeps it if it is a job."""
+    from bulkreset.draft import complete, keep
+    from bulkreset.terminal.console import Terminal, ask
+
+    told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
+    told |= {"profile": profile, "recipient": recipient, "rate": rate}
+    told["permanent"] = None if permanent is None else "yes" if permanent else "no"
+    given = {key: str(value) for key, value in told.items() if value is not None}
+    if sys.stdin.isatty():
+        stop = Stop()
+        process.listen(stop)
+        try:
+            answers = ask(Terminal(stop, show_progress=False), given)
+        except Interrupted as error:
+            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    else:
+        answers = complete(given)
+    path = output or Path(f"{answers['name']}.toml")
+    keep(answers, path)
+    sys.stdout.write(f"Job file: {path}\nLook first: bulkreset run {shlex.quote(str(path))} --dry-run\n")

@@ -1,0 +1,131 @@
+"""The commands that look at runs: status, report, handout, verify."""
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulkreset.errors import RecordError
+from bulkreset.terminal import process
+from bulkreset.terminal.options import RUNS, NoProgress, Redact, ReportForm
+from bulkreset.watch import Stop
+
+
+def status(
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="RUN_DIR", help="One run; without it, all in runs/.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how far a run is, whether it is alive or ended."""
+    from bulkreset.record.status import runs_in, status_of
+    from bulkreset.terminal.console import describe_status
+
+    found = [status_of(run_dir)] if run_dir else runs_in(RUNS)
+    if as_json:
+        shown = [asdict(one) for one in found]
+        sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
+    elif not found:
+        sys.stdout.write(f"There are no runs in {RUNS.absolute()}.\n")
+    else:
+        sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    form: Annotated[
+        ReportForm | None,
+        typer.Option("--format", help="As what; as the file's name says, or as the run's own.", show_default=False),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS,...", help="Only rows with one of these statuses.", show_default=False),
+    ] = None,
+    redact: Annotated[
+        Redact | None,
+        typer.Option(help="Hashes in place of usernames; as the job says without it.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A new file, or - ; in the run directory without it.", show_default=False),
+    ] = None,
+) -> None:
+    """Draw the report from the journal once more, while the run goes on or later."""
+    from bulkreset.review.redraw import Wanted, redraw, statuses
+
+    wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
+    if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
+        sys.stdout.write(f"Report: {drawn}\n")
+
+
+def handout(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    identity: Annotated[Path, typer.Option(help="A key file that opens the handout.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="A new file, readable to you alone; standard output without it.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
+    from bulkreset.record.report import write_new
+    from bulkreset.review.handing import COLUMNS, hand_out
+
+    given = hand_out(run_dir, identity)
+    if output is None:
+        first = next(given, None)  # what is wrong with the key is said before anything is written
+        try:
+            # Not through the stream that forgives: passwords that are missing must not look like all of them.
+            with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
+                csv.writer(stream, lineterminator="\n").writerows(chain([COLUMNS], [first] if first else (), given))
+        except OSError as error:
+            raise RecordError(
+                f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
+            ) from None
+        return
+    number = write_new(output, COLUMNS, given)
+    sys.stdout.write(f"{number:,} passwords: {output}\n")
+
+
+def verify(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    within: Annotated[
+        float, typer.Option(metavar="DAYS", help="A temporary password is expiring within so many days.")
+    ] = 1.0,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A new file; the run's verify.csv without it.", show_default=False),
+    ] = None,
+    reissue: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A new input of those whose temporary password has expired or is expiring.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Say what has become of the users that a run has set; changes nothing and costs nothing."""
+    from bulkreset.review.verify import Wanted
+    from bulkreset.review.verify import verify as verify_run
+    from bulkreset.terminal.console import Terminal, describe_verified
+
+    stop = Stop()
+    ui = Terminal(stop, show_progress=not no_progress)
+    process.listen(stop)
+    try:
+        found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
+    finally:
+        ui.close()
+    if not as_json:
+        sys.stdout.write(describe_verified(found) + "\n")
+    sys.stdout.flush()
+    raise SystemExit(found.exit_code)

@@ -1,0 +1,283 @@
+"""The commands that run a job: run, resume, demo."""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from bulkreset.errors import EXIT_OK, Refused
+from bulkreset.job import S3
+from bulkreset.rows import Summary, in_rows
+from bulkreset.terminal import process
+from bulkreset.terminal.options import (
+    RUNS,
+    Fleet,
+    LogAs,
+    LogFormat,
+    MaxDuration,
+    MaxFailures,
+    MaxRows,
+    NewRunDir,
+    NoProgress,
+    Permanent,
+    Profile,
+    Rate,
+    Share,
+    StopAfter,
+    UserPoolId,
+    Verbose,
+    Workers,
+    Yes,
+    count,
+    number,
+)
+from bulkreset.terminal.options import fleet as fleet_of
+from bulkreset.watch import Stop
+
+if TYPE_CHECKING:
+    from bulkreset.job import Job
+    from bulkreset.run import Mode
+    from bulkreset.terminal.console import Terminal
+
+
+def run(
+    job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="File, folder, pattern or s3:// address with the rows; repeat it.", show_default=False
+        ),
+    ] = None,
+    user_pool_id: UserPoolId = None,
+    region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
+    profile: Profile = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Cognito's endpoint, where it is not AWS's own.", show_default=False)
+    ] = None,
+    ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.", show_default=False)] = None,
+    no_verify_ssl: Annotated[
+        bool, typer.Option("--no-verify-ssl", help="Do not verify the endpoint's certificate.")
+    ] = False,
+    connect_timeout: Annotated[
+        float | None, typer.Option(help="Seconds to wait for a connection.", show_default=False)
+    ] = None,
+    read_timeout: Annotated[
+        float | None, typer.Option(help="Seconds to wait for an answer.", show_default=False)
+    ] = None,
+    permanent: Permanent = None,
+    sign_out: Annotated[
+        bool | None,
+        typer.Option("--sign-out/--no-sign-out", help="Whether to sign users out once set.", show_default=False),
+    ] = None,
+    rate: Rate = None,
+    share: Share = None,
+    workers: Workers = None,
+    max_rows: MaxRows = None,
+    max_failures: MaxFailures = None,
+    max_duration: MaxDuration = None,
+    stop_after: StopAfter = None,
+    fleet: Fleet = None,
+    run_dir: NewRunDir = None,
+    check_users: Annotated[
+        bool | None,
+        typer.Option(
+            "--check-users/--no-check-users",
+            help="Whether the plan looks the users up in the pool.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report; send nothing.")] = False,
+    approved: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DRY_RUN_DIR",
+            help="Run what this dry run planned, and nothing else; no question is asked.",
+            show_default=False,
+        ),
+    ] = None,
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
+    ] = False,
+    yes: Yes = False,
+    log_format: LogAs = LogFormat.CONSOLE,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Plan a job, confirm it, apply it, report."""
+    from bulkreset.job.file import load
+
+    overrides: dict[str, Any] = {
+        "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
+        "targets.user_pool_id": user_pool_id,
+        "targets.region": region,
+        "targets.profile": profile,
+        "targets.endpoint_url": endpoint_url,
+        "targets.ca_bundle": ca_bundle,
+        "targets.verify_ssl": False if no_verify_ssl else None,
+        "targets.connect_timeout": connect_timeout,
+        "targets.read_timeout": read_timeout,
+        "permanent": permanent,
+        "plan.check_users": check_users,
+        "after.sign_out": sign_out,
+        "pace.rate": number(rate),
+        "pace.share": share,
+        "pace.workers": workers,
+        "guards.max_rows": max_rows,
+        "guards.max_failures": count(max_failures),
+        "guards.max_duration": max_duration,
+    }
+    if approved and dry_run:
+        raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
+    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
+    _must_be_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    from bulkreset.run import Mode
+
+    mode = Mode(
+        sys.stderr,
+        dry_run=dry_run,
+        emulate=emulate,
+        yes=yes or emulate,
+        approved=approved,
+        stop_after=stop_after,
+        verbosity=verbose,
+        console_json=log_format is LogFormat.JSON,
+        out=sys.stdout,
+    )
+    _execute(asked, run_dir, mode, progress=not no_progress)
+
+
+def resume(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+    ],
+    failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
+    rate: Rate = None,
+    share: Share = None,
+    workers: Workers = None,
+    max_rows: MaxRows = None,
+    max_failures: MaxFailures = None,
+    max_duration: MaxDuration = None,
+    stop_after: StopAfter = None,
+    run_dir: NewRunDir = None,
+    fleet: Fleet = None,
+    yes: Yes = False,
+    log_format: LogAs = LogFormat.CONSOLE,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Go on with a run: send what is not settled, and nothing else."""
+    from bulkreset.mirroring.access import brought, name_of
+    from bulkreset.run import Mode
+    from bulkreset.run import resume as resume_run
+    from bulkreset.terminal.console import Terminal
+
+    asked = {
+        "pace.rate": number(rate),
+        "pace.share": share,
+        "pace.workers": workers,
+        "guards.max_rows": max_rows,
+        "guards.max_failures": count(max_failures),
+        "guards.max_duration": max_duration,
+        "guards.stop_after": stop_after,
+    }
+    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
+    json_events = log_format is LogFormat.JSON
+    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=json_events, out=sys.stdout)
+    stop = Stop()
+    ui = Terminal(stop, show_progress=not no_progress)
+    mode = replace(mode, console=ui.events)
+    path = brought(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
+    _watched(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
+
+
+def demo(
+    run_dir: NewRunDir = None,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Run the sample job against the embedded Cognito; nothing real is touched."""
+    from bulkreset.job.file import load
+    from bulkreset.run import Mode
+
+    here = Path(__file__).parents[1]
+    home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
+    _execute(
+        load(home / "jobs" / "demo.toml", {}),
+        run_dir,
+        Mode(sys.stderr, emulate=True, yes=True, verbosity=verbose),
+        progress=not no_progress,
+    )
+
+
+def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
+    """Run a job, watched; leave with its exit code."""
+    from bulkreset.record.rundir import new_name
+    from bulkreset.run import start
+    from bulkreset.terminal.console import Terminal
+
+    def named() -> Path:
+        return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+    stop = Stop()
+    ui = Terminal(stop, show_progress=progress)
+    mode = replace(mode, console=ui.events)
+    if job.input.state:
+        from bulkreset.nightly.nights import Night
+
+        _through_the_night(Night(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+    path = named()
+    _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
+
+
+def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) -> NoReturn:
+    """Run, and leave with the run's exit code."""
+    process.listen(stop)
+    try:
+        summary = go()
+    finally:
+        ui.close()
+    _tell(path, summary)
+    raise SystemExit(summary.exit_code)
+
+
+def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Stop, ui: "Terminal") -> NoReturn:
+    """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
+    process.listen(stop)
+    codes: list[int] = []
+    try:
+        for path, summary in runs:
+            ui.close()
+            _tell(path, summary)
+            codes.append(summary.exit_code)
+    finally:
+        ui.close()
+    if not codes:
+        sys.stdout.write(f"No new input at {job.input.named}: nothing to do.\n")
+        sys.stdout.flush()
+    raise SystemExit(max(codes, default=EXIT_OK))
+
+
+def _tell(path: Path, summary: Summary) -> None:
+    """What came of a run; the last line says how to go on where there is something left."""
+    from bulkreset.record.rundir import RunDir
+    from bulkreset.terminal.console import conclude
+
+    conclude(summary, RunDir(path), sys.stdout)
+    sys.stdout.flush()
+    if summary.stopped_by:
+        process.complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
+    elif in_doubt := summary.counts.get("in_doubt"):
+        process.complain(f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known.")
+    if summary.resumable:
+        sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
+
+
+def _must_be_confirmable(*, yes: bool) -> None:
+    """Raise Refused where a confirmation is needed and there is nobody to ask."""
+    if not (yes or sys.stdin.isatty()):
+        raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")

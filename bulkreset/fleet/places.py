@@ -1,0 +1,244 @@
+"""The places of a fleet: which worker has each of them, and which of its rows are out, waiting or in doubt."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bulkreset.cognito.choice import CARRIES, Kind
+from bulkreset.dispatch.errand import Tally
+from bulkreset.dispatch.lane import Crash, Result, Results
+from bulkreset.dispatch.pacer import PacerState
+from bulkreset.dispatch.worker import Settled
+from bulkreset.errors import Bug, ServiceError, Stopped
+from bulkreset.fleet.balance import placed
+from bulkreset.fleet.cluster import SKEW_SECONDS
+from bulkreset.fleet.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
+from bulkreset.fleet.remote import FleetLane, Post, Unit
+from bulkreset.rows import Row
+
+Tell = Callable[..., None]
+
+
+class Places:
+    """All of it is the fleet's thread's alone. `posts` are the workers that there are, `event` hears what becomes of them."""
+
+    def __init__(self) -> None:
+        self.posts: dict[str, Post] = {}
+        self.event: Tell = lambda _event, **_fields: None
+        self._units: dict[int, Unit] = {}
+        self._results: Results | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._units)
+
+    def add(self, units: Sequence[Unit], results: Results, tell: Tell) -> None:
+        """Begin: they get their workers, what comes back goes to `results`, and events to `tell`."""
+        self._results, self.event = results, tell
+        self._units = {unit.place.number: unit for unit in units}
+        for post in self.posts.values():
+            self.event("worker_joined", worker=post.worker)
+        self.allot()
+
+    def crash(self, error: BaseException) -> bool:
+        """Have the coordinator raise it; False where it does not listen yet."""
+        lane = next((lane for unit in self._units.values() for lane in unit.lanes), None)
+        if lane:
+            self._settle(lane, Crash(error))
+        return lane is not None
+
+    def has_rows(self, post: Post) -> bool:
+        """Whether rows of ours are with a worker."""
+        return any(lane.away for unit in self._carried(post) for lane in unit.lanes)
+
+    def put(self, lane: FleetLane[Any], rows: Sequence[Any]) -> None:
+        """Rows for a lane."""
+        lane.waiting.extend(rows)
+        unit = self._units[lane.place.number]
+        if unit.is_halted:
+            self._give_back(lane, unit.stopped)
+        else:
+            self._ship(unit)
+
+    def halt(self, number: int) -> None:
+        """No attempt more at a place."""
+        unit = self._units.get(number)
+        if unit is None or unit.is_halted:
+            return
+        unit.is_halted = True
+        for lane in unit.lanes:
+            self._give_back(lane)
+        if unit.post:
+            unit.post.orders.append(Halt(number))
+            unit.post.wake.set()
+
+    def _give_back(self, lane: FleetLane[Any], fatal: Stopped | None = None) -> None:
+        """What waits was not sent, because of what is `fatal` where the place is stopped from here."""
+        while lane.waiting:
+            what = lane.waiting.popleft()
+            outcome = lane.errand.settle(what, lane.errand.begin(what), lane.pace.max_attempts)
+            self._settle(lane, Settled(outcome, fatal=fatal))
+
+    def _settle(self, lane: FleetLane[Any], result: Result) -> None:
+        if self._results:
+            self._results.put((lane, result))
+
+    def _carried(self, post: Post) -> list[Unit]:
+        return [unit for unit in self._units.values() if unit.post is post]
+
+    def heed(self, post: Post, report: Report) -> None:
+        """Take what an outpost tells."""
+        if report.bug:
+            what = f"A bug on the worker {post.worker}: {report.bug}."
+            self.crash(Bug(what, "What the run had done is in its journal: resume it, and report this line."))
+        for (place, number), result in report.results:
+            lane = self._units[place].lanes[number]
+            if lane.away.pop(result.outcome.row, None) is not None:
+                self._settle(lane, result)
+        self._pace(report)
+        for failed in report.failed:
+            self._fail(post, failed)
+        for place, kind in report.opened:
+            self._opened(self._units[place], kind)
+        for place, states in report.retired:
+            self._retired(self._units[place], states)
+        for place in report.halted:
+            for lane in self._units[place].lanes:
+                self._take_back(self._units[place], lane)
+        for unit in self._carried(post):
+            self._retire(unit)
+
+    def _pace(self, report: Report) -> None:
+        now = time.monotonic()
+        for (place, number), state in report.states:
+            lane = self._units[place].lanes[number]
+            lane.state, lane.state_at, lane.rate = state, now, state.rate
+        for (place, number), rate, why in report.changes:
+            self._units[place].lanes[number].changed(rate, why)
+
+    def _opened(self, unit: Unit, kind: Kind) -> None:
+        unit.is_open = True
+        for lane in unit.lanes:
+            lane.carries = CARRIES[kind if lane.errand.claimed else "boto3"]
+        if unit.is_halted and unit.post:
+            unit.post.orders.append(Halt(unit.place.number))
+        self._ship(unit)
+
+    def _ship(self, unit: Unit) -> None:
+        """Send what waits on its way, if somebody is there to send it to."""
+        if unit.post is None or not unit.is_open or unit.is_retiring:
+            return
+        for number, lane in enumerate(unit.lanes):
+            if lane.waiting:
+                rows = list(lane.waiting)
+                lane.waiting.clear()
+                lane.away |= {row.number: row for row in rows}
+                unit.post.orders.append(Batch((unit.place.number, number), rows))
+        if not any(lane.away for other in self._carried(unit.post) if other is not unit for lane in other.lanes):
+            unit.post.wake.set()
+
+    def lose(self, post: Post, *, dead: bool) -> float:
+        """A worker is gone: what it had is in doubt, and goes to another one when this one can no longer send, which is returned."""
+        self.posts.pop(post.worker, None)
+        now = time.monotonic()
+        free = now if dead else post.until + SKEW_SECONDS
+        units = self._carried(post)
+        doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.errand.claimed)
+        if not post.is_over:
+            self.event("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
+        for unit in units:
+            unit.post = unit.bound_for = None
+            unit.is_open = unit.is_retiring = False
+            # One slot later than the last attempt that may have left: the rate holds over both.
+            unit.not_before = free + max((1 / lane.rate for lane in unit.lanes if lane.rate), default=0.0)
+            for lane in unit.lanes:
+                lane.is_moving = False
+                self._take_back(unit, lane)
+        return free
+
+    def _take_back(self, unit: Unit, lane: FleetLane[Any]) -> None:
+        """What was with a lost worker: nobody knows what became of it."""
+        away, lane.away = list(lane.away.values()), {}
+        if not unit.is_halted:
+            lane.waiting.extendleft(
+                replace(what, doubted=True) if isinstance(what, Row) else what for what in reversed(away)
+            )
+            return
+        for what in away:
+            outcome = lane.errand.settle(what, Tally(doubted=True), lane.pace.max_attempts)
+            self._settle(lane, Settled(outcome))
+
+    def _fail(self, post: Post, failed: Failed) -> None:
+        """A place could not be opened: elsewhere perhaps; else it is stopped."""
+        unit = self._units[failed.place]
+        unit.post = unit.bound_for = None
+        unit.failed_at.add(post.worker)
+        post.is_fit = False
+        self.event("worker_refused", worker=post.worker, problem=failed.message)
+        if self.posts.keys() - unit.failed_at:
+            self.allot()
+            return
+        unit.stopped = ServiceError("TargetError", f"The worker {post.worker} says: {failed.message}", failed.advice)
+        unit.is_halted = True
+        for lane in unit.lanes:
+            self._give_back(lane, unit.stopped)
+
+    def allot(self) -> None:
+        """Give places their workers; move those for which another one is better."""
+        units = {number: unit for number, unit in self._units.items() if not unit.is_halted}
+        fit = {worker for worker, post in self.posts.items() if post.is_fit and not post.is_over} or set(self.posts)
+        carried = {
+            number: (unit.bound_for or unit.post).worker  # type: ignore[union-attr]
+            for number, unit in units.items()
+            if unit.bound_for or unit.post
+        }
+        now = time.monotonic()
+        found = placed({number: unit.weight for number, unit in units.items()}, carried, fit)
+        for number, worker in found.items():
+            unit, post = units[number], self.posts[worker]
+            if unit.post is None:
+                if worker in unit.failed_at:
+                    post = next((post for post in self.posts.values() if post.worker not in unit.failed_at), post)
+                if now >= unit.not_before:
+                    self._open(unit, post, found)
+            elif unit.post is not post and unit.is_open:
+                unit.bound_for = post
+                for lane in unit.lanes:
+                    lane.is_moving = True
+                self._retire(unit)
+
+    def _open(self, unit: Unit, post: Post, found: Mapping[int, str]) -> None:
+        unit.post = post
+        now = time.monotonic()
+        orders = [
+            LaneOrder(
+                lane.errand.call, lane.pacer.ceiling, lane.state.aged(now - lane.state_at) if lane.state else None
+            )
+            for lane in unit.lanes
+        ]
+        together = [
+            lane.pacer.ceiling
+            for number, worker in found.items()
+            if worker == post.worker
+            for lane in self._units[number].lanes
+            if lane.errand.claimed
+        ]
+        pace = unit.lanes[0].pace
+        post.orders.append(Open(unit.place.number, unit.account, unit.targets, unit.emulated, orders, pace, together))
+        post.wake.set()
+
+    def _retire(self, unit: Unit) -> None:
+        """Close a place that is bound for another worker, once nothing of it is away."""
+        if unit.post and unit.bound_for and not unit.is_retiring and not any(lane.away for lane in unit.lanes):
+            unit.is_retiring = True
+            unit.post.orders.append(Retire(unit.place.number))
+            unit.post.wake.set()
+
+    def _retired(self, unit: Unit, states: Sequence[PacerState]) -> None:
+        now = time.monotonic()
+        unit.post, unit.bound_for = None, None
+        unit.is_open = unit.is_retiring = False
+        for lane, state in zip(unit.lanes, states, strict=True):
+            lane.state, lane.state_at, lane.is_moving = state, now, False
+        self.allot()
