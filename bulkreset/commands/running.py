@@ -171,9 +171,9 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
+    from bulkreset.launch import resume as resume_run
     from bulkreset.mirroring.access import brought, name_of
     from bulkreset.run import Mode
-    from bulkreset.run import resume as resume_run
     from bulkreset.terminal.console import Terminal
 
     asked = {
@@ -216,8 +216,8 @@ def demo(
 
 def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
+    from bulkreset.launch import start
     from bulkreset.record.rundir import new_name
-    from bulkreset.run import start
     from bulkreset.terminal.console import Terminal
 
     def named() -> Path:

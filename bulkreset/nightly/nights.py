@@ -10,13 +10,14 @@ from bulkreset.errors import EXIT_ROWS, InputError, RecordError, Stopped
 from bulkreset.intake.place import Fingerprint, Place
 from bulkreset.intake.search import Nothing, literally, present
 from bulkreset.job import Job, Where
+from bulkreset.launch import resume, start
 from bulkreset.mirroring.access import brought
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import Absent, RunDir, must_be_free
 from bulkreset.rows import Summary
-from bulkreset.run import Mode, resume, start
+from bulkreset.run import Mode
 from bulkreset.telling.afterwards import Afterwards
 from bulkreset.watch import Stop, Ui
 

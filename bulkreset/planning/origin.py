@@ -8,7 +8,8 @@ from bulkreset.errors import InputError, Stopped
 from bulkreset.intake.inputs import Inputs, Noted
 from bulkreset.intake.place import Fingerprint
 from bulkreset.job import Job
-from bulkreset.record.journal import File, Journal
+from bulkreset.record.entries import InputFile
+from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 
 NOWHERE: Mapping[str, Any] = {"path": "", "size": 0, "sha256": "", "files": 0}
@@ -31,10 +32,12 @@ def met(job: Job) -> tuple[Inputs | None, Mapping[str, Any]]:
         raise InputError(error.message, error.advice) from None
 
 
-def files_of(rows: Inputs | None) -> list[File]:
+def files_of(rows: Inputs | None) -> list[InputFile]:
     """Its files as the journal keeps them."""
     return (
-        [File(it.name, it.mark.size, it.mark.sha256, it.mark.version, it.first) for it in rows.noted()] if rows else []
+        [InputFile(it.name, it.mark.size, it.mark.sha256, it.mark.version, it.first) for it in rows.noted()]
+        if rows
+        else []
     )
 
 

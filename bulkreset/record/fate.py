@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from bulkreset.record.journal import Settled
+from bulkreset.record.entries import SetRow
 from bulkreset.record.lookup import ABSENT, Found
 from bulkreset.record.report import as_text, iso
 
@@ -67,7 +67,7 @@ class Fate(NamedTuple):
         return [as_text(value) if isinstance(value, str) else value for value in self.values().values()]
 
 
-def judge(row: Settled, found: Found, temporary_days: int, now: int, within_days: float) -> Fate:
+def judge(row: SetRow, found: Found, temporary_days: int, now: int, within_days: float) -> Fate:
     """What one set row is now; a temporary password is good for so many days, and expiring within so many."""
     expires = None if row.permanent else row.finished_at + temporary_days * _DAY
     if found.kind == ABSENT:
@@ -87,7 +87,7 @@ def _unused(expires: int, now: int, within_days: float) -> State:
     return State.EXPIRING if now >= expires - within_days * _DAY else State.WAITING
 
 
-def _confirmed(row: Settled, modified: int | None) -> State:
+def _confirmed(row: SetRow, modified: int | None) -> State:
     """A user who has a password of their own, or the permanent one that was set."""
     if modified is not None and modified < row.started_at - _SLACK:
         return State.UNTOUCHED  # the password that was set, or changed, was so without the run

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.errors import Refused
-from bulkreset.record.journal import Journal, Reported
+from bulkreset.record.entries import Reported
+from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import COLUMNS, as_text, bytes_beside, iso, redraw_advice
 from bulkreset.record.words import escaped

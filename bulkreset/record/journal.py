@@ -3,82 +3,22 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.connection import BROKEN, connect, kind_of, to_read
-from bulkreset.record.figures import Figures
+from bulkreset.record.connection import BROKEN, connect, kind_of
+from bulkreset.record.entries import InputFile, Reported, Sendable, SetRow
 from bulkreset.record.shape import is_whole
+from bulkreset.record.written_plan import WrittenPlan
 from bulkreset.rows import Leaver, Outcome, RateChange, SignedOut, Status
 
 
-class Sendable(NamedTuple):
-    """A row that is still to be sent. `doubted`: an earlier call's answer was lost."""
-
-    row: int
-    username: str
-    pool: str
-    permanent: int
-    doubted: int
-
-
-class File(NamedTuple):
-    """One file of the input. `first_row` is None where it has no row, or was not read yet."""
-
-    name: str
-    size: int
-    sha256: str
-    version: str = ""
-    first_row: int | None = None
-
-
-class Settled(NamedTuple):
-    """A row that was set. Times are Unix milliseconds, of its first and its last call.
-
-    `canonical` is the user's own name, where the row names it otherwise and that is known.
-    """
-
-    row: int
-    pool: str
-    username: str
-    canonical: str
-    permanent: int
-    started_at: int
-    finished_at: int
-
-
-class Reported(NamedTuple):
-    """A row as the reports have it. Times are Unix milliseconds; truths are 1, 0, or None where there is nothing to say.
-
-    `canonical` is the user's own name where it is known, else the username.
-    """
-
-    row: int
-    user_pool_id: str
-    username: str
-    status: str
-    code: str
-    message: str
-    attempts: int
-    throttled: int
-    in_doubt: int
-    permanent: int | None
-    signed_out: int | None
-    latency_ms: int | None
-    request_id: str
-    started_at: int | None
-    finished_at: int | None
-    status_before: str
-    file: str
-    canonical: str
-
-
-class Journal(Figures):
+class Journal(WrittenPlan):
     """One run's journal. Used by one thread, the coordinator's; other processes may read along.
 
     Write-ahead log: a reader (`status`, `report`) never blocks the run, nor the run a reader. Every claim and every
@@ -87,7 +27,7 @@ class Journal(Figures):
     """
 
     @classmethod
-    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[File] = ()) -> Self:
+    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[InputFile] = ()) -> Self:
         """A new journal, of an input of these files. Raises RecordError where it cannot be written."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -172,81 +112,6 @@ class Journal(Figures):
         with self._transaction():
             self._store(facts)
 
-    def plan(self, rows: Iterable[tuple[int, str, str, bool | None, str, str, str]]) -> None:
-        """Add screened rows: (row, pool, username, permanent, status, code, message)."""
-        with self._transaction():
-            numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
-            # Exact ints and strs: SQLite's binding takes everything else through an adapter, row by row.
-            self._db.executemany(
-                schema.PLAN_ROW,
-                (
-                    (
-                        row,
-                        numbers.get(pool, pool),
-                        username,
-                        None if permanent is None else int(permanent),
-                        status,
-                        code,
-                        message,
-                    )
-                    for row, pool, username, permanent, status, code, message in rows
-                ),
-            )
-
-    def files(self) -> list[File]:
-        """The files of the input, in order."""
-        with self._read():
-            return [File._make(found) for found in self._db.execute(schema.FILES)]
-
-    def begin_file(self, number: int, row: int) -> None:
-        """Note with which row a file begins."""
-        with self._transaction():
-            self._db.execute(schema.BEGIN_FILE, (row, number))
-
-    def sought(self) -> Iterator[tuple[int, str, str]]:
-        """The rows that are ready, by pool and username: (row, user pool, username)."""
-        with self._read():
-            yield from self._db.execute(schema.SOUGHT)
-
-    def note_checked(self, findings: Iterable[tuple[int, str, str, str, str, str]], **facts: object) -> None:
-        """Take in what the directory said of ready rows, and facts that go with it, in one commit.
-
-        (row, status, code, message, the user's status before, the user's own name)
-        """
-        with self._transaction():
-            self._db.executemany(schema.CHECKED, findings)
-            self._store(facts)
-
-    def reject_twins(self, keep: str, folding: Iterable[str] = (), fold: Callable[[str], str] = str.lower) -> None:
-        """Reject the ready rows that name one user: all of them ("refuse"), or all but the "first" or "last".
-
-        In the pools of `folding`, names that fold to one name a single user.
-        """
-        with self._transaction():
-            self._db.create_function("fold", 1, fold, deterministic=True)
-            self._db.execute("CREATE TEMP TABLE folding (id INTEGER PRIMARY KEY)")
-            self._db.executemany(
-                "INSERT INTO folding SELECT id FROM pools WHERE user_pool_id = ?", [(pool,) for pool in folding]
-            )
-            self._db.execute(schema.TWINS)
-            if self._db.execute("SELECT EXISTS (SELECT 1 FROM twins)").fetchone()[0]:
-                self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
-                self._db.execute(schema.REJECT_TWINS, {"keep": keep})
-            self._db.execute("DROP TABLE twins")
-            self._db.execute("DROP TABLE folding")
-
-    def unlike(self, reviewed: Path) -> tuple[int, tuple[int, str, str, str, str] | None]:
-        """How many rows are not what another journal has of them, and the first: (row, status and code there, and here)."""
-        with self._read():
-            self._db.execute("ATTACH ? AS reviewed", (to_read(reviewed),))
-            try:
-                (number,) = self._db.execute(f"SELECT count(*) {schema.UNLIKE}").fetchone()
-                columns = "row, was.status, was.code, now.status, now.code"
-                first = self._db.execute(f"SELECT {columns} {schema.UNLIKE} ORDER BY row LIMIT 1").fetchone()
-            finally:
-                self._db.execute("DETACH reviewed")
-        return number, first
-
     def check(self, rows: int | None) -> None:
         """Raise RecordError where the file is damaged, or does not hold each of the `rows` planned rows once."""
         with self._read():
@@ -257,12 +122,6 @@ class Journal(Figures):
         if found == "ok" and not unknown and not strange and (rows is None or (held, first, last) == (rows, 1, rows)):
             return
         raise self.damaged()
-
-    def forget_plan(self) -> None:
-        """Throw away an unfinished plan, of which nothing has been sent."""
-        with self._transaction():
-            self._db.execute("DELETE FROM rows")
-            self._db.execute("UPDATE files SET first_row = NULL")
 
     def take_over(self) -> None:
         """After the death of the process that claimed rows: they are in doubt."""
@@ -345,17 +204,17 @@ class Journal(Figures):
             with self._read():
                 self._db.execute("ROLLBACK")
 
-    def settled(self) -> Iterator[Settled]:
+    def settled(self) -> Iterator[SetRow]:
         """The rows that were set, in input order."""
         with self._read():
             for found in self._db.execute(schema.SETTLED):
-                yield Settled._make(found)
+                yield SetRow._make(found)
 
-    def settled_row(self, row: int) -> Settled | None:
+    def settled_row(self, row: int) -> SetRow | None:
         """One row, if it was set."""
         with self._read():
             found = self._db.execute(schema.SETTLED_ROW, (row,)).fetchone()
-        return Settled._make(found) if found else None
+        return SetRow._make(found) if found else None
 
     def report(self, unsent: str, only: Collection[str] = ()) -> Iterator[Reported]:
         """The rows in input order, all of them or those with one of the report's statuses in `only`.
@@ -366,12 +225,6 @@ class Journal(Figures):
         wanted = json.dumps([status for status in Status if words.get(status, status) in only]) if only else None
         with self._read():
             yield from map(Reported._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
-
-    def _store(self, facts: Mapping[str, object]) -> None:
-        self._db.executemany(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
-            [(key, json.dumps(value)) for key, value in facts.items()],
-        )
 
 
 _OURS = (schema.APPLICATION_ID, schema.VERSION)

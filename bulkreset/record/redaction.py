@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.record.entries import Reported
 from bulkreset.record.figures import Shown
-from bulkreset.record.journal import Reported
 from bulkreset.sheet import read_sheet
 
 KEY_BYTES = 32

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.record.journal import Reported
+from bulkreset.record.entries import Reported
 from bulkreset.record.words import escaped, printable
 from bulkreset.rows import Summary
 

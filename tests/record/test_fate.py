@@ -2,8 +2,8 @@
 
 import pytest
 
+from bulkreset.record.entries import SetRow
 from bulkreset.record.fate import COLUMNS, DONE, Fate, State, judge
-from bulkreset.record.journal import Settled
 from bulkreset.record.lookup import ABSENT, Found
 
 POOL = "eu-west-1_Here00001"
@@ -16,7 +16,7 @@ def judged(
     status: str, *, permanent: int = 0, modified: int | None = SET, now: int = SET + DAY, kind: str = ""
 ) -> Fate:
     """A row that was set at SET, of a pool whose temporary passwords are good for seven days."""
-    row = Settled(1, POOL, "ann", "ann", permanent, SET - 100, SET)
+    row = SetRow(1, POOL, "ann", "ann", permanent, SET - 100, SET)
     return judge(row, Found(1, "ann", status, kind, modified), 7, now, 1.0)
 
 
@@ -70,7 +70,7 @@ def test_who_is_not_there_is_gone(permanent: int) -> None:
 
 
 def test_some_days_may_be_none() -> None:
-    row = Settled(1, POOL, "ann", "ann", 0, SET, SET)
+    row = SetRow(1, POOL, "ann", "ann", 0, SET, SET)
     found = Found(1, "ann", "FORCE_CHANGE_PASSWORD", "", SET)
     assert judge(row, found, 1, SET + DAY - 1, 0).state is State.WAITING
     assert judge(row, found, 1, SET + DAY, 0).state is State.EXPIRED

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
+from bulkreset.record.entries import SetRow
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
-from bulkreset.record.journal import Journal, Settled
+from bulkreset.record.journal import Journal
 from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
@@ -135,7 +136,7 @@ def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None
     journal.note_checked([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
     times = {"started_at": 1000, "finished_at": 2000}
     journal.record([], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
-    told = [Settled(1, POOL, "ann", "sub-1", 1, 1000, 2000), Settled(4, OTHER, "dan", "dan", 0, 1000, 2000)]
+    told = [SetRow(1, POOL, "ann", "sub-1", 1, 1000, 2000), SetRow(4, OTHER, "dan", "dan", 0, 1000, 2000)]
     assert list(journal.settled()) == told
     assert [journal.settled_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
 
@@ -486,7 +487,8 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.record.journal import Journal, Settled
+from bulkreset.record.entries import SetRow
+from bulkreset.record.journal import Journal
 from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 journal = Journal.open(Path(sys.argv[1]))
 journal.begin_sending()

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RunDirError
+from bulkreset.record.entries import Reported
 from bulkreset.record.forms import Cut, draw
-from bulkreset.record.journal import Reported
 from bulkreset.record.redaction import WITHHELD, Redaction, is_redacted
 from bulkreset.rows import Outcome, Status
 from tests.record.journals import OTHER, POOL, planned
