@@ -1,4 +1,4 @@
-"""What every run of the tests says at its beginning; one S3 process for a worker's tests."""
+"""What every run of the tests says at its beginning; one S3 and one simulator for a worker's tests."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.bucket import Storage
+from tests.sim import Simulator
 
 # For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
 settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
@@ -22,6 +23,13 @@ def pytest_report_header() -> list[str]:
         if found
         else ["no Chromium here: the tests of report.html in a browser are skipped (apt-get install chromium)"]
     )
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Simulator]:
+    """One simulator for the whole session: a process is slow to start. Who uses it resets it."""
+    with Simulator() as simulator:
+        yield simulator
 
 
 @pytest.fixture(scope="session")

@@ -31,24 +31,35 @@ class Connection:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._read():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._read(), transaction(self._db, "BEGIN IMMEDIATE"):
+            yield
 
     @contextmanager
     def _read(self) -> Iterator[None]:
-        try:
+        with usable(f"The journal {self._path} cannot be used"):
             yield
-        except BROKEN as error:
-            raise RecordError(
-                f"The journal {self._path} cannot be used: {error}.", "Check the disk's space and rights, then resume."
-            ) from None
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
+    """All that is written within, or nothing of it."""
+    db.execute(begin)
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def usable(what: str, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
+    """Tell what SQLite, or the disk, says as RecordError: `what`, and the reason."""
+    try:
+        yield
+    except broken as error:
+        raise RecordError(f"{what}: {error}.", "Check the disk's space and rights, then resume.") from None
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

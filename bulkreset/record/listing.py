@@ -3,11 +3,11 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
-from bulkreset.errors import RecordError
+from bulkreset.record.connection import transaction, usable
 from bulkreset.record.lookup import Match
 
 # Names are folded as their pool compares names.
@@ -70,17 +70,8 @@ class Listing:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._broken():
-            self._db.execute("BEGIN")
+        with self._broken(), transaction(self._db):
             yield
-            self._db.execute("COMMIT")
 
-    @contextmanager
-    def _broken(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise RecordError(
-                f"The list of users cannot be written to {self._path}: {error}.",
-                "Check the disk's space and rights, then resume.",
-            ) from None
+    def _broken(self) -> AbstractContextManager[None]:
+        return usable(f"The list of users cannot be written to {self._path}", (sqlite3.Error, OSError))

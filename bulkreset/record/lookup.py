@@ -3,11 +3,11 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from bulkreset.errors import RecordError
+from bulkreset.record.connection import transaction, usable
 
 # A name is folded as its pool compares names; spelled: as the row has it, where that differs. rank: how sure it is that the name means the user, 0 the surest.
 _TABLES = """
@@ -215,22 +215,8 @@ class Lookup:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._broken():
-            self._db.execute("BEGIN")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _broken(self) -> Iterator[None]:
-        try:
+        with self._broken(), transaction(self._db):
             yield
-        except (sqlite3.Error, OSError) as error:
-            raise RecordError(
-                f"The directory check cannot be written to {self._path}: {error}.",
-                "Check the disk's space and rights, then resume.",
-            ) from None
+
+    def _broken(self) -> AbstractContextManager[None]:
+        return usable(f"The directory check cannot be written to {self._path}", (sqlite3.Error, OSError))

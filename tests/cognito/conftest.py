@@ -1,7 +1,6 @@
 """One simulator for the whole session, and an environment that reaches nothing else."""
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from bulkreset.job import Target
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY, Simulator
 
 POOL = "us-east-1_Simulated"
-
-
-@pytest.fixture(scope="session")
-def running() -> Iterator[Simulator]:
-    """Run one simulator: a process is slow to start."""
-    with Simulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture

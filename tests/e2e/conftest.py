@@ -1,6 +1,5 @@
 """Fixtures: one simulator process for a worker's tests, new for each test; the command line in a directory of its own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,6 @@ import pytest
 from tests.bucket import Storage
 from tests.e2e.command import LAX, POOL, Command
 from tests.sim import Simulator
-
-
-@pytest.fixture(scope="session")
-def running() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture

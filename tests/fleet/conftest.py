@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import running, sim
+from tests.e2e.conftest import sim
 from tests.fleet.dasked import Dasked, FleetCommand
 from tests.sim import Simulator
 
-__all__ = ["running", "sim"]
+__all__ = ["sim"]
 
 
 @pytest.fixture(scope="session")

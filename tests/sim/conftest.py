@@ -16,13 +16,6 @@ def _no_metadata() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[Simulator]:
-    """Run one simulator for the whole session: a process is slow to start."""
-    with Simulator() as simulator:
-        yield simulator
-
-
 @pytest.fixture
 def sim(running: Simulator) -> Simulator:
     """Give a simulator with one pool and two users, ann and bob."""
