@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,8 @@ import pyarrow.parquet
 
 from tests.bench.callers import CALLERS, Missing
 from tests.bench.fleet import bench_fleet
+from tests.bench.scale import bench_scale
+from tests.bench.stage import measured, run, say, stage, timed, unpaced, users
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
 
@@ -28,84 +30,6 @@ FAST_ROWS: Final = 20_000
 LANES: Final = 40
 LANE_RATE: Final = 30
 LANE_ROWS: Final = 900
-
-
-def say(name: str, **figures: object) -> None:
-    """One line of figures."""
-    sys.stdout.write(f"{name:<28}" + "  ".join(f"{key} {value}" for key, value in figures.items()) + "\n")
-    sys.stdout.flush()
-
-
-def users(path: Path, rows: int) -> Path:
-    """An input of so many users, e-mail-like names and 16-character passwords."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("username", "password"))
-        writer.writerows((f"user{row:07d}@example.com", f"Quiet-Pw.{row:07d}") for row in range(rows))
-    return path
-
-
-def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[float, float, int]:
-    """Run Python with these arguments, as `timed` does."""
-    return timed(sim, [sys.executable, *args], **environ)
-
-
-def timed(sim: Simulator, command: Sequence[object], **environ: str | None) -> tuple[float, float, int]:
-    """Run a command: its seconds, its CPU seconds, its peak memory in MB. A variable that is None is not set."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **sim.environment()}
-    environment |= {"AWS_ENDPOINT_URL_STS": sim.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": REGION}
-    environment = {name: value for name, value in (environment | environ).items() if value is not None}
-    began = time.monotonic()
-    peak = 0
-    # Its peak is looked up while it runs: what wait4 tells is never less than this process's own was at the start.
-    nobody = subprocess.DEVNULL
-    with subprocess.Popen([str(word) for word in command], env=environment, stdout=nobody, stderr=nobody) as process:
-        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            peak = max(peak, peak_of(process.pid))
-            time.sleep(0.02)
-        took = time.monotonic() - began
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        message = f"{command} ended with {process.returncode}"
-        raise RuntimeError(message)
-    return took, usage.ru_utime + usage.ru_stime, peak
-
-
-def peak_of(pid: int) -> int:
-    """A process's peak resident memory in MB, as the system counts it since it was started."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) // 1024
-    return 0
-
-
-def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[object, ...]:
-    """The command line of a run, ours, against the simulator."""
-    where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--run-dir", run_dir)
-    # The pool has whoever is asked for, and lists nobody; the check has a bench of its own.
-    return (
-        "-m",
-        "bulkreset.cli",
-        "run",
-        "--input",
-        source,
-        *where,
-        "--no-check-users",
-        "--yes",
-        "--no-progress",
-        *args,
-    )
-
-
-@contextlib.contextmanager
-def stage(**config: object) -> Iterator[tuple[Simulator, Path]]:
-    """A simulator whose pool takes everything, and a folder."""
-    with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
-        sim.configure(**config)
-        sim.add_pool(POOL, policy=LAX, auto_users=True)
-        yield sim, Path(folder)
 
 
 def bench_plan() -> None:
@@ -187,17 +111,6 @@ def bench_callers() -> None:
             each = cpu / rows * 1000
             beside = {f"{own}_takes": f"/ {each / mine:.2f}" for own, mine in ours.items()}
             say(name, per_second=round(rows / took), cpu_per_1000=round(each, 3), **beside, peak_mb=memory)
-
-
-def unpaced(source: Path, sim: Simulator, run_dir: Path, transport: str) -> tuple[object, ...]:
-    """The command line of a run without a pace through one transport, which only a job file can say."""
-    job = source.with_name(f"{transport}.toml")
-    job.write_text(
-        f'permanent = true\n[input]\npath = "{source}"\n[pace]\nrate = "none"\ntransport = "{transport}"\n'
-        f'[[targets]]\nuser_pool_id = "{POOL}"\nregion = "{REGION}"\nendpoint_url = "{sim.url}"\n',
-        encoding="utf-8",
-    )
-    return ("-m", "bulkreset.cli", "run", job, "--run-dir", run_dir, "--no-check-users", "--yes", "--no-progress")
 
 
 def bench_pace() -> None:
@@ -355,6 +268,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
     "check": bench_check,
     "resume": bench_resume,
+    "scale": bench_scale,
     "speed": bench_speed,
     "callers": bench_callers,
     "pace": bench_pace,
