@@ -29,7 +29,8 @@ from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.page import advice
-from bulkreset.record import fate, log, report, schema
+from bulkreset.record import log, report, schema
+from bulkreset.review import fate
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.metrics import after

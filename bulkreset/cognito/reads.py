@@ -1,4 +1,4 @@
-"""Reads: calls that change nothing and cost nothing, and why one of them failed."""
+"""The reads: calls that change nothing and cost nothing, and why one of them failed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

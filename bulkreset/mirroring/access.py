@@ -1,4 +1,4 @@
-"""Mirroring: whether a run has a mirror, and where it is; a run brought here from one. Without a mirror none of it is imported."""
+"""The access: whether a run has a mirror and where it is, and a run brought here from one. Without a mirror none of it is imported."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -11,10 +11,10 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.job import Job
+from bulkreset.planning.lookup import ABSENT, UNKNOWN, Found, Lookup, Match
 from bulkreset.planning.paging import listing_pacers
 from bulkreset.planning.search import Search
 from bulkreset.record.journal import Journal
-from bulkreset.record.lookup import ABSENT, UNKNOWN, Found, Lookup, Match
 from bulkreset.rows import Code, Kind, Status
 
 _BATCH = 5_000  # users

@@ -15,12 +15,12 @@ from bulkreset.intake.reader import Chunks
 from bulkreset.job import Job
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import Check
+from bulkreset.planning.listing import Listing
 from bulkreset.planning.paging import listing_pacers
 from bulkreset.planning.plan import protected_names, write_plan
 from bulkreset.planning.preflight import described, grouped
 from bulkreset.planning.roll import Roll
 from bulkreset.record.journal import Journal
-from bulkreset.record.listing import Listing
 from bulkreset.record.rundir import RunDir
 from bulkreset.watch import Stop, Ui
 

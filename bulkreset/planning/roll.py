@@ -20,9 +20,9 @@ from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.intake.chunk import CHUNK_ROWS, FIELDS, Chunk
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Columns, Input, Select
+from bulkreset.planning.listing import Listing
+from bulkreset.planning.lookup import Match
 from bulkreset.planning.paging import Pages, has_expired
-from bulkreset.record.listing import Listing
-from bulkreset.record.lookup import Match
 from bulkreset.record.redaction import is_redacted
 
 AT_ONCE = 32  # pools: the pace of a lane is met by few

@@ -19,6 +19,7 @@ from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
 from bulkreset.job.file import revive
+from bulkreset.planning.lookup import Lookup
 from bulkreset.planning.preflight import (
     described,
     grouped,
@@ -26,11 +27,10 @@ from bulkreset.planning.preflight import (
     must_be_the_same_accounts,
     must_be_the_same_targets,
 )
-from bulkreset.record.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.record.journal import Journal
-from bulkreset.record.lookup import Lookup
 from bulkreset.record.report import beside, iso, must_be_new
 from bulkreset.record.rundir import RunDir
+from bulkreset.review.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.review.follow import AGAIN, fates, look_up, must_be_known
 from bulkreset.rows import Status
 from bulkreset.watch import Stop, Ui

@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, cast
 from bulkreset.draft import MEANT, QUESTIONS
 from bulkreset.errors import Refused
 from bulkreset.planning.briefing import LABEL, briefing
-from bulkreset.record.fate import SHORT, State
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.record.words import duration, legible
+from bulkreset.review.fate import SHORT, State
 from bulkreset.rows import Summary, in_rows
 from bulkreset.watch import Progress, Stop
 

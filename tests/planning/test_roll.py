@@ -17,9 +17,9 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.intake import chunk as chunk_module
 from bulkreset.job import Select
+from bulkreset.planning.listing import Listing
 from bulkreset.planning.paging import ATTEMPTS, RESTARTS
 from bulkreset.planning.roll import Roll
-from bulkreset.record.listing import Listing
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.targets import EU, EU2

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError, Refused
-from bulkreset.record.fate import DONE, State
 from bulkreset.record.rundir import RunDir
+from bulkreset.review.fate import DONE, State
 from bulkreset.review.verify import Verified, Wanted, _files, verify
 from bulkreset.terminal.console import Terminal, describe_verified
 from bulkreset.watch import Stop

@@ -2,9 +2,9 @@
 
 import pytest
 
+from bulkreset.planning.lookup import ABSENT, Found
 from bulkreset.record.entries import SetRow
-from bulkreset.record.fate import COLUMNS, DONE, Fate, State, judge
-from bulkreset.record.lookup import ABSENT, Found
+from bulkreset.review.fate import COLUMNS, DONE, Fate, State, judge
 
 POOL = "eu-west-1_Here00001"
 DAY = 86_400_000

@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from bulkreset.planning.lookup import ABSENT, Found
 from bulkreset.record.entries import SetRow
-from bulkreset.record.lookup import ABSENT, Found
 from bulkreset.record.report import as_text, iso
 
 COLUMNS = (
