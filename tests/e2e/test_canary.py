@@ -1,6 +1,5 @@
 """No secret in what was added around a run: redrawn reports, mirror, state, archive, messages, metrics, the interface, crashes."""
 
-import gzip
 import json
 import logging
 import os
@@ -17,8 +16,8 @@ import pytest
 from bulkreset import api
 from bulkreset.errors import BulkresetError
 from tests.bucket import BUCKET, Storage
+from tests.canary import Canary, files
 from tests.e2e.command import POOL, SET, Argument, Command, Ran, finish, write_csv, write_job
-from tests.e2e.test_secrets import Canary, _places
 from tests.sim import Simulator
 from tests.telling.hook import web_hook
 
@@ -55,10 +54,6 @@ def secrets(bulkreset: Command) -> Secrets:
 
 def told(ran: Ran) -> bytes:
     return (ran.stdout + ran.stderr).encode()
-
-
-def left(folder: Path, *but: Path) -> Iterator[tuple[str, bytes]]:
-    return ((where, content) for where, content in _places(folder, Path()) if Path(where) not in but)
 
 
 def test_nothing_around_a_night_has_a_secret(
@@ -108,14 +103,13 @@ def test_nothing_around_a_night_has_a_secret(
     for command in (["status", "--json"], ["verify", home, "--json", "--no-progress"]):
         assert run(*command).code in {0, 1}
     assert {call.password for call in sim.calls(SET)} == {secrets.password.password}
-    files = dict(left(tmp_path, source, job))
-    assert {Path(where).name for where in files} >= {"b.prom", "nightly.json", "verify.csv", "report.html", "log.jsonl"}
-    assert {where: found for where, content in files.items() if (found := secrets.found_in(content))} == {}
+    left = dict(files(tmp_path, source, job))
+    assert {Path(where).name for where in left} >= {"b.prom", "nightly.json", "verify.csv", "report.html", "log.jsonl"}
+    assert {where: found for where, content in left.items() if (found := secrets.found_in(content))} == {}
     keys = storage.keys()
     objects = {key: storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
     assert len(objects) > 3
-    plain = {key: gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for key, body in objects.items()}
-    assert {key: found for key, body in plain.items() if (found := secrets.found_in(body))} == {}
+    assert {key: found for key, body in objects.items() if (found := secrets.found_in(body))} == {}
 
 
 @pytest.mark.fresh
@@ -147,7 +141,7 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert secrets.found_in((stdout + stderr).encode()) == []
-    assert {where for where, content in left(tmp_path, source) if secrets.found_in(content)} == set()
+    assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
     assert sim.calls(SET) == []
     assert run_dir.is_dir()
 
@@ -229,8 +223,7 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
     assert len(sim.calls(SET)) >= 1
     own = [one for one in shown if not (isinstance(one, dict) and "tables" in one)]
     assert secrets.found_in("\n".join([*heard, *map(repr, own), *map(str, own)]).encode()) == []
-    files = left(tmp_path, source)
-    assert {where for where, content in files if secrets.found_in(content)} == set()
+    assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
 
 
 def test_made_passwords_are_in_the_sealed_handout_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
@@ -244,7 +237,7 @@ def test_made_passwords_are_in_the_sealed_handout_alone(tmp_path: Path, bulkrese
     assert ran.code == 0
     passwords = {str(call.password) for call in sim.calls(SET)}
     assert len(passwords) == 20
-    contents = b"\n".join([told(ran), *(content for _, content in left(tmp_path))])
+    contents = b"\n".join([told(ran), *(content for _, content in files(tmp_path))])
     assert [one for one in passwords if one.encode() in contents] == []
     with bulkreset.start("handout", ran.run_dir, "--identity", tmp_path / "key") as process:
         opened, _ = process.communicate(timeout=60)

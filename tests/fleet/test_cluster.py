@@ -15,8 +15,8 @@ from bulkreset.errors import FleetError, JobError
 from bulkreset.job import Fleet
 from bulkreset.jobfile import load
 from bulkreset.options import fleet as fleet_of
+from tests.canary import Canary, files
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
-from tests.e2e.test_secrets import Canary
 from tests.fleet.dasked import Dasked, FleetCommand
 from tests.sim import Simulator
 
@@ -47,8 +47,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert not canary.is_in(told)
     assert b"Hidden-7" not in told
     assert not canary.is_in((ran.stdout + ran.stderr).encode())
-    left = [path for path in bulkreset.home.rglob("*") if path.is_file() and path != source]
-    assert not [path for path in left if canary.is_in(path.read_bytes())]
+    assert canary.among(files(bulkreset.home, source)) == set()
 
 
 @pytest.mark.soak
