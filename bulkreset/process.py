@@ -6,10 +6,11 @@ import resource
 import signal
 import sys
 import threading
+import warnings
 from typing import Any, TextIO, cast
 
 from bulkreset.errors import place_of
-from bulkreset.record.libraries import pin_libraries
+from bulkreset.record.libraries import pin_libraries, where_warned
 from bulkreset.record.words import legible
 from bulkreset.watch import Stop
 
@@ -31,6 +32,7 @@ def prepare() -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
     threading.excepthook = _say_where
+    warnings.formatwarning = where_warned
     pin_libraries()  # not every command opens a log
 
 
