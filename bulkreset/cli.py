@@ -498,7 +498,9 @@ def main() -> None:
     except BulkresetError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None
-    except Exception as error:  # noqa: BLE001
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001
         _complain(
             f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line."
