@@ -2,7 +2,6 @@
 
 import io
 import os
-import resource
 import signal
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import Any, TextIO, cast
 from bulkreset.errors import place_of
 from bulkreset.record.libraries import pin_libraries, where_warned
 from bulkreset.record.words import legible
+from bulkreset.secrecy import seclude
 from bulkreset.watch import Stop
 
 
@@ -30,7 +30,7 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that cannot be shown must not end a run
     sys.stdout, sys.stderr = cast("TextIO", Legible(sys.stdout)), cast("TextIO", Legible(sys.stderr))
     os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
+    seclude(for_good=True)
     # Whatever ends without being caught, and wherever: its text, or its frames in a hook of somebody else's, may have a password.
     sys.excepthook = lambda _kind, error, _trace: _say_where(error)
     threading.excepthook = lambda uncaught: _say_where(uncaught.exc_value)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import resource
 import signal
 import threading
 import time
@@ -38,6 +37,7 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.parcel import Parcel
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.job import Target
+from bulkreset.secrecy import seclude
 
 HANDLER: Final = "bulkreset_exchange"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent
@@ -267,9 +267,7 @@ _SESSIONS: Final[dict[str, Outpost]] = {}
 
 def greet(*, ours: bool) -> Greeting:
     """Prepare the worker's process, and say what it is. `ours`: it was started by the coordinator, which alone ends it."""
-    resource.setrlimit(
-        resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
-    )  # it would hold passwords
+    seclude(for_good=False)
     for name in _LOUD:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
     if ours and threading.current_thread() is threading.main_thread():

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from bulkreset.secrecy import mute
 
 # At DEBUG these print request bodies, and a request body is a password.
 LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto", "apprise")
@@ -20,6 +21,7 @@ def pin_libraries() -> None:
     for name in list(logging.root.manager.loggerDict):  # where the process has opened one of their inner loggers
         if name.startswith(tuple(f"{library}." for library in LIBRARIES)) and logging.getLogger(name).level:
             logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+    mute()
 
 
 def where_warned(

@@ -28,8 +28,30 @@ if any(argument in {"run", "resume"} for argument in sys.argv):
     import bulkreset.cognito.client as client
     def set_password(self, row):
         kept = [row, row.password.reveal()]
-        %s
+%s
     client.BotoTransport.set_password = set_password
+"""
+# Everything beside the run's own threads that ends by an exception, and warnings; then an exception that nobody catches.
+BESIDE = """
+import threading, warnings
+class Broken:
+    def __init__(self, held): self.held = held
+    def __del__(self): raise ValueError(self.held)
+Broken(kept[1])
+def fail(held): raise ValueError(held)
+thread = threading.Thread(target=fail, args=kept[1:])
+thread.start()
+thread.join()
+warnings.warn(f"unexpected value: input_value={kept[1]}")
+raise BaseException(*kept)
+"""
+# A dump is wanted, as far as this process may want one.
+DUMP = """
+import contextlib, ctypes, resource
+with contextlib.suppress(ValueError):
+    resource.setrlimit(resource.RLIMIT_CORE, (-1, -1))
+os.write(1, b"dumpable: %d" % ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+os.abort()
 """
 
 
@@ -118,7 +140,9 @@ def test_nothing_around_a_night_has_a_secret(
     [
         pytest.param("raise ValueError(kept[1], row)", 70, id="raised"),
         pytest.param("raise KeyboardInterrupt(kept)", 130, id="base", marks=pytest.mark.soak),
-        pytest.param("os.kill(os.getpid(), signal.SIGABRT)", -signal.SIGABRT, id="abort"),
+        pytest.param(BESIDE, 70, id="beside"),
+        pytest.param("import asyncio; raise asyncio.CancelledError(kept)", 70, id="cancelled", marks=pytest.mark.soak),
+        pytest.param(DUMP, -signal.SIGABRT, id="abort"),
         pytest.param("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV, id="fault", marks=pytest.mark.soak),
         pytest.param("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT, id="quit", marks=pytest.mark.soak),
     ],
@@ -131,7 +155,7 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
     # rich's tracebacks show local variables wherever somebody has installed them.
     (site / "sitecustomize.py").write_text(
         "from rich.traceback import install; install(show_locals=True)\n"
-        "import signal; signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n" + INJECTED % how,
+        "import signal; signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n" + INJECTED % textwrap.indent(how, " " * 8),
         encoding="utf-8",
     )
     source = write_csv(tmp_path / "in.csv", [("ann", secrets.password.password)])
@@ -142,6 +166,16 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
     assert process.returncode == code, stderr
     assert secrets.found_in((stdout + stderr).encode()) == []
     assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
+    if how is BESIDE:
+        told = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
+        assert [line.partition(" at ")[0] for line in told if "a bug" in line] == [
+            *["bulkreset: a bug beside the run: ValueError"] * 2,
+            "bulkreset: a bug: BaseException",
+        ]
+        assert any("UserWarning" in line for line in told)
+    if how is DUMP:
+        assert stdout == "dumpable: 0"
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith("core")]
     assert sim.calls(SET) == []
     assert run_dir.is_dir()
 
