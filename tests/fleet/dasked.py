@@ -1,8 +1,10 @@
 """Dask's own command lines on loopback: a scheduler and workers over TLS, with certificates made for the test."""
 
+import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -56,6 +58,11 @@ def _fail(_parcel: Parcel, parcel: Parcel) -> None:
 def _configuration() -> object:
     """All that Dask is configured with on a worker."""
     return dask.config.config
+
+
+def _dumps() -> tuple[int, int]:
+    """Whether a worker's process may be dumped, and how large a dump may be."""
+    return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0]
 
 
 class Dasked:
@@ -136,6 +143,7 @@ class Dasked:
                 "call stacks": client.call_stack(),
                 "profiles": (client.profile(), client.profile(server=True)),
                 "configuration": client.run(_configuration),
+                "dumps": set(client.run(_dumps).values()),
             }
             yield from self.pages(str(future.key))
         yield from ((name, repr(what).encode()) for name, what in asked.items())

@@ -47,6 +47,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert b"Parcel(********)" in told, "Dask shows the arguments of what failed"
     assert b"bulkreset_exchange" in told, "it is loud enough to show what is sent"
     assert canary.among(places) == set()
+    assert dict(places)["dumps"] == b"{(0, 0)}"
     assert dasked.hidden.among(places) == {str(dasked.dump)}, "what a task carries is in a dump: no row goes by a task"
     assert not canary.is_in((ran.stdout + ran.stderr).encode())
     assert canary.among(files(bulkreset.home, source)) == set()
