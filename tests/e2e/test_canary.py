@@ -122,11 +122,21 @@ def test_nothing_around_a_night_has_a_secret(
         assert secrets.found_in(json.dumps(hook.got).encode()) == []
     for args in (["--format", "jsonl", "--redact", "none"], ["--only", "failed", "-o", "-"]):
         assert run("report", home, *args).code == 0
-    for command in (["status", "--json"], ["verify", home, "--json", "--no-progress"]):
+    for form in ("parquet", "html"):
+        assert run("report", home, "--format", form, "-o", tmp_path / f"again.{form}").code == 0
+    again = ["--within", "30", "--reissue", tmp_path / "expired.csv"]
+    for command in (["status", "--json"], ["verify", home, "--json", "--no-progress", *again]):
         assert run(*command).code in {0, 1}
     assert {call.password for call in sim.calls(SET)} == {secrets.password.password}
     left = dict(files(tmp_path, source, job))
-    assert {Path(where).name for where in left} >= {"b.prom", "nightly.json", "verify.csv", "report.html", "log.jsonl"}
+    assert {Path(where).name for where in left} >= {
+        "b.prom",
+        "nightly.json",
+        "verify.csv",
+        "report.html",
+        "log.jsonl",
+        "again.parquet",
+    }
     assert {where: found for where, content in left.items() if (found := secrets.found_in(content))} == {}
     keys = storage.keys()
     objects = {key: storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}

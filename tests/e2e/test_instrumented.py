@@ -95,3 +95,14 @@ def test_debugging_of_libraries_shows_no_request(
     assert (instrumented.home / "host.log").is_file()
     assert (instrumented.home / "crt.log").is_file()
     assert "Traceback" not in (instrumented.home / "rich.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.soak
+def test_embedded_service_shows_no_request_either(instrumented: Instrumented) -> None:
+    """It is in the process, and is given the input's passwords; what is wrong with one of them is its to say."""
+    instrumented.customized(DEBUG)
+    with instrumented.source.open("a", encoding="utf-8") as file:
+        file.write(f'short,"{instrumented.canary.core[:12]}"\n')
+    ran = instrumented.run("--emulate", "--rate", "100")
+    assert ran.code in {0, 1}
+    assert ran.summary["counts"]["set"] >= 8
