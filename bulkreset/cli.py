@@ -494,7 +494,7 @@ def main() -> None:
     """The console script. No traceback reaches the user: a bug names its place, without the values there."""
     process.prepare()
     try:
-        app()
+        typer.main.get_command(app)()  # app() would put an excepthook of its own in place of ours
     except BulkresetError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None

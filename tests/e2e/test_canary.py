@@ -42,8 +42,20 @@ def fail(held): raise ValueError(held)
 thread = threading.Thread(target=fail, args=kept[1:])
 thread.start()
 thread.join()
+try:
+    raise ValueError(kept)
+except ValueError:
+    sys.excepthook(*sys.exc_info())  # as the C runtime does with what its callbacks raise
 warnings.warn(f"unexpected value: input_value={kept[1]}")
 raise BaseException(*kept)
+"""
+# What botocore says of values that it does not take, with the values.
+INVALID = """
+from types import SimpleNamespace
+from botocore.exceptions import ParamValidationError
+def refuse(**parameters): raise ParamValidationError(report=f"Invalid type for parameter Password, value: {parameters}")
+answer = self._send(SimpleNamespace(admin_set_user_password=refuse), row)
+return client.Answer(client.Verdict.REFUSED, answer.code, answer.message)
 """
 # A dump is wanted, as far as this process may want one.
 DUMP = """
@@ -151,6 +163,7 @@ def test_nothing_around_a_night_has_a_secret(
         pytest.param("raise ValueError(kept[1], row)", 70, id="raised"),
         pytest.param("raise KeyboardInterrupt(kept)", 130, id="base", marks=pytest.mark.soak),
         pytest.param(BESIDE, 70, id="beside"),
+        pytest.param(INVALID, 1, id="invalid", marks=pytest.mark.soak),
         pytest.param("import asyncio; raise asyncio.CancelledError(kept)", 70, id="cancelled", marks=pytest.mark.soak),
         pytest.param(DUMP, -signal.SIGABRT, id="abort"),
         pytest.param("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV, id="fault", marks=pytest.mark.soak),
@@ -179,10 +192,12 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
     if how is BESIDE:
         told = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
         assert [line.partition(" at ")[0] for line in told if "a bug" in line] == [
-            *["bulkreset: a bug beside the run: ValueError"] * 2,
+            *["bulkreset: a bug beside the run: ValueError"] * 3,
             "bulkreset: a bug: BaseException",
         ]
         assert any("UserWarning" in line for line in told)
+    if how is INVALID:
+        assert "ParamValidationError" in (run_dir / "report.csv").read_text(encoding="utf-8")
     if how is DUMP:
         assert stdout == "dumpable: 0"
         assert not [path for path in tmp_path.iterdir() if path.name.startswith("core")]

@@ -98,6 +98,28 @@ def test_debugging_of_libraries_shows_no_request(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("callback", ["_begun", "_more", "_over"])
+def test_callback_of_the_runtime_that_fails_tells_its_place_alone(
+    callback: str, instrumented: Instrumented, sim: Simulator
+) -> None:
+    """It is called from C, which tells what it raises to Python's hooks; and an answer may repeat the password."""
+    text = f"""
+        from rich.traceback import install
+        install(show_locals=True)
+        import bulkreset.cognito.crt as crt
+        def fail(self, *args, **named):
+            held = b"".join(self.body) + b"".join(one for one in args if isinstance(one, bytes))
+            raise ValueError(held, args, named)
+        crt._Exchange.{callback} = fail
+    """
+    instrumented.customized(text)
+    sim.configure(faults={"echo_password": True, "every": {"error": "InvalidPasswordException", "operation": SET}})
+    ran = instrumented.run("--read-timeout", "1", "--rate", "none", "--max-duration", "3")
+    assert ran.code in {1, 3, 5}
+    assert "sitecustomize.py" in ran.stderr or callback == "_over"
+
+
+@pytest.mark.soak
 def test_embedded_service_shows_no_request_either(instrumented: Instrumented) -> None:
     """It is in the process, and is given the input's passwords; what is wrong with one of them is its to say."""
     instrumented.customized(DEBUG)
