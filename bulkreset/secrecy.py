@@ -1,11 +1,13 @@
-"""Secrecy: what a process that has passwords keeps from whoever looks at it from outside: its memory, and its connections' keys."""
+"""Secrecy: what a process that has passwords keeps from who looks at it from outside: memory, keys of connections, debug output."""
 
 import contextlib
 import ctypes
 import http.client
+import logging
 import os
 import resource
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 _DUMPABLE: Final = 4  # PR_SET_DUMPABLE of prctl(2)
@@ -30,3 +32,13 @@ def mute() -> None:
     if runtime := sys.modules.get("awscrt.io"):  # where it is not loaded, nobody has opened its log
         with contextlib.suppress(RuntimeError):  # nor here
             runtime.set_log_level(runtime.LogLevel.Error)  # at Trace it has signatures and the session's token
+
+
+def hold_down(libraries: Iterable[str]) -> None:
+    """Let no logger of these libraries say more than warnings."""
+    names = tuple(libraries)
+    for name in names:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+    for name in list(logging.root.manager.loggerDict):  # where the process has opened one of their inner loggers
+        if name.startswith(tuple(f"{library}." for library in names)) and logging.getLogger(name).level:
+            logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))

@@ -1,6 +1,5 @@
 """The outpost: the lanes of one coordinator on one worker of the cluster, which sends and reports, and writes nothing down."""
 
-import logging
 import os
 import signal
 import threading
@@ -37,7 +36,7 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.parcel import Parcel
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.job import Target
-from bulkreset.secrecy import seclude
+from bulkreset.secrecy import hold_down, seclude
 
 HANDLER: Final = "bulkreset_exchange"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent
@@ -268,8 +267,7 @@ _SESSIONS: Final[dict[str, Outpost]] = {}
 def greet(*, ours: bool) -> Greeting:
     """Prepare the worker's process, and say what it is. `ours`: it was started by the coordinator, which alone ends it."""
     seclude(for_good=False)
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+    hold_down(_LOUD)
     if ours and threading.current_thread() is threading.main_thread():
         for number in (
             signal.SIGINT,

@@ -26,6 +26,13 @@ def fail(self, *args):
     raise %s
 module.%s = fail
 """
+# What turns on debug output of libraries in a worker before it is greeted.
+LOUDER = """
+import http.client, boto3
+for name in ("", "botocore", "botocore.endpoint", "botocore.auth", "urllib3.connectionpool"):
+    boto3.set_stream_logger(name, 1)
+http.client.HTTPConnection.debuglevel = 9
+"""
 PLACES = {
     "transport": ("cognito.client", "ValueError(kept)", "BotoTransport.set_password"),
     "errand": ("dispatch.errand", "RuntimeError(*kept)", "SetPassword.send"),
@@ -71,7 +78,11 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
         latency=0.2, faults={"echo_password": True, "users": {"user.3": [{"error": "InternalErrorException"}]}}
     )
     source = write_csv(tmp_path / "in.csv", rows(canary, 240))
-    with Dasked(tmp_path / "cluster", sim, workers=2) as dasked:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(LOUDER, encoding="utf-8")
+    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
+        dasked.workers += [dasked.join({"PYTHONPATH": str(site)}) for _ in range(2)]
         dasked.joined(2)
         bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
         run_dir = tmp_path / "run"
