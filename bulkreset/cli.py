@@ -52,11 +52,13 @@ def main() -> None:
     """The console script. No traceback reaches the user: a bug names its place, without the values there."""
     process.prepare()
     try:
-        app()
+        typer.main.get_command(app)()  # app() would put an excepthook of its own in place of ours
     except BulkresetError as error:
         process.complain(str(error))
         raise SystemExit(error.exit_code) from None
-    except Exception as error:  # noqa: BLE001
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001
         process.complain(
             f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line."

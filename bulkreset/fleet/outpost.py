@@ -1,8 +1,6 @@
 """The outpost: the lanes of one coordinator on one worker of the cluster, which sends and reports, and writes nothing down."""
 
-import logging
 import os
-import resource
 import signal
 import threading
 import time
@@ -38,6 +36,7 @@ from bulkreset.fleet.orders import (
 )
 from bulkreset.fleet.parcel import Parcel
 from bulkreset.job import Target
+from bulkreset.secrecy import hold_down, seclude
 
 HANDLER: Final = "bulkreset_exchange"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent
@@ -267,11 +266,8 @@ _SESSIONS: Final[dict[str, Outpost]] = {}
 
 def greet(*, ours: bool) -> Greeting:
     """Prepare the worker's process, and say what it is. `ours`: it was started by the coordinator, which alone ends it."""
-    resource.setrlimit(
-        resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
-    )  # it would hold passwords
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+    seclude(for_good=False)
+    hold_down(_LOUD)
     if ours and threading.current_thread() is threading.main_thread():
         for number in (
             signal.SIGINT,

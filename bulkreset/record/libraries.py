@@ -5,6 +5,8 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from bulkreset.secrecy import hold_down, mute
+
 # At DEBUG these print request bodies, and a request body is a password.
 LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto", "apprise")
 _LOCK = threading.Lock()
@@ -14,11 +16,19 @@ _muted: dict[str, int] = {}
 
 def pin_libraries() -> None:
     """Let no library say more than warnings, at any verbosity and whatever the environment asks for."""
-    for name in LIBRARIES:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
-    for name in list(logging.root.manager.loggerDict):  # where the process has opened one of their inner loggers
-        if name.startswith(tuple(f"{library}." for library in LIBRARIES)) and logging.getLogger(name).level:
-            logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+    hold_down(LIBRARIES)
+    mute()
+
+
+def where_warned(
+    message: Warning | str,  # noqa: ARG001  (Python's signature)
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,  # noqa: ARG001  (as above)
+) -> str:
+    """What Python warns of, without the text: libraries put values into theirs (pydantic: `input_value=`)."""
+    return f"{filename}:{lineno}: {category.__name__}\n"
 
 
 @contextlib.contextmanager

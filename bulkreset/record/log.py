@@ -141,6 +141,5 @@ class _LibraryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         # The text as the library has it in its code, without what it puts in: that may be an answer, or a request.
-        # What Python itself warns of is about code.
-        text = record.getMessage() if record.name == "py.warnings" else str(record.msg)
+        text = record.getMessage().rstrip() if record.name == "py.warnings" else str(record.msg)
         self._logger.info("library_warning", library=record.name, message=text[:500])

@@ -2,15 +2,16 @@
 
 import io
 import os
-import resource
 import signal
 import sys
 import threading
+import warnings
 from typing import Any, TextIO, cast
 
 from bulkreset.errors import place_of
-from bulkreset.record.libraries import pin_libraries
+from bulkreset.record.libraries import pin_libraries, where_warned
 from bulkreset.record.words import legible
+from bulkreset.secrecy import seclude
 from bulkreset.watch import Stop
 
 
@@ -29,8 +30,12 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that cannot be shown must not end a run
     sys.stdout, sys.stderr = cast("TextIO", Legible(sys.stdout)), cast("TextIO", Legible(sys.stderr))
     os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords
-    threading.excepthook = _say_where
+    seclude(for_good=True)
+    # Whatever ends without being caught, and wherever: its text, or its frames in a hook of somebody else's, may have a password.
+    sys.excepthook = lambda _kind, error, _trace: _say_where(error)
+    threading.excepthook = lambda uncaught: _say_where(uncaught.exc_value)
+    sys.unraisablehook = lambda uncaught: _say_where(uncaught.exc_value)
+    warnings.formatwarning = where_warned
     pin_libraries()  # not every command opens a log
 
 
@@ -89,10 +94,10 @@ class Legible(Unbreakable):
         return len(text)
 
 
-def _say_where(args: threading.ExceptHookArgs) -> None:
-    """In place of a thread's traceback."""
-    if args.exc_value is not None:
-        sys.stderr.write(f"bulkreset: a bug in a thread: {place_of(args.exc_value)}.\n")
+def _say_where(error: BaseException | None) -> None:
+    """In place of a traceback."""
+    if error is not None:
+        sys.stderr.write(f"bulkreset: a bug beside the run: {place_of(error)}.\n")
 
 
 def complain(text: str) -> None:

@@ -1,11 +1,14 @@
 """Fixtures: one simulator process for a worker's tests, new for each test; the command line in a directory of its own."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.bucket import Storage
 from tests.e2e.command import LAX, POOL, Command
+from tests.e2e.front import Front, certify
 from tests.sim import Simulator
 
 
@@ -28,3 +31,21 @@ def storage(stored: Storage, bulkreset: Command) -> Storage:
     stored.reset()
     bulkreset.environment |= stored.environment()
     return stored
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    return certify(tmp_path)
+
+
+@pytest.fixture
+def front(sim: Simulator, certificate: Path) -> Iterator[str]:
+    server = Front(sim, certificate)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server.url
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -24,6 +24,7 @@ from bulkreset.cli import app
 from bulkreset.errors import Refused
 from bulkreset.intake.policy import unmet
 from bulkreset.review.handing import hand_out as in_process
+from tests.canary import Canary
 from tests.crash.test_resume import resume, sent
 from tests.e2e.campaigns import (
     HEADER,
@@ -44,7 +45,6 @@ from tests.e2e.campaigns import (
     write_names,
 )
 from tests.e2e.command import LAX, POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv
-from tests.e2e.test_secrets import Canary
 from tests.lanes.places import ALL, settle_in
 from tests.sim import Simulator
 
@@ -104,10 +104,8 @@ def test_scramble_sets_every_user_to_another_password_signs_them_out_and_keeps_n
     seen["streams"].add((ran.stdout + ran.stderr).encode())
     some = list(passwords.values())[:: max(1, count // 300)]
     assert holders(seen, [password.encode() for password in some]) == set()
-    canary = Canary()
-    for canary.password in list(passwords.values())[:3]:
-        canary.core = canary.password
-        assert holders(seen, list(canary.spellings())) == set()
+    for password in list(passwords.values())[:3]:
+        assert holders(seen, list(Canary(password).spellings)) == set()
     (core,) = (line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
     assert not (run_dir / "handout").exists()
@@ -407,10 +405,8 @@ def test_made_password_shows_nowhere_whatever_the_service_repeats(
     assert passwords
     places = {where: {content} for where, content in files_below(bulkreset.home)}
     places["stdout"], places["stderr"] = {ran.stdout.encode()}, {ran.stderr.encode()}
-    canary = Canary()
-    for canary.password in passwords:
-        canary.core = canary.password
-        assert holders(places, list(canary.spellings())) == set()
+    for password in passwords:
+        assert holders(places, list(Canary(password).spellings)) == set()
     assert [json.loads(line) for line in ran.stderr.splitlines() if line.startswith("{")]
 
 

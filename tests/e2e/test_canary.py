@@ -1,6 +1,5 @@
 """No secret in what was added around a run: redrawn reports, mirror, state, archive, messages, metrics, the interface, crashes."""
 
-import gzip
 import json
 import logging
 import os
@@ -17,8 +16,8 @@ import pytest
 from bulkreset import api
 from bulkreset.errors import BulkresetError
 from tests.bucket import BUCKET, Storage
+from tests.canary import Canary, files
 from tests.e2e.command import POOL, SET, Argument, Command, Ran, finish, write_csv, write_job
-from tests.e2e.test_secrets import Canary, _places
 from tests.sim import Simulator
 from tests.telling.hook import web_hook
 
@@ -29,8 +28,42 @@ if any(argument in {"run", "resume"} for argument in sys.argv):
     import bulkreset.cognito.client as client
     def set_password(self, row):
         kept = [row, row.password.reveal()]
-        %s
+%s
     client.BotoTransport.set_password = set_password
+"""
+# Everything beside the run's own threads that ends by an exception, and warnings; then an exception that nobody catches.
+BESIDE = """
+import threading, warnings
+class Broken:
+    def __init__(self, held): self.held = held
+    def __del__(self): raise ValueError(self.held)
+Broken(kept[1])
+def fail(held): raise ValueError(held)
+thread = threading.Thread(target=fail, args=kept[1:])
+thread.start()
+thread.join()
+try:
+    raise ValueError(kept)
+except ValueError:
+    sys.excepthook(*sys.exc_info())  # as the C runtime does with what its callbacks raise
+warnings.warn(f"unexpected value: input_value={kept[1]}")
+raise BaseException(*kept)
+"""
+# What botocore says of values that it does not take, with the values.
+INVALID = """
+from types import SimpleNamespace
+from botocore.exceptions import ParamValidationError
+def refuse(**parameters): raise ParamValidationError(report=f"Invalid type for parameter Password, value: {parameters}")
+answer = self._send(SimpleNamespace(admin_set_user_password=refuse), row)
+return client.Answer(client.Verdict.REFUSED, answer.code, answer.message)
+"""
+# A dump is wanted, as far as this process may want one.
+DUMP = """
+import contextlib, ctypes, resource
+with contextlib.suppress(ValueError):
+    resource.setrlimit(resource.RLIMIT_CORE, (-1, -1))
+os.write(1, b"dumpable: %d" % ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+os.abort()
 """
 
 
@@ -55,10 +88,6 @@ def secrets(bulkreset: Command) -> Secrets:
 
 def told(ran: Ran) -> bytes:
     return (ran.stdout + ran.stderr).encode()
-
-
-def left(folder: Path, *but: Path) -> Iterator[tuple[str, bytes]]:
-    return ((where, content) for where, content in _places(folder, Path()) if Path(where) not in but)
 
 
 def test_nothing_around_a_night_has_a_secret(
@@ -105,17 +134,26 @@ def test_nothing_around_a_night_has_a_secret(
         assert secrets.found_in(json.dumps(hook.got).encode()) == []
     for args in (["--format", "jsonl", "--redact", "none"], ["--only", "failed", "-o", "-"]):
         assert run("report", home, *args).code == 0
-    for command in (["status", "--json"], ["verify", home, "--json", "--no-progress"]):
+    for form in ("parquet", "html"):
+        assert run("report", home, "--format", form, "-o", tmp_path / f"again.{form}").code == 0
+    again = ["--within", "30", "--reissue", tmp_path / "expired.csv"]
+    for command in (["status", "--json"], ["verify", home, "--json", "--no-progress", *again]):
         assert run(*command).code in {0, 1}
     assert {call.password for call in sim.calls(SET)} == {secrets.password.password}
-    files = dict(left(tmp_path, source, job))
-    assert {Path(where).name for where in files} >= {"b.prom", "nightly.json", "verify.csv", "report.html", "log.jsonl"}
-    assert {where: found for where, content in files.items() if (found := secrets.found_in(content))} == {}
+    left = dict(files(tmp_path, source, job))
+    assert {Path(where).name for where in left} >= {
+        "b.prom",
+        "nightly.json",
+        "verify.csv",
+        "report.html",
+        "log.jsonl",
+        "again.parquet",
+    }
+    assert {where: found for where, content in left.items() if (found := secrets.found_in(content))} == {}
     keys = storage.keys()
     objects = {key: storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
     assert len(objects) > 3
-    plain = {key: gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for key, body in objects.items()}
-    assert {key: found for key, body in plain.items() if (found := secrets.found_in(body))} == {}
+    assert {key: found for key, body in objects.items() if (found := secrets.found_in(body))} == {}
 
 
 @pytest.mark.fresh
@@ -124,7 +162,10 @@ def test_nothing_around_a_night_has_a_secret(
     [
         pytest.param("raise ValueError(kept[1], row)", 70, id="raised"),
         pytest.param("raise KeyboardInterrupt(kept)", 130, id="base", marks=pytest.mark.soak),
-        pytest.param("os.kill(os.getpid(), signal.SIGABRT)", -signal.SIGABRT, id="abort"),
+        pytest.param(BESIDE, 70, id="beside"),
+        pytest.param(INVALID, 1, id="invalid", marks=pytest.mark.soak),
+        pytest.param("import asyncio; raise asyncio.CancelledError(kept)", 70, id="cancelled", marks=pytest.mark.soak),
+        pytest.param(DUMP, -signal.SIGABRT, id="abort"),
         pytest.param("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV, id="fault", marks=pytest.mark.soak),
         pytest.param("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT, id="quit", marks=pytest.mark.soak),
     ],
@@ -137,7 +178,7 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
     # rich's tracebacks show local variables wherever somebody has installed them.
     (site / "sitecustomize.py").write_text(
         "from rich.traceback import install; install(show_locals=True)\n"
-        "import signal; signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n" + INJECTED % how,
+        "import signal; signal.signal(signal.SIGQUIT, signal.SIG_DFL)\n" + INJECTED % textwrap.indent(how, " " * 8),
         encoding="utf-8",
     )
     source = write_csv(tmp_path / "in.csv", [("ann", secrets.password.password)])
@@ -147,7 +188,19 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert secrets.found_in((stdout + stderr).encode()) == []
-    assert {where for where, content in left(tmp_path, source) if secrets.found_in(content)} == set()
+    assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
+    if how is BESIDE:
+        told = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
+        assert [line.partition(" at ")[0] for line in told if "a bug" in line] == [
+            *["bulkreset: a bug beside the run: ValueError"] * 3,
+            "bulkreset: a bug: BaseException",
+        ]
+        assert any("UserWarning" in line for line in told)
+    if how is INVALID:
+        assert "ParamValidationError" in (run_dir / "report.csv").read_text(encoding="utf-8")
+    if how is DUMP:
+        assert stdout == "dumpable: 0"
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith("core")]
     assert sim.calls(SET) == []
     assert run_dir.is_dir()
 
@@ -229,8 +282,7 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
     assert len(sim.calls(SET)) >= 1
     own = [one for one in shown if not (isinstance(one, dict) and "tables" in one)]
     assert secrets.found_in("\n".join([*heard, *map(repr, own), *map(str, own)]).encode()) == []
-    files = left(tmp_path, source)
-    assert {where for where, content in files if secrets.found_in(content)} == set()
+    assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
 
 
 def test_made_passwords_are_in_the_sealed_handout_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
@@ -244,7 +296,7 @@ def test_made_passwords_are_in_the_sealed_handout_alone(tmp_path: Path, bulkrese
     assert ran.code == 0
     passwords = {str(call.password) for call in sim.calls(SET)}
     assert len(passwords) == 20
-    contents = b"\n".join([told(ran), *(content for _, content in left(tmp_path))])
+    contents = b"\n".join([told(ran), *(content for _, content in files(tmp_path))])
     assert [one for one in passwords if one.encode() in contents] == []
     with bulkreset.start("handout", ran.run_dir, "--identity", tmp_path / "key") as process:
         opened, _ = process.communicate(timeout=60)

@@ -1,77 +1,24 @@
 """A password is in the input and at the service, and in nothing else that a run shows or leaves, in any spelling."""
 
-import base64
-import json
-import secrets
 import signal
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import pandas as pd
 import pytest
 
+from tests.canary import Canary, files, process_of
 from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, write_csv
 from tests.sim import Simulator
 
 pytestmark = pytest.mark.fresh
 
 
-class Canary:
-    """A password like no other, with what every spelling changes: quotes, a backslash, a percent sign, accents."""
-
-    def __init__(self) -> None:
-        self.core = f"Zq7{secrets.token_hex(12)}"
-        self.password = f"{self.core}\"\\/%&+\u00e9 \u20ac<>\u200b'!Aa1"
-
-    def spellings(self) -> Iterator[bytes]:
-        """Every spelling of the password, and of its middle: a part of a password is told like the whole of it."""
-        for text in (self.password, self.core):
-            yield text.encode()
-            yield text.encode("utf-16-le")
-            yield text.encode("utf-16-be")
-            for encoding in ("utf-8", "utf-16-le"):
-                raw = text.encode(encoding)
-                yield raw.hex().encode()
-                yield raw.hex().upper().encode()
-                for shift in range(3):  # base64 of a text that it stands in, at each of three offsets
-                    coded = base64.b64encode(b"\0" * shift + raw)[4 if shift else 0 : -4]
-                    yield coded
-                    yield coded.translate(bytes.maketrans(b"+/", b"-_"))
-            yield quote(text, safe="").encode()
-            yield quote_plus(text).encode()
-            for ascii_only in (True, False):
-                yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
-            yield repr(text)[1:-1].encode()
-
-    def is_in(self, content: bytes) -> bool:
-        return any(spelling in content for spelling in self.spellings())
-
-
 @pytest.fixture
 def canary() -> Canary:
     return Canary()
-
-
-def _places(folder: Path, input_: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below `folder`, which is home, working and temporary directory in one, but the input."""
-    for path in sorted(folder.rglob("*")):
-        try:
-            if path.is_file() and path != input_:
-                yield str(path), path.read_bytes()
-        except FileNotFoundError:  # gone between the listing and the look
-            continue
-
-
-def _process(process: subprocess.Popen[str]) -> Iterator[tuple[str, bytes]]:
-    for name in ("cmdline", "environ"):
-        try:
-            yield name, Path(f"/proc/{process.pid}/{name}").read_bytes()
-        except OSError:
-            continue
 
 
 def _watched(bulkreset: Command, canary: Canary, input_: Path, *args: str) -> Ran:
@@ -80,11 +27,11 @@ def _watched(bulkreset: Command, canary: Canary, input_: Path, *args: str) -> Ra
     found: set[str] = set()
     with bulkreset.start(*argv) as process:
         while process.poll() is None:
-            found |= {where for where, content in _process(process) if canary.is_in(content)}
-            found |= {where for where, content in _places(bulkreset.home, input_) if canary.is_in(content)}
+            found |= canary.among(process_of(process.pid))
+            found |= canary.among(files(bulkreset.home, input_))
             time.sleep(0.1)
         ran = finish(process, run_dir)
-    found |= {where for where, content in _places(bulkreset.home, input_) if canary.is_in(content)}
+    found |= canary.among(files(bulkreset.home, input_))
     found |= {name for name in ("stdout", "stderr") if canary.is_in(getattr(ran, name).encode())}
     assert found == set()
     return ran
@@ -192,11 +139,11 @@ def test_password_shows_nowhere_after_sigterm_and_the_report_agrees_with_the_ser
         deadline = time.monotonic() + PATIENCE
         while len(sim.calls(SET)) < 8 and time.monotonic() < deadline:
             time.sleep(0.05)
-        running = [where for where, content in _places(tmp_path, input_) if canary.is_in(content)]
+        running = canary.among(files(tmp_path, input_))
         process.send_signal(signal.SIGTERM)
         ran = finish(process, run_dir)
-    left = [where for where, content in _places(tmp_path, input_) if canary.is_in(content)]
-    assert (running, left, canary.is_in((ran.stdout + ran.stderr).encode())) == ([], [], False)
+    left = canary.among(files(tmp_path, input_))
+    assert (running, left, canary.is_in((ran.stdout + ran.stderr).encode())) == (set(), set(), False)
     assert ran.code == 143
     assert ran.summary["state"] == "interrupted"
     assert 8 <= ran.summary["counts"]["set"] < 60

@@ -1,109 +1,11 @@
 """The endpoint's certificate: trusted, refused, or not asked for, as the options say."""
 
-import datetime as dt
-import http.client
-import ipaddress
-import ssl
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.e2e.command import POOL, SET, Command, people, write_csv
 from tests.sim import Simulator
-
-
-def _certify(folder: Path) -> Path:
-    """Make a certificate for loopback that only itself vouches for; its key is in the same file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    now = dt.datetime.now(dt.UTC)
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(alternative, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "loopback.pem"
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
-    return path
-
-
-class _Front(ThreadingHTTPServer):
-    """Takes TLS off and passes each request on to the simulator."""
-
-    daemon_threads = False
-    block_on_close = True
-
-    def __init__(self, sim: Simulator, certificate: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind = urlsplit(sim.url).netloc
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self.socket = context.wrap_socket(self.socket, server_side=True)
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 10
-
-    def do_POST(self) -> None:
-        assert isinstance(self.server, _Front)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        behind = http.client.HTTPConnection(self.server.behind, timeout=10)
-        try:
-            behind.request("POST", self.path, body, dict(self.headers))
-            answer = behind.getresponse()
-            content = answer.read()
-        finally:
-            behind.close()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
-        del format, args
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    return _certify(tmp_path)
-
-
-@pytest.fixture
-def front(sim: Simulator, certificate: Path) -> Iterator[str]:
-    server = _Front(sim, certificate)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server.url
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_unknown_certificate_stops_the_run_before_a_password_is_sent(

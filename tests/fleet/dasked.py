@@ -1,27 +1,45 @@
 """Dask's own command lines on loopback: a scheduler and workers over TLS, with certificates made for the test."""
 
+import ctypes
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+import traceback
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 
+import dask
 import trustme
 from distributed import Client, Security
 
 from bulkreset.fleet.parcel import Parcel
+from bulkreset.rows import Secret
+from tests.canary import Canary, Place, files
 from tests.dispatch.fakes import row
 from tests.e2e.command import Argument, Command
 from tests.sim import Simulator
 
 DASK: Final = Path(sys.executable).with_name("dask")
 PATIENCE: Final = 60.0
+# All that Dask can be made to say and to show without packages that are not ours.
+LOUD: Final = {
+    **{f"DASK_LOGGING__{name}": "debug" for name in ("DISTRIBUTED", "TORNADO", "ASYNCIO", "BULKRESET")},
+    "DASK_DISTRIBUTED__ADMIN__PDB_ON_ERR": "False",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL": "10ms",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__LOW_LEVEL": "True",
+}
 
 
 def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -37,6 +55,16 @@ def _fail(_parcel: Parcel, parcel: Parcel) -> None:
     raise ValueError(parcel)
 
 
+def _configuration() -> object:
+    """All that Dask is configured with on a worker."""
+    return dask.config.config
+
+
+def _dumps() -> tuple[int, int]:
+    """Whether a worker's process may be dumped, and how large a dump may be."""
+    return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0]
+
+
 class Dasked:
     """A cluster. `logs` is where the processes write what they have to say, all of it."""
 
@@ -47,6 +75,8 @@ class Dasked:
         self._sim = sim
         self._tls = self._certificates() if tls else {}
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.hidden = Canary()  # the password of a task that fails: none of ours has one
+        self.dump = folder / "dump.msgpack.gz"
         self._told = folder / "scheduler.json"
         self._wanted = workers
         host = f"{'tls' if tls else 'tcp'}://127.0.0.1"
@@ -79,27 +109,78 @@ class Dasked:
 
     def join(self, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """One more worker, without a nanny that would start it again."""
-        worker = ("worker", self.url, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        worker = (
+            "worker",
+            self.url,
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--dashboard-address",
+            "127.0.0.1:0",
+        )
         return self._start(*worker, "--local-directory", str(self._folder), env=env)
 
-    def told(self) -> bytes:
-        """Everything that the cluster tells: its logs, its pages, its events, and what it knows of its tasks."""
-        found = [path.read_bytes() for path in self.logs.iterdir()]
-        for page in ("/json/identity.json", "/json/counts.json", "/metrics", "/info/main/workers.html"):
-            with urllib.request.urlopen(self.page + page) as answer:  # noqa: S310  (our own scheduler's)
-                found.append(answer.read())
-        security = Security(
+    def told(self) -> Iterator[Place]:
+        """Everything that the cluster tells: what it knows of a task that failed and of all others, and a dump of its state.
+
+        Then its pages, its logs, and whatever it has written anywhere.
+        """
+        with Client(self.url, security=self._security(), set_as_default=False) as client:
+            parcel = Parcel.of([replace(row(7), password=Secret(self.hidden.password))])
+            future = client.submit(_fail, parcel, parcel=parcel)
+            failed = future.exception()
+            assert isinstance(failed, ValueError)
+            client.dump_cluster_state(str(self.dump).removesuffix(".msgpack.gz"))
+            asked: dict[str, object] = {
+                "the failed task": (failed, traceback.format_tb(future.traceback()), future.key),
+                "events": client.get_events(),
+                "the scheduler's logs": client.get_scheduler_logs(),
+                "the workers' logs": client.get_worker_logs(),
+                "story": client.story(),
+                "scheduler": client.scheduler_info(n_workers=-1),
+                "call stacks": client.call_stack(),
+                "profiles": (client.profile(), client.profile(server=True)),
+                "configuration": client.run(_configuration),
+                "dumps": set(client.run(_dumps).values()),
+            }
+            yield from self.pages(str(future.key))
+        yield from ((name, repr(what).encode()) for name, what in asked.items())
+        yield from files(self._folder)
+
+    def pages(self, key: str = "none") -> Iterator[Place]:
+        """Every page of the scheduler and of its workers, as they list them; those of tasks for one of a key."""
+        logs = "".join(path.read_text(encoding="utf-8") for path in self.logs.glob("worker-*"))
+        workers = re.findall(r"Start worker at: +(\S+)", logs)
+        for place in json.loads(self._page(f"{self.page}/sitemap.json"))["paths"]:
+            if place.startswith(("/statics", "/eventstream", "/proxy")):  # files of Dask's; a socket for its events
+                continue
+            of = [key] if "task" in place or "call-stack/" in place else workers if "(" in place else [""]
+            for what in of:
+                url = self.page + place.replace("(.*)", quote(what, safe=""))
+                yield url, self._page(url)
+        for server in re.findall(r"dashboard at: +(\S+)", logs):
+            for place in ("/metrics", "/health", "/sitemap.json"):
+                with suppress(URLError):  # one that was killed
+                    yield server + place, self._page(f"http://{server}{place}")
+
+    def _page(self, url: str) -> bytes:
+        try:
+            with urllib.request.urlopen(url) as answer:  # noqa: S310  (our own cluster's)
+                found: bytes = answer.read()
+        except HTTPError as refused:  # a page of Dask's that fails shows something, too
+            with refused:
+                return refused.read()
+        return found
+
+    def _security(self) -> Security:
+        return Security(
             tls_ca_file=str(self._folder / "ca.pem"),
             tls_client_cert=str(self._folder / "cert.pem"),
             tls_client_key=str(self._folder / "key.pem"),
             require_encryption=True,
         )
-        with Client(self.url, security=security, set_as_default=False) as client:
-            future = client.submit(_fail, Parcel.of([row(7)]), parcel=Parcel.of([row(7)]))
-            assert isinstance(future.exception(), ValueError)
-            known = (client.get_events(), client.get_scheduler_logs(), client.get_worker_logs(), client.story())
-            found += [repr(what).encode() for what in (*known, client.scheduler_info(n_workers=-1))]
-        return b"\n".join([*found, *(path.read_bytes() for path in self.logs.iterdir())])
 
     def joined(self, number: int) -> None:
         """Wait until so many workers have registered."""
@@ -107,7 +188,7 @@ class Dasked:
 
     def _start(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         path = self.logs / f"{args[0]}-{len(self.processes)}"
-        given = Command(self._folder, self._sim).environment | self._tls | dict(env or {})
+        given = Command(self._folder, self._sim).environment | self._tls | LOUD | dict(env or {})
         given |= {"PYTHONPATH": os.pathsep.join(filter(None, (given.get("PYTHONPATH"),)))}
         with path.open("wb") as log:
             process = subprocess.Popen([DASK, *args], stdout=log, stderr=log, env=given, cwd=self._folder)

@@ -1,0 +1,130 @@
+"""A process that is made to tell by switches around it: of libraries, of Python, of the system; none of them tells a password."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.canary import Canary, files
+from tests.e2e.command import SET, Argument, Command, Ran, finish, write_csv
+from tests.sim import Simulator
+
+pytestmark = pytest.mark.fresh
+
+# What somebody who looks for a fault in a call turns on, before our code begins: each of these prints requests, or opens them.
+DEBUG = """
+    import http.client, logging, sys
+    import boto3, botocore.session, urllib3
+    from rich.console import Console
+    from rich.logging import RichHandler
+    from rich.traceback import install
+
+    install(show_locals=True)
+    logging.basicConfig(level=1, filename="host.log")
+    pretty = RichHandler(console=Console(file=open("rich.log", "w")), rich_tracebacks=True, tracebacks_show_locals=True)
+    logging.getLogger().addHandler(pretty)
+    for name in ("", "boto3", "botocore", "botocore.endpoint", "botocore.auth", "urllib3.connectionpool"):
+        boto3.set_stream_logger(name, 1)
+    botocore.session.Session().set_debug_logger()
+    urllib3.add_stderr_logger(1)
+    http.client.HTTPConnection.debuglevel = 9
+    import awscrt.io
+    awscrt.io.init_logging(awscrt.io.LogLevel.Trace, "crt.log")
+"""
+# All that Python itself has to say; it costs several seconds.
+PYTHON = {"PYTHONDEVMODE": "1", "PYTHONTRACEMALLOC": "1"}
+
+
+class Instrumented:
+    """The command line on one input of a canary, with a session's token that is one, too."""
+
+    def __init__(self, bulkreset: Command) -> None:
+        self.canary, self.token = Canary(), Canary()
+        self.bulkreset = bulkreset
+        self.home = bulkreset.home
+        bulkreset.environment |= {"AWS_SESSION_TOKEN": self.token.core}
+        rows = [(f"user.{n}", self.canary.password) for n in range(1, 9)]
+        self.source = write_csv(self.home / "in.csv", rows)
+        self.customized("")
+
+    def customized(self, text: str) -> None:
+        """Have every interpreter run this first."""
+        site = self.home / "site"
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text(textwrap.dedent(text), encoding="utf-8")
+
+    def run(self, *args: Argument, env: dict[str, str] | None = None) -> Ran:
+        """Run the input; the passwords are nowhere but in it."""
+        argv, run_dir = self.bulkreset.with_run_dir([*self.bulkreset.against(self.source), "--yes", "-vv", *args])
+        given = {"PYTHONPATH": str(self.home / "site")} | (env or {})
+        with self.bulkreset.start(*argv, env=given) as process:
+            ran = finish(process, run_dir)
+        streams = [("stdout", ran.stdout.encode()), ("stderr", ran.stderr.encode())]
+        for one in (self.canary, self.token):
+            assert one.among([*files(self.home, self.source), *streams]) == set()
+        return ran
+
+
+@pytest.fixture
+def instrumented(bulkreset: Command) -> Instrumented:
+    return Instrumented(bulkreset)
+
+
+@pytest.mark.parametrize(
+    ("rate", "python"),
+    [  # through the C runtime, and through boto3
+        ("none", {"PYTHONASYNCIODEBUG": "1"}),
+        pytest.param("none", PYTHON, marks=pytest.mark.soak),
+        pytest.param("300", PYTHON, marks=pytest.mark.soak),
+        pytest.param("300", PYTHON | {"PYTHONWARNINGS": "always"}, marks=pytest.mark.soak),
+        pytest.param("300", PYTHON | {"PYTHONWARNINGS": "error"}, marks=pytest.mark.soak),
+    ],
+)
+def test_debugging_of_libraries_shows_no_request(
+    rate: str, python: dict[str, str], instrumented: Instrumented, sim: Simulator, front: str, certificate: Path
+) -> None:
+    """Their switches are turned on before our code begins; and the keys of connections go into no file."""
+    instrumented.customized(DEBUG)
+    sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
+    keys = instrumented.home / "keys.log"
+    tls = ("--endpoint-url", front, "--ca-bundle", certificate)
+    ran = instrumented.run("--rate", rate, *tls, env=python | {"SSLKEYLOGFILE": str(keys)})
+    assert (ran.code, ran.summary["counts"]) == (1, {"set": 7, "failed": 1})
+    assert {call.password for call in sim.calls(SET)} == {instrumented.canary.password}
+    assert not keys.exists()
+    assert (instrumented.home / "host.log").is_file()
+    assert (instrumented.home / "crt.log").is_file()
+    assert "Traceback" not in (instrumented.home / "rich.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("callback", ["_begun", "_more", "_over"])
+def test_callback_of_the_runtime_that_fails_tells_its_place_alone(
+    callback: str, instrumented: Instrumented, sim: Simulator
+) -> None:
+    """It is called from C, which tells what it raises to Python's hooks; and an answer may repeat the password."""
+    text = f"""
+        from rich.traceback import install
+        install(show_locals=True)
+        import bulkreset.cognito.crt as crt
+        def fail(self, *args, **named):
+            held = b"".join(self.body) + b"".join(one for one in args if isinstance(one, bytes))
+            raise ValueError(held, args, named)
+        crt._Exchange.{callback} = fail
+    """
+    instrumented.customized(text)
+    sim.configure(faults={"echo_password": True, "every": {"error": "InvalidPasswordException", "operation": SET}})
+    ran = instrumented.run("--read-timeout", "1", "--rate", "none", "--max-duration", "3")
+    assert ran.code in {1, 3, 5}
+    assert "sitecustomize.py" in ran.stderr or callback == "_over"
+
+
+@pytest.mark.soak
+def test_embedded_service_shows_no_request_either(instrumented: Instrumented) -> None:
+    """It is in the process, and is given the input's passwords; what is wrong with one of them is its to say."""
+    instrumented.customized(DEBUG)
+    with instrumented.source.open("a", encoding="utf-8") as file:
+        file.write(f'short,"{instrumented.canary.core[:12]}"\n')
+    ran = instrumented.run("--emulate", "--rate", "100")
+    assert ran.code in {0, 1}
+    assert ran.summary["counts"]["set"] >= 8

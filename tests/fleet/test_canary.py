@@ -1,0 +1,153 @@
+"""No password shows in a cluster that tells all it can: while it sends, when code of ours fails there, when a worker is killed."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.canary import Canary, files, process_of
+from tests.crash.test_resume import resume
+from tests.e2e.command import SET, write_csv
+from tests.fleet.dasked import Dasked, FleetCommand, kill, until
+from tests.sim import Simulator
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
+
+# Code of ours that fails on a worker, with the row and its password in its frames; tracebacks with locals where they are drawn.
+FAILS = """
+from rich.traceback import install
+install(show_locals=True)
+import bulkreset.%s as module
+def fail(self, *args):
+    kept = [args, [getattr(one, "password", one) for one in args]]
+    kept += [one.reveal() for one in kept[1] if hasattr(one, "reveal")]
+    raise %s
+module.%s = fail
+"""
+# What turns on debug output of libraries in a worker before it is greeted.
+LOUDER = """
+import http.client, boto3
+for name in ("", "botocore", "botocore.endpoint", "botocore.auth", "urllib3.connectionpool"):
+    boto3.set_stream_logger(name, 1)
+http.client.HTTPConnection.debuglevel = 9
+"""
+PLACES = {
+    "transport": ("cognito.client", "ValueError(kept)", "BotoTransport.set_password"),
+    "errand": ("dispatch.errand", "RuntimeError(*kept)", "SetPassword.send"),
+    "base": ("dispatch.errand", "BaseException(*kept)", "SetPassword.send"),
+    "batch": ("dispatch.lane", "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
+    "parcel": ("dispatch.parcel", "ValueError(self._packed)", "Parcel.opened"),
+}
+
+
+def among(canary: Canary, dasked: Dasked, bulkreset: FleetCommand, source: Path, said: str) -> set[str]:
+    """Everything that cluster and run have told and left."""
+    return canary.among([*dasked.told(), *files(bulkreset.home, source), ("said", said.encode())])
+
+
+def rows(canary: Canary, number: int) -> Iterator[tuple[str, str]]:
+    return ((f"user.{n}", canary.password) for n in range(number))
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_code_that_fails_on_a_worker_tells_its_place_alone(where: str, tmp_path: Path, sim: Simulator) -> None:
+    canary = Canary()
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(FAILS % PLACES[where], encoding="utf-8")
+    source = write_csv(tmp_path / "in.csv", rows(canary, 8))
+    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
+        dasked.join({"PYTHONPATH": str(site)})
+        dasked.joined(1)
+        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        argv, _ = bulkreset.with_run_dir([*bulkreset.against(source), "--yes", "-vv", "--rate", "40"])
+        with bulkreset.start(*argv) as process:
+            stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == 70, stderr
+        assert "bulkreset: A bug" in stderr, stderr
+        assert among(canary, dasked, bulkreset, source, stdout + stderr) == set()
+    assert sim.calls(SET) == []
+
+
+def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_path: Path, sim: Simulator) -> None:
+    """Its pages, call stacks and dumps are asked for while rows are under way."""
+    canary = Canary()
+    sim.configure(
+        latency=0.2, faults={"echo_password": True, "users": {"user.3": [{"error": "InternalErrorException"}]}}
+    )
+    source = write_csv(tmp_path / "in.csv", rows(canary, 240))
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(LOUDER, encoding="utf-8")
+    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
+        dasked.workers += [dasked.join({"PYTHONPATH": str(site)}) for _ in range(2)]
+        dasked.joined(2)
+        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        run_dir = tmp_path / "run"
+        argv = (
+            *bulkreset.against(source),
+            "--yes",
+            "-vv",
+            "--rate",
+            "20",
+            "--run-dir",
+            run_dir,
+            "--log-format",
+            "json",
+        )
+        found: set[str] = set()
+        with bulkreset.start(*argv) as process:
+            until(lambda: len(sim.calls(SET)) > 10)
+            for pid in (process.pid, *(one.pid for one in dasked.processes)):
+                found |= canary.among(process_of(pid))
+            found |= canary.among(dasked.told())
+            assert process.poll() is None, "it was looked at while it sent"
+            holder = max(dasked.workers, key=lambda one: _sent(one.pid))
+            kill(holder)
+            dasked.workers.remove(holder)
+            found |= canary.among(files(tmp_path, source))
+            process.send_signal(signal.SIGTERM)
+            stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode in {143, 3}, stderr
+        found |= among(canary, dasked, bulkreset, source, stdout + stderr)
+        ran = resume(bulkreset, run_dir, "--rate", "none")
+        found |= among(canary, dasked, bulkreset, source, ran.stdout + ran.stderr)
+    assert found == set()
+    assert ran.summary["counts"] == {"set": 240}
+
+
+def test_processes_of_a_local_fleet_show_nothing(tmp_path: Path, sim: Simulator) -> None:
+    """Dask's and Python's own switches turned on around it; one of its processes aborts."""
+    canary = Canary()
+    sim.configure(latency=0.1)
+    bulkreset = FleetCommand(tmp_path, sim, "local:2")
+    source = write_csv(tmp_path / "in.csv", rows(canary, 120))
+    run_dir = tmp_path / "run"
+    loud = {"DASK_LOGGING__DISTRIBUTED": "debug", "PYTHONASYNCIODEBUG": "1", "PYTHONFAULTHANDLER": "1"}
+    argv = (*bulkreset.against(source), "--yes", "-vv", "--rate", "20", "--run-dir", run_dir)
+    with bulkreset.start(*argv, env=loud) as process:
+        until(lambda: len(sim.calls(SET)) > 20)
+        ours = [pid for pid in _below(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = {where for pid in (process.pid, *ours) for where in canary.among(process_of(pid))}
+        found |= canary.among(files(tmp_path, source))
+        os.kill(ours[0], signal.SIGABRT)
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    found |= canary.among([*files(tmp_path, source), ("said", (stdout + stderr).encode())])
+    assert found == set()
+    assert not [path for path in tmp_path.rglob("core*") if path.is_file()]
+
+
+def _sent(pid: int) -> int:
+    """What a process has used of a processor: the one that sends uses more."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _below(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text(encoding="ascii").split()):
+            yield child
+            yield from _below(child)
