@@ -163,7 +163,8 @@ class Fleet:
     def _crash(self, error: BaseException) -> None:
         """Have the coordinator raise it."""
         if not self._places.crash(error):
-            self._failure = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
+            bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
+            self._failure = error if isinstance(error, Bug) else bug
 
     def put(self, lane: FleetLane[Any], rows: Sequence[Any]) -> None:
         """Rows for a lane."""
@@ -181,6 +182,8 @@ class Fleet:
             while True:
                 last = post.is_over
                 before, report = time.time(), await self._exchange(post)
+                if report.bug:
+                    self._crash(_bug_of(post, report.bug))
                 self._places.heed(post, report)
                 if last:
                     return
@@ -262,3 +265,10 @@ class Fleet:
                 f"The fleet ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
                 "Start some, then resume, or resume without them (--fleet none).",
             )
+
+
+def _bug_of(post: Post, place: str) -> Bug:
+    return Bug(
+        f"A bug on the worker {post.worker}: {place}.",
+        "What the run had done is in its journal: resume it, and report this line.",
+    )

@@ -10,7 +10,7 @@ from bulkreset.dispatch.errand import Tally
 from bulkreset.dispatch.lane import Crash, Result, Results
 from bulkreset.dispatch.pacer import PacerState
 from bulkreset.dispatch.worker import Settled
-from bulkreset.errors import Bug, ServiceError, Stopped
+from bulkreset.errors import ServiceError, Stopped
 from bulkreset.fleet.balance import placed
 from bulkreset.fleet.cluster import SKEW_SECONDS
 from bulkreset.fleet.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
@@ -89,9 +89,6 @@ class Places:
 
     def heed(self, post: Post, report: Report) -> None:
         """Take what an outpost tells."""
-        if report.bug:
-            what = f"A bug on the worker {post.worker}: {report.bug}."
-            self.crash(Bug(what, "What the run had done is in its journal: resume it, and report this line."))
         for (place, number), result in report.results:
             lane = self._units[place].lanes[number]
             if lane.away.pop(result.outcome.row, None) is not None:
