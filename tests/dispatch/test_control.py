@@ -116,6 +116,19 @@ def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
     assert pace.rate(now + PLATEAU) == pytest.approx(wall, rel=0.01)
 
 
+def test_cut_on_a_cut_goes_twice_as_deep() -> None:
+    pace = LanePace(100).refused(10.0, 9.9, 80.0).refused(10.5, 10.4, 80.0)
+    assert pace.rate(10.5) == pytest.approx(80 * MARGIN * (1 - 2 * DEPTH))
+
+
+def test_lane_that_was_refused_for_long_comes_back_from_the_floor_at_once() -> None:
+    pace = LanePace(100)
+    for second in range(10, 60):
+        pace = pace.refused(float(second), second - 0.1, 0.0)
+    assert pace.rate(59.0) == FLOOR
+    assert pace.rate(59.0 + PLATEAU + DOUBLED) == pytest.approx(2 * FLOOR)
+
+
 def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
     pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
     assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)

@@ -15,7 +15,7 @@ from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
-from bulkreset.record.journal import Journal, Settled
+from bulkreset.record.journal import File, Journal, Settled
 from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
@@ -354,6 +354,73 @@ def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_pa
             with pytest.raises(RecordError) as caught:
                 facts()
             assert str(caught.value).startswith(damaged)
+
+
+def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
+    begun = {"job": {"name": "nightly"}, "mode": "run", "state": "applying", "started_at": "2026-11-20T01:15:00.000Z"}
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], begun)
+    journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
+    journal.record([2], [done(1)])
+    to = tmp_path / "elsewhere" / "copy.sqlite"
+    to.parent.mkdir()
+    for leftover in (False, True):
+        if leftover:
+            to.write_bytes(b"of a copy that broke off")
+        mask = os.umask(0)
+        try:
+            assert journal.copy(to) == begun
+        finally:
+            os.umask(mask)
+        assert to.stat().st_mode & 0o777 == 0o600
+        content = to.read_bytes()
+        copied = Journal.open(to, read_only=True)
+        assert statuses(copied) == ["set", "in_doubt"]
+        copied.close()
+        assert Journal.facts_in(to, read_only=True) == begun
+        assert to.read_bytes() == content
+        assert content[18:20] == b"\x01\x01"  # it has no write-ahead log that had to go with it
+        assert list(to.parent.iterdir()) == [to]
+    journal._db.close()
+    with pytest.raises(RecordError, match="cannot be used"):
+        journal.copy(to)
+
+
+def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is(tmp_path: Path) -> None:
+    files = [File("b.csv", 20, "bb", "v2"), File("a.csv", 10, "aa"), File("c.csv", 30, "cc")]
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {}, files)
+    assert journal.files() == files
+    journal.begin_file(0, 1)
+    journal.begin_file(2, 3)
+    assert [file.first_row for file in journal.files()] == [1, None, 3]
+    journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
+    assert [row.file for row in journal.report("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
+    journal.forget_plan()
+    assert journal.files() == files
+    journal.close()
+    with pytest.raises(RecordError, match="cannot be used"):
+        journal.files()
+
+
+@pytest.mark.parametrize(
+    ("only", "rows"),
+    [
+        (["set"], [1]),
+        (["in_doubt"], [2, 3]),
+        (["unprocessed"], [4]),
+        (["unprocessed", "rejected"], [4, 5]),
+        (["ready"], []),
+        (["claimed"], []),
+        ([], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_report_of_some_statuses_goes_by_what_the_report_calls_them(
+    tmp_path: Path, only: list[str], rows: list[int]
+) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan")
+    journal.plan([(5, POOL, "", True, "rejected", "missing_username", "why")])
+    journal.record([1, 3], [Outcome(2, Status.IN_DOUBT)])
+    journal.record([], [done(1)])
+    assert [row.row for row in journal.report("unprocessed", only)] == rows
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
