@@ -360,6 +360,14 @@ def test_state_on_its_way_grows_older(way: float, waited: float) -> None:
     assert replace(aged, next_in=0.02, cut_ago=5.0, accepted=(0.5, 0.25)) == state
 
 
+def test_pace_taken_over_is_the_one_that_was_handed_over() -> None:
+    pacer = Pacer(24, FakeClock())
+    pacer.resume(state := PacerState(None, 0.02, 12.0, 5.0, 4 * DEPTH, Stage.THROTTLED, (0.5, 0.25)))
+    told = pacer.state()
+    assert figures(replace(told, rate=None)) == pytest.approx(figures(state))
+    assert (told.rate, told.stage) == (pacer.rate(), Stage.THROTTLED)
+
+
 def test_pace_goes_on_elsewhere_as_if_nothing_had_happened() -> None:
     """The same calls and refusals afterwards: the same slots, cuts and stages, on a clock that shows another time."""
     here, there = FakeClock(), FakeClock(5.0)
