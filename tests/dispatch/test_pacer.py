@@ -258,6 +258,29 @@ def test_too_few_or_too_old_calls_are_no_measure() -> None:
     assert fews[0][0] == pytest.approx(100 * EARLY * (1 - DEPTH))
 
 
+@pytest.mark.parametrize(("calls", "ago", "rate"), [(8, 1.99, 50 * 0.7), (7, 1.99, 50 * 0.9), (8, 2.01, 50 * 0.9)])
+def test_measure_in_figures(calls: int, ago: float, rate: float) -> None:
+    """The other tests take these figures from the module; here they are written out."""
+    clock = FakeClock()
+    pacer = Pacer(50, clock)
+    for _ in range(calls):
+        pacer.accepted()
+    clock.advance(ago)
+    pacer.refused(clock.now())
+    assert pacer.state().wall == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("late", "after"), [(0.049, 1000.2), (0.051, 1000.251)])
+def test_slot_missed_by_little_is_taken_and_the_next_one_stays(late: float, after: float) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    lateness = iter([0.0, late])
+    clock.late = lambda: next(lateness, 0.0)
+    for _ in range(3):
+        assert pacer.wait(stop)
+    assert clock.now() == pytest.approx(after)
+
+
 def test_refusals_of_one_round_trip_are_one_cut() -> None:
     clock = FakeClock()
     pacer, changes = noting(100, clock)

@@ -14,7 +14,7 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.control import DEPTH, EARLY
 from bulkreset.dispatch.errand import SetPassword
 from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.worker import FIRST_WAIT, Worker
+from bulkreset.dispatch.worker import Worker
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
 from bulkreset.rows import Outcome, Status
@@ -227,7 +227,7 @@ def test_backoff_doubles_from_a_quarter_of_a_second() -> None:
     benches = [Bench(THROTTLED, rate=None) for _ in range(40)]
     for bench in benches:
         bench.send()
-    for place, longest in enumerate([FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT]):
+    for place, longest in enumerate([0.25, 0.5, 1.0]):
         assert longest / 2 < max(bench.clock.waited[place] for bench in benches) <= longest
 
 
