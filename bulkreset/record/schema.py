@@ -206,7 +206,7 @@ FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 # `rate` is that of the row with the greatest at_ms, as SQLite has it for a lone max().
 RATE_COURSE = """
-SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3 ORDER BY 3
+SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3
 """
 RATE_CHANGES = "SELECT at_ms, account, region, rate, reason FROM rates ORDER BY at_ms, account, region LIMIT ?"
 RATE_REASONS = (
