@@ -426,6 +426,7 @@ def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is
     files = [File("b.csv", 20, "bb", "v2"), File("a.csv", 10, "aa"), File("c.csv", 30, "cc")]
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {}, files)
     assert journal.files() == files
+    assert [file.version for file in files] == ["v2", "", ""]
     journal.begin_file(0, 1)
     journal.begin_file(2, 3)
     assert [file.first_row for file in journal.files()] == [1, None, 3]
@@ -564,6 +565,19 @@ def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     journal.record([], [done(1)])
     assert next(reading)[3] == "unprocessed"  # as it was when the reading began
     assert statuses(journal) == ["set", "in_doubt"]
+
+
+def test_what_is_read_while_held_is_as_it_was_at_the_beginning(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
+    for row in (1, 2):
+        seen = reader.counts()
+        with contextlib.suppress(ZeroDivisionError), reader.held():
+            journal.record([], [done(row)])
+            assert reader.counts() == seen
+            assert statuses(reader).count("set") == row - 1
+            raise ZeroDivisionError
+    assert reader.counts() == {"set": 2}
 
 
 def test_reader_cannot_write(tmp_path: Path) -> None:
