@@ -19,6 +19,8 @@ from _pytest.runner import runtestprotocol
 from bulkreset.record import schema
 
 TESTS = [f"tests/record/test_{name}.py" for name in ("journal", "checked", "figures", "course")]
+STATEMENTS = [name for name, it in vars(schema).items() if name.isupper() and name[0] != "_" and isinstance(it, str)]
+_READ: set[str] = set()
 _TOKEN = re.compile(r"'[^']*'|\w+(?:\.\w+)?|<>|<=|>=|\|\||[:?]\w*|\S")
 _PAIRS = ("= <>", "< <=", "> >=", "+ -", "/ *", "AND OR", "min max", "total count", "avg sum", "DESC ASC")
 _INSTEAD = {
@@ -83,9 +85,6 @@ class _Read(ModuleType):
         return super().__getattribute__(name)
 
 
-_READ: set[str] = set()
-
-
 def _apart(work: Callable[[], object]) -> object:
     """What comes of it in a process of its own, which leaves nothing behind in this one."""
     reader, writer = os.pipe()
@@ -106,15 +105,15 @@ def _failure(item: pytest.Item) -> str:
     return next((str(report.longrepr)[-1000:] for report in runtestprotocol(item, log=False) if report.failed), "")
 
 
-def _readers(items: Sequence[pytest.Item]) -> dict[str, list[tuple[float, int]]]:
-    """Which tests read each statement: (seconds, place)."""
+def _readers(items: Sequence[pytest.Item]) -> dict[str, list[tuple[float, int]]] | str:
+    """Which tests read each statement: (seconds, place); what one says that fails without a change."""
     readers: dict[str, list[tuple[float, int]]] = {}
     schema.__class__ = _Read
     for place, item in enumerate(items):
         began = time.monotonic()
         if failure := _failure(item):
-            raise AssertionError(failure)
-        for name in [name for name in _READ if isinstance(getattr(schema, name), str) and name.isupper()]:
+            return failure
+        for name in _READ.intersection(STATEMENTS):
             readers.setdefault(name, []).append((round(time.monotonic() - began, 3), place))
         _READ.clear()
     return readers
@@ -133,8 +132,8 @@ class Changing:
         """Change one thing after the other; tell what lived, and how much did not."""
         readers, total = _apart(lambda: _readers(session.items)), Counter[str]()
         assert isinstance(readers, dict), f"a test fails without a change: {readers}"
-        for name in sys.argv[1:] or readers:
-            items = [session.items[place] for _, place in sorted(readers[name])]
+        for name in sys.argv[1:] or STATEMENTS:
+            items = [session.items[place] for _, place in sorted(readers.get(name, []))]
             for begin, end, text in dict.fromkeys(changes(sql := getattr(schema, name))):
                 said = str(_apart(lambda: _noticed(name, sql[:begin] + text + sql[end:], items)))  # noqa: B023
                 total["no SQL" if _NO_SQL.search(said) else "killed" if said else "lived"] += 1
@@ -147,4 +146,4 @@ class Changing:
 
 if __name__ == "__main__":
     options = ["-s", "-qq", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--timeout=30"]
-    pytest.main([*options, *TESTS], [Changing()])
+    sys.exit(pytest.main([*options, *TESTS], [Changing()]))
