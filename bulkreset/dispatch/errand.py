@@ -71,7 +71,7 @@ class SetPassword:
             row=what.number,
             status=status,
             code="" if given_back or status is Status.SET else answer.code,
-            message="" if given_back else message,
+            message=message,
             attempts=tally.attempts,
             throttled=tally.throttled,
             in_doubt=tally.doubted,

@@ -155,8 +155,8 @@ JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
 # Whether any cell is of a kind that no run writes, or a row that may be sent of a pool that there is not: one changed bit makes bytes of a text, which SQLite's own check lets pass.
 STRANGE = f"""
 SELECT EXISTS (SELECT 1 FROM rows WHERE
-  {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "status", "code", "message", "request_id"))}
-  OR {" OR ".join(f"typeof({name}) <> 'integer'" for name in ("attempts", "throttled", "in_doubt"))}
+  {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "code", "message", "request_id"))}
+  OR {" OR ".join(f"typeof({name}) <> 'integer'" for name in ("attempts", "throttled"))}
   OR {" OR ".join(f"typeof({name}) NOT IN ('integer', 'null')" for name in ("latency_ms", "started_at", "finished_at"))}
   OR typeof(pool) NOT IN ('integer', 'text') OR (status <> 'rejected' AND pool NOT IN (SELECT id FROM pools)) OR permanent NOT IN (0, 1) OR signed_out NOT IN (0, 1)
   OR in_doubt NOT IN (0, 1) OR started_at NOT BETWEEN 0 AND {LATEST} OR finished_at NOT BETWEEN 0 AND {LATEST}
@@ -206,7 +206,7 @@ FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 # `rate` is that of the row with the greatest at_ms, as SQLite has it for a lone max().
 RATE_COURSE = """
-SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3 ORDER BY 3
+SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3
 """
 RATE_CHANGES = "SELECT at_ms, account, region, rate, reason FROM rates ORDER BY at_ms, account, region LIMIT ?"
 RATE_REASONS = (

@@ -54,10 +54,16 @@ class Scripted:
         self._answers: Iterator[Answer] = chain(answers, repeat(answers[-1]))
         self._seconds = seconds
         self.sent: list[float] = []
+        self.meant: list[object] = []
 
-    def set_password(self, _row: Row) -> Answer:
-        """Note when the call left."""
+    def set_password(self, row: Row) -> Answer:
+        """Note when the call left, and for whom."""
+        return self.answer(row)
+
+    def answer(self, what: object) -> Answer:
+        """The next answer, whatever is called."""
         self.sent.append(self._clock.now())
+        self.meant.append(what)
         self._clock.advance(self._seconds)
         return next(self._answers)
 

@@ -116,6 +116,34 @@ def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
     assert pace.rate(now + PLATEAU) == pytest.approx(wall, rel=0.01)
 
 
+def test_cut_on_a_cut_goes_twice_as_deep() -> None:
+    pace = LanePace(100).refused(10.0, 9.9, 80.0).refused(10.5, 10.4, 80.0)
+    assert pace.rate(10.5) == pytest.approx(80 * MARGIN * (1 - 2 * DEPTH))
+
+
+def test_law_in_figures() -> None:
+    """The other tests take the law's figures from its module; here they are written out."""
+    unmeasured = LanePace(200).refused(0.0, -1.0, None)
+    assert [unmeasured.rate(now) for now in (0.0, 3.0, 6.0, 9.25)] == pytest.approx([167.4, 178.425, 180.0, 200.0])
+    wide = replace(LanePace(1000), wall=100.0, cut_at=0.0)
+    assert wide.rate(12.5) == pytest.approx(200.0)
+    assert [wide.stage(now) for now in (5.99, 6.0, 7.7, 7.8)] == ["throttled", "recovered", "recovered", "probing"]
+    assert LanePace(200).refused(0.0, -1.0, 30.0).rate(0.0) == pytest.approx(130.2)
+    measured = LanePace(200).refused(0.0, -1.0, 150.0)
+    assert measured.rate(0.0) == pytest.approx(150 * 0.98 * 0.93)
+    assert [measured.refused(now, now, 150.0).depth for now in (0.99, 1.01)] == [0.14, 0.07]
+    assert replace(measured, depth=0.4).refused(0.5, 0.5, 150.0).depth == 0.5
+    assert LanePace(200, wall=0.1, cut_at=0.0).rate(0.0) == 0.5
+
+
+def test_lane_that_was_refused_for_long_comes_back_from_the_floor_at_once() -> None:
+    pace = LanePace(100)
+    for second in range(10, 60):
+        pace = pace.refused(float(second), second - 0.1, 0.0)
+    assert pace.rate(59.0) == FLOOR
+    assert pace.rate(59.0 + PLATEAU + DOUBLED) == pytest.approx(2 * FLOOR)
+
+
 def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
     pace = replace(LanePace(1000), wall=30.0, cut_at=0.0)
     assert pace.rate(PLATEAU + DOUBLED) == pytest.approx(60)

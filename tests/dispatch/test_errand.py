@@ -24,15 +24,14 @@ from tests.dispatch.fakes import (
     UNSENT,
     FakeClock,
     Scripted,
-    row,
 )
 
 
 class Leaving(Scripted):
     """The script, for sign-outs."""
 
-    def sign_out(self, _leaver: Leaver) -> Answer:
-        return self.set_password(row())
+    def sign_out(self, leaver: Leaver) -> Answer:
+        return self.answer(leaver)
 
 
 class Bench:
@@ -45,9 +44,11 @@ class Bench:
         self.worker = Worker(SignOut({POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
 
     def send(self) -> SignedOut:
-        outcome = self.worker.send(Leaver(1, "user1", POOL)).outcome
+        leaver = Leaver(1, "user1", POOL)
+        outcome = self.worker.send(leaver).outcome
         assert isinstance(outcome, SignedOut)
-        assert outcome.attempts == len(self.transport.sent)
+        assert outcome.row == leaver.number
+        assert self.transport.meant == [leaver] * outcome.attempts
         return outcome
 
 

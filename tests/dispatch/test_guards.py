@@ -198,6 +198,15 @@ def test_time_of_day_is_the_next_one_also_after_midnight(stop_at: str, seconds: 
         bench.watch.check()
 
 
+def test_time_of_day_is_when_its_minute_begins() -> None:
+    bench = Bench(EVENING.replace(microsecond=900_000), stop_at="22:31")
+    bench.clock.advance(44)
+    bench.watch.check()
+    bench.clock.advance(0.2)
+    with pytest.raises(TimeLimit):
+        bench.watch.check()
+
+
 def test_time_of_day_of_this_very_moment_is_tomorrows() -> None:
     assert Bench(EVENING.replace(second=0), stop_at="22:30").seconds_left() == 86_400
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.control import DEPTH, EARLY, FLOOR, MARGIN
-from bulkreset.dispatch.pacer import LATEST, MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer
+from bulkreset.dispatch.control import DEPTH, EARLY, FLOOR, LARGEST_STEP, MARGIN, Stage
+from bulkreset.dispatch.pacer import LATEST, MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer, PacerState
 from tests.dispatch.fakes import FakeClock
 
 
@@ -257,6 +258,29 @@ def test_too_few_or_too_old_calls_are_no_measure() -> None:
     assert fews[0][0] == pytest.approx(100 * EARLY * (1 - DEPTH))
 
 
+@pytest.mark.parametrize(("calls", "ago", "rate"), [(8, 1.99, 50 * 0.7), (7, 1.99, 50 * 0.9), (8, 2.01, 50 * 0.9)])
+def test_measure_in_figures(calls: int, ago: float, rate: float) -> None:
+    """The other tests take these figures from the module; here they are written out."""
+    clock = FakeClock()
+    pacer = Pacer(50, clock)
+    for _ in range(calls):
+        pacer.accepted()
+    clock.advance(ago)
+    pacer.refused(clock.now())
+    assert pacer.state().wall == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("late", "after"), [(0.049, 1000.2), (0.051, 1000.251)])
+def test_slot_missed_by_little_is_taken_and_the_next_one_stays(late: float, after: float) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    lateness = iter([0.0, late])
+    clock.late = lambda: next(lateness, 0.0)
+    for _ in range(3):
+        assert pacer.wait(stop)
+    assert clock.now() == pytest.approx(after)
+
+
 def test_refusals_of_one_round_trip_are_one_cut() -> None:
     clock = FakeClock()
     pacer, changes = noting(100, clock)
@@ -304,3 +328,87 @@ def test_every_stage_is_told_once_at_its_first_slot() -> None:
     rates = [rate for rate, _ in changes]
     assert rates == sorted(rates)
     assert rates[-1] == 50
+
+
+def cut(clock: FakeClock) -> Pacer:
+    """A pacer of 50 calls per second that took a slot, had ten calls let through and was cut half a second ago."""
+    pacer = Pacer(50, clock)
+    for _ in range(10):
+        pacer.accepted()
+        clock.advance(0.05)
+    pacer.refused(clock.now())
+    clock.advance(0.5)
+    pacer.wait(threading.Event())
+    return pacer
+
+
+def figures(state: PacerState) -> list[float | None]:
+    """All the numbers of a state."""
+    return [state.rate, state.next_in, state.wall, state.cut_ago, state.depth, *state.accepted]
+
+
+def test_state_has_the_pace_as_times_from_now() -> None:
+    clock = FakeClock()
+    pacer = cut(clock)
+    rate = pacer.rate()
+    assert rate is not None
+    clock.advance(1.25 / rate)
+    state, brief = pacer.state(), pacer.state(brief=True)
+    assert (state.rate, state.next_in, state.depth, state.stage) == (pacer.rate(), 0.0, DEPTH, Stage.THROTTLED)
+    assert (state.wall, state.cut_ago) == pytest.approx((50 * LARGEST_STEP, 0.5 + 1.25 / rate))
+    assert state.accepted == pytest.approx([1.0 + 1.25 / rate - 0.05 * place for place in range(10)])
+    assert brief == replace(state, accepted=())
+    pacer.wait(threading.Event())
+    assert pacer.state().next_in == pytest.approx(1 / rate, rel=0.01)
+
+
+def test_state_leaves_out_calls_that_are_no_measure_any_more() -> None:
+    clock = FakeClock()
+    pacer = cut(clock)
+    clock.advance(MEASURED_SECONDS)
+    assert pacer.state().accepted == ()
+
+
+def test_state_of_a_lane_without_a_rate_has_none() -> None:
+    assert Pacer(None, FakeClock()).state() == PacerState(None)
+    assert Pacer(24, FakeClock()).state() == PacerState(24)
+
+
+@pytest.mark.parametrize(("way", "waited"), [(0.0, 0.02), (0.015, 0.005), (3.0, 0.0)])
+def test_state_on_its_way_grows_older(way: float, waited: float) -> None:
+    state = PacerState(10.0, 0.02, 12.0, 5.0, 0.14, Stage.RECOVERED, (0.5, 0.25))
+    aged = state.aged(way)
+    assert aged.next_in == pytest.approx(waited)
+    assert (aged.cut_ago, *aged.accepted) == pytest.approx((5.0 + way, 0.5 + way, 0.25 + way))
+    assert replace(aged, next_in=0.02, cut_ago=5.0, accepted=(0.5, 0.25)) == state
+
+
+def test_pace_taken_over_is_the_one_that_was_handed_over() -> None:
+    pacer = Pacer(24, FakeClock())
+    pacer.resume(state := PacerState(None, 0.02, 12.0, 5.0, 4 * DEPTH, Stage.THROTTLED, (0.5, 0.25)))
+    told = pacer.state()
+    assert figures(replace(told, rate=None)) == pytest.approx(figures(state))
+    assert (told.rate, told.stage) == (pacer.rate(), Stage.THROTTLED)
+
+
+def test_pace_goes_on_elsewhere_as_if_nothing_had_happened() -> None:
+    """The same calls and refusals afterwards: the same slots, cuts and stages, on a clock that shows another time."""
+    here, there = FakeClock(), FakeClock(5.0)
+    before = cut(here)
+    after, changes = noting(50, there)
+    after.resume(before.state())
+    assert figures(after.state()) == pytest.approx(figures(before.state()))
+    assert after.state().stage is before.state().stage
+    stop, left = threading.Event(), []
+    for pacer, clock in ((before, here), (after, there)):
+        began = clock.now()
+        pacer.refused(began - 0.6)  # of a call from before the cut
+        slots = []
+        for number in range(400):
+            assert pacer.wait(stop)
+            slots.append(clock.now() - began)
+            if number == 20:
+                pacer.refused(clock.now())
+        left.append(slots)
+    assert left[1] == pytest.approx(left[0])
+    assert [why for _, why in changes][:2] == ["throttled", "recovered"]

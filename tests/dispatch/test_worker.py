@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.dispatch.control import DEPTH, EARLY
 from bulkreset.dispatch.errand import SetPassword
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Worker
@@ -45,10 +46,11 @@ class Bench:
 
     def send(self, *, doubted: bool = False) -> "Sent":
         """Send one row; its password may be nowhere in what comes of it."""
-        settled = self.worker.send(row(doubted=doubted))
+        what = row(doubted=doubted)
+        settled = self.worker.send(what)
         assert "Hidden" not in repr(settled)
         assert isinstance(settled.outcome, Outcome)
-        assert settled.outcome.attempts == len(self.transport.sent)
+        assert self.transport.meant == [what] * settled.outcome.attempts
         assert not isinstance(settled.fatal, Stopped)
         return Sent(settled.outcome, settled.latency, settled.fatal)
 
@@ -218,8 +220,15 @@ def test_backoff_stays_within_its_bounds_and_varies() -> None:
     waits = bench.clock.waited
     assert len(waits) == 59
     assert all(0 <= wait <= 2.0 for wait in waits)
-    assert waits[0] <= 0.25
     assert len(set(waits)) > 30
+
+
+def test_backoff_doubles_from_a_quarter_of_a_second() -> None:
+    benches = [Bench(THROTTLED, rate=None) for _ in range(40)]
+    for bench in benches:
+        bench.send()
+    for place, longest in enumerate([0.25, 0.5, 1.0]):
+        assert longest / 2 < max(bench.clock.waited[place] for bench in benches) <= longest
 
 
 def test_throttling_slows_the_lane_and_other_answers_do_not() -> None:
@@ -232,8 +241,19 @@ def test_throttling_slows_the_lane_and_other_answers_do_not() -> None:
     assert (slowed.pacer.rate() or 0) < 50
 
 
+@pytest.mark.parametrize(
+    ("answer", "counts"), [(SET, True), (REFUSED, True), (HISTORY, True), (UNSENT, False), (DOUBTFUL, False)]
+)
+def test_pace_is_measured_by_the_calls_that_the_service_took(answer: Answer, *, counts: bool) -> None:
+    bench = Bench(*[answer] * 10, THROTTLED, attempts=1, rate=50, seconds=0.1)
+    for _ in range(11):
+        bench.worker.send(row())
+    unmeasured = 50 * EARLY * (1 - DEPTH)
+    assert ((bench.pacer.rate() or 0) < 0.9 * unmeasured) is counts
+
+
 def test_times_are_of_the_first_start_and_the_last_end() -> None:
-    bench = Bench(THROTTLED, SET, seconds=0.25)
+    bench = Bench(THROTTLED, SET, seconds=2.25)
     settled = bench.send()
     outcome = settled.outcome
     assert outcome.started_at
@@ -241,7 +261,7 @@ def test_times_are_of_the_first_start_and_the_last_end() -> None:
     assert 0 <= outcome.finished_at - outcome.started_at < 60_000
     assert isinstance(outcome.finished_at, int)
     assert abs(outcome.finished_at - time.time() * 1000) < 60_000  # Unix milliseconds
-    assert (settled.latency, outcome.latency_ms) == (0.25, 250)
+    assert (settled.latency, outcome.latency_ms) == (2.25, 2250)
     assert outcome.request_id == "r-set"
 
 

@@ -178,13 +178,13 @@ def test_with_several_targets_a_row_names_its_own() -> None:
     assert [screen_one("ann", GOOD, "", pool, pools=both).status for pool in both] == ["ready", "ready"]
     without = screen_one("ann", GOOD, pools=both)
     assert (without.pool, without.code) == ("", "unknown_pool")
-    assert "each row names its own" in without.message
+    assert without.message == "no target of the job is this user pool; with several targets each row names its own"
 
 
 @pytest.mark.parametrize("pool", ["1", " ", POOL.lower(), f"{POOL} ", OTHER])
 def test_pool_that_is_no_target_is_kept_as_written(pool: str) -> None:
     found = screen_one("ann", GOOD, "", pool)
-    assert (found.pool, found.code) == (pool, "unknown_pool")
+    assert (found.pool, *found[4:]) == (pool, "rejected", "unknown_pool", "no target of the job is this user pool")
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)

@@ -39,12 +39,13 @@ def test_ready_rows_are_sought_by_pool_and_name(tmp_path: Path) -> None:
 
 def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "nobody", "fed")
-    findings = [(1, *READY, "CONFIRMED", "ann"), (2, *GONE, "", ""), (3, "skipped", "federated", "why", "X", "fed")]
+    findings = [(1, *READY, "CONFIRMED", "anna"), (2, *GONE, "", ""), (3, "skipped", "federated", "why", "X", "fed")]
     journal.note_checked(findings, unchecked={POOL: "why"})
     assert statuses(journal) == ["unprocessed", "rejected", "skipped"]
     assert codes(journal) == ["", "user_not_found", "federated"]
     assert [row[5] for row in journal.report("x")] == ["", "nobody", "why"]
     assert before(journal) == ["CONFIRMED", "", "X"]
+    assert [row.canonical for row in journal.report("x")] == ["anna", "nobody", "fed"]
     assert journal.meta()["unchecked"] == {POOL: "why"}
 
 
@@ -76,6 +77,19 @@ def test_users_that_will_be_set_are_counted_by_their_status(tmp_path: Path) -> N
     journal.record([1, 2], [])
     journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
     assert journal.before() == {"CONFIRMED": 1, "UNCONFIRMED": 1}
+
+
+def test_rows_that_will_be_sent_are_counted_by_the_beginning_of_their_warning(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *"abcde")
+    said = [
+        ("ready", "", "no way back: x"),
+        ("ready", "", "no way out"),
+        ("skipped", "federated", "no way back: y"),
+        READY,
+        ("ready", "", "is no way"),
+    ]
+    journal.note_checked((row, *found, "CONFIRMED", "x") for row, found in enumerate(said, 1))
+    assert (journal.warned("no way"), journal.warned("way"), journal.warned("no way back: xy")) == (2, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.entries import SetRow
+from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
 from bulkreset.record.journal import Journal
@@ -81,11 +81,14 @@ def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
 
 def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.plan([(2, "nowhere", "bob", None, "rejected", "unknown_pool", "why")])
+    journal.plan(
+        [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
+    )
     nothing = (None, None, "", None, None, "", "")
     assert [tuple(row) for row in journal.report("unprocessed")] == [
         (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
         (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
+        (3, "1", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
     ]
 
 
@@ -93,6 +96,14 @@ def test_last_row_of_a_piece_and_the_first_of_the_next_are_told_apart(tmp_path: 
     journal = planned(tmp_path, *"abcdef")
     journal.record([], [done(row) for row in (1, 2, 5, 6)])
     assert list(journal.sendable_pieces(3)) == [(0, POOL, 1), (1, POOL, 1)]
+
+
+def test_first_and_last_rows_that_are_still_to_be_sent_are_found(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *"abcdef")
+    journal.record([], [*(done(row) for row in (3, 4)), Outcome(1, Status.IN_DOUBT), Outcome(6, Status.IN_DOUBT)])
+    assert list(journal.sendable_pieces(1)) == [(row - 1, POOL, 1) for row in (1, 2, 5, 6)]
+    journal.record([], [done(row) for row in (2, 5)])
+    assert list(journal.sendable_pieces(1)) == [(0, POOL, 1), (5, POOL, 1)]
 
 
 def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tmp_path: Path) -> None:
@@ -156,6 +167,7 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
     journal.record([1, 2], [])
     journal.record([], [done(1)])
     journal.take_over()
+    journal.check(3)
     assert [(row.row, row.doubted) for row in journal.sendable(1, 3)] == [(2, 1), (3, 0)]
     journal.record([2], [])
     journal.record([], [done(2)])
@@ -242,6 +254,17 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
     assert [row.row for row in journal.sendable(1, 10)] == ready
 
 
+def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "ann")
+    journal.plan([(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")])
+    journal.reject_twins("refuse")
+    assert [(row.status, row.code) for row in journal.report("x")] == [
+        *[("rejected", "duplicate_username")] * 2,
+        ("rejected", "missing_password"),
+        ("set", ""),
+    ]
+
+
 def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "ann")
     journal.reject_twins("refuse")
@@ -299,30 +322,44 @@ def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
     assert Journal.open(tmp_path / "journal.sqlite", read_only=True).meta() == facts
 
 
-@pytest.mark.parametrize(
-    ("cell", "value"),
-    [
-        *(("username", b"user.0"), ("message", b"x"), ("attempts", "1?"), ("permanent", 7), ("pool", b"\xff")),
-        *(
-            ("pool", 1.5),
-            ("pool", "eu-west-1_Here00001"),
-            ("latency_ms", b"1"),
-            ("finished_at", -1),
-            ("started_at", 1 << 60),
-            ("canonical", b"3"),
-        ),
-    ],
-)
+BLOB = b"bytes"  # one changed bit makes bytes of a text, and SQLite's own check says nothing of it
+STRANGE = [
+    *((cell, BLOB) for cell in ("status", "code", "message", "request_id", "status_before", "canonical")),
+    *(("username", b"user.0"), ("pool", BLOB), ("pool", 1.5), ("pool", POOL), ("pool", 3)),
+    *((cell, value) for cell in ("attempts", "throttled", "latency_ms") for value in ("1?", 1.5, BLOB)),
+    *((cell, value) for cell in ("permanent", "signed_out", "in_doubt") for value in (-1, 2, BLOB)),
+    *((cell, it) for cell in ("started_at", "finished_at") for it in (-1, 1.5, schema.LATEST + 1, BLOB)),
+]
+
+
+def lived_through(folder: Path) -> Journal:
+    """A journal of rows that have everything that a run writes: the first of times, and the last."""
+    journal = planned(folder, "ann", "bob")
+    journal.plan([(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")])
+    journal.note_checked([(2, "ready", "", "", "CONFIRMED", "robert")])
+    ends = {"started_at": 0, "finished_at": schema.LATEST}
+    journal.record([], [done(1, latency_ms=0, **ends), done(2, started_at=schema.LATEST, finished_at=0, in_doubt=True)])
+    journal.record([], [], [SignedOut(1, done=True), SignedOut(2, done=False)])
+    return journal
+
+
+@pytest.mark.parametrize(("cell", "value"), STRANGE, ids=str)
 def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
-    """One changed bit makes bytes of a text, and SQLite's own check says nothing of it."""
-    journal = planned(tmp_path, "ann", "bob")
-    journal.record([], [done(1)])
-    journal.check(2)
+    journal = lived_through(tmp_path)
+    journal.check(4)
     journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (value,))  # noqa: S608  (our own text)
     with pytest.raises(RecordError, match="damaged"):
-        journal.check(2)
+        journal.check(4)
     with contextlib.suppress(RecordError):  # a report of it can be drawn, or is refused
         draw(journal, tmp_path / "report.csv", "unprocessed")
+
+
+@pytest.mark.parametrize("value", [None, 1.5, BLOB])
+def test_pool_of_a_rejected_row_is_a_number_or_a_text_or_the_journal_is_damaged(tmp_path: Path, value: object) -> None:
+    journal = lived_through(tmp_path)
+    journal._db.execute("UPDATE rows SET pool = ? WHERE row = 3", (value,))
+    with pytest.raises(RecordError, match="damaged"):
+        journal.check(4)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +392,74 @@ def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_pa
             with pytest.raises(RecordError) as caught:
                 facts()
             assert str(caught.value).startswith(damaged)
+
+
+def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
+    begun = {"job": {"name": "nightly"}, "mode": "run", "state": "applying", "started_at": "2026-11-20T01:15:00.000Z"}
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], begun)
+    journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
+    journal.record([2], [done(1)])
+    to = tmp_path / "elsewhere" / "copy.sqlite"
+    to.parent.mkdir()
+    for leftover in (False, True):
+        if leftover:
+            to.write_bytes(b"of a copy that broke off")
+        mask = os.umask(0)
+        try:
+            assert journal.copy(to) == begun
+        finally:
+            os.umask(mask)
+        assert to.stat().st_mode & 0o777 == 0o600
+        content = to.read_bytes()
+        copied = Journal.open(to, read_only=True)
+        assert statuses(copied) == ["set", "in_doubt"]
+        copied.close()
+        assert Journal.facts_in(to, read_only=True) == begun
+        assert to.read_bytes() == content
+        assert content[18:20] == b"\x01\x01"  # it has no write-ahead log that had to go with it
+        assert list(to.parent.iterdir()) == [to]
+    journal._db.close()
+    with pytest.raises(RecordError, match="cannot be used"):
+        journal.copy(to)
+
+
+def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is(tmp_path: Path) -> None:
+    files = [InputFile("b.csv", 20, "bb", "v2"), InputFile("a.csv", 10, "aa"), InputFile("c.csv", 30, "cc")]
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {}, files)
+    assert journal.files() == files
+    assert [file.version for file in files] == ["v2", "", ""]
+    journal.begin_file(0, 1)
+    journal.begin_file(2, 3)
+    assert [file.first_row for file in journal.files()] == [1, None, 3]
+    journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
+    assert [row.file for row in journal.report("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
+    journal.forget_plan()
+    assert journal.files() == files
+    journal.close()
+    with pytest.raises(RecordError, match="cannot be used"):
+        journal.files()
+
+
+@pytest.mark.parametrize(
+    ("only", "rows"),
+    [
+        (["set"], [1]),
+        (["in_doubt"], [2, 3]),
+        (["unprocessed"], [4]),
+        (["unprocessed", "rejected"], [4, 5]),
+        (["ready"], []),
+        (["claimed"], []),
+        ([], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_report_of_some_statuses_goes_by_what_the_report_calls_them(
+    tmp_path: Path, only: list[str], rows: list[int]
+) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan")
+    journal.plan([(5, POOL, "", True, "rejected", "missing_username", "why")])
+    journal.record([1, 3], [Outcome(2, Status.IN_DOUBT)])
+    journal.record([], [done(1)])
+    assert [row.row for row in journal.report("unprocessed", only)] == rows
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
@@ -463,6 +568,19 @@ def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     assert statuses(journal) == ["set", "in_doubt"]
 
 
+def test_what_is_read_while_held_is_as_it_was_at_the_beginning(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
+    for row in (1, 2):
+        seen = reader.counts()
+        with contextlib.suppress(ZeroDivisionError), reader.held():
+            journal.record([], [done(row)])
+            assert reader.counts() == seen
+            assert statuses(reader).count("set") == row - 1
+            raise ZeroDivisionError
+    assert reader.counts() == {"set": 2}
+
+
 def test_reader_cannot_write(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
@@ -487,7 +605,7 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.record.entries import SetRow
+from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.journal import Journal
 from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 journal = Journal.open(Path(sys.argv[1]))
