@@ -18,7 +18,7 @@ from _pytest.runner import runtestprotocol
 
 from bulkreset.record import schema
 
-TESTS = [f"tests/record/test_{name}.py" for name in ("journal", "checked", "figures", "course")]
+TESTS = [*(f"tests/record/test_{name}.py" for name in ("journal", "checked", "figures")), "tests/page/test_course.py"]
 STATEMENTS = [name for name, it in vars(schema).items() if name.isupper() and name[0] != "_" and isinstance(it, str)]
 _READ: set[str] = set()
 _TOKEN = re.compile(r"'[^']*'|\w+(?:\.\w+)?|<>|<=|>=|\|\||[:?]\w*|\S")
