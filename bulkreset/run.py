@@ -117,6 +117,7 @@ class Run:
 
     def take_over(self, rows: Inputs | None, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
+        ui.begin(self._facts["run_id"])
         self._journal.check(self._facts.get("rows"))
         if "screened" not in self._facts:
             self._journal.forget_plan()
@@ -134,6 +135,7 @@ class Run:
 
     def until_the_end(self, rows: Inputs | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
+        ui.begin(self._facts["run_id"])
         self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
             enquiry = Enquiry(self._sessions, self._job.emulator.quota if service else None)

@@ -84,6 +84,9 @@ class Progress:
 class Ui(Protocol):
     """A terminal, a log, nobody."""
 
+    def begin(self, run_id: str) -> None:
+        """Take note which run goes on."""
+
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -56,10 +56,21 @@ class Shown:
 
 
 class Display:
-    """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere."""
+    """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere.
 
-    def __init__(self, console: Console, *, quiet: bool, now: Callable[[], float] = time.monotonic) -> None:
+    `tell` takes the figures in place of a line.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        quiet: bool,
+        now: Callable[[], float] = time.monotonic,
+        tell: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
         self._console = console
+        self._tell = tell
         self._quiet = quiet
         self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._now = now
@@ -106,7 +117,10 @@ class Display:
                 self._draw()
         elif self._now() - self._told_at >= PLAIN_EVERY:
             self._told_at = self._now()
-            self._console.print(self._line(), markup=False)
+            if self._tell:
+                self._tell(self._told())
+            else:
+                self._console.print(self._line(), markup=False)
 
     def _draw(self) -> None:
         """Draw it anew: by whoever tells of progress, so that no thread looks at what another one counts."""
@@ -135,6 +149,23 @@ class Display:
         shown = self._shown
         of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
         return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
+
+    def _told(self) -> dict[str, object]:
+        """All of it as figures; None what is not known."""
+        shown, now = self._shown, self._now()
+        rate = shown.meter.rate(now, shown.done)
+        progress = shown.progress
+        left = self._seconds_left(rate, now)
+        return {
+            "phase": shown.phase,
+            "done": shown.done,
+            "total": shown.total,
+            "unit": shown.unit,
+            "rate": None if rate is None else round(rate, 1),
+            "seconds_left": None if left is None else round(left),
+            "counts": dict(progress.counts) if progress else {},
+            "throttled": progress.throttled if progress else 0,
+        }
 
     def _figures(self) -> list[str]:
         """What is to be said beside how much is done."""

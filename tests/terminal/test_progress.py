@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 from rich.console import Console
@@ -108,6 +109,28 @@ def test_where_nothing_can_be_drawn_a_line_is_told_every_half_minute(width: int,
     )
     assert shown.later(29, of) == ""
     assert "\x1b" not in shown.out.getvalue()
+
+
+def test_events_take_the_figures_in_place_of_the_line() -> None:
+    told: list[Mapping[str, object]] = []
+    shown, of = Shown(0), progress(1)
+    shown.display = Display(shown.console, quiet=False, now=lambda: shown.at, tell=told.append)
+    shown.later(1, of)
+    settle(of, 0, 290)
+    settle(of, 0, 10, Status.FAILED, throttled=1)
+    assert shown.later(28, of) == shown.later(2, of) == ""
+    assert told == [
+        {
+            "phase": "sending",
+            "done": 300,
+            "total": 1000,
+            "unit": "rows",
+            "rate": 10.0,
+            "seconds_left": 70,
+            "counts": {"set": 290, "failed": 10},
+            "throttled": 10,
+        }
+    ]
 
 
 def test_without_color_there_is_none() -> None:
