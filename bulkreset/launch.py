@@ -102,7 +102,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
             )
         job = mode.limited(revive(facts["job"], overrides))
         counts = facts["mode"] == "run" and not facts["emulated"]
-        afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts))
+        afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts, begun=True))
         rows = origin_of(job) if needs_input(job, facts, home, again=mode.again) else None
         if rows:
             must_be_what_was_planned(rows, home)

@@ -43,7 +43,7 @@ def sent(sim: Simulator) -> list[str]:
 
 def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: Command, sim: Simulator) -> None:
     input_ = 'path = "in"\nstate = "nightly.json"\ndone = "archive"'
-    job = write_job(bulkreset.home, sim.url, input_, "[pace]\nrate = 40")
+    job = write_job(bulkreset.home, sim.url, input_, '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"')
     export(bulkreset, "mon.csv", ROWS[:30])
     sim.configure(latency=0.1)
     with bulkreset.start("run", job, "--yes") as process:
@@ -67,6 +67,8 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     before = len(sent(sim))
     ran, runs = night(bulkreset, job)
     assert (ran.code, ran.stdout, runs) == (0, f"No new input at {bulkreset.home}/in: nothing to do.\n", [])
+    assert 'bulkreset_last_success_timestamp_seconds{job="e2e"}' in (bulkreset.home / "b.prom").read_text()
+    assert 'bulkreset_rows{job="e2e",status="set"} 0.0' in (bulkreset.home / "b.prom").read_text()
     export(bulkreset, "mon.csv", [("user.001", "Another-Garden.1")])
     ran, runs = night(bulkreset, job)
     assert (ran.code, len(runs), sent(sim)[before:]) == (0, 1, ["user.001"])
