@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bucket import BUCKET, Storage
-from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, Ran, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 
 ROWS = people(60)
@@ -73,6 +73,23 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     ran, runs = night(bulkreset, job)
     assert (ran.code, len(runs), sent(sim)[before:]) == (0, 1, ["user.001"])
     assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
+
+
+def test_failed_rows_of_an_input_that_was_put_away_can_be_sent_again(bulkreset: Command, sim: Simulator) -> None:
+    job = write_job(bulkreset.home, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"')
+    export(bulkreset, "a.csv", ROWS[:3])
+    export(bulkreset, "mon.csv", ROWS[3:6])
+    names = [name for name, _ in ROWS[:9]]
+    seed(sim, [name for name in names if name != "user.005"])
+    ran, (first,) = night(bulkreset, job)
+    assert (ran.code, sorted(os.listdir(bulkreset.home / "archive"))) == (1, ["a.csv", "mon.csv"])  # noqa: PTH208
+    seed(sim, names)
+    export(bulkreset, "mon.csv", ROWS[6:9])  # the next night's, of the same name
+    with bulkreset.start("resume", first, "--failed") as process:
+        again = finish(process, first)
+    assert (again.code, sent(sim).count("user.005")) == (0, 2)
+    assert sim.passwords(POOL)["user.005"] == dict(ROWS)["user.005"]
+    assert len(sent(sim)) == 7
 
 
 def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkreset: Command, sim: Simulator) -> None:
