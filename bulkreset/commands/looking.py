@@ -26,14 +26,14 @@ def status(
     from bulkreset.record.status import runs_in, status_of
     from bulkreset.terminal.console import describe_status
 
-    found = [status_of(run_dir)] if run_dir else runs_in(RUNS)
+    found, unreadable = ([status_of(run_dir)], []) if run_dir else runs_in(RUNS)
     if as_json:
-        shown = [asdict(one) for one in found]
+        shown = [*map(asdict, found), *map(asdict, unreadable)]
         sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
-    elif not found:
-        sys.stdout.write(f"There are no runs in {RUNS.absolute()}.\n")
-    else:
-        sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
+        return
+    said = [describe_status(one) for one in found]
+    said += ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
+    sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
 
 
 def report(

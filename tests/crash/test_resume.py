@@ -1,6 +1,7 @@
 """What resume refuses, and what it sends."""
 
 import csv
+import json
 import os
 import signal
 import sqlite3
@@ -13,6 +14,11 @@ import pytest
 
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
+
+DAMAGED = (
+    "The journal {}/journal.sqlite is damaged. Restore it from a backup. Without one, plan a new run: rows that were"
+    " set would be set again."
+)
 
 
 def resume(bulkreset: Command, run_dir: Path, *args: str, env: dict[str, str | None] | None = None) -> Ran:
@@ -157,18 +163,33 @@ def test_resume_refuses_a_journal_of_an_unknown_version(bulkreset: Command, sim:
     assert "version 99" in again.stderr
 
 
-@pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal", "not a database"])
+@pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal"])
 def test_resume_refuses_what_is_no_run(bulkreset: Command, what: str) -> None:
     path = bulkreset.home / "no-run"
     if what != "nothing":
         path.mkdir()
     if what == "a directory without a journal":
         (path / "report.csv").write_text("row\n")
-    if what == "not a database":
-        (path / "journal.sqlite").write_text("hello " * 1000)
     ran = resume(bulkreset, path)
     assert ran.code == 2
     assert len(ran.complaints) == 1
+
+
+def test_journal_that_is_no_database_is_damaged_and_named_among_all_runs(bulkreset: Command) -> None:
+    path = bulkreset.home / "runs" / "broken"
+    path.mkdir(parents=True)
+    (path / "journal.sqlite").write_text("hello " * 1000)
+    ran = resume(bulkreset, path)
+    assert (ran.code, ran.complaints) == (3, [f"bulkreset: {DAMAGED.format(path)}"])
+    for as_json in ([], ["--json"]):
+        with bulkreset.start("status", *as_json) as process:
+            shown = finish(process, path)
+        assert shown.code == 0
+        expected = {"run_dir": "runs/broken", "problem": DAMAGED.format("runs/broken"), "state": "unreadable"}
+        if as_json:
+            assert json.loads(shown.stdout) == [expected]
+        else:
+            assert shown.stdout == f"runs/broken: unreadable: {DAMAGED.format('runs/broken')}\n"
 
 
 def test_two_processes_never_hold_one_run(bulkreset: Command, sim: Simulator) -> None:
