@@ -53,6 +53,10 @@ def main() -> None:
     process.prepare()
     try:
         app()
+    except SystemExit:
+        if why := process.lost():
+            process.complain(f"Not all could be written to standard output: {why}.")
+        raise
     except BulkresetError as error:
         events.end(error.exit_code, str(error))
         raise SystemExit(error.exit_code) from None

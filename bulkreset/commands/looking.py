@@ -30,10 +30,12 @@ def status(
     if as_json:
         shown = [*map(asdict, found), *map(asdict, unreadable)]
         sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
+        process.must_have_written()
         return
     said = [describe_status(one) for one in found]
     said += ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
     sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
+    process.must_have_written()
 
 
 def report(
@@ -125,7 +127,8 @@ def verify(
         found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
     finally:
         ui.close()
-    if not as_json:
+    if as_json:
+        process.must_have_written()
+    else:
         sys.stdout.write(describe_verified(found) + "\n")
-    sys.stdout.flush()
     raise SystemExit(found.exit_code)

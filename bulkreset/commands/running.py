@@ -273,7 +273,10 @@ def _tell(path: Path, summary: Summary) -> None:
     from bulkreset.terminal.console import conclude
 
     conclude(summary, RunDir(path), sys.stdout)
-    sys.stdout.flush()
+    if why := process.lost():
+        process.complain(
+            f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
+        )
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
     events.end(summary.exit_code, _said(summary), state=summary.state, run_dir=str(path), resume=resume)
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any, TextIO, cast
 
-from bulkreset.errors import place_of
+from bulkreset.errors import RecordError, place_of
 from bulkreset.record.libraries import pin_libraries
 from bulkreset.record.words import legible
 from bulkreset.watch import Stop
@@ -49,27 +49,33 @@ def listen(stop: Stop) -> None:
 
 
 class Unbreakable:
-    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run."""
+    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run.
+
+    `lost` says why something could not be written though somebody wants it, "" where all was.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost = ""
 
     def write(self, text: str) -> int:
         """Write, or let the stream go."""
         try:
             return self._stream.write(text)
-        except OSError:
-            self._let_go()
+        except OSError as error:
+            self._let_go(error)
         return len(text)
 
     def flush(self) -> None:
         """Flush, or let the stream go."""
         try:
             self._stream.flush()
-        except OSError:
-            self._let_go()
+        except OSError as error:
+            self._let_go(error)
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, as `head` has
+            self.lost = self.lost or error.strerror or type(error).__name__
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
@@ -93,6 +99,21 @@ def _say_where(args: threading.ExceptHookArgs) -> None:
     """In place of a thread's traceback."""
     if args.exc_value is not None:
         sys.stderr.write(f"bulkreset: a bug in a thread: {place_of(args.exc_value)}.\n")
+
+
+def lost() -> str:
+    """Why not all could be written to standard output, told once; "" where all was."""
+    sys.stdout.flush()
+    why, stream = "", sys.stdout
+    if isinstance(stream, Unbreakable):
+        why, stream.lost = stream.lost, ""
+    return why
+
+
+def must_have_written() -> None:
+    """Raise RecordError where what a command is for could not be written to standard output."""
+    if why := lost():
+        raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
 
 
 def complain(text: str) -> None:
