@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.errors import RecordError
+from bulkreset.errors import Interrupted, RecordError
 from bulkreset.terminal import process
 from bulkreset.terminal.options import RUNS, NoProgress, Redact, ReportForm
 from bulkreset.watch import Stop
@@ -76,12 +76,14 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
-    from bulkreset.record.report import write_new
+    from bulkreset.record.report import must_be_new, swept, write_new
     from bulkreset.review.handing import COLUMNS, hand_out
 
+    if output:
+        must_be_new(output)
     given = hand_out(run_dir, identity)
+    first = next(given, None)  # what is wrong with the key is said before anything is written
     if output is None:
-        first = next(given, None)  # what is wrong with the key is said before anything is written
         try:
             # Not through the stream that forgives: passwords that are missing must not look like all of them.
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
@@ -91,7 +93,14 @@ def handout(
                 f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
             ) from None
         return
-    number = write_new(output, COLUMNS, given)
+    for left in swept(output):
+        process.complain(f"{left} was left by a handout that was killed; it had passwords in it, and was deleted.")
+    stop = Stop()
+    process.clear_up(stop)
+    try:
+        number = write_new(output, COLUMNS, stop.between(chain((first,) if first else (), given)))
+    except Interrupted as error:
+        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 

@@ -6,6 +6,8 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any, TextIO, cast
 
 from bulkreset.errors import RecordError, place_of
@@ -40,9 +42,26 @@ def listen(stop: Stop) -> None:
     def caught(number: int, _frame: object) -> None:
         if stop.signal_number:
             os._exit(128 + number)
-        # A closed terminal asks for the same as a polite kill.
-        stop.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
+        stop.signal_number = _asked_by(number)
 
+    _catch(caught)
+
+
+def clear_up(stop: Stop) -> None:
+    """Every signal asks for a stop and none leaves at once: what is written has passwords in it, and must not be left by half."""
+
+    def caught(number: int, _frame: object) -> None:
+        stop.signal_number = stop.signal_number or _asked_by(number)
+
+    _catch(caught)
+
+
+def _asked_by(number: int) -> int:
+    """A closed terminal asks for the same as a polite kill."""
+    return signal.SIGTERM if number == signal.SIGHUP else number
+
+
+def _catch(caught: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, caught)
