@@ -99,8 +99,8 @@ class Terminal:
         self.close()
         text = briefing(preflight)
         if self._spoken:
-            ready, pending, seconds = preflight.ready, preflight.pending or 0, preflight.seconds
-            lines = text.splitlines()
+            ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
+            seconds = None if preflight.seconds is None else round(preflight.seconds, 1)
             self._spoken.event("preflight", "info", ready=ready, pending=pending, seconds=seconds, lines=lines)
             return
         self._line(fitted(text, self._console.width) if self._console.is_terminal else text)

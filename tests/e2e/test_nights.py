@@ -135,3 +135,12 @@ def test_objects_are_finished_moved_and_remembered_in_s3(bulkreset: Command, sim
     assert storage.keys() == ["archive/mon-2.csv", "archive/mon.csv", "nightly.json"]
     ran, _ = night(bulkreset, job)
     assert (ran.code, ran.stdout, len(sent(sim))) == (0, f"No new input at {at}/in/: nothing to do.\n", 3)
+    names = [name for name, _ in ROWS[3:6]]
+    seed(sim, names[1:])
+    storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[3:6]))
+    ran, (run,) = night(bulkreset, job)
+    assert (ran.code, storage.keys("archive/")[:2]) == (1, ["archive/mon-2.csv", "archive/mon-3.csv"])
+    seed(sim, names)
+    storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[6:9]))
+    again = finish(bulkreset.start("resume", run, "--failed"), run)
+    assert (again.code, sent(sim).count(names[0]), again.summary["counts"]) == (0, 2, {"set": 3})
