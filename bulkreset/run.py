@@ -113,6 +113,8 @@ class Run:
         try:
             self._mirror = stack.enter_context(mirror_of(job, self._facts, home, self._journal, self._log))
         except RecordError as error:  # the run stops before it begins, and is told as any other
+            if self._facts["state"] == "finished":  # whose report stays
+                raise
             self._unmirrored = error
         if self._mirror and self._handout:
             self._handout.written = self._mirror.handed

@@ -140,6 +140,9 @@ def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     storage.configure(faults=[["^PUT /nightly/runs/.*delta", 503, "SlowDown", 3]])
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
     assert (ran.code, sim.passwords(POOL)) == (0, dict(people(200)))
+    storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 99]])
+    ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
+    assert (ran.code, ran.summary["state"]) == (3, "finished")
 
 
 @pytest.mark.soak
