@@ -222,6 +222,9 @@ class _Listener:
         self._on_progress = on_progress
         self._confirm = confirm
 
+    def begin(self, run_id: str) -> None:
+        """The result says which run it is."""
+
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
         self._tell(Moment("planning", rows, None))

@@ -7,7 +7,7 @@ import typer
 
 from bulkreset.commands import drafting, looking, running
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
-from bulkreset.terminal import process
+from bulkreset.terminal import events, process
 from bulkreset.terminal.manual import Page
 
 app = typer.Typer(
@@ -53,15 +53,21 @@ def main() -> None:
     process.prepare()
     try:
         typer.main.get_command(app)()  # app() would put an excepthook of its own in place of ours
+    except SystemExit:
+        if why := process.lost():
+            process.complain(f"Not all could be written to standard output: {why}.")
+        raise
     except BulkresetError as error:
-        process.complain(str(error))
+        events.end(error.exit_code, str(error))
         raise SystemExit(error.exit_code) from None
-    except (SystemExit, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001
-        process.complain(
+        events.end(
+            EXIT_BUG,
             f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
-            " please report this line."
+            " please report this line.",
+            state="bug",
         )
         raise SystemExit(EXIT_BUG) from None
 

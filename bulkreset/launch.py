@@ -19,7 +19,7 @@ from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import revive
 from bulkreset.mirroring.access import mirrored
 from bulkreset.planning.approval import Approval
-from bulkreset.planning.origin import files_of, may_send, met, must_be_what_was_planned, needs_input, origin_of
+from bulkreset.planning.origin import as_planned, files_of, may_send, met, needs_input
 from bulkreset.planning.preflight import (
     described,
     must_be_the_same_targets,
@@ -102,10 +102,8 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
             )
         job = mode.limited(revive(facts["job"], overrides))
         counts = facts["mode"] == "run" and not facts["emulated"]
-        afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts))
-        rows = origin_of(job) if needs_input(job, facts, home, again=mode.again) else None
-        if rows:
-            must_be_what_was_planned(rows, home)
+        afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts, begun=True))
+        rows = as_planned(job, home) if needs_input(job, facts, home, again=mode.again) else None
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
         if not service:

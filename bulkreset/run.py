@@ -109,7 +109,13 @@ class Run:
         self._afterwards = afterwards
         stack.enter_context(afterwards.along(self._not_told))
         self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
-        self._mirror = stack.enter_context(mirror_of(job, self._facts, home, self._journal, self._log))
+        self._mirror, self._unmirrored = None, None
+        try:
+            self._mirror = stack.enter_context(mirror_of(job, self._facts, home, self._journal, self._log))
+        except RecordError as error:  # the run stops before it begins, and is told as any other
+            if self._facts["state"] == "finished":  # whose report stays
+                raise
+            self._unmirrored = error
         if self._mirror and self._handout:
             self._handout.written = self._mirror.handed
         self._began = time.monotonic()
@@ -117,6 +123,9 @@ class Run:
 
     def take_over(self, rows: Inputs | None, service: Emulator | None, ui: Ui) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
+        ui.begin(self._facts["run_id"])
+        if self._unmirrored:
+            return
         self._journal.check(self._facts.get("rows"))
         if "screened" not in self._facts:
             self._journal.forget_plan()
@@ -134,6 +143,9 @@ class Run:
 
     def until_the_end(self, rows: Inputs | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
+        ui.begin(self._facts["run_id"])
+        if self._unmirrored:
+            return self._unmirrored
         self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
         try:
             enquiry = Enquiry(self._sessions, self._job.emulator.quota if service else None)

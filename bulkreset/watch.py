@@ -3,15 +3,18 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bulkreset.errors import Interrupted
 from bulkreset.rows import Outcome, SignedOut, Status
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from bulkreset.planning.preflight import Preflight
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -84,6 +87,9 @@ class Progress:
 class Ui(Protocol):
     """A terminal, a log, nobody."""
 
+    def begin(self, run_id: str) -> None:
+        """Take note which run goes on."""
+
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
 
@@ -118,6 +124,12 @@ class Stop:
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
         return bool(self.signal_number)
+
+    def between(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, looked at between one and the next. Raises Interrupted."""
+        for item in items:
+            yield item
+            self.check()
 
     def check(self) -> None:
         """Raise Interrupted where a stop was asked for."""

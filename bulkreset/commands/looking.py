@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.errors import RecordError
+from bulkreset.errors import Interrupted, RecordError
 from bulkreset.terminal import process
 from bulkreset.terminal.options import RUNS, NoProgress, Redact, ReportForm
 from bulkreset.watch import Stop
@@ -26,14 +26,16 @@ def status(
     from bulkreset.record.status import runs_in, status_of
     from bulkreset.terminal.console import describe_status
 
-    found = [status_of(run_dir)] if run_dir else runs_in(RUNS)
+    found, unreadable = ([status_of(run_dir)], []) if run_dir else runs_in(RUNS)
     if as_json:
-        shown = [asdict(one) for one in found]
+        shown = [*map(asdict, found), *map(asdict, unreadable)]
         sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
-    elif not found:
-        sys.stdout.write(f"There are no runs in {RUNS.absolute()}.\n")
-    else:
-        sys.stdout.write("\n\n".join(describe_status(one) for one in found) + "\n")
+        process.must_have_written()
+        return
+    said = [describe_status(one) for one in found]
+    said += ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
+    sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
+    process.must_have_written()
 
 
 def report(
@@ -74,12 +76,14 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
-    from bulkreset.record.report import write_new
+    from bulkreset.record.report import must_be_new, swept, write_new
     from bulkreset.review.handing import COLUMNS, hand_out
 
+    if output:
+        must_be_new(output)
     given = hand_out(run_dir, identity)
+    first = next(given, None)  # what is wrong with the key is said before anything is written
     if output is None:
-        first = next(given, None)  # what is wrong with the key is said before anything is written
         try:
             # Not through the stream that forgives: passwords that are missing must not look like all of them.
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
@@ -89,7 +93,14 @@ def handout(
                 f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
             ) from None
         return
-    number = write_new(output, COLUMNS, given)
+    for left in swept(output):
+        process.complain(f"{left} was left by a handout that was killed; it had passwords in it, and was deleted.")
+    stop = Stop()
+    process.clear_up(stop)
+    try:
+        number = write_new(output, COLUMNS, stop.between(chain((first,) if first else (), given)))
+    except Interrupted as error:
+        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
@@ -125,7 +136,8 @@ def verify(
         found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
     finally:
         ui.close()
-    if not as_json:
+    if as_json:
+        process.must_have_written()
+    else:
         sys.stdout.write(describe_verified(found) + "\n")
-    sys.stdout.flush()
     raise SystemExit(found.exit_code)

@@ -13,7 +13,7 @@ import typer
 from bulkreset.errors import EXIT_OK, Refused
 from bulkreset.job import S3
 from bulkreset.rows import Summary, in_rows
-from bulkreset.terminal import process
+from bulkreset.terminal import events, process
 from bulkreset.terminal.options import (
     RUNS,
     Fleet,
@@ -111,6 +111,7 @@ def run(
     """Plan a job, confirm it, apply it, report."""
     from bulkreset.job.file import load
 
+    events.speak(as_json=log_format is LogFormat.JSON)
     overrides: dict[str, Any] = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
@@ -171,6 +172,7 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
+    events.speak(as_json=log_format is LogFormat.JSON)
     from bulkreset.launch import resume as resume_run
     from bulkreset.mirroring.access import brought, name_of
     from bulkreset.run import Mode
@@ -257,8 +259,11 @@ def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: S
     finally:
         ui.close()
     if not codes:
-        sys.stdout.write(f"No new input at {job.input.named}: nothing to do.\n")
+        nothing = f"No new input at {job.input.named}: nothing to do."
+        sys.stdout.write(f"{nothing}\n")
         sys.stdout.flush()
+        if events.listener():
+            events.end(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
@@ -268,13 +273,21 @@ def _tell(path: Path, summary: Summary) -> None:
     from bulkreset.terminal.console import conclude
 
     conclude(summary, RunDir(path), sys.stdout)
-    sys.stdout.flush()
+    if why := process.lost():
+        process.complain(
+            f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
+        )
+    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
+    events.end(summary.exit_code, _said(summary), state=summary.state, run_dir=str(path), resume=resume)
+
+
+def _said(summary: Summary) -> str:
+    """What must be said of how it ended, beside the figures."""
     if summary.stopped_by:
-        process.complain(f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip())
-    elif in_doubt := summary.counts.get("in_doubt"):
-        process.complain(f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known.")
-    if summary.resumable:
-        sys.stderr.write(f"Resume with: bulkreset resume {shlex.quote(str(path))}\n")
+        return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
+    if in_doubt := summary.counts.get("in_doubt"):
+        return f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
+    return ""
 
 
 def _must_be_confirmable(*, yes: bool) -> None:

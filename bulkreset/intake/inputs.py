@@ -35,13 +35,17 @@ class Noted(NamedTuple):
 class Inputs:
     """The files of one input, and their rows. The files are opened one at a time.
 
+    `names` are those of the plan, where they lie elsewhere by now.
+
     Raises InputError where one is not there, may not be read, or is not what it is named as.
     """
 
-    def __init__(self, spec: Input, found: Sequence[Place], *, with_passwords: bool = True) -> None:
+    def __init__(
+        self, spec: Input, found: Sequence[Place], *, names: Sequence[str] = (), with_passwords: bool = True
+    ) -> None:
         self.spec = spec
         self.places = found
-        self.names = names_of([place.where for place in found])
+        self.names = list(names) or names_of([place.where for place in found])
         self.firsts: dict[int, int] = {}  # by file, the number of its first row, of those that have any
         # Sealed files and others may be mixed; of a single one it is a mistake to name a key that it does not need.
         bare = spec.model_copy(update={"identity": None}) if len(found) > 1 else spec

@@ -56,6 +56,11 @@ def literally(where: Where) -> str:
     return str(where)  # a file of that name comes before a pattern
 
 
+def plain(given: str) -> str:
+    """The address that `literally` was given."""
+    return re.sub(r"\[([*?[])\]", r"\1", given)
+
+
 def has_known_name(name: str) -> bool:
     """Whether a file of that name is an input."""
     name = name.lower()
@@ -112,8 +117,8 @@ def _few(found: Iterable[_Named], given: Where) -> list[_Named]:
 
 def _one_of(given: str) -> Sequence[Where]:
     """The address that a pattern of one meaning has, as `literally` writes it."""
-    plain = re.sub(r"\[([*?[])\]", r"\1", given)
-    return [plain] if glob.escape(plain.removeprefix(S3)) == given.removeprefix(S3) else _nothing(given)
+    one = plain(given)
+    return [one] if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else _nothing(given)
 
 
 def _pattern(given: str) -> str:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 
 def mirrored(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
-    """What a new run's journal notes of its mirror; None where it has none."""
+    """What a new run's journal notes of its mirror; None where it has none. Raises JobError where it cannot have the one it is to have."""
     if not job.mirror.to or emulated:
         return None
-    return {"at": job.mirror.at(path.absolute().name), "generation": 0, "commit": 0}
+    from bulkreset.mirroring.mirror import must_be_usable  # noqa: PLC0415  (no mirror, no import)
+
+    at = job.mirror.at(path.absolute().name)
+    must_be_usable(job.mirror, at)
+    return {"at": at, "generation": 0, "commit": 0}
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bulkreset.bucket import Bucket, BucketError, Object, Sealing
-from bulkreset.errors import RecordError, RunDirError
+from bulkreset.bucket import Bucket, BucketError, Object, Sealing, split
+from bulkreset.errors import JobError, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring.lease import Lease, holder_of, retried
 from bulkreset.record.journal import Journal
@@ -232,6 +232,24 @@ class Mirror:
 def bucket_of(asked: Asked) -> Bucket:
     """S3 as a job's mirror reaches it; its own tries are few, for they are made again here."""
     return Bucket(asked.profile, asked.region, tries=2, sealing=Sealing(asked.sse or "", asked.kms_key_id or ""))
+
+
+def must_be_usable(asked: Asked, at: str) -> None:
+    """Raise JobError where a new run can have no mirror there: what a later try would not change."""
+    bucket = bucket_of(asked)
+    try:
+        bucket.get(at + LEASE)
+    except BucketError as error:
+        name, _ = split(at)
+        if error.code == "NoSuchBucket":
+            raise JobError(
+                f"mirror.to: there is no bucket {name}, so no run can be mirrored to {at}.",
+                "Make the bucket, or correct mirror.to.",
+            ) from None
+        if error.is_denied:
+            raise JobError(
+                f"mirror.to: {at} cannot be used: {error.action} was answered {error.code}.", error.advice
+            ) from None
 
 
 def pieces(bucket: Bucket, at: str) -> list[Piece]:

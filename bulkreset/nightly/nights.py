@@ -92,7 +92,7 @@ class Night:
     def _new(
         self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
     ) -> Iterator[tuple[Path, Summary]]:
-        with self._told(counts=remembered):
+        with self._told(counts=remembered) as told:
             new = self._unknown()
             if not new:
                 if remembered:  # what was read to be known need not be read again
@@ -102,6 +102,8 @@ class Night:
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         "Look at the export; then run the job again.",
                     )
+                if not one_ran:  # whose figures stay
+                    told.idle()
                 return
         given = {"path": tuple(literally(place.where) for place in new)}
         spec = self._job.input.model_validate(self._job.input.model_dump() | given)

@@ -5,9 +5,10 @@ from contextlib import closing
 from typing import Any
 
 from bulkreset.errors import InputError, Stopped
+from bulkreset.intake.finished import found_again
 from bulkreset.intake.inputs import Inputs, Noted
 from bulkreset.intake.place import Fingerprint
-from bulkreset.job import Job
+from bulkreset.job import TAG, Job
 from bulkreset.record.entries import InputFile
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
@@ -21,6 +22,25 @@ def origin_of(job: Job) -> Inputs | None:
     Raises InputError where it is not there, Stopped where S3 is out of reach.
     """
     return None if job.input.from_pool else Inputs.of(job.input, with_passwords=not job.generates)
+
+
+def as_planned(job: Job, home: RunDir) -> Inputs | None:
+    """The input of a run that goes on, where it was or where a night has put it; None where the pools' own users are the rows.
+
+    Raises InputError where it is not what was planned, Stopped where S3 is out of reach.
+    """
+    try:
+        rows = origin_of(job)
+        if rows:
+            must_be_what_was_planned(rows, home)
+    except InputError as error:
+        if job.input.done in {None, TAG}:
+            raise
+        rows = found_again(job.input, _noted(home), with_passwords=not job.generates)
+        if rows is None:
+            raise InputError(f"{error.message} Nor is it in {job.input.done}.", error.advice) from None
+        must_be_what_was_planned(rows, home)
+    return rows
 
 
 def met(job: Job) -> tuple[Inputs | None, Mapping[str, Any]]:
@@ -66,5 +86,10 @@ def _has_rows_left(home: RunDir, *, again: bool) -> bool:
 def must_be_what_was_planned(rows: Inputs, home: RunDir) -> None:
     """Raise InputError where a file has changed, is missing or was added since; where each begins is learned."""
     with closing(Journal.open(home.journal, read_only=True)) as journal:
-        noted = [Noted(it.name, Fingerprint(it.size, it.sha256, it.version), it.first_row) for it in journal.files()]
-        rows.must_be(noted, journal.meta().get("screened", 0))
+        screened = journal.meta().get("screened", 0)
+    rows.must_be(_noted(home), screened)
+
+
+def _noted(home: RunDir) -> list[Noted]:
+    with closing(Journal.open(home.journal, read_only=True)) as journal:
+        return [Noted(it.name, Fingerprint(it.size, it.sha256, it.version), it.first_row) for it in journal.files()]

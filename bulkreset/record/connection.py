@@ -24,10 +24,7 @@ class Connection:
 
     def damaged(self) -> RecordError:
         """The error for a file whose content is not what a run writes."""
-        return RecordError(
-            f"The journal {self._path} is damaged.",
-            "Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
-        )
+        return damaged(self._path)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -60,6 +57,14 @@ def usable(what: str, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[
         yield
     except broken as error:
         raise RecordError(f"{what}: {error}.", "Check the disk's space and rights, then resume.") from None
+
+
+def damaged(path: Path) -> RecordError:
+    """The error for a file whose content is not what a run writes."""
+    return RecordError(
+        f"The journal {path} is damaged.",
+        "Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
+    )
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.connection import BROKEN, connect, kind_of
+from bulkreset.record.connection import BROKEN, connect, damaged, kind_of
 from bulkreset.record.entries import InputFile, Reported, Sendable, SetRow
 from bulkreset.record.shape import is_whole
 from bulkreset.record.written_plan import WrittenPlan
@@ -48,16 +48,20 @@ class Journal(WrittenPlan):
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Self:
-        """An existing journal. Raises RunDirError where it is none, or of a version that this program does not know."""
+        """An existing journal. Raises RunDirError where it is none, or of a version that this program does not know, RecordError where it is damaged."""
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
         try:
             kind = kind_of(path)
             connection = connect(path, "ro" if read_only else "rw") if kind == _OURS else None
-        except BROKEN as error:
+        except sqlite3.OperationalError as error:
             raise RunDirError(
                 f"The journal {path} cannot be read: {error}.", "Check its rights, or restore it from a backup."
             ) from None
+        except BROKEN:
+            raise damaged(path) from None
+        if not any(kind) and not path.stat().st_size:
+            raise damaged(path)
         if connection is None:
             raise RunDirError(
                 f"The journal {path} has version {kind[1]}; this bulkreset knows version {schema.VERSION}.",

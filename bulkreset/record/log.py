@@ -17,6 +17,7 @@ from bulkreset.rows import Secret
 Log = FilteringBoundLogger
 
 # The vocabulary, written down in docs/reference.md. Every event carries run_id; an event about a row carries row.
+# The last four are on standard error alone, in place of what a person reads there (terminal/events.py).
 EVENTS = (
     "run_started",
     "run_resumed",
@@ -36,6 +37,10 @@ EVENTS = (
     "stopped",
     "run_finished",
     "library_warning",
+    "remark",
+    "preflight",
+    "progress",
+    "ended",
 )
 
 _HIDDEN = frozenset({"password", "secret", "token", "credentials"})

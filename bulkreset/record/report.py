@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import fcntl
+import glob
 import json
 import os
 import shlex
@@ -41,6 +43,17 @@ def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
         for number, row in enumerate(rows, 1):  # noqa: B007  (it counts)
             writer.writerow(row)
     return number
+
+
+def swept(path: Path) -> list[Path]:
+    """What killed processes have left of a file with this name, deleted; one that is being written has its process's lock."""
+    left = []
+    for partial in sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.partial")):
+        with contextlib.suppress(OSError), partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()
+            left.append(partial)
+    return left
 
 
 def write_summary(summary: Summary, path: Path) -> None:
@@ -90,6 +103,8 @@ def _beside(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Itera
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
     try:
         with os.fdopen(os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), **how) as file:  # type: ignore[call-overload]
+            with contextlib.suppress(OSError):  # where there are no locks, `swept` deletes nothing either
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,6 +1,5 @@
 """The status: how far a run is, from the journal of a live or an ended one."""
 
-import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,15 @@ class RunStatus:
     lanes: tuple[LaneSummary, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A run whose journal cannot be read: `problem` says why, and what to do."""
+
+    run_dir: str
+    problem: str
+    state: str = "unreadable"
+
+
 def status_of(path: Path) -> RunStatus:
     """The status of the run in `path`. Raises RunDirError where there is none, RecordError where it cannot be read."""
     home = RunDir.open(path)
@@ -83,12 +91,15 @@ def status_of(path: Path) -> RunStatus:
     )
 
 
-def runs_in(folder: Path) -> list[RunStatus]:
-    """The status of every run in a folder of runs, the newest first; what is no run, or cannot be read, is passed over."""
-    found = []
+def runs_in(folder: Path) -> tuple[list[RunStatus], list[Unreadable]]:
+    """The status of every run in a folder of runs, the newest first, and the runs that have none; what is no run is passed over."""
+    found, unreadable = [], []
     for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:  # noqa: PTH112  (Path's may raise)
-        with contextlib.suppress(BulkresetError):  # and what a dot hides is a directory that was still being made
-            if path.name.startswith("."):
-                continue
+        if path.name.startswith("."):  # a directory that was still being made
+            continue
+        try:
             found.append(status_of(path))
-    return sorted(found, key=lambda status: status.started_at, reverse=True)
+        except BulkresetError as error:
+            if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (the same)
+                unreadable.append(Unreadable(str(path), str(error)))
+    return sorted(found, key=lambda status: status.started_at, reverse=True), unreadable

@@ -65,8 +65,8 @@ def exit_code_of(
 
 
 def signed_out(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
-    """How far the signing out is; None where the job asks for none."""
-    if not facts.get("signs_out"):
+    """How far the signing out is; None where the job asks for none, and in a dry run, which signs nobody out."""
+    if not facts.get("signs_out") or facts["mode"] == "dry_run":
         return None
     found = journal.sign_outs().values()
     return {name: sum(getattr(one, name) for one in found) for name in SignOuts._fields}

@@ -10,11 +10,12 @@ from typing import IO, Self
 
 from bulkreset.errors import BulkresetError
 from bulkreset.job import Job
+from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import status_of
 from bulkreset.rows import Summary
 from bulkreset.telling import emf
 from bulkreset.telling.ending import Ending
-from bulkreset.telling.metrics import Figures, after, during, without
+from bulkreset.telling.metrics import Figures, after, during, idle, refused, unknown, without
 from bulkreset.telling.notifier import check, notify
 
 EVERY = 15.0  # seconds between two writings of the textfile
@@ -27,14 +28,18 @@ class Afterwards:
     """The block around one execution: whoever leaves it by an error is told of, too.
 
     Where nothing `counts`, as in a dry run, nobody is told and no figure is written; it is said what would keep them from being.
+    `begun`: the run in `path` is this one, from an earlier execution.
     """
 
-    def __init__(self, job: Job, path: Path, out: IO[str] | None, remark: Warn, *, counts: bool) -> None:
+    def __init__(
+        self, job: Job, path: Path, out: IO[str] | None, remark: Warn, *, counts: bool, begun: bool = False
+    ) -> None:
         self._job = job
         self._path = path
         self._out = out
         self._remark = remark
         self._counts = counts
+        self._begun = begun
         self._began = time.monotonic()
         self._over = threading.Event()
         self._writing = threading.Lock()
@@ -48,11 +53,26 @@ class Afterwards:
     ) -> None:
         if error and self._counts and not self._told:
             ending = Ending.by(error, self._job.name, self._seconds)
-            self._tell(ending, without(ending), self._remark)
+            self._tell(ending, self._left(ending), self._remark)
+
+    def idle(self) -> None:
+        """There was nothing to do. Nobody is told, but it is a success to whoever waits for one."""
+        if self._counts:
+            self._measure(idle(self._job.name, self._seconds), None, self._remark)
+
+    def _left(self, ending: Ending) -> Figures:
+        """The figures of what ended by an error: of the run, where it is there, whoever is refused to go on with it."""
+        if not (self._begun and RunDir(self._path).journal.exists()):
+            return without(ending)
+        try:
+            return refused(ending, status_of(self._path))
+        except BulkresetError:
+            return unknown(ending)
 
     @contextmanager
     def along(self, warn: Warn) -> Iterator[None]:
         """Write the figures of the run every now and then, for the time of the block."""
+        self._begun = True
         if self._counts and self._job.metrics.textfile:
             threading.Thread(target=self._tick, args=(warn,), name="metrics", daemon=True).start()
         try:
@@ -87,9 +107,12 @@ class Afterwards:
 
     def _tell(self, ending: Ending, figures: Figures, warn: Warn) -> None:
         """Metrics first, which take no time."""
-        problems = [self._write_textfile(lambda: figures, last=True), self._write_emf(figures, ending.run_dir)]
+        self._measure(figures, ending.run_dir, warn)
         if ending.end in self._job.notify.on and (untold := notify(self._job.notify, ending)):
-            problems.append(f"Not everybody was told of the end: {'; '.join(untold)}.")
+            warn(f"Not everybody was told of the end: {'; '.join(untold)}.")
+
+    def _measure(self, figures: Figures, run_dir: Path | None, warn: Warn) -> None:
+        problems = [self._write_textfile(lambda: figures, last=True), self._write_emf(figures, run_dir)]
         for problem in filter(None, problems):
             warn(problem)
 

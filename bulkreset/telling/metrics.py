@@ -1,10 +1,11 @@
 """The metrics: a run in figures for who draws curves, made in one place from its journal or its summary."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
 from bulkreset.record.status import RunStatus
+from bulkreset.record.summary import public_counts
 from bulkreset.rows import LaneSummary, Status, Summary
 from bulkreset.telling.ending import Ending
 
@@ -88,6 +89,32 @@ def after(summary: Summary, seconds: float) -> Figures:
 def without(ending: Ending) -> Figures:
     """The figures of one that was refused: it has no rows."""
     return Figures(ending.job, ending.seconds, _rows({}), exit_code=ending.exit_code)
+
+
+def unknown(ending: Ending) -> Figures:
+    """The figures of one that was refused, of a run whose rows cannot be counted."""
+    return Figures(ending.job, ending.seconds, {}, exit_code=ending.exit_code)
+
+
+def refused(ending: Ending, status: RunStatus) -> Figures:
+    """The figures of one that was refused, of a run that has rows."""
+    return Figures(
+        ending.job,
+        ending.seconds,
+        _rows(public_counts(status.counts, dry_run=False)),
+        status.attempts,
+        status.throttled,
+        status.rate,
+        ending.exit_code,
+        _lanes(
+            tuple(replace(lane, counts=public_counts(lane.counts, dry_run=False)) for lane in status.lanes),
+        ),
+    )
+
+
+def idle(job: str, seconds: float) -> Figures:
+    """The figures of a night that found nothing to do, which is a success."""
+    return Figures(job, seconds, _rows({}), exit_code=EXIT_OK)
 
 
 def _rows(counts: Mapping[str, int]) -> dict[str, int]:

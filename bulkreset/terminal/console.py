@@ -16,6 +16,7 @@ from bulkreset.record.status import RunStatus
 from bulkreset.record.words import duration, legible
 from bulkreset.review.fate import SHORT, State
 from bulkreset.rows import Summary, in_rows
+from bulkreset.terminal.events import listener
 from bulkreset.watch import Progress, Stop
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
@@ -52,7 +53,7 @@ class Aside:
 
 
 class Terminal:
-    """The Ui of the command line. Everything but the summary goes to standard error.
+    """The Ui of the command line. Everything but the summary goes to standard error, as events where that is JSON lines.
 
     `events` takes the log's lines.
     """
@@ -62,10 +63,20 @@ class Terminal:
 
         from bulkreset.terminal.progress import Display  # noqa: PLC0415  (the same)
 
-        self._console = Console(file=_drawn_on(), highlight=False, soft_wrap=True, emoji=False)
+        self._spoken = listener()
+        self._console = (
+            Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False, force_terminal=False)
+            if self._spoken
+            else Console(file=_drawn_on(), highlight=False, soft_wrap=True, emoji=False)
+        )
         self._stop = stop
-        self._progress = Display(self._console, quiet=not show_progress)
+        self._progress = Display(self._console, quiet=not show_progress, tell=self._tell if self._spoken else None)
         self.events: IO[str] = cast("IO[str]", Aside(self._console, self._progress))
+
+    def begin(self, run_id: str) -> None:
+        """Take note which run goes on."""
+        if self._spoken:
+            self._spoken.run_id = run_id
 
     def planning(self, rows: int) -> None:
         """So many rows have been read."""
@@ -87,6 +98,11 @@ class Terminal:
         """What is about to happen."""
         self.close()
         text = briefing(preflight)
+        if self._spoken:
+            ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
+            seconds = None if preflight.seconds is None else round(preflight.seconds, 1)
+            self._spoken.event("preflight", "info", ready=ready, pending=pending, seconds=seconds, lines=lines)
+            return
         self._line(fitted(text, self._console.width) if self._console.is_terminal else text)
 
     def confirm(self, preflight: "Preflight") -> bool:
@@ -121,6 +137,10 @@ class Terminal:
     def close(self) -> None:
         """Take the progress away."""
         self._progress.close()
+
+    def _tell(self, figures: Mapping[str, object]) -> None:
+        if self._spoken:
+            self._spoken.event("progress", "info", **figures)
 
     def _line(self, text: str) -> None:
         self._console.print(legible(text), markup=False)

@@ -6,9 +6,11 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from types import FrameType
 from typing import Any, TextIO, cast
 
-from bulkreset.errors import place_of
+from bulkreset.errors import RecordError, place_of
 from bulkreset.record.libraries import pin_libraries, where_warned
 from bulkreset.record.words import legible
 from bulkreset.secrecy import seclude
@@ -45,36 +47,59 @@ def listen(stop: Stop) -> None:
     def caught(number: int, _frame: object) -> None:
         if stop.signal_number:
             os._exit(128 + number)
-        # A closed terminal asks for the same as a polite kill.
-        stop.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
+        stop.signal_number = _asked_by(number)
 
+    _catch(caught)
+
+
+def clear_up(stop: Stop) -> None:
+    """Every signal asks for a stop and none leaves at once: what is written has passwords in it, and must not be left by half."""
+
+    def caught(number: int, _frame: object) -> None:
+        stop.signal_number = stop.signal_number or _asked_by(number)
+
+    _catch(caught)
+
+
+def _asked_by(number: int) -> int:
+    """A closed terminal asks for the same as a polite kill."""
+    return signal.SIGTERM if number == signal.SIGHUP else number
+
+
+def _catch(caught: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, caught)
 
 
 class Unbreakable:
-    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run."""
+    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run.
+
+    `lost` says why something could not be written though somebody wants it, "" where all was.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost = ""
 
     def write(self, text: str) -> int:
         """Write, or let the stream go."""
         try:
             return self._stream.write(text)
-        except OSError:
-            self._let_go()
+        except OSError as error:
+            self._let_go(error)
         return len(text)
 
     def flush(self) -> None:
         """Flush, or let the stream go."""
         try:
             self._stream.flush()
-        except OSError:
-            self._let_go()
+        except OSError as error:
+            self._let_go(error)
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, as `head` has
+            self.lost = self.lost or error.strerror or type(error).__name__
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
@@ -98,6 +123,21 @@ def _say_where(error: BaseException | None) -> None:
     """In place of a traceback."""
     if error is not None:
         sys.stderr.write(f"bulkreset: a bug beside the run: {place_of(error)}.\n")
+
+
+def lost() -> str:
+    """Why not all could be written to standard output, told once; "" where all was."""
+    sys.stdout.flush()
+    why, stream = "", sys.stdout
+    if isinstance(stream, Unbreakable):
+        why, stream.lost = stream.lost, ""
+    return why
+
+
+def must_have_written() -> None:
+    """Raise RecordError where what a command is for could not be written to standard output."""
+    if why := lost():
+        raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
 
 
 def complain(text: str) -> None:

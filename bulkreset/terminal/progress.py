@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -56,10 +56,21 @@ class Shown:
 
 
 class Display:
-    """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere."""
+    """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere.
 
-    def __init__(self, console: Console, *, quiet: bool, now: Callable[[], float] = time.monotonic) -> None:
+    `tell` takes the figures in place of a line.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        quiet: bool,
+        now: Callable[[], float] = time.monotonic,
+        tell: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
         self._console = console
+        self._tell = tell
         self._quiet = quiet
         self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._now = now
@@ -106,7 +117,10 @@ class Display:
                 self._draw()
         elif self._now() - self._told_at >= PLAIN_EVERY:
             self._told_at = self._now()
-            self._console.print(self._line(), markup=False)
+            if self._tell:
+                self._tell(self._told())
+            else:
+                self._console.print(self._line(), markup=False)
 
     def _draw(self) -> None:
         """Draw it anew: by whoever tells of progress, so that no thread looks at what another one counts."""
@@ -136,19 +150,37 @@ class Display:
         of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
         return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
 
-    def _figures(self) -> list[str]:
-        """What is to be said beside how much is done."""
+    def _told(self) -> dict[str, object]:
+        """All of it as figures; None what is not known."""
         shown, now = self._shown, self._now()
         rate = shown.meter.rate(now, shown.done)
-        said = [] if rate is None else [f"{rate:,.1f}/s"]
+        progress = shown.progress
+        left = self._seconds_left(rate, now)
+        return {
+            "phase": shown.phase,
+            "done": shown.done,
+            "total": shown.total,
+            "unit": shown.unit,
+            "rate": None if rate is None else round(rate, 1),
+            "seconds_left": None if left is None else round(left),
+            "counts": dict(progress.counts) if progress else {},
+            "throttled": progress.throttled if progress else 0,
+        }
+
+    def _figures(self, room: int | None = None) -> list[str]:
+        """What is to be said beside how much is done; in so many columns only what matters most."""
+        shown, now = self._shown, self._now()
+        rate = shown.meter.rate(now, shown.done)
+        said = {} if rate is None else {"rate": f"{rate:,.1f}/s"}
         progress = shown.progress
         if progress and shown.phase == "sending":
-            said = [it + _ceiling(progress.lanes) for it in said]
-            said += counted(progress)
-        elif progress:
-            said += [f"{progress.stayed:,} not signed out"] * bool(progress.stayed)
-        seconds = self._seconds_left(rate, now)
-        return [*said, *([f"about {duration(seconds)} left"] if seconds else [])]
+            said |= {"rate": said["rate"] + _ceiling(progress.lanes)} if said else {}
+            said |= counted(progress)
+        elif progress and progress.stayed:
+            said["not signed out"] = f"{progress.stayed:,} not signed out"
+        if seconds := self._seconds_left(rate, now):
+            said["left"] = f"about {duration(seconds)} left"
+        return list((said if room is None else fitting(said, room)).values())
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:
         """Until the last lane is done, as fast as each is now; None where that is not known."""
@@ -171,11 +203,11 @@ class Display:
         """What is drawn, in the room that the terminal has now."""
         shown, width = self._shown, self._console.width
         yield self._bar(width)
-        yield Text("  " + ", ".join(self._figures()), no_wrap=True, overflow="ellipsis")
+        yield Text("  " + ", ".join(self._figures(width - 2)), no_wrap=True, overflow="ellipsis")
         progress = shown.progress
         if progress and shown.phase == "sending" and len(progress.lanes) > 1:
             room = max(1, self._console.height - BESIDES)
-            yield lanes_table(progress.lanes, self._rates(self._now()), room, narrow=width < NARROW)
+            yield lanes_table(progress.lanes, self._rates(self._now()), room, width)
 
     def _bar(self, width: int) -> Table:
         shown = self._shown
@@ -183,9 +215,12 @@ class Display:
         line.add_column(no_wrap=True)
         cells: list[Text | ProgressBar] = [Text(shown.phase)]
         if shown.total:
-            line.add_column(width=min(BAR, max(5, width // 4)))
-            cells.append(ProgressBar(shown.total, shown.done))
-            cells.append(Text(f"{shown.done:,}/{shown.total:,} {shown.unit} {shown.done * 100 // shown.total}%"))
+            text = f"{shown.done:,}/{shown.total:,} {shown.unit} {shown.done * 100 // shown.total}%"
+            bar = min(BAR, max(5, width // 4), width - len(shown.phase) - len(text) - 3)
+            if bar >= 5:  # noqa: PLR2004  (less says nothing)
+                line.add_column(width=bar)
+                cells.append(ProgressBar(shown.total, shown.done))
+            cells.append(Text(text))
         else:
             cells.append(Text(f"{shown.done:,} {shown.unit}"))
         line.add_column(no_wrap=True, overflow="ellipsis")
@@ -193,7 +228,20 @@ class Display:
         return line
 
 
-def counted(progress: Progress) -> list[str]:
+def fitting(said: Mapping[str, str], room: int) -> dict[str, str]:
+    """What there is room for. What the bar tells as well goes first; last what somebody must know: what failed, and until when."""
+    kept = dict(said)
+    for name in ("signed out", "set", "ceiling", "throttled", "rate", "stopped"):
+        if len(", ".join(kept.values())) <= room:
+            break
+        if name == "ceiling" and "rate" in kept:
+            kept["rate"] = kept["rate"].partition(" of ")[0]
+        else:
+            kept.pop(name, None)
+    return kept
+
+
+def counted(progress: Progress) -> dict[str, str]:
     """What became of the rows so far, in words; what there is none of is left out."""
     found = {
         "set": progress.counts[Status.SET],
@@ -203,47 +251,86 @@ def counted(progress: Progress) -> list[str]:
         "signed out": progress.gone,
         "not signed out": progress.stayed,
     }
-    said = [f"{number:,} {name}" for name, number in found.items() if number]
+    said = {name: f"{number:,} {name}" for name, number in found.items() if number}
     if stopped := sum(lane.stopped for lane in progress.lanes):
-        said.append(f"{stopped:,} of {len(progress.lanes):,} lanes stopped")
+        said["stopped"] = f"{stopped:,} of {len(progress.lanes):,} lanes stopped"
     return said
 
 
-def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], room: int, *, narrow: bool) -> Table:
-    """A line for each lane; where there are more than there is room for, the rest in one, lanes that are done first."""
+def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], room: int, width: int) -> Table:
+    """A line for each lane; where there are more than there is room for, the rest in one, lanes that are done first.
+
+    Of the columns, those that fit: a lane's name is cut only where nothing else can be left out.
+    """
     order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].left, at))
     kept = sorted(order if len(order) <= room else order[: room - 1])
     rest = [at for at in range(len(lanes)) if at not in set(kept)]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
-    table.add_column("  lane", no_wrap=True, overflow="ellipsis")
-    heads = ("rows", "rate/s", "thr.", "fail.", "doubt", "left")
-    for head in heads if narrow else ("rows", "rate/s", "throttled", "set", "failed", "in doubt", "left"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for at in kept:
-        lane, rate = lanes[at], rates[at]
-        table.add_row(*_cells(f"  {lane.name}", [lane], rate, _lane_left(lane, rate), narrow=narrow))
+    lines = [_cells(lanes[at].name, [lanes[at]], rates[at], _lane_left(lanes[at], rates[at])) for at in kept]
     if rest:
-        name = f"  {len(rest):,} more lanes" if kept else f"  {len(rest):,} lanes"
+        name = f"{len(rest):,} more lanes" if kept else f"{len(rest):,} lanes"
         left = max((_seconds(lanes[at].left, rates[at]) or 0.0 for at in rest), default=0.0)
         rate = sum(rates[at] or 0.0 for at in rest)
-        table.add_row(*_cells(name, [lanes[at] for at in rest], rate, _short(left) if left else "", narrow=narrow))
+        lines.append(_cells(name, [lanes[at] for at in rest], rate, _short(left) if left else ""))
+    return _drawn(lines, width)
+
+
+def _drawn(lines: Sequence[Mapping[str, str]], width: int) -> Table:
+    """The most columns that fit."""
+    for columns in _COLUMNS if width >= NARROW else _COLUMNS[1:]:
+        widths = [
+            max(
+                len(it) for it in (_HEADS.get(name, name), "  lane" * (name == "lane"), *(line[name] for line in lines))
+            )
+            for name in columns
+        ]
+        if sum(widths) + len(widths) <= width:
+            break
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    for name, least in zip(columns, widths, strict=True):
+        if name == "lane":
+            room = width - sum(widths[1:]) - len(widths)
+            table.add_column("  lane", no_wrap=True, overflow="ellipsis", width=max(5, min(least, room)))
+        else:
+            table.add_column(_HEADS.get(name, name), justify="right", no_wrap=True, min_width=least)
+    for line in lines:
+        table.add_row(*(Text(line[name]) for name in columns))
     return table
 
 
-def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str, *, narrow: bool) -> list[Text]:
+# From the most to the least that is told of each lane. What failed, and how long it takes, is never left out.
+_COLUMNS = (
+    ("lane", "rows", "rate of", "throttled", "set", "failed", "in doubt", "left"),
+    ("lane", "rows", "rate of", "thr.", "fail.", "doubt", "left"),
+    ("lane", "done", "rate of", "thr.", "fail.", "doubt", "left"),
+    ("lane", "done", "rate", "thr.", "fail.", "doubt", "left"),
+    ("lane", "done", "rate", "fail.", "doubt", "left"),
+    ("lane", "done", "fail.", "doubt", "left"),
+)
+_HEADS = {"rate of": "rate/s", "rate": "rate/s"}
+
+
+def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str) -> dict[str, str]:
+    """All that can be told of some lanes, by column."""
     ceilings = [lane.ceiling for lane in lanes]
     of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.0f}"
-    counts = [sum(lane.counts[status] for lane in lanes) for status in (Status.SET, Status.FAILED, Status.IN_DOUBT)]
+    settled, total = sum(lane.settled for lane in lanes), sum(lane.total for lane in lanes)
+    failed, in_doubt = (sum(lane.counts[it] for lane in lanes) for it in (Status.FAILED, Status.IN_DOUBT))
     throttled = sum(lane.throttled for lane in lanes)
-    cells = [
-        name,
-        f"{sum(lane.settled for lane in lanes):,}/{sum(lane.total for lane in lanes):,}",
-        f"{rate or 0.0:,.1f}{of}",
-        f"{throttled:,}",
-        *(f"{count:,}" for count in (counts[1:] if narrow else counts)),
-        left,
-    ]
-    return [Text(visible(cell)) for cell in cells]
+    return {
+        "lane": visible(f"  {name}"),
+        "rows": f"{settled:,}/{total:,}",
+        "done": f"{settled * 100 // total if total else 100}%",
+        "rate of": f"{rate or 0.0:,.1f}{of}",
+        "rate": f"{rate or 0.0:,.1f}",
+        "throttled": f"{throttled:,}",
+        "thr.": f"{throttled:,}",
+        "set": f"{sum(lane.counts[Status.SET] for lane in lanes):,}",
+        "failed": f"{failed:,}",
+        "fail.": f"{failed:,}",
+        "in doubt": f"{in_doubt:,}",
+        "doubt": f"{in_doubt:,}",
+        "left": left,
+    }
 
 
 def _lane_left(lane: LaneProgress, rate: float | None) -> str:

@@ -88,6 +88,31 @@ def test_killed_on_one_machine_and_gone_on_with_on_another(
     assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
 
 
+def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_the_report(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    job = mirrored(bulkreset, sim, storage, 3)
+    text = job.read_text(encoding="utf-8")
+    job.write_text(text.replace(TO, "s3://no-such-bucket/runs/"), encoding="utf-8")
+    ran = bulkreset("run", job, "--yes")
+    assert (ran.code, ran.run_dir.exists(), sim.calls(SET)) == (2, False, [])
+    assert ran.complaints == [
+        (
+            "bulkreset: mirror.to: there is no bucket no-such-bucket, so no run can be mirrored to"
+            f" s3://no-such-bucket/runs/{ran.run_dir.name}/. Make the bucket, or correct mirror.to."
+        )
+    ]
+    job.write_text(text, encoding="utf-8")
+    limited = bulkreset("run", job, "--yes", "--stop-after", "1")
+    (limited.run_dir / "report.csv").unlink()
+    storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
+    again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
+    assert (again.code, len(sim.calls(SET)), again.summary["state"]) == (3, 1, "stopped")
+    assert "cannot be written: s3:GetObject was answered NoSuchBucket" in again.complaints[0]
+    assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
+    assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
+
+
 @pytest.mark.soak
 def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     bulkreset: Command, sim: Simulator, storage: Storage
@@ -115,6 +140,9 @@ def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     storage.configure(faults=[["^PUT /nightly/runs/.*delta", 503, "SlowDown", 3]])
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
     assert (ran.code, sim.passwords(POOL)) == (0, dict(people(200)))
+    storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 99]])
+    ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
+    assert (ran.code, ran.summary["state"]) == (3, "finished")
 
 
 @pytest.mark.soak

@@ -1,6 +1,7 @@
 """What resume refuses, and what it sends."""
 
 import csv
+import json
 import os
 import signal
 import sqlite3
@@ -13,6 +14,11 @@ import pytest
 
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
+
+DAMAGED = (
+    "The journal {}/journal.sqlite is damaged. Restore it from a backup. Without one, plan a new run: rows that were"
+    " set would be set again."
+)
 
 
 def resume(bulkreset: Command, run_dir: Path, *args: str, env: dict[str, str | None] | None = None) -> Ran:
@@ -29,12 +35,16 @@ def sent(sim: Simulator, count: int) -> None:
 
 
 def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int = signal.SIGTERM) -> Ran:
-    """A run of these rows that a signal ended in the middle."""
+    """A run of these rows that a signal ended in the middle: it cannot end before, for the service keeps its answers to itself."""
     source = write_csv(bulkreset.home / "users.csv", people(rows))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+    sim.configure(faults={"every": {"operation": SET, "from_call": 8, "hold": True}})
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--rate", "40", "--workers", "4", "--run-dir", run_dir
+    ) as process:
         sent(sim, 8)
         os.kill(process.pid, number)
+        sim.configure(faults={"every": None})
         return finish(process, run_dir)
 
 
@@ -44,7 +54,6 @@ def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int 
 def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
     bulkreset: Command, sim: Simulator, number: int, code: int
 ) -> None:
-    sim.configure(latency=0.2)
     ran = interrupted(bulkreset, sim, number=number)
     assert ran.code == code
     assert ran.stderr.splitlines()[-1].endswith(f"Resume with: bulkreset resume {ran.run_dir}")
@@ -157,18 +166,33 @@ def test_resume_refuses_a_journal_of_an_unknown_version(bulkreset: Command, sim:
     assert "version 99" in again.stderr
 
 
-@pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal", "not a database"])
+@pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal"])
 def test_resume_refuses_what_is_no_run(bulkreset: Command, what: str) -> None:
     path = bulkreset.home / "no-run"
     if what != "nothing":
         path.mkdir()
     if what == "a directory without a journal":
         (path / "report.csv").write_text("row\n")
-    if what == "not a database":
-        (path / "journal.sqlite").write_text("hello " * 1000)
     ran = resume(bulkreset, path)
     assert ran.code == 2
     assert len(ran.complaints) == 1
+
+
+def test_journal_that_is_no_database_is_damaged_and_named_among_all_runs(bulkreset: Command) -> None:
+    path = bulkreset.home / "runs" / "broken"
+    path.mkdir(parents=True)
+    (path / "journal.sqlite").write_text("hello " * 1000)
+    ran = resume(bulkreset, path)
+    assert (ran.code, ran.complaints) == (3, [f"bulkreset: {DAMAGED.format(path)}"])
+    for as_json in ([], ["--json"]):
+        with bulkreset.start("status", *as_json) as process:
+            shown = finish(process, path)
+        assert shown.code == 0
+        expected = {"run_dir": "runs/broken", "problem": DAMAGED.format("runs/broken"), "state": "unreadable"}
+        if as_json:
+            assert json.loads(shown.stdout) == [expected]
+        else:
+            assert shown.stdout == f"runs/broken: unreadable: {DAMAGED.format('runs/broken')}\n"
 
 
 def test_two_processes_never_hold_one_run(bulkreset: Command, sim: Simulator) -> None:

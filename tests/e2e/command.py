@@ -150,8 +150,9 @@ class Command:
         *args: Argument,
         env: Mapping[str, str | None] | None = None,
         terminal: int | None = None,
+        out: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
-        """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone."""
+        """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone, what it prints goes to `out`."""
         wanted = self.environment | dict(env or {})
         given = {name: value for name, value in wanted.items() if value is not None}
         argv = list(map(str, args))
@@ -161,7 +162,7 @@ class Command:
             cwd=self.home,
             env=given,
             stdin=subprocess.DEVNULL if terminal is None else terminal,
-            stdout=subprocess.PIPE if terminal is None else terminal,
+            stdout=out if terminal is None else terminal,
             stderr=subprocess.PIPE if terminal is None else terminal,
             start_new_session=True,
             encoding="utf-8",

@@ -44,7 +44,7 @@ from tests.e2e.campaigns import (
     write_campaign,
     write_names,
 )
-from tests.e2e.command import LAX, POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv
+from tests.e2e.command import LAX, PATIENCE, POOL, ROOT, SET, Command, Ran, assert_they_agree, finish, people, write_csv
 from tests.lanes.places import ALL, settle_in
 from tests.sim import Simulator
 
@@ -481,6 +481,49 @@ def test_handout_command_says_what_is_wrong(ended: Ended, tmp_path: Path) -> Non
         assert said in str(told.exception)
     assert there.read_text() == "mine"
     assert list(tmp_path.rglob("*out.csv*")) == []
+
+
+# The command, whose passwords never end.
+ENDLESS = """
+import time
+from bulkreset.cli import main
+from bulkreset.review import handing
+whole = handing.hand_out
+def endless(*args):
+    given = list(whole(*args))
+    while True:
+        yield from given
+        time.sleep(0.01)
+handing.hand_out = endless
+main()
+"""
+
+
+def test_handout_that_is_ended_leaves_no_password_behind(ended: Ended, tmp_path: Path) -> None:
+    out = tmp_path / "out[1].csv"
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+        with subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, "handout", ended.run_dir, "--identity", ended.key.path, "-o", out],
+            env=ended.bulkreset.environment,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as process:
+            until = time.monotonic() + PATIENCE
+            while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < until:
+                time.sleep(0.01)
+            (partial,) = tmp_path.iterdir()
+            process.send_signal(number)
+            _, said = process.communicate()
+        if number != signal.SIGKILL:
+            assert (process.returncode, list(tmp_path.iterdir())) == (128 + number, [])
+            assert said == f"bulkreset: Stopped by {number.name}. Nothing was written.\n"
+    assert list(tmp_path.iterdir()) == [partial]
+    told = hand_out(ended.bulkreset, ended.run_dir, ended.key, "-o", out)
+    assert (told.code, list(tmp_path.iterdir())) == (0, [out])
+    assert told.complaints == [
+        f"bulkreset: {partial} was left by a handout that was killed; it had passwords in it, and was deleted."
+    ]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")

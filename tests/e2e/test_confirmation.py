@@ -1,5 +1,6 @@
 """On a terminal a real run is shown and asked about before anything is sent."""
 
+import json
 import os
 import pty
 import select
@@ -97,6 +98,17 @@ def test_yes_sends_every_row(tmp_path: Path, bulkreset: Command, sim: Simulator)
     assert ran.code == 0
     assert sim.passwords(POOL) == dict(rows)
     assert "3 set" in ran.stdout
+
+
+def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulkreset: Command) -> None:
+    args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(3))), "--log-format", "json")
+    with at_a_terminal(bulkreset, args) as person:
+        question = json.loads(person.read_until(PROMPT).splitlines()[-1])
+        person.type("y\n")
+        ran = person.end()
+    assert (question["event"], question["message"]) == ("remark", "Set 3 passwords now? [y/N]")
+    assert ran.code == 0
+    assert "\x1b" not in ran.stderr
 
 
 def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bucket import BUCKET, Storage
-from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, Ran, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 
 ROWS = people(60)
@@ -43,7 +43,7 @@ def sent(sim: Simulator) -> list[str]:
 
 def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: Command, sim: Simulator) -> None:
     input_ = 'path = "in"\nstate = "nightly.json"\ndone = "archive"'
-    job = write_job(bulkreset.home, sim.url, input_, "[pace]\nrate = 40")
+    job = write_job(bulkreset.home, sim.url, input_, '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"')
     export(bulkreset, "mon.csv", ROWS[:30])
     sim.configure(latency=0.1)
     with bulkreset.start("run", job, "--yes") as process:
@@ -67,10 +67,29 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     before = len(sent(sim))
     ran, runs = night(bulkreset, job)
     assert (ran.code, ran.stdout, runs) == (0, f"No new input at {bulkreset.home}/in: nothing to do.\n", [])
+    assert 'bulkreset_last_success_timestamp_seconds{job="e2e"}' in (bulkreset.home / "b.prom").read_text()
+    assert 'bulkreset_rows{job="e2e",status="set"} 0.0' in (bulkreset.home / "b.prom").read_text()
     export(bulkreset, "mon.csv", [("user.001", "Another-Garden.1")])
     ran, runs = night(bulkreset, job)
     assert (ran.code, len(runs), sent(sim)[before:]) == (0, 1, ["user.001"])
     assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
+
+
+def test_failed_rows_of_an_input_that_was_put_away_can_be_sent_again(bulkreset: Command, sim: Simulator) -> None:
+    job = write_job(bulkreset.home, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"')
+    export(bulkreset, "a.csv", ROWS[:3])
+    export(bulkreset, "mon.csv", ROWS[3:6])
+    names = [name for name, _ in ROWS[:9]]
+    seed(sim, [name for name in names if name != "user.005"])
+    ran, (first,) = night(bulkreset, job)
+    assert (ran.code, sorted(os.listdir(bulkreset.home / "archive"))) == (1, ["a.csv", "mon.csv"])  # noqa: PTH208
+    seed(sim, names)
+    export(bulkreset, "mon.csv", ROWS[6:9])  # the next night's, of the same name
+    with bulkreset.start("resume", first, "--failed") as process:
+        again = finish(process, first)
+    assert (again.code, sent(sim).count("user.005")) == (0, 2)
+    assert sim.passwords(POOL)["user.005"] == dict(ROWS)["user.005"]
+    assert len(sent(sim)) == 7
 
 
 def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkreset: Command, sim: Simulator) -> None:
@@ -116,3 +135,12 @@ def test_objects_are_finished_moved_and_remembered_in_s3(bulkreset: Command, sim
     assert storage.keys() == ["archive/mon-2.csv", "archive/mon.csv", "nightly.json"]
     ran, _ = night(bulkreset, job)
     assert (ran.code, ran.stdout, len(sent(sim))) == (0, f"No new input at {at}/in/: nothing to do.\n", 3)
+    names = [name for name, _ in ROWS[3:6]]
+    seed(sim, names[1:])
+    storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[3:6]))
+    ran, (run,) = night(bulkreset, job)
+    assert (ran.code, storage.keys("archive/")[:2]) == (1, ["archive/mon-2.csv", "archive/mon-3.csv"])
+    seed(sim, names)
+    storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[6:9]))
+    again = finish(bulkreset.start("resume", run, "--failed"), run)
+    assert (again.code, sent(sim).count(names[0]), again.summary["counts"]) == (0, 2, {"set": 3})

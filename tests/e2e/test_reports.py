@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
-from tests.e2e.command import POOL, SET, Command, finish, seed, write_csv, write_job
+from tests.e2e.command import POOL, SET, Argument, Command, finish, seed, write_csv, write_job
 from tests.sim import Simulator
 
 NAMES = ("ann.smith", "bob.jones", "cat.brown", "dan.young")
@@ -50,3 +51,29 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
         refused = finish(asked, ran.run_dir)
     assert (refused.code, len(sim.calls(SET))) == (2, calls), "exit 2 says that nothing was sent"
     assert "is not a redaction key" in refused.complaints[-1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_what_cannot_be_written_to_standard_output_is_said(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, NAMES)
+    argv, run_dir = bulkreset.with_run_dir(
+        (*bulkreset.against(write_csv(tmp_path / "in.csv", [(name, "Quiet-Garden.1") for name in NAMES])), "--yes")
+    )
+
+    def told(*args: Argument) -> tuple[int, list[str]]:
+        with Path("/dev/full").open("wb") as full:
+            ran = finish(bulkreset.start(*args, out=full.fileno()), run_dir)
+        return ran.code, ran.complaints
+
+    full = "could be written to standard output: No space left on device"
+    kept = f" Its report: {run_dir}/report.csv"
+    code, (said,) = told(*argv)
+    assert (code, said) == (0, f"bulkreset: What came of the run {full.replace('could', 'could not')}.{kept}")
+    for args in (
+        ("status",),
+        ("status", run_dir, "--json"),
+        ("report", run_dir, "-o", "-"),
+        ("verify", run_dir, "--json"),
+    ):
+        code, (said,) = told(*args)
+        assert (code, full in said) == (3, True), said

@@ -61,7 +61,14 @@ def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook
     assert limited.code == 5
     titles = [got["title"].removeprefix("bulkreset nightly: ") for got in hook.got]
     assert titles == ["finished, exit code 0", "refused, exit code 2", "time_limit, exit code 5"]
-    assert f"Next: bulkreset resume {limited.run_dir}" in hook.got[-1]["message"]
+    (bulkreset.home / "in.csv").unlink()
+    with bulkreset.start("resume", limited.run_dir, env={"HOOK": hook.url}) as process:
+        assert finish(process, limited.run_dir).code == 2
+    figures = read(bulkreset.home / "b.prom")
+    assert [figures["bulkreset_rows", status] for status in ("set", "unprocessed")] == [2, 3]
+    assert figures["bulkreset_exit_code", ""] == 2
+    write_csv(bulkreset.home / "in.csv", users)
+    assert f"Next: bulkreset resume {limited.run_dir}" in hook.got[2]["message"]
     told = json.dumps(hook.got)
     written = "".join(path.read_text(errors="replace") for path in bulkreset.home.rglob("*") if path.is_file())
     outputs = ran.stdout + ran.stderr + limited.stdout + limited.stderr

@@ -217,12 +217,16 @@ class FleetCommand(Command):
         self.environment |= {name: value for name, value in (env or {}).items() if value is not None}
 
     def start(
-        self, *args: Argument, env: Mapping[str, str | None] | None = None, terminal: int | None = None
+        self,
+        *args: Argument,
+        env: Mapping[str, str | None] | None = None,
+        terminal: int | None = None,
+        out: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Start it, on the fleet unless the test says otherwise."""
         if args[0] in {"run", "resume"} and not {"--fleet", "--dry-run"} & set(args):
             args = (*args, "--fleet", self.fleet)
-        return super().start(*args, env=env, terminal=terminal)
+        return super().start(*args, env=env, terminal=terminal, out=out)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

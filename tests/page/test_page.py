@@ -149,6 +149,12 @@ def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
     assert f"bulkreset resume {tmp_path} --failed" in text_of(tree)
 
 
+def test_dry_run_signs_nobody_out_and_says_nothing_of_it(tmp_path: Path) -> None:
+    text = text_of(parsed(drawn(journal_of(tmp_path, ready(3), [], rows=3, signs_out=True, mode="dry_run"))))
+    assert "signed out" not in text
+    assert "every user whose password is set" in text  # the job, as it would be run
+
+
 def test_forty_lanes(tmp_path: Path) -> None:
     lanes = [lane(account=f"{number:012d}", pools=[]) for number in range(40)]
     text = text_of(parsed(drawn(journal_of(tmp_path, ready(1), [sent(1)], lanes=lanes))))

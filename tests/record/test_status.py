@@ -204,7 +204,7 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RunDirError, match="not a run directory"):
             status_of(path)
     (tmp_path / "journal.sqlite").write_bytes(b"username,password\n" * 100)
-    with pytest.raises(RunDirError, match="cannot be read"):
+    with pytest.raises(RecordError, match="is damaged"):
         status_of(tmp_path)
 
 
@@ -221,11 +221,11 @@ def test_runs_of_a_folder_are_told_the_newest_first(tmp_path: Path) -> None:
     made(tmp_path / "a", "ann", started_at="2024-01-30T00:00:00.000Z", state="stopped")
     made(tmp_path / "b", "ann", started_at="2024-02-01T00:00:00.000Z", state="applying")
     made(tmp_path / "c", started_at="2024-01-31T00:00:00.000Z", state="finished")
-    found = [(Path(status.run_dir).name, status.state) for status in runs_in(tmp_path)]
+    found = [(Path(status.run_dir).name, status.state) for status in runs_in(tmp_path)[0]]
     assert found == [("b", "crashed"), ("c", "finished"), ("a", "stopped")]
 
 
-def test_what_is_no_run_or_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     made(tmp_path / "good", "ann", state="stopped")
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
@@ -239,10 +239,17 @@ def test_what_is_no_run_or_cannot_be_read_is_passed_over(tmp_path: Path) -> None
         journal.execute(change)
         journal.close()
     os.mkfifo(tmp_path / "pipe")
-    assert [Path(status.run_dir).name for status in runs_in(tmp_path)] == ["good"]
+    found, unreadable = runs_in(tmp_path)
+    assert [Path(status.run_dir).name for status in found] == ["good"]
+    assert [Path(one.run_dir).name for one in unreadable] == ["empty", "newer", "text", "torn", "zeros"]
+    assert [one.problem.partition("journal.sqlite ")[2] for one in unreadable[:3]] == [
+        "is damaged. Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
+        "has version 99; this bulkreset knows version 3. Use the bulkreset that wrote it.",
+        "is damaged. Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
+    ]
 
 
 def test_folder_of_runs_that_is_not_there_has_none(tmp_path: Path) -> None:
-    assert runs_in(tmp_path / "none") == []
+    assert runs_in(tmp_path / "none") == ([], [])
     (tmp_path / "file").touch()
-    assert runs_in(tmp_path / "file") == []
+    assert runs_in(tmp_path / "file") == ([], [])

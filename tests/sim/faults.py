@@ -42,6 +42,11 @@ class Rule:
         self._step = read_step(rest)
         self._seen = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether calls wait for the end of this rule."""
+        return self._step.kind == "hold"
+
     def step(self, target: Target) -> Step | None:
         """Count a matching call and say what happens to it."""
         if target.operation in _STS and "operation" not in self._wanted:
@@ -142,6 +147,11 @@ class Faults:
         if target.operation not in _STS:
             life.calls_left -= 1
         return None
+
+    @property
+    def holding(self) -> bool:
+        """Whether what is held must still wait."""
+        return any(rule.holds for rule in self._rules)
 
     def rule(self, target: Target) -> Step | None:
         """Say what the rules for all calls do to this one; the first that hits wins."""

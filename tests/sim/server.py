@@ -8,6 +8,7 @@ from tests.sim.service import Reply, Service
 from tests.sim.wire import BadRequestError, Request, respond, take_request
 
 HOST: Final = "127.0.0.1"
+HELD: Final = 0.01  # seconds between two looks at whether an answer may go
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -72,13 +73,16 @@ class Connection(asyncio.BufferedProtocol):
         self._begin(reply)
 
     def _begin(self, reply: Reply) -> None:
-        if reply.delay > 0:
+        if reply.delay > 0 or reply.held:
             self._timer = self._loop.call_later(reply.delay, self._wake, reply)
         else:
             self._finish(reply)
 
     def _wake(self, reply: Reply) -> None:
         self._timer = None
+        if reply.held and self._open and self._open[0].faults.holding:
+            self._timer = self._loop.call_later(HELD, self._wake, reply)
+            return
         self._finish(reply)
         self._advance()
 

@@ -38,12 +38,13 @@ _STS: Final = frozenset({"GetCallerIdentity", "AssumeRole"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to send (None: nothing), after how many seconds, and whether to hang up."""
+    """What to send (None: nothing), after how many seconds, and whether to hang up; `held` as long as a rule says so."""
 
     data: bytes | None
     delay: float = 0.0
     close: bool = False
     call: Call | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +161,12 @@ class Service:
         return self.faults.step(target)
 
     def _follow(self, step: Step, incoming: _Incoming) -> Reply:
-        if step.kind in {"ok", "slow"}:
+        if step.kind in {"ok", "slow", "hold"}:
+            held = step.kind == "hold"
             data = self._perform(incoming)
             applied = incoming.operation in WRITES
-            call = self._note(incoming, "ok", applied=applied, waits=not step.seconds)
-            return Reply(data, self._delay() + step.seconds, call=call)
+            call = self._note(incoming, "ok", applied=applied, waits=not (step.seconds or held))
+            return Reply(data, self._delay() + step.seconds, call=call, held=held)
         applied = step.apply and self._take_effect(incoming)
         if step.kind == "error":
             error = ApiError(step.code, step.message, step.status)

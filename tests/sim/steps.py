@@ -7,11 +7,12 @@ from typing import Any, Final, Literal, cast
 from tests.sim.errors import Code
 from tests.sim.wire import JsonValue
 
-Kind = Literal["ok", "slow", "error", "cut", "hang", "garbage", "http"]
+Kind = Literal["ok", "slow", "error", "hold", "cut", "hang", "garbage", "http"]
 
 _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "ok": frozenset(),
     "slow": frozenset(),
+    "hold": frozenset(),
     "throttle": frozenset({"message"}),
     "error": frozenset({"status", "message", "apply"}),
     "cut": frozenset(),

@@ -1,6 +1,7 @@
 """Every fault happens as it was configured, to the call it was meant for."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -112,6 +113,21 @@ def test_slow_answers_in_the_end(sim: Simulator) -> None:
     assert set_password(cognito(sim.url)) == "ok"
     (call,) = sim.calls()
     assert (call.done or 0) - call.time >= 0.1
+
+
+def test_held_answer_goes_out_when_the_rule_is_taken_away(sim: Simulator) -> None:
+    sim.configure(faults={"every": {"from_call": 2, "hold": True}})
+    client = cognito(sim.url)
+    assert set_password(client) == "ok"
+    with ThreadPoolExecutor() as executor:
+        held = executor.submit(set_password, client)
+        while len(calls := sim.calls()) < 2:
+            time.sleep(0.01)
+        with pytest.raises(TimeoutError):
+            held.result(0.1)
+        assert (calls[1].applied, calls[1].done) == (True, None)
+        sim.configure(faults={"every": None})
+        assert held.result(10) == "ok"
 
 
 @pytest.mark.parametrize("status", [200, 500])

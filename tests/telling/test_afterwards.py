@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bulkreset.errors import InputError, RecordError
 from bulkreset.record.status import RunStatus
 from bulkreset.telling import afterwards
 from bulkreset.telling.afterwards import Afterwards
@@ -40,9 +41,13 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "b.prom"
 
 
-def watched(path: Path, said: list[str], *, counts: bool = True) -> Afterwards:
-    wanted: dict[str, Any] = {"metrics": {"textfile": path}, "notify": {"urls_from": "env:NO_SUCH_HOOK"}}
-    return Afterwards(job(EU, **wanted), path.parent / "run", None, said.append, counts=counts)
+def watched(path: Path, said: list[str], *, counts: bool = True, begun: bool = False) -> Afterwards:
+    wanted: dict[str, Any] = {
+        "name": "nightly",
+        "metrics": {"textfile": path},
+        "notify": {"urls_from": "env:NO_SUCH_HOOK"},
+    }
+    return Afterwards(job(EU, **wanted), path.parent / "run", None, said.append, counts=counts, begun=begun)
 
 
 def until(happened: Any) -> None:  # noqa: ANN401  (a question)
@@ -88,6 +93,47 @@ def test_figures_that_cannot_be_made_are_one_warning(path: Path) -> None:
     assert len(said) == 1
     assert "is not a run directory" in said[0]
     assert not path.exists()
+
+
+def test_night_without_input_is_a_success_and_one_that_is_refused_is_none(path: Path) -> None:
+    said: list[str] = []
+    with watched(path, said) as telling:
+        telling.idle()
+    found = read(path)
+    success = found["bulkreset_last_success_timestamp_seconds", ""]
+    assert (found["bulkreset_exit_code", ""], found["bulkreset_rows", "set"], said) == (0, 0, [])
+    with watched(path, said, counts=False) as telling:
+        telling.idle()
+    assert read(path) == found
+    with pytest.raises(InputError), watched(path, said):
+        raise InputError("")
+    assert read(path)["bulkreset_last_success_timestamp_seconds", ""] == success
+
+
+def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(afterwards, "status_of", lambda _: UNDER_WAY)
+    home = path.parent / "run"
+    with pytest.raises(InputError), watched(path, [], begun=True):
+        raise InputError("")
+    assert (read(path)["bulkreset_rows", "set"], read(path)["bulkreset_attempts", ""]) == (0, 0)  # no run is there
+    home.mkdir()
+    (home / "journal.sqlite").touch()
+    with pytest.raises(InputError), watched(path, [], begun=True):
+        raise InputError("")
+    found = read(path)
+    assert [found["bulkreset_rows", status] for status in ("set", "in_doubt", "unprocessed", "ready")] == [4, 2, 4, 0]
+    assert (found["bulkreset_exit_code", ""], found["bulkreset_attempts", ""]) == (2, 5)
+    with pytest.raises(InputError), watched(path, []):  # refused because another run is there
+        raise InputError("")
+    assert read(path)["bulkreset_rows", "set"] == 0
+
+    def unreadable(_: Path) -> RunStatus:
+        raise RecordError("")
+
+    monkeypatch.setattr(afterwards, "status_of", unreadable)
+    with pytest.raises(InputError), watched(path, [], begun=True):
+        raise InputError("")
+    assert ("bulkreset_rows", "set") not in read(path)
 
 
 def test_dry_run_tells_nobody_and_warns_of_what_would_fail(path: Path) -> None:

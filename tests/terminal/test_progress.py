@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 from rich.console import Console
@@ -68,7 +69,59 @@ def test_each_lane_has_a_line_and_the_slowest_says_how_long_it_takes() -> None:
     assert "1 of 3 lanes stopped, about 2 min left" in said
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 12), (120, 40), (80, 5)])
+def millions(lanes: int) -> Progress:
+    """Lanes of millions of rows, in which much has happened already."""
+    of = progress(lanes, 3_456_789)
+    for lane in of.lanes:
+        lane.name, lane.ceiling = "111122223333 ap-southeast-2", 960.0
+        lane.counts.update({Status.SET: 1_224_567, Status.FAILED: 12_345, Status.IN_DOUBT: 1_234})
+        of.counts.update(lane.counts)
+        lane.throttled = 123_456
+        of.throttled += 123_456
+    of.lanes[-1].stopped = True
+    return of
+
+
+@pytest.mark.parametrize(
+    ("width", "figures", "heads", "first"),
+    [
+        (
+            160,
+            "910.0/s of 2,880/s, 4,907,368 set, 49,380 failed, 4,936 in doubt, 493,824 throttled, 1 of 4 lanes stopped",
+            ["lane", "rows", "rate/s", "throttled", "set", "failed", "in", "doubt", "left"],
+            ["1,247,246/3,456,789", "910.0/960", "123,456", "1,233,667", "12,345", "1,234", "40", "min"],
+        ),
+        (
+            80,
+            "49,380 failed, 4,936 in doubt, 1 of 4 lanes stopped, about 40 min left",
+            ["lane", "done", "rate/s", "thr.", "fail.", "doubt", "left"],
+            ["36%", "910.0/960", "123,456", "12,345", "1,234", "40", "min"],
+        ),
+        (
+            60,
+            "49,380 failed, 4,936 in doubt, about 40 min left",
+            ["lane", "done", "fail.", "doubt", "left"],
+            ["36%", "12,345", "1,234", "40", "min"],
+        ),
+    ],
+)
+def test_of_millions_what_failed_and_how_long_it_takes_is_never_cut(
+    width: int, figures: str, heads: list[str], first: list[str]
+) -> None:
+    shown, of = Shown(width), millions(4)
+    shown.later(0, of)
+    settle(of, 0, 9100)
+    said = shown.later(10, of)
+    lines = [line.rstrip() for line in said.strip().splitlines()]
+    assert "…" not in said
+    assert max(map(len, lines)) <= width
+    assert lines[0].endswith("4,961,684/13,827,156 rows 35%")
+    assert lines[1].strip().startswith(figures)
+    assert lines[2].split() == heads
+    assert lines[3].split() == ["111122223333", "ap-southeast-2", *first]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 12), (120, 40), (80, 5), (40, 24)])
 def test_many_lanes_fit_into_any_terminal(width: int, height: int) -> None:
     shown, of = Shown(width, height), progress(40, 123_456)
     shown.later(0, of)
@@ -108,6 +161,28 @@ def test_where_nothing_can_be_drawn_a_line_is_told_every_half_minute(width: int,
     )
     assert shown.later(29, of) == ""
     assert "\x1b" not in shown.out.getvalue()
+
+
+def test_events_take_the_figures_in_place_of_the_line() -> None:
+    told: list[Mapping[str, object]] = []
+    shown, of = Shown(0), progress(1)
+    shown.display = Display(shown.console, quiet=False, now=lambda: shown.at, tell=told.append)
+    shown.later(1, of)
+    settle(of, 0, 290)
+    settle(of, 0, 10, Status.FAILED, throttled=1)
+    assert shown.later(28, of) == shown.later(2, of) == ""
+    assert told == [
+        {
+            "phase": "sending",
+            "done": 300,
+            "total": 1000,
+            "unit": "rows",
+            "rate": 10.0,
+            "seconds_left": 70,
+            "counts": {"set": 290, "failed": 10},
+            "throttled": 10,
+        }
+    ]
 
 
 def test_without_color_there_is_none() -> None:

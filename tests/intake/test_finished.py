@@ -1,0 +1,59 @@
+"""Finished inputs: found again where they were put, by their content, and never another one's."""
+
+from pathlib import Path
+
+import pytest
+
+from bulkreset.bucket import Bucket
+from bulkreset.errors import InputError
+from bulkreset.intake.finished import found_again
+from bulkreset.intake.inputs import Inputs
+from bulkreset.intake.search import literally
+from bulkreset.job import Input, Where
+from bulkreset.nightly.archive import put_away
+from tests.bucket import BUCKET, Storage
+
+
+class Shelf:
+    """Where inputs come and where they go, here or in S3."""
+
+    def __init__(self, folder: Path, storage: Storage | None) -> None:
+        self._folder = folder
+        self._storage = storage
+        self.done: Where = f"s3://{BUCKET}/archive" if storage else folder / "archive"
+
+    def put(self, name: str, *users: str) -> str:
+        text = "username,password\n" + "".join(f"{user},Hidden-{user}\n" for user in users)
+        if self._storage:
+            return literally(self._storage.put(name, text.encode()))
+        path = self._folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+
+@pytest.fixture(params=["here", "s3"])
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
+
+
+def test_input_is_found_where_it_was_put(shelf: Shelf) -> None:
+    shelf.put("archive/[x].csv", "eve")  # as many bytes as the one that is looked for
+    paths = shelf.put("in/[x].csv", "ann"), shelf.put("in/b.csv", "bob")
+    spec = Input(path=paths, done=shelf.done, state=Path("s.json"))
+    planned = Inputs.of(spec)
+    assert [row for chunk in planned.chunks() for row in chunk.frame["username"]] == ["ann", "bob"]
+    noted = planned.noted()
+    bucket = Bucket()
+    assert put_away(planned.places[0], noted[0].mark, shelf.done, "r1", bucket).endswith("/archive/[x]-2.csv")
+    shelf.put("in/[x].csv", "new")
+    again = found_again(spec, noted)
+    assert again
+    again.must_be(noted, 2)
+    assert [row for chunk in again.chunks() for row in chunk.frame["username"]] == ["ann", "bob"]
+    assert again.names == ["[x].csv", "b.csv"]
+    shelf.put("archive/[x]-2.csv", "ava")
+    with pytest.raises(InputError, match="has changed since"):
+        again.must_be(noted, 2)
+    assert found_again(spec, noted) is None
+    assert found_again(spec.model_copy(update={"done": None}), noted) is None
