@@ -270,6 +270,8 @@ class Run:
                 seconds=self._facts.get("seconds", 0.0) + time.monotonic() - self._began,
                 sending_seconds=self._facts.get("sending_seconds", 0.0) + self._sent_for,
             )
+            if self._mode.again:
+                self._journal.fail_again()
             counts = public_counts(self._journal.counts(), dry_run=dry_run)
             exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
             state, now = state_of(ended), utc_now()

@@ -128,12 +128,18 @@ class Journal(WrittenPlan):
         raise self.damaged()
 
     def take_over(self) -> None:
-        """After the death of the process that claimed rows: they are in doubt."""
+        """After the death of the process that claimed rows: they are in doubt, and what it had not sent again has failed."""
         with self._transaction():
             self._db.execute(schema.DOUBT_CLAIMED)
+            self._db.execute(schema.FAIL_AGAIN)
+
+    def fail_again(self) -> None:
+        """At the end: failed rows that were revived, and then not sent, have failed as before."""
+        with self._transaction():
+            self._db.execute(schema.FAIL_AGAIN)
 
     def revive_failed(self) -> dict[str, int]:
-        """Make the failed rows ready again, and the failed sign-outs pending; how many of the rows had each code."""
+        """Make the failed rows ready again, and the failed sign-outs pending, until `fail_again`; how many of the rows had each code."""
         with self._transaction():
             codes = dict(self._db.execute(schema.FAILED_CODES))
             self._db.execute(schema.REVIVE_FAILED)

@@ -120,12 +120,14 @@ SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows 
 
 CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 
-# A row tried again keeps the count of its earlier attempts, its first start and that it once was in doubt.
+# A row tried again keeps the count of its earlier attempts, its first start and that it once was in doubt; one that is
+# given back keeps its code and message.
 SETTLE = """
-UPDATE rows SET status = ?, code = ?, message = ?, attempts = attempts + ?, throttled = throttled + ?,
-  in_doubt = in_doubt OR ?, latency_ms = coalesce(?, latency_ms), request_id = ?,
-  started_at = coalesce(started_at, ?), finished_at = coalesce(?, finished_at)
-WHERE row = ?
+UPDATE rows SET status = ?1, code = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', code, ?2),
+  message = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', message, ?3),
+  attempts = attempts + ?4, throttled = throttled + ?5, in_doubt = in_doubt OR ?6, latency_ms = coalesce(?7, latency_ms),
+  request_id = ?8, started_at = coalesce(started_at, ?9), finished_at = coalesce(?10, finished_at)
+WHERE row = ?11
 """
 
 RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"
@@ -164,7 +166,11 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
 """  # noqa: S608  (our own text)
 
 # What was claimed by a process that died is in doubt: its call may have been sent.
-DOUBT_CLAIMED = "UPDATE rows SET status = 'in_doubt', in_doubt = 1 WHERE status = 'claimed'"
+# What is known of an earlier doubt stays; what a row failed with before it was sent again says nothing of this time.
+DOUBT_CLAIMED = """
+UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, '')
+WHERE status = 'claimed'
+"""
 
 # What settled in the last milliseconds before the newest outcome.
 RECENT = """
@@ -184,7 +190,9 @@ WARNED = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? ||
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 REVIVE_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
-REVIVE_FAILED = "UPDATE rows SET status = 'ready', code = '', message = '' WHERE status = 'failed'"
+# A revived row keeps its code, by which it is told from one that was never sent: where it is not sent, it has failed as before.
+REVIVE_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
+FAIL_AGAIN = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
 # `wanted` is the journal's statuses that are wanted, as JSON; all of them where it is NULL.
 REPORT = """

@@ -4,6 +4,7 @@ import json
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,3 +156,29 @@ def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator, args:
         assert (status["alive"], status["resumable"]) == (False, True)
     else:
         assert f"resume with: bulkreset resume {ran.run_dir}" in stdout
+
+
+@pytest.mark.parametrize(
+    ("guard", "met"),
+    [(("--max-rows", "1"), {}), ((), {"error": "AccessDeniedException"})],
+    ids=["before sending", "by the first answer"],
+)
+def test_failed_rows_that_were_to_be_sent_again_and_were_not_have_failed_as_before(
+    bulkreset: Command, sim: Simulator, guard: tuple[str, ...], met: dict[str, Any]
+) -> None:
+    seed(sim, ["user.001"])
+    ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 0", rows=10), "--yes")
+    before = [(row["username"], row["status"], row["code"], row["message"]) for row in ran.report]
+    assert sum(status == "failed" for _, status, _, _ in before) == 9
+    sent = len(sim.calls(SET))
+    sim.configure(faults={"every": {"operation": SET, **met} if met else None})
+    stopped = resume(bulkreset, ran.run_dir, "--failed", "--workers", "1", *guard)
+    assert stopped.code == 3
+    assert len(sim.calls(SET)) - sent == (1 if met else 0)
+    assert [(row["username"], row["status"], row["code"], row["message"]) for row in stopped.report] == before
+    assert stopped.summary["counts"] == ran.summary["counts"]
+    sim.configure(faults={"every": None})
+    seed(sim, [name for name, _ in people(10)])
+    plain = resume(bulkreset, ran.run_dir, "--max-rows", "10")
+    assert (plain.code, plain.summary["counts"]) == (1, ran.summary["counts"])
+    assert resume(bulkreset, ran.run_dir, "--failed", "--max-rows", "10").summary["counts"] == {"set": 10}

@@ -206,7 +206,34 @@ def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
     assert journal.codes() == {"A": 1, "B": 1}
     assert journal.revive_failed() == {"A": 1, "B": 1}
     assert statuses(journal) == ["unprocessed", "unprocessed", "set", "unprocessed"]
-    assert journal.codes() == {}
+    journal.record([1, 2], [])
+    journal.record([], [done(1), Outcome(2, Status.READY)])
+    journal.fail_again()
+    assert statuses(journal) == ["set", "failed", "set", "unprocessed"]
+    assert journal.codes() == {"B": 1}
+
+
+@pytest.mark.parametrize("end", ["given back", "died"])
+def test_a_row_in_doubt_that_is_not_sent_again_keeps_what_is_known_of_it(tmp_path: Path, end: str) -> None:
+    journal = planned(tmp_path, "ann")
+    journal.record([1], [Outcome(1, Status.IN_DOUBT, "ReadTimeoutError", "lost", 1, in_doubt=True)])
+    journal.record([1], [])
+    if end == "given back":
+        journal.record([], [Outcome(1, Status.IN_DOUBT, in_doubt=True)])
+    else:
+        journal.take_over()
+    assert statuses(journal) == ["in_doubt"]
+    assert [(row.code, row.message) for row in journal.report("unprocessed")] == [("ReadTimeoutError", "lost")]
+
+
+def test_a_failed_row_that_died_on_its_way_says_nothing_of_its_failure(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    journal.record([], [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1)])
+    journal.revive_failed()
+    journal.record([1], [])
+    journal.take_over()
+    assert statuses(journal) == ["in_doubt", "failed"]
+    assert [row.code for row in journal.report("unprocessed")] == ["", "B"]
 
 
 def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
