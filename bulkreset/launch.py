@@ -22,6 +22,7 @@ from bulkreset.planning.approval import Approval
 from bulkreset.planning.origin import as_planned, files_of, may_send, met, needs_input
 from bulkreset.planning.preflight import (
     described,
+    must_be_paced,
     must_be_the_same_targets,
 )
 from bulkreset.record.execution import begun, utc_now
@@ -49,6 +50,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         recipients(job.handout.recipients)  # a wrong key is found out before anything is done
         service = stack.enter_context(emulator(job)) if mode.emulate else None
         sessions = _sessions(job, service)
+        must_be_paced(job, sessions)
         fleet = None if mode.dry_run else _fleet(job, stack, emulated=mode.emulate)
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
@@ -106,6 +108,7 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
         rows = as_planned(job, home) if needs_input(job, facts, home, again=mode.again) else None
         service = stack.enter_context(emulator(job)) if facts["emulated"] else None
         sessions = _sessions(job, service)
+        must_be_paced(job, sessions)
         if not service:
             must_be_the_same_targets(described(sessions), facts["targets"])
         fleet = _fleet(job, stack, emulated=facts["emulated"]) if may_send(facts, home, again=mode.again) else None

@@ -121,6 +121,12 @@ class Stop:
         self._by = "request"
         self.signal_number = self.signal_number or signal.SIGTERM
 
+    def signalled(self, number: int) -> None:
+        """Ask for a stop because of a signal. A closed terminal asks for the same as a polite kill; the first one counts."""
+        if not self.signal_number:
+            self._by = signal.Signals(number).name
+            self.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
+
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
         return bool(self.signal_number)
@@ -134,7 +140,8 @@ class Stop:
     def check(self) -> None:
         """Raise Interrupted where a stop was asked for."""
         if self.signal_number:
-            name = self._by or signal.Signals(self.signal_number).name
             raise Interrupted(
-                f"Stopped by {name}.", "What was in flight is recorded.", signal_number=self.signal_number
+                f"Stopped by {self._by or signal.Signals(self.signal_number).name}.",
+                "What was in flight is recorded.",
+                signal_number=self.signal_number,
             )

@@ -12,7 +12,7 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import Policy
 
-ATTEMPTS = 4
+ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # what 0, or nothing, means
 _VERIFIABLE = ("email", "phone_number")
 
@@ -49,7 +49,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
     pool = session.target.user_pool_id
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ReadError) and error.passes),
-        wait=wait_random_exponential(multiplier=0.25, max=1),
+        wait=wait_random_exponential(multiplier=0.25, max=2),
         stop=stop_after_attempt(ATTEMPTS),
         reraise=True,
     )

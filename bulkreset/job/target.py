@@ -1,8 +1,9 @@
 """The target: one user pool, and how it is reached."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bulkreset.job.table import Table, TimeOut
 
@@ -21,3 +22,17 @@ class Target(Table):
     verify_ssl: bool = True
     connect_timeout: TimeOut = 5.0
     read_timeout: TimeOut = 30.0
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _names_nobody(cls, value: str | None) -> str | None:
+        if value and "@" in urlsplit(value).netloc:  # it is shown, logged and kept
+            msg = "must not have a user name or a password in it"
+            raise ValueError(msg)
+        return value
+
+
+def is_aws(endpoint: str) -> bool:
+    """Whether an endpoint is AWS's own, in whatever partition, or reached privately."""
+    host = urlsplit(endpoint).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))

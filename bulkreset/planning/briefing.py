@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from bulkreset.job.target import is_aws
 from bulkreset.record.words import duration
 
 if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
@@ -202,16 +202,11 @@ def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
     """What somebody should know of where the passwords go."""
     verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
     found = {
-        "not AWS's own": not _is_aws(endpoint),
+        "not AWS's own": not is_aws(endpoint),
         "NOT ENCRYPTED": endpoint.startswith("http:"),
         "its certificate is NOT VERIFIED": endpoint.startswith("https:") and not verified,
     }
     return [words for words, said in found.items() if said]
-
-
-def _is_aws(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import SystemClock
+from bulkreset.errors import ServiceError
 from bulkreset.intake.chunk import Chunk
 from bulkreset.intake.reader import Chunks
 from bulkreset.job import Job
@@ -54,6 +56,7 @@ class Planner:
         with.
         """
         pools = self._enquiry.pools()
+        self._must_be_told(pools)
         protected = protected_names(self._job, self._sessions)
         found: dict[str, Any] = {"gaps": ()}
         lanes = list(grouped(self._sessions, self._enquiry.callers()).values())
@@ -76,6 +79,19 @@ class Planner:
             approval.must_be_planned_in(self._journal)
         self._journal.note(state="planned", rows=screened)
         return found | {"state": "planned", "rows": screened}
+
+    def _must_be_told(self, pools: Mapping[str, PoolFacts]) -> None:
+        """Raise ServiceError where a pool that is to be checked was not described just now: unchecked, nobody would be left alone."""
+        for pool, facts in pools.items():
+            gap = (
+                facts.gap
+            )  # where it is denied, the run goes on and says so; where there is no such pool, it ends later
+            if self._job.plan.check_users and gap and not (gap.denied or gap.fatal or self._sessions[pool].emulated):
+                raise ServiceError(
+                    gap.code,
+                    f"The user pool {pool} could not be described ({gap.code}), so its users cannot be looked up.",
+                    "Resume later, when it answers. To set users unseen: a new run with --no-check-users.",
+                )
 
     @contextmanager
     def _called(self, check: Check, lanes: Sequence[Sequence[str]], scratch: Path) -> Iterator[Roll]:

@@ -8,8 +8,9 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import LISTING, Quota
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller, TargetSession
-from bulkreset.errors import RunDirError
+from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
+from bulkreset.job.target import is_aws
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second of an account in a Region
 
@@ -156,6 +157,16 @@ def grouped(
         key = (account, session.region, *way)
         groups[key] = (*groups.get(key, ()), pool)
     return groups
+
+
+def must_be_paced(job: Job, sessions: Mapping[str, TargetSession]) -> None:
+    """Raise JobError where AWS's own endpoint would be called without a pace: real users share its quota."""
+    for pool, session in sessions.items() if job.pace.rate == "none" else ():
+        if is_aws(session.endpoint) and not session.emulated:
+            raise JobError(
+                f'pace.rate is "none", and {pool} is at AWS\'s own endpoint {session.endpoint}.',
+                'Without a pace its real users would be throttled: give a rate, or "auto", which follows the quota.',
+            )
 
 
 def listing_rate(job: Job) -> float | None:

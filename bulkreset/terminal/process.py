@@ -47,23 +47,14 @@ def listen(stop: Stop) -> None:
     def caught(number: int, _frame: object) -> None:
         if stop.signal_number:
             os._exit(128 + number)
-        stop.signal_number = _asked_by(number)
+        stop.signalled(number)
 
     _catch(caught)
 
 
 def clear_up(stop: Stop) -> None:
     """Every signal asks for a stop and none leaves at once: what is written has passwords in it, and must not be left by half."""
-
-    def caught(number: int, _frame: object) -> None:
-        stop.signal_number = stop.signal_number or _asked_by(number)
-
-    _catch(caught)
-
-
-def _asked_by(number: int) -> int:
-    """A closed terminal asks for the same as a polite kill."""
-    return signal.SIGTERM if number == signal.SIGHUP else number
+    _catch(lambda number, _frame: stop.signalled(number))
 
 
 def _catch(caught: Callable[[int, FrameType | None], None]) -> None:

@@ -148,7 +148,7 @@ def test_what_does_not_pass_is_a_gap_that_is_not_fatal(sim: Simulator) -> None:
     found = describe_pool(session(sim.url))
     assert found.gap
     assert (found.gap.code, found.gap.denied, found.gap.fatal) == ("TooManyRequestsException", False, False)
-    assert len(sim.calls(DESCRIBES)) == 4
+    assert len(sim.calls(DESCRIBES)) == 6
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bulkreset.record.words import printable
-from tests.e2e.command import FREE, POOL, SAMPLES, SET, Command, Ran, seed, write_job
+from tests.crash.test_resume import resume
+from tests.e2e.command import FREE, LAX, POOL, SAMPLES, SET, Command, Ran, seed, write_csv, write_job
 from tests.sim import Simulator
 
 POLICY = """[password.policy]
@@ -100,3 +101,35 @@ def test_pool_whose_policy_may_not_be_read_fails_rows_with_its_own_words(
     (row,) = ran.report
     assert (row["status"], row["code"]) == ("failed", "InvalidPasswordException")
     assert "not long enough" in row["message"]
+
+
+@pytest.mark.parametrize("error", ["TooManyRequestsException", "InternalErrorException"])
+def test_pool_that_cannot_be_described_just_now_stops_the_plan_and_nobody_is_set_unseen(
+    tmp_path: Path, bulkreset: Command, sim: Simulator, error: str
+) -> None:
+    sim.add_pool(POOL, [{"username": "ann"}, {"username": "dis", "enabled": False}], policy=LAX)
+    sim.configure(faults={"every": {"operation": "DescribeUserPool", "error": error}})
+    source = write_csv(tmp_path / "in.csv", [("ann", "Quiet-Garden.1"), ("dis", "Quiet-Garden.2")])
+    ran = bulkreset(*bulkreset.checked(source), "--yes")
+    assert ran.code == 3
+    assert f"{POOL} could not be described" in ran.stderr
+    assert sim.stats().count(SET) == 0
+    sim.configure(faults={"every": None})
+    again = resume(bulkreset, ran.run_dir)
+    assert again.code == 0
+    assert again.summary["counts"] == {"set": 1, "skipped": 1}
+
+
+def test_run_without_a_pace_is_refused_at_the_endpoint_of_aws(tmp_path: Path, bulkreset: Command) -> None:
+    source = write_csv(tmp_path / "in.csv", [("ann", "Quiet-Garden.1")])
+    where = (
+        "--user-pool-id",
+        POOL,
+        "--region",
+        "us-east-1",
+        "--endpoint-url",
+        "https://cognito-idp.us-east-1.amazonaws.com",
+    )
+    ran = bulkreset("run", "--input", source, *where, "--rate", "none", "--yes")
+    assert ran.code == 2
+    assert 'pace.rate is "none"' in ran.stderr

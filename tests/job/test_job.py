@@ -170,6 +170,7 @@ WRONG = [
     (INPUT + f'[[targets]]\nuser_pool_id = "{"a" * 55}_b"\n', "targets.0.user_pool_id"),
     (FEWEST + 'endpoint_url = "ftp://x"\n', "targets.0.endpoint_url"),
     (FEWEST + 'endpoint_url = "https://a b"\n', "targets.0.endpoint_url"),
+    (FEWEST + 'endpoint_url = "https://ann:pw@a"\n', "targets.0.endpoint_url must not have a user name"),
     (FEWEST + 'verify_ssl = "no"\n', "targets.0.verify_ssl"),
     (FEWEST + "connect_timeout = 0\n", "targets.0.connect_timeout"),
     (FEWEST + "read_timeout = inf\n", "targets.0.read_timeout"),
