@@ -34,7 +34,7 @@ from bulkreset.planning.preflight import (
     inspect,
     must_be_the_same_accounts,
 )
-from bulkreset.record.execution import begun, utc_now
+from bulkreset.record.execution import begun, unix_ms, utc_now
 from bulkreset.record.forms import Cut, draw
 from bulkreset.record.handout import folder_of, handout_of
 from bulkreset.record.journal import Journal
@@ -133,13 +133,28 @@ class Run:
             for chunk in rows.chunks():
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
         self._journal.take_over()
-        self._note(executions=[*self._facts.get("executions", []), begun()])
+        self._note(executions=[*self._facts.get("executions", []), begun()], **self._untold())
         revived = self._journal.revive_failed() if self._mode.again else {}
         for code in sorted(OF_THE_PASSWORD & revived.keys()):
             ui.remark(
                 f"{in_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
+
+    def _untold(self) -> dict[str, float]:
+        """The time of an execution that died, which nobody noted, as its rows tell it."""
+        last = (self._facts.get("executions") or [{}])[-1]
+        if "started_at" not in last or "finished_at" in last:
+            return {}
+        try:
+            began = unix_ms(last["started_at"])
+        except ValueError:
+            raise self._journal.damaged() from None
+        span = self._journal.sent_since(began)
+        if span is None:
+            return {}
+        seconds = {"seconds": (span[1] - began) / 1000, "sending_seconds": (span[1] - span[0]) / 1000}
+        return {key: self._facts.get(key, 0.0) + more for key, more in seconds.items()}
 
     def until_the_end(self, rows: Inputs | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""

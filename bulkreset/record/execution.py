@@ -18,6 +18,11 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def unix_ms(told: str) -> int:
+    """A time as `utc_now` has it, in Unix milliseconds."""
+    return round(datetime.fromisoformat(told).timestamp() * 1000)
+
+
 def _user() -> str:
     """Whom the system takes us for, whatever the environment says."""
     try:

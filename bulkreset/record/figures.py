@@ -69,6 +69,12 @@ class Figures(Connection):
         with self._read():
             return self._db.execute(schema.POOL_COUNTS).fetchall()
 
+    def sent_since(self, moment: int) -> tuple[int, int] | None:
+        """When the first call began and the last one ended of those that were answered since a moment; Unix milliseconds."""
+        with self._read():
+            first, last = self._db.execute(schema.SENT_SINCE, (moment,)).fetchone()
+        return None if last is None else (max(moment, first), last)
+
     def rate_changes(self) -> dict[tuple[str, str], int]:
         """How many changes of the rate each lane has noted, by account and Region."""
         with self._read():

@@ -207,6 +207,8 @@ ORDER BY row
 """
 
 # For the page: what a run looks like, counted in buckets of time and of latency, so that the answer does not grow with it.
+# When the calls began and ended that were answered since a moment.
+SENT_SINCE = "SELECT min(finished_at - coalesce(latency_ms, 0)), max(finished_at) FROM rows WHERE finished_at >= ?"
 SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
 COURSE = """
 SELECT (finished_at - :first) / :width, total(status IN ('set', 'failed', 'in_doubt')), total(throttled)

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,16 @@ def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim:
     told = {row["username"] for row in report if row["status"] in {"set", "in_doubt"}}
     assert {call.username for call in sim.calls(SET)} <= told
     assert {row["status"] for row in report} == {"set", "in_doubt", "unprocessed"}
+    answered = [row for row in report if row["status"] == "set"]
+    took = moment(max(row["finished_at"] for row in answered)) - moment(min(row["started_at"] for row in answered))
+    sim.configure(latency=0)
+    again = resume(bulkreset, run_dir, "--rate", "none")
+    assert again.code == 0
+    assert took.total_seconds() < again.summary["sending_seconds"] < again.summary["seconds"]
+
+
+def moment(told: str) -> datetime:
+    return datetime.fromisoformat(told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
