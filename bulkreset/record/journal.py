@@ -227,19 +227,21 @@ class Journal(WrittenPlan):
             yield from map(Reported._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
 
 
+_UNSETTLED = frozenset({Status.READY, Status.IN_DOUBT})
 _OURS = (schema.APPLICATION_ID, schema.VERSION)
 
 
 def _settlement(outcome: Outcome) -> tuple[Any, ...]:
+    given_back = outcome.status in _UNSETTLED and not outcome.attempts and not outcome.code
     return (
         outcome.status.value,
-        outcome.code,
-        outcome.message,
+        None if given_back else outcome.code,
+        None if given_back else outcome.message,
         outcome.attempts,
         outcome.throttled,
         int(outcome.in_doubt),
         outcome.latency_ms,
-        outcome.request_id,
+        None if given_back else outcome.request_id,
         outcome.started_at,
         outcome.finished_at,
         outcome.row,

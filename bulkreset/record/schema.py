@@ -120,10 +120,11 @@ SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows 
 
 CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 
-# A row tried again keeps the count of its earlier attempts, its first start and that it once was in doubt.
+# A row tried again keeps the count of its earlier attempts, its first start and that it once was in doubt; one that was
+# given back before a call left, what was known of it, too.
 SETTLE = """
-UPDATE rows SET status = ?, code = ?, message = ?, attempts = attempts + ?, throttled = throttled + ?,
-  in_doubt = in_doubt OR ?, latency_ms = coalesce(?, latency_ms), request_id = ?,
+UPDATE rows SET status = ?, code = coalesce(?, code), message = coalesce(?, message), attempts = attempts + ?,
+  throttled = throttled + ?, in_doubt = in_doubt OR ?, latency_ms = coalesce(?, latency_ms), request_id = coalesce(?, request_id),
   started_at = coalesce(started_at, ?), finished_at = coalesce(?, finished_at)
 WHERE row = ?
 """

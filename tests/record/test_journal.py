@@ -191,6 +191,17 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
     assert journal.totals() == (5, 2)
 
 
+@pytest.mark.parametrize("status", [Status.IN_DOUBT, Status.READY])
+def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: Path, status: Status) -> None:
+    journal = planned(tmp_path, "ann")
+    lost = Outcome(1, status, "ConnectionClosedError", "why", 3, in_doubt=True, request_id="r1")
+    for claims, outcomes in (([1], []), ([], [lost]), ([1], []), ([], [Outcome(1, status, in_doubt=True)])):
+        journal.record(claims, outcomes)
+    (row,) = journal.report("ready")
+    assert row[3:7] == (status, "ConnectionClosedError", "why", 3)
+    assert row[12] == "r1"
+
+
 def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal.record([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
@@ -305,7 +316,7 @@ def test_plan_that_breaks_off_leaves_no_row_of_its_chunk(tmp_path: Path) -> None
 
 def test_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    wrong = Outcome(2, Status.SET, message=None)  # type: ignore[arg-type]
+    wrong = Outcome(2, Status.SET, attempts=None)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="NOT NULL"):
         journal.record([2], [done(1), wrong])
     assert statuses(journal) == ["unprocessed", "unprocessed"]
