@@ -59,7 +59,7 @@ class Piece:
         return f"Piece(rows {self.first} to {self.last})"
 
 
-def find_columns(header: list[str], columns: Columns, path: Where) -> dict[str, int]:
+def find_columns(header: list[str], columns: Columns, path: Where, *, delimited: bool = True) -> dict[str, int]:
     """Where each of our fields stands in `header`. Raises InputError naming what is missing, there twice, or spelt otherwise."""
     names = [name.strip() for name in header]
     wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
@@ -78,9 +78,10 @@ def find_columns(header: list[str], columns: Columns, path: Where) -> dict[str, 
             # What stands in the first line is not shown: without a header it is somebody's password.
             near = [found for found in names if found.casefold() == name.casefold()]
             raise InputError(
-                f"The input {path} has no column {name!r} among the {len(names)} of its first line"
+                f"The input {path} has no column {name!r} among the {len(names)} of its {'first line' if delimited else 'schema'}"
                 + (f" (but {near[0]!r})." if near else "."),
-                f"Give it a header, check the delimiter, or set [input] columns.{field} to what the file calls it.",
+                f"{'Give it a header, check the delimiter' if delimited else 'Check that it is the right file'},"
+                f" or set [input] columns.{field} to what the file calls it.",
             )
         if field not in NEEDED and name not in names:
             _must_not_be_near(names, wanted, field, path)
