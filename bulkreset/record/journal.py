@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
-from bulkreset.record.connection import BROKEN, connect, kind_of
+from bulkreset.record.connection import BROKEN, RESTORE, connect, kind_of
 from bulkreset.record.entries import InputFile, Reported, Sendable, SetRow
 from bulkreset.record.shape import is_whole
 from bulkreset.record.written_plan import WrittenPlan
@@ -58,6 +58,8 @@ class Journal(WrittenPlan):
             raise RunDirError(
                 f"The journal {path} cannot be read: {error}.", "Check its rights, or restore it from a backup."
             ) from None
+        if connection is None and not path.stat().st_size:
+            raise RunDirError(f"The journal {path} is empty.", RESTORE)
         if connection is None:
             raise RunDirError(
                 f"The journal {path} has version {kind[1]}; this bulkreset knows version {schema.VERSION}.",

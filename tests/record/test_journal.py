@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
+from bulkreset.record.connection import usable
 from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
@@ -528,6 +529,29 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, *, 
 
 
 @pytest.mark.parametrize("read_only", [True, False])
+def test_empty_file_is_told_as_one(tmp_path: Path, *, read_only: bool) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.touch()
+    with pytest.raises(RunDirError, match=r"is empty\. Restore it from a backup"):
+        Journal.open(path, read_only=read_only)
+
+
+def test_malformed_file_is_restored_and_a_full_disk_is_not(tmp_path: Path) -> None:
+    planned(tmp_path, *(f"user.{number}" for number in range(2_000))).close()
+    path = tmp_path / "journal.sqlite"
+    content = bytearray(path.read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 100] = b"\xff" * 100
+    path.write_bytes(content)
+    journal = Journal.open(path)
+    with pytest.raises(RecordError, match=r"malformed\. Restore it from a backup"):
+        journal.counts()
+    journal.close()
+    with pytest.raises(RecordError, match="Check the disk's space"), usable("X cannot be used"):
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("read_only", [True, False])
 def test_database_of_another_program_is_refused_and_not_changed(tmp_path: Path, *, read_only: bool) -> None:
     path = tmp_path / "journal.sqlite"
     other = sqlite3.connect(path)
@@ -616,6 +640,7 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from bulkreset.record.connection import usable
 from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.journal import Journal
 from bulkreset.rows import Leaver, Outcome, SignedOut, Status
