@@ -173,7 +173,10 @@ class LaneSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending; `report` the file's name."""
+    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending; `report` the file's name.
+
+    Where the plan is not complete, `rows` and `counts` are of the rows that had been read.
+    """
 
     run_id: str
     job: str
@@ -186,6 +189,7 @@ class Summary:
     finished_at: str
     seconds: float
     rows: int
+    plan_complete: bool = field(default=True, kw_only=True)
     counts: Mapping[str, int]
     codes: Mapping[str, int]
     attempts: int

@@ -1,7 +1,7 @@
 """A chunk of the input's rows, and what every input format must check before it makes one."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bulkreset.bucket import BucketError
@@ -59,8 +59,8 @@ class Piece:
         return f"Piece(rows {self.first} to {self.last})"
 
 
-def find_columns(header: list[str], columns: Columns, path: Where) -> dict[str, int]:
-    """Where each of our fields stands in `header`. Raises InputError naming what is missing or there twice."""
+def find_columns(header: list[str], columns: Columns, path: Where, *, delimited: bool = True) -> dict[str, int]:
+    """Where each of our fields stands in `header`. Raises InputError naming what is missing, there twice, or spelt otherwise."""
     names = [name.strip() for name in header]
     wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
     if columns.password is None and "password" in [name.casefold() for name in names]:
@@ -78,11 +78,30 @@ def find_columns(header: list[str], columns: Columns, path: Where) -> dict[str, 
             # What stands in the first line is not shown: without a header it is somebody's password.
             near = [found for found in names if found.casefold() == name.casefold()]
             raise InputError(
-                f"The input {path} has no column {name!r} among the {len(names)} of its first line"
+                f"The input {path} has no column {name!r} among the {len(names)} of its {'first line' if delimited else 'schema'}"
                 + (f" (but {near[0]!r})." if near else "."),
-                f"Give it a header, check the delimiter, or set [input] columns.{field} to what the file calls it.",
+                f"{'Give it a header, check the delimiter' if delimited else 'Check that it is the right file'},"
+                f" or set [input] columns.{field} to what the file calls it.",
             )
+        if field not in NEEDED and name not in names:
+            _must_not_be_near(names, wanted, field, path)
     return {field: names.index(name) for field, name in wanted.items() if name in names}
+
+
+def _must_not_be_near(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Where) -> None:
+    """Raise InputError where a column may be meant for an optional one that is missing: to pass it over could set another kind of password."""
+    name = wanted[field]
+    near = [found for found in names if _folded(found) == _folded(name) != "" and found not in wanted.values()]
+    if near:
+        raise InputError(
+            f"The input {path} has no column {name!r}, but {near[0]!r}, which would be passed over.",
+            f"Rename it to {name!r}, set [input] columns.{field} to {near[0]!r}, or drop it.",
+        )
+
+
+def _folded(name: str) -> str:
+    """A name as it is compared for likeness: its letters, in one case."""
+    return "".join(filter(str.isalpha, name.casefold()))
 
 
 def too_short(path: Where, row: int) -> InputError:

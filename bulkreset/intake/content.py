@@ -1,5 +1,6 @@
 """The content of an input's file: as it stands there, or opened with a key; what is opened is never on disk."""
 
+import codecs
 import gzip
 import io
 from functools import cached_property
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIX = ".age"
+LONGEST_BEGINNING = 4  # bytes that tell one kind of file from another
+_SHEET = ("is a spreadsheet or an archive", "Save it as CSV.")
+_UTF16 = ("looks like UTF-16", 'Set [input] encoding = "utf-16", or save it as UTF-8.')
+_UTF32 = ("looks like UTF-32", 'Set [input] encoding = "utf-32", or save it as UTF-8.')
+# What is named CSV by mistake, the longer beginning first.
+_OTHERS = (
+    (codecs.BOM_UTF32_LE, *_UTF32),
+    (codecs.BOM_UTF32_BE, *_UTF32),
+    (codecs.BOM_UTF16_LE, *_UTF16),
+    (codecs.BOM_UTF16_BE, *_UTF16),
+    (b"PK\x03\x04", *_SHEET),
+    (b"\xd0\xcf\x11\xe0", *_SHEET),
+    (b"PAR1", "is Parquet, and its name does not say so", "Rename it so that it ends in .parquet."),
+    (b"\x1f\x8b", "is gzip where CSV should be", "Name it .csv.gz; if it is named so, unpack it once."),
+)
 _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
@@ -94,6 +110,23 @@ class Content:
             raise (denied if error.is_denied else unreadable)(self._path, error) from None
         except OSError as error:
             raise unreadable(self._path, error) from None
+
+
+def mistaken(begins: bytes) -> tuple[str, str] | None:
+    """What a file is that begins so and is no CSV, and what to do; None where nothing says that it is something else."""
+    if not begins:
+        return "is empty", "Check that the export has been written."
+    return next(((what, advice) for beginning, what, advice in _OTHERS if begins.startswith(beginning)), None) or _wide(
+        begins
+    )
+
+
+def _wide(begins: bytes) -> tuple[str, str] | None:
+    """The same for ASCII in two bytes each, without a mark of their order."""
+    for nothing, ending in ((1, "le"), (0, "be")):
+        if begins[nothing::2] == b"\0\0" and b"\0" not in begins[1 - nothing :: 2]:
+            return "looks like UTF-16", f'Set [input] encoding = "utf-16-{ending}", or save it as UTF-8.'
+    return None
 
 
 def name_of(where: Where) -> str:

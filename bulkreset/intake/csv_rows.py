@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import gzip
 import io
 import re
 import zlib
@@ -25,7 +26,7 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
-from bulkreset.intake.content import Content
+from bulkreset.intake.content import LONGEST_BEGINNING, Content, mistaken
 from bulkreset.job import Input
 from bulkreset.sealing import UnsealError
 
@@ -66,7 +67,10 @@ class CsvRows:
         """
         with self.reading(), closing(self.open()) as text:
             records = Records(text, self.spec)
-            places = records.header()
+            try:
+                places = records.header()
+            except InputError as error:
+                raise self._mistaken() or error from None
             start = 1
             while batch := [record for _ in range(CHUNK_ROWS // PIECE_ROWS) for record in self.take(records)]:
                 if start + len(batch) > first:
@@ -92,17 +96,26 @@ class CsvRows:
         except (OSError, EOFError, zlib.error, UnsealError, BucketError) as error:
             raise unreadable(self.spec.file, error) from None
 
+    def _mistaken(self) -> InputError | None:
+        """The error for a file that is no CSV by its first bytes; None where they say nothing."""
+        with closing(self._unpacked()) as stream:
+            begins = stream.read(LONGEST_BEGINNING)
+        wide = codecs.lookup(self.spec.encoding).name.startswith(("utf-16", "utf-32"))
+        told = None if begins and wide else mistaken(begins)
+        return InputError(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
+
+    def _unpacked(self) -> io.BufferedReader | gzip.GzipFile:
+        return self._content.unzipped() if self.is_packed else self._content.open()
+
     def open(self) -> TextIO:
         """The file as text, with the line ends that it has."""
         # A BOM is no part of the first column's name. Bytes that do not decode are kept as lone surrogates, so that
         # their line can be named instead of ending the file there.
         encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
-        opener = self._content.unzipped if self.is_packed else self._content.open
-
         beginning = ""
 
         def opened(end: str) -> TextIO:
-            return io.TextIOWrapper(opener(), encoding=encoding, errors="surrogateescape", newline=end)
+            return io.TextIOWrapper(self._unpacked(), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # which is told when its line is reached
             beginning = text.read(HEAD)

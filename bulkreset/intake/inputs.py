@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import PIECE_ROWS, Chunk, Piece, too_short
 from bulkreset.intake.content import is_sealed
-from bulkreset.intake.place import File, Fingerprint, Place, together
+from bulkreset.intake.place import File, Fingerprint, Place, must_be_text, together
 from bulkreset.intake.reader import Pieces, open_rows
 from bulkreset.intake.search import places
 from bulkreset.job import S3, Input, Where
@@ -46,6 +46,8 @@ class Inputs:
         self.spec = spec
         self.places = found
         self.names = list(names) or names_of([place.where for place in found])
+        for name in self.names:
+            must_be_text(name)
         self.firsts: dict[int, int] = {}  # by file, the number of its first row, of those that have any
         # Sealed files and others may be mixed; of a single one it is a mistake to name a key that it does not need.
         bare = spec.model_copy(update={"identity": None}) if len(found) > 1 else spec

@@ -131,7 +131,7 @@ class ParquetRows:
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """What the file calls our fields. Raises InputError where one is missing or is no text."""
         schema = file.schema_arrow
-        places = find_columns(schema.names, self._spec.columns, self._spec.file)
+        places = find_columns(schema.names, self._spec.columns, self._spec.file, delimited=False)
         for field, place in places.items():
             self._check_type(field, schema.field(place))
         return {field: schema.field(place).name for field, place in places.items()}
@@ -147,7 +147,7 @@ class ParquetRows:
         if not (fits or (field == "permanent" and pa.types.is_boolean(kind))):
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
-                "Write it as a string column: a number has already lost leading zeros and exact digits.",
+                _written_instead(field, kind),
             )
 
 
@@ -222,6 +222,16 @@ class ParquetPieces:
         group = bisect_right(self._starts, row) - 1
         start = self._starts[group]
         return (self._at, None) if self._file and start <= self._at <= row else (start, group)
+
+
+def _written_instead(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
+    """As what a column of this type has to be written."""
+    if field == "permanent":
+        return "Write it as a boolean or a string column."
+    types = pa.types
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return "Write it as a string column: a number has already lost leading zeros and exact digits."
+    return "Check that it is the right column, and write it as a string column."
 
 
 def _is_coded(column: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)

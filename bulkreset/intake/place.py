@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,17 @@ class InS3:
                 raise unreadable(self.where, error) from None
             raise denied(self.where, error) from None
         return (now.version or now.etag, now.size) == (planned.version, planned.size)
+
+
+def must_be_text(name: str) -> None:
+    """Raise InputError for a file's name in bytes that journal and report cannot hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        raise InputError(
+            f"The name of the input {shown} is not UTF-8.", "Rename it; journal and report cannot hold it."
+        ) from None
 
 
 def identity(path: Path) -> tuple[object, ...]:

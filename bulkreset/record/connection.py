@@ -8,6 +8,8 @@ from pathlib import Path
 
 from bulkreset.errors import RecordError
 
+RESTORE = "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the latter where damaged bytes stand in what SQLite says of them
 
 
@@ -33,7 +35,7 @@ class Connection:
 
     @contextmanager
     def _read(self) -> Iterator[None]:
-        with usable(f"The journal {self._path} cannot be used"):
+        with usable(f"The journal {self._path} cannot be used", restore=RESTORE):
             yield
 
 
@@ -51,20 +53,23 @@ def transaction(db: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
 
 
 @contextmanager
-def usable(what: str, broken: tuple[type[Exception], ...] = BROKEN) -> Iterator[None]:
-    """Tell what SQLite, or the disk, says as RecordError: `what`, and the reason."""
+def usable(what: str, broken: tuple[type[Exception], ...] = BROKEN, restore: str = "") -> Iterator[None]:
+    """Tell what SQLite, or the disk, says as RecordError: `what`, and the reason; `restore` is the advice for a damaged file."""
     try:
         yield
     except broken as error:
-        raise RecordError(f"{what}: {error}.", "Check the disk's space and rights, then resume.") from None
+        advice = restore if _is_damage(error) else ""
+        raise RecordError(f"{what}: {error}.", advice or "Check the disk's space and rights, then resume.") from None
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file's content is at fault; an extended code has the plain one in its lowest byte."""
+    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def damaged(path: Path) -> RecordError:
     """The error for a file whose content is not what a run writes."""
-    return RecordError(
-        f"The journal {path} is damaged.",
-        "Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
-    )
+    return RecordError(f"The journal {path} is damaged.", RESTORE)
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

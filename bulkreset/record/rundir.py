@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bulkreset.errors import Busy, RecordError, RunDirError
+from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 
 LOOKS = 5
 
@@ -143,11 +143,32 @@ class RunDir:
 
 def must_be_free(path: Path) -> None:
     """Raise RunDirError where a new run cannot have this name."""
-    if path.exists() or path.is_symlink():
+    if not (path.exists() or path.is_symlink()):
+        return
+    if not RunDir(path).journal.exists():
         raise RunDirError(
-            f"The run directory {path} exists already.",
-            f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
+            f"{path} exists already, and is no run.", "Name a --run-dir that is not there yet: the run makes it."
         )
+    if _is_finished_dry_run(path):
+        raise RunDirError(
+            f"The run directory {path} exists already: it is a dry run that is finished.",
+            f"Name a new --run-dir. To run what was planned there, pass --approved {shlex.quote(str(path))}, too.",
+        )
+    raise RunDirError(
+        f"The run directory {path} exists already.",
+        f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
+    )
+
+
+def _is_finished_dry_run(path: Path) -> bool:
+    """Whether the run there has nothing to go on with; not where that cannot be read: resume says why."""
+    from bulkreset.record.journal import Journal  # noqa: PLC0415  (who resumes or looks has no need of it here)
+
+    try:
+        facts = Journal.facts_in(RunDir(path).journal, read_only=True)
+    except BulkresetError:
+        return False
+    return bool(facts["mode"] == "dry_run" and facts["state"] == "finished")
 
 
 def report_name(job: Mapping[str, Any]) -> str:

@@ -126,7 +126,7 @@ SETTLE = """
 UPDATE rows SET status = ?1, code = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', code, ?2),
   message = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', message, ?3),
   attempts = attempts + ?4, throttled = throttled + ?5, in_doubt = in_doubt OR ?6, latency_ms = coalesce(?7, latency_ms),
-  request_id = ?8, started_at = coalesce(started_at, ?9), finished_at = coalesce(?10, finished_at)
+  request_id = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', request_id, ?8), started_at = coalesce(started_at, ?9), finished_at = coalesce(?10, finished_at)
 WHERE row = ?11
 """
 

@@ -1,14 +1,14 @@
 """The status: how far a run is, from the journal of a live or an ended one."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bulkreset.errors import BulkresetError
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.record.summary import is_resumable, lanes_of, public_counts, signed_out
+from bulkreset.record.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
 from bulkreset.rows import LaneSummary
 
 RECENT_SECONDS = 60
@@ -21,6 +21,7 @@ class RunStatus:
 
     `state` is the journal's, or `crashed` where the run should be under way and no process holds it. `left` counts the
     rows still to be sent or to be signed out; `sign_outs` is None where the job asks for none; `rate` is rows settled per second lately, `seconds_left` None where that says nothing.
+    Where the plan is not complete, or not yet, `rows` and `counts` are of the rows that have been read.
     """
 
     run_dir: str
@@ -30,6 +31,7 @@ class RunStatus:
     alive: bool
     started_at: str
     rows: int
+    plan_complete: bool = field(default=True, kw_only=True)
     counts: dict[str, int]
     codes: dict[str, int]
     attempts: int
@@ -78,6 +80,7 @@ def status_of(path: Path) -> RunStatus:
         alive=alive,
         started_at=facts["started_at"],
         rows=sum(found.values()),
+        plan_complete=is_planned(facts),
         counts=found if alive else public_counts(found, dry_run=dry_run),
         codes=codes,
         attempts=totals.attempts,

@@ -23,12 +23,17 @@ def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]
     return public
 
 
+def is_planned(facts: Mapping[str, Any]) -> bool:
+    """Whether the plan is whole: the journal notes its number of rows last."""
+    return "rows" in facts
+
+
 def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
     """Whether an ended run has something to go on with: rows to be sent, users to be signed out, or a plan that is not whole.
 
     `facts` and `counts` are the journal's; `sign_outs` is None where the job asks for none.
     """
-    if "rows" not in facts:
+    if not is_planned(facts):
         return True
     if facts["mode"] == "dry_run":
         return bool(facts["state"] != "finished")
@@ -118,6 +123,7 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         finished_at=facts["finished_at"],
         seconds=round(facts["seconds"], 3),
         rows=sum(counts.values()),
+        plan_complete=is_planned(facts),
         counts=counts,
         codes=journal.codes(),
         attempts=totals.attempts,

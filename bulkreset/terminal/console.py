@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what a command can do without is not loaded for it
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 _STATES = {"time_limit": "stopped at its limit"}
+_NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
 _FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
 
 
@@ -183,8 +184,10 @@ def describe_status(status: RunStatus) -> str:
     counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
     lines = [
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
-        f"  {in_rows(status.rows)}: {counts}",
+        f"  {_read(status)}: {counts}",
     ]
+    if not status.plan_complete and not status.alive:
+        lines.append(f"  {_NOT_WHOLE}")
     if status.sign_outs:
         lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
     if len(status.lanes) > 1:
@@ -207,7 +210,9 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     """The last lines: what became of the rows, and where the report is."""
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
-    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {in_rows(summary.rows)}: {counts}.\n")
+    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {_read(summary)}: {counts}.\n")
+    if not summary.plan_complete:
+        out.write(f"{_NOT_WHOLE}\n")
     if summary.signed_out:
         out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:
@@ -221,6 +226,11 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
+
+
+def _read(of: RunStatus | Summary) -> str:
+    """How many rows there are, or have been read of an input that may have more."""
+    return in_rows(of.rows) + ("" if of.plan_complete else " read so far")
 
 
 def describe_verified(found: "Verified") -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from bulkreset.record.status import status_of
+from bulkreset.terminal.console import describe_status
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 
@@ -308,13 +310,23 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
         while not run_dir.exists():
             time.sleep(0.005)
         process.send_signal(number)
-        process.communicate()
+        told, _ = process.communicate()
     assert process.returncode in {143, -9}
     with sqlite3.connect(run_dir / "journal.sqlite") as journal:
         assert journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 200_003
+    found = status_of(run_dir)
+    assert not found.plan_complete
+    assert "The plan is not whole" in describe_status(found)
+    if number == signal.SIGTERM:
+        half = Ran(process.returncode, told, "", run_dir)
+        assert "rows read so far" in half.stdout
+        assert "The plan is not whole" in half.stdout
+        assert half.summary["plan_complete"] is False
     again = resume(bulkreset, run_dir)
     assert again.code == 1
     assert again.summary["counts"] == {"rejected": 200_000, "set": 3}
+    assert again.summary["plan_complete"] is True
+    assert "The plan is not whole" not in again.stdout + describe_status(status_of(run_dir))
     assert_they_agree(again, sim)
 
 

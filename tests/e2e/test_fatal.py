@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import POOL, SET, Command, assert_they_agree, people, write_csv
+from tests.e2e.command import POOL, SET, Command, assert_they_agree, finish, people, write_csv, write_job
 from tests.sim import Simulator
 
 WORKERS = 4
@@ -64,6 +64,22 @@ def test_fatal_code_leaves_a_row_whose_answer_was_lost_in_doubt(
     assert ran.column("status") == ["in_doubt", "unprocessed", "unprocessed"]
     assert ran.column("in_doubt") == ["true", "false", "false"]
     assert_they_agree(ran, sim)
+
+
+def test_rows_in_doubt_that_are_given_back_keep_why(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    lost, denied = {"cut": "after"}, {"error": "AccessDeniedException"}
+    names = [name for name, _ in people(12)]
+    sim.configure(faults={"users": {name: [lost] * 2 for name in names}})
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', "[pace]\nworkers = 1\nmax_attempts = 2")
+    write_csv(tmp_path / "in.csv", people(12))
+    ran = bulkreset("run", job, "--yes", "--rate", "none")
+    assert ran.summary["codes"] == {"ConnectionClosedError": 12}
+    sim.configure(faults={"users": {names[0]: [denied]}})
+    with bulkreset.start("resume", ran.run_dir, "--rate", "none") as process:
+        again = finish(process, ran.run_dir)
+    assert again.code == 3
+    assert set(again.column("status")) == {"in_doubt"}
+    assert again.summary["codes"] == {"AccessDeniedException": 1, "ConnectionClosedError": 11}
 
 
 def test_pool_in_another_region_is_named_as_such(tmp_path: Path, bulkreset: Command) -> None:

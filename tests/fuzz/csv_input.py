@@ -39,6 +39,8 @@ def _plainly(content: bytes, encoding: str, delimiter: str) -> list[Line] | None
     names = [name.strip() for name in lines[0].split(delimiter)] if lines else []
     if any(names.count(field) > 1 for field in _FIELDS) or not {"username", "password"} <= set(names):
         return None
+    if {"".join(filter(str.isalpha, name.casefold())) for name in {*names} - {*_FIELDS}} & {"permanent", "userpoolid"}:
+        return None
     rows = []
     for line in lines[1:]:
         cells = line.split(delimiter)

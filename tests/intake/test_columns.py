@@ -39,6 +39,36 @@ def test_column_of_passwords_is_refused_whatever_its_case(name: str) -> None:
         find_columns(["username", name], NONE, HERE)
 
 
+@pytest.mark.parametrize(
+    ("found", "field"),
+    [
+        *((name, "permanent") for name in ("Permanent", " PERMANENT ", "perma-nent", "per manent")),
+        *(
+            (name, "user_pool_id")
+            for name in ("UserPoolId", "userPoolID", "user pool id", "USER-POOL_ID", "userpoolid")
+        ),
+    ],
+)
+def test_optional_column_that_is_spelt_otherwise_is_not_passed_over(tmp_path: Path, found: str, field: str) -> None:
+    cells = {"username": ["ann"], "password": ["Quiet-1"], found: ["true"]}
+    written = csv_file(tmp_path, f"username,password,{found}\nann,Quiet-1,true\n"), parquet_file(tmp_path, cells)
+    for path in written:
+        with pytest.raises(InputError) as caught:
+            list(open_rows(Input(path=path)).chunks())
+        assert repr(found.strip()) in caught.value.message
+        assert f"Rename it to {field!r}, set [input] columns.{field} to" in caught.value.advice
+        named = Columns(**{field: found.strip()})
+        (chunk,) = open_rows(Input(path=path, columns=named)).chunks()
+        assert chunk.frame[field].tolist() == ["true"]
+
+
+def test_column_that_the_job_names_or_that_is_only_similar_is_no_misspelling() -> None:
+    header = ["Permanent", "password", "permanently", "user_pool", "permanent2 x"]
+    assert find_columns(header, Columns(username="Permanent"), HERE) == {"username": 0, "password": 1}
+    both = ["username", "password", "Permanent", "permanent"]
+    assert find_columns(both, Columns(), HERE) == {"username": 0, "password": 1, "permanent": 3}
+
+
 def test_input_without_a_header_is_refused_without_showing_it() -> None:
     with pytest.raises(InputError, match="has no column 'username' among the 1") as caught:
         find_columns(["ann@example.com"], NONE, HERE)

@@ -1,6 +1,7 @@
 """CSV: values arrive as written, a malformed line is a row that says so, and nothing is lost or changed in silence."""
 
 import gzip
+import itertools
 import tracemalloc
 from pathlib import Path
 
@@ -125,6 +126,37 @@ def test_other_encodings(tmp_path: Path, encoding: str) -> None:
     assert pairs(read(path, encoding=encoding)) == [("renée", "Größe-1")]
 
 
+SIMPLE = "username,password\nann,One-1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "advice"),
+    [
+        (b"", "is empty.", "export"),
+        (SIMPLE.encode("utf-16"), "looks like UTF-16.", '"utf-16"'),
+        (SIMPLE.encode("utf-16-le"), "looks like UTF-16.", '"utf-16-le"'),
+        (SIMPLE.encode("utf-16-be"), "looks like UTF-16.", '"utf-16-be"'),
+        (SIMPLE.encode("utf-32"), "looks like UTF-32.", '"utf-32"'),
+        (gzip.compress(SIMPLE.encode(), mtime=0), "is gzip", ".csv.gz"),
+        (b"PK\x03\x04\x14\0\x06\0\n\n", "is a spreadsheet", "Save it as CSV."),
+        (b"PAR1\x15\x04\xff\n", "is Parquet", ".parquet"),
+    ],
+)
+def test_what_is_no_csv_is_told_by_its_first_bytes(tmp_path: Path, content: bytes, what: str, advice: str) -> None:
+    written = csv_file(tmp_path, content), csv_file(tmp_path, content, "users.csv.gz")
+    for path, encoding in itertools.product(written, ("utf-8", "latin-1")):
+        with pytest.raises(InputError) as caught:
+            read(path, encoding=encoding)
+        assert f"{path} {what}" in caught.value.message
+        assert advice in caught.value.advice
+
+
+@pytest.mark.parametrize("mark", ["PK\x03\x04", "PAR1", "ÿþ"])
+def test_first_bytes_say_nothing_of_a_file_that_is_csv(tmp_path: Path, mark: str) -> None:
+    path = csv_file(tmp_path, f"{mark},username,password\nx,ann,One-1\n".encode("latin-1"))
+    assert pairs(read(path, encoding="latin-1")) == [("ann", "One-1")]
+
+
 def test_wrong_encoding_never_passes_for_the_right_one(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "username,password\nann,Plain-1\nrenée,One-1\n".encode("latin-1"))
     assert read(path) == [Seen(1, "ann", "Plain-1"), Seen(2, "", "", malformed="line 3: bytes that are not utf-8")]
@@ -192,7 +224,7 @@ def test_unusable_header_is_named(tmp_path: Path, header: str, words: list[str])
     assert "Hidden-1" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("content", [b"\n\n", b"\xef\xbb\xbf"])
 def test_empty_file_has_no_columns(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError, match="no column 'username'"):
         read(csv_file(tmp_path, content))

@@ -76,6 +76,15 @@ def test_what_is_nothing_is_refused(mixed: Path, path: str, why: str) -> None:
         of(mixed / path)
 
 
+def test_name_that_is_not_utf8_is_refused_and_shown_legibly(tmp_path: Path) -> None:
+    name = os.fsdecode(b"na\xefve.csv")
+    csv_file(tmp_path, csv_of(["ann"]), name)
+    for path in (tmp_path / name, tmp_path, tmp_path / "na*.csv"):
+        with pytest.raises(InputError, match=r"na\\xefve\.csv is not UTF-8") as caught:
+            of(path)
+        str(caught.value).encode()
+
+
 def test_file_whose_name_is_a_pattern_means_itself(tmp_path: Path) -> None:
     csv_file(tmp_path, csv_of(["ann"]), "a[1].csv")
     csv_file(tmp_path, csv_of(["ben"]), "a1.csv")

@@ -72,6 +72,15 @@ def test_what_is_not_text_is_refused_without_showing_a_value(tmp_path: Path, fie
     with pytest.raises(InputError, match=f"column '{field}' .* not text") as caught:
         read(parquet_file(tmp_path, columns))
     assert "12345" not in str(caught.value)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    assert ("leading zeros" in caught.value.advice) == (is_number and field != "permanent")
+
+
+def test_missing_column_is_not_laid_to_a_delimiter(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="among the 1 of its schema") as caught:
+        read(parquet_file(tmp_path, {"username": ["a"]}))
+    assert "delimiter" not in caught.value.advice
 
 
 @pytest.mark.parametrize("field", ["username", "password", "user_pool_id"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record import schema
+from bulkreset.record.connection import usable
 from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
@@ -191,6 +192,17 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
     assert journal.totals() == (5, 2)
 
 
+@pytest.mark.parametrize("status", [Status.IN_DOUBT, Status.READY])
+def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: Path, status: Status) -> None:
+    journal = planned(tmp_path, "ann")
+    lost = Outcome(1, status, "ConnectionClosedError", "why", 3, in_doubt=True, request_id="r1")
+    for claims, outcomes in (([1], []), ([], [lost]), ([1], []), ([], [Outcome(1, status, in_doubt=True)])):
+        journal.record(claims, outcomes)
+    (row,) = journal.report("ready")
+    assert row[3:7] == (status, "ConnectionClosedError", "why", 3)
+    assert row[12] == "r1"
+
+
 def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal.record([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
@@ -332,7 +344,7 @@ def test_plan_that_breaks_off_leaves_no_row_of_its_chunk(tmp_path: Path) -> None
 
 def test_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    wrong = Outcome(2, Status.SET, message=None)  # type: ignore[arg-type]
+    wrong = Outcome(2, Status.SET, attempts=None)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="NOT NULL"):
         journal.record([2], [done(1), wrong])
     assert statuses(journal) == ["unprocessed", "unprocessed"]
@@ -541,6 +553,21 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, *, 
         Journal.open(path, read_only=read_only)
     assert caught.value.advice.startswith("Restore it from a backup.")
     assert path.read_bytes() == content
+
+
+def test_malformed_file_is_restored_and_a_full_disk_is_not(tmp_path: Path) -> None:
+    planned(tmp_path, *(f"user.{number}" for number in range(2_000))).close()
+    path = tmp_path / "journal.sqlite"
+    content = bytearray(path.read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 100] = b"\xff" * 100
+    path.write_bytes(content)
+    journal = Journal.open(path)
+    with pytest.raises(RecordError, match=r"malformed\. Restore it from a backup"):
+        journal.counts()
+    journal.close()
+    with pytest.raises(RecordError, match="Check the disk's space"), usable("X cannot be used"):
+        raise sqlite3.OperationalError("database or disk is full")
 
 
 @pytest.mark.parametrize("read_only", [True, False])

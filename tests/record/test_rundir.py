@@ -90,9 +90,36 @@ def test_what_exists_is_never_used_again(tmp_path: Path, kind: str) -> None:
         path.touch()
     else:
         path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(RunDirError, match=r"exists already.*bulkreset resume"):
+    with pytest.raises(RunDirError, match=r"exists already, and is no run\. Name a --run-dir that is not there yet"):
         RunDir.create(path, fill)
     assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "advice"),
+    [
+        ("dry_run", "finished", "--approved"),
+        ("dry_run", "interrupted", "bulkreset resume"),
+        ("run", "finished", "bulkreset resume"),
+    ],
+)
+def test_run_that_is_there_is_told_with_what_can_be_done_with_it(
+    tmp_path: Path, mode: str, state: str, advice: str
+) -> None:
+    facts = dict.fromkeys(("run_id", "started_at"), "r") | {"job": {"name": "n"}, "emulated": False}
+    facts |= {"mode": mode, "state": state}
+    RunDir.create(tmp_path / "one", lambda path: Journal.create(path, [], facts).close()).release()
+    with pytest.raises(RunDirError, match="exists already") as caught:
+        RunDir.create(tmp_path / "one", fill)
+    assert f"{advice} {tmp_path / 'one'}" in caught.value.advice
+    assert ("resume" in caught.value.advice) == (advice != "--approved")
+
+
+def test_run_that_cannot_be_read_is_left_to_resume(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "journal.sqlite").write_text("no journal " * 500)
+    with pytest.raises(RunDirError, match=r"exists already\..*bulkreset resume"):
+        RunDir.create(tmp_path / "one", fill)
 
 
 def test_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

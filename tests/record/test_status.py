@@ -79,7 +79,7 @@ def applying(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_planned_run_has_everything_left(tmp_path: Path) -> None:
-    path = made(tmp_path / "one", "ann", "bob")
+    path = made(tmp_path / "one", "ann", "bob", rows=2)
     home = RunDir.open(path)
     home.lock()
     assert status_of(path) == RunStatus(
