@@ -228,7 +228,8 @@ def open_session(target: Target) -> TargetSession:
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only
             session = _session(target.profile, os.environ["AWS_REGION"])
     except ProfileNotFound:
-        name = target.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+        of_the_environment = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+        name = of_the_environment if target.profile is None else target.profile
         raise TargetError(
             f"There is no AWS profile {name!r}.", "Check --profile, AWS_PROFILE and your AWS configuration files."
         ) from None

@@ -1,7 +1,9 @@
 """The job file: a job read from TOML, with the flags laid over it; every wrong key is named."""
 
 import difflib
+import errno
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,8 @@ from pydantic_core import ErrorDetails
 from bulkreset.errors import JobError
 from bulkreset.job import S3, TAG, Job, Target
 from bulkreset.sheet import read_sheet
+
+_INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
@@ -65,16 +69,26 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise JobError(
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
-    except OSError as error:
-        raise JobError(
-            f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights."
-        ) from None
-    except RecursionError:
-        raise JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.") from None
-    except ValueError:  # what Python says of it is advice for who writes Python
-        raise JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unread(path, error) from None
+
+
+def _unread(path: Path, error: OSError | ValueError | RecursionError) -> JobError:
+    """The error for a job file that is no TOML, or is not to be had."""
+    was_read = not isinstance(error, OSError) or error.errno == errno.EFBIG
+    if was_read and path.name.lower().endswith(_INPUTS):
+        return JobError(
+            f"The job file {path} is not TOML: by its name it is an input.",
+            f"Pass it as one: --input {shlex.quote(str(path))}.",
+        )
+    if isinstance(error, OSError):
+        return JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights.")
+    if isinstance(error, RecursionError):
+        return JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.")
+    if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
+        return JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.")
+    # What Python says of it is advice for who writes Python.
+    return JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.")
 
 
 def _read(path: Path) -> dict[str, Any]:

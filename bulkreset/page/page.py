@@ -142,7 +142,9 @@ def _drawn_latency(latency: Latency) -> Markup:
     from bulkreset.page.charts import draw_latency  # noqa: PLC0415  (as above)
 
     shares = ", ".join(f"{share} of a hundred within {upto:,} ms" for share, upto in latency.shares.items())
-    return draw_latency(latency, f"Latency of {latency.rows:,} calls: {shares}. The figures are in the table below.")
+    return draw_latency(
+        latency, f"Latency of {count(latency.rows, 'call')}: {shares}. The figures are in the table below."
+    )
 
 
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bulkreset.job.target import is_aws
-from bulkreset.record.words import duration
+from bulkreset.record.words import count, duration
 
 if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
     from collections.abc import Iterator, Sequence
@@ -37,11 +37,9 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.gap is None}
-        yield (
-            "Temporary",
-            f"{preflight.temporary:,}: each user must choose a new password at the next sign-in, and cannot use",
-        )
-        yield "", "forgot-password until then" + (f"; they expire after {min(days)} days" if days else "")
+        until = f"until then; they expire after {count(min(days), 'day')}" if days else "until then"
+        must = "each user must choose a new password at the next sign-in, and cannot use forgot-password"
+        yield "Temporary", f"{preflight.temporary:,}: {must} {until}"
     if preflight.permanent:
         yield "Permanent", f"{preflight.permanent:,}"
     if job.generates:
@@ -133,21 +131,21 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
         where = job.handout.path or "the run directory"
         yield "Passwords", f"made here, sealed to {number} recipient{'s' * (number > 1)}, in {where}"
     if preflight.stranded:
-        yield (
-            "WARNING",
-            f"{preflight.stranded:,} users have no verified e-mail address or phone number: they could not recover;",
-        )
-        yield "", 'plan.skip = ["unrecoverable", …] leaves them alone'
+        users = count(preflight.stranded, "user has", "users have")
+        advice = 'plan.skip = ["unrecoverable", …] leaves them alone'
+        yield "WARNING", f"{users} no verified e-mail address or phone number: they could not recover; {advice}"
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.ready:
-        yield "Billing", f"up to {preflight.ready:,} users become monthly active users"
+        active = "becomes a monthly active user" if preflight.ready == 1 else "become monthly active users"
+        yield "Billing", f"up to {count(preflight.ready, 'user')} {active}"
     if preflight.pending is None:
         yield "Sign-out", "nobody is signed out: sessions live on"
     else:
         leaving = preflight.pending + preflight.ready
-        yield "Sign-out", f"{leaving:,} users, from every device, once their passwords are set"
+        theirs = "the password is" if leaving == 1 else "their passwords are"
+        yield "Sign-out", f"{count(leaving, 'user')}, from every device, once {theirs} set"
     for lane in preflight.lanes[:SHOWN]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1)
     if len(preflight.lanes) > SHOWN:
@@ -171,21 +169,26 @@ def _pace(lane: LanePlan, *, several: bool) -> str:
 
 def _guards(guards: Guards) -> Iterator[str]:
     if guards.max_rows is not None:
-        yield f"at most {guards.max_rows:,} rows"
+        yield f"at most {count(guards.max_rows, 'row')}"
     if guards.max_failures is not None:
-        yield f"stops beyond {guards.max_failures} failures"
+        yield f"stops beyond {_failures(guards.max_failures)}"
     if guards.max_refused_in_a_row:
-        yield f"stops at {guards.max_refused_in_a_row} failures in a row"
+        yield f"stops at {_failures(guards.max_refused_in_a_row)} in a row"
     if guards.max_duration is not None:
         yield f"stops after {duration(guards.max_duration)}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
     if guards.stop_after is not None:
-        yield f"stops after {guards.stop_after:,} rows"
+        yield f"stops after {count(guards.stop_after, 'row')}"
     if names := len(guards.protected.usernames):
         yield f"{names:,} protected {'users' if names > 1 else 'user'}"
     if guards.protected.groups:
         yield f"protected groups {', '.join(guards.protected.groups)}"
+
+
+def _failures(most: object) -> str:
+    """So many of them, or a share."""
+    return f"{most} failure{'' if most == 1 else 's'}"
 
 
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:

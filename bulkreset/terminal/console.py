@@ -13,7 +13,7 @@ from bulkreset.errors import Refused
 from bulkreset.planning.briefing import LABEL, briefing
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
-from bulkreset.record.words import duration, legible
+from bulkreset.record.words import count, duration, legible
 from bulkreset.review.fate import SHORT, State
 from bulkreset.rows import Summary, in_rows
 from bulkreset.terminal.events import listener
@@ -112,7 +112,11 @@ class Terminal:
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
         wanted = _to_be_typed(preflight)
         if wanted is None:
-            ask = f"Set {preflight.ready:,} passwords" if preflight.ready else f"Sign {preflight.pending:,} users out"
+            ask = (
+                f"Set {count(preflight.ready, 'password')}"
+                if preflight.ready
+                else f"Sign {count(preflight.pending or 0, 'user')} out"
+            )
             self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
             return self._typed().lower() in {"y", "yes"}
         self._console.print(
@@ -197,7 +201,7 @@ def describe_status(status: RunStatus) -> str:
     if status.codes:
         lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
     if status.attempts:
-        lines.append(f"  {status.attempts:,} calls, {status.throttled:,} throttled")
+        lines.append(f"  {count(status.attempts, 'call')}, {status.throttled:,} throttled")
     if status.rate:
         ends = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
@@ -219,7 +223,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:
         out.write(
-            f"{summary.attempts:,} calls, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {duration(summary.sending_seconds)}.\n"
+            f"{count(summary.attempts, 'call')}, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {duration(summary.sending_seconds)}.\n"
         )
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")

@@ -42,9 +42,10 @@ def test_missing_credentials_are_named() -> None:
 
 
 @pytest.mark.usefixtures("credentials")
-def test_missing_profile_is_named() -> None:
-    with pytest.raises(TargetError, match="There is no AWS profile 'nightly'"):
-        open_session(target(region="eu-west-1", profile="nightly"))
+@pytest.mark.parametrize("name", ["nightly", ""])
+def test_missing_profile_is_named(name: str) -> None:
+    with pytest.raises(TargetError, match=f"There is no AWS profile '{name}'"):
+        open_session(target(region="eu-west-1", profile=name))
 
 
 @pytest.mark.usefixtures("credentials")

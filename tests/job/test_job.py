@@ -259,6 +259,24 @@ def test_syntax_error_names_its_line_and_shows_no_value(folder: Path, text: str)
     assert "s3cr3t" not in said
 
 
+@pytest.mark.parametrize("name", ["users.csv", "Users.CSV.gz", "users.parquet", "users.csv.age"])
+@pytest.mark.parametrize("content", [b"username,password\nann,s3cr3t\n", b"PAR1\xff", b"a,b\n" * (1 << 20) + b"x"])
+def test_input_in_the_place_of_a_job_is_told_as_one(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(JobError) as caught:
+        load(tmp_path / name, {})
+    assert caught.value.advice == f"Pass it as one: --input {tmp_path / name}."
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_job_with_the_name_of_an_input_is_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "job.csv"
+    with pytest.raises(JobError, match="There is no job file"):
+        load(path, {})
+    path.write_text(FEWEST)
+    assert load(path, {"input.path": "in.csv"}).targets
+
+
 def test_file_that_is_not_utf8_is_no_toml(folder: Path) -> None:
     assert "is not TOML" in problem(folder, FEWEST.encode() + b"# s3cr3t \xff\n")
 
