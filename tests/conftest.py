@@ -1,6 +1,7 @@
 """What every run of the tests says at its beginning; one S3 and one simulator for a worker's tests."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ from tests.sim import Simulator
 settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_configure() -> None:
+    """Under nohup the programs that tests start would ignore a closed terminal; a handler of ours ends with their exec."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_report_header() -> list[str]:

@@ -38,7 +38,7 @@ PLACES = {
     "errand": ("dispatch.errand", "RuntimeError(*kept)", "SetPassword.send"),
     "base": ("dispatch.errand", "BaseException(*kept)", "SetPassword.send"),
     "batch": ("dispatch.lane", "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
-    "parcel": ("dispatch.parcel", "ValueError(self._packed)", "Parcel.opened"),
+    "parcel": ("fleet.parcel", "ValueError(self._packed)", "Parcel.opened"),
 }
 
 
