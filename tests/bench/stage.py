@@ -51,7 +51,7 @@ def timed(
     with subprocess.Popen([str(word) for word in command], env=environment, stdout=nobody, stderr=nobody) as process:
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             peak = max(peak, peak_of(process.pid))
-            time.sleep(0.02)
+            time.sleep(0.02)  # a look at the command, which is another process
         took = time.monotonic() - began
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

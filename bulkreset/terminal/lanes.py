@@ -1,0 +1,110 @@
+"""The table of the lanes: how far each of them is, in as many columns as there is room for."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from bulkreset.record.words import visible
+from bulkreset.rows import Status
+from bulkreset.watch import LaneProgress
+
+NARROW = 100  # columns below which lanes are shown with fewer words
+
+
+def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], room: int, width: int) -> Table:
+    """A line for each lane; where there are more than there is room for, the rest in one, lanes that are done first.
+
+    Of the columns, those that fit: a lane's name is cut only where nothing else can be left out.
+    """
+    order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].left, at))
+    kept = sorted(order if len(order) <= room else order[: room - 1])
+    rest = [at for at in range(len(lanes)) if at not in set(kept)]
+    lines = [_cells(lanes[at].name, [lanes[at]], rates[at], _lane_left(lanes[at], rates[at])) for at in kept]
+    if rest:
+        name = f"{len(rest):,} more lanes" if kept else f"{len(rest):,} lanes"
+        left = max((seconds_for(lanes[at].left, rates[at]) or 0.0 for at in rest), default=0.0)
+        rate = sum(rates[at] or 0.0 for at in rest)
+        lines.append(_cells(name, [lanes[at] for at in rest], rate, _short(left) if left else ""))
+    return _drawn(lines, width)
+
+
+def _drawn(lines: Sequence[Mapping[str, str]], width: int) -> Table:
+    """The most columns that fit."""
+    for columns in _COLUMNS if width >= NARROW else _COLUMNS[1:]:
+        widths = [
+            max(
+                len(it) for it in (_HEADS.get(name, name), "  lane" * (name == "lane"), *(line[name] for line in lines))
+            )
+            for name in columns
+        ]
+        if sum(widths) + len(widths) <= width:
+            break
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    for name, least in zip(columns, widths, strict=True):
+        if name == "lane":
+            room = width - sum(widths[1:]) - len(widths)
+            table.add_column("  lane", no_wrap=True, overflow="ellipsis", width=max(5, min(least, room)))
+        else:
+            table.add_column(_HEADS.get(name, name), justify="right", no_wrap=True, min_width=least)
+    for line in lines:
+        table.add_row(*(Text(line[name]) for name in columns))
+    return table
+
+
+# From the most to the least that is told of each lane. What failed, and how long it takes, is never left out.
+_COLUMNS = (
+    ("lane", "rows", "rate of", "throttled", "set", "failed", "in doubt", "left"),
+    ("lane", "rows", "rate of", "thr.", "fail.", "doubt", "left"),
+    ("lane", "done", "rate of", "thr.", "fail.", "doubt", "left"),
+    ("lane", "done", "rate", "thr.", "fail.", "doubt", "left"),
+    ("lane", "done", "rate", "fail.", "doubt", "left"),
+    ("lane", "done", "fail.", "doubt", "left"),
+)
+_HEADS = {"rate of": "rate/s", "rate": "rate/s"}
+
+
+def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str) -> dict[str, str]:
+    """All that can be told of some lanes, by column."""
+    ceilings = [lane.ceiling for lane in lanes]
+    of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.0f}"
+    settled, total = sum(lane.settled for lane in lanes), sum(lane.total for lane in lanes)
+    failed, in_doubt = (sum(lane.counts[it] for lane in lanes) for it in (Status.FAILED, Status.IN_DOUBT))
+    throttled = sum(lane.throttled for lane in lanes)
+    return {
+        "lane": visible(f"  {name}"),
+        "rows": f"{settled:,}/{total:,}",
+        "done": f"{settled * 100 // total if total else 100}%",
+        "rate of": f"{rate or 0.0:,.1f}{of}",
+        "rate": f"{rate or 0.0:,.1f}",
+        "throttled": f"{throttled:,}",
+        "thr.": f"{throttled:,}",
+        "set": f"{sum(lane.counts[Status.SET] for lane in lanes):,}",
+        "failed": f"{failed:,}",
+        "fail.": f"{failed:,}",
+        "in doubt": f"{in_doubt:,}",
+        "doubt": f"{in_doubt:,}",
+        "left": left,
+    }
+
+
+def _lane_left(lane: LaneProgress, rate: float | None) -> str:
+    if lane.stopped:
+        return "stopped"
+    if not lane.left:
+        return "done"
+    seconds = seconds_for(lane.left, rate or lane.pace() or 0.0)
+    return "" if seconds is None else _short(seconds)
+
+
+def seconds_for(left: int, rate: float | None) -> float | None:
+    """How long so many rows take; None where that is not known, or none is left."""
+    return left / rate if rate and left > 0 else None
+
+
+def _short(seconds: float) -> str:
+    """A time span in as few characters as can be."""
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d}" if hours else f"{minutes} min"
