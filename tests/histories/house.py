@@ -187,9 +187,9 @@ def _end(how: str, now: str, stop: Any) -> None:  # noqa: ANN401  (loaded in the
 if __name__ == "__main__":
     from bulkreset.cognito.session import open_session
     from bulkreset.job import Target
-    from tests.e2e.warm import _load
+    from tests.e2e.warm import load
 
-    _load()
+    load()
     open_session(Target(user_pool_id="us-east-1_Warm00001", region="us-east-1")).cognito()
     assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
     _serve()
