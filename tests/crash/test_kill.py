@@ -86,7 +86,7 @@ def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int
 def test_killed_anywhere_and_resumed_no_row_is_lost_or_settled_twice(
     bulkreset: Command, sim: Simulator, number: int
 ) -> None:
-    killed_until_done(bulkreset, sim, number, seed=number, kills=4, padding=PADDING)
+    killed_until_done(bulkreset, sim, number, seed=number, kills=2, padding=PADDING)
 
 
 @pytest.mark.soak

@@ -1,16 +1,13 @@
 """The job files of jobs/: each loads without its input, and each plans the sample users in the emulator."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bulkreset.job.file import load
+from tests.e2e.command import ROOT, Command
 
-ROOT = Path(__file__).resolve().parents[1]
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 
 
@@ -55,20 +52,12 @@ def test_scramble_signs_out_and_strands_nobody() -> None:
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_job_plans_the_sample_users(path: Path, tmp_path: Path) -> None:
-    run_dir, sample = tmp_path / "run", ROOT / "samples" / "users.csv"
+def test_job_plans_the_sample_users(path: Path, tmp_path: Path, bulkreset: Command) -> None:
+    sample = ROOT / "samples" / "users.csv"
     if load(path, {}).generates:
         sample = tmp_path / "names.csv"
         pd.read_csv(ROOT / "samples" / "users.csv", usecols=["username"], dtype=str).to_csv(sample, index=False)
-    argv = ["run", path, "--input", sample, "--emulate", "--dry-run", "--run-dir", run_dir]
-    ran = subprocess.run(
-        [sys.executable, "-m", "bulkreset.cli", *map(str, argv)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    assert summary["job"] == path.stem
-    assert summary["counts"] == {"ready": 1000}
+    ran = bulkreset("run", path, "--input", sample, "--emulate", "--dry-run")
+    assert ran.code == 0, ran.stderr
+    assert ran.summary["job"] == path.stem
+    assert ran.summary["counts"] == {"ready": 1000}
