@@ -175,7 +175,8 @@ class LaneSummary:
 class Summary:
     """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending; `report` the file's name.
 
-    Where the plan is not complete, `rows` and `counts` are of the rows that had been read.
+    Where the plan is not complete, `rows` and `counts` are of the rows that had been read. `unchecked` names the pools whose
+    users were not looked up, and why.
     """
 
     run_id: str
@@ -200,6 +201,7 @@ class Summary:
     input: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...]
     report: str = "report.csv"
+    unchecked: Mapping[str, str] | None = field(default=None)
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
     stopped_by: Mapping[str, str] | None = field(default=None)

@@ -9,7 +9,7 @@ import typer
 
 from bulkreset.draft import Kind
 from bulkreset.errors import Interrupted
-from bulkreset.terminal import process
+from bulkreset.terminal import events, process
 from bulkreset.terminal.options import Permanent, Profile, Rate, UserPoolId
 from bulkreset.watch import Stop
 
@@ -45,7 +45,7 @@ def init(
     given = {key: str(value) for key, value in told.items() if value is not None}
     if sys.stdin.isatty():
         stop = Stop()
-        process.listen(stop)
+        process.listen(stop, events.leave)
         try:
             answers = ask(Terminal(stop, show_progress=False), given)
         except Interrupted as error:

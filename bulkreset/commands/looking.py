@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bulkreset.errors import Interrupted, RecordError
-from bulkreset.terminal import process
+from bulkreset.terminal import events, process
 from bulkreset.terminal.options import RUNS, NoProgress, Redact, ReportForm
 from bulkreset.watch import Stop
 
@@ -131,7 +131,7 @@ def verify(
 
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
-    process.listen(stop)
+    process.listen(stop, events.leave)
     try:
         found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
     finally:

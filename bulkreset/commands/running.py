@@ -238,7 +238,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
 
 def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) -> NoReturn:
     """Run, and leave with the run's exit code."""
-    process.listen(stop)
+    process.listen(stop, lambda code: events.leave(code, path))
     try:
         summary = go()
     finally:
@@ -249,7 +249,7 @@ def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) 
 
 def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Stop, ui: "Terminal") -> NoReturn:
     """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
-    process.listen(stop)
+    process.listen(stop, events.leave)
     codes: list[int] = []
     try:
         for path, summary in runs:

@@ -23,7 +23,12 @@ COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 )  # what makes a spreadsheet run a cell, the full-width forms included
-_WHERE_KNOWN = {"approved", "signed_out", "stopped_by"}  # left out of the summary where there is nothing to say
+_WHERE_KNOWN = {
+    "unchecked",
+    "approved",
+    "signed_out",
+    "stopped_by",
+}  # left out of the summary where there is nothing to say
 
 
 def must_be_new(path: Path) -> None:

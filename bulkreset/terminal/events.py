@@ -1,11 +1,14 @@
 """The events on standard error: where a collector reads it, every line there is one of them, and nothing else is."""
 
 import json
+import shlex
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from bulkreset.errors import EXIT_OK
+from bulkreset.record.words import legible
 from bulkreset.terminal.process import Unbreakable, complain
 
 
@@ -23,13 +26,17 @@ class Events(Unbreakable):
 
     def event(self, name: str, level: str, **fields: object) -> None:
         """Write one event."""
+        super().write(self.line(name, level, **fields))
+        super().flush()
+
+    def line(self, name: str, level: str, **fields: object) -> str:
+        """One event, as it is written."""
         from bulkreset.record.log import hide_secrets  # noqa: PLC0415  (who says nothing does without structlog)
 
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         named = {"run_id": self.run_id} if self.run_id else {}
         event: dict[str, Any] = {**named, **fields, "event": name, "level": level, "timestamp": now}
-        super().write(json.dumps(hide_secrets(None, level, event)) + "\n")
-        super().flush()
+        return json.dumps(hide_secrets(None, level, event)) + "\n"
 
     def write(self, text: str) -> int:
         """Whole lines are events; what is begun is kept until its end, or until it must be read."""
@@ -62,6 +69,18 @@ def speak(*, as_json: bool) -> None:
 def listener() -> Events | None:
     """Standard error, where it is JSON lines."""
     return sys.stderr if isinstance(sys.stderr, Events) else None
+
+
+def leave(exit_code: int, run_dir: Path | None = None) -> str:
+    """What there is to say when a second signal ends it at once, by the code of the exit; nothing of a run is lost then, either."""
+    begun = run_dir is not None and run_dir.is_dir()
+    message = f"Left at once, by a second signal.{' What was in flight is in doubt, and no report was drawn.' if begun else ''}"
+    resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
+    if events := listener():
+        where = str(run_dir) if begun else ""
+        told = {"state": "interrupted", "message": message, "run_dir": where, "resume": resume}
+        return events.line("ended", "error", exit_code=exit_code, **told)
+    return legible(f"\nbulkreset: {message}\n" + (f"Resume with: {resume}\n" if resume else ""))
 
 
 def end(exit_code: int, message: str, *, state: str = "refused", run_dir: str = "", resume: str = "") -> None:

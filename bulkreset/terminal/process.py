@@ -1,7 +1,9 @@
 """The process: its streams, signals and limits, set so that nothing breaks a run and nothing of it leaks."""
 
+import contextlib
 import io
 import os
+import select
 import signal
 import sys
 import threading
@@ -41,11 +43,18 @@ def prepare() -> None:
     pin_libraries()  # not every command opens a log
 
 
-def listen(stop: Stop) -> None:
-    """The first signal asks the run to stop; a second one leaves at once, resumable."""
+def listen(stop: Stop, leaving: Callable[[int], str]) -> None:
+    """The first signal asks the run to stop; a second one leaves at once, resumable. `leaving` says that, in a line.
+
+    Past the streams, which the signal may have found in the middle of something, and only where somebody reads: nothing may
+    keep it waiting.
+    """
 
     def caught(number: int, _frame: object) -> None:
         if stop.signal_number:
+            with contextlib.suppress(OSError, ValueError):
+                if select.select([], [2], [], 0)[1]:
+                    os.write(2, leaving(128 + number).encode(errors="backslashreplace"))
             os._exit(128 + number)
         stop.signalled(number)
 

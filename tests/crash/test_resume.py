@@ -71,18 +71,30 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
     assert sim.stats().users_applied_more_than_once == 0
 
 
-def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(bulkreset: Command, sim: Simulator) -> None:
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
+    bulkreset: Command, sim: Simulator, log_format: str
+) -> None:
     sim.configure(faults={"users": {"user.005": [{"hang": 20, "apply": True}]}})
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir, "--log-format", log_format
+    ) as process:
         sent(sim, 12)
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             process.communicate(timeout=0.7)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=5)
+        _, stderr = process.communicate(timeout=5)
     assert process.returncode == 130
+    left = "Left at once, by a second signal. What was in flight is in doubt, and no report was drawn."
+    if log_format == "json":
+        last = [json.loads(line) for line in stderr.splitlines()][-1]
+        assert (last["event"], last["exit_code"], last["message"]) == ("ended", 130, left)
+        assert last["resume"] == f"bulkreset resume {run_dir}"
+    else:
+        assert stderr.endswith(f"\nbulkreset: {left}\nResume with: bulkreset resume {run_dir}\n")
     sim.configure(faults={"users": {}})
     again = resume(bulkreset, run_dir)
     assert again.code == 0

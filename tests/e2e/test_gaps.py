@@ -29,6 +29,7 @@ def test_users_that_may_not_be_listed_are_named_and_the_run_goes_on(
     assert "NOT looked up: ListUsers was refused (AccessDeniedException)" in ran.stderr
     assert allowed(ran.stderr) == [{"Effect": "Allow", "Action": ["cognito-idp:ListUsers"], "Resource": HERE}]
     assert any(event["event"] == "not_known" and event["action"] == "cognito-idp:ListUsers" for event in ran.log)
+    assert ran.summary["unchecked"] == {POOL: "ListUsers was refused (AccessDeniedException)"}
 
 
 def test_pool_that_may_not_be_described_is_named_and_nobody_is_looked_up(

@@ -113,8 +113,22 @@ def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Pa
         ({"input": {"path": "", "size": 0, "sha256": ""}}, "the users of the user pools"),
         ({"executions": [{**EXECUTION, "user": "sam"}, EXECUTION]}, "sam on batch-1"),
         ({"lanes": [lane(ceiling=None, rate=None)]}, "none"),
+        ({"unchecked": {}}, "Users looked up"),
+        ({"unchecked": {POOL: "why"}}, "Users not looked up in 1 user pool: why"),
     ],
-    ids=["dry run", "no plan", "crashed", "emulated", "older", "approved", "pools", "resumed", "unpaced"],
+    ids=[
+        "dry run",
+        "no plan",
+        "crashed",
+        "emulated",
+        "older",
+        "approved",
+        "pools",
+        "resumed",
+        "unpaced",
+        "checked",
+        "unchecked",
+    ],
 )
 def test_every_kind_of_run_can_be_drawn(tmp_path: Path, facts: dict[str, Any], words: str) -> None:
     text = text_of(parsed(drawn(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
