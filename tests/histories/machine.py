@@ -202,6 +202,11 @@ class History(RuleBasedStateMachine):
         more["again"] = bool(more.get("again")) and not fresh
         code = self.house.run(Asked(str(self.run_dir), job, where=where, at=at, how=how, **more))
         assert code != UNCLAIMED
+        if code == 2:  # there was no room to begin
+            assert how == "full"
+            assert not self.run_dir.exists()
+            assert not self._new_calls()
+            return
         assert code in {1, 3, 5, 143, KILLED}, code
         # Where the journal could not be written, what had come back is as if the process had died.
         self.killed |= code == KILLED or how == "full"
