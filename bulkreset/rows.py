@@ -90,7 +90,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the input, ready to be sent. `doubted`: an earlier call's answer was lost."""
+    """One line of the input, ready to be sent. `doubted`: an earlier call's answer was lost; `revived`: it has failed since."""
 
     number: int
     username: str
@@ -98,6 +98,7 @@ class Row:
     pool: str
     permanent: bool
     doubted: bool = False
+    revived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

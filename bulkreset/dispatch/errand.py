@@ -13,9 +13,13 @@ _ALREADY_SET = "set by an earlier call whose answer was lost: the password is th
 
 @dataclass(slots=True)
 class Tally:
-    """One row's attempts so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds."""
+    """One row's attempts so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds.
+
+    `doubted`: an answer was once lost; `unsettled`: and what has become of the row is not known since.
+    """
 
     doubted: bool = False
+    unsettled: bool = False
     attempts: int = 0
     throttled: int = 0
     started_at: int | None = None
@@ -56,7 +60,7 @@ class SetPassword:
 
     def begin(self, what: Row) -> Tally:
         """In doubt from the beginning where an earlier answer was lost."""
-        return Tally(doubted=what.doubted)
+        return Tally(doubted=what.doubted, unsettled=what.doubted and not what.revived)
 
     def send(self, what: Row) -> Answer:
         """One attempt."""
@@ -91,7 +95,7 @@ class SetPassword:
                 if answer.code == HISTORY and tally.doubted:
                     return Status.SET, _ALREADY_SET
                 return Status.FAILED, answer.message
-        if tally.doubted:
+        if tally.unsettled:
             return Status.IN_DOUBT, answer.message if answer else ""
         if answer is None or answer.verdict in STOPS or tally.attempts < max_attempts:
             return Status.READY, ""

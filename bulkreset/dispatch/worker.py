@@ -82,7 +82,7 @@ class Worker(Generic[T]):
         elif answer.verdict in STOPS:
             self._stop.set()  # here and now: the other threads must not send one call more
         elif answer.verdict is Verdict.DOUBTFUL:
-            tally.doubted = True
+            tally.doubted = tally.unsettled = True
         elif answer.verdict is not Verdict.UNSENT:
             self._pacer.accepted()
         return answer

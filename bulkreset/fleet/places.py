@@ -159,11 +159,11 @@ class Places:
         away, lane.away = list(lane.away.values()), {}
         if not unit.is_halted:
             lane.waiting.extendleft(
-                replace(what, doubted=True) if isinstance(what, Row) else what for what in reversed(away)
+                replace(what, doubted=True, revived=False) if isinstance(what, Row) else what for what in reversed(away)
             )
             return
         for what in away:
-            outcome = lane.errand.settle(what, Tally(doubted=True), lane.pace.max_attempts)
+            outcome = lane.errand.settle(what, Tally(doubted=True, unsettled=True), lane.pace.max_attempts)
             self._settle(lane, Settled(outcome))
 
     def _fail(self, post: Post, failed: Failed) -> None:

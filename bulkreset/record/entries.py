@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 
 class Sendable(NamedTuple):
-    """A row that is still to be sent. `doubted`: an earlier call's answer was lost."""
+    """A row that is still to be sent. `doubted`: an earlier call's answer was lost; `revived`: it has failed since."""
 
     row: int
     username: str
     pool: str
     permanent: int
     doubted: int
+    revived: int = 0
 
 
 class InputFile(NamedTuple):

@@ -84,13 +84,13 @@ WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
 """  # noqa: S608  (as above)
 
 SENDABLE = """
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt'
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') ORDER BY row
 """
 
 SENDABLE_AFTER = """
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt'
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row > ? AND status IN ('ready', 'in_doubt') AND user_pool_id IN (SELECT value FROM json_each(?))
 ORDER BY row LIMIT ?

@@ -61,6 +61,7 @@ class Made:
             pool=row.pool,
             permanent=bool(row.permanent),
             doubted=bool(row.doubted),
+            revived=bool(row.revived),
         )
 
 

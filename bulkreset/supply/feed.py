@@ -91,6 +91,7 @@ class Supply:
                     pool=row.pool,
                     permanent=bool(row.permanent),
                     doubted=bool(row.doubted),
+                    revived=bool(row.revived),
                 )
             )
         self._at += 1

@@ -167,7 +167,9 @@ def test_failed_rows_that_were_to_be_sent_again_and_were_not_have_failed_as_befo
     bulkreset: Command, sim: Simulator, guard: tuple[str, ...], met: dict[str, Any]
 ) -> None:
     seed(sim, ["user.001"])
+    sim.configure(faults={"users": {"user.002": [{"garbage": True}], "user.009": [{"garbage": True}]}})
     ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 0", rows=10), "--yes")
+    assert [row["username"] for row in ran.report if row["in_doubt"] == "true"] == ["user.002", "user.009"]
     before = [(row["username"], row["status"], row["code"], row["message"]) for row in ran.report]
     assert sum(status == "failed" for _, status, _, _ in before) == 9
     sent = len(sim.calls(SET))

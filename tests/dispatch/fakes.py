@@ -68,9 +68,11 @@ class Scripted:
         return next(self._answers)
 
 
-def row(number: int = 1, *, doubted: bool = False, pool: str = POOL) -> Row:
+def row(number: int = 1, *, doubted: bool = False, revived: bool = False, pool: str = POOL) -> Row:
     """A row to be sent."""
-    return Row(number, f"user{number}", Secret(f"Hidden-{number}"), pool, permanent=True, doubted=doubted)
+    return Row(
+        number, f"user{number}", Secret(f"Hidden-{number}"), pool, permanent=True, doubted=doubted, revived=revived
+    )
 
 
 SET = Answer(Verdict.SET, request_id="r-set")

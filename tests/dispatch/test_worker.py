@@ -44,9 +44,9 @@ class Bench:
         pace = Pace(max_attempts=attempts, max_wait=2.0)
         self.worker = Worker(SetPassword(defaultdict(lambda: self.transport)), self.pacer, pace, self.clock, self.stop)
 
-    def send(self, *, doubted: bool = False) -> "Sent":
+    def send(self, *, doubted: bool = False, revived: bool = False) -> "Sent":
         """Send one row; its password may be nowhere in what comes of it."""
-        what = row(doubted=doubted)
+        what = row(doubted=doubted, revived=revived)
         settled = self.worker.send(what)
         assert "Hidden" not in repr(settled)
         assert isinstance(settled.outcome, Outcome)
@@ -146,6 +146,26 @@ def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
     outcome = bench.send(doubted=True).outcome
     assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.IN_DOUBT, 0, True)
     assert (outcome.code, outcome.message) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ([], Status.READY),
+        ([FATAL], Status.READY),
+        ([HISTORY], Status.SET),
+        ([REFUSED], Status.FAILED),
+        ([DOUBTFUL, FATAL], Status.IN_DOUBT),
+    ],
+)
+def test_row_that_failed_after_a_lost_answer_is_in_doubt_only_where_another_is_lost(
+    answers: list[Answer], status: Status
+) -> None:
+    bench = Bench(*(answers or [SET]), attempts=2)
+    if not answers:
+        bench.stop.set()
+    outcome = bench.send(doubted=True, revived=True).outcome
+    assert (outcome.status, outcome.in_doubt) == (status, True)
 
 
 def test_row_that_never_left_is_given_back_as_it_was() -> None:

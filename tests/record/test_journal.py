@@ -66,7 +66,7 @@ def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> No
     journal.record([], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
     journal.revive_failed()
     for rows in (journal.sendable(1, 3), journal.sendable_after(0, {POOL}, 3)):
-        assert [(row.row, row.doubted) for row in rows] == [(1, 1), (2, 1), (3, 0)]
+        assert [(row.row, row.doubted, row.revived) for row in rows] == [(1, 1, 1), (2, 1, 0), (3, 0, 0)]
 
 
 def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
     journal.plan([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
     journal.record([], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
-    assert [tuple(row) for row in journal.sendable_after(1, {POOL, OTHER}, 4)] == [
+    assert [tuple(row)[:5] for row in journal.sendable_after(1, {POOL, OTHER}, 4)] == [
         (2, "bob", POOL, 1, 0),
         (4, "dan", POOL, 1, 1),
         (5, "eve", POOL, 1, 0),
