@@ -22,6 +22,7 @@ Every message says what happened, to which row or key, and what to do next.
 """
 
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 EXIT_OK = 0
@@ -130,16 +131,23 @@ class Interrupted(BulkresetError):
 
 
 def told(exit_code: int, code: str, message: str, advice: str) -> BulkresetError:
-    """The error that a summary's `exit_code` and `stopped_by` tell of."""
-    if exit_code == ServiceError.exit_code:
-        kinds = {"GuardTripped": GuardTripped, "RecordError": RecordError}
-        return kinds[code](message, advice) if code in kinds else ServiceError(code, message, advice)
-    if exit_code == TimeLimit.exit_code:
-        return TimeLimit(message, advice)
+    """The error that a summary's `exit_code` and `stopped_by` tell of: `code` is its class, or the service's own code."""
     if exit_code > SIGNALLED:
         return Interrupted(message, advice, exit_code - SIGNALLED)
-    refused = {one.__name__: one for one in Refused.__subclasses__()}
-    return refused.get(code, Refused)(message, advice)
+    kinds = {kind.__name__: kind for kind in _below(BulkresetError) if kind not in {ServiceError, Interrupted}}
+    if code in kinds and kinds[code].exit_code == exit_code:
+        return kinds[code](message, advice)
+    if exit_code == ServiceError.exit_code:
+        return ServiceError(code, message, advice)
+    return {Refused.exit_code: Refused, Busy.exit_code: Busy, TimeLimit.exit_code: TimeLimit}.get(exit_code, Bug)(
+        message, advice
+    )
+
+
+def _below(kind: type[BulkresetError]) -> Iterator[type[BulkresetError]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _below(one)
 
 
 def place_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from bulkreset import errors
-from bulkreset.errors import BulkresetError, Interrupted, ServiceError
+from bulkreset.errors import BulkresetError, Interrupted, ServiceError, told
 
 EXIT_CODES = {
     "BulkresetError": 70,
@@ -54,3 +54,29 @@ def test_sentence_is_what_happened_and_what_to_do() -> None:
     assert (str(error), error.message, error.advice) == ("It broke. Mend it.", "It broke.", "Mend it.")
     assert str(BulkresetError("It broke.")) == "It broke."
     assert str(ServiceError("Code", "It broke.", "Mend it.")) == "It broke. Mend it."
+
+
+@pytest.mark.parametrize("name", sorted(set(EXIT_CODES) - {"BulkresetError", "ServiceError", "Interrupted"}))
+def test_summary_tells_of_the_same_error(name: str) -> None:
+    error = told(EXIT_CODES[name], name, "It broke.", "Mend it.")
+    assert (type(error), error.exit_code) == (CLASSES[name], EXIT_CODES[name])
+    assert str(error) == "It broke. Mend it."
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code", "name"),
+    [
+        (3, "AccessDeniedException", "ServiceError"),
+        (3, "Busy", "ServiceError"),
+        (143, "Interrupted", "Interrupted"),
+        (130, "GuardTripped", "Interrupted"),
+        (2, "Unheard", "Refused"),
+        (4, "Unheard", "Busy"),
+        (5, "Unheard", "TimeLimit"),
+        (70, "Unheard", "Bug"),
+    ],
+)
+def test_summary_that_names_no_class_tells_by_its_exit_code(exit_code: int, code: str, name: str) -> None:
+    error = told(exit_code, code, "It broke.", "")
+    assert (type(error), error.exit_code) == (CLASSES[name], exit_code)
+    assert not isinstance(error, ServiceError) or error.code == code
