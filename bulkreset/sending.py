@@ -234,7 +234,7 @@ class _Watch:
     def __init__(
         self, job: Job, clock: Clock, log: Log, progress: Progress, leavers: Mapping[int, Leavers], ui: Ui, stop: Stop
     ) -> None:
-        self._guards = Tripwires(job.guards, clock, lambda: datetime.now().astimezone())
+        self._guards = Tripwires(job.guards, clock, datetime.now)
         self._log = log
         self._progress = progress
         self._leavers = leavers
@@ -252,6 +252,11 @@ class _Watch:
         self._guards.check()
         self._also()
 
+    def hear(self, place: Place, told: Told) -> None:
+        """Hear what has come back, before it is committed."""
+        if isinstance(told, Outcome):
+            self._guards.add([told], place.number)
+
     def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """Hear what is committed."""
         for lane, outcome in told:
@@ -262,7 +267,6 @@ class _Watch:
                     self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
                 continue
             self._progress.add([outcome], lane.place.number)
-            self._guards.add([outcome], lane.place.number)
             if outcome.status is not Status.READY:
                 self._log_row(outcome)
         self._ui.sending(self._progress)

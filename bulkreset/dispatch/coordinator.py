@@ -46,6 +46,9 @@ class Watch(Protocol):
     def check(self) -> None:
         """Raise where all sending must stop."""
 
+    def hear(self, place: Place, told: Told) -> None:
+        """Hear what has come back, before it is committed."""
+
     def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """Hear what is committed."""
 
@@ -177,9 +180,16 @@ class Coordinator:
         if not self._told:
             self._group_since = self._clock.now()
         self._told.append((lane, result.outcome))
+        self._watch.hear(lane.place, result.outcome)
         if result.fatal:
             fatal = result.fatal
             self._stop(lane.place, fatal if isinstance(fatal, Stopped) else _service_error(fatal, lane))
+        if not (
+            self._ending or self._is_over()
+        ):  # each by itself: a guard stops new calls at once, and misses no streak
+            self._watch.check()
+            if error := self._watch.tripped(lane.place):
+                self._stop(lane.place, error)
 
     def _commit(self, claims: Sequence[int]) -> None:
         outcomes = [outcome for _, outcome in self._told if isinstance(outcome, Outcome)]
@@ -187,11 +197,6 @@ class Coordinator:
         self._ledger.record(claims, outcomes, signed_out)
         told, self._told = self._told, []
         self._watch.observe(told)
-        if self._ending:
-            return
-        for place in {lane.place.number: lane.place for lane, _ in told}.values():
-            if error := self._watch.tripped(place):
-                self._stop(place, error)
 
     def _stop(self, place: Place, error: Stopped) -> None:
         """Send nothing more to a place. What of it is in flight comes back and is recorded."""

@@ -93,9 +93,12 @@ class Tripwires:
 
 
 def _until(time_of_day: str, now: datetime) -> float:
-    """Seconds from `now` to the next time the clock on the wall shows `time_of_day`."""
+    """Seconds from `now` to the next time the clock on the wall shows `time_of_day`, which may be put forward or back till then.
+
+    `now` is local and has no zone: the system knows when the clock changes.
+    """
     hour, minute = map(int, time_of_day.split(":"))
     then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     if then <= now:
         then += timedelta(days=1)
-    return (then - now).total_seconds()
+    return then.timestamp() - now.timestamp()

@@ -39,6 +39,27 @@ def test_no_failure_at_all_may_be_allowed(bulkreset: Command, sim: Simulator) ->
     assert bulkreset("run", job, "--yes").code == 3
 
 
+def test_guard_lets_not_one_more_call_leave(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(30)][2:])
+    source = write_csv(bulkreset.home / "users.csv", people(30))
+    ran = bulkreset.reset(source, "--max-failures", "1", "--rate", "5", "--workers", "1")
+    assert (ran.code, ran.summary["counts"]) == (3, {"failed": 2, "unprocessed": 28})
+    assert len(sim.calls(SET)) == 2
+
+
+def test_refusals_in_a_row_are_not_missed_among_many_answers(bulkreset: Command, sim: Simulator) -> None:
+    """Which come back faster than they are committed."""
+    names = [name for name, _ in people(300)]
+    seed(sim, [*names[:100], *names[112:]])
+    write_csv(bulkreset.home / "users.csv", people(300))
+    guards = '[pace]\nrate = "none"\nworkers = 1\n[guards]\nmax_refused_in_a_row = 10\n'
+    ran = bulkreset("run", write_job(bulkreset.home, sim.url, 'path = "users.csv"', guards), "--yes")
+    assert (ran.code, ran.summary["stopped_by"]["code"]) == (3, "GuardTripped")
+    assert ran.summary["counts"]["set"] >= 100
+    assert ran.summary["counts"]["unprocessed"] > 0
+    assert "The last 10 rows all failed" in ran.stderr
+
+
 def test_a_share_of_failures_needs_a_sample(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, [name for number, (name, _) in enumerate(people(100)) if number % 4])
     job = with_guards(bulkreset, sim, 'max_failures = "20%"\nfailures_sample = 40')

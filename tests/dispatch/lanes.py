@@ -148,6 +148,9 @@ class Bench:
         finally:
             self.threads_ended = not any(thread.is_alive() for lane in self.lanes for thread in lane._threads)
 
+    def hear(self, place: Place, told: Told) -> None:
+        """What the coordinator tells."""
+
     def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         """What the coordinator tells."""
         self.observed += [outcome for _, outcome in told]

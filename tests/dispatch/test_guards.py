@@ -1,7 +1,8 @@
 """The guards: what stops the sending, at which row and at which moment, and what does not count."""
 
+import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from bulkreset.job import Guards
 from bulkreset.rows import Outcome, Status
 from tests.dispatch.fakes import FakeClock
 
-EVENING = datetime(2024, 1, 31, 22, 30, 15, tzinfo=timezone(timedelta(hours=1)))
+EVENING = datetime.fromisoformat("2024-01-31T22:30:15")
 LETTERS = {"s": Status.SET, "f": Status.FAILED, "d": Status.IN_DOUBT, "r": Status.READY}
 
 
@@ -211,11 +212,22 @@ def test_time_of_day_of_this_very_moment_is_tomorrows() -> None:
     assert Bench(EVENING.replace(second=0), stop_at="22:30").seconds_left() == 86_400
 
 
-@pytest.mark.parametrize(
-    "at", [datetime(2024, 2, 29, 23, 59, tzinfo=EVENING.tzinfo), EVENING.replace(hour=23, minute=59)]
-)
+@pytest.mark.parametrize("at", [datetime.fromisoformat("2024-02-29T23:59"), EVENING.replace(hour=23, minute=59)])
 def test_midnight_may_end_a_month(at: datetime) -> None:
     assert Bench(at.replace(second=0), stop_at="00:01").seconds_left() == 120
+
+
+@pytest.mark.parametrize(("at", "hours"), [("2026-03-28T23:00", 6), ("2026-10-24T23:00", 8), ("2026-11-21T23:00", 7)])
+def test_time_of_day_is_the_clock_s_also_in_the_nights_in_which_it_changes(
+    at: str, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        assert Bench(datetime.fromisoformat(at), stop_at="06:00").seconds_left() == hours * 3600
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
