@@ -38,7 +38,7 @@ from bulkreset.record.execution import begun, unix_ms, utc_now
 from bulkreset.record.forms import Cut, draw
 from bulkreset.record.handout import folder_of, handout_of
 from bulkreset.record.journal import Journal
-from bulkreset.record.log import heard, open_log
+from bulkreset.record.log import forgiving, heard, open_log
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import write_summary
 from bulkreset.record.rundir import RunDir, report_name
@@ -98,7 +98,7 @@ class Run:
         stack.callback(self._journal.close)
         self._facts = self._journal.meta()
         self._log = open_log(
-            stack.enter_context(home.open_log()),
+            stack.enter_context(forgiving(home.open_log())),
             self._facts["run_id"],
             mode.console,
             verbosity=mode.verbosity,

@@ -42,7 +42,7 @@ def write_page(
     with journal.held():
         told = _told(journal, run_dir, alive=alive, redaction=redaction)
     text = _environment().get_template("page.html").render(told)
-    with beside(path, redraw_advice(path) + " --format html") as file:
+    with beside(path, redraw_advice(path, "html")) as file:
         file.write(text)
 
 

@@ -85,6 +85,16 @@ def heard(logger: Log) -> Iterator[None]:
             logging.getLogger(name).removeHandler(handler)
 
 
+@contextlib.contextmanager
+def forgiving(file: IO[str]) -> Iterator[IO[str]]:
+    """The log's file, closed at the end; what could not be written of it then, as before, ends no run."""
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
 def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
     """The last line of defence: what is a Secret, or goes by the name of one, is masked wherever it stands."""
     return {key: _masked(key, value) for key, value in event.items()}

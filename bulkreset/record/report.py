@@ -81,9 +81,11 @@ def as_text(text: str) -> str:
     return printable(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
-def redraw_advice(path: Path) -> str:
-    """What to do where a file of a run directory cannot be written."""
-    return f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}."
+def redraw_advice(path: Path, form: str = "") -> str:
+    """What to do where a file of a run directory cannot be written: the command for it, in that `form`."""
+    return (
+        f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}{f' --format {form}' if form else ''}."
+    )
 
 
 @contextmanager

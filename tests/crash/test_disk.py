@@ -92,3 +92,16 @@ def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Comm
     again = resume(bulkreset, run_dir)
     assert again.code == 0
     assert_they_agree(again, sim)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_log_that_cannot_be_written_changes_nothing(bulkreset: Command) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(5))
+    stopped = bulkreset.reset(source, "--stop-after", "2", "--rate", "none")
+    log = stopped.run_dir / "log.jsonl"
+    log.unlink()
+    log.symlink_to("/dev/full")
+    again = resume(bulkreset, stopped.run_dir)
+    assert (again.code, again.summary["counts"]) == (0, {"set": 5})
+    assert "5 set" in again.stdout
+    assert again.complaints == []
