@@ -53,7 +53,8 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
     @classmethod
     def of(cls, session: TargetSession) -> Self:
         """The transport of one target. Raises TargetError where no client can be made."""
-        return cls(session.cognito(), session.renewed)
+        newer = session.renewal()
+        return cls(session.cognito(), lambda: session.cognito() if newer() else None)
 
     def sign_out(self, leaver: Leaver) -> Answer:
         """Send one attempt, as `set_password` does."""

@@ -41,9 +41,10 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
     def __init__(self, session: TargetSession) -> None:
         """Raises TargetError where the session's certificates or proxy cannot be used."""
+        newer = session.renewal()
 
         def renewed() -> "Credentials | None":
-            return session.credentials() if session.renewed() else None
+            return session.credentials() if newer() else None
 
         super().__init__(session.credentials(), renewed)
         self._route = route = route_to(session)

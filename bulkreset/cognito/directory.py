@@ -54,6 +54,7 @@ class Directory:
     def __init__(self, session: TargetSession, facts: PoolFacts) -> None:
         self.session = session
         self.facts = facts
+        self._newer = session.renewal()
         self._client = self._prepared(session.cognito())
 
     def page(self, token: str | None = None, expression: str = "") -> Page:
@@ -83,10 +84,9 @@ class Directory:
 
     def renew(self) -> bool:
         """Take newer credentials where the provider has some."""
-        client = self.session.renewed()
-        if client is None:
+        if not self._newer():
             return False
-        self._client = self._prepared(client)
+        self._client = self._prepared(self.session.cognito())
         return True
 
     @staticmethod

@@ -78,6 +78,7 @@ class TargetSession:
         self._session = session
         self.emulated = emulated
         self._used = _keys(session)
+        self._renewing = threading.Lock()
         self._creating = threading.Lock()  # a client may be used by many threads, but is made by one at a time
         self._endpoint = ""
 
@@ -144,19 +145,36 @@ class TargetSession:
         """A setting of botocore's, such as "ca_bundle", from environment or profile."""
         return self._session._session.get_config_variable(name)  # noqa: SLF001  (boto3 has no other way to it)
 
-    def renewed(self) -> "CognitoIdentityProviderClient | None":
-        """A client with newer credentials where the provider has some (a role, SSO, a process); None where it has not."""
+    def renewal(self) -> Callable[[], bool]:
+        """For one of several that send with this session: where its credentials have expired, whether there are newer ones now.
+
+        From then on `cognito` and `credentials` give those. Each has a renewal of its own: that the first one has renewed must
+        not make the newer credentials old ones for the others.
+        """
+        had = self._used
+
+        def renewed() -> bool:
+            nonlocal had
+            with self._renewing:
+                there_are = self._used != had or self._renew()
+                had = self._used
+            return there_are
+
+        return renewed
+
+    def _renew(self) -> bool:
+        """Ask the provider anew: a role, SSO, a process, a file."""
         if self.emulated:
-            return None
+            return False
         try:
             session = _in_role(self.target, _session(self.target.profile, self.region))
             keys = _keys(session)
         except (BotoCoreError, TargetError):
-            return None
+            return False
         if keys in {None, self._used}:
-            return None
+            return False
         self._session, self._used = session, keys
-        return self.cognito()
+        return True
 
     def ask_caller(self) -> Callable[[], Caller]:
         """Ask STS who is calling, aside."""

@@ -86,7 +86,7 @@ def main(lanes: int, rows: int) -> None:
             gaps=(),
             seconds=None,
         )
-        sessions: Any = {pool: SimpleNamespace(cognito=lambda: None, renewed=None) for pool in pools}
+        sessions: Any = {pool: SimpleNamespace(cognito=lambda: None, renewal=lambda: lambda: False) for pool in pools}
         ui: Any = Silent()
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
             events = open_log(log, "x", console)

@@ -57,7 +57,7 @@ class Opened:
 
     def on(self, session: TargetSession) -> Transport:
         """A transport of one session."""
-        return CrtTransport(session) if self.kind == "crt" else BotoTransport(session.cognito(), session.renewed)
+        return CrtTransport(session) if self.kind == "crt" else BotoTransport.of(session)
 
 
 @pytest.fixture(params=["boto3", "crt"])

@@ -148,6 +148,18 @@ def test_credentials_that_expire_in_the_middle_are_renewed(bulkreset: Command, s
     assert_they_agree(ran, sim)
 
 
+def test_who_signs_users_out_has_the_renewed_credentials_too(bulkreset: Command, sim: Simulator) -> None:
+    env = credential_process(bulkreset, ["AKIDFIRST", "AKIDSECOND"])
+    sim.configure(faults={"expire": {"AKIDFIRST": {"calls": 40}}})
+    write_csv(bulkreset.home / "users.csv", people(60))
+    more = "[pace]\nrate = 100\n[after]\nsign_out = true\n"
+    job = write_job(bulkreset.home, sim.url, 'path = "users.csv"', more)
+    ran = bulkreset("run", job, "--yes", "--profile", "rotating", env=env)
+    assert ran.code == 0, ran.stderr
+    assert ran.summary["counts"] == {"set": 60}
+    assert ran.summary["signed_out"] == {"done": 60, "failed": 0, "pending": 0}
+
+
 def test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing(bulkreset: Command, sim: Simulator) -> None:
     sim.configure(faults={"expire": {ACCESS_KEY: {"calls": 20}}})
     source = write_csv(bulkreset.home / "users.csv", people(60))
