@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.control import DEPTH, LanePace, Stage
 
-LATEST = 0.05  # seconds a slot may be missed by before it is given up for a new one
+# How late a slot may be taken before it is given up for a new one: calls may come closer together by so much.
+LATEST_SLOTS = 0.5
+LATEST_SECONDS = 0.001  # where that is more: a clock wakes no more exactly
+IDLE_SECONDS = 0.05
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
 
@@ -44,7 +47,8 @@ class Pacer:
 
     `on_change` is told of the rate and why it changed: at each cut, and at the first slot in each stage that follows.
 
-    In any window of w seconds at most rate·w + 1 slots fall. Whoever is first in line holds the next slot and nobody
+    In any window of w seconds at most rate·w + 1 slots fall, and at most rate·w + 1½ calls leave: whoever wakes late takes a
+    slot of at most half an interval ago, and the next one falls where it would have. Whoever is first in line holds the next slot and nobody
     holds a later one, so a change of rate works from the next slot on. Nothing is saved up while nobody asks, so there
     is never a burst. The lock of the state is never held while waiting.
     """
@@ -97,7 +101,7 @@ class Pacer:
         """Whether a slot has passed that nobody took."""
         with self._lock:
             now = self._clock.now()
-            return self.ceiling is not None and now - self._next > max(LATEST, 1 / self._pace.rate(now))
+            return self.ceiling is not None and now - self._next > max(IDLE_SECONDS, 1 / self._pace.rate(now))
 
     def wait(self, stop: threading.Event) -> bool:
         """Wait for a slot of one's own. False where `stop` was set first: then nothing may be sent."""
@@ -110,8 +114,9 @@ class Pacer:
                 if self._clock.wait(stop, slot - self._clock.now()):
                     return False
                 now = self._clock.now()
+                rate = self._pace.rate(now)
                 # Whoever wakes late (a suspended machine, a busy processor) asks again: late slots would leave in a burst.
-                if now - slot <= LATEST:
+                if now - slot <= max(LATEST_SLOTS / rate, LATEST_SECONDS):
                     break
                 asked = now
             with self._lock:
