@@ -24,6 +24,7 @@ from bulkreset.planning.listing import Listing
 from bulkreset.planning.lookup import Match
 from bulkreset.planning.paging import Pages, has_expired
 from bulkreset.record.redaction import is_redacted
+from bulkreset.record.report import as_named
 
 AT_ONCE = 32  # pools: the pace of a lane is met by few
 _EVERYBODY = ""  # in place of a group
@@ -130,8 +131,7 @@ class Roll:
                     for username, pool in zip(frame["username"], frame["user_pool_id"], strict=True)
                     for name in ([pool] if pool else facts)
                     if name in facts
-                    # A report has an apostrophe before what a spreadsheet would run.
-                    for spelling in {username, username.removeprefix("'")}
+                    for spelling in {username, as_named(username)}
                 )
                 seen(0)
         except InputError as error:

@@ -81,6 +81,11 @@ def as_text(text: str) -> str:
     return printable(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
+def as_named(cell: str) -> str:
+    """The username in a cell of a report: without the apostrophe that `as_text` puts before a formula."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
 def redraw_advice(path: Path, form: str = "") -> str:
     """What to do where a file of a run directory cannot be written: the command for it, in that `form`."""
     return (

@@ -210,6 +210,12 @@ def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: Listin
     assert called.rows == [(EU, "cat"), (EU, "sub-x"), (EU2, "Ann"), (EU2, "ann")]
 
 
+def test_apostrophe_before_what_is_no_formula_is_part_of_the_name(listing: Listing, tmp_path: Path) -> None:
+    path = write(tmp_path / "names.csv", [("'bob",), ("'=x",)])
+    directory = Listed([told("bob"), told("'bob"), told("=x"), told("ann")])
+    assert Called(listing, directory, not_in=str(path)).call().names == ["ann", "bob"]
+
+
 def test_file_with_passwords_is_read_for_its_names_alone(listing: Listing, tmp_path: Path) -> None:
     path = write(tmp_path / "old.csv", [("ann", "Secret-Word.1")], ("username", "password"))
     assert Called(listing, Listed(PEOPLE), not_in=str(path)).call().names == ["bob", "cat", "dan", "zoe"]
