@@ -62,6 +62,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
             "approved": approval.described() if approval else None,
+            "stop_after": mode.limited(job).guards.stop_after,
             "started_at": utc_now(),
             "input": described_input,
             "targets": described(sessions),

@@ -63,6 +63,11 @@ class Approval:
         for key in sorted((old.keys() | new.keys()) - _ELSEWHERE):
             if not key.startswith(_BESIDE) and old.get(key) != new.get(key):
                 yield f"{key} was {_shown(old.get(key))} and is {_shown(new.get(key))}"
+        limit, now_limit = self._facts.get("stop_after"), facts.get("stop_after")
+        if limit is not None and (
+            now_limit is None or now_limit > limit
+        ):  # fewer than were approved may be sent at first
+            yield f"stop_after was {limit} and is {_shown(now_limit)} this time"
         if not facts["emulated"]:  # whose port is another one each time
             yield from _targets(self._facts["targets"], facts["targets"])
         for pool, reason in (facts.get("unchecked") or {}).items():

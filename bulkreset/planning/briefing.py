@@ -175,7 +175,8 @@ def _guards(guards: Guards) -> Iterator[str]:
     if guards.max_refused_in_a_row:
         yield f"stops at {_failures(guards.max_refused_in_a_row)} in a row"
     if guards.max_duration is not None:
-        yield f"stops after {duration(guards.max_duration)}"
+        whole = guards.max_duration % 60 == 0 or guards.max_duration < 60  # noqa: PLR2004  (seconds of a minute)
+        yield f"stops after {duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
     if guards.stop_after is not None:

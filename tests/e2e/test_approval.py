@@ -81,6 +81,14 @@ def test_approved_run_sends_what_was_reviewed_and_asks_nobody(
     assert "approved" not in reviewed.summary
 
 
+def test_not_more_rows_are_sent_than_the_dry_run_said(input_: Path, bulkreset: Command, sim: Simulator) -> None:
+    reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--stop-after", "2").run_dir
+    assert_refused(approved(bulkreset, input_, reviewed), sim, "stop_after was 2 and is not set this time")
+    assert_refused(approved(bulkreset, input_, reviewed, "--stop-after", "3"), sim, "stop_after was 2 and is 3")
+    first = approved(bulkreset, input_, reviewed, "--stop-after", "1")
+    assert (first.code, len(sim.calls(SET))) == (5, 1)
+
+
 def test_input_may_have_been_moved_meanwhile(input_: Path, reviewed: Ran, bulkreset: Command) -> None:
     moved = input_.rename(input_.with_name("moved.csv"))
     ran = approved(bulkreset, moved, reviewed.run_dir)
