@@ -42,7 +42,15 @@ from bulkreset.record.log import forgiving, heard, open_log
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import write_summary
 from bulkreset.record.rundir import RunDir, report_name
-from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
+from bulkreset.record.summary import (
+    exit_code_of,
+    is_resumable,
+    public_counts,
+    signed_out,
+    state_of,
+    stopped_by,
+    summarise,
+)
 from bulkreset.rows import LaneSummary, Summary, in_rows
 from bulkreset.sending import Apply, Means
 from bulkreset.telling.afterwards import Afterwards
@@ -177,6 +185,9 @@ class Run:
             if not self._planned:
                 raise
             return ended
+        except GuardTripped as ended:  # which has stopped nothing where all the rest was on its way
+            left = is_resumable(self._facts, self._journal.counts(), signed_out(self._journal, self._facts))
+            return ended if left else None
         except BulkresetError as ended:
             return ended
         return None

@@ -47,6 +47,15 @@ def test_guard_lets_not_one_more_call_leave(bulkreset: Command, sim: Simulator) 
     assert len(sim.calls(SET)) == 2
 
 
+def test_guard_that_trips_when_all_the_rest_is_on_its_way_stops_nothing(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, ["user.002", "user.003"])
+    sim.configure(faults={"users": {"user.002": [{"slow": 0.6}], "user.003": [{"slow": 0.6}]}})
+    source = write_csv(bulkreset.home / "users.csv", people(3))
+    ran = bulkreset.reset(source, "--max-failures", "0", "--rate", "none", "--workers", "3")
+    assert (ran.code, ran.summary["state"], ran.summary["resumable"]) == (1, "finished", False)
+    assert ran.summary["counts"] == {"failed": 1, "set": 2}
+
+
 def test_refusals_in_a_row_are_not_missed_among_many_answers(bulkreset: Command, sim: Simulator) -> None:
     """Which come back faster than they are committed."""
     names = [name for name, _ in people(300)]
