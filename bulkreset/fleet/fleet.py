@@ -47,11 +47,6 @@ class Fleet:
 
     # ---- the coordinator's side
 
-    @property
-    def size(self) -> int:
-        """How many workers there are."""
-        return len(self._places.posts)
-
     def __enter__(self) -> Self:
         self._thread.start()
         try:
