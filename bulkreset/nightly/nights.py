@@ -37,13 +37,13 @@ class Night:
     def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
         """Finish what is unfinished, then run all that is new as one run; each as it ends. `named` gives a new run directory.
 
-        Raises what a run raises, Busy where another night goes on, Nothing where an input was expected and none is new.
+        Raises what a run raises, Busy where another night goes on or has taken the state over, Nothing where an input was expected and none is new.
         """
         if self._mode.dry_run or self._mode.emulate:
             self._state = self._kept.read()
             yield from self._new(named, remembered=False)
             return
-        with self._kept.held():
+        with self._kept.held(), self._stop.also(self._kept.check):
             with self._told(counts=True):
                 self._state = self._kept.read()
             finished: Summary | None = None
