@@ -37,11 +37,15 @@ class Finished:
 
 @dataclass(slots=True)
 class Unfinished:
-    """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from."""
+    """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from.
+
+    `made`: its directory was there, so whoever goes on with it, by hand or by night, may have sent something.
+    """
 
     run_dir: str
     inputs: list[str]
     mirror: str = ""
+    made: bool = False
 
 
 @dataclass(slots=True)
@@ -69,7 +73,8 @@ class State:
             if known == VERSION:
                 begun = table["unfinished"]
                 finished = {name: Finished(**one) for name, one in table["finished"].items()}
-                return cls(finished, Unfinished(**begun) if begun else None)
+                # Of one who did not say, the worse is taken to be true.
+                return cls(finished, Unfinished(**{"made": True} | begun) if begun else None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",

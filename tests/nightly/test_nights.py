@@ -1,12 +1,14 @@
 """The nights: one that is not alone any more sends nothing, and a run that is lost is not taken for one that never was."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulkreset.errors import InputError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.nightly.nights import Night
 from bulkreset.rows import Summary
@@ -80,3 +82,73 @@ def test_night_that_loses_its_lease_sends_nothing_more(
     assert (summary.exit_code, summary.state, summary.resumable) == (4, "stopped", True)
     assert lost in (summary.stopped_by or {})["message"]
     assert summary.counts["set"] == len(sent(sim)) < 300
+
+
+def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
+    write_csv(here / "mon.csv", people(60))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', "[pace]\nrate = 60\n")
+    stop = Stop()
+    (summary,) = night(job, here / "run", Onlooker(stop.request), stop)
+    before = sent(sim)
+    assert (summary.exit_code, 0 < len(before) < 60) == (143, True)
+    (here / "run").rename(here / "elsewhere")
+    with pytest.raises(
+        RunDirError, match=rf"{here}/run is not there any more.*Bring .* in the state {here}/state.json"
+    ):
+        night(job, here / "second", Onlooker())
+    assert (sent(sim), (here / "second").exists()) == (before, False)
+    (here / "elsewhere").rename(here / "run")
+    (summary,) = night(job, here / "second", Onlooker())
+    assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(60)])
+
+
+@pytest.mark.parametrize("known", [{"made": False}, {"made": True}, {}])
+def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten_by_hand(
+    here: Path, sim: Simulator, known: dict[str, bool]
+) -> None:
+    source = write_csv(here / "mon.csv", people(2))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    state = {
+        "version": 1,
+        "unfinished": {"run_dir": str(here / "gone"), "inputs": [str(source)]} | known,
+        "finished": {},
+    }
+    (here / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    if known != {"made": False}:
+        with pytest.raises(RunDirError, match='set "unfinished" to null'):
+            night(job, here / "run", Onlooker())
+        assert sent(sim) == []
+        (here / "state.json").write_text(json.dumps(state | {"unfinished": None}), encoding="utf-8")
+    (summary,) = night(job, here / "run", Onlooker())
+    assert (summary.exit_code, len(sent(sim))) == (0, 2)
+
+
+def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
+    (here / "mon.csv").write_text('username,password\na,b\n"c,d\n"e,f\n', encoding="utf-8")
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    with pytest.raises(InputError):
+        night(job, here / "run", Onlooker())
+    assert not (here / "run").exists()
+    write_csv(here / "mon.csv", people(2))
+    (summary,) = night(job, here / "run", Onlooker())
+    assert (summary.exit_code, len(sent(sim))) == (0, 2)
+
+
+def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirror(
+    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    write_csv(here / "mon.csv", people(2))
+    mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', mirror)
+    stop, ui = Stop(), Onlooker()
+    stop.request()
+    assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
+    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"]
+    shutil.rmtree(here / "run")
+    for key in storage.keys("runs/"):  # as it is where the machine dies before its run can end
+        storage.client.delete_object(Bucket=BUCKET, Key=key)
+    (summary,) = night(job, here / "second", ui)
+    assert (summary.exit_code, len(sent(sim))) == (0, 2)
+    assert "it had sent nothing: its inputs are new" in ui.remarks[0]
