@@ -13,9 +13,9 @@ from typing import Any
 
 from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import Busy, JobError, RecordError
+from bulkreset.fair_copy import beside
 from bulkreset.job import Where
 from bulkreset.mirroring.lease import SECONDS, Lease, holder_of
-from bulkreset.record.report import beside
 from bulkreset.sheet import read_sheet
 
 VERSION = 1
