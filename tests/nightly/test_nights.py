@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from bulkreset.errors import InputError, RunDirError
+from bulkreset.errors import InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.nightly.nights import Night
+from bulkreset.nightly.state import Kept, State
 from bulkreset.rows import Summary
 from bulkreset.run import Mode
 from bulkreset.watch import Progress, Stop
@@ -18,6 +19,7 @@ from tests.bucket import BUCKET, Storage
 from tests.e2e.command import SET, Command, people, write_csv, write_job
 from tests.sim import Simulator
 
+BROKEN = 'username,password\na,b\n"c,d\n"e,f\n'
 OTHERS = {"holder": "x", "host": "another", "seconds": 60, "until": 9e9}
 
 
@@ -49,11 +51,11 @@ def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bulkreset.home
 
 
-def night(job: Path, run_dir: Path, ui: Any, stop: Stop | None = None) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
+def night(job: Path, run_dir: Path, ui: Any, stop: Stop | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
     """What came of a night's runs."""
     asked = load(job, {})
     assert asked.input.state
-    one = Night(asked, asked.input.state, Mode(None, yes=True), ui, stop or Stop())
+    one = Night(asked, asked.input.state, Mode(None, dry_run=dry, yes=True), ui, stop or Stop())
     return [summary for _, summary in one.run(lambda: run_dir)]
 
 
@@ -97,6 +99,14 @@ def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(her
     ):
         night(job, here / "second", Onlooker())
     assert (sent(sim), (here / "second").exists()) == (before, False)
+    (here / "mon.csv").rename(here / "kept.csv")
+    (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
+    with pytest.raises(InputError, match="a quote on line 3"):
+        night(job, here / "second", Onlooker(), dry=True)
+    (here / "kept.csv").rename(here / "mon.csv")
+    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"], (
+        "a dry run forgets nothing"
+    )
     (here / "elsewhere").rename(here / "run")
     (summary,) = night(job, here / "second", Onlooker())
     assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(60)])
@@ -124,7 +134,7 @@ def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten
 
 
 def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
-    (here / "mon.csv").write_text('username,password\na,b\n"c,d\n"e,f\n', encoding="utf-8")
+    (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
     with pytest.raises(InputError):
         night(job, here / "run", Onlooker())
@@ -152,3 +162,24 @@ def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirro
     (summary,) = night(job, here / "second", ui)
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
     assert "it had sent nothing: its inputs are new" in ui.remarks[0]
+
+
+def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_be_sent_and_nothing_be_lost(
+    here: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(here / "mon.csv", people(2))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    write = Kept.write
+
+    def full(kept: Kept, state: State) -> None:
+        if state.unfinished and state.unfinished.made:
+            raise RecordError("The state cannot be written: the disk is full.")
+        write(kept, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Kept, "write", full)
+        with pytest.raises(RecordError, match="the disk is full"):
+            night(job, here / "run", Onlooker())
+    assert sent(sim) == []
+    (summary,) = night(job, here / "second", Onlooker())
+    assert (summary.exit_code, len(sent(sim)), (here / "second").exists()) == (0, 2, False)
