@@ -2,7 +2,7 @@
 
 import shlex
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -36,8 +36,11 @@ from bulkreset.telling.afterwards import Afterwards
 from bulkreset.watch import Stop, Ui
 
 
-def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
-    """Run `job` in the new run directory `path`. Raises Refused where nothing came of it that is worth keeping."""
+def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[], None] = lambda: None) -> Summary:
+    """Run `job` in the new run directory `path`; `made` is called once that is there, before anything is planned or sent.
+
+    Raises Refused where nothing came of it that is worth keeping: the directory is gone then.
+    """
     counts = not (mode.dry_run or mode.emulate)
     with Afterwards(job, path, mode.out, ui.remark, counts=counts) as afterwards, ExitStack() as stack:
         approval = Approval(mode.approved) if mode.approved else None
@@ -76,6 +79,7 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop) -> Summary:
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
             run = Run(mode.limited(job), home, mode, sessions, stack, afterwards, fleet)
+            made()
             ended = run.until_the_end(rows, service, ui, stop)
         except Refused:
             stack.close()

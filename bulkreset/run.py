@@ -133,6 +133,7 @@ class Run:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
         ui.begin(self._facts["run_id"])
         if self._unmirrored:
+            self._note_begun()
             return
         self._journal.check(self._facts.get("rows"))
         if "screened" not in self._facts:
@@ -141,13 +142,17 @@ class Run:
             for chunk in rows.chunks():
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
         self._journal.take_over()
-        self._note(executions=[*self._facts.get("executions", []), begun()], **self._untold())
+        self._note_begun()
         revived = self._journal.revive_failed() if self._mode.again else {}
         for code in sorted(OF_THE_PASSWORD & revived.keys()):
             ui.remark(
                 f"{in_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
+
+    def _note_begun(self) -> None:
+        """Begin an execution of its own, also where it will send nothing: how the one before it ended stays."""
+        self._note(executions=[*self._facts.get("executions", []), begun()], **self._untold())
 
     def _untold(self) -> dict[str, float]:
         """The time of an execution that died, which nobody noted, as its rows tell it."""

@@ -4,6 +4,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -115,6 +116,7 @@ class Stop:
     def __init__(self) -> None:
         self.signal_number = 0
         self._by = ""
+        self._also: Callable[[], None] = lambda: None
 
     def request(self) -> None:
         """Ask for a stop, from any thread: what is in flight is finished and recorded. Ends the run as SIGTERM would."""
@@ -131,17 +133,27 @@ class Stop:
         """Whether a stop was asked for."""
         return bool(self.signal_number)
 
+    @contextmanager
+    def also(self, check: Callable[[], None]) -> Iterator[None]:
+        """Have something else looked at within the block, wherever this is, which may raise."""
+        self._also, before = check, self._also
+        try:
+            yield
+        finally:
+            self._also = before
+
     def between(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, looked at between one and the next. Raises Interrupted."""
+        """The items, looked at between one and the next. Raises as `check` does."""
         for item in items:
             yield item
             self.check()
 
     def check(self) -> None:
-        """Raise Interrupted where a stop was asked for."""
+        """Raise Interrupted where a stop was asked for, or what else forbids going on."""
         if self.signal_number:
             raise Interrupted(
                 f"Stopped by {self._by or signal.Signals(self.signal_number).name}.",
                 "What was in flight is recorded.",
                 signal_number=self.signal_number,
             )
+        self._also()

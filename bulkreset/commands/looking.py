@@ -76,7 +76,8 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
-    from bulkreset.record.report import must_be_new, swept, write_new
+    from bulkreset.fair_copy import must_be_new, swept
+    from bulkreset.record.report import write_new
     from bulkreset.review.handing import COLUMNS, hand_out
 
     if output:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.bucket import Bucket
-from bulkreset.errors import EXIT_ROWS, InputError, RecordError, Stopped
+from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.intake.place import Fingerprint, Place
 from bulkreset.intake.search import Nothing, literally, present
 from bulkreset.job import Job, Where
@@ -37,13 +37,13 @@ class Night:
     def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
         """Finish what is unfinished, then run all that is new as one run; each as it ends. `named` gives a new run directory.
 
-        Raises what a run raises, Busy where another night goes on, Nothing where an input was expected and none is new.
+        Raises what a run raises, Busy where another night goes on or has taken the state over, Nothing where an input was expected and none is new.
         """
         if self._mode.dry_run or self._mode.emulate:
             self._state = self._kept.read()
             yield from self._new(named, remembered=False)
             return
-        with self._kept.held():
+        with self._kept.held(), self._stop.also(self._kept.check):
             with self._told(counts=True):
                 self._state = self._kept.read()
             finished: Summary | None = None
@@ -59,7 +59,8 @@ class Night:
 
     def _finish(self, path: Path) -> Summary | None:
         """Go on with the run that was left; None where it had ended, or cannot be gone on with."""
-        if not RunDir(path).journal.is_file() and not self._brought(path):  # nothing came of it
+        if not RunDir(path).journal.is_file() and not self._brought(path):
+            self._must_be_nothing(path)
             self._forget()
             return None
         if _state_of(path) == "finished":
@@ -77,6 +78,23 @@ class Night:
         if summary.state == "finished":
             self._note(path)
         return summary
+
+    def _must_be_nothing(self, path: Path) -> None:
+        """Raise RunDirError where something may have come of a run that is gone. A mirror has all before a row is sent."""
+        begun = self._state.unfinished
+        if not begun or not begun.made:
+            return
+        if begun.mirror:
+            self._ui.remark(
+                f"Nothing of the unfinished run {path} is in its mirror, so it had sent nothing: its inputs are new."
+            )
+            return
+        with self._told(counts=True):
+            raise RunDirError(
+                f"The unfinished run {path} is not there any more. It may have set users, whom a new run would set again.",
+                "Bring the directory back, or run the job on the machine that has it. If it is lost and they may be set again,"
+                f' set "unfinished" to null in the state {self._kept.where}.',
+            )
 
     def _brought(self, path: Path) -> bool:
         """Whether another machine's run could be brought here from its mirror."""
@@ -115,7 +133,13 @@ class Night:
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )
             self._kept.write(self._state)
-        summary = start(self._job.model_copy(update={"input": spec}), path, self._mode, self._ui, self._stop)
+        job, made = self._job.model_copy(update={"input": spec}), self._made if remembered else lambda: None
+        try:
+            summary = start(job, path, self._mode, self._ui, self._stop, made)
+        except Refused:
+            if remembered:
+                self._unmade(path)
+            raise
         if remembered and summary.state == "finished":
             self._note(path)
             self._put_away()
@@ -156,6 +180,21 @@ class Night:
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
             self._state.finished[where] = Finished(file.size, file.sha256, file.version, [], run_id, now)
         self._forget()
+
+    def _made(self) -> None:
+        """Remember that the run's directory is there."""
+        if self._state.unfinished:
+            self._state.unfinished.made = True
+            self._kept.write(self._state)
+
+    def _unmade(self, path: Path) -> None:
+        """Forget a run that was refused, and whose directory is gone again: nothing of it is missing then."""
+        begun = self._state.unfinished
+        if begun and begun.made and not RunDir(path).journal.exists():
+            try:
+                self._forget()
+            except BulkresetError as error:  # what it was refused for is what must be said at the end
+                self._ui.remark(str(error))
 
     def _forget(self) -> None:
         self._state.unfinished = None

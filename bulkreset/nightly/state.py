@@ -13,9 +13,9 @@ from typing import Any
 
 from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import Busy, JobError, RecordError
+from bulkreset.fair_copy import beside
 from bulkreset.job import Where
-from bulkreset.mirroring.lease import Lease, holder_of
-from bulkreset.record.report import beside
+from bulkreset.mirroring.lease import SECONDS, Lease, holder_of
 from bulkreset.sheet import read_sheet
 
 VERSION = 1
@@ -37,11 +37,15 @@ class Finished:
 
 @dataclass(slots=True)
 class Unfinished:
-    """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from."""
+    """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from.
+
+    `made`: its directory was there, so whoever goes on with it, by hand or by night, may have sent something.
+    """
 
     run_dir: str
     inputs: list[str]
     mirror: str = ""
+    made: bool = False
 
 
 @dataclass(slots=True)
@@ -69,7 +73,8 @@ class State:
             if known == VERSION:
                 begun = table["unfinished"]
                 finished = {name: Finished(**one) for name, one in table["finished"].items()}
-                return cls(finished, Unfinished(**begun) if begun else None)
+                # Of one who did not say, the worse is taken to be true.
+                return cls(finished, Unfinished(**{"made": True} | begun) if begun else None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",
@@ -81,12 +86,13 @@ class State:
 
 
 class Kept:
-    """Where the state is kept: read and written whole. Held by `held` while it may change."""
+    """Where the state is kept: read and written whole. Held by `held` while it may change; `check` says whether it still is."""
 
     def __init__(self, where: Where, bucket: Bucket) -> None:
         self.where = where
         self._bucket = bucket
         self._etag = ""
+        self._lease: Lease | None = None
 
     def read(self) -> State:
         """As it is; empty where there is none. Raises JobError for what is none or cannot be read, RecordError where S3 does not give it."""
@@ -126,11 +132,16 @@ class Kept:
         """No other night of this job goes on within the block. Raises Busy where one does."""
         with ExitStack() as stack:
             lock = stack.enter_context(_locked(self._lock, self.where))
-            if isinstance(
-                self.where, str
-            ):  # whoever holds the lock of this machine succeeds a dead night of this machine
-                stack.enter_context(Lease(self._bucket, f"{self.where}.lease", holder_of(lock)))
+            if isinstance(self.where, str):
+                # Whoever holds the lock of this machine succeeds a dead night of this machine.
+                lease = Lease(self._bucket, f"{self.where}.lease", holder_of(lock), SECONDS)
+                self._lease = stack.enter_context(lease)
             yield
+
+    def check(self) -> None:
+        """Raise Busy where another night may have begun: the lease is lost, or could not be renewed in time."""
+        if self._lease:
+            self._lease.check()
 
     @property
     def _lock(self) -> Path:

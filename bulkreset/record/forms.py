@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.errors import Refused
+from bulkreset.fair_copy import bytes_beside
 from bulkreset.record.entries import Reported
 from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
-from bulkreset.record.report import COLUMNS, as_text, bytes_beside, iso, redraw_advice
+from bulkreset.record.report import COLUMNS, as_text, iso, redraw_advice
 from bulkreset.record.words import escaped
 from bulkreset.rows import Status
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import secrets
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,9 +47,12 @@ class Handout:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((number for number, _ in _chunks(folder)), default=0)
             # Found out now, and not when the first row is due.
-            probe = folder / f".{os.getpid()}.probe"
+            probe = folder / f".{secrets.token_hex(4)}.probe"
             os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            probe.unlink()
+            for left in folder.glob(
+                ".*.probe"
+            ):  # with those of killed processes: one holds the run, and thereby the folder
+                left.unlink(missing_ok=True)
 
     def write(self, rows: Sequence[Row]) -> None:
         """One chunk, synced with its name. Raises RecordError where that is not possible: then nothing of it may be sent."""

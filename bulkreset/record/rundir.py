@@ -1,16 +1,21 @@
 """The run directory: where everything that one run writes lives, locked by the process that runs it."""
 
 import fcntl
+import glob
 import os
+import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 
 LOOKS = 5
+_TOKEN = "[0-9a-f]" * 8  # by chance, and no process id: that is the same each time in a container
+_STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
 
 
 class Absent(RunDirError):
@@ -37,13 +42,14 @@ class RunDir:
     def create(cls, path: Path, fill: Callable[[Path], None]) -> Self:
         """A new directory, locked, with the journal that `fill` makes at the path it is given.
 
-        It takes its name only with the journal in it, so whatever has the name can be resumed. Raises RunDirError where
-        it exists or cannot be made.
+        It takes its name only with the journal in it, so whatever has the name can be resumed; what a killed process left
+        of one that had not is deleted. Raises RunDirError where it exists or cannot be made.
         """
         try:
             must_be_free(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged = cls(path.with_name(f".{path.name}.{os.getpid()}"))
+            _sweep(path)
+            staged = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
             staged.path.mkdir(mode=0o700)
             staged.lock()
             try:
@@ -182,6 +188,17 @@ def new_name(path: Path) -> Path:
     while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
         number += 1
     return named
+
+
+def _sweep(path: Path) -> None:
+    """Delete what killed processes have left of a directory that was to have this name; one that is still made is locked."""
+    for entry in path.absolute().parent.glob(f".{glob.escape(path.name)}.{_TOKEN}"):
+        left = RunDir(entry)
+        with suppress(OSError, BulkresetError):  # whatever it is, it is in nobody's way
+            left.lock()
+            if not entry.is_symlink() and {file.name for file in entry.iterdir()} <= _STAGES:
+                left.discard()
+        left.release()
 
 
 def _sync(directory: Path) -> None:

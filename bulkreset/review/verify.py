@@ -18,6 +18,7 @@ from bulkreset.cognito.session import open_session
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
+from bulkreset.fair_copy import beside, must_be_new
 from bulkreset.job.file import revive
 from bulkreset.planning.lookup import Lookup
 from bulkreset.planning.preflight import (
@@ -28,7 +29,7 @@ from bulkreset.planning.preflight import (
     must_be_the_same_targets,
 )
 from bulkreset.record.journal import Journal
-from bulkreset.record.report import beside, iso, must_be_new
+from bulkreset.record.report import iso
 from bulkreset.record.rundir import RunDir
 from bulkreset.review.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.review.follow import AGAIN, fates, look_up, must_be_known

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.record.journal import Journal
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
 from tests.mirroring.mirrored import settled_in
@@ -111,6 +112,8 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     assert "cannot be written: s3:GetObject was answered NoSuchBucket" in again.complaints[0]
     assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
+    facts = Journal.facts_in(limited.run_dir / "journal.sqlite")
+    assert [(one["state"], one["exit_code"]) for one in facts["executions"]] == [("time_limit", 5), ("stopped", 3)]
 
 
 @pytest.mark.soak

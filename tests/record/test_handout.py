@@ -86,6 +86,12 @@ def test_folder_that_cannot_be_written_is_found_out_before_anything_is_sent(tmp_
         Handout(tmp_path / "file" / "handout", recipients([public(key)]))
 
 
+def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path, key: Path) -> None:
+    (tmp_path / f".{os.getpid()}.probe").touch()
+    Handout(tmp_path, recipients([public(key)])).write([row(1, SECRETS[0])])
+    assert [path.name for path in tmp_path.iterdir() if path != key] == ["00000001.age"]
+
+
 def test_folder_without_a_handout_is_said_to_have_none(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="no handout"):
         list(read_handout(tmp_path, []))

@@ -13,7 +13,7 @@ import pytest
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.forms import Cut, draw
 from bulkreset.record.journal import Journal
-from bulkreset.record.report import COLUMNS, beside, write_new, write_summary
+from bulkreset.record.report import COLUMNS, write_new, write_summary
 from bulkreset.rows import LaneSummary, Outcome, Status, Summary
 from tests.record.journals import OTHER, POOL, done, planned
 
@@ -241,14 +241,6 @@ def test_whatever_ends_the_writing_leaves_nothing_behind(tmp_path: Path) -> None
     with pytest.raises(KeyError):
         write_new(tmp_path / "new.csv", ("username",), rows())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) -> None:
-    with (
-        pytest.raises(RecordError, match=r"new\.csv cannot be written.*Do this\."),
-        beside(tmp_path / "nowhere" / "new.csv", "Do this."),
-    ):
-        pass
 
 
 def test_new_file_does_not_take_the_place_of_another(tmp_path: Path) -> None:

@@ -23,6 +23,20 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
+DIE = """
+import os, signal, sys
+from pathlib import Path
+from bulkreset.record.journal import Journal
+from bulkreset.record.rundir import RunDir
+
+def fill(path):
+    Journal.create(path, ["eu-west-1_A"], {})
+    path.with_name(".base.gz").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+RunDir.create(Path(sys.argv[1]), fill)
+"""
+
 
 def fill(path: Path) -> None:
     """Make the journal that belongs into a run directory."""
@@ -69,6 +83,25 @@ def test_directory_takes_its_name_with_the_journal_in_it(tmp_path: Path) -> None
     assert RunDir.open(home.path).journal.is_file()
     assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
     home.release()
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way_and_does_not_pile_up(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    (tmp_path / f".one.{os.getpid()}").mkdir()  # a container's processes have the same number each time
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", DIE, str(path)], check=False)
+        assert len(list(tmp_path.glob(".one.????????"))) == 1
+    mine = tmp_path / ".one.diary000"
+    mine.mkdir()
+
+    def meanwhile(journal: Path) -> None:
+        fill(journal)
+        RunDir.create(path, fill).release()  # by another, that finds this one being made
+        assert journal.is_file()
+
+    with pytest.raises(RunDirError, match="cannot be made: Directory not empty"):
+        RunDir.create(path, meanwhile)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"one", mine.name, f".one.{os.getpid()}"}
 
 
 def test_nothing_is_left_where_the_journal_cannot_be_made(tmp_path: Path) -> None:

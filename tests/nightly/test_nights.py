@@ -1,0 +1,185 @@
+"""The nights: one that is not alone any more sends nothing, and a run that is lost is not taken for one that never was."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.job.file import load
+from bulkreset.nightly.nights import Night
+from bulkreset.nightly.state import Kept, State
+from bulkreset.rows import Summary
+from bulkreset.run import Mode
+from bulkreset.watch import Progress, Stop
+from tests.bucket import BUCKET, Storage
+from tests.e2e.command import SET, Command, people, write_csv, write_job
+from tests.sim import Simulator
+
+BROKEN = 'username,password\na,b\n"c,d\n"e,f\n'
+OTHERS = {"holder": "x", "host": "another", "seconds": 60, "until": 9e9}
+
+
+class Onlooker:
+    """A Ui that says yes, keeps the remarks, and does something once rows are being sent."""
+
+    def __init__(self, sending: Callable[[], None] = lambda: None) -> None:
+        self.remarks: list[str] = []
+        self._sending = sending
+
+    def __getattr__(self, _name: str) -> Callable[..., bool]:
+        return lambda *_args: True
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
+    def sending(self, _progress: Progress) -> None:
+        self._sending()
+        self._sending = lambda: None
+
+
+@pytest.fixture(autouse=True)
+def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's own process as the command line would be."""
+    for name, value in bulkreset.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(bulkreset.home)
+    return bulkreset.home
+
+
+def night(job: Path, run_dir: Path, ui: Any, stop: Stop | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
+    """What came of a night's runs."""
+    asked = load(job, {})
+    assert asked.input.state
+    one = Night(asked, asked.input.state, Mode(None, dry_run=dry, yes=True), ui, stop or Stop())
+    return [summary for _, summary in one.run(lambda: run_dir)]
+
+
+def sent(sim: Simulator) -> list[str]:
+    return [call.username for call in sim.calls(SET)]
+
+
+@pytest.mark.parametrize("lost", ["another process has taken it", "could not be renewed for 1 seconds"])
+def test_night_that_loses_its_lease_sends_nothing_more(
+    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("bulkreset.nightly.state.SECONDS", 1.0)
+    write_csv(here / "mon.csv", people(400))
+    state = f"s3://{BUCKET}/nightly.json"
+    job = write_job(here, sim.url, f'path = "mon.csv"\nstate = "{state}"', "[pace]\nrate = 100\n")
+
+    def lose() -> None:
+        if "taken" in lost:
+            storage.put("nightly.json.lease", json.dumps(OTHERS).encode())
+        else:
+            storage.configure(faults=[["^(GET|PUT) .*lease", 403, "AccessDenied", 999]])
+
+    (summary,) = night(job, here / "run", Onlooker(lose))
+    assert (summary.exit_code, summary.state, summary.resumable) == (4, "stopped", True)
+    assert lost in (summary.stopped_by or {})["message"]
+    assert summary.counts["set"] == len(sent(sim)) < 300
+
+
+def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
+    write_csv(here / "mon.csv", people(60))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', "[pace]\nrate = 60\n")
+    stop = Stop()
+    (summary,) = night(job, here / "run", Onlooker(stop.request), stop)
+    before = sent(sim)
+    assert (summary.exit_code, 0 < len(before) < 60) == (143, True)
+    (here / "run").rename(here / "elsewhere")
+    with pytest.raises(
+        RunDirError, match=rf"{here}/run is not there any more.*Bring .* in the state {here}/state.json"
+    ):
+        night(job, here / "second", Onlooker())
+    assert (sent(sim), (here / "second").exists()) == (before, False)
+    (here / "mon.csv").rename(here / "kept.csv")
+    (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
+    with pytest.raises(InputError, match="a quote on line 3"):
+        night(job, here / "second", Onlooker(), dry=True)
+    (here / "kept.csv").rename(here / "mon.csv")
+    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"], (
+        "a dry run forgets nothing"
+    )
+    (here / "elsewhere").rename(here / "run")
+    (summary,) = night(job, here / "second", Onlooker())
+    assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(60)])
+
+
+@pytest.mark.parametrize("known", [{"made": False}, {"made": True}, {}])
+def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten_by_hand(
+    here: Path, sim: Simulator, known: dict[str, bool]
+) -> None:
+    source = write_csv(here / "mon.csv", people(2))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    state = {
+        "version": 1,
+        "unfinished": {"run_dir": str(here / "gone"), "inputs": [str(source)]} | known,
+        "finished": {},
+    }
+    (here / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    if known != {"made": False}:
+        with pytest.raises(RunDirError, match='set "unfinished" to null'):
+            night(job, here / "run", Onlooker())
+        assert sent(sim) == []
+        (here / "state.json").write_text(json.dumps(state | {"unfinished": None}), encoding="utf-8")
+    (summary,) = night(job, here / "run", Onlooker())
+    assert (summary.exit_code, len(sent(sim))) == (0, 2)
+
+
+def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
+    (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    with pytest.raises(InputError):
+        night(job, here / "run", Onlooker())
+    assert not (here / "run").exists()
+    write_csv(here / "mon.csv", people(2))
+    (summary,) = night(job, here / "run", Onlooker())
+    assert (summary.exit_code, len(sent(sim))) == (0, 2)
+
+
+def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirror(
+    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    write_csv(here / "mon.csv", people(2))
+    mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', mirror)
+    stop, ui = Stop(), Onlooker()
+    stop.request()
+    assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
+    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"]
+    shutil.rmtree(here / "run")
+    for key in storage.keys("runs/"):  # as it is where the machine dies before its run can end
+        storage.client.delete_object(Bucket=BUCKET, Key=key)
+    (summary,) = night(job, here / "second", ui)
+    assert (summary.exit_code, len(sent(sim))) == (0, 2)
+    assert "it had sent nothing: its inputs are new" in ui.remarks[0]
+
+
+def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_be_sent_and_nothing_be_lost(
+    here: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(here / "mon.csv", people(2))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    write = Kept.write
+
+    def full(kept: Kept, state: State) -> None:
+        if state.unfinished and state.unfinished.made:
+            raise RecordError("The state cannot be written: the disk is full.")
+        write(kept, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Kept, "write", full)
+        with pytest.raises(RecordError, match="the disk is full"):
+            night(job, here / "run", Onlooker())
+    assert sent(sim) == []
+    (summary,) = night(job, here / "second", Onlooker())
+    assert (summary.exit_code, len(sent(sim)), (here / "second").exists()) == (0, 2, False)

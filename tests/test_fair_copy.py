@@ -1,0 +1,56 @@
+"""The fair copy: whole or not there, whatever ends the writing, and nothing of a dead process beside it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bulkreset.errors import RecordError
+from bulkreset.fair_copy import beside, bytes_beside, swept
+
+DIE = """
+import os, signal, sys
+from pathlib import Path
+from bulkreset.fair_copy import beside
+
+with beside(Path(sys.argv[1]), "") as file:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_file_has_its_name_when_it_is_whole_and_until_then_the_old_one_has(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("old", encoding="utf-8")
+    with bytes_beside(path, "") as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_text(encoding="utf-8") == "old"
+        assert swept(path) == [], "what is being written is not swept"
+
+    def broken_off() -> None:
+        with beside(path, "") as text:
+            text.write("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken_off()
+    assert [(entry.name, entry.read_text(encoding="utf-8")) for entry in tmp_path.iterdir()] == [("state.json", "new")]
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    ended = subprocess.run([sys.executable, "-c", DIE, str(path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert swept(path) == [left]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RecordError, match=r"new\.csv cannot be written.*Do this\."),
+        beside(tmp_path / "nowhere" / "new.csv", "Do this."),
+    ):
+        pass
