@@ -59,7 +59,7 @@ class Night:
 
     def _finish(self, path: Path) -> Summary | None:
         """Go on with the run that was left; None where it had ended, or cannot be gone on with."""
-        if not RunDir(path).journal.is_file() and not self._brought(path):
+        if _is_gone(path) and not self._brought(path):
             self._must_be_nothing(path)
             self._forget()
             return None
@@ -190,7 +190,7 @@ class Night:
     def _unmade(self, path: Path) -> None:
         """Forget a run that was refused, and whose directory is gone again: nothing of it is missing then."""
         begun = self._state.unfinished
-        if begun and begun.made and not RunDir(path).journal.exists():
+        if begun and begun.made and _is_gone(path):
             try:
                 self._forget()
             except BulkresetError as error:  # what it was refused for is what must be said at the end
@@ -217,5 +217,13 @@ class Night:
         self._kept.write(self._state)
 
 
+def _is_gone(path: Path) -> bool:
+    """Whether there is no run there any more; one that may not be looked at is there."""
+    try:
+        return not RunDir(path).journal.is_file()
+    except OSError:
+        return False
+
+
 def _state_of(path: Path) -> str:
-    return str(Journal.facts_in(RunDir(path).journal, read_only=True)["state"])
+    return str(Journal.facts_in(RunDir.open(path).journal, read_only=True)["state"])

@@ -133,6 +133,18 @@ def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_run_that_may_not_be_looked_at_is_not_gone(here: Path, sim: Simulator, *, made: bool) -> None:
+    source = write_csv(here / "mon.csv", people(2))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    unfinished = {"run_dir": str(here / ("x" * 300)), "inputs": [str(source)], "made": made}
+    state = json.dumps({"version": 1, "unfinished": unfinished, "finished": {}})
+    (here / "state.json").write_text(state, encoding="utf-8")
+    with pytest.raises(RunDirError, match="cannot be used"):
+        night(job, here / "run", Onlooker())
+    assert (sent(sim), json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]) == ([], unfinished)
+
+
 def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
     (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
