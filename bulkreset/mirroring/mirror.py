@@ -18,14 +18,14 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from bulkreset.bucket import Bucket, BucketError, Object, Sealing, split
-from bulkreset.errors import JobError, RecordError, RunDirError
+from bulkreset.errors import BulkresetError, JobError, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring.lease import Lease, holder_of, retried
 from bulkreset.record.journal import Journal
@@ -82,18 +82,18 @@ class Mirror:
         self._put_at = float("-inf")
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
-        self._deltas: list[Piece] = []
+        self._pieces: list[Piece] = []
         self._lock = threading.Lock()
         self._maker: threading.Thread | None = None
-        self._broken = False
+        self._broken: RecordError | None = None  # for want of which nothing more is sent
 
     def take(self) -> None:
         """Hold the run. Raises Busy where another machine does, RunDirError where another has gone on with it since."""
         self._lease.take()
         known = self._journal.meta().get("mirror") or {}
         self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
-        self._deltas = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
-        newest = max(((piece.generation, piece.last) for piece in self._deltas), default=(0, 0))
+        self._pieces = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
+        newest = max(((piece.generation, piece.last) for piece in self._pieces), default=(0, 0))
         if newest > (self._generation, self._commit) == (0, 0):
             raise RunDirError(
                 f"{self.at} is the mirror of another run.",
@@ -107,11 +107,12 @@ class Mirror:
 
     def begin(self) -> None:
         """A new generation, whose base is all that the journal has. Nothing may be sent before it. Raises RecordError."""
-        self._generation += 1
-        self._journal.note(mirror=self._noted())
-        self._base(PATIENCE)
-        if (key := self._home.redaction_key).exists():  # a report of the run may have been drawn with it before the end
-            self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
+        with self._needed():
+            self._generation += 1
+            self._journal.note(mirror=self._noted())
+            self._base(PATIENCE)
+            if (key := self._home.redaction_key).exists():  # a report may have been drawn with it before the end
+                self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
 
     def ready(self) -> bool:
         """Whether rows may be claimed now: so many puts a second, and no more."""
@@ -124,17 +125,20 @@ class Mirror:
         signed_out: Sequence[SignedOut] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
-        """Commit here; with claims in S3, too, before this returns. Raises RecordError, Busy where the lease is lost."""
+        """Commit here; it is in S3 by the next `secure`, or a little later. Raises RecordError, Busy where the lease is lost."""
         if claims:
             self._lease.check()
         self._commit += 1
         self._journal.record(claims, outcomes, signed_out, rates, {"mirror": self._noted()})
         self._waiting.append([self._commit, list(claims), _plain(outcomes), _plain(signed_out), _plain(rates)])
-        if claims:
+
+    def secure(self) -> None:
+        """Have in S3 what is committed here: nothing may be sent on a claim before. Raises RecordError, Busy where the lease is lost."""
+        if self._waiting:
             self._put()
 
     def check(self) -> None:
-        """Between one thing and the next: put what has waited, begin a base that is due. Raises as `record` does."""
+        """Between one thing and the next: put what has waited, begin a base that is due. Raises as `secure` does."""
         self._lease.check()
         now = time.monotonic()
         if self._waiting and now - self._put_at >= OUTCOMES_APART:
@@ -149,7 +153,8 @@ class Mirror:
     def handed(self, chunk: Path) -> None:
         """Put a chunk of the handout, before its rows are claimed. Raises RecordError."""
         body = chunk.read_bytes()
-        self._asked(lambda: self._bucket.put(f"{self.at}handout/{chunk.name}", body), PATIENCE)
+        with self._needed():
+            self._asked(lambda: self._bucket.put(f"{self.at}handout/{chunk.name}", body), PATIENCE)
 
     def end(self) -> None:
         """Put the journal as it ends, and the reports. Raises RecordError."""
@@ -172,22 +177,21 @@ class Mirror:
         return {"at": self.at, "generation": self._generation, "commit": self._commit}
 
     def _put(self) -> None:
-        if self._broken:
-            return
         first, last = self._waiting[0][0], self._waiting[-1][0]
         table = {"version": VERSION, "generation": self._generation, "commits": self._waiting}
         uri = f"{self.at}g{self._generation:06d}-delta-{first:012d}-{last:012d}.json.gz"
         body = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), 1)
-        self._asked(lambda: self._bucket.put(uri, body), PATIENCE, self._lease.check)
+        with self._needed():
+            self._asked(lambda: self._bucket.put(uri, body), PATIENCE, self._lease.check)
         self._put_at = time.monotonic()
         self._waiting = []
         with self._lock:
-            self._deltas.append(Piece(self._generation, "delta", first, last, uri))
+            self._pieces.append(Piece(self._generation, "delta", first, last, uri))
 
     def _base_aside(self) -> None:
         try:
             self._base(0.0)
-        except RecordError as error:  # the deltas are whole without it: it is made the next time
+        except BulkresetError as error:  # the deltas are whole without it: it is made the next time
             self._tell(error.message)
 
     def _base(self, patience: float) -> None:
@@ -211,18 +215,33 @@ class Mirror:
             packed.unlink(missing_ok=True)
         self._based_at = time.monotonic()
         self._based_for = self._based_at - began
+        self._clear(Piece(self._generation, "base", commit, commit, uri), patience)
+
+    def _clear(self, base: Piece, patience: float) -> None:
+        """Take away what a base makes needless. What cannot be is tried again behind the next one."""
         with self._lock:
-            kept = [it for it in self._deltas if it.generation == self._generation and it.last > commit]
-            old = [it.uri for it in self._deltas if it not in kept]
-            self._deltas = [*kept, Piece(self._generation, "base", commit, commit, uri)]
-        old = [it for it in old if it != uri]
-        self._asked(lambda: self._bucket.delete(old), patience)
+            kept = [it for it in self._pieces if it.generation == base.generation and it.last > base.last]
+            needless = [it for it in self._pieces if it not in kept and it != base]
+            self._pieces = [*needless, *kept, base]
+        self._asked(lambda: self._bucket.delete([it.uri for it in needless]), patience)
+        with self._lock:
+            self._pieces = [it for it in self._pieces if it not in needless]
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        """What is asked for in the block must be there before anything is sent: once it is not, nothing is any more."""
+        if self._broken:
+            raise self._broken
+        try:
+            yield
+        except RecordError as error:
+            self._broken = error
+            raise
 
     def _asked(self, ask: Callable[[], Any], patience: float, stop: Callable[[], None] = lambda: None) -> Any:  # noqa: ANN401
         try:
             return retried(ask, patience, stop)
         except BucketError as error:
-            self._broken = True
             raise RecordError(
                 f"The mirror {self.at} cannot be written: {error.action} was answered {error.code}.",
                 f"{error.advice} Then resume.",

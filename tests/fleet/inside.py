@@ -128,6 +128,9 @@ class Book:
             assert outcome.row not in self.outcomes, "a row was settled twice"
             self.outcomes[outcome.row] = outcome
 
+    def secure(self) -> None:
+        pass
+
     def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         pass
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -74,17 +75,23 @@ def deltas(storage: Storage) -> list[str]:
     return [key for key in storage.keys("runs/r/") if "-delta-" in key]
 
 
+def claim(mirror: Mirror, *claims: int, outcomes: Sequence[Outcome] = ()) -> None:
+    """Claim rows as the coordinator does, before it sends them."""
+    mirror.record(claims, outcomes)
+    mirror.secure()
+
+
 def some_commits(mirror: Mirror) -> None:
-    mirror.record([1, 2], [])
+    claim(mirror, 1, 2)
     mirror.record([], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
-    mirror.record([3], [Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
+    claim(mirror, 3, outcomes=[Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
     mirror.record(
         [],
         [done(3)],
         [SignedOut(1, done=True), SignedOut(3, done=False, code="No", message="why")],
         [RateChange(1, "a", "r", 2.5, "x")],
     )
-    mirror.record([4], [])
+    claim(mirror, 4)
 
 
 def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: Path, s3: Storage) -> None:
@@ -100,7 +107,7 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     assert (tmp_path / "there" / "redaction.key").read_bytes() == run.home.redaction_key.read_bytes()
     assert [row[3] for row in rows_of(tmp_path / "there")] == ["set", "failed", "set", "in_doubt", *["unprocessed"] * 2]
     other = Running(tmp_path / "there", fresh=False)
-    other.begin().record([5], [])
+    claim(other.begin(), 5)
     assert len(deltas(s3)) == 1
     other.close()
     again = Running(tmp_path / "here", fresh=False)
@@ -116,15 +123,35 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
 def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
-    mirror.record([1], [])
+    claim(mirror, 1)
     mirror.record([], [done(1, attempts=1)])
     mirror._base_aside()  # while an outcome waits
-    mirror.record([2], [done(1, attempts=1)])
+    claim(mirror, 2, outcomes=[done(1, attempts=1)])
     assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "delta"]
     run.close(let_go=False)
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+
+
+@pytest.mark.parametrize("fault", [["^PUT .*base", 503, "SlowDown", 2], ["^POST .*delete", 403, "AccessDenied", 1]])
+def test_base_that_fails_in_between_is_told_and_all_the_rest_is_put(
+    tmp_path: Path, s3: Storage, fault: list[object]
+) -> None:
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    claim(mirror, 1)
+    s3.configure(faults=[fault])
+    mirror._base_aside()
+    assert len(run.told) == 1
+    claim(mirror, 2, outcomes=[done(1, attempts=1)])
+    claim(mirror, 3, outcomes=[done(2, attempts=1)])
+    run.close(let_go=False)
+    s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+    restore(AT, tmp_path / "there")
+    assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+    mirror._base_aside()  # takes away what the last one could not
+    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base"]
 
 
 @pytest.mark.parametrize("harm", ["gap", "cut", "other", "base", "none"])
@@ -155,7 +182,7 @@ def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypa
     mirror = run.begin()
     s3.configure(faults=[["^PUT .*delta", 500, "InternalError", 99]])
     with pytest.raises(RecordError, match=r"The mirror .* cannot be written: s3:PutObject was answered InternalError"):
-        mirror.record([1], [])
+        claim(mirror, 1)
     run.close()
 
 
@@ -187,7 +214,7 @@ def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: S
     handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
     handout.written = mirror.handed
     handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
-    mirror.record([1], [])
+    claim(mirror, 1)
     run.home.summary.write_text("{}", encoding="utf-8")
     mirror.end()
     for key in s3.keys("runs/r/"):
