@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.mirroring.generation import BASE, DELTA, Piece, pieces
 from bulkreset.mirroring.lease import Lease
-from bulkreset.mirroring.mirror import LEASE, VERSION, Piece, pieces
+from bulkreset.mirroring.mirror import LEASE, VERSION
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.rows import Outcome, RateChange, SignedOut, Status
@@ -30,11 +31,11 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
     try:
         Lease(bucket, at + LEASE, "").must_be_free()
         found = pieces(bucket, at)
-        bases = [piece for piece in found if piece.kind == "base"]
+        bases = [piece for piece in found if piece.kind == BASE]
         if not bases:
             raise Absent(f"There is no run at {at}.", "Name the address of a mirrored run: s3://bucket/prefix/RUN.")
         base = max(bases, key=lambda piece: (piece.generation, piece.last))
-        deltas = [it for it in found if it.kind == "delta" and it.generation == base.generation and it.last > base.last]
+        deltas = [it for it in found if it.kind == DELTA and it.generation == base.generation and it.last > base.last]
         home = RunDir.create(path, lambda journal: _fill(bucket, base, deltas, journal))
         home.release()
         _fetch_beside(bucket, at, home)
@@ -62,7 +63,7 @@ def _fill(bucket: Bucket, base: Piece, deltas: Sequence[Piece], path: Path) -> N
         commit = int(facts["mirror"]["commit"])
         for delta in sorted(deltas, key=lambda piece: piece.first):
             commit = _replay(bucket, delta, journal, commit)
-        journal.note(mirror=facts["mirror"] | {"commit": commit}, handout=None)
+        journal.note(mirror=facts["mirror"] | {"generation": base.generation, "commit": commit}, handout=None)
 
 
 def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:

@@ -14,8 +14,9 @@ from bulkreset.bucket import Bucket
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring import mirror as module
+from bulkreset.mirroring.generation import pieces
 from bulkreset.mirroring.lease import Lease
-from bulkreset.mirroring.mirror import Mirror, pieces
+from bulkreset.mirroring.mirror import Mirror
 from bulkreset.mirroring.restore import restore
 from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
@@ -127,7 +128,7 @@ def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path,
     mirror.record([], [done(1, attempts=1)])
     mirror._base_aside()  # while an outcome waits
     claim(mirror, 2, outcomes=[done(1, attempts=1)])
-    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "delta"]
+    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "begun", "delta"]
     run.close(let_go=False)
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
@@ -151,7 +152,7 @@ def test_base_that_fails_in_between_is_told_and_all_the_rest_is_put(
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
     mirror._base_aside()  # takes away what the last one could not
-    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base"]
+    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "begun"]
 
 
 @pytest.mark.parametrize("harm", ["gap", "cut", "other", "base", "none"])
@@ -226,6 +227,84 @@ def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: S
         run.home.handout / "00000001.age"
     ).read_bytes()
     assert "runs/r/summary.json" in s3.keys("runs/r/")
+
+
+def machine_is_dead(run: Running, storage: Storage) -> None:
+    """Whoever had the run is gone, and its lease has ended."""
+    run.close(let_go=False)
+    storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+
+
+def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    run = Running(tmp_path / "here")
+    claim(run.begin(), 1)
+    run.mirror.record([], [done(1, attempts=1)])  # which is not in S3 any more
+    machine_is_dead(run, s3)
+    for _ in range(2):
+        again = Running(tmp_path / "here", fresh=False)
+        s3.configure(faults=[["^(PUT|POST) .*base", 403, "AccessDenied", 99]])
+        with pytest.raises(RecordError, match="cannot be written"):
+            again.begin()
+        s3.configure(faults=[])
+        again.close()
+    restore(AT, tmp_path / "there")
+    other = Running(tmp_path / "there", fresh=False)
+    claim(other.begin(), 1)
+    other.close()
+    late = Running(tmp_path / "here", fresh=False)
+    with pytest.raises(RunDirError, match="another process has gone on with it"):
+        late.mirror.take()
+    late.close()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_base_that_was_put_before_a_crash_is_known_again(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    run = Running(tmp_path / "here")
+    if not first:
+        claim(run.begin(), 1)
+        run.close()
+        run = Running(tmp_path / "here", fresh=False)
+    run.mirror.take()
+    monkeypatch.setattr(run.mirror, "_clear", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.mirror.begin()
+    machine_is_dead(run, s3)
+    restore(AT, tmp_path / "there")  # there is a base of it
+    again = Running(tmp_path / "here", fresh=False)
+    claim(again.begin(), 2)
+    again.close()
+    assert [piece.kind for piece in pieces(again.mirror._bucket, AT)] == ["base", "begun", "delta"]
+    other = Running(tmp_path / "there", fresh=False)
+    with pytest.raises(RunDirError, match="another process has gone on with it"):
+        other.mirror.take()
+    other.close()
+
+
+def sealed(run: Running, mirror: Mirror, row: int) -> Path:
+    """Put one row's password into the run's handout, and claim the row; the last chunk."""
+    handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
+    handout.written = mirror.handed
+    handout.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
+    claim(mirror, row)
+    return max(run.home.handout.iterdir())
+
+
+def test_chunk_is_never_put_over_another(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    chunk = sealed(run, mirror, 1)
+    mirror.handed(chunk)  # as after an answer that was lost
+    body = chunk.read_bytes()
+    chunk.unlink()
+    with pytest.raises(Busy, match=r"handout/00000001\.age is there, and not as it was to be put"):
+        sealed(run, mirror, 2)
+    assert s3.client.get_object(Bucket=BUCKET, Key="runs/r/handout/00000001.age")["Body"].read() == body
+    run.close()
 
 
 def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path, s3: Storage) -> None:
