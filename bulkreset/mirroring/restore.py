@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -36,9 +37,12 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
             raise Absent(f"There is no run at {at}.", "Name the address of a mirrored run: s3://bucket/prefix/RUN.")
         base = max(bases, key=lambda piece: (piece.generation, piece.last))
         deltas = [it for it in found if it.kind == DELTA and it.generation == base.generation and it.last > base.last]
-        home = RunDir.create(path, lambda journal: _fill(bucket, base, deltas, journal))
-        home.release()
-        _fetch_beside(bucket, at, home)
+
+        def fill(journal: Path) -> None:  # and the name comes last: whatever has it is whole
+            _fill(bucket, base, deltas, journal)
+            _fetch_beside(bucket, at, RunDir(journal.parent))
+
+        RunDir.create(path, fill).release()
     except BucketError as error:
         raise RunDirError(
             f"The run at {at} cannot be read: {error.action} was answered {error.code}.", error.advice
@@ -106,12 +110,25 @@ def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
     keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
     try:
         if chunks:
-            home.handout.mkdir(mode=0o700, exist_ok=True)
+            home.handout.mkdir(mode=0o700)
         for uri in chunks:
-            bucket.download(uri, str(home.handout / uri.rpartition("/")[2]))
+            _fetch(bucket, uri, home.handout)
         for uri in keys:
-            bucket.download(uri, str(home.redaction_key))
-    except OSError as error:
-        raise RecordError(
-            f"What belongs to {home.path} cannot be written: {error.strerror}.", "Make room, then resume."
-        ) from None
+            _fetch(bucket, uri, home.path)
+    except BaseException as error:
+        shutil.rmtree(home.handout, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        raise RecordError(f"What belongs to {home.path} cannot be written: {error.strerror}.") from None
+
+
+def _fetch(bucket: Bucket, uri: str, folder: Path) -> None:
+    """An object as a file, on the disk with its name."""
+    path = folder / uri.rpartition("/")[2]
+    bucket.download(uri, str(path))
+    for place in (path, folder):
+        opened = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

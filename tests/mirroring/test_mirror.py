@@ -294,6 +294,23 @@ def sealed(run: Running, mirror: Mirror, row: int) -> Path:
     return max(run.home.handout.iterdir())
 
 
+@pytest.mark.parametrize("what", ["handout/0+2", "redaction.key"])
+def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
+    run = Running(tmp_path / "here")
+    Redaction.of(run.home.redaction_key)
+    mirror = run.begin()
+    chunks = [sealed(run, mirror, row) for row in (1, 2)]
+    run.close()
+    s3.configure(faults=[[f"^(GET|HEAD) .*{what}", 403, "AccessDenied", 9]])
+    with pytest.raises(RunDirError, match="cannot be read"):
+        restore(AT, tmp_path / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    s3.configure(faults=[])
+    restore(AT, tmp_path / "there")
+    for chunk in chunks:
+        assert (tmp_path / "there" / "handout" / chunk.name).read_bytes() == chunk.read_bytes()
+
+
 def test_chunk_is_never_put_over_another(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
