@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.record.journal import Journal
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
 from tests.mirroring.mirrored import settled_in
@@ -111,6 +112,32 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     assert "cannot be written: s3:GetObject was answered NoSuchBucket" in again.complaints[0]
     assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
+
+
+def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    job = mirrored(bulkreset, sim, storage, 3)
+    storage.configure(faults=[["^PUT .*report", 403, "AccessDenied", 99]])
+    ran = bulkreset("run", job, "--yes")
+    with contextlib.closing(Journal.open(ran.run_dir / "journal.sqlite", read_only=True)) as journal:
+        facts = journal.facts()
+    assert [ran.code, *(ran.summary[key] for key in ("exit_code", "state", "resumable"))] == [3, 3, "stopped", True]
+    assert [facts["exit_code"], facts["state"], facts["executions"][-1]["exit_code"]] == [3, "stopped", 3]
+    assert facts["stopped_by"] == ran.summary["stopped_by"]
+    assert facts["stopped_by"]["message"] in ran.complaints[0]
+    assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
+    assert ran.column("status") == ["set"] * 3
+    storage.configure(faults=[])
+    again = finish(bulkreset.start("resume", ran.run_dir), ran.run_dir)
+    assert [again.code, *(again.summary[key] for key in ("exit_code", "state", "resumable"))] == [
+        0,
+        0,
+        "finished",
+        False,
+    ]
+    assert (len(sim.calls(SET)), again.complaints) == (3, [])
+    assert f"runs/{ran.run_dir.name}/report.csv" in storage.keys("runs/")
 
 
 @pytest.mark.soak
