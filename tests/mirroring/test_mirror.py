@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -42,10 +43,10 @@ FACTS: dict[str, Any] = {
 class Running:
     """A run with a mirror, not begun."""
 
-    def __init__(self, path: Path, *, fresh: bool = True) -> None:
+    def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
-            with closing(Journal.create(place, [POOL], FACTS)) as journal:
-                journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 7)])
+            with closing(Journal.create(place, [POOL], FACTS | {"rows": rows})) as journal:
+                journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
@@ -283,6 +284,90 @@ def test_base_that_was_put_before_a_crash_is_known_again(
     with pytest.raises(RunDirError, match="another process has gone on with it"):
         other.mirror.take()
     other.close()
+
+
+class History:
+    """One run gone on with in this directory and that one, while S3 fails; each row's calls are what came to the service."""
+
+    FAULTS = (
+        "PUT .*base",
+        "PUT .*base",
+        "PUT .*base",
+        "PUT .*delta",
+        "POST .*delete",
+        "PUT .*g[0-9]+.json",
+        "PUT .*lease",
+        "GET .*lease",
+    )
+    ROWS = 40
+
+    def __init__(self, home: Path, storage: Storage, seed: int) -> None:
+        self.home, self.storage = home, storage
+        self.chance = random.Random(seed)
+        self.sent: set[int] = set()
+        self.settled: set[int] = set()  # and in S3
+        self.places = [home / "0"]
+        first = Running(self.places[0], rows=self.ROWS)
+        claim(first.begin())
+        machine_is_dead(first, storage)
+        self.refused = self.gone_on = 0
+
+    def step(self) -> None:
+        """One execution, on a machine that was there before, or on a new one; then it dies."""
+        if self.chance.random() < 0.4:
+            place = self.home / str(len(self.places))
+            restore(AT, place)
+            self.places.append(place)
+        run = Running(self.chance.choice(self.places[-4:]), fresh=False)
+        if self.chance.random() < 0.6:
+            fault = self.chance.choice(self.FAULTS)
+            self.storage.configure(faults=[[f"^{fault}", 403, "AccessDenied", self.chance.choice([1, 9])]])
+        try:
+            self.go_on(run)
+        except RunDirError:
+            self.refused += 1
+        except RecordError:
+            pass
+        self.storage.configure(faults=[])
+        run.close(let_go=False)
+        self.storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+
+    def go_on(self, run: Running) -> None:
+        run.mirror.take()
+        run.journal.take_over()
+        run.mirror.begin()
+        self.gone_on += 1
+        for _ in range(self.chance.randrange(1, 3)):
+            known = {row[0]: row[3] for row in rows_of(run.home.path)}
+            rows = [row for row, status in known.items() if status in {"unprocessed", "in_doubt"}][:3]
+            claim(run.mirror, *rows)
+            assert not self.settled & set(rows), "a row that is settled was sent again"
+            assert {known[row] for row in self.sent & set(rows)} <= {"in_doubt"}, (
+                "a row was sent twice and not in doubt"
+            )
+            self.sent |= set(rows)
+            told = rows[: self.chance.randrange(1, 3)]
+            for row in told:
+                run.mirror.record([], [done(row, attempts=1)])
+            if self.chance.random() < 0.5:
+                run.mirror.secure()
+                self.settled |= set(told)
+            if self.chance.random() < 0.3:
+                run.mirror._base_aside()
+        if self.chance.random() < 0.3:
+            run.mirror.end()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(8))
+def test_whoever_goes_on_knows_all_that_was_sent(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    history = History(tmp_path, s3, seed)
+    for _ in range(16):
+        history.step()
+    assert min(history.refused, history.gone_on, len(history.settled)) > 0
 
 
 def sealed(run: Running, mirror: Mirror, row: int) -> Path:
