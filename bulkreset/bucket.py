@@ -155,13 +155,6 @@ class Bucket:
                 for found in page.get("Contents", ()):
                     yield Object(f"{S3}{bucket}/{found['Key']}", found["Size"], found["ETag"].strip('"'))
 
-    def folders(self, uri: str) -> list[str]:
-        """The addresses that end with the next "/" behind `uri`."""
-        bucket, prefix = split(uri)
-        with told(uri, "s3:ListBucket"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-            return [f"{S3}{bucket}/{one['Prefix']}" for page in pages for one in page.get("CommonPrefixes", ())]
-
     def open(self, found: Object) -> io.BufferedReader:
         """An object's content, read in ranges; of another one than was met nothing is given. Raises BucketError at a read."""
         return io.BufferedReader(_Ranges(self, found), 1 << 16)

@@ -294,7 +294,6 @@ class Run:
 
     def report(self, ended: BulkresetError | None) -> Summary:
         """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
-        dry_run = self._facts["mode"] == "dry_run"
         try:
             self._note(
                 lanes=self._facts.get("lanes", []),
@@ -303,27 +302,42 @@ class Run:
             )
             if self._mode.again:
                 self._journal.fail_again()
-            counts = public_counts(self._journal.counts(), dry_run=dry_run)
-            exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
-            state, now = state_of(ended), utc_now()
-            self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
-            self._note_execution(finished_at=now, state=state, exit_code=exit_code)
-            asked = self._job.report
-            cut = Cut(asked.format, redaction=Redaction.of(self._home.redaction_key) if asked.redact else None)
-            report = self._home.path / report_name(self._facts["job"])
-            draw(self._journal, report, "ready" if dry_run else "unprocessed", cut)
-            summary = summarise(self._journal, ended)
-            write_summary(summary, self._home.summary)
-            if asked.html:
-                write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)
+            if self._mirror:
+                self._note(unmirrored=False)
+            summary = self._drawn(ended)
+            self._log_end(summary, ended)
+            if self._mirror and (unput := finish(self._mirror, self._log)):
+                self._note(unmirrored=True)
+                summary = self._drawn(ended or unput)  # what is said, written and left with is one
+                if not ended:
+                    self._log_end(summary, unput)
         except RecordError as failure:
             raise (ended if isinstance(ended, RecordError) else failure) from None
+        return self._afterwards.of(summary, self._not_told)
+
+    def _drawn(self, ended: BulkresetError | None) -> Summary:
+        """Note how the run ended, and draw what tells it. Raises RecordError."""
+        dry_run = self._facts["mode"] == "dry_run"
+        counts = public_counts(self._journal.counts(), dry_run=dry_run)
+        exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
+        state, now = state_of(ended), utc_now()
+        self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
+        self._note_execution(finished_at=now, state=state, exit_code=exit_code)
+        asked = self._job.report
+        cut = Cut(asked.format, redaction=Redaction.of(self._home.redaction_key) if asked.redact else None)
+        report = self._home.path / report_name(self._facts["job"])
+        draw(self._journal, report, "ready" if dry_run else "unprocessed", cut)
+        summary = summarise(self._journal, ended)
+        write_summary(summary, self._home.summary)
+        if asked.html:
+            write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)
+        return summary
+
+    def _log_end(self, summary: Summary, ended: BulkresetError | None) -> None:
         if ended:
             self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
-        self._log.info("run_finished", state=summary.state, exit_code=exit_code, counts=dict(counts))
-        if self._mirror:
-            finish(self._mirror, self._log, ended)
-        return self._afterwards.of(summary, self._not_told)
+        counts = dict(summary.counts)
+        self._log.info("run_finished", state=summary.state, exit_code=summary.exit_code, counts=counts)
 
     def _not_told(self, problem: str) -> None:
         self._log.warning("not_told", problem=problem)

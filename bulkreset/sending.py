@@ -152,6 +152,11 @@ class Apply:
         """Commit, with the changes of rates that are due. Raises RecordError where that is not possible."""
         self._ledger.record(claims, outcomes, signed_out, self._rates.due(time.time_ns() // 1_000_000))
 
+    def secure(self) -> None:
+        """Have in the mirror, where there is one, what is committed. Raises RecordError, Busy where its lease is lost."""
+        if self._mirror:
+            self._mirror.secure()
+
     def figures(self, seconds: float) -> list[dict[str, Any]]:
         """Each lane's part of the execution, which sent for so long, in the preflight's order, as LaneSummary has it."""
         return [

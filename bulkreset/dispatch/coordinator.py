@@ -25,6 +25,9 @@ class Ledger(Protocol):
     def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
         """Commit, durably. Raises RecordError where that is not possible."""
 
+    def secure(self) -> None:
+        """Have what is committed wherever it must be before anything is sent on it. Raises RecordError, Busy."""
+
 
 class Supply(Protocol):
     """The rows that are to go through a lane."""
@@ -143,6 +146,7 @@ class Coordinator:
         claims = [row.number for lane, rows in taken if lane.errand.claimed for row in rows]
         if claims:
             self._commit(claims)
+            self._secure(taken)
         for lane, rows in taken:
             lane.put(rows)
         for feed in self._feeds:
@@ -197,6 +201,17 @@ class Coordinator:
         self._ledger.record(claims, outcomes, signed_out)
         told, self._told = self._told, []
         self._watch.observe(told)
+
+    def _secure(self, taken: Sequence[tuple[AnyLane, Sequence[Any]]]) -> None:
+        """Have the claims of these rows secured; where that is not possible none of them was sent, so they are given back."""
+        try:
+            self._ledger.secure()
+        except BaseException:
+            for lane, rows in taken:
+                errand = lane.errand
+                if errand.claimed:
+                    self._told += [(lane, errand.settle(row, errand.begin(row), 1)) for row in rows]
+            raise
 
     def _stop(self, place: Place, error: Stopped) -> None:
         """Send nothing more to a place. What of it is in flight comes back and is recorded."""

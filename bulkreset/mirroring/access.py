@@ -49,14 +49,14 @@ def mirror_of(
         mirror.release()
 
 
-def finish(mirror: "Mirror", log: Log, ended: BulkresetError | None) -> None:
-    """Put what the run ends with. Raises RecordError where that is not possible, unless something else ended it."""
+def finish(mirror: "Mirror", log: Log) -> BulkresetError | None:
+    """Put what the run ends with; why that was not possible, None where it was."""
     try:
         mirror.end()
     except BulkresetError as error:
         log.warning("mirror_behind", problem=error.message)
-        if ended is None:
-            raise
+        return error
+    return None
 
 
 def brought(run: str, path: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 Objects below the run's address, all written whole and never changed:
 
+    g000001.json                                  whose generation this is: put first, and only where there is none
     g000001-base-000000000000.sqlite.gz           the journal as it was behind that commit
     g000001-delta-000000000001-000000000003.json.gz   the commits behind it, in order
     handout/00000001.age                          chunks of the handout, as they are
@@ -9,24 +10,26 @@ Objects below the run's address, all written whole and never changed:
     report.csv, summary.json, log.jsonl           at the end
     lease.json                                    who goes on with the run
 
-A generation (g) is one execution: whoever goes on begins a new one with a base of its own.
+A generation (g) is one execution: whoever goes on begins a new one with a base of its own. The journal knows the token
+of each that was begun with it, from before the first object of it is put: by that a directory is told from one that
+another process has gone on with since.
 """
 
 import gzip
 import json
-import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from bulkreset.bucket import Bucket, BucketError, Object, Sealing, split
-from bulkreset.errors import JobError, RecordError, RunDirError
+from bulkreset.bucket import Bucket, BucketError, Sealing, split
+from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
+from bulkreset.mirroring.generation import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
 from bulkreset.mirroring.lease import Lease, holder_of, retried
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
@@ -38,18 +41,7 @@ OUTCOMES_APART = 0.4  # outcomes alone wait longer, for the next claims take the
 PATIENCE = 60.0  # seconds for which a put is tried again
 RARELY = 20  # times as long as a copy takes lies between two of them
 LEASE = "lease.json"
-_NAME = re.compile(r"g(\d{6})-(base|delta)-(\d{12})(?:-(\d{12}))?\.(?:sqlite|json)\.gz")
 _AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
-
-
-class Piece(NamedTuple):
-    """An object of the mirror: a base behind commit `last`, or the commits from `first` to `last`."""
-
-    generation: int
-    kind: str
-    first: int
-    last: int
-    uri: str
 
 
 class Ledger(Protocol):
@@ -78,40 +70,61 @@ class Mirror:
         self._lease = Lease(self._bucket, at + LEASE, holder_of(home.path), asked.lease)
         self._generation = 0
         self._commit = 0
+        self._tokens: list[str] = []  # of the generations that this journal has begun, or was about to
         self._waiting: list[list[Any]] = []  # commits that are not in S3 yet
         self._put_at = float("-inf")
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
-        self._deltas: list[Piece] = []
+        self._pieces: list[Piece] = []
         self._lock = threading.Lock()
         self._maker: threading.Thread | None = None
-        self._broken = False
+        self._broken: RecordError | None = None  # for want of which nothing more is sent
 
     def take(self) -> None:
         """Hold the run. Raises Busy where another machine does, RunDirError where another has gone on with it since."""
         self._lease.take()
         known = self._journal.meta().get("mirror") or {}
         self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
-        self._deltas = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
-        newest = max(((piece.generation, piece.last) for piece in self._deltas), default=(0, 0))
-        if newest > (self._generation, self._commit) == (0, 0):
+        self._tokens = list(known.get("tokens", ()))
+        self._pieces = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
+        newest = max(
+            (it for it in self._pieces if it.kind != BEGUN), key=lambda it: (it.generation, it.last), default=None
+        )
+        if newest is None or (newest.last <= self._commit and self._has_begun(newest.generation)):
+            return
+        if not (self._tokens or self._generation):
             raise RunDirError(
                 f"{self.at} is the mirror of another run.",
                 f"To go on with that one: bulkreset resume {self.at} For a new run name another --run-dir.",
             )
-        if newest[0] > self._generation or newest > (self._generation, self._commit):
-            raise RunDirError(
-                f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
-                f"Resume that one, in a new directory: bulkreset resume {self.at}",
-            )
+        raise RunDirError(
+            f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
+            f"Resume that one, in a new directory: bulkreset resume {self.at}",
+        )
+
+    def _has_begun(self, generation: int) -> bool:
+        """Whether it was begun with this journal, and not with another that had come as far."""
+        begun = next((it for it in self._pieces if it.kind == BEGUN and it.generation == generation), None)
+        if begun is None:  # the mirror is of an earlier version
+            return generation <= self._generation
+        return self._asked(lambda: token_of(self._bucket, begun), 0.0) in self._tokens
 
     def begin(self) -> None:
         """A new generation, whose base is all that the journal has. Nothing may be sent before it. Raises RecordError."""
-        self._generation += 1
+        with self._needed():
+            self._go_on(PATIENCE)
+            if (key := self._home.redaction_key).exists():  # a report may have been drawn with it before the end
+                self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
+
+    def _go_on(self, patience: float) -> None:
+        """Begin a generation. Whoever dies on the way has its token, and knows by it what of it came to S3."""
+        number, token = max([self._generation, *(it.generation for it in self._pieces)]) + 1, new_token()
+        self._tokens.append(token)
         self._journal.note(mirror=self._noted())
-        self._base(PATIENCE)
-        if (key := self._home.redaction_key).exists():  # a report of the run may have been drawn with it before the end
-            self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
+        self._pieces.append(self._asked(lambda: begin(self._bucket, self.at, number, token), patience))
+        self._generation = number
+        self._base(patience)
+        self._journal.note(mirror=self._noted())
 
     def ready(self) -> bool:
         """Whether rows may be claimed now: so many puts a second, and no more."""
@@ -124,17 +137,20 @@ class Mirror:
         signed_out: Sequence[SignedOut] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
-        """Commit here; with claims in S3, too, before this returns. Raises RecordError, Busy where the lease is lost."""
+        """Commit here; it is in S3 by the next `secure`, or a little later. Raises RecordError, Busy where the lease is lost."""
         if claims:
             self._lease.check()
         self._commit += 1
         self._journal.record(claims, outcomes, signed_out, rates, {"mirror": self._noted()})
         self._waiting.append([self._commit, list(claims), _plain(outcomes), _plain(signed_out), _plain(rates)])
-        if claims:
+
+    def secure(self) -> None:
+        """Have in S3 what is committed here: nothing may be sent on a claim before. Raises RecordError, Busy where the lease is lost."""
+        if self._waiting:
             self._put()
 
     def check(self) -> None:
-        """Between one thing and the next: put what has waited, begin a base that is due. Raises as `record` does."""
+        """Between one thing and the next: put what has waited, begin a base that is due. Raises as `secure` does."""
         self._lease.check()
         now = time.monotonic()
         if self._waiting and now - self._put_at >= OUTCOMES_APART:
@@ -149,7 +165,8 @@ class Mirror:
     def handed(self, chunk: Path) -> None:
         """Put a chunk of the handout, before its rows are claimed. Raises RecordError."""
         body = chunk.read_bytes()
-        self._asked(lambda: self._bucket.put(f"{self.at}handout/{chunk.name}", body), PATIENCE)
+        with self._needed():
+            self._asked(lambda: put_once(self._bucket, f"{self.at}handout/{chunk.name}", body), PATIENCE)
 
     def end(self) -> None:
         """Put the journal as it ends, and the reports. Raises RecordError."""
@@ -158,9 +175,9 @@ class Mirror:
             self._maker.join()
         self._lease.check()
         if not self._generation or self._based_at == 0.0:
-            self._generation += 1
-            self._journal.note(mirror=self._noted())
-        self._base(patience)
+            self._go_on(patience)
+        else:
+            self._base(patience)
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
             self._asked(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
 
@@ -169,25 +186,24 @@ class Mirror:
         self._lease.release()
 
     def _noted(self) -> dict[str, Any]:
-        return {"at": self.at, "generation": self._generation, "commit": self._commit}
+        return {"at": self.at, "generation": self._generation, "commit": self._commit, "tokens": self._tokens}
 
     def _put(self) -> None:
-        if self._broken:
-            return
         first, last = self._waiting[0][0], self._waiting[-1][0]
         table = {"version": VERSION, "generation": self._generation, "commits": self._waiting}
         uri = f"{self.at}g{self._generation:06d}-delta-{first:012d}-{last:012d}.json.gz"
         body = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), 1)
-        self._asked(lambda: self._bucket.put(uri, body), PATIENCE, self._lease.check)
+        with self._needed():
+            self._asked(lambda: self._bucket.put(uri, body), PATIENCE)
         self._put_at = time.monotonic()
         self._waiting = []
         with self._lock:
-            self._deltas.append(Piece(self._generation, "delta", first, last, uri))
+            self._pieces.append(Piece(self._generation, DELTA, first, last, uri))
 
     def _base_aside(self) -> None:
         try:
             self._base(0.0)
-        except RecordError as error:  # the deltas are whole without it: it is made the next time
+        except BulkresetError as error:  # the deltas are whole without it: it is made the next time
             self._tell(error.message)
 
     def _base(self, patience: float) -> None:
@@ -211,18 +227,39 @@ class Mirror:
             packed.unlink(missing_ok=True)
         self._based_at = time.monotonic()
         self._based_for = self._based_at - began
-        with self._lock:
-            kept = [it for it in self._deltas if it.generation == self._generation and it.last > commit]
-            old = [it.uri for it in self._deltas if it not in kept]
-            self._deltas = [*kept, Piece(self._generation, "base", commit, commit, uri)]
-        old = [it for it in old if it != uri]
-        self._asked(lambda: self._bucket.delete(old), patience)
+        self._clear(Piece(self._generation, BASE, commit, commit, uri), patience)
 
-    def _asked(self, ask: Callable[[], Any], patience: float, stop: Callable[[], None] = lambda: None) -> Any:  # noqa: ANN401
+    def _clear(self, base: Piece, patience: float) -> None:
+        """Take away what a base makes needless. What cannot be is tried again behind the next one."""
+        with self._lock:
+            own = [it for it in self._pieces if it.generation == base.generation]
+            kept = [it for it in own if it.kind == BEGUN or it.last > base.last]
+            needless = [it for it in self._pieces if it not in kept and it != base]
+            self._pieces = [*needless, *kept, base]
+        self._asked(lambda: self._bucket.delete([it.uri for it in needless]), patience)
+        with self._lock:
+            self._pieces = [it for it in self._pieces if it not in needless]
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        """What is asked for in the block must be there before anything is sent: once it is not, nothing is any more."""
+        if self._broken:
+            raise self._broken
         try:
-            return retried(ask, patience, stop)
+            yield
+        except RecordError as error:
+            self._broken = error
+            raise
+
+    def _asked(self, ask: Callable[[], Any], patience: float) -> Any:  # noqa: ANN401
+        try:
+            return retried(ask, patience, self._lease.check)
         except BucketError as error:
-            self._broken = True
+            if error.is_changed:
+                raise Busy(
+                    f"Another process has gone on with the run: {error.uri} is there, and not as it was to be put.",
+                    f"Resume that one, in a new directory: bulkreset resume {self.at}",
+                ) from None
             raise RecordError(
                 f"The mirror {self.at} cannot be written: {error.action} was answered {error.code}.",
                 f"{error.advice} Then resume.",
@@ -250,17 +287,6 @@ def must_be_usable(asked: Asked, at: str) -> None:
             raise JobError(
                 f"mirror.to: {at} cannot be used: {error.action} was answered {error.code}.", error.advice
             ) from None
-
-
-def pieces(bucket: Bucket, at: str) -> list[Piece]:
-    """The bases and deltas of a mirror, in order. Raises BucketError."""
-    found = [(one, _NAME.fullmatch(one.uri.removeprefix(at))) for one in bucket.objects(at, "/")]
-    return sorted(_piece(one, named) for one, named in found if named)
-
-
-def _piece(one: Object, named: re.Match[str]) -> Piece:
-    generation, kind, first, last = named.groups()
-    return Piece(int(generation), kind, int(first), int(last or first), one.uri)
 
 
 def _plain(values: Sequence[Outcome] | Sequence[SignedOut] | Sequence[RateChange]) -> list[list[Any]]:

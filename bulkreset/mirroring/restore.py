@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.mirroring.generation import BASE, DELTA, Piece, pieces
 from bulkreset.mirroring.lease import Lease
-from bulkreset.mirroring.mirror import LEASE, VERSION, Piece, pieces
+from bulkreset.mirroring.mirror import LEASE, VERSION
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.rows import Outcome, RateChange, SignedOut, Status
@@ -30,14 +32,17 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
     try:
         Lease(bucket, at + LEASE, "").must_be_free()
         found = pieces(bucket, at)
-        bases = [piece for piece in found if piece.kind == "base"]
+        bases = [piece for piece in found if piece.kind == BASE]
         if not bases:
             raise Absent(f"There is no run at {at}.", "Name the address of a mirrored run: s3://bucket/prefix/RUN.")
         base = max(bases, key=lambda piece: (piece.generation, piece.last))
-        deltas = [it for it in found if it.kind == "delta" and it.generation == base.generation and it.last > base.last]
-        home = RunDir.create(path, lambda journal: _fill(bucket, base, deltas, journal))
-        home.release()
-        _fetch_beside(bucket, at, home)
+        deltas = [it for it in found if it.kind == DELTA and it.generation == base.generation and it.last > base.last]
+
+        def fill(journal: Path) -> None:  # and the name comes last: whatever has it is whole
+            _fill(bucket, base, deltas, journal)
+            _fetch_beside(bucket, at, RunDir(journal.parent))
+
+        RunDir.create(path, fill).release()
     except BucketError as error:
         raise RunDirError(
             f"The run at {at} cannot be read: {error.action} was answered {error.code}.", error.advice
@@ -62,7 +67,7 @@ def _fill(bucket: Bucket, base: Piece, deltas: Sequence[Piece], path: Path) -> N
         commit = int(facts["mirror"]["commit"])
         for delta in sorted(deltas, key=lambda piece: piece.first):
             commit = _replay(bucket, delta, journal, commit)
-        journal.note(mirror=facts["mirror"] | {"commit": commit}, handout=None)
+        journal.note(mirror=facts["mirror"] | {"generation": base.generation, "commit": commit}, handout=None)
 
 
 def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:
@@ -105,12 +110,25 @@ def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
     keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
     try:
         if chunks:
-            home.handout.mkdir(mode=0o700, exist_ok=True)
+            home.handout.mkdir(mode=0o700)
         for uri in chunks:
-            bucket.download(uri, str(home.handout / uri.rpartition("/")[2]))
+            _fetch(bucket, uri, home.handout)
         for uri in keys:
-            bucket.download(uri, str(home.redaction_key))
-    except OSError as error:
-        raise RecordError(
-            f"What belongs to {home.path} cannot be written: {error.strerror}.", "Make room, then resume."
-        ) from None
+            _fetch(bucket, uri, home.path)
+    except BaseException as error:
+        shutil.rmtree(home.handout, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        raise RecordError(f"What belongs to {home.path} cannot be written: {error.strerror}.") from None
+
+
+def _fetch(bucket: Bucket, uri: str, folder: Path) -> None:
+    """An object as a file, on the disk with its name."""
+    path = folder / uri.rpartition("/")[2]
+    bucket.download(uri, str(path))
+    for place in (path, folder):
+        opened = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

@@ -83,4 +83,6 @@ def _what_is_left(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         return "Go on where it stopped"
     if counts.get(Status.IN_DOUBT):
         return "Send again what is in doubt"
+    if facts.get("unmirrored"):
+        return "Go on, and bring its mirror up to date"
     return "Make the sign-outs that are pending"

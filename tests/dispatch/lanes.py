@@ -16,14 +16,18 @@ from tests.dispatch.fakes import POOL, SET, FakeClock, row
 
 
 class FakeLedger:
-    """A ledger in memory. `fail_at` is the commit that cannot be written, counted from 1; so are all after it."""
+    """A ledger in memory. `fail_at` is the commit that cannot be written, counted from 1; so are all after it.
 
-    def __init__(self, fail_at: int | None = None) -> None:
+    `insecure_at` is the commit with claims that can be written, and not be secured.
+    """
+
+    def __init__(self, fail_at: int | None = None, insecure_at: int | None = None) -> None:
         self.claimed: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
         self.signed_out: dict[int, SignedOut] = {}
         self.commits = 0
         self._fail_at = fail_at
+        self._insecure_at = insecure_at
 
     def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
         """Commit, or say that it is not possible."""
@@ -35,6 +39,11 @@ class FakeLedger:
         self.claimed |= set(claims)
         self.outcomes |= {outcome.row: outcome for outcome in outcomes}
         self.signed_out |= {outcome.row: outcome for outcome in signed_out}
+
+    def secure(self) -> None:
+        """Say that it is, or that it is not possible."""
+        if self._insecure_at and self.commits >= self._insecure_at:
+            raise RecordError("The other disk is full.")
 
     def statuses(self) -> dict[int, str]:
         """What the ledger knows of each row."""
@@ -99,10 +108,11 @@ class Bench:
         answer: Callable[[int], Answer] = lambda _number: SET,
         *,
         fail_at: int | None = None,
+        insecure_at: int | None = None,
         workers: int = 4,
         together: bool = False,
     ) -> None:
-        self.ledger = FakeLedger(fail_at)
+        self.ledger = FakeLedger(fail_at, insecure_at)
         self.service = Service(self.ledger, answer)
         self.observed: list[Told] = []
         self.clock = FakeClock()

@@ -84,6 +84,19 @@ def test_journal_that_cannot_be_written_stops_everything(fail_at: int) -> None:
     assert len(bench.ledger.claimed) <= (fail_at - 1) * (UNPACED_BACKLOG + 4)
 
 
+@pytest.mark.parametrize("insecure_at", [1, 2, 5])
+def test_claims_that_cannot_be_secured_are_given_back_and_no_outcome_is_recorded_twice(insecure_at: int) -> None:
+    bench = Bench(insecure_at=insecure_at)
+    with pytest.raises(RecordError, match="other disk is full"):
+        bench.run(rows(1, 50_000))  # the ledger itself refuses a row that is settled twice
+    assert bench.threads_ended
+    assert set(bench.ledger.outcomes) == bench.ledger.claimed
+    given_back = {number for number, status in bench.ledger.statuses().items() if status == "ready"}
+    assert given_back
+    assert not given_back & set(bench.service.received)
+    assert bench.ledger.claimed - given_back == set(bench.service.received)
+
+
 @pytest.mark.parametrize("answer", [FATAL, EXPIRED])
 def test_answer_that_forbids_going_on_stops_the_run(answer: Answer) -> None:
     bench = Bench(lambda number: answer if number == 300 else SET)

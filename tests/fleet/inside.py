@@ -131,6 +131,9 @@ class Book:
     def hear(self, _place: Place, _told: Told) -> None:
         pass
 
+    def secure(self) -> None:
+        pass
+
     def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
         pass
 

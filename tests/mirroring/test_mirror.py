@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from bulkreset.bucket import Bucket
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring import mirror as module
+from bulkreset.mirroring.generation import pieces
 from bulkreset.mirroring.lease import Lease
-from bulkreset.mirroring.mirror import Mirror, pieces
+from bulkreset.mirroring.mirror import Mirror
 from bulkreset.mirroring.restore import restore
 from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
@@ -40,10 +43,10 @@ FACTS: dict[str, Any] = {
 class Running:
     """A run with a mirror, not begun."""
 
-    def __init__(self, path: Path, *, fresh: bool = True) -> None:
+    def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
-            with closing(Journal.create(place, [POOL], FACTS)) as journal:
-                journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 7)])
+            with closing(Journal.create(place, [POOL], FACTS | {"rows": rows})) as journal:
+                journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
@@ -74,17 +77,23 @@ def deltas(storage: Storage) -> list[str]:
     return [key for key in storage.keys("runs/r/") if "-delta-" in key]
 
 
+def claim(mirror: Mirror, *claims: int, outcomes: Sequence[Outcome] = ()) -> None:
+    """Claim rows as the coordinator does, before it sends them."""
+    mirror.record(claims, outcomes)
+    mirror.secure()
+
+
 def some_commits(mirror: Mirror) -> None:
-    mirror.record([1, 2], [])
+    claim(mirror, 1, 2)
     mirror.record([], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
-    mirror.record([3], [Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
+    claim(mirror, 3, outcomes=[Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
     mirror.record(
         [],
         [done(3)],
         [SignedOut(1, done=True), SignedOut(3, done=False, code="No", message="why")],
         [RateChange(1, "a", "r", 2.5, "x")],
     )
-    mirror.record([4], [])
+    claim(mirror, 4)
 
 
 def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: Path, s3: Storage) -> None:
@@ -100,7 +109,7 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     assert (tmp_path / "there" / "redaction.key").read_bytes() == run.home.redaction_key.read_bytes()
     assert [row[3] for row in rows_of(tmp_path / "there")] == ["set", "failed", "set", "in_doubt", *["unprocessed"] * 2]
     other = Running(tmp_path / "there", fresh=False)
-    other.begin().record([5], [])
+    claim(other.begin(), 5)
     assert len(deltas(s3)) == 1
     other.close()
     again = Running(tmp_path / "here", fresh=False)
@@ -116,15 +125,35 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
 def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
-    mirror.record([1], [])
+    claim(mirror, 1)
     mirror.record([], [done(1, attempts=1)])
     mirror._base_aside()  # while an outcome waits
-    mirror.record([2], [done(1, attempts=1)])
-    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "delta"]
+    claim(mirror, 2, outcomes=[done(1, attempts=1)])
+    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "begun", "delta"]
     run.close(let_go=False)
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+
+
+@pytest.mark.parametrize("fault", [["^PUT .*base", 503, "SlowDown", 2], ["^POST .*delete", 403, "AccessDenied", 1]])
+def test_base_that_fails_in_between_is_told_and_all_the_rest_is_put(
+    tmp_path: Path, s3: Storage, fault: list[object]
+) -> None:
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    claim(mirror, 1)
+    s3.configure(faults=[fault])
+    mirror._base_aside()
+    assert len(run.told) == 1
+    claim(mirror, 2, outcomes=[done(1, attempts=1)])
+    claim(mirror, 3, outcomes=[done(2, attempts=1)])
+    run.close(let_go=False)
+    s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+    restore(AT, tmp_path / "there")
+    assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+    mirror._base_aside()  # takes away what the last one could not
+    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "begun"]
 
 
 @pytest.mark.parametrize("harm", ["gap", "cut", "other", "base", "none"])
@@ -155,7 +184,7 @@ def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypa
     mirror = run.begin()
     s3.configure(faults=[["^PUT .*delta", 500, "InternalError", 99]])
     with pytest.raises(RecordError, match=r"The mirror .* cannot be written: s3:PutObject was answered InternalError"):
-        mirror.record([1], [])
+        claim(mirror, 1)
     run.close()
 
 
@@ -187,7 +216,7 @@ def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: S
     handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
     handout.written = mirror.handed
     handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
-    mirror.record([1], [])
+    claim(mirror, 1)
     run.home.summary.write_text("{}", encoding="utf-8")
     mirror.end()
     for key in s3.keys("runs/r/"):
@@ -199,6 +228,185 @@ def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: S
         run.home.handout / "00000001.age"
     ).read_bytes()
     assert "runs/r/summary.json" in s3.keys("runs/r/")
+
+
+def machine_is_dead(run: Running, storage: Storage) -> None:
+    """Whoever had the run is gone, and its lease has ended."""
+    run.close(let_go=False)
+    storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+
+
+def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    run = Running(tmp_path / "here")
+    claim(run.begin(), 1)
+    run.mirror.record([], [done(1, attempts=1)])  # which is not in S3 any more
+    machine_is_dead(run, s3)
+    for _ in range(2):
+        again = Running(tmp_path / "here", fresh=False)
+        s3.configure(faults=[["^(PUT|POST) .*base", 403, "AccessDenied", 99]])
+        with pytest.raises(RecordError, match="cannot be written"):
+            again.begin()
+        s3.configure(faults=[])
+        again.close()
+    restore(AT, tmp_path / "there")
+    other = Running(tmp_path / "there", fresh=False)
+    claim(other.begin(), 1)
+    other.close()
+    late = Running(tmp_path / "here", fresh=False)
+    with pytest.raises(RunDirError, match="another process has gone on with it"):
+        late.mirror.take()
+    late.close()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_base_that_was_put_before_a_crash_is_known_again(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    run = Running(tmp_path / "here")
+    if not first:
+        claim(run.begin(), 1)
+        run.close()
+        run = Running(tmp_path / "here", fresh=False)
+    run.mirror.take()
+    monkeypatch.setattr(run.mirror, "_clear", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.mirror.begin()
+    machine_is_dead(run, s3)
+    restore(AT, tmp_path / "there")  # there is a base of it
+    again = Running(tmp_path / "here", fresh=False)
+    claim(again.begin(), 2)
+    again.close()
+    assert [piece.kind for piece in pieces(again.mirror._bucket, AT)] == ["base", "begun", "delta"]
+    other = Running(tmp_path / "there", fresh=False)
+    with pytest.raises(RunDirError, match="another process has gone on with it"):
+        other.mirror.take()
+    other.close()
+
+
+class History:
+    """One run gone on with in this directory and that one, while S3 fails; each row's calls are what came to the service."""
+
+    FAULTS = (
+        "PUT .*base",
+        "PUT .*base",
+        "PUT .*base",
+        "PUT .*delta",
+        "POST .*delete",
+        "PUT .*g[0-9]+.json",
+        "PUT .*lease",
+        "GET .*lease",
+    )
+    ROWS = 40
+
+    def __init__(self, home: Path, storage: Storage, seed: int) -> None:
+        self.home, self.storage = home, storage
+        self.chance = random.Random(seed)
+        self.sent: set[int] = set()
+        self.settled: set[int] = set()  # and in S3
+        self.places = [home / "0"]
+        first = Running(self.places[0], rows=self.ROWS)
+        claim(first.begin())
+        machine_is_dead(first, storage)
+        self.refused = self.gone_on = 0
+
+    def step(self) -> None:
+        """One execution, on a machine that was there before, or on a new one; then it dies."""
+        if self.chance.random() < 0.4:
+            place = self.home / str(len(self.places))
+            restore(AT, place)
+            self.places.append(place)
+        run = Running(self.chance.choice(self.places[-4:]), fresh=False)
+        if self.chance.random() < 0.6:
+            fault = self.chance.choice(self.FAULTS)
+            self.storage.configure(faults=[[f"^{fault}", 403, "AccessDenied", self.chance.choice([1, 9])]])
+        try:
+            self.go_on(run)
+        except RunDirError:
+            self.refused += 1
+        except RecordError:
+            pass
+        self.storage.configure(faults=[])
+        run.close(let_go=False)
+        self.storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
+
+    def go_on(self, run: Running) -> None:
+        run.mirror.take()
+        run.journal.take_over()
+        run.mirror.begin()
+        self.gone_on += 1
+        for _ in range(self.chance.randrange(1, 3)):
+            known = {row[0]: row[3] for row in rows_of(run.home.path)}
+            rows = [row for row, status in known.items() if status in {"unprocessed", "in_doubt"}][:3]
+            claim(run.mirror, *rows)
+            assert not self.settled & set(rows), "a row that is settled was sent again"
+            assert {known[row] for row in self.sent & set(rows)} <= {"in_doubt"}, (
+                "a row was sent twice and not in doubt"
+            )
+            self.sent |= set(rows)
+            told = rows[: self.chance.randrange(1, 3)]
+            for row in told:
+                run.mirror.record([], [done(row, attempts=1)])
+            if self.chance.random() < 0.5:
+                run.mirror.secure()
+                self.settled |= set(told)
+            if self.chance.random() < 0.3:
+                run.mirror._base_aside()
+        if self.chance.random() < 0.3:
+            run.mirror.end()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(8))
+def test_whoever_goes_on_knows_all_that_was_sent(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    history = History(tmp_path, s3, seed)
+    for _ in range(16):
+        history.step()
+    assert min(history.refused, history.gone_on, len(history.settled)) > 0
+
+
+def sealed(run: Running, mirror: Mirror, row: int) -> Path:
+    """Put one row's password into the run's handout, and claim the row; the last chunk."""
+    handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
+    handout.written = mirror.handed
+    handout.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
+    claim(mirror, row)
+    return max(run.home.handout.iterdir())
+
+
+@pytest.mark.parametrize("what", ["handout/0+2", "redaction.key"])
+def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
+    run = Running(tmp_path / "here")
+    Redaction.of(run.home.redaction_key)
+    mirror = run.begin()
+    chunks = [sealed(run, mirror, row) for row in (1, 2)]
+    run.close()
+    s3.configure(faults=[[f"^(GET|HEAD) .*{what}", 403, "AccessDenied", 9]])
+    with pytest.raises(RunDirError, match="cannot be read"):
+        restore(AT, tmp_path / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    s3.configure(faults=[])
+    restore(AT, tmp_path / "there")
+    for chunk in chunks:
+        assert (tmp_path / "there" / "handout" / chunk.name).read_bytes() == chunk.read_bytes()
+
+
+def test_chunk_is_never_put_over_another(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    chunk = sealed(run, mirror, 1)
+    mirror.handed(chunk)  # as after an answer that was lost
+    body = chunk.read_bytes()
+    chunk.unlink()
+    with pytest.raises(Busy, match=r"handout/00000001\.age is there, and not as it was to be put"):
+        sealed(run, mirror, 2)
+    assert s3.client.get_object(Bucket=BUCKET, Key="runs/r/handout/00000001.age")["Body"].read() == body
+    run.close()
 
 
 def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path, s3: Storage) -> None:
