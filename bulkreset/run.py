@@ -11,6 +11,7 @@ from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import TargetSession
+from bulkreset.conclusion import Conclusion
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.errors import (
     BulkresetError,
@@ -22,8 +23,7 @@ from bulkreset.errors import (
 from bulkreset.fleet.fleet import LINGER_SECONDS, Fleet
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
-from bulkreset.mirroring.access import finish, mirror_of
-from bulkreset.page.page import write_page
+from bulkreset.mirroring.access import mirror_of
 from bulkreset.planning.check import UNREACHABLE
 from bulkreset.planning.origin import must_be_what_was_planned
 from bulkreset.planning.preflight import (
@@ -34,23 +34,13 @@ from bulkreset.planning.preflight import (
     inspect,
     must_be_the_same_accounts,
 )
-from bulkreset.record.execution import begun, unix_ms, utc_now
-from bulkreset.record.forms import Cut, draw
+from bulkreset.record.execution import begun, unix_ms
 from bulkreset.record.handout import folder_of, handout_of
 from bulkreset.record.journal import Journal
 from bulkreset.record.log import forgiving, heard, open_log
 from bulkreset.record.redaction import Redaction
-from bulkreset.record.report import write_summary
-from bulkreset.record.rundir import RunDir, report_name
-from bulkreset.record.summary import (
-    exit_code_of,
-    is_resumable,
-    public_counts,
-    signed_out,
-    state_of,
-    stopped_by,
-    summarise,
-)
+from bulkreset.record.rundir import RunDir
+from bulkreset.record.summary import is_resumable, public_counts, signed_out
 from bulkreset.rows import LaneSummary, Summary, in_rows
 from bulkreset.sending import Apply, Means
 from bulkreset.telling.afterwards import Afterwards
@@ -302,42 +292,10 @@ class Run:
             )
             if self._mode.again:
                 self._journal.fail_again()
-            if self._mirror:
-                self._note(unmirrored=False)
-            summary = self._drawn(ended)
-            self._log_end(summary, ended)
-            if self._mirror and (unput := finish(self._mirror, self._log)):
-                self._note(unmirrored=True)
-                summary = self._drawn(ended or unput)  # what is said, written and left with is one
-                if not ended:
-                    self._log_end(summary, unput)
         except RecordError as failure:
             raise (ended if isinstance(ended, RecordError) else failure) from None
-        return self._afterwards.of(summary, self._not_told)
-
-    def _drawn(self, ended: BulkresetError | None) -> Summary:
-        """Note how the run ended, and draw what tells it. Raises RecordError."""
-        dry_run = self._facts["mode"] == "dry_run"
-        counts = public_counts(self._journal.counts(), dry_run=dry_run)
-        exit_code = exit_code_of(ended, counts, dry_run=dry_run, signed_out=signed_out(self._journal, self._facts))
-        state, now = state_of(ended), utc_now()
-        self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
-        self._note_execution(finished_at=now, state=state, exit_code=exit_code)
-        asked = self._job.report
-        cut = Cut(asked.format, redaction=Redaction.of(self._home.redaction_key) if asked.redact else None)
-        report = self._home.path / report_name(self._facts["job"])
-        draw(self._journal, report, "ready" if dry_run else "unprocessed", cut)
-        summary = summarise(self._journal, ended)
-        write_summary(summary, self._home.summary)
-        if asked.html:
-            write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)
-        return summary
-
-    def _log_end(self, summary: Summary, ended: BulkresetError | None) -> None:
-        if ended:
-            self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
-        counts = dict(summary.counts)
-        self._log.info("run_finished", state=summary.state, exit_code=summary.exit_code, counts=counts)
+        end = Conclusion(self._job, self._home, self._journal, self._facts, self._log, self._mirror)
+        return self._afterwards.of(end.draw(ended), self._not_told)
 
     def _not_told(self, problem: str) -> None:
         self._log.warning("not_told", problem=problem)

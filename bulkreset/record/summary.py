@@ -29,7 +29,7 @@ def is_planned(facts: Mapping[str, Any]) -> bool:
 
 
 def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
-    """Whether an ended run has something to go on with: rows to be sent, users to be signed out, a plan that is not whole, or a mirror.
+    """Whether an ended run has something to go on with: rows to be sent, users to be signed out, a plan that is not whole, a mirror, a report.
 
     `facts` and `counts` are the journal's; `sign_outs` is None where the job asks for none.
     """
@@ -38,7 +38,7 @@ def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs:
     if facts["mode"] == "dry_run":
         return bool(facts["state"] != "finished")
     left = any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
-    return left or bool(sign_outs and sign_outs["pending"]) or bool(facts.get("unmirrored"))
+    return left or bool(sign_outs and sign_outs["pending"]) or bool(facts.get("unmirrored") or facts.get("undrawn"))
 
 
 def state_of(ended: BulkresetError | None) -> str:

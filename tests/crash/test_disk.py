@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_resume import resume, sent
-from tests.e2e.command import PATIENCE, SET, Command, Ran, assert_they_agree, finish, people, write_csv
+from tests.e2e.command import PATIENCE, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
 from tests.sim import Simulator
 
 
@@ -88,10 +88,37 @@ def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Comm
         ran = finish(process, run_dir)
     assert ran.code == 3
     assert len(ran.complaints) == 1
+    assert [ran.summary[key] for key in ("exit_code", "state", "resumable", "counts")] == [
+        3,
+        "stopped",
+        True,
+        {"set": 40},
+    ]
     (run_dir / "report.csv").rmdir()
     again = resume(bulkreset, run_dir)
     assert again.code == 0
     assert_they_agree(again, sim)
+
+
+def test_a_page_that_cannot_be_written_stops_the_run_and_says_so_everywhere(bulkreset: Command, sim: Simulator) -> None:
+    write_csv(bulkreset.home / "users.csv", people(20))
+    job = write_job(bulkreset.home, sim.url, 'path = "users.csv"', "[pace]\nrate = 20\n[report]\nhtml = true\n")
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start("run", job, "--yes", "--run-dir", run_dir) as process:
+        sent(sim, 5)
+        (run_dir / "report.html").mkdir()
+        ran = finish(process, run_dir)
+    assert (ran.code, ran.summary["exit_code"], ran.summary["state"], ran.summary["resumable"]) == (
+        3,
+        3,
+        "stopped",
+        True,
+    )
+    assert f"then run: bulkreset report {run_dir} --format html." in ran.stderr
+    (run_dir / "report.html").rmdir()
+    again = resume(bulkreset, run_dir)
+    assert (again.code, again.summary["state"], again.summary["resumable"]) == (0, "finished", False)
+    assert len(sim.calls(SET)) == 20
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")

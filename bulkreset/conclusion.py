@@ -1,0 +1,88 @@
+"""The conclusion: how a run ended, noted in its journal, drawn from it, and put to its mirror."""
+
+from contextlib import suppress
+from typing import Any
+
+from bulkreset.errors import BulkresetError, RecordError
+from bulkreset.job import Job
+from bulkreset.mirroring.access import finish
+from bulkreset.mirroring.mirror import Mirror
+from bulkreset.page.page import write_page
+from bulkreset.record.execution import utc_now
+from bulkreset.record.forms import Cut, draw
+from bulkreset.record.journal import Journal
+from bulkreset.record.log import Log
+from bulkreset.record.redaction import Redaction
+from bulkreset.record.report import write_summary
+from bulkreset.record.rundir import RunDir, report_name
+from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
+from bulkreset.rows import Summary
+
+
+class Conclusion:
+    """The end of one execution. `facts` are the run's, as its journal has them, and are kept so.
+
+    What is said, written and left with is one: where a report, the page or the mirror cannot be written, the run was
+    stopped by that, and is resumable.
+    """
+
+    def __init__(
+        self, job: Job, home: RunDir, journal: Journal, facts: dict[str, Any], log: Log, mirror: Mirror | None
+    ) -> None:
+        self._job = job
+        self._home = home
+        self._journal = journal
+        self._facts = facts
+        self._log = log
+        self._mirror = mirror
+        self._dry = facts["mode"] == "dry_run"
+
+    def draw(self, ended: BulkresetError | None) -> Summary:
+        """Note and draw it; `ended` is what ended the run early. Raises RecordError where that is not possible."""
+        try:
+            self._note(undrawn=False, **({"unmirrored": False} if self._mirror else {}))
+            summary = self._drawn(ended)
+            self._logged(summary, ended)
+            if self._mirror and (unput := finish(self._mirror, self._log)):
+                self._note(unmirrored=True)
+                summary = self._drawn(ended or unput)
+                if not ended:
+                    self._logged(summary, unput)
+        except RecordError as failure:
+            stopped = ended if isinstance(ended, RecordError) else failure
+            with suppress(RecordError):  # as far as there is room for it
+                self._note(undrawn=True)
+                write_summary(self._noted(stopped), self._home.summary)
+            raise stopped from None
+        return summary
+
+    def _noted(self, ended: BulkresetError | None) -> Summary:
+        counts = public_counts(self._journal.counts(), dry_run=self._dry)
+        exit_code = exit_code_of(ended, counts, dry_run=self._dry, signed_out=signed_out(self._journal, self._facts))
+        state, now = state_of(ended), utc_now()
+        *earlier, this = self._facts["executions"]
+        this |= {"finished_at": now, "state": state, "exit_code": exit_code}
+        self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
+        self._note(executions=[*earlier, this])
+        return summarise(self._journal, ended)
+
+    def _drawn(self, ended: BulkresetError | None) -> Summary:
+        summary = self._noted(ended)
+        asked = self._job.report
+        cut = Cut(asked.format, redaction=Redaction.of(self._home.redaction_key) if asked.redact else None)
+        report = self._home.path / report_name(self._facts["job"])
+        draw(self._journal, report, "ready" if self._dry else "unprocessed", cut)
+        write_summary(summary, self._home.summary)
+        if asked.html:
+            write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)
+        return summary
+
+    def _logged(self, summary: Summary, ended: BulkresetError | None) -> None:
+        if ended:
+            self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
+        counts = dict(summary.counts)
+        self._log.info("run_finished", state=summary.state, exit_code=summary.exit_code, counts=counts)
+
+    def _note(self, **facts: object) -> None:
+        self._journal.note(**facts)
+        self._facts |= facts
