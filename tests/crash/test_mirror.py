@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.record.journal import Journal
+from bulkreset.record.status import status_of
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
 from tests.mirroring.mirrored import settled_in
@@ -129,6 +130,7 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
     assert facts["stopped_by"] == ran.summary["stopped_by"]
     assert facts["stopped_by"]["message"] in ran.complaints[0]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
+    assert status_of(ran.run_dir).resumable
     assert ran.column("status") == ["set"] * 3
     storage.configure(faults=[])
     again = finish(bulkreset.start("resume", ran.run_dir), ran.run_dir)
