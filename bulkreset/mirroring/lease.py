@@ -52,7 +52,7 @@ class Lease:
         """Raise Busy where it is lost, or could not be renewed in time."""
         if self._lost:
             raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
-        if time.monotonic() > self._good_until:
+        if _since_boot() > self._good_until:
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
                 "Another process may have taken it over. Check the network, then resume.",
@@ -103,7 +103,7 @@ class Lease:
         return etag
 
     def _write(self, over: str) -> None:
-        asked = time.monotonic()
+        asked = _since_boot()
         body = {"holder": self._mine, "token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
         body |= {"until": time.time() + self._seconds, "seconds": self._seconds}
         self._etag = self._bucket.put(self._uri, json.dumps(body).encode(), match=over)
@@ -143,6 +143,12 @@ def holder_of(path: Path) -> str:
     except OSError:
         boot = socket.gethostname()
     return f"{boot}:{found.st_dev}:{found.st_ino}"
+
+
+def _since_boot() -> float:
+    """Seconds, those in which the machine slept included: a lease ends while its holder is suspended, too."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def retried(
