@@ -134,7 +134,7 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         input=facts["input"],
         targets=tuple(facts["targets"]),
         report=report_name(facts["job"]),
-        unchecked=facts.get("unchecked"),
+        unchecked=facts.get("unchecked") or None,
         approved=facts.get("approved"),
         signed_out=leavers,
         stopped_by=stopped_by(ended),
