@@ -5,18 +5,13 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.credentials import (
-    AssumeRoleCredentialFetcher,
-    CredentialProvider,
-    CredentialResolver,
-    DeferredRefreshableCredentials,
-)
+from botocore.credentials import CredentialResolver
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -28,13 +23,13 @@ from botocore.loaders import create_loader
 
 from bulkreset import __version__
 from bulkreset.cognito.aside import ask_aside
+from bulkreset.cognito.role import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
-    from mypy_boto3_sts import STSClient
 
 SIDE_SERVICE_SECONDS = 2.0  # how long a service that the run can do without is waited for
 CONNECTIONS = 256
@@ -52,13 +47,6 @@ _CONFIG: Mapping[str, Any] = {
 
 # One loader of botocore's models for all sessions: each of its own would read them anew, 12 MB for every target.
 _loader = cache(create_loader)
-
-# AssumeRole changes nothing and is not counted: botocore may try it again.
-_ROLE_CONFIG: Mapping[str, Any] = {
-    "retries": {"mode": "standard", "total_max_attempts": 3},
-    "connect_timeout": 5.0,
-    "read_timeout": 10.0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,53 +258,11 @@ def open_session(target: Target) -> TargetSession:
     return TargetSession(target, session)
 
 
-class _RoleProvider(CredentialProvider):
-    """Credentials of a role, assumed with those of another session. They renew themselves before they expire.
-
-    Raises TargetError where the role cannot be assumed the first time, CredentialRetrievalError later on.
-    """
-
-    METHOD = "bulkreset-role"
-    CANONICAL_NAME = None
-
-    def __init__(self, target: Target, source: boto3.Session) -> None:
-        super().__init__()
-        names = {"RoleSessionName": target.role_session_name, "ExternalId": target.external_id}
-        self._role = target.role_arn or ""
-        self._fetcher = AssumeRoleCredentialFetcher(
-            partial(_sts_of, source),
-            source.get_credentials(),
-            self._role,
-            extra_args={name: value for name, value in names.items() if value},
-        )
-
-    def load(self) -> DeferredRefreshableCredentials:
-        """The credentials; they are asked for when they are first needed."""
-        return DeferredRefreshableCredentials(self._fetch, self.METHOD)
-
-    def _fetch(self) -> Any:  # noqa: ANN401
-        # Told as one error, whose kind ends a lane, and not with STS's own codes: those would be taken for Cognito's.
-        try:
-            return self._fetcher.fetch_credentials()
-        except ClientError as error:
-            problem = f"STS answered {error.response['Error'].get('Code', 'an error')}"
-        except (BotoCoreError, ValueError) as error:
-            problem = f"STS could not be reached ({type(error).__name__})"
-        except Exception as error:  # noqa: BLE001  (an answer that is not STS's, as behind a captive portal)
-            problem = f"STS could not be understood ({type(error).__name__})"
-        raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
-
-
-def _sts_of(session: Any, service: str, **keys: str) -> "STSClient":  # noqa: ANN401  (the stubs want every key by name)
-    client: STSClient = session.client(service, config=Config(**_ROLE_CONFIG), **keys)
-    return client
-
-
 def _in_role(target: Target, session: boto3.Session) -> boto3.Session:
     """The session, or one with the credentials of the target's role. Asks nobody yet."""
     if not target.role_arn:
         return session
-    return _session(target.profile, session.region_name, CredentialResolver([_RoleProvider(target, session)]))
+    return _session(target.profile, session.region_name, CredentialResolver([RoleProvider(target, session)]))
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:

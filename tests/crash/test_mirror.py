@@ -36,7 +36,7 @@ def killed(bulkreset: Command, sim: Simulator, argv: tuple[str | Path, ...], cal
     with bulkreset.start(*argv) as process:
         until = time.monotonic() + 60
         while process.poll() is None and len(sim.calls(SET)) - before < calls and time.monotonic() < until:
-            time.sleep(0.01)
+            time.sleep(0.01)  # a look at another process
         time.sleep(after)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

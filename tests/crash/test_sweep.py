@@ -77,7 +77,7 @@ def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulk
     for pages in (16, 24):
         with bulkreset.start("resume", broken.run_dir) as process:
             while sim.stats().count(LISTS) < pages and process.poll() is None:
-                time.sleep(0.01)
+                time.sleep(0.01)  # a look at another process
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
     again = resumed(bulkreset, broken)

@@ -95,7 +95,7 @@ def broken_off(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], p
         until = time.monotonic() + 30
         while sim.stats().count(LISTS) < pages:
             assert time.monotonic() < until
-            time.sleep(0.01)
+            time.sleep(0.01)  # a look at another process
         os.kill(process.pid, number)
         return finish(process, run_dir)
 

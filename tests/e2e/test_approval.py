@@ -208,7 +208,7 @@ def test_approved_run_that_is_killed_in_its_plan_still_compares(
     args = (*bulkreset.checked(input_), *FAST, "--approved", reviewed.run_dir, "--run-dir", run_dir)
     with bulkreset.start(*args) as process:
         while sim.stats().count(LISTS) < pages + 5:
-            time.sleep(0.01)
+            time.sleep(0.01)  # a look at another process
         os.kill(process.pid, signal.SIGKILL)
         killed = finish(process, run_dir)
     sim.configure(latency=0)

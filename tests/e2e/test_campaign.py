@@ -493,7 +493,7 @@ def endless(*args):
     given = list(whole(*args))
     while True:
         yield from given
-        time.sleep(0.01)
+        time.sleep(0.01)  # slow enough to be ended in the middle
 handing.hand_out = endless
 main()
 """
@@ -511,7 +511,7 @@ def test_handout_that_is_ended_leaves_no_password_behind(ended: Ended, tmp_path:
         ) as process:
             until = time.monotonic() + PATIENCE
             while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < until:
-                time.sleep(0.01)
+                time.sleep(0.01)  # a look at another process
             (partial,) = tmp_path.iterdir()
             process.send_signal(number)
             _, said = process.communicate()

@@ -122,7 +122,7 @@ def test_held_answer_goes_out_when_the_rule_is_taken_away(sim: Simulator) -> Non
     with ThreadPoolExecutor() as executor:
         held = executor.submit(set_password, client)
         while len(calls := sim.calls()) < 2:
-            time.sleep(0.01)
+            time.sleep(0.01)  # a look at another process
         with pytest.raises(TimeoutError):
             held.result(0.1)
         assert (calls[1].applied, calls[1].done) == (True, None)
