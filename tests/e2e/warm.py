@@ -5,6 +5,7 @@ the test's process, as that of any other. Only the loading of the modules, most 
 """
 
 import array
+import atexit
 import ctypes
 import gc
 import inspect
@@ -14,10 +15,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from functools import cache
 from importlib import import_module
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, NoReturn, TextIO, cast
 
 MESSAGE: Final = 1 << 20
 STREAMS: Final = (0, 1, 2)
@@ -25,8 +27,7 @@ SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER: whose parent has died becomes o
 # What an interpreter reads when it begins, not when it is asked.
 _ALONE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 EARLY: Final = ("PYTHON", "LANG", "LC_")
-HEAVY: Final = frozenset({"run", "resume", "verify"})  # the others load little
-# By name: an import statement that nobody uses is taken away by the linter, and all starts are slow and nothing fails.
+# By name: the linter removes an import statement that nobody uses. Then every start is slow and no test fails.
 LOADED: Final = (
     "bulkreset.cli",
     "bulkreset.job.file",
@@ -44,9 +45,8 @@ LOADED: Final = (
 
 
 def can_warm(argv: list[str], env: dict[str, str]) -> bool:
-    """Whether a start differs from a fork in nothing but the loading, and that is worth it."""
-    heavy = bool(argv) and argv[0] in HEAVY
-    return heavy and sys.platform == "linux" and not any(name.startswith(EARLY) for name in env)
+    """Return whether a start differs from a fork in nothing but the loading."""
+    return bool(argv) and sys.platform == "linux" and not any(name.startswith(EARLY) for name in env)
 
 
 class Warm(subprocess.Popen[str]):
@@ -134,7 +134,23 @@ def load() -> None:
     """Import what a run, a resumed one, a verification and their pages import; a name that is no more is an error."""
     for name in LOADED:
         import_module(name)
+    session = import_module("bulkreset.cognito.session")._session(None, "us-east-1")
+    for service in ("cognito-idp", "sts", "service-quotas"):  # the clients are not used; their models stay loaded
+        session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
+    gc.collect()
     gc.freeze()
+
+
+def leave(ended: SystemExit) -> NoReturn:
+    """End as an interpreter does, but keep the modules: to take them down would copy each page shared with the parent."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        raise ended from None
+    os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
 if __name__ == "__main__":
@@ -143,4 +159,7 @@ if __name__ == "__main__":
     _become(_serve(socket.socket(fileno=int(sys.argv[1]))))
     from bulkreset.cli import main
 
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        leave(ended)
