@@ -1,6 +1,6 @@
 """What each answer of the service, and each lost one, makes of its row."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, people, seed, write_csv, write_job
-from tests.sim import Call, Simulator
+from tests.sim import Call, Simulator, Stats
 
 REMEMBERS: Final = "us-east-1_History01"
 HISTORY: Final = "PasswordHistoryPolicyViolationException"
@@ -41,7 +41,7 @@ def throttled(code: str) -> Case:
 
 CASES: Final[Mapping[str, Case]] = {
     "plain": Case([], attempts=1, in_doubt=False),
-    "slow": Case([{"slow": 0.3}], attempts=1, in_doubt=False),
+    "slow": Case([{"slow": 0.1}], attempts=1, in_doubt=False),
     "throttled.three.times": Case([{"throttle": 3}], attempts=4, throttled=3, in_doubt=False),
     "throttled.to.the.end": Case(
         [{"throttle": 9}], "failed", "TooManyRequestsException", MAX_ATTEMPTS, MAX_ATTEMPTS, in_doubt=False
@@ -71,8 +71,6 @@ CASES: Final[Mapping[str, Case]] = {
     "garbage.binary": Case([{"garbage": "binary"}]),
     "garbage.array": Case([{"garbage": "array"}]),
     "garbage.truncated": Case([{"garbage": "truncated"}]),
-    "hang": Case([{"hang": 8}]),
-    "hang.applied": Case([{"hang": 8, "apply": True}]),
     "unknown.user": refused("UserNotFoundException"),
     "weak": refused("InvalidPasswordException"),
     "parameter": refused("InvalidParameterException"),
@@ -84,26 +82,37 @@ CASES: Final[Mapping[str, Case]] = {
 
 
 @dataclass(frozen=True)
+class Noted:
+    """What arrived at a simulator that is another test's by now."""
+
+    arrived: Sequence[Call]
+    stats: Stats
+
+    def calls(self, operation: str | None = None) -> Sequence[Call]:
+        return [call for call in self.arrived if operation in {None, call.operation}]
+
+
+@dataclass(frozen=True)
 class Troubled:
     """A run in which all of CASES happened, among calm users."""
 
     ran: Ran
-    sim: Simulator
-    calls: Sequence[Call]
+    noted: Noted
 
 
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
+def troubled(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Troubled:
     folder = tmp_path_factory.mktemp("troubled")
-    with Simulator(latency=0.02) as sim:
-        rows = [(name, f"Quiet-Garden.{n}") for n, name in enumerate(CASES)] + people(10)
-        seed(sim, [name for name, _ in rows])
-        sim.configure(faults={"users": {name: [dict(step) for step in case.steps] for name, case in CASES.items()}})
-        write_csv(folder / "in.csv", rows)
-        pace = f"[pace]\nmax_attempts = {MAX_ATTEMPTS}\nmax_wait = 1"
-        job = write_job(folder, sim.url, 'path = "in.csv"', pace)
-        ran = Command(folder, sim)("run", job, "--yes", "--rate", "none", "--workers", "8")
-        yield Troubled(ran, sim, sim.calls(SET))
+    running.reset()
+    rows = [(name, f"Quiet-Garden.{n}") for n, name in enumerate(CASES)] + people(10)
+    seed(running, [name for name, _ in rows])
+    faults = {"users": {name: [dict(step) for step in case.steps] for name, case in CASES.items()}}
+    running.configure(latency=0.02, faults=faults)
+    write_csv(folder / "in.csv", rows)
+    pace = f"[pace]\nmax_attempts = {MAX_ATTEMPTS}\nmax_wait = 0.2"
+    job = write_job(folder, running.url, 'path = "in.csv"', pace)
+    ran = Command(folder, running)("run", job, "--yes", "--rate", "none", "--workers", "8")
+    return Troubled(ran, Noted(running.calls(), running.stats()))
 
 
 def test_every_row_ends_as_its_answers_say(troubled: Troubled) -> None:
@@ -112,7 +121,7 @@ def test_every_row_ends_as_its_answers_say(troubled: Troubled) -> None:
     assert {name: found[name] for name in CASES} == {name: case.cells() for name, case in CASES.items()}
     assert troubled.ran.code == 1
     assert troubled.ran.summary["state"] == "finished"
-    assert_they_agree(troubled.ran, troubled.sim)
+    assert_they_agree(troubled.ran, troubled.noted)
 
 
 def test_failed_rows_say_why_and_calm_ones_are_untouched_by_their_trouble(troubled: Troubled) -> None:
@@ -123,41 +132,51 @@ def test_failed_rows_say_why_and_calm_ones_are_untouched_by_their_trouble(troubl
 
 
 def test_calls_for_one_user_never_overlap(troubled: Troubled) -> None:
-    assert troubled.sim.stats().overlapping_calls == 0
-    # A hung call ends for its caller at the read timeout: nothing may follow sooner.
-    by_user: dict[str, list[Call]] = {}
-    for call in troubled.calls:
-        by_user.setdefault(call.username, []).append(call)
-    for name in ("hang", "hang.applied"):
-        first, second = by_user[name]
-        assert second.time - first.time >= 0.95
+    assert len(troubled.noted.calls(SET)) > len(CASES)
+    assert troubled.noted.stats.overlapping_calls == 0
 
 
-def test_rate_holds_in_every_second(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(66)), "--rate", "30")
+def test_answer_that_never_comes_is_not_waited_for_longer_than_the_job_says(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    never = {"hang": 600}
+    sim.configure(faults={"users": {"user.001": [never], "user.002": [never | {"apply": True}]}})
+    write_csv(tmp_path / "in.csv", people(2))
+    # On a busy machine other answers come too late as well, and their calls are made again.
+    pace = '[pace]\nrate = "none"\nmax_attempts = 100\nmax_wait = 0.2'
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', pace, read_timeout=0.7)
+    ran = bulkreset("run", job, "--yes")
     assert ran.code == 0
-    assert sim.stats().max_per_second[SET] <= 33
+    assert {(row["status"], row["in_doubt"]) for row in ran.report} == {("set", "true")}
+    assert [call.answer for call in sim.calls(SET)].count("hang") == 2
+    assert sim.passwords(POOL) == dict(people(2))
     assert_they_agree(ran, sim)
 
 
 def test_rate_holds_for_retries_too(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    rows = people(20)
+    rows = people(10)
     sim.configure(faults={"users": {name: [{"cut": "after"}, {"http": 503}] for name, _ in rows}})
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--rate", "30")
+    job = write_job(tmp_path, sim.url, f'path = "{write_csv(tmp_path / "in.csv", rows)}"', "[pace]\nmax_wait = 0.1")
+    ran = bulkreset("run", job, "--yes", "--rate", "30")
     assert ran.code == 0
-    assert ran.summary["attempts"] == 60
-    assert sim.stats().max_per_second[SET] <= 33
+    assert ran.summary["attempts"] == 30
+    # In w seconds at most 30 w + 1.5 calls leave: so many take at least this long, on the fastest machine.
+    assert ran.summary["sending_seconds"] >= (30 - 1.5) / 30
+    assert ran.summary["lanes"][0]["ceiling"] == 30
     assert_they_agree(ran, sim)
 
 
 def test_quota_below_the_rate_costs_retries_but_no_row(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(quota={"rate": 15, "bucket": 2})
-    rows = people(30)
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--rate", "60")
+    rows = people(12)
+    # As a quota would, but whatever the machine's speed: the first calls for these users are refused.
+    sim.configure(faults={"users": {name: [{"throttle": 1}] for name, _ in rows[:4]}})
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--rate", "200")
     assert ran.code == 0
-    assert ran.summary["throttled"] > 0
+    assert ran.summary["throttled"] == 4
     assert sim.passwords(POOL) == dict(rows)
-    assert any(event["event"] == "rate_changed" for event in ran.log)
+    cut = [event["rate"] for event in ran.log if event["event"] == "rate_changed" and event["reason"] == "throttled"]
+    assert cut
+    assert max(cut) < 200
     assert_they_agree(ran, sim)
 
 
