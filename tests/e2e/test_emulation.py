@@ -1,11 +1,17 @@
 """The embedded Cognito: nothing outside it is needed, and nothing outside it is touched."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.e2e.command import ROOT, Command, people, write_csv
+from bulkreset.cli import app
+from bulkreset.job import Job
+from bulkreset.job.file import load
+from bulkreset.run import Mode
+from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, Ran, people, write_csv
 from tests.sim import Simulator
 
 # What a machine may have set, and what must not matter.
@@ -21,62 +27,80 @@ ELSEWHERE: dict[str, str | None] = {
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    write_csv(tmp_path / "in.csv", people(30))
+    """A job without a Region and with a profile that is not there; its quota lets one call through, and no other."""
+    write_csv(tmp_path / "in.csv", [("weak", "abc"), *people(4)])
     path = tmp_path / "job.toml"
     path.write_text(
         'name = "small"\npermanent = true\n[input]\npath = "in.csv"\n'
-        '[[targets]]\nuser_pool_id = "eu-west-1_Small0001"\nregion = "eu-west-1"\n'
-        "[pace]\nrate = 40\n[emulator]\nquota = 20\n",
+        '[[targets]]\nuser_pool_id = "eu-west-1_Small0001"\nprofile = "nobody"\n'
+        '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n[emulator]\nquota = 0.0001\n' + WITHOUT_PAGE,
         encoding="utf-8",
     )
     return path
 
 
-def test_emulated_run_sets_every_user_under_its_quota_and_says_that_nothing_real_was_touched(
+def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_real(
     job: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     redirected = {"AWS_ENDPOINT_URL": sim.url, "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": sim.url}
     ran = bulkreset("run", job, "--emulate", env=ELSEWHERE | redirected)
-    assert (ran.code, ran.complaints) == (0, [])
-    assert ran.summary["counts"] == {"set": 30}
+    assert (ran.code, ran.complaints) == (1, [])
+    assert ran.summary["counts"] == {"rejected": 1, "set": 1, "failed": 3}
+    assert ran.summary["codes"] == {"password_policy": 1, "TooManyRequestsException": 3}
+    assert ran.summary["throttled"] == sum(map(int, ran.column("throttled"))) == 6
+    assert ran.summary["attempts"] == 7
+    assert "at least 6 characters" in ran.of("weak")["message"], "no user pool allows less"
+    assert ran.summary["emulated"] is True
     assert "nothing real was touched" in ran.stdout
     assert "nothing real is touched" in ran.stderr
-    assert ran.summary["emulated"] is True
     assert sim.stats().total == 0
-    assert ran.summary["throttled"] > 0
-    assert ran.summary["throttled"] == sum(map(int, ran.column("throttled")))
-    assert ran.summary["attempts"] == 30 + ran.summary["throttled"]
 
 
-def test_emulated_run_needs_neither_region_nor_profile(tmp_path: Path, bulkreset: Command) -> None:
-    input_ = write_csv(tmp_path / "in.csv", people(3))
-    options = ("--input", input_, "--user-pool-id", "eu-west-1_Small0001", "--profile", "nobody")
-    ran = bulkreset("run", *options, "--emulate", env=ELSEWHERE)
+def test_demo_is_the_sample_job_emulated_and_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Job, Mode]] = []
+    monkeypatch.setattr(
+        "bulkreset.commands.running._execute", lambda sample, _, mode, **__: asked.append((sample, mode))
+    )
+    assert CliRunner().invoke(app, ["demo"]).exit_code == 0
+    ((sample, mode),) = asked
+    assert sample == load(ROOT / "jobs" / "demo.toml", {})
+    assert (mode.emulate, mode.yes, mode.dry_run) == (True, True, False)
+    assert isinstance(sample.pace.rate, float)
+    assert sample.pace.rate > sample.emulator.quota, "or nobody sees how it throttles"
+
+
+def test_sample_job_says_what_the_readme_shows(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    """The job as it is, with the first users of the sample."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "samples").mkdir()
+    shutil.copy(ROOT / "jobs" / "demo.toml", tmp_path / "jobs")
+    lines = (SAMPLES / "users.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "samples" / "users.csv").write_text("".join(lines[:13]), encoding="utf-8")
+    ran = bulkreset("run", tmp_path / "jobs" / "demo.toml", "--emulate", "--no-progress", env=ELSEWHERE)
     assert (ran.code, ran.complaints) == (0, [])
-    assert ran.summary["counts"] == {"set": 3}
+    assert ran.summary["counts"] == {"set": 12}
+    assert sim.stats().total == 0
+    assert _shown(ran) == [line.replace("1,000", "12") for line in _of_the_readme()]
 
 
-def test_emulated_pool_has_the_job_s_policy_and_only_the_job_s_users(tmp_path: Path, bulkreset: Command) -> None:
-    input_ = write_csv(tmp_path / "in.csv", [("ann", "abc"), ("bob", "Quiet-Garden.1")])
-    options = ("--input", input_, "--user-pool-id", "eu-west-1_Small0001")
-    ran = bulkreset("run", *options, "--emulate", env=ELSEWHERE)
-    assert ran.code == 1
-    assert ran.column("status") == ["rejected", "set"]
-    assert ran.report[0]["code"] == "password_policy"
-    assert "at least 6 characters" in ran.report[0]["message"]
-
-
-def test_demo_sets_the_sample_without_any_aws_configuration(bulkreset: Command, sim: Simulator) -> None:
+@pytest.mark.soak
+@pytest.mark.fresh
+def test_demo_sets_the_sample_and_says_what_the_readme_shows(bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset("demo", "--no-progress", env=ELSEWHERE)
     assert (ran.code, ran.complaints) == (0, [])
     assert ran.summary["counts"] == {"set": 1000}
-    assert ran.summary["throttled"] > 0
-    assert "nothing real was touched" in ran.stdout
+    assert ran.summary["attempts"] == 1000 + ran.summary["throttled"]
     assert sim.stats().total == 0
+    assert _shown(ran) == _of_the_readme()
+
+
+def _of_the_readme() -> list[str]:
     (told,) = re.findall(r"^```\n(Job  .*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert [_figureless(line) for line in told.splitlines()] == [
-        _figureless(line) for line in (ran.stderr + ran.stdout).splitlines()
-    ]
+    return list(map(_figureless, told.splitlines()))
+
+
+def _shown(ran: Ran) -> list[str]:
+    return list(map(_figureless, (ran.stderr + ran.stdout).splitlines()))
 
 
 def _figureless(line: str) -> str:

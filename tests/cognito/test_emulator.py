@@ -1,0 +1,72 @@
+"""The emulator's quota: what is let through, what is refused, and what is not counted."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from bulkreset.cognito.emulator import _COUNTED, _Quota
+from tests.dispatch.fakes import FakeClock
+
+
+class Service:
+    """What stands behind the quota: it counts what comes through."""
+
+    def __init__(self, rate: float) -> None:
+        self.clock = FakeClock()
+        self.reached = 0
+        self._quota = _Quota(self._answer, rate, self.clock.now)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        del environ
+        self.reached += 1
+        start_response("200 OK", [])
+        return [b"{}"]
+
+    def asked(self, target: str = _COUNTED) -> tuple[str, bytes]:
+        """The status and the body of one answer; every byte of the request must have been read."""
+        said: list[str] = []
+        body = io.BytesIO(b"request")
+        environ = {"HTTP_X_AMZ_TARGET": target, "CONTENT_LENGTH": "7", "wsgi.input": body}
+        answer = b"".join(self._quota(environ, lambda status, _: said.append(status)))
+        assert said[0] == "200 OK" or body.read() == b""
+        return said[0], answer
+
+    def let_through(self, calls: int) -> int:
+        """How many of so many calls at once are let through."""
+        return [self.asked()[0] for _ in range(calls)].count("200 OK")
+
+
+@pytest.mark.parametrize(("rate", "depth"), [(100, 10), (30, 3), (5, 1), (0.5, 1)])
+def test_as_many_calls_at_once_as_a_tenth_of_a_second_has_are_let_through(rate: float, depth: int) -> None:
+    service = Service(rate)
+    assert service.let_through(30) == depth == service.reached
+
+
+def test_refused_call_is_answered_as_cognito_does() -> None:
+    service = Service(1)
+    service.asked()
+    status, body = service.asked()
+    assert status == "400 Bad Request"
+    assert json.loads(body)["__type"] == "TooManyRequestsException"
+    assert service.reached == 1
+
+
+def test_refused_calls_take_nothing_out_and_nothing_is_saved_up_beyond_the_depth() -> None:
+    service = Service(100)
+    assert service.let_through(50) == 10
+    service.clock.wait(threading.Event(), 0.051)
+    assert service.let_through(50) == 5
+    service.clock.wait(threading.Event(), 60)
+    assert service.let_through(50) == 10
+
+
+def test_other_calls_are_not_counted() -> None:
+    service = Service(1)
+    service.asked()
+    for _ in range(5):
+        assert service.asked("AWSCognitoIdentityProviderService.DescribeUserPool")[0] == "200 OK"
+    assert service.asked()[0] == "400 Bad Request"
