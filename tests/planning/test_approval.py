@@ -166,3 +166,36 @@ def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, 
     with pytest.raises(ApprovalError, match=said):
         approval.must_be_planned_in(journal)
     journal.close()
+
+
+@pytest.mark.parametrize(
+    ("reviewed", "now", "said"),
+    [
+        (2, None, "stop_after was 2 and is not set this time"),
+        (2, 3, "stop_after was 2 and is 3 this time"),
+        (2, 2, ""),
+        (2, 1, ""),
+        (None, 1, ""),
+    ],
+)
+def test_not_more_rows_may_be_sent_at_first_than_were_approved(
+    tmp_path: Path, reviewed: int | None, now: int | None, said: str
+) -> None:
+    approval = Approval(made(tmp_path / "dry", stop_after=reviewed))
+    if not said:
+        approval.must_be_of(facts(stop_after=now))
+        return
+    with pytest.raises(ApprovalError, match=said):
+        approval.must_be_of(facts(stop_after=now))
+
+
+def test_pool_that_was_looked_up_and_is_not_now_is_named(tmp_path: Path) -> None:
+    denied = {EU: "AccessDeniedException"}
+    with pytest.raises(ApprovalError, match=f"the users of {EU} were looked up and are not now .AccessDeniedException"):
+        Approval(made(tmp_path / "dry")).must_be_of(facts(unchecked=denied))
+    Approval(made(tmp_path / "other", unchecked=denied)).must_be_of(facts(unchecked=denied))
+
+
+def test_emulator_is_another_endpoint_each_time(tmp_path: Path) -> None:
+    approval = Approval(made(tmp_path / "dry", emulated=True))
+    approval.must_be_of(facts(emulated=True, targets=[TARGET | {"endpoint": "http://127.0.0.1:1"}]))
