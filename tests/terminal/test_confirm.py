@@ -1,0 +1,95 @@
+"""The question before a run: what confirms it, and what does not."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.errors import Refused
+from bulkreset.planning.preflight import Asked, Planned, Preflight, inspect
+from bulkreset.terminal.console import TYPED_BEYOND, Terminal
+from bulkreset.watch import Stop
+from tests.targets import EU, EU2, callers, job, pools, quotas, sessions
+
+
+def preflight(*ids: str, permanent: int = 0, temporary: int = 0, name: str = "customers") -> Preflight:
+    """What is about to happen to a pool of that name, or to several."""
+    asked = job(*(ids or (EU,)))
+    known = pools(asked, {EU: PoolFacts(EU, name=name)})
+    ready = [(EU, 1, permanent), (EU, 0, temporary)]
+    planned = Planned({"ready": permanent + temporary}, ready, {}, {})
+    return inspect(asked, sessions(asked), Asked(callers(asked), known, quotas(asked)), planned)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody at a terminal, who has typed something already when the question is asked."""
+
+    keyboard: int
+    capsys: pytest.CaptureFixture[str]
+
+    def confirms(self, typed: str, asked: Preflight) -> bool:
+        os.write(self.keyboard, typed.encode())
+        return Terminal(Stop(), show_progress=False).confirm(asked)
+
+    @property
+    def was_asked(self) -> str:
+        return self.capsys.readouterr().err
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Person]:
+    outside, inside = os.openpty()
+    with os.fdopen(inside, encoding="utf-8") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        yield Person(outside, capsys)
+    os.close(outside)
+
+
+@pytest.mark.parametrize(("typed", "yes"), [("y\n", True), ("YES\n", True), ("n\n", False), ("maybe\n", False)])
+def test_run_is_confirmed_by_yes(person: Person, typed: str, *, yes: bool) -> None:
+    assert person.confirms(typed, preflight(permanent=1, temporary=2)) is yes
+    assert person.was_asked == "Set 3 passwords now? [y/N] "
+
+
+@pytest.mark.parametrize("typed", ["\n", "\x04"], ids=["nothing", "end"])
+def test_run_is_not_confirmed_by_nothing(person: Person, typed: str) -> None:
+    assert person.confirms(typed, preflight(permanent=1)) is False
+
+
+@pytest.mark.parametrize(("typed", "yes"), [("customers\n", True), ("y\n", False), (f"{EU}\n", False), ("\n", False)])
+def test_many_permanent_passwords_are_confirmed_by_the_pools_name_alone(
+    person: Person, typed: str, *, yes: bool
+) -> None:
+    assert person.confirms(typed, preflight(permanent=TYPED_BEYOND + 1)) is yes
+    assert person.was_asked == "To set 101 permanent passwords now, type customers: "
+
+
+def test_pool_without_a_name_is_typed_by_its_id(person: Person) -> None:
+    assert person.confirms(f"{EU}\n", preflight(permanent=TYPED_BEYOND + 1, name=""))
+
+
+@pytest.mark.parametrize(("typed", "yes"), [("test\n", True), ("customers\n", False)])
+def test_many_permanent_passwords_in_several_pools_are_confirmed_by_the_jobs_name(
+    person: Person, typed: str, *, yes: bool
+) -> None:
+    assert person.confirms(typed, preflight(EU, EU2, permanent=TYPED_BEYOND + 1)) is yes
+    assert person.was_asked == "To set 101 permanent passwords now, type test: "
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [preflight(permanent=TYPED_BEYOND, temporary=1), preflight(temporary=TYPED_BEYOND + 1)],
+    ids=["a hundred", "temporary"],
+)
+def test_fewer_permanent_or_temporary_passwords_are_confirmed_by_yes(person: Person, asked: Preflight) -> None:
+    assert person.confirms("y\n", asked)
+
+
+def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123  (a device)
+        monkeypatch.setattr("sys.stdin", nothing)
+        with pytest.raises(Refused, match="There is no terminal"):
+            Terminal(Stop(), show_progress=False).confirm(preflight(permanent=1))
