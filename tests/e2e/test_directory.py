@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import FREE, LAX, POOL, SET, Command, Ran, write_job
+from tests.e2e.command import FREE, LAX, POOL, SET, Command, write_csv, write_job
 from tests.e2e.populated import (
     ALIASES,
     FAST,
@@ -29,8 +29,6 @@ from tests.e2e.populated import (
 )
 from tests.sim import Simulator
 
-BOTH_WAYS = pytest.mark.parametrize("users", [SWEPT, LOOKED_UP], ids=["sweep", "look-ups"])
-
 
 def assert_free(sim: Simulator) -> None:
     """Nothing was changed, and no user was asked for by a call that is billed."""
@@ -39,7 +37,9 @@ def assert_free(sim: Simulator) -> None:
     assert (stats.applied, stats.count("AdminGetUser"), stats.count(SET)) == (0, 0, 0)
 
 
-@BOTH_WAYS
+@pytest.mark.parametrize(
+    "users", [pytest.param(SWEPT, id="sweep"), pytest.param(LOOKED_UP, id="look-ups", marks=pytest.mark.soak)]
+)
 def test_dry_run_says_of_every_row_what_its_user_is_and_changes_nothing(
     tmp_path: Path, bulkreset: Command, sim: Simulator, users: int
 ) -> None:
@@ -97,7 +97,7 @@ KINDS = {
 
 @pytest.mark.parametrize(
     "kind",
-    [kind if kind in {"aliases", "folded aliases"} else pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS],
+    [kind if kind == "folded aliases" else pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS],
 )
 def test_real_run_meets_what_the_dry_run_said_whichever_way_that_found_it_out(
     kind: str, tmp_path: Path, bulkreset: Command, sim: Simulator
@@ -131,63 +131,45 @@ def test_names_of_one_user_are_duplicates(tmp_path: Path, bulkreset: Command, si
     assert ran.report[0]["message"] == "row 6 names the same user"
 
 
-def test_first_of_a_users_names_is_kept_where_the_job_says_so(
+def test_first_of_a_users_names_is_kept_where_the_job_says_so_in_any_case_that_the_pool_takes(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    populate(sim)
-    input_ = naming(tmp_path, "annie", "ann", "out", "ann@x.example")
+    populate(sim, case_sensitive=False)
+    input_ = naming(tmp_path, "annie", "ann", "out", "ANN@x.example", "bob", "BOB")
     job = write_job(tmp_path, sim.url, f'path = "{input_}"\non_duplicate = "first"', plan="")
     ran = bulkreset("run", job, *FAST, "--yes")
-    assert codes(ran) == ["set", "duplicate_username", "disabled", "duplicate_username"]
-    assert [call.username for call in sim.calls(SET)] == ["annie"]
+    duplicate = "duplicate_username"
+    assert codes(ran) == ["set", duplicate, "disabled", duplicate, "set", duplicate]
+    assert sorted(call.username for call in sim.calls(SET)) == ["annie", "bob"]
     assert sim.passwords(POOL)["ann"] == PASSWORD
 
 
-def test_names_that_differ_in_case_are_duplicates_where_the_pool_folds(
+def test_protected_users_by_whatever_name_and_whom_the_job_skips_are_left_alone(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    input_ = naming(tmp_path, "Ann", "ANN", "bob")
-    for folds, found in ((True, ["duplicate_username"] * 2), (False, ["ready", "user_not_found"])):
-        sim.add_pool(POOL, ["Ann", "bob"], LAX, case_sensitive=not folds)
-        assert codes(dry(bulkreset, input_)) == [*found, "ready"]
-
-
-def test_protected_user_is_left_alone_by_whatever_name(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim, groups={"admins": ["bob"]})
-    input_ = naming(tmp_path, "ann@x.example", "+4512345678", "eve", "temp")
+    input_ = naming(tmp_path, "ann@x.example", "+4512345678", "eve", "temp", "fed", "out", "new")
     guards = '[guards.protected]\nusernames = ["ANNIE", "Eve"]\ngroups = ["admins"]'
-    ran = bulkreset("run", write_job(tmp_path, sim.url, f'path = "{input_}"', guards, plan=""), *FAST, "--yes")
-    assert (ran.code, codes(ran)) == (0, ["protected"] * 3 + ["set"])
-    assert [call.username for call in sim.calls(SET)] == ["temp"]
-    assert ran.column("status_before")[0] == "CONFIRMED"
-
-
-def test_job_decides_who_is_left_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    populate(sim)
-    input_ = naming(tmp_path, "fed", "out", "new", "temp")
-    job = write_job(tmp_path, sim.url, f'path = "{input_}"', plan='skip = ["unconfirmed", "disabled"]')
-    ran = bulkreset("run", job, *FAST, "--yes")
-    assert codes(ran) == ["set", "disabled", "unconfirmed", "set"]
-    assert ran.column("status_before") == ["EXTERNAL_PROVIDER", "CONFIRMED", "UNCONFIRMED", "FORCE_CHANGE_PASSWORD"]
-
-
-def test_nobody_is_set_in_a_pool_that_lets_nobody_in_by_password(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
-    populate(sim, first_auth_factors=["EMAIL_OTP"])
-    ran = real(bulkreset, naming(tmp_path, "ann", "nobody"))
-    assert codes(ran) == ["passwordless", "user_not_found"]
-    assert sim.calls(SET) == []
+    skip = 'skip = ["unconfirmed", "disabled"]'
+    ran = bulkreset("run", write_job(tmp_path, sim.url, f'path = "{input_}"', guards, plan=skip), *FAST, "--yes")
+    assert (ran.code, codes(ran)) == (0, [*["protected"] * 3, "set", "set", "disabled", "unconfirmed"])
+    assert sorted(call.username for call in sim.calls(SET)) == ["fed", "temp"]
+    before = ran.column("status_before")
+    assert before[0] == "CONFIRMED"
+    assert before[3:] == ["FORCE_CHANGE_PASSWORD", "EXTERNAL_PROVIDER", "CONFIRMED", "UNCONFIRMED"]
 
 
 def test_run_sends_only_to_whom_it_found(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    populate(sim)
+    populate(sim, estimated_users=LOOKED_UP)
     ran = real(bulkreset, naming(tmp_path, *ROWS))
     assert ran.code == 1
     assert ran.summary["counts"] == {"set": 6, "rejected": 3, "skipped": 3}
+    # What it was before, not what it became.
+    ready = {name: ("set", *said) for name, (status, *said) in ROWS.items() if status == "ready"}
+    assert verdicts(ran) == {**ROWS, **ready}
     assert {call.answer for call in sim.calls(SET)} == {"ok"}
-    assert ran.of("new")["status_before"] == "UNCONFIRMED", "what it was before, not what it became"
     assert sim.users(POOL)["new"]["status"] == "FORCE_CHANGE_PASSWORD"
+    assert sim.stats().count(LISTS) > 1, "they were looked up"
     assert sim.stats().operations.keys() <= FREE | {SET}
 
 
@@ -199,36 +181,29 @@ def test_run_that_finds_nobody_sends_nothing(tmp_path: Path, bulkreset: Command,
 
 
 def test_each_of_several_pools_is_searched_for_its_own_rows(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    other = "us-east-1_Test00002"
+    other, passwordless = "us-east-1_Test00002", "us-east-1_Test00003"
     populate(sim)
     sim.add_pool(other, ["nobody", "ann"], LAX, estimated_users=LOOKED_UP)
-    (tmp_path / "in.csv").write_text(
-        f"username,password,user_pool_id\nnobody,{PASSWORD},{POOL}\nnobody,{PASSWORD},{other}\n"
-        f"ann,{PASSWORD},{POOL}\nann,{PASSWORD},{other}\n",
-        encoding="utf-8",
-    )
-    job = write_job(tmp_path, sim.url, 'path = "in.csv"', plan="", pools=[POOL, other])
-    assert codes(bulkreset("run", job, *FAST, "--dry-run")) == ["user_not_found", "ready", "ready", "ready"]
+    sim.add_pool(passwordless, ["ann"], LAX, first_auth_factors=["EMAIL_OTP"])
+    pools = (POOL, other, passwordless)
+    rows = [(name, PASSWORD, pool) for name in ("nobody", "ann") for pool in pools]
+    write_csv(tmp_path / "in.csv", rows, ("username", "password", "user_pool_id"))
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', plan="", pools=pools)
+    found = codes(bulkreset("run", job, *FAST, "--dry-run"))
+    assert found[:3] == ["user_not_found", "ready", "user_not_found"]
+    assert found[3:] == ["ready", "ready", "passwordless"]
 
 
-@pytest.mark.parametrize("how", ["option", "job"])
-def test_check_can_be_left_out(how: str, tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    populate(sim)
-    input_ = naming(tmp_path, "ann", "nobody")
-    ran: Ran
-    if how == "option":
-        ran = dry(bulkreset, input_, "--no-check-users")
-    else:
-        ran = bulkreset("run", write_job(tmp_path, sim.url, f'path = "{input_}"'), "--dry-run")
-    assert codes(ran) == ["ready", "ready"]
-    assert "NOT looked up: the job asks for no check" in ran.stderr
-    assert sim.calls(LISTS) == []
-    assert set(ran.column("status_before")) == {""}
-
-
-def test_option_asks_for_the_check_that_the_job_leaves_out(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_check_can_be_left_out_by_the_job_and_asked_for_by_an_option(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
     populate(sim)
     job = write_job(tmp_path, sim.url, f'path = "{naming(tmp_path, "ann", "nobody")}"')
+    without = bulkreset("run", job, "--dry-run")
+    assert codes(without) == ["ready", "ready"]
+    assert "NOT looked up: the job asks for no check" in without.stderr
+    assert sim.calls(LISTS) == []
+    assert set(without.column("status_before")) == {""}
     assert codes(bulkreset("run", job, "--check-users", "--dry-run")) == ["ready", "user_not_found"]
 
 
