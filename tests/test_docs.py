@@ -6,8 +6,6 @@ import json
 import re
 import shlex
 import sqlite3
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
@@ -34,6 +32,8 @@ from bulkreset.review import fate
 from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.metrics import after
+from tests.e2e.command import LAX, POOL, REGION, Command
+from tests.sim import Simulator
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -352,16 +352,16 @@ def _tables(statements: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a small emulated run leaves: two rows set, one rejected."""
+def run_dir(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Path:
+    """What a small run leaves: two rows set, one rejected."""
     home = tmp_path_factory.mktemp("readme")
     (home / "in.csv").write_text("username,password\nann,Quiet-Garden.1\nben,Quiet-Garden.2\ncat,\n", encoding="utf-8")
-    argv = ["--input", "in.csv", "--user-pool-id", "eu-west-1_Readme001", "--emulate", "--run-dir", "run", "-vv"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "bulkreset.cli", "run", *argv], cwd=home, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 1, ran.stderr
-    return home / "run"
+    running.reset()
+    running.add_pool(POOL, policy=LAX, auto_users=True)
+    where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", running.url, "--no-check-users")
+    ran = Command(home, running)("run", "--input", "in.csv", *where, "--yes", "-vv", "--run-dir", home / "run")
+    assert ran.code == 1, ran.stderr
+    return ran.run_dir
 
 
 def test_run_directory(run_dir: Path) -> None:

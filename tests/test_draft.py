@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.draft import Kind, complete, keep, text
@@ -99,9 +99,13 @@ def test_nothing_is_kept_that_is_no_job_or_takes_a_place(tmp_path: Path) -> None
 HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(kind=st.sampled_from(Kind), input_=HOSTILE, profile=HOSTILE)
-def test_whatever_is_answered_is_text_and_nothing_else(kind: str, input_: str, profile: str, tmp_path: Path) -> None:
-    tables = tomllib.loads(text(told(kind, input=f"/{input_}", profile=profile), tmp_path / "x.toml"))
-    assert tables["targets"] == [{"user_pool_id": POOL, "region": "eu-west-1", "profile": profile}]
-    assert tables["input"] == ({"from_pool": True} if kind == "from-pool" else {"path": f"/{input_}"})
+@pytest.mark.parametrize("examples", [30, pytest.param(2000, marks=pytest.mark.soak)])
+def test_whatever_is_answered_is_text_and_nothing_else(examples: int, tmp_path: Path) -> None:
+    @settings(deadline=None, max_examples=examples)
+    @given(kind=st.sampled_from(Kind), input_=HOSTILE, profile=HOSTILE)
+    def holds(kind: str, input_: str, profile: str) -> None:
+        tables = tomllib.loads(text(told(kind, input=f"/{input_}", profile=profile), tmp_path / "x.toml"))
+        assert tables["targets"] == [{"user_pool_id": POOL, "region": "eu-west-1", "profile": profile}]
+        assert tables["input"] == ({"from_pool": True} if kind == "from-pool" else {"path": f"/{input_}"})
+
+    holds()
