@@ -35,6 +35,7 @@ def write(folder: Path, *names: str) -> Path:
 def planned(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A dry run of that input, made once."""
     folder = tmp_path_factory.mktemp("planned")
+    running.reset()
     running.add_pool(POOL, NAMES, LAX)
     bulkreset = Command(folder, running)
     ran = bulkreset(*bulkreset.checked(write(folder)), *FAST, "--dry-run")

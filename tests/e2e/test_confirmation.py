@@ -34,6 +34,14 @@ class Person:
                 break
         return self.shown
 
+    def read_line_with(self, text: str) -> str:
+        """Read to the end of the line in which `text` is shown; that line."""
+        end = time.monotonic() + PATIENCE
+        while "\n" not in self.shown.partition(text)[2] and self._read(end - time.monotonic()):
+            pass
+        (line,) = (line for line in self.shown.splitlines() if text in line)
+        return line
+
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
@@ -88,7 +96,7 @@ def test_anything_but_yes_sends_nothing(tmp_path: Path, bulkreset: Command, sim:
 def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulkreset: Command) -> None:
     args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(3))), "--log-format", "json")
     with at_a_terminal(bulkreset, args) as person:
-        question = json.loads(person.read_until(PROMPT).splitlines()[-1])
+        question = json.loads(person.read_line_with(PROMPT))
         person.type("y\n")
         ran = person.end()
     assert (question["event"], question["message"]) == ("remark", "Set 3 passwords now? [y/N]")
