@@ -111,7 +111,7 @@ def test_what_is_handed_out_is_what_the_service_holds(bulkreset: Command, sim: S
     sim.add_pool(POOL, names(60), STRICT | {"TemporaryPasswordValidityDays": 3})
     key, spare = make_key(bulkreset.home), make_key(bulkreset.home, "spare.txt")
     job = write_campaign(bulkreset, write_names(bulkreset.home, [*names(60), "gone"]), key, spare, more=FAST, plan="")
-    ran = bulkreset("run", job, "--yes")
+    ran = bulkreset("run", job, "--yes", "-vv", "--log-format", "json")
     assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 1, "set": 60})
     assert "sealed to 2 recipients, in the run directory" in ran.stderr
     assert handed_out(bulkreset, ran.run_dir, key) == opened(ran.run_dir, spare) == held(sim)
@@ -123,7 +123,10 @@ def test_what_is_handed_out_is_what_the_service_holds(bulkreset: Command, sim: S
     days = (datetime.fromisoformat(first.expires_at).timestamp() - time.time()) / 86_400
     assert 2.9 < days <= 3
     places = {where: {content} for where, content in files_below(bulkreset.home)}
+    places["streams"] = {(ran.stdout + ran.stderr).encode()}
     assert holders(places, [password.encode() for password in held(sim).values()]) == set()
+    for password in list(held(sim).values())[:3]:
+        assert holders(places, list(Canary(password).spellings)) == set()
 
 
 def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:

@@ -288,24 +288,6 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
     assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
 
 
-def test_made_passwords_are_in_the_sealed_handout_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    pyrage = pytest.importorskip("pyrage")
-    key = pyrage.x25519.Identity.generate()
-    (tmp_path / "key").write_text(str(key), encoding="ascii")
-    write_csv(tmp_path / "in.csv", [(f"user.{n}",) for n in range(20)], ("username",))
-    made = f'[password]\nsource = "generate"\n[handout]\nrecipients = ["{key.to_public()}"]\n'
-    job = write_job(tmp_path, sim.url, 'path = "in.csv"', made)
-    ran = bulkreset("run", job, "--yes", "-vv", "--log-format", "json", "--rate", "200")
-    assert ran.code == 0
-    passwords = {str(call.password) for call in sim.calls(SET)}
-    assert len(passwords) == 20
-    contents = b"\n".join([told(ran), *(content for _, content in files(tmp_path))])
-    assert [one for one in passwords if one.encode() in contents] == []
-    with bulkreset.start("handout", ran.run_dir, "--identity", tmp_path / "key") as process:
-        opened, _ = process.communicate(timeout=PATIENCE)
-    assert all(one in opened for one in passwords)
-
-
 @pytest.mark.fresh
 @pytest.mark.soak
 def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
