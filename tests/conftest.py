@@ -32,10 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start a process by their fixtures and folders; the others carry the mark `process` themselves."""
+    """Mark the tests that start a process by their fixtures and folders, and those that take minutes; the others carry the mark `process` themselves."""
     for item in items:
         fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
-        if STARTING & fixtures or FOLDERS & set(item.path.relative_to(item.config.rootpath).parts):
+        folders = set(item.path.relative_to(item.config.rootpath).parts)
+        if STARTING & fixtures or FOLDERS & folders or item.get_closest_marker("soak"):
             item.add_marker("process")
 
 

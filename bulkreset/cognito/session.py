@@ -21,11 +21,11 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from bulkreset import __version__
 from bulkreset.cognito.aside import ask_aside
 from bulkreset.cognito.role import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
+from bulkreset.version import __version__
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
