@@ -32,12 +32,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start a process by their fixtures and folders, and those that take minutes; the others carry the mark `process` themselves."""
+    """Mark the tests that start a process by their fixtures and folders, and those that take minutes; the others carry the mark `process` themselves.
+
+    Skip what needs Linux elsewhere, with its reason.
+    """
     for item in items:
         fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
         folders = set(item.path.relative_to(item.config.rootpath).parts)
         if STARTING & fixtures or FOLDERS & folders or item.get_closest_marker("soak"):
             item.add_marker("process")
+        needs = item.get_closest_marker("linux")
+        if needs and sys.platform != "linux":
+            item.add_marker(pytest.mark.skip(reason=f"needs Linux: {needs.args[0]}"))
 
 
 class _Watch:
