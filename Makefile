@@ -1,22 +1,34 @@
-# Every target does its own set-up: git, make and Python 3.11 or newer with venv are all it needs.
+# Every target makes the environment it needs. git, make and Python 3.11 or newer with venv are enough.
 PYTHON ?= python3
+UV := .uv/bin/uv
 VENV := .venv
+DEMO := $(VENV)-demo
 BIN := $(VENV)/bin
+LOCK := requirements.lock
 
 SECONDS ?= 60
 
 # Tests start the program hundreds of times: with this set, each start would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
+# An active environment of the user is not the one that is meant, and a Python is never downloaded.
+unexport VIRTUAL_ENV
+export UV_PYTHON_DOWNLOADS := never
+# The certificates that pip, git and the browser go by: a company's own are among them.
+export UV_SYSTEM_CERTS ?= true
 
-.PHONY: demo test soak fuzz mutants bench pictures fresh lint lock clean
+.PHONY: demo test check soak fuzz mutants bench pictures fresh lint lock lowest pythons clean
 
 # The sample job against the embedded Cognito.
-demo: $(VENV)/installed
-	$(BIN)/bulkreset demo
+demo: $(DEMO)/installed
+	$(DEMO)/bin/bulkreset demo
 
 # The whole test suite, with linters, types and the import contract.
 test: lint
 	$(BIN)/python -m pytest
+
+# The quick part of `make test`, for the time between two changes: everything but the tests that start a process.
+check: lint
+	$(BIN)/python -m pytest -m "not soak and not process"
 
 # What takes minutes: kills by the dozen, millions of rows.
 soak: $(VENV)/installed
@@ -32,7 +44,7 @@ bench: $(VENV)/installed
 
 # Whether the tests notice a change: one small change of the code after the other; CONTRIBUTING.md has what was found.
 mutants: $(VENV)/installed
-	nice $(BIN)/uv run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
+	nice $(UV) run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
 	nice $(BIN)/python -m tests.record.statements
 
 # The README's pictures, of report.html and of a terminal; needs Chromium and tmux.
@@ -51,15 +63,46 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/python samples/make_samples.py --check
 
-$(VENV)/installed: pyproject.toml requirements.lock
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+# Development: everything, in exact versions.
+$(VENV)/installed: pyproject.toml $(LOCK) | $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python $(LOCK)
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	touch $@
 
-# Exact versions of everything, for every supported Python; names no index.
-lock: $(VENV)/installed
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header pyproject.toml -o requirements.lock
+# The demo: the command with its extra `emulator`, in the same versions, each checked against its hash in the lock.
+$(DEMO)/installed: pyproject.toml $(LOCK) | $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) $(DEMO)
+	$(UV) pip install --quiet --require-hashes --python $(DEMO)/bin/python -c $(LOCK) -r pyproject.toml --extra emulator
+	$(UV) pip install --quiet --no-deps --build-constraints $(LOCK) --python $(DEMO)/bin/python -e .
+	touch $@
+
+# uv itself, in the version of the lock and checked against its hash there. A pip that Python has already saves seconds.
+$(UV): requirements.lock
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	  $(PYTHON) -m venv --clear --without-pip .uv && pip="$(PYTHON) -m pip --python .uv/bin/python"; \
+	else \
+	  $(PYTHON) -m venv --clear .uv && pip=".uv/bin/python -m pip"; \
+	fi && \
+	awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.lock >.uv/requirements.txt && \
+	$$pip install --quiet --disable-pip-version-check --require-hashes -r .uv/requirements.txt
+	touch $@
+
+# Exact versions of everything, for every supported Python; names no index. `make lock UPGRADE=--upgrade` renews them all.
+lock: $(UV)
+	$(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes --all-extras --no-header pyproject.toml -o requirements.lock
+
+# The lowest versions that pyproject.toml allows: `make check` and the demo with them.
+lowest: .lowest.lock
+	$(MAKE) VENV=.venv-lowest LOCK=.lowest.lock check demo
+	.venv-lowest/bin/python -m tests.floors
+
+.lowest.lock: pyproject.toml | $(UV)
+	$(UV) pip compile --quiet --resolution lowest-direct --universal --python-version 3.11 --generate-hashes --all-extras --no-header pyproject.toml -o $@
+
+# `make check` and the demo on every supported Python. Fails if one fails, or if one is not found; says which.
+pythons: $(UV)
+	tests/pythons.sh
 
 clean:
-	rm -rf $(VENV) mutants
+	rm -rf .uv .venv .venv-* .lowest.lock mutants

@@ -2,11 +2,13 @@
 
     from bulkreset import apply, load, plan, resume
 
-What is named here is the Python interface; it is imported when it is first asked for.
+What is named here is the Python interface. All but the version is imported when it is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from bulkreset.version import __version__
 
 if TYPE_CHECKING:
     from bulkreset.api import Job as Job
@@ -21,18 +23,14 @@ if TYPE_CHECKING:
     from bulkreset.api import plan as plan
     from bulkreset.api import resume as resume
 
-    __version__: str
-
 _PUBLIC = ("Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume")
 
 __all__ = ["__version__", "errors", *_PUBLIC]  # noqa: PLE0604  (made below)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever has the name)
-    if name == "__version__":
-        found: Any = import_module("importlib.metadata").version("bulkreset")
-    elif name == "errors":
-        found = import_module("bulkreset.errors")
+    if name == "errors":
+        found: Any = import_module("bulkreset.errors")
     elif name in _PUBLIC:
         found = getattr(import_module("bulkreset.api"), name)
     else:

@@ -13,9 +13,9 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
 
-from bulkreset import __version__
 from bulkreset.errors import JobError, TargetError
 from bulkreset.job import S3
+from bulkreset.version import __version__
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

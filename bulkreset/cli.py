@@ -23,7 +23,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  (typer's callback)
     if asked:
-        from bulkreset import __version__
+        from bulkreset.version import __version__
 
         sys.stdout.write(f"bulkreset {__version__}\n")
         raise SystemExit(0)

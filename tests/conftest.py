@@ -1,8 +1,10 @@
-"""What every run of the tests says at its beginning; one S3 and one simulator for a worker's tests."""
+"""What every run of the tests says at its beginning; which tests start processes; one S3 and one simulator for a worker's tests."""
 
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 from hypothesis import Phase, settings
@@ -13,14 +15,58 @@ from tests.sim import Simulator
 # For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
 settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
 
+# A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
+STARTING: Final = {"running", "stored", "dasked"}
+FOLDERS: Final = {"crash", "e2e", "histories", "lanes"}
+# Audit events: how Python says that it is about to start a process.
+STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Under nohup, or behind `&`, the programs that tests start would ignore signals; a handler of ours ends with their exec."""
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+    config.pluginmanager.register(_Watch())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a process by their fixtures and folders, and those that take minutes; the others carry the mark `process` themselves.
+
+    Skip what needs Linux elsewhere, with its reason.
+    """
+    for item in items:
+        fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+        folders = set(item.path.relative_to(item.config.rootpath).parts)
+        if STARTING & fixtures or FOLDERS & folders or item.get_closest_marker("soak"):
+            item.add_marker("process")
+        needs = item.get_closest_marker("linux")
+        if needs and sys.platform != "linux":
+            item.add_marker(pytest.mark.skip(reason=f"needs Linux: {needs.args[0]}"))
+
+
+class _Watch:
+    """Fails a test that starts a process without being marked, so that `make check` stays quick.
+
+    An audit hook cannot be taken away again; it does something only while a test without the mark runs.
+    """
+
+    def __init__(self) -> None:
+        self.watched = ""
+        sys.addaudithook(self._audit)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.watched = "" if item.get_closest_marker("process") else item.nodeid
+        try:
+            return (yield)
+        finally:
+            self.watched = ""
+
+    def _audit(self, event: str, _given: tuple[object, ...]) -> None:
+        if event in STARTS and self.watched:
+            pytest.fail(f"{event}: mark this test with pytest.mark.process, or start nothing")
 
 
 def pytest_report_header() -> list[str]:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A fresh machine, as far as one machine can be one: a new user, an empty home, an empty environment, a clone of HEAD;
-# then the README's two commands, timed. Needs root, for useradd. What it made is taken away at its end.
+# A fresh machine, as far as one machine can be one: a new user, an empty home, an empty environment.
+# Clones HEAD and runs `make demo`, twice: with empty caches (cold) and with what the first time left in them (warm).
+# Then `make test` in the second clone. All are timed. Needs root, for useradd. Deletes all it made at its end.
 #
-#     tests/fresh.sh                       # make demo, make test
-#     tests/fresh.sh make lint             # make demo, and something shorter
+#     tests/fresh.sh                       # make demo, make demo, make test
+#     tests/fresh.sh make lint             # another command in place of make test
 #     PYTHON=/opt/python3.13/bin/python3 tests/fresh.sh
 set -euo pipefail
 
@@ -25,11 +26,17 @@ as_user() { # a command, with nothing of our environment
 }
 
 timed() { # a name, and a command
-  local name=$1 began=$SECONDS code=0
+  local name=$1 began code=0 took
   shift
+  began=$(date +%s%N)
   as_user "$@" || code=$?
-  echo "fresh: $name: exit code $code after $((SECONDS - began)) s"
+  took=$((($(date +%s%N) - began) / 100000000))
+  echo "fresh: $name: exit code $code after $((took / 10)).$((took % 10)) s"
   return "$code"
+}
+
+demo() { # the clone's name: from the clone to the demo's last line
+  timed "clone and make demo, $1" sh -c 'git -c advice.detachedHead=false clone --quiet ../head.bundle "$1" && exec make --no-print-directory -C "$1" demo' - "$1"
 }
 
 useradd --system --no-create-home --home-dir "$place/home" --shell /bin/bash "$user"
@@ -40,14 +47,14 @@ chmod 0755 "$place"
 chown "$user:" "$place/home" "$place/work"
 chmod 0644 "$place/head.bundle"
 
-as_user git -c advice.detachedHead=false clone --quiet "$place/head.bundle" .
-as_user sh -c 'echo "fresh: commit $(git rev-parse --short HEAD), $($PYTHON --version), $(nproc) cores"'
-timed "make demo" make demo
+echo "fresh: commit $(git -C "$repository" rev-parse --short HEAD), $(as_user sh -c '$PYTHON --version'), $(nproc) cores"
+demo cold
+demo warm
 if [ $# = 0 ]; then
   set -- make test
 fi
-timed "$*" "$@"
-changed=$(as_user git status --porcelain)
+timed "$*" env -C warm "$@"
+changed=$(as_user git -C warm status --porcelain)
 if [ -n "$changed" ]; then
   echo "fresh: the clone is not as it was:" "$changed" >&2
   exit 1

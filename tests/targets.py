@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
+import botocore.session
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import Quota
-from bulkreset.cognito.session import Caller, TargetSession
+from bulkreset.cognito.session import AwsSession, Caller, TargetSession
 from bulkreset.job import Job
 
 EU, US = "eu-west-1_Here00001", "us-east-1_There0001"
@@ -31,8 +31,10 @@ def sessions(asked: Job, *, emulated: bool = False, **change: Any) -> dict[str, 
     found = {}
     for target in asked.targets:
         region = target.user_pool_id.partition("_")[0]
-        session = boto3.Session("AKID", "secret", region_name=region)
-        found[target.user_pool_id] = TargetSession(target.model_copy(update=change), session, emulated=emulated)
+        inner = botocore.session.Session()
+        inner.set_credentials("AKID", "secret")
+        changed = target.model_copy(update=change)
+        found[target.user_pool_id] = TargetSession(changed, AwsSession(inner, region), emulated=emulated)
     return found
 
 

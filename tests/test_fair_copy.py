@@ -39,6 +39,7 @@ def test_file_has_its_name_when_it_is_whole_and_until_then_the_old_one_has(tmp_p
     assert [(entry.name, entry.read_text(encoding="utf-8")) for entry in tmp_path.iterdir()] == [("state.json", "new")]
 
 
+@pytest.mark.process
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     ended = subprocess.run([sys.executable, "-c", DIE, str(path)], check=False)

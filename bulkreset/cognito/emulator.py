@@ -79,7 +79,7 @@ class Emulator:
 def emulator(job: Job) -> Iterator[Emulator]:
     """Run the emulator for the time of the block. Raises JobError where the extra `emulator` is not installed."""
     try:
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app  # noqa: PLC0415  (an extra)
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415  (an extra)
         from werkzeug.serving import make_server  # noqa: PLC0415  (an extra)
     except ImportError:
         raise JobError(
@@ -87,7 +87,7 @@ def emulator(job: Job) -> Iterator[Emulator]:
         ) from None
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     application = _Quota(DomainDispatcherApplication(create_backend_app), job.emulator.quota, time.monotonic)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
     thread.start()
     try:

@@ -21,11 +21,11 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from bulkreset import __version__
 from bulkreset.cognito.aside import ask_aside
 from bulkreset.cognito.role import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
+from bulkreset.version import __version__
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -58,10 +58,18 @@ class Caller:
     problem: str = ""
 
 
+class AwsSession(boto3.Session):
+    """A boto3 session that keeps its botocore session, which boto3 hides: only that one has the configuration."""
+
+    def __init__(self, inner: botocore.session.Session, region: str | None, profile: str | None = None) -> None:
+        super().__init__(botocore_session=inner, region_name=region, profile_name=profile)
+        self.inner = inner
+
+
 class TargetSession:
     """A boto3 session for one target."""
 
-    def __init__(self, target: Target, session: boto3.Session, *, emulated: bool = False) -> None:
+    def __init__(self, target: Target, session: AwsSession, *, emulated: bool = False) -> None:
         self.target = target
         self._session = session
         self.emulated = emulated
@@ -131,7 +139,7 @@ class TargetSession:
 
     def configured(self, name: str) -> Any:  # noqa: ANN401  (what the configuration holds)
         """A setting of botocore's, such as "ca_bundle", from environment or profile."""
-        return self._session._session.get_config_variable(name)  # noqa: SLF001  (boto3 has no other way to it)
+        return self._session.inner.get_config_variable(name)
 
     def renewal(self) -> Callable[[], bool]:
         """For one of several that send with this session: where its credentials have expired, whether there are newer ones now.
@@ -213,13 +221,13 @@ def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
     return (frozen.access_key, frozen.token) if frozen else None
 
 
-def _session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> boto3.Session:
+def _session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> AwsSession:
     """A session, with credentials of the resolver's instead of its own where there is one."""
     inner = botocore.session.Session(profile=profile)
     inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
     if resolver:
         inner.register_component("credential_provider", resolver)
-    return boto3.Session(botocore_session=inner, region_name=region, profile_name=profile)
+    return AwsSession(inner, region, profile)
 
 
 def open_session(target: Target) -> TargetSession:
@@ -258,7 +266,7 @@ def open_session(target: Target) -> TargetSession:
     return TargetSession(target, session)
 
 
-def _in_role(target: Target, session: boto3.Session) -> boto3.Session:
+def _in_role(target: Target, session: AwsSession) -> AwsSession:
     """The session, or one with the credentials of the target's role. Asks nobody yet."""
     if not target.role_arn:
         return session
@@ -267,7 +275,9 @@ def _in_role(target: Target, session: boto3.Session) -> boto3.Session:
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:
     """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no proxy."""
-    session = boto3.Session(aws_access_key_id="emulated", aws_secret_access_key="emulated", region_name=region)  # noqa: S106
+    inner = botocore.session.Session()
+    inner.set_credentials("emulated", "emulated")
+    session = AwsSession(inner, region)
     # The emulator speaks plain HTTP on loopback, so what the job says of TLS does not apply.
     nowhere_else = {"endpoint_url": url, "profile": None, "role_arn": None, "region": region, "ca_bundle": None}
     emulated = target.model_copy(update=nowhere_else)

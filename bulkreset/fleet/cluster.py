@@ -10,12 +10,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar
 
-from bulkreset import __version__
 from bulkreset.errors import FleetError, JobError
 from bulkreset.fleet import outpost
 from bulkreset.fleet.orders import PROTOCOL, Greeting, Report
 from bulkreset.fleet.parcel import Parcel
 from bulkreset.job import Fleet, is_loopback
+from bulkreset.version import __version__
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 30.0  # for what is asked of the scheduler, or of a worker before it has a lane

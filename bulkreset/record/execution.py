@@ -5,7 +5,7 @@ import platform
 import pwd
 from datetime import UTC, datetime
 
-from bulkreset import __version__
+from bulkreset.version import __version__
 
 
 def begun() -> dict[str, object]:

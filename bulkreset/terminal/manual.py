@@ -1,6 +1,8 @@
 """The manual: how a command's help is laid out, in plain text: options in groups, examples at the end."""
 
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import typer
 from typer.core import TyperCommand
@@ -58,10 +60,18 @@ EXAMPLES = {
 }
 
 
+class _Formatter(Protocol):
+    """What is used of Typer's help formatter. Its class is in a private module, so it cannot be named here."""
+
+    def section(self, name: str) -> AbstractContextManager[None]: ...
+    def write_dl(self, rows: Sequence[tuple[str, str]]) -> None: ...
+    def write(self, string: str) -> None: ...
+
+
 class Page(TyperCommand):
     """A command whose help has groups and examples."""
 
-    def format_options(self, ctx: typer.Context, formatter: typer.core._click.HelpFormatter) -> None:  # type: ignore[override, name-defined]
+    def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """The arguments, then the options, in groups where they are many."""
         arguments: list[tuple[Any, tuple[str, str]]] = []
         options: list[tuple[Any, tuple[str, str]]] = []
@@ -78,7 +88,7 @@ class Page(TyperCommand):
                 with formatter.section(group):
                     formatter.write_dl(records)
 
-    def format_epilog(self, _ctx: typer.Context, formatter: typer.core._click.HelpFormatter) -> None:  # type: ignore[override, name-defined]
+    def format_epilog(self, _ctx: object, formatter: _Formatter) -> None:
         """The examples, as they are."""
         if examples := EXAMPLES.get(str(self.name)):
             formatter.write(f"\nExamples:{examples}")

@@ -242,5 +242,5 @@ def test_role_needs_credentials_to_assume_it_with(sim: Simulator, monkeypatch: p
 
 def test_sessions_share_the_models(configure: Callable[[str], None]) -> None:
     configure("[profile nightly]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\n")
-    one, other = (open_session(target(profile="nightly"))._session._session for _ in range(2))
+    one, other = (open_session(target(profile="nightly"))._session.inner for _ in range(2))
     assert one.get_component("data_loader") is other.get_component("data_loader")

@@ -14,6 +14,7 @@ from tests.e2e.command import PATIENCE, SET, Command, Ran, assert_they_agree, fi
 from tests.sim import Simulator
 
 
+@pytest.mark.linux("prlimit, to fill the disk of a process")
 def test_a_full_disk_stops_the_run_and_resume_goes_on_when_there_is_room(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(600))
     run_dir = bulkreset.home / "run"
@@ -121,7 +122,7 @@ def test_a_page_that_cannot_be_written_stops_the_run_and_says_so_everywhere(bulk
     assert len(sim.calls(SET)) == 20
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.linux("/dev/full, a disk that is always full")
 def test_a_log_that_cannot_be_written_changes_nothing(bulkreset: Command) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(5))
     stopped = bulkreset.reset(source, "--stop-after", "2", "--rate", "none")

@@ -59,6 +59,7 @@ def assert_not_begun(bulkreset: Command, sim: Simulator, run_dir: Path) -> None:
     assert [path for path in bulkreset.home.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.linux("/proc, for the limits of a process")
 @pytest.mark.parametrize(
     "count",
     [
@@ -492,7 +493,7 @@ def test_handout_that_is_ended_leaves_no_password_behind(ended: Ended, tmp_path:
     ]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.linux("/dev/full, a disk that is always full")
 def test_passwords_that_cannot_be_written_are_no_success(ended: Ended) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         asked = ("handout", ended.run_dir, "--identity", ended.key.path)

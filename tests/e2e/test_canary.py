@@ -208,6 +208,7 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
     assert run_dir.is_dir()
 
 
+@pytest.mark.linux("/proc and prlimit")
 @pytest.mark.fresh
 @pytest.mark.soak
 def test_no_process_of_a_run_leaves_its_memory_behind(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:

@@ -53,7 +53,7 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     assert "is not a redaction key" in refused.complaints[-1]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.linux("/dev/full, a disk that is always full")
 def test_what_cannot_be_written_to_standard_output_is_said(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     seed(sim, NAMES)
     argv, run_dir = bulkreset.with_run_dir(

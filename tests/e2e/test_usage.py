@@ -167,6 +167,7 @@ def test_existing_run_directory_is_left_alone(tmp_path: Path, bulkreset: Command
     assert len(sim.calls()) == calls
 
 
+@pytest.mark.linux("/proc, where no directory can be made")
 def test_run_directory_that_cannot_be_made_is_refused(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     args = [*bulkreset.against(GOOD(tmp_path)), "--yes", "--run-dir", "/proc/bulkreset/run"]
     assert "cannot be made" in _refused(bulkreset, sim, args)

@@ -13,7 +13,7 @@ from tests.e2e.command import SET, write_csv
 from tests.fleet.dasked import Dasked, FleetCommand, kill, until
 from tests.sim import Simulator
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.linux("/proc, for the memory of processes"), pytest.mark.soak, pytest.mark.timeout(300)]
 
 # Code of ours that fails on a worker, with the row and its password in its frames; tracebacks with locals where they are drawn.
 FAILS = """

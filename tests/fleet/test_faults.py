@@ -13,7 +13,11 @@ from tests.fleet.dasked import Dasked, FleetCommand, kill, until
 from tests.lanes.places import ALL, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.linux("/proc, for the children and threads of processes"),
+    pytest.mark.soak,
+    pytest.mark.timeout(300),
+]
 LATE = 0.15  # seconds by which a call may arrive late on a busy machine
 
 

@@ -18,9 +18,9 @@ from distributed.cli.dask_scheduler import main as scheduler
 from distributed.cli.dask_worker import main as worker
 from typer.main import get_command
 
-from bulkreset import __version__
 from bulkreset.cli import app
 from bulkreset.job.file import load
+from bulkreset.version import __version__
 
 FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "fleet"
 MANIFESTS = ("tls.yaml", "cluster.yaml", "coordinator.yaml")

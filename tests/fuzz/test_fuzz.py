@@ -13,6 +13,7 @@ MUTATIONS = {"answer": 120, "csv_input": 120, "job_file": 200, "journal": 25, "p
 @pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
 )  # a child of it reads Parquet
+@pytest.mark.process  # one of the targets reads in a child
 @pytest.mark.parametrize("name", TARGETS)
 def test_corpus_and_what_is_near_to_it(name: str) -> None:
     take = target(name)

@@ -32,7 +32,7 @@ class Shelf:
         return str(path)
 
 
-@pytest.fixture(params=["here", "s3"])
+@pytest.fixture(params=["here", pytest.param("s3", marks=pytest.mark.process)])
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     return Shelf(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
 

@@ -174,6 +174,7 @@ def test_any_piece_has_the_rows_that_the_chunks_have(
             assert list(piece.passwords) == [f"Hidden-{name}" for name in wanted]
 
 
+@pytest.mark.linux("/proc/self/fd, to count open files")
 def test_thousand_files_are_opened_one_at_a_time(tmp_path: Path) -> None:
     for number in range(1000):
         csv_file(tmp_path, csv_of([f"user{number}"]), f"{number:04d}.csv")

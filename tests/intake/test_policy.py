@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from moto.cognitoidp.exceptions import InvalidPasswordException
-from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUserPool, cognitoidp_backends
+from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUser, CognitoIdpUserPool, cognitoidp_backends
 
 from bulkreset.intake.policy import stricter, unmet, violates
 from bulkreset.job import Policy
@@ -194,9 +194,11 @@ def test_policy_that_is_not_known_asks_for_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def pool() -> CognitoIdpUserPool:
-    """A pool of moto's, which models a part of the policy."""
+    """A pool of moto's with one user; moto models a part of the policy."""
     backend: CognitoIdpBackend = cognitoidp_backends["123456789012"]["us-east-1"]
-    return backend.create_user_pool("compared", {"Policies": {"PasswordPolicy": {}}})
+    pool = backend.create_user_pool("compared", {"Policies": {"PasswordPolicy": {}}})
+    pool.users["ann"] = CognitoIdpUser(pool.id, "ann", None, "CONFIRMED", [])
+    return pool
 
 
 @settings(deadline=None, max_examples=200)
@@ -211,7 +213,9 @@ def test_moto_agrees_where_it_models_the_policy(pool: CognitoIdpUserPool, policy
         "RequireSymbols": policy.require_symbols,
     }
     try:
-        cognitoidp_backends["123456789012"]["us-east-1"]._validate_password(pool.id, password)
+        cognitoidp_backends["123456789012"]["us-east-1"].admin_set_user_password(
+            pool.id, "ann", password, permanent=True
+        )
         accepted = True
     except InvalidPasswordException:
         accepted = False

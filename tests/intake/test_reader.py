@@ -72,7 +72,7 @@ def test_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
             fingerprint(path)
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="needs a file that opens but does not read")
+@pytest.mark.linux("/proc/self/mem, a file that opens but does not read")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_file_that_opens_but_does_not_read_is_an_error(kind: str) -> None:
     path = Path("/proc/self/mem")

@@ -237,6 +237,7 @@ def test_extra_that_is_not_installed_is_named(tmp_path: Path, key: Path, monkeyp
         read(path, identity=key)
 
 
+@pytest.mark.linux("/proc/self/fd, to count open files")
 def test_file_is_let_go(tmp_path: Path, key: Path) -> None:
     path = sealed_file(made(tmp_path, "users.csv.gz"), key)
     before = len(list(Path("/proc/self/fd").iterdir()))

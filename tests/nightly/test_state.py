@@ -14,7 +14,7 @@ from tests.bucket import BUCKET, Storage
 STATE = State({"a.csv": Finished(1, "x", "", [1, 2], "run", "now")}, Unfinished("runs/1", ["b.csv"], "s3://x/y/"))
 
 
-@pytest.fixture(params=["here", "s3"])
+@pytest.fixture(params=["here", pytest.param("s3", marks=pytest.mark.process)])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
     if request.param == "here":
         return tmp_path / "nightly.json"

@@ -274,7 +274,7 @@ def test_charts_have_their_figures_beside_them(tmp_path: Path) -> None:
     assert "max 109 ms" in text
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.linux("/dev/full, a disk that is always full")
 def test_full_disk_leaves_the_old_page(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(1))
     (tmp_path / "report.html").write_text("old")

@@ -13,6 +13,7 @@ from tests.page.pages import Planned, drawn, journal_of, of_all_kinds
 from tests.record.journals import POOL
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"),
 ]
 EVIL = "<img src=https://x.example/ onerror=\"document.title='run'\"><script>document.title='run'</script>"

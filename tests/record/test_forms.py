@@ -123,7 +123,7 @@ def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: 
     assert all(len(text) == len("1970-01-01T00:00:00.000Z") for text in shown)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.linux("/dev/full, a disk that is always full")
 @pytest.mark.parametrize("form", FORMS)
 def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form: str) -> None:
     report = tmp_path / f"report.{form}"

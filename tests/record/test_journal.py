@@ -670,6 +670,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.process
 def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None:
     planned(tmp_path, *"abcdefg").close()
     path = tmp_path / "journal.sqlite"

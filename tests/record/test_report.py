@@ -170,7 +170,7 @@ def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) 
     assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.linux("/dev/full, a disk that is always full")
 def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     report, summary = tmp_path / "report.csv", tmp_path / "summary.json"

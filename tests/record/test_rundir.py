@@ -85,6 +85,7 @@ def test_directory_takes_its_name_with_the_journal_in_it(tmp_path: Path) -> None
     home.release()
 
 
+@pytest.mark.process
 def test_what_a_killed_process_left_is_in_nobodys_way_and_does_not_pile_up(tmp_path: Path) -> None:
     path = tmp_path / "one"
     (tmp_path / f".one.{os.getpid()}").mkdir()  # a container's processes have the same number each time
@@ -192,6 +193,7 @@ def test_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path) -> Non
     other.release()
 
 
+@pytest.mark.process
 def test_lock_dies_with_its_process(tmp_path: Path) -> None:
     RunDir.create(tmp_path / "one", fill).release()
     home = RunDir.open(tmp_path / "one")
@@ -208,6 +210,7 @@ def test_lock_dies_with_its_process(tmp_path: Path) -> None:
         home.release()
 
 
+@pytest.mark.process
 def test_lock_is_not_inherited_by_a_child(tmp_path: Path) -> None:
     home = RunDir.create(tmp_path / "one", fill)
     waiting = "print('up', flush=True); input()"

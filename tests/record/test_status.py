@@ -156,6 +156,7 @@ def test_crash_after_the_last_row_is_resumable_too(tmp_path: Path) -> None:
     assert (status.state, status.left, status.resumable) == ("crashed", 0, True)
 
 
+@pytest.mark.process
 def test_run_is_alive_in_its_process_and_crashed_when_that_is_killed(tmp_path: Path) -> None:
     path = made(tmp_path / "one", *"abcdef")
     with applying(path) as process:

@@ -98,6 +98,7 @@ def test_standard_output_has_the_same_bytes(made: Made, tmp_path: Path, form: st
     assert not list(home.glob("report*"))
 
 
+@pytest.mark.linux("/dev/full, a disk that is always full")
 def test_reader_that_goes_ends_it_quietly_and_a_full_disk_does_not(made: Made) -> None:
     home = made()
     reading, writing = os.pipe()

@@ -92,7 +92,7 @@ def moto_server() -> Iterator[ThreadedMotoServer]:
     server.stop()
 
 
-@pytest.fixture(params=["simulator", "moto"])
+@pytest.fixture(params=[pytest.param("simulator", marks=pytest.mark.process), "moto"])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Give each implementation in turn."""
     if request.param == "moto":

@@ -165,6 +165,8 @@ def test_crowd_may_sign_in_by_address(sim: Simulator) -> None:
     assert list(sim.users(POOL)) == [shown["Username"]]
 
 
+@pytest.mark.linux("/proc, for the memory of a process")
+@pytest.mark.process
 def test_million_users_are_made_found_and_set_at_once() -> None:
     with Simulator() as sim:
         sim.add_pool(POOL, generate={"count": MILLION, "attributes": VERIFIED}, alias_attributes=["email"])

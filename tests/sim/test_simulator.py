@@ -198,6 +198,7 @@ def _abandon(process: subprocess.Popen[bytes]) -> None:
     process.stdin.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("end", [_kill, _abandon])
 def test_process_ends_with_its_parent(
     end: Callable[[subprocess.Popen[bytes]], None],

@@ -43,6 +43,7 @@ def test_options_of_a_group_exist_and_every_option_of_run_has_one() -> None:
     assert {str(param.name) for param in COMMANDS["run"].params} - {*grouped} == {"job"}
 
 
+@pytest.mark.process
 def test_shell_completes_commands() -> None:
     asked = {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": "bulkreset re", "COMP_CWORD": "1"}
     program = "import sys; sys.argv = ['bulkreset']; from bulkreset.cli import main; main()"
