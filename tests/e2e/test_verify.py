@@ -15,6 +15,7 @@ import pyrage
 import pytest
 
 from tests.e2e.command import LAX, POOL, REGION, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.e2e.live import rows_set
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -213,15 +214,6 @@ def test_live_run_is_looked_at_as_it_goes(tmp_path: Path, bulkreset: Command, si
     assert told.code == 0, told.stderr
     assert "The run is going on" in told.stdout
     assert [line["state"] for line in lines(run_dir / "verify.csv")] == ["agrees"] * 5
-
-
-def rows_set(run_dir: Path) -> int:
-    """Return how many rows of a live run are committed as set."""
-    if not (run_dir / "journal.sqlite").exists():
-        return 0
-    with closing(sqlite3.connect(f"file:{run_dir / 'journal.sqlite'}?mode=ro", uri=True)) as db:
-        (found,) = db.execute("SELECT count(*) FROM rows WHERE status = 'set'").fetchone()
-    return int(found)
 
 
 def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: Ran) -> None:

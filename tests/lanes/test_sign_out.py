@@ -11,6 +11,7 @@ import pytest
 
 from tests.crash.test_resume import resume
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.e2e.live import rows_set, signed_out
 from tests.lanes.places import ALL, B, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -132,7 +133,7 @@ def test_a_stopped_run_says_how_many_sign_outs_are_left_and_resume_makes_them(
     sim.configure(faults={"every": {"hold": True, "operation": OUT, "from_call": 9}})
     args = (*bulkreset.against(source), "--yes", "--rate", "300", "--workers", "2", "--sign-out", *PATIENT)
     with bulkreset.start(*args, "--run-dir", run_dir) as process:
-        wait_until(lambda: statuses_in(run_dir) == {"set": 60} and len(sim.calls(OUT)) > 8)
+        wait_until(lambda: rows_set(run_dir) == 60 and len(sim.calls(OUT)) > 8)
         process.send_signal(signal.SIGTERM)
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
@@ -152,28 +153,9 @@ def test_a_stopped_run_says_how_many_sign_outs_are_left_and_resume_makes_them(
     assert_signed_out(again, sim)
 
 
-def asked(run_dir: Path, question: str) -> list[tuple[str, int]]:
-    """Return what the journal of a live run answers, in two columns; nothing if there is none yet."""
-    path = run_dir / "journal.sqlite"
-    if not path.exists():
-        return []
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
-        return journal.execute(question).fetchall()
-
-
-def statuses_in(run_dir: Path) -> dict[str, int]:
-    """Return how many rows are committed with each status."""
-    return dict(asked(run_dir, "SELECT status, count(*) FROM rows GROUP BY status"))
-
-
-def signed_out_in(run_dir: Path) -> set[str]:
-    """Return whose sign-out is committed."""
-    return {name for name, _ in asked(run_dir, "SELECT username, row FROM rows WHERE signed_out = 1")}
-
-
 def has_signed_out(run_dir: Path, users: int) -> bool:
     """Return whether so many sign-outs are committed."""
-    return len(signed_out_in(run_dir)) == users
+    return len(signed_out(run_dir)) == users
 
 
 def test_killed_in_the_middle_nobody_is_forgotten_and_no_password_set_again(bulkreset: Command, sim: Simulator) -> None:
@@ -189,8 +171,8 @@ def test_killed_in_the_middle_nobody_is_forgotten_and_no_password_set_again(bulk
             wait_until(partial(has_signed_out, run_dir, len(known) + answered))
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
-        assert known < signed_out_in(run_dir)
-        known = signed_out_in(run_dir)
+        assert known < signed_out(run_dir)
+        known = signed_out(run_dir)
         assert len(known) < 60
     sim.configure(faults={"every": None})
     before = len(sim.calls(OUT))
