@@ -69,13 +69,13 @@ def test_listing_that_is_throttled_broken_or_expired_loses_nobody(
 ) -> None:
     sim.add_pool(POOL, policy=LAX, generate={"count": 300, "prefix": "user.", "digits": 3})
     # Of the calls that list, by number: the third one's page token is refused, so the sweep begins again.
-    troubles = [
+    troubles: list[dict[str, Any]] = [
         {"error": "TooManyRequestsException"},
         {"error": "InvalidParameterException", "from_call": 4},
         {"cut": "after", "from_call": 6},
         {"garbage": True, "from_call": 8},
     ]
-    rules = [{"operation": LISTS, "from_call": 1, **step} for step in troubles]
+    rules: list[dict[str, Any]] = [{"operation": LISTS, "from_call": 1, **step} for step in troubles]
     sim.configure(faults={"every": [rule | {"until_call": rule["from_call"]} for rule in rules]})
     input_ = write_csv(tmp_path / "in.csv", [*people(30), ("nobody", PASSWORD)])
     ran = bulkreset(*bulkreset.checked(input_), "--rate", "500", "--yes")
