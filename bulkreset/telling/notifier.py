@@ -26,15 +26,15 @@ class Untold(Exception):
     """Why somebody cannot be told, in words that show no url."""
 
 
-def notify(wanted: Notify, ending: Ending) -> list[str]:
-    """Tell the ending to all channels; what went wrong, one sentence for each. Returns within PATIENCE."""
-    until = time.monotonic() + PATIENCE
+def notify(wanted: Notify, ending: Ending, now: Callable[[], float] = time.monotonic) -> list[str]:
+    """Tell the ending to all channels; what went wrong, one sentence for each. Returns within PATIENCE on the clock `now`."""
+    until = now() + PATIENCE
     problems: list[str] = []
     channels = list(_channels(wanted, problems))
     waiting = [(name, _in_a_thread(channel, ending)) for name, channel in channels]
     for name, told in waiting:
         try:
-            told.result(max(0.0, until - time.monotonic()))
+            told.result(max(0.0, until - now()))
         except TimeoutError:
             problems.append(f"{name} did not answer within {PATIENCE:g} s")
         except Untold as error:

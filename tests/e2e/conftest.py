@@ -9,6 +9,7 @@ import pytest
 from tests.bucket import Storage
 from tests.e2e.command import LAX, POOL, Command
 from tests.e2e.front import Front, certify
+from tests.e2e.program import Program, environment, without_aws
 from tests.sim import Simulator
 
 
@@ -23,6 +24,17 @@ def sim(running: Simulator) -> Simulator:
 @pytest.fixture
 def bulkreset(tmp_path: Path, sim: Simulator, request: pytest.FixtureRequest) -> Command:
     return Command(tmp_path, sim, fresh=request.node.get_closest_marker("fresh") is not None)
+
+
+@pytest.fixture
+def program(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The Python interface in the test's own process, in the directory and the environment of the command line."""
+    for name in without_aws():
+        monkeypatch.delenv(name)
+    for name, value in environment(bulkreset).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(bulkreset.home)
+    return Program(bulkreset)
 
 
 @pytest.fixture

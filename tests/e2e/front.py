@@ -62,12 +62,12 @@ class Front(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 10
+    timeout = 90
 
     def do_POST(self) -> None:
         assert isinstance(self.server, Front)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        behind = http.client.HTTPConnection(self.server.behind, timeout=10)
+        behind = http.client.HTTPConnection(self.server.behind, timeout=90)
         try:
             behind.request("POST", self.path, body, dict(self.headers))
             answer = behind.getresponse()

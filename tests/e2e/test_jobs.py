@@ -1,4 +1,4 @@
-"""The job files of jobs/: each loads without its input, and each plans the sample users in the emulator."""
+"""The job files of jobs/: each loads without its input, and each plans the sample users."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from bulkreset.job.file import load
-from tests.e2e.command import ROOT, Command
+from tests.e2e.command import ROOT, SAMPLES, write_csv
+from tests.e2e.program import Program
+from tests.sim import Simulator
 
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 
@@ -51,13 +53,24 @@ def test_scramble_signs_out_and_strands_nobody() -> None:
     assert job.guards.protected.usernames
 
 
+@pytest.fixture(scope="module")
+def names() -> list[str]:
+    return [str(name) for name in pd.read_csv(SAMPLES / "users.csv", usecols=["username"], dtype=str)["username"]]
+
+
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_job_plans_the_sample_users(path: Path, tmp_path: Path, bulkreset: Command) -> None:
-    sample = ROOT / "samples" / "users.csv"
-    if load(path, {}).generates:
-        sample = tmp_path / "names.csv"
-        pd.read_csv(ROOT / "samples" / "users.csv", usecols=["username"], dtype=str).to_csv(sample, index=False)
-    ran = bulkreset("run", path, "--input", sample, "--emulate", "--dry-run")
-    assert ran.code == 0, ran.stderr
+def test_job_plans_the_sample_users(
+    path: Path, names: list[str], tmp_path: Path, program: Program, sim: Simulator
+) -> None:
+    job = load(path, {})
+    (target,) = job.targets
+    known = {"email": "a@x.example", "email_verified": "true"}
+    users = [{"username": name, "attributes": known} for name in names]
+    sim.add_pool(target.user_pool_id, users, groups={group: [] for group in job.guards.protected.groups})
+    sample = SAMPLES / "users.csv"
+    if job.generates:
+        sample = write_csv(tmp_path / "names.csv", [(name,) for name in names], ["username"])
+    ran = program.plan(path, input__path=str(sample), targets__endpoint_url=sim.url)
+    assert (ran.code, ran.complaints) == (0, [])
     assert ran.summary["job"] == path.stem
     assert ran.summary["counts"] == {"ready": 1000}

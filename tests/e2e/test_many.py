@@ -3,7 +3,6 @@
 import gzip
 import io
 import signal
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -13,21 +12,24 @@ from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
 from tests.intake.inputs import key_file, sealed_file
 from tests.sim import Simulator
+from tests.waiting import wait_until
+
+PACED = "[pace]\nrate = 40\nworkers = 2"
 
 
 def started(bulkreset: Command, sim: Simulator, *argv: str | Path, calls: int = 8) -> Ran:
-    """A run that is stopped in the middle."""
+    """Start a run of more rows than are claimed at a time, and stop it with SIGINT while calls are held."""
     args, run_dir = bulkreset.with_run_dir(argv)
+    sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": calls}})
     with bulkreset.start(*args) as process:
-        until = time.monotonic() + 60
-        while len(sim.calls(SET)) < calls and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(lambda: len(sim.calls(SET)) > calls)
         process.send_signal(signal.SIGINT)
+        sim.configure(faults={"every": None})
         return finish(process, run_dir)
 
 
 def resumed(bulkreset: Command, ran: Ran) -> Ran:
-    with bulkreset.start("resume", ran.run_dir) as process:
+    with bulkreset.start("resume", ran.run_dir, "--rate", "none") as process:
         return finish(process, ran.run_dir)
 
 
@@ -37,8 +39,7 @@ def test_files_of_a_folder_are_one_run_and_resume_holds_to_them(bulkreset: Comma
     rows = people(90)
     for number in range(3):
         write_csv(folder / f"{number}.csv", rows[number * 30 : number * 30 + 30])
-    sim.configure(latency=0.1)
-    job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"', "[pace]\nrate = 40")
+    job = write_job(bulkreset.home, sim.url, 'path = "in/*.csv"', PACED)
     ran = started(bulkreset, sim, "run", job, "--yes")
     assert ran.code == 130
     sent = len(sim.calls(SET))
@@ -71,10 +72,7 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
     pd.DataFrame(rows[40:], columns=["username", "password"]).to_parquet(whole)
     storage.put("in/d.parquet", whole.getvalue())
     (bulkreset.home / "x.csv.age").unlink()
-    sim.configure(latency=0.1)
-    job = write_job(
-        bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in/"\nidentity = "{key.name}"', "[pace]\nrate = 40"
-    )
+    job = write_job(bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in/"\nidentity = "{key.name}"', PACED)
     ran = started(bulkreset, sim, "run", job, "--yes")
     assert (ran.code, ran.complaints[0]) == (130, "bulkreset: Stopped by SIGINT. What was in flight is recorded.")
     assert not [path for path in bulkreset.home.rglob("*") if path.is_file() and b"Quiet-Garden" in path.read_bytes()]
@@ -94,10 +92,11 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
 def test_object_that_changes_or_may_not_be_read_is_refused(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
-    sim.configure(latency=0.1)
     uri = storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(60)))
     flags = ("--user-pool-id", POOL, "--region", "us-east-1", "--endpoint-url", sim.url, "--no-check-users", "--yes")
-    ran = started(bulkreset, sim, "run", "--input", uri, *flags, "--rate", "40")
+    ran = started(
+        bulkreset, sim, "run", "--input", uri, *flags, "--rate", "40", "--workers", "2", "--read-timeout", "60"
+    )
     assert ran.code == 130
     storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(61)))
     sent = len(sim.calls(SET))

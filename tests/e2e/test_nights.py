@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, seed, write_csv, write_job
+from tests.e2e.live import rows_set
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 ROWS = people(60)
 
@@ -41,20 +42,23 @@ def sent(sim: Simulator) -> list[str]:
     return [call.username for call in sim.calls(SET)]
 
 
+def only_run(bulkreset: Command) -> Path:
+    (found,) = (bulkreset.home / "runs").iterdir()
+    return found
+
+
 def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: Command, sim: Simulator) -> None:
     input_ = 'path = "in"\nstate = "nightly.json"\ndone = "archive"'
-    job = write_job(bulkreset.home, sim.url, input_, '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"')
+    job = write_job(bulkreset.home, sim.url, input_, '[pace]\nrate = 200\n[metrics]\ntextfile = "b.prom"')
     export(bulkreset, "mon.csv", ROWS[:30])
-    sim.configure(latency=0.1)
+    sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": 11}})
     with bulkreset.start("run", job, "--yes") as process:
-        until = time.monotonic() + 60
-        while len(sent(sim)) < 22 and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(lambda: len(sent(sim)) > 10 and rows_set(only_run(bulkreset)) == 10)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     crashed = set(sent(sim))
     assert kept(bulkreset)["unfinished"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
-    sim.configure(latency=0)
+    sim.configure(faults={"every": None})
     export(bulkreset, "tue.csv", ROWS[30:])
     ran, runs = night(bulkreset, job)
     assert (ran.code, ran.complaints) == (0, [])

@@ -4,49 +4,47 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import LAX, POOL, SET, Command, assert_they_agree, people, seed, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, assert_they_agree, finish, people, seed, write_csv, write_job
+from tests.e2e.program import Program
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 OTHER = "us-east-1_Other00002"
 
 
-@pytest.mark.parametrize(
-    ("keep", "statuses", "password"),
-    [
-        ("refuse", ["rejected", "set", "rejected", "rejected"], None),
-        ("first", ["set", "set", "rejected", "rejected"], "First-Answer.1"),
-        ("last", ["rejected", "set", "rejected", "set"], "Third-Answer.3"),
-    ],
-)
-def test_rows_that_name_one_user_are_kept_as_the_job_says(
-    keep: str, statuses: list[str], password: str | None, tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_rows_that_name_one_user_are_kept_as_the_job_says(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    """What each word means is in tests/record/test_journal.py."""
     rows = [("ann", "First-Answer.1"), ("bob", "Other-User.1"), ("ann", "Second-Answer.2"), ("ann", "Third-Answer.3")]
     write_csv(tmp_path / "in.csv", rows)
     seed(sim, ["ann", "bob"])
-    job = write_job(tmp_path, sim.url, f'path = "in.csv"\non_duplicate = "{keep}"')
-    ran = bulkreset("run", job, "--yes")
+    ran = bulkreset("run", write_job(tmp_path, sim.url, 'path = "in.csv"\non_duplicate = "last"'), "--yes")
     assert ran.code == 1
-    assert ran.column("status") == statuses
+    assert ran.column("status") == ["rejected", "set", "rejected", "set"]
     assert {row["code"] for row in ran.report if row["status"] == "rejected"} == {"duplicate_username"}
-    assert sim.passwords(POOL) == {"ann": password, "bob": "Other-User.1"}
+    assert sim.passwords(POOL) == {"ann": "Third-Answer.3", "bob": "Other-User.1"}
     assert_they_agree(ran, sim)
 
 
-def test_duplicates_are_refused_where_nothing_is_said(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", [("ann", "First-Answer.1"), ("ann", "Second-Answer.2")]))
-    assert ran.column("status") == ["rejected", "rejected"]
-    assert sim.calls(SET) == []
-
-
-@pytest.mark.parametrize(("flag", "wanted"), [(None, "false"), ("--permanent", "true"), ("--no-permanent", "false")])
-def test_passwords_are_temporary_unless_permanence_is_asked_for(
-    flag: str | None, wanted: str, tmp_path: Path, bulkreset: Command, sim: Simulator
+def test_duplicates_are_refused_and_passwords_temporary_where_nothing_is_said(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), *([flag] if flag else []))
-    assert [call.permanent for call in sim.calls(SET)] == [wanted == "true"] * 2
+    rows = [("ann", "First-Answer.1"), ("ann", "Second-Answer.2"), *people(2)]
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows))
+    assert ran.column("status") == ["rejected", "rejected", "set", "set"]
+    assert [call.permanent for call in sim.calls(SET)] == [False, False]
+    assert ran.column("permanent")[2:] == ["false", "false"]
+    assert {user["status"] for user in sim.users(POOL).values()} == {"FORCE_CHANGE_PASSWORD"}
+
+
+@pytest.mark.parametrize(("permanent", "wanted"), [(True, "true"), (False, "false")])
+def test_permanence_is_what_is_asked_for(
+    wanted: str, *, permanent: bool, tmp_path: Path, program: Program, sim: Simulator
+) -> None:
+    job = program.tables(write_csv(tmp_path / "in.csv", people(2))) | {"permanent": not permanent}
+    ran = program.apply(job, permanent=permanent)
+    assert [call.permanent for call in sim.calls(SET)] == [permanent] * 2
     assert ran.column("permanent") == [wanted] * 2
-    status = "CONFIRMED" if wanted == "true" else "FORCE_CHANGE_PASSWORD"
+    status = "CONFIRMED" if permanent else "FORCE_CHANGE_PASSWORD"
     assert {user["status"] for user in sim.users(POOL).values()} == {status}
 
 
@@ -81,18 +79,8 @@ def test_pool_column_sends_each_row_to_its_own_target(tmp_path: Path, bulkreset:
     assert ran.column("user_pool_id") == [POOL, OTHER, POOL, "", "us-east-1_Strange99"]
     assert sim.passwords(POOL) == {"ann": "In-The-First.1", "bob": "In-The-First.3"}
     assert sim.passwords(OTHER) == {"ann": "In-The-Other.2"}
+    assert len(ran.summary["lanes"]) == 1, "pools of one account and Region share one rate"
     assert_they_agree(ran, sim)
-
-
-def test_two_pools_of_one_account_and_region_share_one_rate(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    sim.add_pool(OTHER, policy=LAX, auto_users=True)
-    rows = [(*row, (POOL, OTHER)[number % 2]) for number, row in enumerate(people(44))]
-    write_csv(tmp_path / "in.csv", rows, ("username", "password", "user_pool_id"))
-    job = write_job(tmp_path, sim.url, 'path = "in.csv"', "[pace]\nrate = 20", pools=(POOL, OTHER))
-    ran = bulkreset("run", job, "--yes")
-    assert ran.code == 0
-    assert len(ran.summary["lanes"]) == 1
-    assert sim.stats().max_per_second[SET] <= 23
 
 
 def test_max_rows_sends_nothing_of_an_input_that_is_larger(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
@@ -104,19 +92,25 @@ def test_max_rows_sends_nothing_of_an_input_that_is_larger(tmp_path: Path, bulkr
     assert "max_rows" in sentence
 
 
-def test_max_rows_counts_only_what_would_be_sent(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_max_rows_counts_only_what_would_be_sent(tmp_path: Path, program: Program, sim: Simulator) -> None:
     rows = [*people(3), ("no.password", "")]
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--max-rows", "3")
+    ran = program.apply(program.tables(write_csv(tmp_path / "in.csv", rows)), guards__max_rows=3)
     assert ran.code == 1
     assert len(sim.calls(SET)) == 3
 
 
 def test_workers_is_the_most_calls_at_a_time(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(latency=0.1)
+    sim.configure(latency=0.02, faults={"every": {"hold": True, "operation": SET, "until_call": 3}})
     input_ = write_csv(tmp_path / "in.csv", people(16))
-    ran = bulkreset.reset(input_, "--workers", "3", "--rate", "none")
-    assert ran.code == 0
-    assert sim.stats().max_in_flight == 3
+    argv, run_dir = bulkreset.with_run_dir(
+        [*bulkreset.against(input_), "--yes", "--workers", "3", "--rate", "none", "--read-timeout", "60"]
+    )
+    with bulkreset.start(*argv) as process:
+        wait_until(lambda: len(sim.calls(SET)) == 3)  # at the same time: none of them is answered
+        sim.configure(faults={"every": None})
+        ran = finish(process, run_dir)
+    assert (ran.code, len(sim.calls(SET))) == (0, 16)
+    assert sim.stats().max_in_flight <= 3
 
 
 def test_input_of_rejected_rows_only_asks_nothing_of_the_service(

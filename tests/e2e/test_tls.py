@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.command import POOL, SET, Command, people, write_csv
 from tests.sim import Simulator
 
@@ -20,7 +18,6 @@ def test_unknown_certificate_stops_the_run_before_a_password_is_sent(
     assert "--ca-bundle" in sentence
 
 
-@pytest.mark.fresh
 def test_certificate_of_the_ca_bundle_is_trusted(
     tmp_path: Path, bulkreset: Command, sim: Simulator, front: str, certificate: Path
 ) -> None:

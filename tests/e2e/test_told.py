@@ -39,7 +39,13 @@ def nightly(bulkreset: Command, sim: Simulator, hook: Hook, *args: Argument, mor
 def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook) -> None:
     users = people(5)
     write_csv(bulkreset.home / "in.csv", users)
-    ran = nightly(bulkreset, sim, hook)
+    limited = nightly(bulkreset, sim, hook, "--stop-after", "2")
+    assert limited.code == 5
+    figures = read(bulkreset.home / "b.prom")
+    assert [figures["bulkreset_rows", status] for status in ("set", "unprocessed")] == [2, 3]
+    assert figures["bulkreset_exit_code", ""] == 5
+    with bulkreset.start("resume", limited.run_dir, env={"HOOK": f"{hook.url}?password={TOKEN}"}) as process:
+        ran = finish(process, limited.run_dir)
     assert ran.code == 0
     assert "not_told" not in ran.stderr
     emf, *summary = ran.stdout.splitlines()
@@ -51,27 +57,17 @@ def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook
     assert figures["bulkreset_lane_ceiling", "123456789012,us-east-1"] == 200
 
     (bulkreset.home / "in.csv").unlink()
-    assert nightly(bulkreset, sim, hook).code == 2
+    refused = nightly(bulkreset, sim, hook)
+    assert refused.code == 2
     figures = read(bulkreset.home / "b.prom")
     assert figures["bulkreset_exit_code", ""] == 2
     assert figures["bulkreset_last_success_timestamp_seconds", ""] == success
-
-    write_csv(bulkreset.home / "in.csv", users)
-    limited = nightly(bulkreset, sim, hook, "--stop-after", "2")
-    assert limited.code == 5
     titles = [got["title"].removeprefix("bulkreset nightly: ") for got in hook.got]
-    assert titles == ["finished, exit code 0", "refused, exit code 2", "time_limit, exit code 5"]
-    (bulkreset.home / "in.csv").unlink()
-    with bulkreset.start("resume", limited.run_dir, env={"HOOK": hook.url}) as process:
-        assert finish(process, limited.run_dir).code == 2
-    figures = read(bulkreset.home / "b.prom")
-    assert [figures["bulkreset_rows", status] for status in ("set", "unprocessed")] == [2, 3]
-    assert figures["bulkreset_exit_code", ""] == 2
-    write_csv(bulkreset.home / "in.csv", users)
-    assert f"Next: bulkreset resume {limited.run_dir}" in hook.got[2]["message"]
+    assert titles == ["time_limit, exit code 5", "finished, exit code 0", "refused, exit code 2"]
+    assert f"Next: bulkreset resume {limited.run_dir}" in hook.got[0]["message"]
     told = json.dumps(hook.got)
     written = "".join(path.read_text(errors="replace") for path in bulkreset.home.rglob("*") if path.is_file())
-    outputs = ran.stdout + ran.stderr + limited.stdout + limited.stderr
+    outputs = "".join(each.stdout + each.stderr for each in (limited, ran, refused))
     assert TOKEN not in outputs + written
     for name, password in users:
         assert name not in told

@@ -1,5 +1,6 @@
 """What cannot begin: exit code 2, one sentence, no call, nothing left behind."""
 
+import json
 import secrets
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from tests.e2e.command import FREE, POOL, Argument, Command, people, write_csv, write_job
+from bulkreset.cli import app
+from tests.e2e.command import FREE, POOL, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.program import Program
 from tests.sim import Simulator
 
 Make = Callable[[Path], Path]
@@ -54,23 +58,31 @@ INPUTS: Mapping[str, tuple[Make, str]] = {
 }
 
 
-def _refused(bulkreset: Command, sim: Simulator, args: Sequence[Argument], **env: str | None) -> str:
-    """Run it; give the one sentence of the refusal, having seen that nothing else came of it."""
-    before = {path for path in bulkreset.home.iterdir() if path.name != ".cache"}
-    ran = bulkreset(*args, env=env)
+def _refused(run: Callable[[], Ran], home: Path, sim: Simulator) -> str:
+    """Return the one sentence of the refusal, having seen that nothing else came of it."""
+    before = {path for path in home.iterdir() if path.name != ".cache"}
+    ran = run()
     assert ran.code == 2
     assert ran.stdout == ""
     assert sim.stats().operations.keys() <= FREE, "only what changes nothing may have been asked"
-    assert {path for path in bulkreset.home.iterdir() if path.name != ".cache"} == before
+    assert {path for path in home.iterdir() if path.name != ".cache"} == before
     (sentence,) = ran.complaints
     return sentence
 
 
 @pytest.mark.parametrize("what", INPUTS)
-def test_unusable_input_is_refused_and_named(what: str, tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_unusable_input_is_refused_and_named(what: str, tmp_path: Path, program: Program, sim: Simulator) -> None:
     make, word = INPUTS[what]
-    sentence = _refused(bulkreset, sim, [*bulkreset.against(make(tmp_path)), "--yes"])
-    assert word in sentence
+    job = program.tables(make(tmp_path))
+    assert word in _refused(lambda: program.apply(job), tmp_path, sim)
+
+
+def test_command_refuses_an_input_in_one_sentence_without_a_value(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    args = [*bulkreset.against(_numbers(tmp_path)), "--yes"]
+    sentence = _refused(lambda: bulkreset(*args), tmp_path, sim)
+    assert "int64" in sentence
     assert "70450918226" not in sentence
 
 
@@ -84,72 +96,97 @@ JOBS = {
 
 @pytest.mark.parametrize("what", JOBS)
 def test_wrong_job_file_is_refused_and_the_key_named(
-    what: str, tmp_path: Path, bulkreset: Command, sim: Simulator
+    what: str, tmp_path: Path, program: Program, sim: Simulator
 ) -> None:
     more, word = JOBS[what]
     GOOD(tmp_path)
     job = write_job(tmp_path, sim.url, 'path = "in.csv"', more)
-    assert word in _refused(bulkreset, sim, ["run", job, "--yes"])
+    assert word in _refused(lambda: program.apply(job), tmp_path, sim)
 
 
-def test_job_without_an_input_is_refused(bulkreset: Command, sim: Simulator) -> None:
-    assert "--input" in _refused(bulkreset, sim, ["run", "--user-pool-id", POOL, "--yes"])
-
-
-def test_run_without_a_pool_is_refused(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    assert "--user-pool-id" in _refused(bulkreset, sim, ["run", "--input", GOOD(tmp_path), "--yes"])
+def test_run_without_an_input_or_a_pool_is_refused_with_the_flag(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    source = GOOD(tmp_path)
+    assert "--input" in _refused(lambda: bulkreset("run", "--user-pool-id", POOL, "--yes"), tmp_path, sim)
+    assert "--user-pool-id" in _refused(lambda: bulkreset("run", "--input", source, "--yes"), tmp_path, sim)
 
 
 @dataclass(frozen=True)
 class Circumstance:
-    """Options and variables under which a good input cannot be run, and a word of the sentence."""
+    """Job keys and variables under which a good input cannot be run, and a word of the sentence."""
 
     word: str
-    options: Sequence[str] = ("--yes",)
+    keys: Mapping[str, object] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
 
 
+NO_KEYS: Mapping[str, str | None] = {
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_SECRET_ACCESS_KEY": None,
+    "AWS_CONFIG_FILE": "/dev/null",
+}
 CIRCUMSTANCES = {
-    "no credentials": Circumstance(
-        "credentials", env={"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_CONFIG_FILE": "/dev/null"}
-    ),
+    "no credentials": Circumstance("credentials", env=NO_KEYS),
     "half the credentials": Circumstance("AWS_SECRET_ACCESS_KEY", env={"AWS_SECRET_ACCESS_KEY": None}),
-    "an unknown profile": Circumstance("'nobody'", ("--yes", "--profile", "nobody")),
-    "an unknown profile in the environment": Circumstance("profile", env={"AWS_PROFILE": "nobody"}),
-    "no terminal and no --yes": Circumstance("--yes", ()),
-    "a rate in words": Circumstance("pace.rate", ("--yes", "--rate", "fast")),
-    "a rate of nothing": Circumstance("pace.rate", ("--yes", "--rate", "0")),
-    "a rate that is no number": Circumstance("pace.rate", ("--yes", "--rate", "nan")),
-    "no workers": Circumstance("workers", ("--yes", "--workers", "0")),
-    "an endpoint that is no URL": Circumstance("endpoint_url", ("--yes", "--endpoint-url", "localhost")),
+    "an unknown profile": Circumstance("'nobody'", {"targets.profile": "nobody"}),
+    "an unknown profile in the environment": Circumstance("'nobody'", env={"AWS_PROFILE": "nobody"}),
+    "a rate in words": Circumstance("pace.rate", {"pace.rate": "fast"}),
+    "a rate of nothing": Circumstance("pace.rate", {"pace.rate": 0}),
+    "a rate that is no number": Circumstance("pace.rate", {"pace.rate": float("nan")}),
+    "no workers": Circumstance("workers", {"pace.workers": 0}),
+    "an endpoint that is no URL": Circumstance("endpoint_url", {"targets.endpoint_url": "localhost"}),
 }
 
 
 @pytest.mark.parametrize("what", CIRCUMSTANCES)
 def test_circumstance_that_forbids_a_run_is_named(
-    what: str, tmp_path: Path, bulkreset: Command, sim: Simulator
+    what: str, tmp_path: Path, program: Program, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     circumstance = CIRCUMSTANCES[what]
-    args = [*bulkreset.against(GOOD(tmp_path)), *circumstance.options]
-    assert circumstance.word in _refused(bulkreset, sim, args, **circumstance.env)
+    for name, value in circumstance.env.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+    job = program.tables(GOOD(tmp_path))
+    assert circumstance.word in _refused(lambda: program.apply(job, **circumstance.keys), tmp_path, sim)
 
 
 def test_missing_region_is_refused_with_the_one_that_the_pool_suggests(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
+    tmp_path: Path, program: Program, sim: Simulator
 ) -> None:
-    args = ("run", "--input", GOOD(tmp_path), "--user-pool-id", POOL, "--endpoint-url", sim.url, "--yes")
-    assert "us-east-1" in _refused(bulkreset, sim, args)
+    job = program.tables(GOOD(tmp_path))
+    del job["targets"][0]["region"]
+    assert "us-east-1" in _refused(lambda: program.apply(job), tmp_path, sim)
+
+
+@pytest.mark.parametrize(
+    ("word", "options", "env"),
+    [
+        ("credentials", ["--yes"], NO_KEYS),
+        ("--yes", [], {}),  # and no terminal to ask
+        ("pace.rate", ["--yes", "--rate", "fast"], {}),
+    ],
+    ids=["credentials", "confirmation", "rate"],
+)
+def test_command_says_what_keeps_it_from_beginning(
+    word: str,
+    options: Sequence[str],
+    env: Mapping[str, str | None],
+    tmp_path: Path,
+    bulkreset: Command,
+    sim: Simulator,
+) -> None:
+    args = [*bulkreset.against(GOOD(tmp_path)), *options]
+    assert word in _refused(lambda: bulkreset(*args, env=env), tmp_path, sim)
 
 
 @pytest.mark.parametrize("args", [("--nonsense",), ("--workers", "many")])
-def test_option_that_does_not_exist_is_refused(
-    args: Sequence[str], tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
-    ran = bulkreset(*bulkreset.against(GOOD(tmp_path)), "--yes", *args)
-    assert ran.code == 2
+def test_option_that_does_not_exist_is_refused(args: Sequence[str]) -> None:
+    ran = CliRunner().invoke(app, ["run", "--yes", *args])
+    assert ran.exit_code == 2
     assert "rror" in ran.stderr
-    assert sim.stats().total == 0
-    assert not ran.run_dir.exists()
 
 
 def test_existing_run_directory_is_left_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
@@ -169,65 +206,68 @@ def test_existing_run_directory_is_left_alone(tmp_path: Path, bulkreset: Command
 
 @pytest.mark.linux("/proc, where no directory can be made")
 def test_run_directory_that_cannot_be_made_is_refused(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    args = [*bulkreset.against(GOOD(tmp_path)), "--yes", "--run-dir", "/proc/bulkreset/run"]
-    assert "cannot be made" in _refused(bulkreset, sim, args)
-    inside_a_file = tmp_path / "in.csv" / "run"
-    sentence = _refused(bulkreset, sim, [*args[:-1], inside_a_file])
+    args = [*bulkreset.against(GOOD(tmp_path)), "--yes", "--run-dir", tmp_path / "in.csv" / "run"]
+    sentence = _refused(lambda: bulkreset(*args), tmp_path, sim)
+    assert "cannot be made" in sentence
     assert "exists already" not in sentence
 
 
+@pytest.mark.parametrize("text", ["ann,Aa1!{core}\nbob,Quiet-Garden.1\n", "Ann Lee;Aa1!{core}\n"])
 def test_input_without_a_header_is_refused_without_showing_its_first_password(
-    tmp_path: Path, bulkreset: Command
+    text: str, tmp_path: Path, program: Program, sim: Simulator
 ) -> None:
     core = secrets.token_hex(12)
-    input_ = tmp_path / "in.csv"
-    input_.write_text(f"ann,Aa1!{core}\nbob,Quiet-Garden.1\n", encoding="utf-8")
-    ran = bulkreset.reset(input_)
-    assert ran.code == 2
-    assert core not in ran.stderr
+    job = program.tables(_text(text.format(core=core))(tmp_path))
+    assert core not in _refused(lambda: program.apply(job), tmp_path, sim)
 
 
-def test_malformed_header_line_shows_no_password(tmp_path: Path, bulkreset: Command) -> None:
+def test_command_shows_no_password_of_a_header(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     core = secrets.token_hex(12)
-    input_ = tmp_path / "in.csv"
-    input_.write_text(f"Ann Lee;Aa1!{core}\n", encoding="utf-8")
-    assert core not in bulkreset.reset(input_).stderr
+    args = [*bulkreset.against(_text(f"Ann Lee;Aa1!{core}\n")(tmp_path)), "--yes"]
+    assert core not in _refused(lambda: bulkreset(*args), tmp_path, sim)
 
 
-def test_unknown_profile_of_the_environment_is_named(tmp_path: Path, bulkreset: Command) -> None:
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), env={"AWS_PROFILE": "nobody"})
-    assert "nobody" in ran.stderr
-
-
-def test_run_directory_s_name_that_the_terminal_cannot_show_does_not_change_the_exit_code(
-    tmp_path: Path, bulkreset: Command
+def test_folder_whose_name_standard_output_cannot_show_does_not_change_the_exit_code(
+    tmp_path: Path, sim: Simulator
 ) -> None:
-    d = tmp_path / "r\u00fcn\u20ac"
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--run-dir", d, env={"PYTHONIOENCODING": "ascii"})
-    assert ran.code == 0
+    home = tmp_path / "r\u00fcn\u20ac"
+    home.mkdir()
+    ran = finish(Command(home, sim).start("status", env={"PYTHONIOENCODING": "ascii"}), home)
+    assert (ran.code, "r\\xfcn\\u20ac" in ran.stdout) == (0, True)
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["nonsense"],
-        ["status"],
-        ["report", "none"],
-        ["handout", "none", "--identity", "k"],
-    ],
-    ids=" ".join,
-)
-def test_command_that_calls_nobody_loads_nothing_for_it(args: list[str], bulkreset: Command) -> None:
+COMMANDS = [
+    ["--help"],
+    ["run", "--help"],
+    ["nonsense"],
+    ["status"],
+    ["report", "none"],
+    ["handout", "none", "--identity", "k"],
+]
+ONE_BY_ONE = """
+import json, sys
+from bulkreset.cli import main
+for args in json.loads(sys.argv[1]):
+    sys.argv[1:] = args
+    try:
+        main()
+    except SystemExit:
+        print("\\n", "loaded", *args, json.dumps(sorted(sys.modules)), sep="|", file=sys.__stdout__, flush=True)
+"""
+
+
+def test_command_that_calls_nobody_loads_nothing_for_it(bulkreset: Command) -> None:
     ran = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "bulkreset.cli", *args],
+        [sys.executable, "-c", ONE_BY_ONE, json.dumps(COMMANDS)],
         cwd=bulkreset.home,
         env=bulkreset.environment,
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
-    loaded = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
-    assert {"typer", "bulkreset.terminal.options"} <= loaded
-    assert not loaded & {"boto3", "botocore", "pandas", "pyarrow", "rich", "structlog", "awscrt"}
+    lines = [line.split("|") for line in ran.stdout.splitlines() if line.startswith("|loaded|")]
+    assert [args for _, _, *args, _ in lines] == COMMANDS
+    for *_, modules in lines:
+        loaded = set(json.loads(modules))
+        assert {"typer", "bulkreset.terminal.options"} <= loaded
+        assert not loaded & {"boto3", "botocore", "pandas", "pyarrow", "rich", "structlog", "awscrt"}

@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run that met with everything."""
     folder = tmp_path_factory.mktemp("full")
-    drawn(of_all_kinds(folder))
+    drawn(of_all_kinds(folder, 600))
     return folder / "report.html"
 
 
@@ -56,8 +56,11 @@ def test_page_is_accessible_and_fits(browser: Browser, full: Path, width: int, t
             "document.querySelectorAll('tbody').forEach((it) => [...it.rows].slice(9).forEach((row) => row.remove()))"
         )
         page.evaluate(Path(AXE_FILE_PATH).read_text(encoding="utf-8"))
-        found: dict[str, Any] = page.evaluate("axe.run()")
-        assert [(it["id"], it["nodes"][0]["html"]) for it in found["violations"]] == []
+        found: dict[str, Any] = page.evaluate(
+            "axe.run().then((it) => ({"
+            "violations: it.violations.map((one) => [one.id, one.nodes[0].html]), passes: it.passes.length}))"
+        )
+        assert found["violations"] == []
         assert found["passes"]
 
 
@@ -86,7 +89,7 @@ def test_rows_are_sorted_and_searched_by_keyboard(browser: Browser, full: Path) 
         search.focus()
         page.keyboard.type("GÄST00")
         assert usernames(page) == [f"gäst{row:04d}" for row in range(15, 100, 15)]
-        assert page.get_by_role("status").inner_text() == "6 of 656 rows"
+        assert page.get_by_role("status").inner_text() == "6 of 214 rows"
         page.keyboard.type("nobody")
         assert usernames(page) == []
         assert page.get_by_role("status").inner_text() == "No row has this text."
@@ -96,7 +99,7 @@ def test_rows_are_sorted_and_searched_by_keyboard(browser: Browser, full: Path) 
 
 def test_page_is_whole_without_its_script(browser: Browser, full: Path) -> None:
     with opened(browser, full, script=False) as page:
-        assert page.locator("#rows tbody tr").count() == 656
+        assert page.locator("#rows tbody tr").count() == 214
         assert page.locator("button").count() == 0
         assert page.locator("pre").first.inner_text().startswith("bulkreset resume ")
         page.locator("summary").first.click()
@@ -108,12 +111,13 @@ def test_hostile_names_neither_run_nor_call_out_nor_stretch_the_page(browser: Br
     rows: list[Planned] = [(row, POOL, name, None, "rejected", "c" * 256, name) for row, name in enumerate(names, 1)]
     path = tmp_path / "report.html"
     drawn(journal_of(tmp_path, rows, rows=5, lanes=[]))
-    for width in SIZES:
-        with opened(browser, path, width) as page:
-            assert page.title().startswith("nightly")
+    with opened(browser, path) as page:
+        assert page.title().startswith("nightly")
+        assert EVIL in usernames(page)
+        assert "␛[31m␀" in usernames(page)
+        for width, height in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
             assert is_narrow_enough(page)
-            assert EVIL in usernames(page)
-            assert "␛[31m␀" in usernames(page)
 
 
 def test_what_is_injected_cannot_run(browser: Browser, full: Path, tmp_path: Path) -> None:

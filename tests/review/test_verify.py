@@ -4,11 +4,13 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from bulkreset.errors import RecordError, Refused
+from bulkreset.errors import RecordError, Refused, RunDirError
+from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 from bulkreset.review.fate import DONE, State
 from bulkreset.review.verify import Verified, Wanted, _files, verify
@@ -80,7 +82,28 @@ def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
         "rows": [],
     }
     assert (found.exit_code, found.report) == (0, None)
+    assert describe_verified(found) == "The run has set nothing: there is nobody to look up."
     assert list(run_dir.glob("*.csv")) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"mode": "dry_run"}, "--approved {run_dir}"),
+        ({"emulated": True}, "was emulated: its users are gone"),
+    ],
+)
+def test_run_that_set_nobody_real_has_nobody_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:
+    with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
+        journal.note(**facts)
+    with pytest.raises(RunDirError) as refused:
+        verified(run_dir, Wanted())
+    assert said.format(run_dir=run_dir) in str(refused.value)
+
+
+def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError):
+        verified(tmp_path, Wanted())
 
 
 @pytest.mark.parametrize("state", State)

@@ -12,6 +12,7 @@ from bulkreset.telling import afterwards
 from bulkreset.telling.afterwards import Afterwards
 from tests.targets import EU, job
 from tests.telling.test_metrics import SUMMARY, read
+from tests.waiting import wait_until
 
 UNDER_WAY = RunStatus(
     *(
@@ -50,14 +51,6 @@ def watched(path: Path, said: list[str], *, counts: bool = True, begun: bool = F
     return Afterwards(job(EU, **wanted), path.parent / "run", None, said.append, counts=counts, begun=begun)
 
 
-def until(happened: Any) -> None:  # noqa: ANN401  (a question)
-    for _ in range(1000):
-        if happened():
-            return
-        time.sleep(0.005)
-    raise AssertionError
-
-
 def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     asked: list[Path] = []
@@ -68,7 +61,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(afterwards, "status_of", status_of)
     with watched(path, said) as telling, telling.along(said.append):
-        until(path.exists)
+        wait_until(path.exists)
         found = read(path)
         assert found["bulkreset_running", ""] == 1
         assert (found["bulkreset_rows", "set"], found["bulkreset_rows", "ready"]) == (
@@ -88,7 +81,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
 def test_figures_that_cannot_be_made_are_one_warning(path: Path) -> None:
     said: list[str] = []
     with watched(path, said) as telling, telling.along(said.append):
-        until(lambda: said)  # there is no run directory
+        wait_until(lambda: said)  # there is no run directory
         time.sleep(0.05)
     assert len(said) == 1
     assert "is not a run directory" in said[0]

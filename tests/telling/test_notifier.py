@@ -1,7 +1,6 @@
 """The notifier: everybody is told what everybody may know; who cannot be told is named, and nothing is waited for."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,13 +53,13 @@ def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> No
 
 def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     hook.may_answer.clear()
-    monkeypatch.setattr(notifier, "PATIENCE", 2.0)
-    began = time.monotonic()
+    times = iter([0.0, -80.0, notifier.PATIENCE])  # 90 s are left for the one that answers, and none for the other
     with web_hook() as other:
-        monkeypatch.setenv("HOOKS", f"{hook.url}\n{other.url}")
-        assert notify(Notify(urls_from="env:HOOKS"), ENDING) == ["url 1 did not answer within 2 s"]
+        monkeypatch.setenv("HOOKS", f"{other.url}\n{hook.url}")
+        assert notify(Notify(urls_from="env:HOOKS"), ENDING, lambda: next(times)) == [
+            "url 2 did not answer within 10 s"
+        ]
         assert len(other.got) == 1
-    assert time.monotonic() - began < 10
     hanging = [thread for thread in threading.enumerate() if thread.name == "notify"]
     assert hanging
     assert all(thread.daemon for thread in hanging)
