@@ -3,7 +3,9 @@
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import cache
 
+import botocore.session
 import pytest
 from hypothesis import Phase, settings
 
@@ -12,6 +14,9 @@ from tests.sim import Simulator
 
 # For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
 settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
+
+# Each session of botocore reads its models of the services anew, which takes longer than most tests: here they share them.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -208,10 +208,15 @@ def write_job(
     more: str = "",
     pools: Sequence[str] = (POOL,),
     plan: str = "check_users = false",
+    read_timeout: float = 60.0,
 ) -> Path:
-    """Write a job file: `input_` is the text of its [input] table, `plan` of [plan], `more` comes after the targets."""
+    """Write a job file: `input_` is the text of its [input] table, `plan` of [plan], `more` comes after the targets.
+
+    `read_timeout` is long: an answer that a busy machine gives late is not a lost one.
+    """
     targets = "\n".join(
-        f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url}"\nread_timeout = 1.0'
+        f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url}"\n'
+        f"read_timeout = {read_timeout}"
         for pool in pools
     )
     path = folder / "job.toml"
