@@ -72,7 +72,7 @@ def write_campaign(
         f'[input]\npath = "{input_}"\n[plan]\n{plan}\n[password]\nsource = "generate"\n'
         f"[handout]\nrecipients = [{to}]\n{handout}\n"
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url or bulkreset.sim.url}"\n'
-        f"read_timeout = 2.0\n{more}\n{WITHOUT_PAGE}",
+        f"read_timeout = 60.0\n{more}\n{WITHOUT_PAGE}",
         encoding="utf-8",
     )
     return path

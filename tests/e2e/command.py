@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from tests.e2e.warm import Warm, can_warm
-from tests.sim import Simulator
+from tests.e2e.warm import FIRST, Warm, can_warm
+from tests.sim import Call, Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -151,15 +151,25 @@ class Command:
         env: Mapping[str, str | None] | None = None,
         terminal: int | None = None,
         out: int = subprocess.PIPE,
+        cwd: Path | None = None,
+        first: str = "",
     ) -> subprocess.Popen[str]:
-        """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone, what it prints goes to `out`."""
+        """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone, what it prints goes to `out`.
+
+        It starts in `cwd`, if not in `home`. `first` is Python that its process runs before the command.
+        """
         wanted = self.environment | dict(env or {})
         given = {name: value for name, value in wanted.items() if value is not None}
         argv = list(map(str, args))
+        if first:
+            script = self.home / ".first" / "sitecustomize.py"
+            script.parent.mkdir(exist_ok=True)
+            script.write_text(first, encoding="utf-8")
+            given |= {"PYTHONPATH": str(script.parent)} if self.fresh else {FIRST: str(script)}
         warm = not self.fresh and can_warm(argv, given)
         return (Warm if warm else subprocess.Popen)(
             argv if warm else [sys.executable, "-m", "bulkreset.cli", *argv],
-            cwd=self.home,
+            cwd=cwd or self.home,
             env=given,
             stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=out if terminal is None else terminal,
@@ -233,7 +243,15 @@ def seed(
     sim.add_pool(pool, list(usernames), LAX | {"MinimumLength": shortest}, history)
 
 
-def assert_they_agree(ran: Ran, sim: Simulator) -> None:
+class Called(Protocol):
+    """Whoever knows which calls arrived: a simulator, or what was noted of one before it was reset."""
+
+    def calls(self, operation: str | None = None) -> Sequence[Call]:
+        """Give the calls of one operation or all, in order of arrival."""
+        ...
+
+
+def assert_they_agree(ran: Ran, sim: Called) -> None:
     """Report, summary and simulator tell one story: rows, counts, attempts, and who was set to what."""
     report, summary = ran.report, ran.summary
     assert [row["row"] for row in report] == [str(number) for number in range(1, len(report) + 1)]

@@ -2,13 +2,13 @@
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.command import LAX, POOL, Argument, Command, Ran, finish, write_csv
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 LISTS = "ListUsers"
 DESCRIBES = "DescribeUserPool"
@@ -92,10 +92,7 @@ def broken_off(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], p
     """A run that a signal ends after so many pages."""
     argv, run_dir = bulkreset.with_run_dir(args)
     with bulkreset.start(*argv) as process:
-        until = time.monotonic() + 30
-        while sim.stats().count(LISTS) < pages:
-            assert time.monotonic() < until
-            time.sleep(0.01)  # a look at another process
+        wait_until(lambda: sim.stats().count(LISTS) >= pages)
         os.kill(process.pid, number)
         return finish(process, run_dir)
 

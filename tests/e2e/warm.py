@@ -11,6 +11,7 @@ import gc
 import inspect
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER: whose parent has died becomes o
 # What an interpreter reads when it begins, not when it is asked.
 _ALONE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 EARLY: Final = ("PYTHON", "LANG", "LC_")
+# The path of Python to be run before the command, as an interpreter runs its sitecustomize. The command does not see it.
+FIRST: Final = "TESTS_RUN_FIRST"
 # By name: the linter removes an import statement that nobody uses. Then every start is slow and no test fails.
 LOADED: Final = (
     "bulkreset.cli",
@@ -116,12 +119,15 @@ def _serve(door: socket.socket) -> dict[str, Any]:
 def _become(request: dict[str, Any]) -> None:
     """Set the process up as the interpreter would have been."""
     os.chdir(request["cwd"])
+    first = request["env"].pop(FIRST, "")
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin, sys.stdout, sys.stderr = map(_anew, STREAMS, (sys.stdin, sys.stdout, sys.stderr))
     sys.argv[1:] = request["argv"]
+    if first:
+        runpy.run_path(first)
 
 
 def _anew(number: int, stream: TextIO) -> TextIO:

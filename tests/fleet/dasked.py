@@ -222,11 +222,13 @@ class FleetCommand(Command):
         env: Mapping[str, str | None] | None = None,
         terminal: int | None = None,
         out: int = subprocess.PIPE,
+        cwd: Path | None = None,
+        first: str = "",
     ) -> subprocess.Popen[str]:
         """Start it, on the fleet unless the test says otherwise."""
         if args[0] in {"run", "resume"} and not {"--fleet", "--dry-run"} & set(args):
             args = (*args, "--fleet", self.fleet)
-        return super().start(*args, env=env, terminal=terminal, out=out)
+        return super().start(*args, env=env, terminal=terminal, out=out, cwd=cwd, first=first)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
