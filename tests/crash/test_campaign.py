@@ -93,7 +93,7 @@ def killed_until_done(
 
 
 def test_killed_anywhere_who_is_set_has_the_password_that_is_handed_out(bulkreset: Command, sim: Simulator) -> None:
-    killed_until_done(bulkreset, sim, rows=240, seed=9, kills=2)
+    killed_until_done(bulkreset, sim, rows=150, seed=9, kills=2)
 
 
 @pytest.mark.soak

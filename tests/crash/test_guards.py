@@ -90,7 +90,7 @@ def test_many_refusals_in_a_row_mean_that_the_pool_is_wrong(bulkreset: Command, 
 
 
 def test_the_time_given_to_a_run_ends_it_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
-    job = with_guards(bulkreset, sim, 'max_duration = "1s"', rows=400)
+    job = with_guards(bulkreset, sim, 'max_duration = "1s"', rows=300)
     ran = bulkreset("run", job, "--yes", "--rate", "200")
     assert ran.code == 5
     assert ran.summary["state"] == "time_limit"

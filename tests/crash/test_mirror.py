@@ -68,6 +68,7 @@ def test_killed_on_one_machine_and_gone_on_with_on_another(
     hold(sim, 15)
     with bulkreset.start("run", job, "--yes", "--run-dir", first) as process:
         sent(sim, 18)
+        wait_until(lambda: status_of(first).counts.get("set") == 14)
         wait_until(lambda: settled_in(storage, "runs/run/")[0])
         process.kill()
         process.communicate()

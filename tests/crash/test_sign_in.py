@@ -47,7 +47,7 @@ def journalled(run_dir: Path, status: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "rows", [40, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
+    "rows", [24, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
 )
 def test_users_sign_in_with_what_is_handed_out_after_a_kill_in_the_middle(
     bulkreset: Command, stored: Storage, rows: int

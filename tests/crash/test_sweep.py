@@ -65,7 +65,7 @@ def test_sweep_goes_on_from_its_page(number: int, mode: str, input_: Path, bulkr
     assert len(sim.calls(SET)) == (0 if mode == "--dry-run" else NAMED)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.soak), signal.SIGKILL])
 def test_look_ups_go_on_with_whom_nobody_asked_for_yet(
     number: int, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
@@ -109,10 +109,3 @@ def test_dry_run_that_was_resumed_says_what_one_that_was_not_says(
     whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
     assert again.report == whole.report
     assert again.summary["mode"] == "dry_run"
-
-
-def test_finished_dry_run_is_not_resumed(input_: Path, bulkreset: Command) -> None:
-    whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
-    again = resumed(bulkreset, whole)
-    assert again.code == 2
-    assert f"--approved {whole.run_dir}" in again.stderr
