@@ -4,8 +4,10 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
+import botocore.session
 import pytest
 from hypothesis import Phase, settings
 
@@ -20,6 +22,9 @@ STARTING: Final = {"running", "stored", "dasked"}
 FOLDERS: Final = {"crash", "e2e", "histories", "lanes"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+# Each session of botocore reads its models of the services anew, which takes longer than most tests: here they share them.
+botocore.session.create_loader = cache(botocore.session.create_loader)
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
+from bulkreset.dispatch.clock import Clock, SystemClock
 from bulkreset.dispatch.errand import Errand, T
 from bulkreset.dispatch.lane import Place, Results
 from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, place_of
@@ -31,14 +32,19 @@ R = TypeVar("R")
 
 
 class Fleet:
-    """Runs lanes on a cluster. What it knows is its thread's alone; the coordinator's thread only leaves word there."""
+    """Runs lanes on a cluster. What it knows is its thread's alone; the coordinator's thread only leaves word there.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Leases run by `clock`; their ends are told in the time of `unix`.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
         self.name = cluster.name
+        self._clock = clock or SystemClock()
+        self._unix = unix
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
-        self._places = Places()
+        self._places = Places(self._clock)
         self._unfit: dict[str, str] = {}
         self._failure: BulkresetError | None = None
         self._nobody_since: float | None = None
@@ -97,9 +103,9 @@ class Fleet:
     async def _begin(self) -> None:
         """Connect, and look at every worker there is. Raises FleetError."""
         await self._cluster.connect()
-        until = time.monotonic() + NOBODY_SECONDS
+        until = self._clock.now() + NOBODY_SECONDS
         while not (found := await self._seen()):
-            if time.monotonic() > until:
+            if self._clock.now() > until:
                 raise FleetError(f"The fleet ({self.name}) has no worker.", "Start some, then run again.")
             await asyncio.sleep(GOVERN_SECONDS)
         await asyncio.gather(*(self._welcome(worker) for worker in found))
@@ -144,7 +150,7 @@ class Fleet:
         tasks = [post.task for post in self._places.posts.values() if post.task]
         if tasks:
             await asyncio.wait(tasks, timeout=LINGER_SECONDS)
-        rest = max(self._parting, default=0.0) - time.monotonic()
+        rest = max(self._parting, default=0.0) - self._clock.now()
         if rest > 0:
             await asyncio.sleep(rest)
         await self._cluster.close()
@@ -176,13 +182,13 @@ class Fleet:
         try:
             while True:
                 last = post.is_over
-                before, report = time.time(), await self._exchange(post)
+                before, report = self._unix(), await self._exchange(post)
                 if report.bug:
                     self._crash(_bug_of(post, report.bug))
                 self._places.heed(post, report)
                 if last:
                     return
-                if wrong := clock_differs(before, report.unix, time.time()):
+                if wrong := clock_differs(before, report.unix, self._unix()):
                     await self._dismiss(post, wrong)
                 await self._pause(post)
         except Lost as lost:
@@ -196,8 +202,8 @@ class Fleet:
         parcel, post.orders = Parcel.of(post.orders), []
         post.wake.clear()
         post.turn += 1
-        lease, post.until = time.time() + LEASE_SECONDS, time.monotonic() + LEASE_SECONDS
-        while (left := post.until - time.monotonic()) > 0:
+        lease, post.until = self._unix() + LEASE_SECONDS, self._clock.now() + LEASE_SECONDS
+        while (left := post.until - self._clock.now()) > 0:
             try:
                 turn = self._cluster.exchange(post.worker, post.session, post.turn, lease, parcel)
                 return await asyncio.wait_for(turn, left)
@@ -254,8 +260,8 @@ class Fleet:
         if self._places.posts or not self._places:
             self._nobody_since = None
             return
-        self._nobody_since = self._nobody_since or time.monotonic()
-        if time.monotonic() - self._nobody_since > NOBODY_SECONDS:
+        self._nobody_since = self._nobody_since or self._clock.now()
+        if self._clock.now() - self._nobody_since > NOBODY_SECONDS:
             self._failure = FleetLost(
                 f"The fleet ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
                 "Start some, then resume, or resume without them (--fleet none).",

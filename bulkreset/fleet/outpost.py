@@ -48,15 +48,19 @@ T = TypeVar("T")
 
 
 class Lease:
-    """Until when attempts may be started: who loses the coordinator must not go on when another has the lanes."""
+    """Until when attempts may be started: who loses the coordinator must not go on when another has the lanes.
 
-    def __init__(self, clock: Clock) -> None:
+    `unix` tells the time in which an end is given, `clock` the seconds until then.
+    """
+
+    def __init__(self, clock: Clock, unix: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._unix = unix
         self._until = clock.now()
 
     def renew(self, until: float) -> None:
         """Extend it to a moment in Unix time, and never further than it is away now: this clock may be set meanwhile."""
-        self._until = max(self._until, self._clock.now() + min(until - time.time(), LEASE_SECONDS))
+        self._until = max(self._until, self._clock.now() + min(until - self._unix(), LEASE_SECONDS))
 
     def holds(self) -> bool:
         """Whether an attempt may be started."""
@@ -97,9 +101,10 @@ class _Site:
 class Outpost:
     """Takes orders and gives reports, one exchange after the other; neither waits for anything."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
         self._clock = clock or SystemClock()
-        self._lease = Lease(self._clock)
+        self._unix = unix
+        self._lease = Lease(self._clock, unix)
         self._results: Results = SimpleQueue()
         self._sites: dict[int, _Site] = {}
         self._addresses: dict[Lane[Any], Address] = {}
@@ -107,7 +112,7 @@ class Outpost:
         self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
         self._halting: set[int] = set()
         self._turn = -1
-        self._report = Report(time.time())
+        self._report = Report(unix())
         self.closed = threading.Event()
 
     def exchange(self, turn: int, lease: float, parcel: Parcel) -> Report:
@@ -115,7 +120,7 @@ class Outpost:
         if turn == self._turn:
             return self._report
         self._lease.renew(lease)
-        self._turn, self._report = turn, Report(time.time())
+        self._turn, self._report = turn, Report(self._unix())
         try:
             for order in parcel.opened():
                 self._follow(order)
@@ -130,15 +135,20 @@ class Outpost:
 
     def close(self) -> None:
         """Stop all lanes, and forget what was not sent."""
-        self.closed.set()
+        self._cease()
         for site in self._sites.values():
-            site.place.stop.set()
             for lane in site.lanes:
                 lane.give_back()
         self._opener.shutdown(wait=False, cancel_futures=True)
         for site in self._sites.values():
             for lane in site.lanes:
                 lane.close()
+
+    def _cease(self) -> None:
+        """Start no attempt more."""
+        self.closed.set()
+        for site in self._sites.values():
+            site.place.stop.set()
 
     def _follow(self, order: Order) -> None:
         match order:
@@ -151,6 +161,7 @@ class Outpost:
             case Retire(place):
                 self._retire(place)
             case Close():
+                self._cease()  # before the answer: whoever has that may give the lanes to another worker
                 threading.Thread(target=self.close, name="closing", daemon=True).start()
 
     def _halt(self, place: int) -> None:

@@ -1,11 +1,11 @@
 """The places of a fleet: which worker has each of them, and which of its rows are out, waiting or in doubt."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from bulkreset.cognito.choice import CARRIES, Kind
+from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.errand import Tally
 from bulkreset.dispatch.lane import Crash, Result, Results
 from bulkreset.dispatch.pacer import PacerState
@@ -23,7 +23,8 @@ Tell = Callable[..., None]
 class Places:
     """All of it is the fleet's thread's alone. `posts` are the workers that there are, `event` hears what becomes of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.posts: dict[str, Post] = {}
         self.event: Tell = lambda _event, **_fields: None
         self._units: dict[int, Unit] = {}
@@ -107,7 +108,7 @@ class Places:
             self._retire(unit)
 
     def _pace(self, report: Report) -> None:
-        now = time.monotonic()
+        now = self._clock.now()
         for (place, number), state in report.states:
             lane = self._units[place].lanes[number]
             lane.state, lane.state_at, lane.rate = state, now, state.rate
@@ -138,7 +139,7 @@ class Places:
     def lose(self, post: Post, *, dead: bool) -> float:
         """A worker is gone: what it had is in doubt, and goes to another one when this one can no longer send, which is returned."""
         self.posts.pop(post.worker, None)
-        now = time.monotonic()
+        now = self._clock.now()
         free = now if dead else post.until + SKEW_SECONDS
         units = self._carried(post)
         doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.errand.claimed)
@@ -190,7 +191,7 @@ class Places:
             for number, unit in units.items()
             if unit.bound_for or unit.post
         }
-        now = time.monotonic()
+        now = self._clock.now()
         found = placed({number: unit.weight for number, unit in units.items()}, carried, fit)
         for number, worker in found.items():
             unit, post = units[number], self.posts[worker]
@@ -207,7 +208,7 @@ class Places:
 
     def _open(self, unit: Unit, post: Post, found: Mapping[int, str]) -> None:
         unit.post = post
-        now = time.monotonic()
+        now = self._clock.now()
         orders = [
             LaneOrder(
                 lane.errand.call, lane.pacer.ceiling, lane.state.aged(now - lane.state_at) if lane.state else None
@@ -233,7 +234,7 @@ class Places:
             unit.post.wake.set()
 
     def _retired(self, unit: Unit, states: Sequence[PacerState]) -> None:
-        now = time.monotonic()
+        now = self._clock.now()
         unit.post, unit.bound_for = None, None
         unit.is_open = unit.is_retiring = False
         for lane, state in zip(unit.lanes, states, strict=True):

@@ -9,13 +9,26 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bulkreset.bucket import Bucket, BucketError
+from bulkreset.dispatch.clock import Clock, SystemClock
 from bulkreset.errors import Busy, RecordError
 
 SECONDS = 60.0
 SKEW = 5.0  # seconds by which two machines' clocks may differ, and no more than a quarter of the lease
+
+
+class SinceBoot(SystemClock):
+    """The machine's clock; the seconds in which the machine slept count: a lease ends while its holder is suspended, too."""
+
+    def now(self) -> float:
+        """Seconds of CLOCK_BOOTTIME."""
+        clock = getattr(time, "CLOCK_BOOTTIME", None)
+        return super().now() if clock is None else time.clock_gettime(clock)
+
+
+SINCE_BOOT: Final = SinceBoot()
 
 
 class Lease:
@@ -24,11 +37,14 @@ class Lease:
     `seconds` is how long it holds without being renewed; `mine` says who may take it over at once.
     """
 
-    def __init__(self, bucket: Bucket, uri: str, mine: str, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, bucket: Bucket, uri: str, mine: str, seconds: float = SECONDS, clock: Clock = SINCE_BOOT
+    ) -> None:
         self._bucket = bucket
         self._uri = uri
         self._mine = mine
         self._seconds = seconds
+        self._clock = clock
         self._etag = ""
         self._token = secrets.token_hex(8)
         self._good_until = 0.0
@@ -52,7 +68,7 @@ class Lease:
         """Raise Busy where it is lost, or could not be renewed in time."""
         if self._lost:
             raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
-        if _since_boot() > self._good_until:
+        if self._clock.now() > self._good_until:
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
                 "Another process may have taken it over. Check the network, then resume.",
@@ -103,14 +119,14 @@ class Lease:
         return etag
 
     def _write(self, over: str) -> None:
-        asked = _since_boot()
+        asked = self._clock.now()
         body = {"holder": self._mine, "token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
         body |= {"until": time.time() + self._seconds, "seconds": self._seconds}
         self._etag = self._bucket.put(self._uri, json.dumps(body).encode(), match=over)
         self._good_until = asked + self._seconds
 
     def _renew(self) -> None:
-        while not self._ended.wait(self._seconds / 4):
+        while not self._clock.wait(self._ended, self._seconds / 4):
             self._renew_once()
 
     def _renew_once(self) -> None:
@@ -143,12 +159,6 @@ def holder_of(path: Path) -> str:
     except OSError:
         boot = socket.gethostname()
     return f"{boot}:{found.st_dev}:{found.st_ino}"
-
-
-def _since_boot() -> float:
-    """Seconds, those in which the machine slept included: a lease ends while its holder is suspended, too."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def retried(

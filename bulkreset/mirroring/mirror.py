@@ -137,9 +137,7 @@ class Mirror:
         signed_out: Sequence[SignedOut] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
-        """Commit here; it is in S3 by the next `secure`, or a little later. Raises RecordError, Busy where the lease is lost."""
-        if claims:
-            self._lease.check()
+        """Commit here; it is in S3 by the next `secure`, or a little later. Raises RecordError."""
         self._commit += 1
         self._journal.record(claims, outcomes, signed_out, rates, {"mirror": self._noted()})
         self._waiting.append([self._commit, list(claims), _plain(outcomes), _plain(signed_out), _plain(rates)])

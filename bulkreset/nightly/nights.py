@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.bucket import Bucket
+from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.intake.place import Fingerprint, Place
 from bulkreset.intake.search import Nothing, literally, present
 from bulkreset.job import Job, Where
 from bulkreset.launch import resume, start
 from bulkreset.mirroring.access import brought
+from bulkreset.mirroring.lease import SINCE_BOOT
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished
 from bulkreset.record.journal import Journal
@@ -23,15 +25,15 @@ from bulkreset.watch import Stop, Ui
 
 
 class Night:
-    """One night of a job that has a state. Dry runs and emulated ones change nothing of it."""
+    """One night of a job that has a state. Dry runs and emulated ones change nothing of it. `clock` is what its lease runs by."""
 
-    def __init__(self, job: Job, state: Where, mode: Mode, ui: Ui, stop: Stop) -> None:
+    def __init__(self, job: Job, state: Where, mode: Mode, ui: Ui, stop: Stop, clock: Clock = SINCE_BOOT) -> None:
         self._job = job
         self._mode = mode
         self._ui = ui
         self._stop = stop
         self._bucket = Bucket(job.input.profile, job.input.region)
-        self._kept = Kept(state, self._bucket)
+        self._kept = Kept(state, self._bucket, clock)
         self._state = State()
 
     def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:

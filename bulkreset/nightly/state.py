@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.bucket import Bucket, BucketError
+from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.fair_copy import beside
 from bulkreset.job import Where
-from bulkreset.mirroring.lease import SECONDS, Lease, holder_of
+from bulkreset.mirroring.lease import SECONDS, SINCE_BOOT, Lease, holder_of
 from bulkreset.sheet import read_sheet
 
 VERSION = 1
@@ -88,9 +89,10 @@ class State:
 class Kept:
     """Where the state is kept: read and written whole. Held by `held` while it may change; `check` says whether it still is."""
 
-    def __init__(self, where: Where, bucket: Bucket) -> None:
+    def __init__(self, where: Where, bucket: Bucket, clock: Clock = SINCE_BOOT) -> None:
         self.where = where
         self._bucket = bucket
+        self._clock = clock
         self._etag = ""
         self._lease: Lease | None = None
 
@@ -134,7 +136,7 @@ class Kept:
             lock = stack.enter_context(_locked(self._lock, self.where))
             if isinstance(self.where, str):
                 # Whoever holds the lock of this machine succeeds a dead night of this machine.
-                lease = Lease(self._bucket, f"{self.where}.lease", holder_of(lock), SECONDS)
+                lease = Lease(self._bucket, f"{self.where}.lease", holder_of(lock), SECONDS, self._clock)
                 self._lease = stack.enter_context(lease)
             yield
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.test_resume import resume, sent
+from tests.crash.test_resume import hold, let_go, resume, sent
 from tests.e2e.command import PATIENCE, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
 from tests.sim import Simulator
 
@@ -18,17 +18,19 @@ from tests.sim import Simulator
 def test_a_full_disk_stops_the_run_and_resume_goes_on_when_there_is_room(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(600))
     run_dir = bulkreset.home / "run"
+    hold(sim, 40)
     with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "150", "--run-dir", run_dir) as process:
         sent(sim, 40)
         limit = (run_dir / "journal.sqlite-wal").stat().st_size
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        let_go(sim)
         ran = finish(process, run_dir)
     assert ran.code == 3
     assert len(ran.complaints) == 1
     assert "journal" in ran.complaints[0]
     before = sim.calls(SET)
     assert len(before) < 300
-    again = resume(bulkreset, run_dir)
+    again = resume(bulkreset, run_dir, "--rate", "none")
     assert again.code == 0
     assert again.summary["counts"] == {"set": 600}
     calls = [call.username for call in sim.calls(SET)]
@@ -42,13 +44,14 @@ def test_a_journal_that_is_not_ours_to_write_stops_resume_before_anything_is_sen
 ) -> None:
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("root writes everywhere, and there is no setpriv to take that right away")
-    sim.configure(latency=0.05)
     source = write_csv(bulkreset.home / "users.csv", people(60))
     run_dir = bulkreset.home / "run"
+    hold(sim, 5)
     with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
         sent(sim, 5)
         process.kill()
         process.communicate()
+    let_go(sim)
     before = len(sim.calls(SET))
     for file in [*run_dir.iterdir(), run_dir]:
         file.chmod(0o500 if file.is_dir() else 0o400)
@@ -58,7 +61,7 @@ def test_a_journal_that_is_not_ours_to_write_stops_resume_before_anything_is_sen
     assert len(sim.calls(SET)) == before
     for file in [run_dir, *run_dir.iterdir()]:
         file.chmod(0o700 if file.is_dir() else 0o600)
-    again = resume(bulkreset, run_dir)
+    again = resume(bulkreset, run_dir, "--rate", "none")
     assert again.code == 0
     assert again.summary["counts"] == {"set": 60}
 
@@ -83,9 +86,11 @@ def unprivileged(bulkreset: Command, run_dir: Path) -> Ran:
 def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(40))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
+    hold(sim, 5)
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir) as process:
         sent(sim, 5)
         (run_dir / "report.csv").mkdir()
+        let_go(sim)
         ran = finish(process, run_dir)
     assert ran.code == 3
     assert len(ran.complaints) == 1
@@ -103,11 +108,13 @@ def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Comm
 
 def test_a_page_that_cannot_be_written_stops_the_run_and_says_so_everywhere(bulkreset: Command, sim: Simulator) -> None:
     write_csv(bulkreset.home / "users.csv", people(20))
-    job = write_job(bulkreset.home, sim.url, 'path = "users.csv"', "[pace]\nrate = 20\n[report]\nhtml = true\n")
+    job = write_job(bulkreset.home, sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n[report]\nhtml = true\n')
     run_dir = bulkreset.home / "run"
+    hold(sim, 5)
     with bulkreset.start("run", job, "--yes", "--run-dir", run_dir) as process:
         sent(sim, 5)
         (run_dir / "report.html").mkdir()
+        let_go(sim)
         ran = finish(process, run_dir)
     assert (ran.code, ran.summary["exit_code"], ran.summary["state"], ran.summary["resumable"]) == (
         3,

@@ -13,7 +13,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(
-    "rows", [800, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
+    "rows", [400, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
 )
 @pytest.mark.parametrize("history", [None, 5], ids=["no-history", "history"])
 def test_lost_answers_and_internal_errors_lose_no_row(

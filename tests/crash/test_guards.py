@@ -4,16 +4,14 @@ import json
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from tests.crash.test_resume import resume
-from tests.e2e.command import SET, Command, assert_they_agree, people, seed, write_csv, write_job
+from tests.crash.test_resume import hold, let_go, resume, sent
+from tests.e2e.command import SET, Command, assert_they_agree, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 from tests.sim.handle import ACCESS_KEY
 
-PACE = "[pace]\nrate = 200\nworkers = 2\n"
+# Half a second's calls at most are claimed, and may leave, when a guard stops a run: twenty, and one for each worker.
+PACE = "[pace]\nrate = 40\nworkers = 2\n"
 
 
 def with_guards(bulkreset: Command, sim: Simulator, guards: str, rows: int = 100) -> Path:
@@ -22,36 +20,28 @@ def with_guards(bulkreset: Command, sim: Simulator, guards: str, rows: int = 100
 
 
 def test_too_many_failures_stop_the_run(bulkreset: Command, sim: Simulator) -> None:
-    seed(sim, [name for number, (name, _) in enumerate(people(100)) if number % 3])
-    job = with_guards(bulkreset, sim, "max_failures = 4")
+    seed(sim, [name for number, (name, _) in enumerate(people(300)) if number % 3])
+    job = with_guards(bulkreset, sim, "max_failures = 4", rows=300)
     ran = bulkreset("run", job, "--yes")
     assert ran.code == 3
     assert ran.summary["state"] == "stopped"
     assert "max_failures allows 4" in ran.stderr
-    assert 5 <= ran.summary["counts"]["failed"] <= 20
-    assert ran.summary["counts"]["unprocessed"] > 50
+    assert 5 <= ran.summary["counts"]["failed"] <= 40  # of two batches, where the lane is on a fleet
+    assert ran.summary["counts"]["unprocessed"] > 150
     assert_they_agree(ran, sim)
-
-
-def test_no_failure_at_all_may_be_allowed(bulkreset: Command, sim: Simulator) -> None:
-    seed(sim, [name for name, _ in people(100)][1:])
-    job = with_guards(bulkreset, sim, "max_failures = 0")
-    assert bulkreset("run", job, "--yes").code == 3
-
-
-def test_guard_lets_not_one_more_call_leave(bulkreset: Command, sim: Simulator) -> None:
-    seed(sim, [name for name, _ in people(30)][2:])
-    source = write_csv(bulkreset.home / "users.csv", people(30))
-    ran = bulkreset.reset(source, "--max-failures", "1", "--rate", "5", "--workers", "1")
-    assert (ran.code, ran.summary["counts"]) == (3, {"failed": 2, "unprocessed": 28})
-    assert len(sim.calls(SET)) == 2
 
 
 def test_guard_that_trips_when_all_the_rest_is_on_its_way_stops_nothing(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, ["user.002", "user.003"])
-    sim.configure(faults={"users": {"user.002": [{"slow": 0.6}], "user.003": [{"slow": 0.6}]}})
+    sim.configure(faults={"users": {"user.002": [{"slow": 0.5}], "user.003": [{"slow": 0.5}]}})
+    hold(sim, 1, username="user.001")
     source = write_csv(bulkreset.home / "users.csv", people(3))
-    ran = bulkreset.reset(source, "--max-failures", "0", "--rate", "none", "--workers", "3")
+    run_dir = bulkreset.home / "run"
+    argv = (*bulkreset.against(source), "--max-failures", "0", "--rate", "none", "--workers", "3", "--run-dir", run_dir)
+    with bulkreset.start(*argv, "--yes") as process:
+        sent(sim, 3)
+        let_go(sim)
+        ran = finish(process, run_dir)
     assert (ran.code, ran.summary["state"], ran.summary["resumable"]) == (1, "finished", False)
     assert ran.summary["counts"] == {"failed": 1, "set": 2}
 
@@ -69,15 +59,13 @@ def test_refusals_in_a_row_are_not_missed_among_many_answers(bulkreset: Command,
     assert "The last 10 rows all failed" in ran.stderr
 
 
-def test_a_share_of_failures_needs_a_sample(bulkreset: Command, sim: Simulator) -> None:
+def test_a_share_of_failures_stops_the_run(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, [name for number, (name, _) in enumerate(people(100)) if number % 4])
     job = with_guards(bulkreset, sim, 'max_failures = "20%"\nfailures_sample = 40')
     ran = bulkreset("run", job, "--yes")
     assert ran.code == 3
     settled = ran.summary["counts"]["failed"] + ran.summary["counts"]["set"]
     assert 40 <= settled < 100
-    job = with_guards(bulkreset, sim, 'max_failures = "30%"\nfailures_sample = 40')
-    assert bulkreset("run", job, "--yes").code == 1
 
 
 def test_many_refusals_in_a_row_mean_that_the_pool_is_wrong(bulkreset: Command, sim: Simulator) -> None:
@@ -88,13 +76,13 @@ def test_many_refusals_in_a_row_mean_that_the_pool_is_wrong(bulkreset: Command, 
     assert "UserNotFoundException" in ran.stderr
     assert 10 <= len(sim.calls(SET)) <= 40
     seed(sim, [name for name, _ in people(100)])
-    again = resume(bulkreset, ran.run_dir, "--failed")
+    again = resume(bulkreset, ran.run_dir, "--failed", "--rate", "none")
     assert again.code == 0
     assert again.summary["counts"] == {"set": 100}
 
 
 def test_the_time_given_to_a_run_ends_it_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
-    job = with_guards(bulkreset, sim, 'max_duration = "1s"', rows=400)
+    job = with_guards(bulkreset, sim, 'max_duration = "1s"', rows=300)
     ran = bulkreset("run", job, "--yes", "--rate", "200")
     assert ran.code == 5
     assert ran.summary["state"] == "time_limit"
@@ -183,46 +171,43 @@ def test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing(bulkre
     assert sim.stats().users_applied_more_than_once == 0
 
 
-@pytest.mark.parametrize("args", [("--json",), ()], ids=["json", "words"])
-def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator, args: tuple[str, ...]) -> None:
+def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, ["somebody.else"])
     ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 10"), "--yes")
-    with bulkreset.start("status", ran.run_dir, *args) as process:
-        stdout, _ = process.communicate()
-    assert process.returncode == 0
-    if args:
-        status = json.loads(stdout)
-        assert status["state"] == "stopped"
-        assert status["counts"] == ran.summary["counts"]
-        assert status["left"] == ran.summary["counts"]["unprocessed"]
-        assert (status["alive"], status["resumable"]) == (False, True)
-    else:
-        assert f"resume with: bulkreset resume {ran.run_dir}" in stdout
+    told = []
+    for args in (("--json",), ()):
+        with bulkreset.start("status", ran.run_dir, *args) as process:
+            told.append(finish(process, ran.run_dir).stdout)
+        assert process.returncode == 0
+    status = json.loads(told[0])
+    assert status["state"] == "stopped"
+    assert status["counts"] == ran.summary["counts"]
+    assert status["left"] == ran.summary["counts"]["unprocessed"]
+    assert (status["alive"], status["resumable"]) == (False, True)
+    assert f"resume with: bulkreset resume {ran.run_dir}" in told[1]
 
 
-@pytest.mark.parametrize(
-    ("guard", "met"),
-    [(("--max-rows", "1"), {}), ((), {"error": "AccessDeniedException"})],
-    ids=["before sending", "by the first answer"],
-)
 def test_failed_rows_that_were_to_be_sent_again_and_were_not_have_failed_as_before(
-    bulkreset: Command, sim: Simulator, guard: tuple[str, ...], met: dict[str, Any]
+    bulkreset: Command, sim: Simulator
 ) -> None:
+    """Kept by a guard before anything is sent, then by the first answer."""
     seed(sim, ["user.001"])
     sim.configure(faults={"users": {"user.002": [{"garbage": True}], "user.009": [{"garbage": True}]}})
     ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 0", rows=10), "--yes")
     assert [row["username"] for row in ran.report if row["in_doubt"] == "true"] == ["user.002", "user.009"]
     before = [(row["username"], row["status"], row["code"], row["message"]) for row in ran.report]
     assert sum(status == "failed" for _, status, _, _ in before) == 9
-    sent = len(sim.calls(SET))
-    sim.configure(faults={"every": {"operation": SET, **met} if met else None})
-    stopped = resume(bulkreset, ran.run_dir, "--failed", "--workers", "1", *guard)
-    assert stopped.code == 3
-    assert len(sim.calls(SET)) - sent == (1 if met else 0)
-    assert [(row["username"], row["status"], row["code"], row["message"]) for row in stopped.report] == before
-    assert stopped.summary["counts"] == ran.summary["counts"]
+    denied = {"operation": SET, "error": "AccessDeniedException"}
+    for guard, met, calls in (("1", None, 0), ("10", denied, 1)):
+        made = len(sim.calls(SET))
+        sim.configure(faults={"every": met})
+        stopped = resume(bulkreset, ran.run_dir, "--failed", "--workers", "1", "--max-rows", guard)
+        assert stopped.code == 3
+        assert len(sim.calls(SET)) - made == calls
+        assert [(row["username"], row["status"], row["code"], row["message"]) for row in stopped.report] == before
+        assert stopped.summary["counts"] == ran.summary["counts"]
     sim.configure(faults={"every": None})
     seed(sim, [name for name, _ in people(10)])
-    plain = resume(bulkreset, ran.run_dir, "--max-rows", "10")
+    plain = resume(bulkreset, ran.run_dir)
     assert (plain.code, plain.summary["counts"]) == (1, ran.summary["counts"])
-    assert resume(bulkreset, ran.run_dir, "--failed", "--max-rows", "10").summary["counts"] == {"set": 10}
+    assert resume(bulkreset, ran.run_dir, "--failed").summary["counts"] == {"set": 10}

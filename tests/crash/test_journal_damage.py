@@ -47,10 +47,26 @@ def settled_rows_survive(path: Path) -> None:
     assert reported == list(range(1, ROWS + 1))
 
 
-@pytest.mark.parametrize("sidecar", ["", "-wal"], ids=["file", "log"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SIDECARS = pytest.mark.parametrize("sidecar", ["", "-wal"], ids=["file", "log"])
+BASE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@SIDECARS
+@settings(BASE, max_examples=50)
 @given(data=st.data())
 def test_flipped_or_cut_bytes(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> None:
+    damage(whole, tmp_path, sidecar, data)
+
+
+@pytest.mark.soak
+@SIDECARS
+@settings(BASE, max_examples=1500)
+@given(data=st.data())
+def test_flipped_or_cut_bytes_of_many_kinds(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> None:
+    damage(whole, tmp_path, sidecar, data)
+
+
+def damage(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> None:
     path = tmp_path / "journal.sqlite"
     for leftover in tmp_path.iterdir():
         leftover.unlink(missing_ok=True)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import SET, Command, people, write_csv
+from bulkreset.record.status import status_of
+from tests.crash.test_resume import ENDS_WHILE_IT_PLANS, hold, let_go, resume, sent
+from tests.e2e.command import PATIENCE, SET, Command, people, write_csv
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
-pytestmark = pytest.mark.fresh
 ROWS = 300
-PADDING = 60_000  # rows without a password: they make plan and report long enough to be killed in
+PADDING = 60_000  # rows without a password: they make plan and report long enough to be killed in by chance
 
 
 @dataclass
@@ -72,7 +74,7 @@ def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int
     history = History(run_dir)
     for last in [False] * kills + [True]:
         with bulkreset.start(*(("resume", run_dir) if run_dir.exists() else begin)) as process:
-            end(process, 60.0 if last else chance.uniform(0.5, 2.5), number)
+            end(process, 300.0 if last else chance.uniform(0.5, 2.5), number)
         if last:
             assert process.returncode == (1 if padding else 0)
         else:
@@ -82,13 +84,51 @@ def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int
     history.assert_all_is_told()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
-def test_killed_anywhere_and_resumed_no_row_is_lost_or_settled_twice(
-    bulkreset: Command, sim: Simulator, number: int
-) -> None:
-    killed_until_done(bulkreset, sim, number, seed=number, kills=2, padding=PADDING)
+# The process kills itself at the third row of its report.
+KILLED_WHILE_IT_REPORTS = """
+import os
+from bulkreset.record.journal import Journal
+report = Journal.report
+def ending(*args, **named):
+    for number, row in enumerate(report(*args, **named)):
+        if number == 3:
+            os.kill(os.getpid(), 9)
+        yield row
+Journal.report = ending
+"""
 
 
+def test_killed_wherever_and_resumed_no_row_is_lost_or_settled_twice(bulkreset: Command, sim: Simulator) -> None:
+    """While it plans, twice while it sends, and while it writes its report."""
+    source = write_csv(bulkreset.home / "users.csv", people(ROWS))
+    run_dir = bulkreset.home / "run"
+    begin = (*bulkreset.against(source), "--yes", "--rate", "none", "--workers", "4", "--run-dir", run_dir)
+    history = History(run_dir)
+    with bulkreset.start(*begin, first=ENDS_WHILE_IT_PLANS.format(signal.SIGKILL)) as process:
+        assert process.wait(timeout=PATIENCE) == -signal.SIGKILL
+    history.look(sim)
+    assert not history.calls
+    for calls, answered in ((40, 39), (110, 0)):  # of which so many are in the journal, at least
+        hold(sim, calls)
+        with bulkreset.start("resume", run_dir) as process:
+            sent(sim, history.calls.total() + calls)
+            wait_until(lambda: status_of(run_dir).counts.get("set", 0) >= answered)  # noqa: B023
+            process.kill()
+            process.communicate()
+        let_go(sim)
+        history.look(sim)
+        assert history.settled
+        assert history.claimed
+    with bulkreset.start("resume", run_dir, first=KILLED_WHILE_IT_REPORTS) as process:
+        assert process.wait(timeout=PATIENCE) == -signal.SIGKILL
+    history.look(sim)
+    assert len(history.settled) == ROWS
+    assert resume(bulkreset, run_dir).code == 0
+    history.look(sim)
+    history.assert_all_is_told()
+
+
+@pytest.mark.fresh
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])

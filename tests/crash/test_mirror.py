@@ -14,30 +14,32 @@ import pytest
 from bulkreset.record.journal import Journal
 from bulkreset.record.status import status_of
 from tests.bucket import BUCKET, Storage
+from tests.crash.test_resume import hold, let_go, sent
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
-from tests.mirroring.mirrored import settled_in
+from tests.mirroring.mirrored import end_lease, settled_in
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 TO = f"s3://{BUCKET}/runs/"
-LEASE = 2
+LEASE = 60
 
 
-def mirrored(bulkreset: Command, sim: Simulator, storage: Storage, rows: int, more: str = "") -> Path:
+def mirrored(
+    bulkreset: Command, sim: Simulator, storage: Storage, rows: int, more: str = "", lease: int = LEASE
+) -> Path:
     """A job whose input and mirror are in S3."""
     storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(rows)))
     (bulkreset.home / "x.csv").unlink()
-    mirror = f'[mirror]\nto = "{TO}"\nlease = {LEASE}\n[pace]\nrate = 60\n'
+    mirror = f'[mirror]\nto = "{TO}"\nlease = {lease}\n[pace]\nrate = 60\n'
     return write_job(bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in.csv"', mirror + more)
 
 
 def killed(bulkreset: Command, sim: Simulator, argv: tuple[str | Path, ...], calls: int, after: float = 0.0) -> int:
     """Run until the simulator has had so many calls, and some time longer; then kill. The exit code of one that ended before."""
-    before = len(sim.calls(SET))
+    before = sim.stats().count(SET)
     with bulkreset.start(*argv) as process:
-        until = time.monotonic() + 60
-        while process.poll() is None and len(sim.calls(SET)) - before < calls and time.monotonic() < until:
-            time.sleep(0.01)  # a look at another process
-        time.sleep(after)
+        wait_until(lambda: process.poll() is not None or sim.stats().count(SET) - before >= calls)
+        time.sleep(after)  # any moment behind it
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -51,41 +53,48 @@ def elsewhere(bulkreset: Command, name: str, *more: str) -> Ran:
     )
 
 
-def freed() -> None:
-    """The dead machine's lease ends."""
-    time.sleep(LEASE * 1.25)
+def freed(storage: Storage, at: str = "runs/run/lease.json") -> None:
+    """The dead machine's lease has ended, where it had one."""
+    if at in storage.keys("runs/"):
+        end_lease(storage, at)
 
 
 def test_killed_on_one_machine_and_gone_on_with_on_another(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
-    job = mirrored(bulkreset, sim, storage, 120)
+    """Killed once some calls are answered and the mirror knows of it, and others are not."""
+    job = mirrored(bulkreset, sim, storage, 60, "workers = 4\n")
     first = bulkreset.home / "run"
-    sim.configure(latency=0.05)
-    killed(bulkreset, sim, ("run", job, "--yes", "--run-dir", first), calls=60)
-    sent = [call.username for call in sim.calls(SET)]
+    hold(sim, 15)
+    with bulkreset.start("run", job, "--yes", "--run-dir", first) as process:
+        sent(sim, 18)
+        wait_until(lambda: status_of(first).counts.get("set") == 14)
+        wait_until(lambda: settled_in(storage, "runs/run/")[0])
+        process.kill()
+        process.communicate()
+    let_go(sim)
+    before = [call.username for call in sim.calls(SET)]
     settled, claimed = settled_in(storage, "runs/run/")
     assert settled
-    assert set(sent) <= settled | claimed
-    lease = storage.client.get_object(Bucket=BUCKET, Key="runs/run/lease.json")["Body"].read()
-    storage.put("runs/run/lease.json", json.dumps(json.loads(lease) | {"until": time.time() + 60}).encode())
+    assert set(before) <= settled | claimed
+    lease = json.loads(storage.client.get_object(Bucket=BUCKET, Key="runs/run/lease.json")["Body"].read())
+    storage.put("runs/run/lease.json", json.dumps(lease | {"until": time.time() + 3600}).encode())
     refused = elsewhere(bulkreset, "second")
     assert (refused.code, "is held by another process" in refused.complaints[0]) == (4, True)
     assert not (bulkreset.home / "second").exists()
-    storage.put("runs/run/lease.json", lease)
-    freed()
-    ran = elsewhere(bulkreset, "second")
+    freed(storage)
+    ran = elsewhere(bulkreset, "second", "--rate", "none")
     assert (ran.code, ran.complaints) == (0, [])
-    again = [call.username for call in sim.calls(SET)][len(sent) :]
+    again = [call.username for call in sim.calls(SET)][len(before) :]
     assert not settled & set(again)
-    assert {user for user in again if user in sent} <= claimed
-    assert [row["row"] for row in ran.report] == [str(number) for number in range(1, 121)]
+    assert {user for user in again if user in before} <= claimed
+    assert [row["row"] for row in ran.report] == [str(number) for number in range(1, 61)]
     assert set(ran.column("status")) == {"set"}
     assert {row["username"] for row in ran.report if row["in_doubt"] == "true"} <= claimed
-    assert sim.passwords(POOL) == dict(people(120))
+    assert sim.passwords(POOL) == dict(people(60))
     late = finish(bulkreset.start("resume", first), first)
     assert (late.code, "another process has gone on with it" in late.complaints[0]) == (2, True)
-    assert len(sim.calls(SET)) == len(sent) + len(again)
+    assert len(sim.calls(SET)) == len(before) + len(again)
     assert {"runs/run/report.csv", "runs/run/summary.json", "runs/run/log.jsonl"} < set(storage.keys())
     assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
 
@@ -148,29 +157,33 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
 def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
-    job = mirrored(bulkreset, sim, storage, 200)
-    sim.configure(latency=0.02)
+    """The lease is renewed every five seconds: then it is known to be lost."""
+    job = mirrored(bulkreset, sim, storage, 600, lease=20)
+    hold(sim, 10)
     argv, run_dir = bulkreset.with_run_dir(("run", job, "--yes", "--no-progress"))
     with bulkreset.start(*argv) as process:
-        while len(sim.calls(SET)) < 10:
-            time.sleep(0.02)
+        sent(sim, 10)
         storage.put(f"runs/{run_dir.name}/lease.json", b'{"holder": "x", "host": "y", "seconds": 60, "until": 9e9}')
+        asked = f"GET /{BUCKET}/runs/{run_dir.name}/lease.json"  # whose it is, after the renewal was refused
+        before = storage.requests("GET").count(asked)
+        wait_until(lambda: storage.requests("GET").count(asked) > before)
+        let_go(sim)
         ran = finish(process, run_dir)
     assert (ran.code, ran.summary["state"]) == (4, "stopped")
     assert "is lost: another process has taken it" in ran.complaints[0]
-    sent = len(sim.calls(SET))
-    assert sent < 200
+    made = len(sim.calls(SET))
+    assert made < 600
     storage.client.delete_object(Bucket=BUCKET, Key=f"runs/{run_dir.name}/lease.json")
     storage.configure(faults=[["^PUT /nightly/runs/.*delta", 403, "AccessDenied", 999]])
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
-    assert (ran.code, len(sim.calls(SET))) == (3, sent)
+    assert (ran.code, len(sim.calls(SET))) == (3, made)
     assert (
         "The mirror s3://nightly/runs/run-1/ cannot be written: s3:PutObject was answered AccessDenied."
         in ran.complaints[0]
     )
     storage.configure(faults=[["^PUT /nightly/runs/.*delta", 503, "SlowDown", 3]])
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
-    assert (ran.code, sim.passwords(POOL)) == (0, dict(people(200)))
+    assert (ran.code, sim.passwords(POOL)) == (0, dict(people(600)))
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 99]])
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
     assert (ran.code, ran.summary["state"]) == (3, "finished")
@@ -188,13 +201,13 @@ def test_killed_at_random_and_gone_on_with_elsewhere_each_time(
     sim.configure(latency=0.03, jitter=0.5)
     settled: set[str] = set()
     claimed: set[str] = set()
-    sent = 0
+    known = 0
     argv: tuple[str | Path, ...] = ("run", job, "--yes", "--run-dir", bulkreset.home / "run")
     for number in range(5):
         killed(bulkreset, sim, argv, calls=chance.randrange(0, 90), after=chance.random())
         calls = [call.username for call in sim.calls(SET)]
-        assert not settled & set(calls[sent:])
-        sent = len(calls)
+        assert not settled & set(calls[known:])
+        known = len(calls)
         if any("-base-" in key for key in storage.keys("runs/run/g")):
             now, open_ = settled_in(storage, "runs/run/")
             assert settled <= now
@@ -203,7 +216,7 @@ def test_killed_at_random_and_gone_on_with_elsewhere_each_time(
             argv = ("resume", f"{TO}run", "--run-dir", bulkreset.home / f"m{number}")
         elif (bulkreset.home / "run").exists():
             argv = ("resume", bulkreset.home / "run")
-        freed()
+        freed(storage)
     ran = (
         elsewhere(bulkreset, "last")
         if argv[1] == f"{TO}run"
@@ -211,7 +224,7 @@ def test_killed_at_random_and_gone_on_with_elsewhere_each_time(
     )
     assert ran.code == 0
     calls = [call.username for call in sim.calls(SET)]
-    assert not settled & set(calls[sent:])
+    assert not settled & set(calls[known:])
     assert {user for user in calls if calls.count(user) > 1} <= claimed
     assert [row["row"] for row in ran.report] == [str(row) for row in range(1, 401)]
     assert {row["username"] for row in ran.report if row["in_doubt"] == "true"} <= claimed

@@ -5,18 +5,34 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulkreset import launch
+from bulkreset.errors import Refused
+from bulkreset.job.file import load
 from bulkreset.record.status import status_of
+from bulkreset.run import Mode
 from bulkreset.terminal.console import describe_status
-from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv, write_job
+from bulkreset.watch import Stop
+from tests.e2e.command import (
+    PATIENCE,
+    POOL,
+    SET,
+    Command,
+    Ran,
+    assert_they_agree,
+    finish,
+    people,
+    seed,
+    write_csv,
+    write_job,
+)
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 DAMAGED = (
     "The journal {}/journal.sqlite is damaged. Restore it from a backup. Without one, plan a new run: rows that were"
@@ -31,24 +47,60 @@ def resume(bulkreset: Command, run_dir: Path, *args: str, env: dict[str, str | N
 
 def sent(sim: Simulator, count: int) -> None:
     """Wait until the simulator has had so many calls."""
-    until = time.monotonic() + 30
-    while len(sim.calls(SET)) < count:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: sim.stats().count(SET) >= count)
+
+
+def hold(sim: Simulator, call: int, operation: str = SET, **which: str) -> None:
+    """Have the service keep its answers to itself from that call on, counted from now: nothing ends before it lets them go."""
+    sim.configure(faults={"every": {"operation": operation, "from_call": call, "hold": True, **which}})
+
+
+def let_go(sim: Simulator) -> None:
+    """Answer what was held, and all that comes."""
+    sim.configure(faults={"every": None})
 
 
 def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int = signal.SIGTERM) -> Ran:
-    """A run of these rows that a signal ended in the middle: it cannot end before, for the service keeps its answers to itself."""
+    """A run of these rows that a signal ended in the middle."""
     source = write_csv(bulkreset.home / "users.csv", people(rows))
     run_dir = bulkreset.home / "run"
-    sim.configure(faults={"every": {"operation": SET, "from_call": 8, "hold": True}})
+    hold(sim, 8)
     with bulkreset.start(
         *bulkreset.against(source), "--yes", "--rate", "40", "--workers", "4", "--run-dir", run_dir
     ) as process:
         sent(sim, 8)
         os.kill(process.pid, number)
-        sim.configure(faults={"every": None})
+        let_go(sim)
         return finish(process, run_dir)
+
+
+@pytest.fixture
+def begun(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of ten rows of which two are set, by the test's own process, in which the command line's environment is."""
+    for name, value in bulkreset.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    write_csv(bulkreset.home / "users.csv", people(10))
+    job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n')
+    run_dir = bulkreset.home / "run"
+    launch.start(load(job, {"guards.stop_after": 2}), run_dir, Mode(None, yes=True), Silent(), Stop())
+    return run_dir
+
+
+class Silent:
+    """A Ui that says yes."""
+
+    def __getattr__(self, _name: str) -> Any:  # noqa: ANN401  (any method of it)
+        return lambda *_: True
+
+
+def refusal(run_dir: Path, sim: Simulator) -> str:
+    """Why the run is not gone on with: nothing is sent, and the exit code is 2."""
+    before = len(sim.calls(SET))
+    with pytest.raises(Refused) as caught:
+        launch.resume(run_dir, Mode(None, yes=True), {}, Silent(), Stop())
+    assert (caught.value.exit_code, len(sim.calls(SET))) == (2, before)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +116,9 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
     assert ran.summary["state"] == "interrupted"
     assert set(ran.summary["counts"]) == {"set", "unprocessed"}
     assert_they_agree(ran, sim)
-    again = resume(bulkreset, ran.run_dir)
+    if number != signal.SIGTERM:  # what any of them leaves is the same
+        return
+    again = resume(bulkreset, ran.run_dir, "--rate", "none")
     assert again.code == 0
     assert again.summary["counts"] == {"set": 60}
     assert_they_agree(again, sim)
@@ -75,27 +129,32 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
 def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
     bulkreset: Command, sim: Simulator, log_format: str
 ) -> None:
-    sim.configure(faults={"users": {"user.005": [{"hang": 20, "apply": True}]}})
+    """It goes out again and again: two that arrive before the first one is heeded are one."""
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
+    hold(sim, 1, username="user.005")
     with bulkreset.start(
         *bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir, "--log-format", log_format
     ) as process:
         sent(sim, 12)
         process.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.communicate(timeout=0.7)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=5)
+        assert process.poll() is None, "one call is still in flight"
+
+        def has_left() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_until(has_left)
+        _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     left = "Left at once, by a second signal. What was in flight is in doubt, and no report was drawn."
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]
         assert (last["event"], last["exit_code"], last["message"]) == ("ended", 130, left)
         assert last["resume"] == f"bulkreset resume {run_dir}"
-    else:
-        assert stderr.endswith(f"\nbulkreset: {left}\nResume with: bulkreset resume {run_dir}\n")
-    sim.configure(faults={"users": {}})
+        return
+    assert stderr.endswith(f"\nbulkreset: {left}\nResume with: bulkreset resume {run_dir}\n")
+    let_go(sim)
     again = resume(bulkreset, run_dir)
     assert again.code == 0
     assert again.of("user.005")["in_doubt"] == "true"
@@ -106,6 +165,7 @@ def test_a_closed_terminal_counts_as_a_polite_kill(bulkreset: Command, sim: Simu
     source = write_csv(bulkreset.home / "users.csv", people(60))
     run_dir = bulkreset.home / "run"
     master, slave = os.openpty()
+    hold(sim, 5)
     with bulkreset.start(
         *bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir, terminal=slave
     ) as process:
@@ -113,7 +173,8 @@ def test_a_closed_terminal_counts_as_a_polite_kill(bulkreset: Command, sim: Simu
         sent(sim, 5)
         os.close(master)
         process.send_signal(signal.SIGHUP)
-        process.wait(timeout=30)
+        let_go(sim)
+        process.wait(timeout=PATIENCE)
     ran = Ran(process.returncode, "", "", run_dir)
     assert ran.code == 143
     assert ran.summary["state"] == "interrupted"
@@ -129,15 +190,14 @@ def test_a_reader_that_goes_does_not_end_the_run(bulkreset: Command, sim: Simula
         process.stdout.close()
         process.stderr.close()
         process.stdout = process.stderr = None
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     assert_they_agree(Ran(0, "", "", run_dir), sim)
 
 
-def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator) -> None:
-    ran = interrupted(bulkreset, sim)
+def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begun: Path) -> None:
     before = len(sim.calls(SET))
-    write_csv(bulkreset.home / "users.csv", [*people(59), ("user.060", "Another-Garden.060")])
-    again = resume(bulkreset, ran.run_dir)
+    write_csv(bulkreset.home / "users.csv", [*people(9), ("user.010", "Another-Garden.010")])
+    again = resume(bulkreset, begun)
     assert again.code == 2
     assert "has changed" in again.stderr
     assert len(sim.calls(SET)) == before
@@ -148,50 +208,41 @@ def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator) -> N
     [{"region": "eu-west-1"}, {"endpoint_url": "http://127.0.0.1:9"}],
     ids=["region", "endpoint"],
 )
-def test_resume_refuses_a_changed_target(bulkreset: Command, sim: Simulator, change: dict[str, str]) -> None:
+def test_resume_refuses_a_changed_target(sim: Simulator, begun: Path, change: dict[str, str]) -> None:
     """The target as the journal has it is edited, as if the settings that it came from had changed since."""
-    ran = interrupted(bulkreset, sim)
-    before = len(sim.calls(SET))
-    with sqlite3.connect(ran.run_dir / "journal.sqlite") as journal:
+    with sqlite3.connect(begun / "journal.sqlite") as journal:
         for key, value in change.items():
             journal.execute(
                 "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, ?) WHERE key = 'job'", (key, value)
             )
-    again = resume(bulkreset, ran.run_dir)
-    assert again.code == 2
-    assert "was begun" in again.stderr
-    assert len(sim.calls(SET)) == before
+    assert "was begun" in refusal(begun, sim)
 
 
-def test_resume_refuses_credentials_of_another_account(bulkreset: Command, sim: Simulator) -> None:
-    ran = interrupted(bulkreset, sim)
-    before = len(sim.calls(SET))
+def test_resume_refuses_credentials_of_another_account(
+    sim: Simulator, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sim.configure(accounts={"AKIDOTHER": "210987654321"})
-    again = resume(bulkreset, ran.run_dir, env={"AWS_ACCESS_KEY_ID": "AKIDOTHER"})
-    assert again.code == 2
-    assert "210987654321" in again.stderr
-    assert len(sim.calls(SET)) == before
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
+    before = len(sim.calls(SET))
+    ended = launch.resume(begun, Mode(None, yes=True), {}, Silent(), Stop())
+    assert (ended.exit_code, len(sim.calls(SET))) == (2, before)
+    assert "210987654321" in (ended.stopped_by or {})["message"]
 
 
-def test_resume_refuses_a_journal_of_an_unknown_version(bulkreset: Command, sim: Simulator) -> None:
-    ran = interrupted(bulkreset, sim)
-    with sqlite3.connect(ran.run_dir / "journal.sqlite") as journal:
+def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun: Path) -> None:
+    with sqlite3.connect(begun / "journal.sqlite") as journal:
         journal.execute("PRAGMA user_version = 99")
-    again = resume(bulkreset, ran.run_dir)
-    assert again.code == 2
-    assert "version 99" in again.stderr
+    assert "version 99" in refusal(begun, sim)
 
 
 @pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal"])
-def test_resume_refuses_what_is_no_run(bulkreset: Command, what: str) -> None:
+def test_resume_refuses_what_is_no_run(bulkreset: Command, sim: Simulator, what: str) -> None:
     path = bulkreset.home / "no-run"
     if what != "nothing":
         path.mkdir()
     if what == "a directory without a journal":
         (path / "report.csv").write_text("row\n")
-    ran = resume(bulkreset, path)
-    assert ran.code == 2
-    assert len(ran.complaints) == 1
+    assert str(path) in refusal(path, sim)
 
 
 def test_journal_that_is_no_database_is_damaged_and_named_among_all_runs(bulkreset: Command) -> None:
@@ -212,12 +263,13 @@ def test_journal_that_is_no_database_is_damaged_and_named_among_all_runs(bulkres
 
 
 def test_two_processes_never_hold_one_run(bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(latency=0.1)
-    source = write_csv(bulkreset.home / "users.csv", people(40))
+    source = write_csv(bulkreset.home / "users.csv", people(20))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "8", "--run-dir", run_dir) as process:
+    hold(sim, 3)
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
         sent(sim, 3)
         second = resume(bulkreset, run_dir)
+        let_go(sim)
         first = finish(process, run_dir)
     assert second.code == 4
     assert "Another process" in second.stderr
@@ -263,13 +315,14 @@ def test_resume_failed_names_the_codes_for_which_it_makes_no_sense(bulkreset: Co
 
 def test_a_lost_answer_before_the_stop_is_resolved_by_the_password_history(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, [name for name, _ in people(3)], history=3)
-    sim.configure(faults={"users": {"user.002": [{"hang": 20, "apply": True}]}})
+    hold(sim, 1, username="user.002")
     source = write_csv(bulkreset.home / "users.csv", people(3))
     run_dir = bulkreset.home / "run"
     with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir) as process:
         sent(sim, 3)
         process.kill()
         process.communicate()
+    let_go(sim)
     again = resume(bulkreset, run_dir)
     assert again.code == 0
     row = again.of("user.002")
@@ -284,16 +337,21 @@ def test_a_dry_run_cannot_be_resumed(bulkreset: Command) -> None:
     again = resume(bulkreset, ran.run_dir)
     assert again.code == 2
     assert "dry run" in again.stderr
+    assert f"--approved {ran.run_dir}" in again.stderr
 
 
 def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(latency=0.3)
     source = write_csv(bulkreset.home / "users.csv", people(60))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir) as process:
-        sent(sim, 25)
+    hold(sim, 10)
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--rate", "40", "--workers", "4", "--run-dir", run_dir
+    ) as process:
+        sent(sim, 13)
+        wait_until(lambda: status_of(run_dir).counts.get("set") == 9)
         process.kill()
         process.communicate()
+    let_go(sim)
     with bulkreset.start("report", run_dir) as process:
         assert finish(process, run_dir).code == 0
     with (run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
@@ -304,7 +362,6 @@ def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim:
     assert {row["status"] for row in report} == {"set", "in_doubt", "unprocessed"}
     answered = [row for row in report if row["status"] == "set"]
     took = moment(max(row["finished_at"] for row in answered)) - moment(min(row["started_at"] for row in answered))
-    sim.configure(latency=0)
     again = resume(bulkreset, run_dir, "--rate", "none")
     assert again.code == 0
     assert took.total_seconds() < again.summary["sending_seconds"] < again.summary["seconds"]
@@ -314,18 +371,32 @@ def moment(told: str) -> datetime:
     return datetime.fromisoformat(told)
 
 
+# Chunks of ten rows, and a signal behind the second of them.
+ENDS_WHILE_IT_PLANS = """
+import os
+from bulkreset.intake import csv_rows, inputs
+from bulkreset.record.written_plan import WrittenPlan
+csv_rows.CHUNK_ROWS, csv_rows.PIECE_ROWS, inputs.PIECE_ROWS = 10, 5, 5
+plan, chunks = WrittenPlan.plan, []
+def ending(journal, rows):
+    plan(journal, rows)
+    chunks.append(rows)
+    if len(chunks) == 2:
+        os.kill(os.getpid(), {:d})
+WrittenPlan.plan = ending
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simulator, number: int) -> None:
-    source = write_csv(bulkreset.home / "users.csv", [*((f"no.{row}", "") for row in range(200_000)), *people(3)])
+    source = write_csv(bulkreset.home / "users.csv", [*((f"no.{row}", "") for row in range(50)), *people(3)])
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--run-dir", run_dir) as process:
-        while not run_dir.exists():
-            time.sleep(0.005)
-        process.send_signal(number)
-        told, _ = process.communicate()
+    argv = (*bulkreset.against(source), "--yes", "--run-dir", run_dir)
+    with bulkreset.start(*argv, first=ENDS_WHILE_IT_PLANS.format(number)) as process:
+        told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode in {143, -9}
     with sqlite3.connect(run_dir / "journal.sqlite") as journal:
-        assert journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 200_003
+        assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
     found = status_of(run_dir)
     assert not found.plan_complete
     assert "The plan is not whole" in describe_status(found)
@@ -336,7 +407,7 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
         assert half.summary["plan_complete"] is False
     again = resume(bulkreset, run_dir)
     assert again.code == 1
-    assert again.summary["counts"] == {"rejected": 200_000, "set": 3}
+    assert again.summary["counts"] == {"rejected": 50, "set": 3}
     assert again.summary["plan_complete"] is True
     assert "The plan is not whole" not in again.stdout + describe_status(status_of(run_dir))
     assert_they_agree(again, sim)

@@ -1,20 +1,18 @@
-"""A campaign against another Cognito than the simulator, killed and resumed: users sign in with what was handed out."""
+"""A campaign against another Cognito than the simulator, moto's, killed and resumed: users sign in with what was handed out."""
 
 import contextlib
-import os
 import sqlite3
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
+from tests.bucket import Storage
 from tests.crash.test_resume import resume
 from tests.e2e.campaigns import make_key, names, opened, write_campaign
 from tests.e2e.command import REGION, Command, write_csv
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -27,18 +25,6 @@ POLICY: Any = {
     "RequireSymbols": True,
     "TemporaryPasswordValidityDays": 5,
 }
-
-
-@pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a moto that outlives the runs."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def cognito(url: str) -> "CognitoIdentityProviderClient":
@@ -61,12 +47,12 @@ def journalled(run_dir: Path, status: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "rows", [40, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
+    "rows", [24, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
 )
 def test_users_sign_in_with_what_is_handed_out_after_a_kill_in_the_middle(
-    bulkreset: Command, moto: str, rows: int
+    bulkreset: Command, stored: Storage, rows: int
 ) -> None:
-    client = cognito(moto)
+    client = cognito(stored.url)
     pool = client.create_user_pool(PoolName="customers", Policies={"PasswordPolicy": POLICY})["UserPool"]["Id"]
     app = client.create_user_pool_client(
         UserPoolId=pool,
@@ -80,13 +66,10 @@ def test_users_sign_in_with_what_is_handed_out_after_a_kill_in_the_middle(
     input_ = write_csv(bulkreset.home / "in.csv", lines, ("username", "permanent"))
     key = make_key(bulkreset.home)
     more = "[pace]\nrate = 60\nworkers = 4\n"
-    job = write_campaign(bulkreset, input_, key, more=more, plan="", url=moto, pool=pool)
+    job = write_campaign(bulkreset, input_, key, more=more, plan="", url=stored.url, pool=pool)
     run_dir = bulkreset.home / "run"
     with bulkreset.start("run", job, "--yes", "--run-dir", run_dir) as process:
-        until = time.monotonic() + 60
-        while journalled(run_dir, "set") < rows // 4 and process.poll() is None:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(lambda: journalled(run_dir, "set") >= rows // 4 or process.poll() is not None)
         process.kill()
         process.communicate()
     in_the_middle = journalled(run_dir, "set")

@@ -8,11 +8,16 @@ import sys
 
 import pytest
 
-from tests.crash.test_resume import resume, sent
-from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv
+from tests.crash.test_resume import hold, let_go, resume, sent
+from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
 from tests.sim import Simulator
 
-PADDING = [(f"no.{row}", "") for row in range(25_000)]  # so that the last rows are in a chunk of their own
+PADDING = [(f"no.{row}", "") for row in range(50)]
+# So that the last rows are in pieces of their own, which are read when they are sent.
+SMALL_PIECES = """
+from bulkreset.intake import csv_rows, inputs
+csv_rows.CHUNK_ROWS, csv_rows.PIECE_ROWS, inputs.PIECE_ROWS = 10, 5, 5
+"""
 
 
 @pytest.mark.parametrize("change", ["other passwords", "cut off", "gone"])
@@ -21,16 +26,19 @@ def test_an_input_that_changes_during_the_run_stops_it(bulkreset: Command, sim: 
     source = write_csv(bulkreset.home / "users.csv", rows)
     before = source.read_bytes()
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "4", "--run-dir", run_dir) as process:
+    hold(sim, 1)
+    argv = (*bulkreset.against(source), "--yes", "--rate", "4", "--run-dir", run_dir)
+    with bulkreset.start(*argv, first=SMALL_PIECES) as process:
         sent(sim, 1)
         if change == "gone":
             source.unlink()
         elif change == "cut off":
             with source.open("r+b") as file:
-                file.truncate(1000)
+                file.truncate(300)
         else:
             with source.open("r+b") as file:
                 file.write(before.replace(b"Late-Garden", b"Evil-Garden"))
+        let_go(sim)
         ran = finish(process, run_dir)
     assert ran.code == 3
     assert "changed" in ran.stderr
@@ -45,8 +53,12 @@ def test_an_input_that_changes_during_the_run_stops_it(bulkreset: Command, sim: 
 def test_the_report_can_be_drawn_while_the_run_draws_it(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "15", "--run-dir", run_dir) as process:
-        sent(sim, 3)
+    hold(sim, 25)
+    with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir) as process:
+        sent(sim, 25)
+        with bulkreset.start("report", run_dir) as drawing:
+            assert finish(drawing, run_dir).code == 0
+        let_go(sim)
         while process.poll() is None:
             with bulkreset.start("report", run_dir) as drawing:
                 assert finish(drawing, run_dir).code == 0
@@ -76,42 +88,68 @@ def test_a_password_that_is_a_part_of_a_code_does_not_hide_the_code(bulkreset: C
     assert "AccessDeniedException" in ran.stderr
 
 
-@pytest.mark.fresh  # which inherits what is ignored
+IGNORED = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)"
+
+
 def test_nohup_is_kept(bulkreset: Command, sim: Simulator) -> None:
+    """What the shell has ignored for a process stays so."""
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
-    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "30", "--run-dir", run_dir)
-    finally:
-        signal.signal(signal.SIGHUP, kept)
-    with process:
+    hold(sim, 3)
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir, first=IGNORED
+    ) as process:
         sent(sim, 3)
         os.kill(process.pid, signal.SIGHUP)
+        let_go(sim)
         assert finish(process, run_dir).code == 0
 
 
 def test_a_hanging_answer_keeps_a_stop_waiting_no_longer_than_its_time_out(bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(faults={"users": {"user.002": [{"hang": 60, "apply": True}]}})
-    source = write_csv(bulkreset.home / "users.csv", people(5))
+    """It is never given, however often it is asked for: the row is settled all the same, and not left where it was."""
+    hold(sim, 1, username="user.002")
+    write_csv(bulkreset.home / "users.csv", people(5))
+    pace = "[pace]\nrate = 50\nmax_attempts = 100\n"
+    job = write_job(bulkreset.home, sim.url, 'path = "users.csv"', pace, read_timeout=1.0)
     run_dir = bulkreset.home / "run"
-    with bulkreset.start(
-        *bulkreset.against(source), "--yes", "--rate", "50", "--read-timeout", "2", "--run-dir", run_dir
-    ) as process:
+    with bulkreset.start("run", job, "--yes", "--run-dir", run_dir) as process:
         sent(sim, 5)
         process.terminate()
         ran = finish(process, run_dir)
     assert ran.code == 143
-    assert ran.of("user.002")["status"] == "in_doubt"
+    row = ran.of("user.002")
+    assert row["status"] == "in_doubt"
+    assert int(row["attempts"]) > 0
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_change_nothing(bulkreset: Command, sim: Simulator, closed: str) -> None:
+# As an interpreter begins whose shell has closed a stream: neither the number nor the stream is there.
+CLOSED = """
+import os, sys
+for number, name in enumerate(("stdin", "stdout", "stderr")):
+    if number in {}:
+        os.close(number)
+        setattr(sys, name, None)
+"""
+
+
+@pytest.mark.parametrize("closed", [{1}, {2}, {0}])
+def test_a_closed_stream_changes_nothing(bulkreset: Command, sim: Simulator, closed: set[int]) -> None:
+    source = write_csv(bulkreset.home / "users.csv", people(2))
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start(
+        *bulkreset.against(source), "--yes", "--run-dir", run_dir, first=CLOSED.format(closed)
+    ) as process:
+        ran = finish(process, run_dir)
+    assert ran.code == 0
+    assert_they_agree(ran, sim)
+
+
+def test_all_streams_closed_by_a_shell_change_nothing(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(2))
     run_dir = bulkreset.home / "run"
     words = [sys.executable, "-m", "bulkreset.cli", *bulkreset.against(source), "--yes", "--run-dir", run_dir]
     ended = subprocess.run(
-        ["/bin/sh", "-c", f"exec {shlex.join(map(str, words))} {closed}"],
+        ["/bin/sh", "-c", f"exec {shlex.join(map(str, words))} >&- 2>&- <&-"],
         env=bulkreset.environment,
         check=False,
         capture_output=True,

@@ -2,25 +2,24 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import LAX, POOL, SET, Command, Ran, people, write_csv
+from tests.crash.test_resume import hold, let_go
+from tests.e2e.command import LAX, POOL, SET, Argument, Command, Ran, finish, people, write_csv
 from tests.e2e.populated import FAST, LISTS, LOOKED_UP, PASSWORD, broken_off, resumed
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 PAGES = 40
 NAMED = 60
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["int", "kill"])
 
 
 @pytest.fixture
 def input_(tmp_path: Path, sim: Simulator) -> Path:
     """An input of people of whom the pool, of forty pages, has the first sixty."""
     sim.add_pool(POOL, policy=LAX, generate={"count": PAGES * 60, "prefix": "user.", "digits": 3, "first": 1})
-    sim.configure(latency=0.03)
     return write_csv(tmp_path / "in.csv", [*people(NAMED), ("nobody", PASSWORD)])
 
 
@@ -30,18 +29,35 @@ def assert_whole(ran: Ran, status: str) -> None:
     assert not (ran.run_dir / "lookup.sqlite").exists()
 
 
-@SIGNALS
-@pytest.mark.parametrize("mode", ["--dry-run", "--yes"])
+def ended_after(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], pages: int, number: int) -> Ran:
+    """A run that a signal ends while the answer after so many pages, or look-ups, is held."""
+    argv, run_dir = bulkreset.with_run_dir(args)
+    hold(sim, pages, operation=LISTS)
+    with bulkreset.start(*argv) as process:
+        wait_until(lambda: sim.stats().count(LISTS) >= pages)
+        os.kill(process.pid, number)
+        let_go(sim)
+        return finish(process, run_dir)
+
+
+@pytest.mark.parametrize(
+    ("number", "mode"),
+    [
+        (signal.SIGINT, "--dry-run"),
+        (signal.SIGKILL, "--yes"),
+        pytest.param(signal.SIGKILL, "--dry-run", marks=pytest.mark.soak),
+        pytest.param(signal.SIGINT, "--yes", marks=pytest.mark.soak),
+    ],
+)
 def test_sweep_goes_on_from_its_page(number: int, mode: str, input_: Path, bulkreset: Command, sim: Simulator) -> None:
     args = (*bulkreset.checked(input_), *FAST, mode)
-    broken = broken_off(bulkreset, sim, args, 12, number)
+    broken = ended_after(bulkreset, sim, args, 12, number)
     assert broken.code == (-9 if number == signal.SIGKILL else 130)
     made = sim.stats().count(LISTS)
     assert made < PAGES
     if number == signal.SIGINT:
         assert f"Resume with: bulkreset resume {broken.run_dir}" in broken.stderr
         assert broken.summary["state"] == "interrupted"
-    sim.configure(latency=0)
     again = resumed(bulkreset, broken)
     assert again.code == 1
     assert_whole(again, "ready" if mode == "--dry-run" else "set")
@@ -49,21 +65,19 @@ def test_sweep_goes_on_from_its_page(number: int, mode: str, input_: Path, bulkr
     assert len(sim.calls(SET)) == (0 if mode == "--dry-run" else NAMED)
 
 
-@SIGNALS
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.soak), signal.SIGKILL])
 def test_look_ups_go_on_with_whom_nobody_asked_for_yet(
     number: int, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    names = 700
+    names = 250
     sim.add_pool(
         POOL,
         policy=LAX,
         estimated_users=LOOKED_UP,
         generate={"count": names, "prefix": "user.", "digits": 3, "first": 1},
     )
-    sim.configure(latency=0.02)
     args = (*bulkreset.checked(write_csv(tmp_path / "in.csv", people(names))), *FAST, "--dry-run")
-    broken = broken_off(bulkreset, sim, args, 250, number)
-    sim.configure(latency=0)
+    broken = ended_after(bulkreset, sim, args, 120, number)
     again = resumed(bulkreset, broken)
     assert again.code == 0
     assert again.summary["counts"] == {"ready": names}
@@ -73,11 +87,11 @@ def test_look_ups_go_on_with_whom_nobody_asked_for_yet(
 
 @pytest.mark.soak
 def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulkreset: Command, sim: Simulator) -> None:
+    sim.configure(latency=0.03)
     broken = broken_off(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--yes"), 8, signal.SIGKILL)
     for pages in (16, 24):
         with bulkreset.start("resume", broken.run_dir) as process:
-            while sim.stats().count(LISTS) < pages and process.poll() is None:
-                time.sleep(0.01)  # a look at another process
+            wait_until(lambda: sim.stats().count(LISTS) >= pages or process.poll() is not None)  # noqa: B023
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
     again = resumed(bulkreset, broken)
@@ -90,17 +104,8 @@ def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulk
 def test_dry_run_that_was_resumed_says_what_one_that_was_not_says(
     input_: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    broken = broken_off(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--dry-run"), 10, signal.SIGINT)
+    broken = ended_after(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--dry-run"), 10, signal.SIGINT)
     again = resumed(bulkreset, broken)
-    sim.configure(latency=0)
     whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
     assert again.report == whole.report
     assert again.summary["mode"] == "dry_run"
-
-
-def test_finished_dry_run_is_not_resumed(input_: Path, bulkreset: Command, sim: Simulator) -> None:
-    sim.configure(latency=0)
-    whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
-    again = resumed(bulkreset, whole)
-    assert again.code == 2
-    assert f"--approved {whole.run_dir}" in again.stderr

@@ -4,14 +4,15 @@ import contextlib
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.bucket import BUCKET, Storage
+from tests.crash.test_resume import hold, let_go
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 AT = f"s3://{BUCKET}"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -74,13 +75,13 @@ def test_week_of_nights(bulkreset: Command, sim: Simulator, storage: Storage) ->
     assert (ran.code, sorted(sent)) == (0, sorted(dict(rows_of("mon"))))
 
     week.export("tue", rows_of("tue"))
+    hold(sim, EACH // 2)
     with bulkreset.start("run", week.job, "--yes", "--no-progress") as process:
-        until = time.monotonic() + 60
-        while len(sim.calls(SET)) < week.seen + EACH // 2 and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(lambda: len(sim.calls(SET)) >= week.seen + EACH // 2)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.communicate()
+    let_go(sim)
     crashed = [call.username for call in sim.calls(SET)][week.seen :]
     week.seen += len(crashed)
     assert 0 < len(crashed) < EACH

@@ -14,8 +14,8 @@ __all__ = ["sim"]
 
 @pytest.fixture(scope="session")
 def dasked(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Iterator[Dasked]:
-    with Dasked(tmp_path_factory.mktemp("dasked"), running, workers=2) as cluster:
-        cluster.joined(2)
+    with Dasked(tmp_path_factory.mktemp("dasked"), running, workers=1) as cluster:
+        cluster.joined(1)
         yield cluster
 
 

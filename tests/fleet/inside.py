@@ -1,24 +1,26 @@
-"""A fleet inside the test: outposts that can be cut off, killed and poisoned, and a service that notes when calls start."""
+"""A fleet inside the test: outposts that can be cut off, killed and poisoned, and a service that holds calls and notes their slots."""
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import SetPassword, Told
 from bulkreset.dispatch.lane import AnyLane, Place, Results
 from bulkreset.errors import Stopped
 from bulkreset.fleet import fleet as fleets
 from bulkreset.fleet import outpost as outposts
+from bulkreset.fleet import places
 from bulkreset.fleet.cluster import Lost, Unfit
 from bulkreset.fleet.fleet import Fleet
 from bulkreset.fleet.orders import Report
@@ -27,26 +29,71 @@ from bulkreset.fleet.parcel import Parcel
 from bulkreset.fleet.remote import FleetLane, Unit
 from bulkreset.job import Pace, Target
 from bulkreset.rows import Outcome, Row, SignedOut
+from tests.clocks import ForwardClock
 from tests.dispatch.fakes import POOL, SET
 from tests.dispatch.lanes import Given
 
-LEASE = 0.6
-SKEW = 0.2
+# Seconds that pass in no test unless it puts the clock forward: however slow the machine is, no lease ends by itself.
+LEASE = 3600.0
+SKEW = 600.0
+PACE = Pace(workers=4, max_attempts=3, max_wait=0.2)  # so many calls at most are held of a lane
+TINY = 1e-6
+
+
+class SlotClock(ForwardClock):
+    """The machine's clock, which knows until when each thread waited last: for a paced call that is its slot.
+
+    When the call then leaves is up to the machine; that slots are far enough apart is up to the pacers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(time.monotonic)
+        self._of = threading.local()
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        self._of.now = super().now()
+        return float(self._of.now)
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        """Wait until `stop` is set or the clock has come so far; True where it was set."""
+        self._of.slot = self._of.now + seconds  # who waits for a moment has just looked how far it is away
+        return super().wait(stop, seconds)
+
+    def slot(self) -> float:
+        """Until when this thread waited last."""
+        return float(getattr(self._of, "slot", 0.0))
 
 
 class Service:
-    """A transport of all outposts: which row was called when, and by whose worker."""
+    """A transport of all outposts: which row was called in which slot. It keeps its answers to itself where `holds` says so."""
 
-    def __init__(self, answer: Callable[[Row], Answer], seconds: float) -> None:
-        self.started: list[float] = []
+    def __init__(self, answer: Callable[[Row], Answer], clock: SlotClock) -> None:
+        self.slots: list[float] = []
         self.rows: list[int] = []
+        self.held: list[int] = []
+        self._holds: Callable[[int], bool] = lambda _row: False
         self._answer = answer
-        self._seconds = seconds
+        self._clock = clock
+        self._turn = threading.Condition()
+
+    def hold(self, which: Callable[[int], bool]) -> None:
+        """Hold the answers for these rows, and no others, from now on."""
+        with self._turn:
+            self._holds = which
+            self._turn.notify_all()
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        self.hold(lambda _row: False)
 
     def set_password(self, row: Row) -> Answer:
-        self.started.append(time.monotonic())
-        self.rows.append(row.number)
-        time.sleep(self._seconds)
+        with self._turn:
+            self.slots.append(self._clock.slot())
+            self.rows.append(row.number)
+            if self._holds(row.number):
+                self.held.append(row.number)
+            self._turn.wait_for(lambda: not self._holds(row.number))
         return self._answer(row)
 
 
@@ -55,7 +102,8 @@ class InsideCluster:
 
     name = "inside"
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, clock: SlotClock, *names: str) -> None:
+        self.clock = clock
         self.names = list(names)
         self.gone = False
         self.cut: set[str] = set()
@@ -65,6 +113,9 @@ class InsideCluster:
         self.lose_answers: set[int] = set()  # of these turns the first one is lost
         self.sessions: dict[str, Outpost] = {}
         self.of: dict[str, list[Outpost]] = {name: [] for name in names}
+        self.looks = 0  # at who is there
+        self.refused = 0  # exchanges with who is not reached
+        self._one = threading.Lock()  # nobody is cut off or killed in the middle of an exchange
 
     async def connect(self) -> None:
         pass
@@ -72,6 +123,7 @@ class InsideCluster:
     async def workers(self) -> Sequence[str]:
         if self.gone:
             raise Lost
+        self.looks += 1
         return [name for name in self.names if name not in self.dead]
 
     async def greet(self, worker: str, session: str) -> None:
@@ -79,14 +131,16 @@ class InsideCluster:
             raise Unfit(self.unfit[worker])
         if worker in self.cut:
             raise Lost
-        self.sessions[session] = Outpost()
+        self.sessions[session] = Outpost(self.clock, self.clock.now)
         self.of.setdefault(worker, []).append(self.sessions[session])
 
     async def exchange(self, worker: str, session: str, turn: int, lease: float, parcel: Parcel) -> Report:
         await asyncio.sleep(0)
-        if worker in self.cut | self.dead:
-            raise OSError
-        report = self.sessions[session].exchange(turn, lease, parcel)
+        with self._one:
+            if worker in self.cut | self.dead:
+                self.refused += 1
+                raise OSError
+            report = self.sessions[session].exchange(turn, lease, parcel)
         report.unix += self.ahead.get(worker, 0.0)
         if turn in self.lose_answers:
             self.lose_answers.remove(turn)
@@ -98,9 +152,21 @@ class InsideCluster:
 
     def kill(self, worker: str) -> None:
         """As kill -9 does: no attempt starts any more, nothing comes back."""
-        self.dead.add(worker)
-        for outpost in self.of[worker]:
-            outpost.close()
+        with self._one:
+            for outpost in self.of[worker]:
+                outpost.close()
+            self.dead.add(worker)
+
+    def cut_off(self, worker: str) -> None:
+        """As a cable goes: the worker goes on, and nobody hears of it."""
+        with self._one:
+            self.cut.add(worker)
+
+    def stopped(self, place: int) -> bool:
+        """Whether a place is open somewhere, and no attempt starts there any more."""
+        sites = [outpost._sites.get(place) for found in self.of.values() for outpost in found]
+        stops = [site.place.stop.is_set() for site in sites if site]
+        return bool(stops) and all(stops)
 
     def carried(self, worker: str) -> int:
         """How many places are open there."""
@@ -153,9 +219,10 @@ class Book:
 class Inside:
     """A coordinator, a fleet and its outposts, in this process."""
 
-    def __init__(self, cluster: InsideCluster, answer: Callable[[Row], Answer], seconds: float) -> None:
-        self.cluster = cluster
-        self.service = Service(answer, seconds)
+    def __init__(self, workers: Sequence[str], answer: Callable[[Row], Answer]) -> None:
+        self.clock = SlotClock()
+        self.cluster = InsideCluster(self.clock, *workers)
+        self.service = Service(answer, self.clock)
         self.book = Book()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.lanes: list[FleetLane[Any]] = []
@@ -165,50 +232,58 @@ class Inside:
     ) -> None:
         """Send these rows, one place for each list; `during` runs on a thread beside it."""
         results: Results = SimpleQueue()
-        with Fleet(self.cluster) as fleet:
+        with Fleet(self.cluster, self.clock, self.clock.now) as fleet:
             feeds, units = [], []
             for number, given in enumerate(rows):
                 place = Place(number, f"Place {number}" if len(rows) > 1 else "")
-                lane = fleet.lane(SetPassword({}), place, rate, Pace(max_attempts=3, max_wait=0.2), lambda *_: None)
+                lane = fleet.lane(SetPassword({}), place, rate, PACE, lambda *_: None)
                 self.lanes.append(lane)
                 feeds.append(Feed(lane, Given(given)))
                 target = Target(user_pool_id=POOL, region="eu-west-1")
                 units.append(Unit(place, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
             fleet.send(units, results, lambda event, **fields: self.events.append((event, fields)))
-            beside = threading.Thread(target=during or (lambda _fleet: None), args=(fleet,))
-            beside.start()
-            try:
-                Coordinator(self.book, SystemClock(), results, self.book, patience=8.0).run(feeds)
-            finally:
-                beside.join()
+            with ThreadPoolExecutor(1) as pool:
+                beside = pool.submit(during or (lambda _fleet: None), fleet)
+                beside.add_done_callback(lambda _done: self.service.let_go())
+                try:
+                    Coordinator(self.book, self.clock, results, self.book).run(feeds)
+                finally:
+                    beside.result()
 
     def told(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == event]
 
+    def slots(self, place: int = 0) -> list[float]:
+        """The slots of a place, in order; its rows are those of a thousand."""
+        found = zip(self.service.slots, self.service.rows, strict=True)
+        return sorted(slot for slot, row in found if row // 1000 == place)
+
+    def looked_again(self, times: int = 3) -> Callable[[], bool]:
+        """Whether the fleet has looked so many times more who is there, and had the occasion to give places to them."""
+        before = self.cluster.looks
+        return lambda: self.cluster.looks >= before + times
+
 
 @contextmanager
-def inside(
-    *workers: str, answer: Callable[[Row], Answer] = lambda _row: SET, seconds: float = 0.02
-) -> Iterator[Inside]:
-    """A fleet of these workers, with short leases."""
+def inside(*workers: str, answer: Callable[[Row], Answer] = lambda _row: SET) -> Iterator[Inside]:
+    """A fleet of these workers."""
     with pytest.MonkeyPatch.context() as patch:
-        it = Inside(InsideCluster(*workers), answer, seconds)
+        it = Inside(workers, answer)
         patch.setattr(fleets, "LEASE_SECONDS", LEASE)
-        patch.setattr(fleets, "SKEW_SECONDS", SKEW)
+        patch.setattr(outposts, "LEASE_SECONDS", LEASE)
+        patch.setattr(places, "SKEW_SECONDS", SKEW)
         patch.setattr(fleets, "LINGER_SECONDS", LEASE + SKEW)
-        patch.setattr(fleets, "GOVERN_SECONDS", 0.1)
-        patch.setattr(fleets, "AGAIN_SECONDS", 0.05)
-        patch.setattr(fleets, "NOBODY_SECONDS", 1.0)
+        patch.setattr(fleets, "GOVERN_SECONDS", 0.05)
+        patch.setattr(fleets, "TURN_SECONDS", 0.05)
+        patch.setattr(fleets, "AGAIN_SECONDS", 0.02)
         patch.setattr(outposts, "open_transport", lambda _kind, _session: it.service)
         patch.setattr(outposts, "_session", lambda _target, _order: None)
-        yield it
+        try:
+            yield it
+        finally:
+            it.service.let_go()
 
 
-def slots_hold(started: Sequence[float], rate: float, late: float = 0.25) -> bool:
-    """Whether no window of w seconds has more than rate·w + 1 starts; `late` is what a busy machine may delay one by."""
-    times = sorted(started)
-    for first in range(len(times)):
-        for last in range(first + 1, len(times)):
-            if last - first + 1 > rate * (times[last] - times[first] + late) + 1:
-                return False
-    return True
+def are_apart(slots: Sequence[float], rate: float) -> bool:
+    """Whether no two slots are nearer to each other than the rate allows."""
+    return all(later - slot >= 1 / rate - TINY for slot, later in pairwise(slots))

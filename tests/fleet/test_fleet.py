@@ -1,29 +1,26 @@
 """The fleet, with outposts in this process: nothing is lost with a worker, nothing runs twice, and a lane's rate is one."""
 
+import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
+from typing import Any
 
 import pytest
 
 from bulkreset.cognito.answer import Answer
 from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
+from bulkreset.fleet import fleet as fleets
 from bulkreset.fleet.fleet import Fleet
-from bulkreset.fleet.orders import Batch
+from bulkreset.fleet.orders import Batch, Close, Open
 from bulkreset.fleet.outpost import Outpost
+from bulkreset.fleet.parcel import Parcel
 from bulkreset.rows import Row
 from tests.dispatch.fakes import DOUBTFUL, FATAL, SET, THROTTLED
 from tests.dispatch.lanes import rows
-from tests.fleet.inside import LEASE, Inside, inside, slots_hold
-
-
-def until(condition: Callable[[], bool], patience: float = 20.0) -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+from tests.fleet.inside import LEASE, PACE, SKEW, Inside, are_apart, inside
+from tests.waiting import wait_until
 
 
 def places(number: int, each: int) -> list[list[Row]]:
@@ -36,20 +33,22 @@ def holder(it: Inside) -> str:
     return next(name for name in it.cluster.names if it.cluster.carried(name))
 
 
+def held_from(first: int) -> Callable[[int], bool]:
+    """Whether a row's answer is held: from that row of each place on."""
+    return lambda row: row % 1000 >= first
+
+
 def test_every_row_is_sent_once_at_the_lane_s_rate() -> None:
     with inside("a", "b") as it:
-        it.run(places(3, 40), 40.0)
-    assert it.book.statuses() == {"set": 120}
+        it.run(places(3, 30), 60.0)
+    assert it.book.statuses() == {"set": 90}
     assert Counter(it.service.rows).most_common(1)[0][1] == 1
     assert {fields["worker"] for fields in it.told("worker_joined")} == {"a", "b"}
-    for place in range(3):
-        assert slots_hold(
-            [at for at, row in zip(it.service.started, it.service.rows, strict=True) if row // 1000 == place], 40
-        )
+    assert all(are_apart(it.slots(place), 60) for place in range(3))
 
 
 def test_unpaced_lane_flows() -> None:
-    with inside("a", seconds=0.0) as it:
+    with inside("a") as it:
         it.run(places(1, 900), None)
     assert it.book.statuses() == {"set": 900}
 
@@ -57,24 +56,40 @@ def test_unpaced_lane_flows() -> None:
 @pytest.mark.parametrize("how", ["dead", "cut"])
 def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> None:
     """A worker that is cut off goes on until its lease is over; nobody else sends before that."""
+    silent: list[float] = []
     with inside("a", "b") as it:
 
         def lose(_fleet: Fleet) -> None:
-            until(lambda: len(it.service.rows) >= 40)
+            wait_until(lambda: it.service.held)
             lost = holder(it)
-            it.cluster.kill(lost) if how == "dead" else it.cluster.cut.add(lost)
+            if how == "dead":
+                it.cluster.kill(lost)
+                return
+            it.cluster.cut_off(lost)
+            it.service.hold(held_from(60))
+            wait_until(lambda: it.service.held[-1] >= 60)
+            it.service.let_go()
+            it.clock.advance(LEASE)
+            silent.append(it.clock.now() - LEASE)
+            wait_until(lambda: it.told("worker_lost"))
+            wait_until(it.looked_again())
+            silent.append(it.clock.now())
+            it.clock.advance(SKEW)
 
+        it.service.hold(held_from(40))
         it.run([rows(1, 150)], 60.0, lose)
         assert it.book.statuses() == {"set": 150}
         twice = {row for row, times in Counter(it.service.rows).items() if times > 1}
         doubted = {outcome.row for outcome in it.book.outcomes.values() if outcome.in_doubt}
         assert twice <= doubted
         assert 0 < len(doubted) <= 120, "two batches at most"
-        assert slots_hold(it.service.started, 60)
         (lost,) = it.told("worker_lost")
         assert lost["in_doubt"] == len(doubted)
-        gaps = [later - at for at, later in zip(it.service.started, it.service.started[1:], strict=False)]
-        assert how == "dead" or max(gaps) > LEASE * 0.5, "who may still be sending is waited for"
+        slots = it.slots()
+        assert are_apart(slots, 60)
+        assert how == "dead" or not [slot for slot in slots if silent[0] < slot <= silent[1]], (
+            "whoever may still be sending is waited for, by its clock"
+        )
 
 
 def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing() -> None:
@@ -82,13 +97,17 @@ def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing
         it.cluster.lose_answers = {1, 2, 3, 5, 8}
 
         def cut(_fleet: Fleet) -> None:
-            until(lambda: len(it.service.rows) >= 20)
-            it.cluster.cut.add("a")
-            time.sleep(LEASE / 2)
+            wait_until(lambda: not it.cluster.lose_answers)
+            it.cluster.cut_off("a")
+            it.service.let_go()
+            for seconds in (0, LEASE / 2):
+                it.clock.advance(seconds)
+                refused = it.cluster.refused
+                wait_until(lambda: it.cluster.refused >= refused + 2)  # noqa: B023  (waited for here)
             it.cluster.cut.clear()
 
+        it.service.hold(held_from(20))
         it.run([rows(1, 100)], 80.0, cut)
-    assert it.cluster.lose_answers == set()
     assert sorted(it.service.rows) == list(range(1, 101))
     assert it.book.statuses() == {"set": 100}
     assert it.told("worker_lost") == []
@@ -106,37 +125,40 @@ def test_throttled_lane_moves_with_its_pace() -> None:
         return SET
 
     with inside("a", "b", answer=answer) as it:
+        found: list[float] = []
 
         def lose(_fleet: Fleet) -> None:
-            until(refused.is_set)
-            time.sleep(0.3)
+            (lane,) = it.lanes
+            found.append(wait_until(lambda: (lane.state and lane.state.wall) or 0.0))
             it.cluster.kill(holder(it))
 
-        it.run([rows(1, 120)], 60.0, lose)
+        it.service.hold(held_from(61))
+        it.run([rows(1, 100)], 60.0, lose)
         (lane,) = it.lanes
         assert lane.state is not None
-        assert lane.state.wall is not None
-        assert lane.state.wall < 60
-        assert lane.state.cut_ago < 6
-    assert it.book.statuses() == {"set": 120}
+        assert [lane.state.wall] == found
+        assert found[0] < 60
+        assert math.isfinite(lane.state.cut_ago), "who goes on was not throttled, and knows when the other one was"
+    assert it.book.statuses() == {"set": 100}
 
 
 def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None:
+    """Of each place two batches, of 50 rows each, are with a worker; the rest is still to be shared out."""
     with inside("a") as it:
 
         def join(_fleet: Fleet) -> None:
-            until(lambda: len(it.service.rows) >= 60)
+            wait_until(lambda: {row // 1000 for row in it.service.held} == {0, 1, 2, 3})
             it.cluster.names.append("b")
-            until(lambda: it.cluster.carried("b") == 2 and it.cluster.carried("a") == 2)
+            wait_until(lambda: sum(lane.is_moving for lane in it.lanes) == 2)
+            it.service.hold(held_from(101))
+            wait_until(lambda: it.cluster.carried("b") == 2 and it.cluster.carried("a") == 2)
 
-        it.run(places(4, 80), 40.0, join)
-    assert it.book.statuses() == {"set": 320}
+        it.service.hold(held_from(20))
+        it.run(places(4, 120), 50.0, join)
+    assert it.book.statuses() == {"set": 480}
     assert max(Counter(it.service.rows).values()) == 1
     assert not any(outcome.in_doubt for outcome in it.book.outcomes.values())
-    for place in range(4):
-        assert slots_hold(
-            [at for at, row in zip(it.service.started, it.service.rows, strict=True) if row // 1000 == place], 40
-        )
+    assert all(are_apart(it.slots(place), 50) for place in range(4))
 
 
 def test_unfit_worker_at_the_start_refuses_the_run() -> None:
@@ -154,9 +176,10 @@ def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
         def join(_fleet: Fleet) -> None:
             it.cluster.unfit["b"] = "its clock is 3.0 s from this one"
             it.cluster.names.append("b")
-            until(lambda: bool(it.told("worker_refused")))
+            wait_until(lambda: it.told("worker_refused"))
 
-        it.run(places(2, 40), 40.0, join)
+        it.service.hold(held_from(10))
+        it.run(places(2, 40), 80.0, join)
     assert it.book.statuses() == {"set": 80}
     assert it.told("worker_refused") == [{"worker": "b", "problem": "its clock is 3.0 s from this one"}]
     assert it.cluster.of.get("b", []) == []
@@ -168,17 +191,20 @@ def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
     with inside("a", "b") as it:
 
         def set_clock(_fleet: Fleet) -> None:
-            until(lambda: len(it.service.rows) >= 20)
+            wait_until(lambda: it.service.held)
             it.cluster.ahead[holder(it)] = ahead
+            wait_until(lambda: it.told("worker_refused"))
 
-        it.run([rows(1, 100)], 50.0, set_clock)
-        assert slots_hold(it.service.started, 50)
+        it.service.hold(held_from(20))
+        it.run([rows(1, 100)], 80.0, set_clock)
+        assert are_apart(it.slots(), 80)
     assert it.book.statuses() == {"set": 100}
     (refused,) = it.told("worker_refused")
     assert "its clock is 5.0 s from this one" in refused["problem"]
 
 
-def test_no_worker_at_all_refuses_the_run() -> None:
+def test_no_worker_at_all_refuses_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleets, "NOBODY_SECONDS", 0.0)
     with inside() as it, pytest.raises(FleetError, match="has no worker"):
         it.run([rows(1, 5)], 40.0)
 
@@ -187,13 +213,17 @@ def test_no_worker_at_all_refuses_the_run() -> None:
 def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None:
     with inside("a") as it:
 
-        def lose(_fleet: Fleet) -> None:
-            until(lambda: len(it.service.rows) >= 10)
+        def lose(fleet: Fleet) -> None:
+            wait_until(lambda: it.service.held)
             if what == "scheduler":
                 it.cluster.gone = True
             else:
                 it.cluster.kill("a")
+                wait_until(lambda: fleet._nobody_since)
+                it.clock.advance(fleets.NOBODY_SECONDS)
+            wait_until(lambda: fleet._failure)
 
+        it.service.hold(held_from(10))
         with pytest.raises(FleetLost, match=r"is lost|has had no worker") as caught:
             it.run([rows(1, 400)], 40.0, lose)
         assert caught.value.exit_code == 3
@@ -205,35 +235,61 @@ def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None
 
 
 def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
-    with inside("a", "b", seconds=0.3) as it:
+    """Of two places each has as many calls in flight as it has threads."""
+    with inside("a", "b") as it:
 
         class Enough(Exception):
             pass
 
         def check() -> None:
-            if len(it.service.rows) >= 30:
+            if len(it.service.held) == 2 * (PACE.workers or 0):
                 raise Enough
 
+        def see_it_stop(_fleet: Fleet) -> None:
+            wait_until(lambda: it.cluster.stopped(0) and it.cluster.stopped(1))
+
         it.book.check = check
+        it.service.hold(held_from(15))
         with pytest.raises(Enough):
-            it.run(places(2, 100), 40.0)
+            it.run(places(2, 100), 80.0, see_it_stop)
         sent = len(it.service.rows)
         assert it.book.statuses()["set"] == sent
         assert set(it.book.statuses()) == {"set", "ready"}
-        assert sent < 30 + 40 * 2 * 0.5
-        time.sleep(0.2)
-        assert len(it.service.rows) == sent
+        assert sent == 2 * 14 + 2 * (PACE.workers or 0)
+
+
+def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the answer gives its lanes to another worker."""
+    monkeypatch.setattr(Outpost, "close", lambda _self: None)  # of which the machine makes nothing for now
+    with inside("a") as it:
+        outpost = Outpost(it.clock, it.clock.now)
+        place = Open(0, "", [], emulated=True, lanes=[], pace=PACE, ceilings=[1.0])
+        outpost.exchange(1, it.clock.now(), Parcel.of([place]))
+        turns = count(2)
+
+        def opened() -> Any:  # noqa: ANN401  (a site)
+            outpost.exchange(next(turns), it.clock.now(), Parcel.of([]))
+            return outpost._sites.get(0)
+
+        site = wait_until(opened)
+        assert not site.place.stop.is_set()
+        outpost.exchange(next(turns), it.clock.now(), Parcel.of([Close()]))
+        assert site.place.stop.is_set()
+        assert outpost.closed.is_set()
 
 
 def test_fatal_answer_stops_its_place_alone() -> None:
-    with (
-        inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it,
-        pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"),
-    ):
-        it.run(places(2, 40), 60.0)
+    with inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it:
+
+        def see_it_stop(_fleet: Fleet) -> None:
+            wait_until(lambda: it.cluster.stopped(1))
+
+        it.service.hold(lambda row: row > 1010)
+        with pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"):
+            it.run(places(2, 40), 80.0, see_it_stop)
     statuses = Counter((row // 1000, outcome.status.value) for row, outcome in it.book.outcomes.items())
     assert statuses[0, "set"] == 40
-    assert statuses[1, "set"] < 20
+    assert statuses[1, "set"] < 10 + (PACE.workers or 0), "what was in flight comes back"
     assert max(Counter(it.service.rows).values()) == 1
 
 
@@ -255,7 +311,7 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
         monkeypatch.setattr(Outpost, "_follow", poisoned)
     with inside("a", "b", answer=answer) as it:
         with pytest.raises(Bug) as caught:
-            it.run([rows(1, 300)], 15.0)
+            it.run([rows(1, 300)], 60.0)
         assert caught.value.exit_code == 70
         assert "KeyError at " in str(caught.value)
         assert "Hidden" not in str(caught.value)

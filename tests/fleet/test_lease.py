@@ -1,7 +1,6 @@
 """The lease: an outpost that hears nothing starts no attempt; and a pacer's state holds its rate on another clock."""
 
 import threading
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.dispatch.pacer import Pacer, PacerState
+from bulkreset.fleet.orders import LEASE_SECONDS
 from bulkreset.fleet.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
 from bulkreset.fleet.parcel import Parcel
 from tests.dispatch.fakes import FakeClock
@@ -16,9 +16,9 @@ from tests.dispatch.fakes import FakeClock
 
 def test_no_slot_is_taken_without_a_lease() -> None:
     clock, stop = FakeClock(), threading.Event()
-    lease = Lease(clock)
+    lease = Lease(clock, clock.now)
     pacer = LeasedPacer(10.0, clock, lambda *_: None, lease)
-    lease.renew(time.time() + 1.0)
+    lease.renew(clock.now() + 1.0)
     clock.on_wait = lambda stop, _seconds: stop.set() if clock.now() > 1003 else None
     taken = [clock.now() for _ in range(40) if pacer.wait(stop)]
     assert 9 <= len(taken) <= 11
@@ -28,30 +28,36 @@ def test_no_slot_is_taken_without_a_lease() -> None:
 
 def test_lease_is_never_longer_than_its_end_is_away() -> None:
     """A worker's clock that is set while the lease runs does not lengthen it."""
-    clock = FakeClock()
-    lease = Lease(clock)
-    lease.renew(time.time() + 2.0)
+    clock, unix = FakeClock(), FakeClock(1e9)
+    lease = Lease(clock, unix.now)
+    lease.renew(unix.now() + 2.0)
     assert lease.holds()
+    unix.advance(-60.0)
     clock.advance(2.1)
     assert not lease.holds()
-    lease.renew(time.time() - 5.0)  # an order that was late
+    lease.renew(unix.now() - 5.0)  # an order that was late
+    assert not lease.holds()
+    lease.renew(unix.now() + 60.0)  # an end that was told before the clock was set
+    assert lease.holds()
+    clock.advance(LEASE_SECONDS + 0.1)
     assert not lease.holds()
 
 
 def test_outpost_is_abandoned_by_a_coordinator_that_died() -> None:
     clock = FakeClock()
-    outpost = Outpost(clock)
-    outpost.exchange(1, time.time() + 5.0, Parcel.of([]))
+    outpost = Outpost(clock, clock.now)
+    outpost.exchange(1, clock.now() + 5.0, Parcel.of([]))
     assert not outpost.is_abandoned()
     clock.advance(5.0 + ABANDONED_SECONDS + 0.1)
     assert outpost.is_abandoned()
 
 
 def test_same_turn_once_more_is_answered_and_not_obeyed_again() -> None:
-    outpost = Outpost(FakeClock())
-    first = outpost.exchange(1, time.time() + 5.0, Parcel.of([]))
-    assert outpost.exchange(1, time.time() + 5.0, Parcel.of(["nonsense"])) is first
-    assert outpost.exchange(2, time.time() + 5.0, Parcel.of(["nonsense"])) is not first
+    clock = FakeClock()
+    outpost = Outpost(clock, clock.now)
+    first = outpost.exchange(1, clock.now() + 5.0, Parcel.of([]))
+    assert outpost.exchange(1, clock.now() + 5.0, Parcel.of(["nonsense"])) is first
+    assert outpost.exchange(2, clock.now() + 5.0, Parcel.of(["nonsense"])) is not first
 
 
 @given(

@@ -1,4 +1,4 @@
-"""A process that forks for each execution of a run, which may be ended at any of its commits and calls; it has loaded the modules."""
+"""A process that forks for each execution of a run, which may be ended at any of its commits and calls; it has the modules loaded."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
+
+from tests.e2e.warm import FIRST, Warm
 
 KILLED = 9
 UNCLAIMED = 99  # a row was about to be sent whose claim was not committed
@@ -35,13 +37,17 @@ class House:
     """The process. A context manager that ends it."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        served = home / "house.py"
+        served.write_text("from tests.histories.house import serve\nserve()\n", encoding="utf-8")
         with (home / "house.txt").open("w") as complaints:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.histories.house"],
-                env=environment | {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"},
+            self._process = Warm(
+                [],
+                cwd=home,
+                env=environment | {FIRST: str(served)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
+                start_new_session=True,
                 encoding="utf-8",
             )
 
@@ -63,7 +69,9 @@ class House:
         return int(self._process.stdout.readline())
 
 
-def _serve() -> None:
+def serve() -> None:
+    """Be the house, until it is ended."""
+    assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
     for line in sys.stdin:
         asked = Asked(**json.loads(line))
         if not (child := os.fork()):
@@ -71,6 +79,7 @@ def _serve() -> None:
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
+    os._exit(0)
 
 
 def _execute(asked: Asked) -> int:
@@ -182,14 +191,3 @@ def _end(how: str, now: str, stop: Any) -> None:  # noqa: ANN401  (loaded in the
         stop.request()
     if now == "before" and how == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-
-
-if __name__ == "__main__":
-    from bulkreset.cognito.session import open_session
-    from bulkreset.job import Target
-    from tests.e2e.warm import load
-
-    load()
-    open_session(Target(user_pool_id="us-east-1_Warm00001", region="us-east-1")).cognito()
-    assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
-    _serve()

@@ -25,11 +25,10 @@ BASE = settings(
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with Simulator() as sim:
-        environment = Command(tmp_path, sim).environment
-        with House(tmp_path, environment) as house:
-            yield World(sim, house, tmp_path)
+def world(tmp_path: Path, running: Simulator) -> Iterator[World]:
+    running.reset()
+    with House(tmp_path, Command(tmp_path, running).environment) as house:
+        yield World(running, house, tmp_path)
 
 
 def live(world: World, how: settings) -> None:
@@ -41,7 +40,7 @@ def live(world: World, how: settings) -> None:
 
 
 def test_short_histories(world: World) -> None:
-    live(world, settings(BASE, max_examples=6, stateful_step_count=5, derandomize=True))
+    live(world, settings(BASE, max_examples=4, stateful_step_count=5, derandomize=True))
     assert world.steps > world.histories
 
 

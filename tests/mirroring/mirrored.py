@@ -1,5 +1,6 @@
 """A mirror in S3 looked into, as another machine would."""
 
+import json
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -26,3 +27,9 @@ def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
         if held:
             storage.put(lease, held)
     return {user for user, status in rows if status == "set"}, {user for user, status in rows if status == "in_doubt"}
+
+
+def end_lease(storage: Storage, key: str) -> None:
+    """The lease as it is once its holder has been dead for so long: it has ended."""
+    held = json.loads(storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    storage.put(key, json.dumps(held | {"until": 0.0}).encode())

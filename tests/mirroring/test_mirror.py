@@ -16,7 +16,7 @@ from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring import mirror as module
 from bulkreset.mirroring.generation import pieces
-from bulkreset.mirroring.lease import Lease
+from bulkreset.mirroring.lease import SECONDS, Lease
 from bulkreset.mirroring.mirror import Mirror
 from bulkreset.mirroring.restore import restore
 from bulkreset.record.handout import Handout
@@ -26,7 +26,10 @@ from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.rows import Outcome, RateChange, Row, Secret, SignedOut, Status
 from bulkreset.sealing import recipients
 from tests.bucket import BUCKET, Storage
+from tests.clocks import ForwardClock
+from tests.mirroring.mirrored import end_lease
 from tests.record.journals import POOL, done
+from tests.waiting import wait_until
 
 AT = f"s3://{BUCKET}/runs/r/"
 FACTS: dict[str, Any] = {
@@ -189,23 +192,50 @@ def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypa
 
 
 def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -> None:
-    bucket, uri = Bucket(), f"s3://{BUCKET}/lease"
-    first = Lease(bucket, uri, "one", seconds=0.4).take()
+    bucket, uri, clock = Bucket(), f"s3://{BUCKET}/lease", ForwardClock()
+    first = Lease(bucket, uri, "one", clock=clock).take()
     with pytest.raises(Busy, match="held by another process"):
-        Lease(bucket, uri, "two", seconds=0.4).take()
-    first._ended.wait(0.8)
-    first.check()
+        Lease(bucket, uri, "two").take()
+    ends = first._good_until
+    clock.advance(SECONDS / 4)
+    wait_until(lambda: first._good_until > ends)
     first._ended.set()
     assert first._thread
     first._thread.join()
-    with Lease(bucket, uri, "one", seconds=9) as successor:  # of the same place, at once
+    clock.advance(SECONDS * 0.9)
+    first.check()
+    with Lease(bucket, uri, "one") as successor:  # of the same place, at once
         with pytest.raises(Busy):
             Lease(bucket, uri, "two").take()
+        clock.advance(SECONDS / 4)
+        with pytest.raises(Busy, match="could not be renewed for 60 seconds"):
+            first.check()
         first._renew_once()
         with pytest.raises(Busy, match="is lost"):
             first.check()
         successor.check()
     assert s3.keys() == []
+    with Lease(bucket, uri, "one"):
+        end_lease(s3, "lease")
+        with Lease(bucket, uri, "two") as other:
+            other.check()
+
+
+def test_nothing_is_put_under_a_lease_that_is_lost(tmp_path: Path, s3: Storage) -> None:
+    """So nothing is sent: a claim is in S3 before its rows are."""
+    run = Running(tmp_path / "here")
+    claim(run.begin(), 1)
+    end_lease(s3, "runs/r/lease.json")
+    with Lease(Bucket(), f"{AT}lease.json", "another"):
+        run.mirror._lease._renew_once()  # as its thread does
+        with pytest.raises(Busy, match="is lost: another process has taken it"):
+            claim(run.mirror, 2)
+        assert len(deltas(s3)) == 1
+        with pytest.raises(Busy, match="is lost"):
+            run.mirror.check()
+        with pytest.raises(Busy, match="is lost"):
+            run.mirror.end()
+    run.close()
 
 
 def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.bucket import Bucket
+from tests.bucket import shared_client
 from tests.e2e.conftest import bulkreset, sim, storage
 
 __all__ = ["bulkreset", "sim", "storage"]
@@ -14,3 +16,9 @@ __all__ = ["bulkreset", "sim", "storage"]
 def of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A night whose state is in S3 has its machine's lock in the folder for temporary files, by the state's address."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def with_shared_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make a client of S3 takes longer than what is asked through it."""
+    monkeypatch.setattr(Bucket, "client", property(shared_client))

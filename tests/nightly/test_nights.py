@@ -2,43 +2,44 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.dispatch.clock import Clock
+from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
+from bulkreset.mirroring.lease import SECONDS, SINCE_BOOT
 from bulkreset.nightly.nights import Night
 from bulkreset.nightly.state import Kept, State
 from bulkreset.rows import Summary
 from bulkreset.run import Mode
-from bulkreset.watch import Progress, Stop
+from bulkreset.watch import Stop
 from tests.bucket import BUCKET, Storage
+from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 BROKEN = 'username,password\na,b\n"c,d\n"e,f\n'
 OTHERS = {"holder": "x", "host": "another", "seconds": 60, "until": 9e9}
 
 
 class Onlooker:
-    """A Ui that says yes, keeps the remarks, and does something once rows are being sent."""
+    """A Ui that says yes, and keeps the remarks."""
 
-    def __init__(self, sending: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.remarks: list[str] = []
-        self._sending = sending
 
     def __getattr__(self, _name: str) -> Callable[..., bool]:
         return lambda *_args: True
 
     def remark(self, text: str) -> None:
         self.remarks.append(text)
-
-    def sending(self, _progress: Progress) -> None:
-        self._sending()
-        self._sending = lambda: None
 
 
 @pytest.fixture(autouse=True)
@@ -51,48 +52,82 @@ def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bulkreset.home
 
 
-def night(job: Path, run_dir: Path, ui: Any, stop: Stop | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
-    """What came of a night's runs."""
+def planned(job: Path, ui: Any, stop: Stop | None = None, clock: Clock = SINCE_BOOT, *, dry: bool = False) -> Night:  # noqa: ANN401  (an Onlooker)
     asked = load(job, {})
     assert asked.input.state
-    one = Night(asked, asked.input.state, Mode(None, dry_run=dry, yes=True), ui, stop or Stop())
-    return [summary for _, summary in one.run(lambda: run_dir)]
+    return Night(asked, asked.input.state, Mode(None, dry_run=dry, yes=True), ui, stop or Stop(), clock)
+
+
+def night(job: Path, run_dir: Path, ui: Any, stop: Stop | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
+    """What came of a night's runs."""
+    return [summary for _, summary in planned(job, ui, stop, dry=dry).run(lambda: run_dir)]
 
 
 def sent(sim: Simulator) -> list[str]:
     return [call.username for call in sim.calls(SET)]
 
 
-@pytest.mark.parametrize("lost", ["another process has taken it", "could not be renewed for 1 seconds"])
+@contextmanager
+def while_sending(sim: Simulator, then: Callable[[], None], calls: int = 20) -> Iterator[None]:
+    """Do something beside the block once so many calls have arrived, of which the last is not answered before that is done."""
+
+    def beside() -> None:
+        try:
+            wait_until(lambda: len(sent(sim)) >= calls)
+            then()
+        finally:
+            sim.configure(faults={"every": None})
+
+    sim.configure(faults={"every": {"operation": SET, "from_call": calls, "hold": True}})
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(beside)
+        yield
+        done.result()
+
+
+@pytest.mark.parametrize("lost", ["another process has taken it", "could not be renewed for 60 seconds"])
 def test_night_that_loses_its_lease_sends_nothing_more(
     here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
+    """More rows than are claimed by then: those may still leave."""
     for name, value in storage.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("bulkreset.nightly.state.SECONDS", 1.0)
     write_csv(here / "mon.csv", people(400))
     state = f"s3://{BUCKET}/nightly.json"
-    job = write_job(here, sim.url, f'path = "mon.csv"\nstate = "{state}"', "[pace]\nrate = 100\n")
+    job = write_job(here, sim.url, f'path = "mon.csv"\nstate = "{state}"', "[pace]\nrate = 100\nworkers = 2\n")
+    clock = ForwardClock()
+    one = planned(job, Onlooker(), clock=clock)
+
+    def is_lost() -> bool:
+        with suppress(Busy):
+            one._kept.check()
+            return False
+        return True
 
     def lose() -> None:
         if "taken" in lost:
             storage.put("nightly.json.lease", json.dumps(OTHERS).encode())
+            clock.advance(SECONDS / 4)
         else:
             storage.configure(faults=[["^(GET|PUT) .*lease", 403, "AccessDenied", 999]])
+            clock.advance(SECONDS + 1)
+        wait_until(is_lost)
 
-    (summary,) = night(job, here / "run", Onlooker(lose))
+    with while_sending(sim, lose):
+        ((_, summary),) = one.run(lambda: here / "run")
     assert (summary.exit_code, summary.state, summary.resumable) == (4, "stopped", True)
     assert lost in (summary.stopped_by or {})["message"]
-    assert summary.counts["set"] == len(sent(sim)) < 300
+    assert 20 <= summary.counts["set"] == len(sent(sim)) < 200
 
 
 def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
-    write_csv(here / "mon.csv", people(60))
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', "[pace]\nrate = 60\n")
+    write_csv(here / "mon.csv", people(150))
+    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n")
     stop = Stop()
-    (summary,) = night(job, here / "run", Onlooker(stop.request), stop)
+    with while_sending(sim, stop.request):
+        (summary,) = night(job, here / "run", Onlooker(), stop)
     before = sent(sim)
-    assert (summary.exit_code, 0 < len(before) < 60) == (143, True)
+    assert (summary.exit_code, 0 < len(before) < 150) == (143, True)
     (here / "run").rename(here / "elsewhere")
     with pytest.raises(
         RunDirError, match=rf"{here}/run is not there any more.*Bring .* in the state {here}/state.json"
@@ -109,7 +144,7 @@ def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(her
     )
     (here / "elsewhere").rename(here / "run")
     (summary,) = night(job, here / "second", Onlooker())
-    assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(60)])
+    assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(150)])
 
 
 @pytest.mark.parametrize("known", [{"made": False}, {"made": True}, {}])
