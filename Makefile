@@ -30,9 +30,9 @@ test: lint
 check: lint
 	$(BIN)/python -m pytest -m "not soak and not process"
 
-# What takes minutes: kills by the dozen, millions of rows.
+# What takes minutes: kills by the dozen, millions of rows, properties with 500 examples.
 soak: $(VENV)/installed
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=long
 
 # Every target of tests/fuzz for so many seconds, guided by coverage: `make fuzz SECONDS=300`. Needs x86-64 Linux.
 fuzz: $(VENV)/installed

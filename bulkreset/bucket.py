@@ -13,6 +13,7 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
 
+from bulkreset.cognito.session import aws_session
 from bulkreset.errors import JobError, TargetError
 from bulkreset.job import S3
 from bulkreset.version import __version__
@@ -126,7 +127,7 @@ class Bucket:
     def client(self) -> "S3Client":
         """The client. Raises TargetError where profile or configuration cannot be used."""
         try:
-            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            session = aws_session(self.profile, self.region)
             config = Config(**_CONFIG | {"retries": {"mode": "standard", "total_max_attempts": self.tries}})
             return session.client("s3", config=config)
         except ProfileNotFound:

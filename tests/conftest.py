@@ -9,13 +9,21 @@ from typing import Final
 
 import botocore.session
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.bucket import Storage
 from tests.sim import Simulator
 
+# No example fails for the time it takes: the machine may be busy. A test says how many examples it wants only where it
+# needs few of them, because each is dear; `make soak` gives the others the "long" form.
+_NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _NO_CLOCK, max_examples=40)
+settings.register_profile("long", _NO_CLOCK, max_examples=500)
 # For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
-settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
+settings.register_profile(
+    "mutants", _NO_CLOCK, max_examples=300, phases=[Phase.explicit, Phase.generate], derandomize=True, database=None
+)
+settings.load_profile("quick")  # `--hypothesis-profile` is read later, and wins
 
 # A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
 STARTING: Final = {"running", "stored", "dasked"}

@@ -1,6 +1,7 @@
 """Jobs, sessions and what the enquiry brought, for tests that ask nobody."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,18 @@ def sessions(asked: Job, *, emulated: bool = False, **change: Any) -> dict[str, 
     found = {}
     for target in asked.targets:
         region = target.user_pool_id.partition("_")[0]
-        inner = botocore.session.Session()
-        inner.set_credentials("AKID", "secret")
-        changed = target.model_copy(update=change)
-        found[target.user_pool_id] = TargetSession(changed, AwsSession(inner, region), emulated=emulated)
+        found[target.user_pool_id] = TargetSession(
+            target.model_copy(update=change), _signed_in(region), emulated=emulated
+        )
     return found
+
+
+@cache
+def _signed_in(region: str) -> AwsSession:
+    """One session for all tests: each of its own would read botocore's models anew."""
+    inner = botocore.session.Session()
+    inner.set_credentials("AKID", "secret")
+    return AwsSession(inner, region)
 
 
 def callers(asked: Job, account: str = ACCOUNT) -> dict[str, Caller]:

@@ -10,19 +10,24 @@ SECONDS = 4.0  # from the question on; a time-out of botocore's does not bound t
 _Answer = TypeVar("_Answer")
 
 
-def ask_aside(question: Callable[[], _Answer], otherwise: _Answer, seconds: float = SECONDS) -> Callable[[], _Answer]:
+def ask_aside(
+    question: Callable[[], _Answer],
+    otherwise: _Answer,
+    seconds: float = SECONDS,
+    now: Callable[[], float] = time.monotonic,
+) -> Callable[[], _Answer]:
     """Ask now; what is returned waits for the answer and gives `otherwise` where none came in time.
 
     `question` must not raise.
     """
-    until = time.monotonic() + seconds
+    until = now() + seconds
     answers: list[_Answer] = []
     # A daemon, which the process need not wait for at its end.
     thread = threading.Thread(target=lambda: answers.append(question()), name="aside", daemon=True)
     thread.start()
 
     def answer() -> _Answer:
-        thread.join(max(0.0, until - time.monotonic()))
+        thread.join(max(0.0, until - now()))
         return answers[0] if answers else otherwise
 
     return answer

@@ -163,7 +163,7 @@ class TargetSession:
         if self.emulated:
             return False
         try:
-            session = _in_role(self.target, _session(self.target.profile, self.region))
+            session = _in_role(self.target, aws_session(self.target.profile, self.region))
             keys = _keys(session)
         except (BotoCoreError, TargetError):
             return False
@@ -221,8 +221,11 @@ def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
     return (frozen.access_key, frozen.token) if frozen else None
 
 
-def _session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> AwsSession:
-    """A session, with credentials of the resolver's instead of its own where there is one."""
+def aws_session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> AwsSession:
+    """Return a session that shares botocore's models with all others, with the resolver's credentials if there is one.
+
+    Raises errors of botocore's, ProfileNotFound among them.
+    """
     inner = botocore.session.Session(profile=profile)
     inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
     if resolver:
@@ -238,9 +241,9 @@ def open_session(target: Target) -> TargetSession:
     except OSError as error:
         raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
     try:
-        session = _session(target.profile, target.region)
+        session = aws_session(target.profile, target.region)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only
-            session = _session(target.profile, os.environ["AWS_REGION"])
+            session = aws_session(target.profile, os.environ["AWS_REGION"])
     except ProfileNotFound:
         of_the_environment = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         name = of_the_environment if target.profile is None else target.profile
@@ -270,7 +273,7 @@ def _in_role(target: Target, session: AwsSession) -> AwsSession:
     """The session, or one with the credentials of the target's role. Asks nobody yet."""
     if not target.role_arn:
         return session
-    return _session(target.profile, session.region_name, CredentialResolver([RoleProvider(target, session)]))
+    return aws_session(target.profile, session.region_name, CredentialResolver([RoleProvider(target, session)]))
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:

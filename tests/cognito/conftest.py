@@ -1,10 +1,12 @@
 """One simulator for the whole session, and an environment that reaches nothing else."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from bulkreset.cognito import aside, enquiry, session
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.crt import CrtTransport
 from bulkreset.cognito.session import TargetSession, open_session
@@ -13,6 +15,7 @@ from bulkreset.job import Target
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY, Simulator
 
 POOL = "us-east-1_Simulated"
+PATIENCE = 90.0  # seconds: no time-out decides a test unless it is about one
 
 
 @pytest.fixture
@@ -37,11 +40,26 @@ def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that a run can do without is waited for, however busy the machine is."""
+
+    def ask(question: Callable[[], object], otherwise: object, _seconds: float = 0.0) -> Callable[[], object]:
+        return aside.ask_aside(question, otherwise, PATIENCE)
+
+    monkeypatch.setattr(session, "SIDE_SERVICE_SECONDS", PATIENCE)
+    for module in (session, enquiry):
+        monkeypatch.setattr(module, "ask_aside", ask)
+
+
 @pytest.fixture
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SIGNING_KEY)
+
+
+_SHARED: dict[tuple[str, str], Transport] = {}
 
 
 class Opened:
@@ -52,8 +70,18 @@ class Opened:
 
     def __call__(self, url: str, **target: Any) -> Transport:  # noqa: ANN401  (the keys of a target)
         """A transport to one endpoint."""
-        keys: dict[str, Any] = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": url} | target
+        keys: dict[str, Any] = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": url}
+        keys |= {"connect_timeout": PATIENCE, "read_timeout": PATIENCE} | target
         return self.on(open_session(Target(**keys)))
+
+    def shared(self, url: str) -> Transport:
+        """The one transport to an endpoint that tests share which need no other: it keeps nothing but connections.
+
+        Its keys are those of the fixture `credentials`.
+        """
+        if (self.kind, url) not in _SHARED:
+            _SHARED[self.kind, url] = self(url)
+        return _SHARED[self.kind, url]
 
     def on(self, session: TargetSession) -> Transport:
         """A transport of one session."""

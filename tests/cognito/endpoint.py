@@ -69,7 +69,7 @@ class Endpoint(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request and hangs up."""
 
-    timeout = 10
+    timeout = 90  # seconds after which a connection is given up
     server: Endpoint
 
     def do_POST(self) -> None:

@@ -32,7 +32,7 @@ class Peer:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(90)
         for connection in self._open:
             connection.close()
 
@@ -83,6 +83,15 @@ def read_request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
+_FIN_WAIT1 = 4  # of linux/tcp_states.h: the end was sent, and the other side's kernel has not confirmed it yet
+
+
+def has_arrived(connection: socket.socket) -> bool:
+    """Whether the other side's kernel has the end of a connection that was shut down here."""
+    (state,) = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return state != _FIN_WAIT1
+
+
 class Proxy(Peer):
     """An HTTP proxy. `heads` are what it was asked; with `wanted` ("user:password") it asks for credentials."""
 
@@ -111,7 +120,7 @@ class Proxy(Peer):
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
     while True:
-        ready, _, _ = select.select([one, other], [], [], 10)
+        ready, _, _ = select.select([one, other], [], [], 90)
         for source in ready:
             data = source.recv(65536)
             if not data:

@@ -2,25 +2,28 @@
 
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.crt import CrtTransport
 from bulkreset.cognito.session import emulated_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 from bulkreset.rows import Row, Secret
-from tests.cognito.conftest import POOL, Opened
+from tests.cognito.conftest import PATIENCE, POOL, Opened
 from tests.cognito.endpoint import Said, answering, certify
-from tests.cognito.peers import ANSWER, deaf, peer, proxy, read_request
+from tests.cognito.peers import ANSWER, deaf, has_arrived, peer, proxy, read_request
 from tests.e2e.command import LAX
 from tests.sim.handle import Simulator
+from tests.waiting import wait_until
 
 ROW = Row(1, "ann", Secret("Quiet-Garden.1"), POOL, permanent=True)
 OK = Said(b"{}")
+THREADS = 32
 
 pytestmark = [
     pytest.mark.usefixtures("credentials"),
@@ -58,34 +61,39 @@ def test_host_that_is_unknown_was_not_sent(opened: Opened) -> None:
 
 def test_connection_that_takes_too_long_was_not_sent(opened: Opened) -> None:
     with deaf() as url:
-        began = time.monotonic()
         answer = opened(url, connect_timeout=0.3).set_password(ROW)
     assert verdict(answer) == (Verdict.UNSENT, "ConnectTimeoutError")
-    assert time.monotonic() - began < 5
 
 
 # ---- it may have been sent
 
 
 def test_answer_that_never_comes_is_lost_and_its_connection_is_not_used_again(opened: Opened) -> None:
-    came = threading.Event()
+    came, old_one_left = threading.Event(), threading.Event()
 
     def serve(number: int, connection: socket.socket) -> None:
         while read_request(connection):
             if number == 1:
-                came.wait(10)  # the next call is on its way by then: an old answer must not be taken for its own
-                connection.sendall(ANSWER.replace(b"r-1", b"r-0"))
+                came.wait(PATIENCE)  # the next call is on its way by then: an old answer must not be taken for its own
+                with suppress(OSError):
+                    connection.sendall(ANSWER.replace(b"r-1", b"r-0"))
+                old_one_left.set()
                 return
             came.set()
-            time.sleep(0.1)
+            old_one_left.wait(PATIENCE)
             connection.sendall(ANSWER)
 
     with peer(serve) as server:
-        sending = opened(server.url, read_timeout=0.3)
+        sending = opened(server.url, read_timeout=0.5)
         assert verdict(sending.set_password(ROW)) == TOO_LATE
-        second = sending.set_password(ROW)
-        assert (second.verdict, second.request_id) == (Verdict.SET, "r-1")
-        assert server.connections == 2
+        # On a busy machine the next ones may be too late as well.
+        answers = [TOO_LATE]
+        while answers[-1] == TOO_LATE:
+            assert len(answers) < PATIENCE
+            answer = sending.set_password(ROW)
+            answers.append(verdict(answer))
+        assert (answer.verdict, answer.request_id) == (Verdict.SET, "r-1")
+        assert server.connections == len(answers)
 
 
 def test_answer_that_drips_is_lost_when_the_time_is_over(opened: Opened) -> None:
@@ -94,14 +102,12 @@ def test_answer_that_drips_is_lost_when_the_time_is_over(opened: Opened) -> None
 
     def serve(_number: int, connection: socket.socket) -> None:
         read_request(connection)
-        for byte in ANSWER:
+        for byte in ANSWER:  # which takes longer than the time-out, and no two bytes of it do
             connection.sendall(bytes([byte]))
-            time.sleep(0.05)
+            threading.Event().wait(0.02)
 
     with peer(serve) as server:
-        began = time.monotonic()
         assert verdict(opened(server.url, read_timeout=0.5).set_password(ROW)) == TOO_LATE
-        assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -150,33 +156,41 @@ def test_connection_is_used_again(opened: Opened) -> None:
         assert server.connections == 1
 
 
+@pytest.mark.linux("TCP_INFO, for whether the end of a connection has arrived")
 @pytest.mark.parametrize("close", [b"Connection: close\r\n", b""])
 def test_connection_that_the_server_closed_is_not_used_again(opened: Opened, close: bytes) -> None:
+    ended: list[socket.socket] = []
+
     def serve(_number: int, connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(ANSWER.replace(b"Content-", close + b"Content-"))
         connection.shutdown(socket.SHUT_RDWR)
+        ended.append(connection)
 
     with peer(serve) as server:
         sending = opened(server.url)
         for call in range(1, 6):
             assert sending.set_password(ROW).verdict is Verdict.SET
-            time.sleep(0.05)  # the end of the connection arrives while it is idle
+            wait_until(lambda call=call: len(ended) == call and has_arrived(ended[-1]))  # type: ignore[misc]
+            if isinstance(sending, CrtTransport):  # whose runtime has a thread of its own, which must have seen it, too
+                wait_until(lambda: not any(idle.is_open() for idle in sending._connections._idle))
             assert server.connections == call
 
 
 def test_many_threads_share_a_transport(sim: Simulator, opened: Opened) -> None:
-    names = [f"user.{number:03d}" for number in range(400)]
+    names = [f"user.{number:03d}" for number in range(200)]
     sim.add_pool(POOL, names, LAX)
-    sim.configure(latency=0.005)
+    sim.configure(faults={"every": {"hold": True}})
     sending = opened(sim.url)
-    with ThreadPoolExecutor(32) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         rows = [Row(1, name, Secret(f"Quiet-{name}"), POOL, permanent=True) for name in names]
-        answers = list(pool.map(sending.set_password, rows))
+        answers_ = pool.map(sending.set_password, rows)
+        wait_until(lambda: len(sim.calls()) == THREADS)  # that many at once
+        sim.configure(faults={"every": None})
+        answers = list(answers_)
     assert {answer.verdict for answer in answers} == {Verdict.SET}
     assert len({answer.request_id for answer in answers}) == len(names)
     assert sim.passwords(POOL) == {name: f"Quiet-{name}" for name in names}
-    assert sim.stats().max_in_flight > 8
 
 
 # ---- TLS
@@ -224,7 +238,7 @@ def test_no_certificate_is_asked_for_where_the_target_says_so(opened: Opened, tm
 def test_encryption_that_breaks_after_the_request_left_is_in_doubt(opened: Opened, tmp_path: Path) -> None:
     certificate = certify(tmp_path)
     with answering(Said(raw=b"no TLS record, as a middle box sends it"), certificate=certificate) as endpoint:
-        answer = opened(endpoint.url, ca_bundle=certificate, read_timeout=1).set_password(ROW)
+        answer = opened(endpoint.url, ca_bundle=certificate).set_password(ROW)
     assert [asked["Password"] for asked in endpoint.asked()] == ["Quiet-Garden.1"]
     assert answer.verdict is Verdict.DOUBTFUL
     assert answer.code in {"SSLError", "ReadTimeoutError"}
@@ -232,9 +246,15 @@ def test_encryption_that_breaks_after_the_request_left_is_in_doubt(opened: Opene
 
 def test_handshake_that_never_ends_is_never_fatal(opened: Opened, tmp_path: Path) -> None:
     certificate = certify(tmp_path)
-    with peer(lambda _number, _connection: time.sleep(2)) as server:
+    given_up = threading.Event()
+
+    def serve(_number: int, _connection: socket.socket) -> None:
+        given_up.wait(PATIENCE)
+
+    with peer(serve) as server:
         url = server.url.replace("http", "https")
         answer = opened(url, ca_bundle=certificate, connect_timeout=0.3, read_timeout=0.3).set_password(ROW)
+        given_up.set()
     assert answer.verdict in ({Verdict.UNSENT} if opened.kind == "crt" else {Verdict.UNSENT, Verdict.DOUBTFUL})
 
 
@@ -292,7 +312,7 @@ def test_proxy_that_refuses_was_sent_nothing(opened: Opened, monkeypatch: pytest
         for name in ("HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, f"http://user:geheim@{address}")
         for url in ("http://cognito.invalid", "https://cognito.invalid"):
-            answer = opened(url, connect_timeout=2).set_password(ROW)
+            answer = opened(url).set_password(ROW)
             assert verdict(answer) == (Verdict.UNSENT, "ProxyConnectionError")
             assert "geheim" not in repr(answer)
 

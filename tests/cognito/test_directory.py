@@ -49,7 +49,7 @@ def grouped(sim: Simulator) -> Simulator:
 
 def session(url: str) -> TargetSession:
     """A session at one endpoint."""
-    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=5))
+    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=90))
 
 
 def page(names: Sequence[str], token: str | None = None) -> Said:

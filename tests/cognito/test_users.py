@@ -40,7 +40,7 @@ def directory_at(url: str, facts: PoolFacts = PLAIN) -> Directory:
 
 def session(url: str) -> TargetSession:
     """A session at one endpoint."""
-    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=5))
+    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=90))
 
 
 ADDRESSES = {"email": "Ann@X.example", "phone_number": "+4512345678", "preferred_username": "annie"}

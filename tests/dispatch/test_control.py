@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.dispatch.control import (
@@ -27,7 +27,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(ceiling=CEILINGS, events=EVENTS, later=st.floats(0, 1e6))
 def test_rate_stays_between_floor_and_ceiling(
     ceiling: float, events: list[tuple[float, float, float | None]], later: float
@@ -41,7 +40,6 @@ def test_rate_stays_between_floor_and_ceiling(
     assert min(FLOOR, ceiling) <= pace.rate(now + later) <= ceiling
 
 
-@settings(deadline=None, max_examples=200)
 @given(ceiling=CEILINGS, events=EVENTS)
 def test_refusal_never_speeds_up(ceiling: float, events: list[tuple[float, float, float | None]]) -> None:
     pace, now = LanePace(ceiling), 0.0
@@ -194,7 +192,6 @@ def test_wall_at_the_ceiling_is_not_probed_beyond() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=200)
 @given(ceiling=CEILINGS, wall=st.floats(FLOOR, 1000), times=st.lists(st.floats(0, 100), max_size=30).map(sorted))
 def test_stages_follow_each_other_and_say_what_the_rate_does(ceiling: float, wall: float, times: list[float]) -> None:
     pace = replace(LanePace(ceiling), wall=wall, cut_at=0.0)

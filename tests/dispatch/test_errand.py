@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.cognito.answer import Answer, Verdict, advice
@@ -103,7 +103,6 @@ def test_stop_before_it_left_gives_it_back() -> None:
     assert bench.send() == SignedOut(1, done=None)
 
 
-@settings(deadline=None, max_examples=100)
 @given(answers=st.lists(st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, FATAL]), min_size=1, max_size=6))
 def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer]) -> None:
     bench = Bench(*answers, attempts=4)

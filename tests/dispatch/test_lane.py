@@ -14,6 +14,8 @@ from bulkreset.rows import Outcome, Status
 from tests.dispatch.fakes import POOL, SET, FakeClock, Scripted, row
 from tests.dispatch.lanes import rows
 
+PATIENCE = 90.0  # seconds after which a test gives up
+
 
 class Bench:
     """A lane whose threads are never started by itself."""
@@ -103,7 +105,7 @@ def test_no_more_threads_than_rows() -> None:
     bench.lane.put(rows(1, 3))
     bench.lane.staff()
     assert len(bench.lane._threads) == 3
-    found = [result for _ in range(3) if (result := bench.results.get(timeout=10))]
+    found = [result for _ in range(3) if (result := bench.results.get(timeout=PATIENCE))]
     assert {result.outcome.row for _, result in found if isinstance(result, Settled)} == {1, 2, 3}
     for lane, came in found:
         lane.took_back(came)
@@ -115,7 +117,7 @@ def test_crash_comes_out_and_stops_the_lane() -> None:
     bench = Bench(None, workers=1)
     bench.lane.put([row(1, pool="eu-west-1_Nobody"), row(2)])
     bench.lane.staff()
-    crashed, after = (found[1] for _ in range(2) if (found := bench.results.get(timeout=10)))
+    crashed, after = (found[1] for _ in range(2) if (found := bench.results.get(timeout=PATIENCE)))
     assert isinstance(crashed, Crash)
     assert isinstance(crashed.error, KeyError)
     assert bench.lane.stop.is_set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.cognito.answer import Answer, Verdict
@@ -187,7 +187,6 @@ def test_stop_during_the_backoff_gives_the_row_back(answer: Answer, status: str)
 ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL, EXPIRED])
 
 
-@settings(deadline=None, max_examples=300)
 @given(answers=st.lists(ALL, min_size=1, max_size=8), attempts=st.integers(1, 8), doubted=st.booleans())
 def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer], attempts: int, *, doubted: bool) -> None:
     bench = Bench(*answers, attempts=attempts)
@@ -213,7 +212,6 @@ def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer], attempts: i
         assert last.verdict in {Verdict.FATAL, Verdict.EXPIRED}
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     answers=st.lists(st.sampled_from([THROTTLED, DOUBTFUL, UNSENT]), min_size=1, max_size=9), rate=st.floats(0.5, 100)
 )
@@ -274,13 +272,13 @@ def test_pace_is_measured_by_the_calls_that_the_service_took(answer: Answer, *, 
 
 def test_times_are_of_the_first_start_and_the_last_end() -> None:
     bench = Bench(THROTTLED, SET, seconds=2.25)
+    before = int(time.time() * 1000)
     settled = bench.send()
-    outcome = settled.outcome
+    after, outcome = time.time() * 1000, settled.outcome
     assert outcome.started_at
     assert outcome.finished_at
-    assert 0 <= outcome.finished_at - outcome.started_at < 60_000
+    assert before <= outcome.started_at <= outcome.finished_at <= after  # Unix milliseconds
     assert isinstance(outcome.finished_at, int)
-    assert abs(outcome.finished_at - time.time() * 1000) < 60_000  # Unix milliseconds
     assert (settled.latency, outcome.latency_ms) == (2.25, 2250)
     assert outcome.request_id == "r-set"
 

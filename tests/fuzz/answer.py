@@ -103,7 +103,7 @@ def _session(url: str) -> TargetSession:
     keys = {"AWS_ACCESS_KEY_ID": "AKIDFUZZED", "AWS_SECRET_ACCESS_KEY": "fuzzed", "AWS_EC2_METADATA_DISABLED": "true"}
     os.environ.update(nowhere | keys)
     return open_session(
-        Target(user_pool_id=_POOL, region="eu-west-1", endpoint_url=url, connect_timeout=2.0, read_timeout=2.0)
+        Target(user_pool_id=_POOL, region="eu-west-1", endpoint_url=url, connect_timeout=90.0, read_timeout=90.0)
     )
 
 
@@ -136,7 +136,7 @@ def _serve(door: socket.socket) -> None:
     while True:
         connection, _ = door.accept()
         with connection, suppress(OSError):
-            connection.settimeout(2)
+            connection.settimeout(90)
             asked = b""
             while not asked.endswith(b"}"):  # the request's body is one object
                 if not (more := connection.recv(1 << 16)):

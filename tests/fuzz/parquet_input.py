@@ -3,7 +3,6 @@
 import os
 import pickle
 import resource
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from tests.fuzz.scratch import CANARY, folder, written
 
 _ROWS = 40
 _SHAPES, _BYTES = 0, 1
-_SECONDS = 20
+_SECONDS = 20  # of processor time: a busy machine is no answer
 _ROOM = 3 << 30  # bytes of address space: what a reader may take of a file of some kilobytes
 _KINDS: tuple[Callable[[], Any], ...] = (
     pa.string,
@@ -161,8 +160,9 @@ def _bounded(do: Callable[[], None], writing: int) -> None:
     """The child: never returns."""
     resource.setrlimit(resource.RLIMIT_AS, (_ROOM, _ROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(_SECONDS)  # what does not come to its end is told as what was ended
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (_SECONDS, _SECONDS)
+    )  # what does not come to its end is ended, and told as such
     try:
         do()
     except BaseException:  # noqa: BLE001  (told to the parent)

@@ -43,7 +43,7 @@ def open_files() -> int:
 
 def comes_back(count: Callable[[], int], before: int) -> bool:
     """Whether a count is soon what it was: a thread that lets go of something may take a moment."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 90
     while count() != before and time.monotonic() < until:
         time.sleep(0.001)
     return count() == before

@@ -4,8 +4,9 @@ import pytest
 
 from tests.fuzz.replay import CORPUS, TARGETS, corpus, mutations, target
 
-# As many as take about half a second of processor time.
-MUTATIONS = {"answer": 120, "csv_input": 120, "job_file": 200, "journal": 25, "parquet_input": 25, "policy": 15}
+# As many as take some tenths of a second of processor time.
+MUTATIONS = {"answer": 60, "csv_input": 40, "job_file": 100, "journal": 8, "parquet_input": 8, "policy": 10}
+LONGER = 25  # times as many of them, in `make soak`; `make fuzz` looks for as long as it is told to
 
 
 # Sockets of answers that urllib3 gives up on are closed when they are collected.
@@ -15,9 +16,10 @@ MUTATIONS = {"answer": 120, "csv_input": 120, "job_file": 200, "journal": 25, "p
 )  # a child of it reads Parquet
 @pytest.mark.process  # one of the targets reads in a child
 @pytest.mark.parametrize("name", TARGETS)
-def test_corpus_and_what_is_near_to_it(name: str) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(LONGER, marks=pytest.mark.soak)])
+def test_corpus_and_what_is_near_to_it(name: str, times: int) -> None:
     take = target(name)
-    for data in (*corpus(name), *mutations(name, MUTATIONS.get(name, 60))):
+    for data in (*corpus(name), *mutations(name, times * MUTATIONS.get(name, 30))):
         take(data)
 
 

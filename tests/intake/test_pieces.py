@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
@@ -67,7 +67,6 @@ def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: 
 
 
 @pytest.mark.usefixtures("small")
-@settings(deadline=None, max_examples=200)
 @given(
     lines=st.lists(LINES, max_size=40),
     end=st.sampled_from(["\n", "\r\n"]),
@@ -113,7 +112,6 @@ def test_only_an_encoding_without_state_is_entered_in_the_middle(tmp_path: Path,
 
 
 @pytest.mark.usefixtures("small")
-@settings(deadline=None, max_examples=100)
 @given(
     count=st.integers(1, 40),
     group=st.integers(1, 50),

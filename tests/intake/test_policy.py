@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from moto.cognitoidp.exceptions import InvalidPasswordException
 from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUser, CognitoIdpUserPool, cognitoidp_backends
@@ -127,7 +127,6 @@ def test_without_a_policy_nothing_is_checked() -> None:
     assert not violates(Policy(), pd.Series(["", "a"], dtype="str")).any()
 
 
-@settings(deadline=None, max_examples=300)
 @given(policy=POLICIES, passwords=st.lists(PASSWORDS, min_size=1, max_size=8))
 @example(policy=STRICT, passwords=["Aa1-aaaa\n", "\nAa1 aaaa", "Aa1\n \naaaa", "a\x00 \x00B1aaa"])
 def test_a_column_is_judged_as_each_of_its_passwords(policy: Policy, passwords: list[str]) -> None:
@@ -160,7 +159,6 @@ def judged(draw: st.DrawFn) -> tuple[Policy, str, list[str]]:
     return Policy.model_validate({"minimum_length": shortest, **asked}), password, missing
 
 
-@settings(deadline=None, max_examples=300)
 @given(case=judged())
 def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(case: tuple[Policy, str, list[str]]) -> None:
     policy, password, missing = case
@@ -168,7 +166,6 @@ def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(case: t
     assert violates(policy, pd.Series([password], dtype="str")).tolist() == [bool(missing)]
 
 
-@settings(deadline=None, max_examples=200)
 @given(case=judged(), salt=st.uuids())
 def test_what_is_said_of_a_password_never_holds_it(case: tuple[Policy, str, list[str]], salt: UUID) -> None:
     policy, password, _ = case
@@ -176,7 +173,6 @@ def test_what_is_said_of_a_password_never_holds_it(case: tuple[Policy, str, list
     assert core not in ", ".join(unmet(policy, core))
 
 
-@settings(deadline=None, max_examples=200)
 @given(one=POLICIES, other=POLICIES, password=PASSWORDS)
 def test_stricter_policy_asks_for_what_either_asks_for(one: Policy, other: Policy, password: str) -> None:
     both = stricter(one, other)
@@ -201,7 +197,6 @@ def pool() -> CognitoIdpUserPool:
     return pool
 
 
-@settings(deadline=None, max_examples=200)
 @given(policy=POLICIES, password=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40))
 def test_moto_agrees_where_it_models_the_policy(pool: CognitoIdpUserPool, policy: Policy, password: str) -> None:
     # moto takes any digit and any space for good, and nothing of 99 characters or more: left out here.

@@ -27,7 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("inputs")
 
 
-@settings(deadline=None, max_examples=150)
 @given(table=TABLES, quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), size=CHUNK_SIZES, mark=st.booleans())
 def test_csv_comes_back_as_written(
     folder: Path, table: list[tuple[str, str]], quoting: int, size: int, *, mark: bool
@@ -41,7 +40,6 @@ def test_csv_comes_back_as_written(
         assert pairs(read(path)) == table
 
 
-@settings(deadline=None, max_examples=100)
 @given(table=TABLES, size=CHUNK_SIZES, group=st.integers(1, 5))
 def test_parquet_comes_back_as_written(folder: Path, table: list[tuple[str, str]], size: int, group: int) -> None:
     path = folder / "users.parquet"
@@ -55,7 +53,7 @@ def test_parquet_comes_back_as_written(folder: Path, table: list[tuple[str, str]
         assert pairs(read(path)) == table
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=10)
 @given(table=DISTINCT, quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
 @example(table=[("ann", "One-1"), ("bob", "Two\n2"), ("cat", "Größe,🚀")], quoting=csv.QUOTE_MINIMAL)
 def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[tuple[str, str]], quoting: int) -> None:

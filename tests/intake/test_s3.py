@@ -13,11 +13,11 @@ from bulkreset.job import Input
 from tests.bucket import BUCKET, Storage
 
 AT = f"s3://{BUCKET}"
-ROWS = [f"user{row:06d}" for row in range(2 * BLOCK // 40)]
+ROWS = [f"user{row:06d}" for row in range(2 * BLOCK // 220)]  # more than two blocks
 
 
 def csv_of(rows: Sequence[str]) -> bytes:
-    return ("username,password\n" + "".join(f"{name},Hidden-{name}-{'x' * 20}\n" for name in rows)).encode()
+    return ("username,password\n" + "".join(f"{name},Hidden-{name}-{'x' * 200}\n" for name in rows)).encode()
 
 
 CSV = csv_of(ROWS[:100])

@@ -151,7 +151,7 @@ def test_twins_may_be_looked_for_again(tmp_path: Path) -> None:
     assert codes(journal) == ["", "duplicate_username", ""]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows=st.lists(st.tuples(st.sampled_from("aAbB"), st.sampled_from(["", "x", "X"])), min_size=1, max_size=12))
 def test_of_each_user_one_row_is_left(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *(name for name, _ in rows))

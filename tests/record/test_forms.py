@@ -111,7 +111,7 @@ def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: 
     assert file.read().column("username").to_pylist() == [*map(str, range(1000))]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=20))
 def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))

@@ -310,7 +310,7 @@ def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
     assert [row[5] for row in journal.report("x")] == ["row 3 names the same user", "", "row 1 names the same user"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     names=st.lists(st.sampled_from(["a", "b", "B", "é", "e\u0301", "a\x00", "a\x00b", " a"]), max_size=12),
     keep=st.sampled_from(["refuse", "first", "last"]),

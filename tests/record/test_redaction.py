@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkreset.errors import RunDirError
@@ -36,7 +36,6 @@ def test_same_user_of_the_same_pool_has_one_hash() -> None:
     assert KEYED.row(row("")).username == ""
 
 
-@settings(deadline=None)
 @given(
     name=st.text(min_size=1, max_size=12),
     before=st.text(max_size=9),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import boto3
@@ -23,18 +24,22 @@ GOOD: Final = "Correct-Horse-1"
 _SESSION: Final = boto3.Session()
 
 
+# Clients are kept: to make one takes longer than a test does with it.
+
+
 def _config(read_timeout: float) -> Config:
     retries: Final = {"mode": "standard", "total_max_attempts": 1}
     return Config(retries=retries, read_timeout=read_timeout)  # type: ignore[arg-type]
 
 
+@cache
 def cognito(
     url: str,
     access_key: str = ACCESS_KEY,
     secret: str = SIGNING_KEY,
     *,
     region: str = "us-east-1",
-    read_timeout: float = 10,
+    read_timeout: float = 90,
 ) -> CognitoIdentityProviderClient:
     """Make a Cognito client of one endpoint."""
     return _SESSION.client(
@@ -47,6 +52,7 @@ def cognito(
     )
 
 
+@cache
 def sts(url: str, access_key: str = ACCESS_KEY) -> STSClient:
     """Make an STS client of one endpoint."""
     return _SESSION.client(
@@ -55,10 +61,11 @@ def sts(url: str, access_key: str = ACCESS_KEY) -> STSClient:
         endpoint_url=url,
         aws_access_key_id=access_key,
         aws_secret_access_key=SIGNING_KEY,
-        config=_config(10),
+        config=_config(90),
     )
 
 
+@cache
 def service_quotas(url: str) -> JsonValue:
     """Make a Service Quotas client of one endpoint; its types are not installed."""
     return _SESSION.client(
@@ -67,7 +74,7 @@ def service_quotas(url: str) -> JsonValue:
         endpoint_url=url,
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SIGNING_KEY,
-        config=_config(10),
+        config=_config(90),
     )
 
 

@@ -52,10 +52,11 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       expire: {access key: {calls, seconds, code} or null}, echo_password}
 
     A step is one of {error, status, message, apply}, {throttle: N}, {cut: before or
-    after}, {hang: seconds, apply}, {slow: seconds}, {hold: true}, {garbage: true, binary, array or
+    after}, {hang: seconds, apply}, {slow: seconds}, {hold: true, waits}, {garbage: true, binary, array or
     truncated, status, apply}, {http: status, apply} and {ok: true}.
 
-    What a rule of `every` holds takes effect at once, and is answered when the rule is taken away.
+    What a rule of `every` holds takes effect at once, and is answered when the rule is taken away. With `waits` it is
+    counted as in flight till then: its caller does not give up before.
 
     Raises ValueError, TypeError, KeyError or ApiError for what it cannot read.
     """

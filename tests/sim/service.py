@@ -165,7 +165,7 @@ class Service:
             held = step.kind == "hold"
             data = self._perform(incoming)
             applied = incoming.operation in WRITES
-            call = self._note(incoming, "ok", applied=applied, waits=not (step.seconds or held))
+            call = self._note(incoming, "ok", applied=applied, waits=step.waits or not (step.seconds or held))
             return Reply(data, self._delay() + step.seconds, call=call, held=held)
         applied = step.apply and self._take_effect(incoming)
         if step.kind == "error":

@@ -2,16 +2,16 @@
 
 import hmac
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from tests.sim.errors import ApiError, Code
 from tests.sim.wire import Request, Signature
 
 
 def check_signature(request: Request, signature: Signature, secret: str | None) -> None:
     """Raise what the service answers to an unknown key (None) or a wrong secret."""
+    from botocore.auth import SigV4Auth  # noqa: PLC0415  (slow to load: most simulators check none)
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+    from botocore.credentials import Credentials  # noqa: PLC0415
+
     if secret is None:
         raise ApiError(Code.UNRECOGNIZED_CLIENT)
     headers = {name: value for name, value in request.headers.items() if name in signature.signed_headers}

@@ -12,7 +12,7 @@ Kind = Literal["ok", "slow", "error", "hold", "cut", "hang", "garbage", "http"]
 _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "ok": frozenset(),
     "slow": frozenset(),
-    "hold": frozenset(),
+    "hold": frozenset({"waits"}),
     "throttle": frozenset({"message"}),
     "error": frozenset({"status", "message", "apply"}),
     "cut": frozenset(),
@@ -32,7 +32,7 @@ _BODIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do with a call; `apply`: the operation takes effect anyway."""
+    """What to do with a call; `apply`: the operation takes effect anyway; `waits`: who is held does not give up."""
 
     kind: Kind
     code: str = ""
@@ -41,6 +41,7 @@ class Step:
     seconds: float = 0.0
     apply: bool = False
     body: bytes = b""
+    waits: bool = False
 
 
 ORDINARY: Final = Step("ok")
@@ -82,6 +83,7 @@ def _read(kind: Kind, value: JsonValue, raw: Mapping[str, Any]) -> Step:
         "status": int(raw.get("status", 0)),
         "seconds": float(value) if kind in {"hang", "slow"} else 0.0,
         "apply": bool(raw.get("apply", False)),
+        "waits": bool(raw.get("waits", False)),
     }
     match kind:
         case "error":

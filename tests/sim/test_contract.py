@@ -65,13 +65,8 @@ class SimulatorBackend:
 class MotoBackend:
     """moto in a thread, seeded through its objects: over HTTP that would be slow."""
 
-    def __init__(self, server: ThreadedMotoServer) -> None:
-        host, port = server.get_host_and_port()
-        self.url = f"http://{host}:{port}"
-        backend = cognitoidp_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
-        config: dict[str, Any] = {"Policies": {"PasswordPolicy": POLICY}}
-        pool = CognitoIdpUserPool(DEFAULT_ACCOUNT_ID, "us-east-1", "contract", config)
-        backend.user_pools[pool.id] = pool
+    def __init__(self, url: str, pool: CognitoIdpUserPool) -> None:
+        self.url = url
         self._ann = CognitoIdpUser(pool.id, "ann", None, "UNCONFIRMED", [])
         pool.users["ann"] = self._ann
         self.pool = pool.id
@@ -84,11 +79,15 @@ class MotoBackend:
 
 
 @pytest.fixture(scope="module")
-def moto_server() -> Iterator[ThreadedMotoServer]:
-    """Run moto on the loopback interface; its default would bind every one."""
+def moto() -> Iterator[tuple[str, CognitoIdpUserPool]]:
+    """Run moto with one pool, which is dear to make, on the loopback interface; its default would bind every one."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    yield server
+    host, port = server.get_host_and_port()
+    config: dict[str, Any] = {"Policies": {"PasswordPolicy": POLICY}}
+    pool = CognitoIdpUserPool(DEFAULT_ACCOUNT_ID, "us-east-1", "contract", config)
+    cognitoidp_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].user_pools[pool.id] = pool
+    yield f"http://{host}:{port}", pool
     server.stop()
 
 
@@ -96,7 +95,7 @@ def moto_server() -> Iterator[ThreadedMotoServer]:
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Give each implementation in turn."""
     if request.param == "moto":
-        return MotoBackend(request.getfixturevalue("moto_server"))
+        return MotoBackend(*request.getfixturevalue("moto"))
     return SimulatorBackend(request.getfixturevalue("sim"))
 
 

@@ -1,13 +1,13 @@
 """The feed: every row to its own lane exactly once and in order, read as seldom as can be, and never a changed one."""
 
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
@@ -18,6 +18,7 @@ from bulkreset.supply import feed
 from bulkreset.supply.feed import Source, Supply
 
 SIZE = 5  # rows of a piece, here
+PATIENCE = 90.0  # seconds after which a test gives up
 
 
 class FakePieces:
@@ -27,6 +28,7 @@ class FakePieces:
         self.remembers = remembers
         self.read_pieces: list[int] = []
         self.closed = False
+        self.read_one = threading.Event()  # set by the source, at each answer of its thread
         self.failing: Exception | None = None
         self._rows = rows
         self._seen = 0 if searched else len(rows)
@@ -93,25 +95,36 @@ def source(
     journal.record([], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
     pieces = FakePieces(names, remembers=remembers, searched=searched)
     asked: list[str] = []
-    made = Source(FakeRows(pieces), journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"))
+    made = Source(
+        FakeRows(pieces), journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
+    )
     try:
         yield made, pieces, asked
     finally:
         made.close()
+        if made._thread:
+            made._thread.join(PATIENCE)
         journal.close()
     assert pieces.closed or made._thread is None
 
 
-def taken(supply: Supply, most: int, patience: float = 10.0) -> list[Row]:
+def taken(supply: Supply, most: int) -> list[Row]:
     """Rows of a lane, waited for."""
-    end = time.monotonic() + patience
+    read_one = pieces_of(supply).read_one
+    read_one.clear()
     while not (found := list(supply.take(most))) and not supply.ended:
-        assert time.monotonic() < end
-        time.sleep(0.0005)
+        assert read_one.wait(PATIENCE)
+        read_one.clear()
     return found
 
 
-@settings(deadline=None, max_examples=80)
+def pieces_of(supply: Supply) -> FakePieces:
+    """The pieces that a lane reads."""
+    pieces = supply._source._pieces
+    assert isinstance(pieces, FakePieces)
+    return pieces
+
+
 @given(
     pools=st.text(st.sampled_from("ABCD"), max_size=60)
     | st.text(st.sampled_from("ABCD"), max_size=60).map(sorted).map("".join),
@@ -174,14 +187,15 @@ def test_a_search_does_not_hold_up_who_needs_none(tmp_path: Path) -> None:
 
 
 def test_where_a_search_would_be_lost_it_comes_to_its_end(tmp_path: Path) -> None:
-    with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, _, _):
+    with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, pieces, _):
         first, last = made.supplies[:2]
         got = 0
         found: list[Row] = []
         while not found:
             got += len(first.take(3))
             found = list(last.take(1))
-            time.sleep(0.0005)
+            assert found or pieces.read_one.wait(PATIENCE)
+            pieces.read_one.clear()
         assert found[0].number == 501
         assert got < 500
 
