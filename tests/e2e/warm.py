@@ -140,7 +140,7 @@ def load() -> None:
     """Import what a run, a resumed one, a verification and their pages import; a name that is no more is an error."""
     for name in LOADED:
         import_module(name)
-    session = import_module("bulkreset.cognito.session")._session(None, "us-east-1")
+    session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
     for service in ("cognito-idp", "sts", "service-quotas"):  # the clients are not used; their models stay loaded
         session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
     gc.collect()
