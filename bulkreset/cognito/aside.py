@@ -13,14 +13,14 @@ _Answer = TypeVar("_Answer")
 def ask_aside(
     question: Callable[[], _Answer],
     otherwise: _Answer,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> Callable[[], _Answer]:
-    """Ask now; what is returned waits for the answer and gives `otherwise` where none came in time.
+    """Ask now. Return a function that waits for the answer, and returns `otherwise` if none came within `seconds`.
 
-    `question` must not raise.
+    The default is SECONDS. `question` must not raise.
     """
-    until = now() + seconds
+    until = now() + (SECONDS if seconds is None else seconds)
     answers: list[_Answer] = []
     # A daemon, which the process need not wait for at its end.
     thread = threading.Thread(target=lambda: answers.append(question()), name="aside", daemon=True)
