@@ -10,20 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from bulkreset.cancellation import Progress, Stop
 from bulkreset.errors import BulkresetError, Refused, RunDirError, told
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
 from bulkreset.launch import resume as resume_run
 from bulkreset.launch import start
+from bulkreset.library_logging import apart
+from bulkreset.models import LaneSummary, Summary
 from bulkreset.planning.briefing import briefing
 from bulkreset.planning.preflight import Preflight
-from bulkreset.record.libraries import apart
 from bulkreset.record.rundir import RunDir, new_name
-from bulkreset.rows import LaneSummary, Summary
 from bulkreset.run import Mode
-from bulkreset.sheet import read_sheet
-from bulkreset.watch import Progress, Stop
+from bulkreset.small_file import read_sheet
 
 __all__ = ["Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from bulkreset.age import recipients
 from bulkreset.errors import BulkresetError, JobError, RecordError
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
-from bulkreset.sealing import recipients
 
 Answers = Mapping[str, str]
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from bulkreset.age import recipients
+from bulkreset.cancellation import Stop, Ui
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import (
@@ -18,6 +20,7 @@ from bulkreset.fleet.fleet import Fleet
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import revive
 from bulkreset.mirroring.access import mirrored
+from bulkreset.models import Summary
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.origin import as_planned, files_of, may_send, met, needs_input
 from bulkreset.planning.preflight import (
@@ -29,11 +32,8 @@ from bulkreset.record.execution import begun, utc_now
 from bulkreset.record.handout import folder_elsewhere
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.rows import Summary
 from bulkreset.run import Mode, Run
-from bulkreset.sealing import recipients
 from bulkreset.telling.afterwards import Afterwards
-from bulkreset.watch import Stop, Ui
 
 
 def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[], None] = lambda: None) -> Summary:

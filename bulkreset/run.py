@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from bulkreset.cancellation import Stop, Ui
 from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -23,7 +24,9 @@ from bulkreset.errors import (
 from bulkreset.fleet.fleet import LINGER_SECONDS, Fleet
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
+from bulkreset.log import forgiving, heard, open_log
 from bulkreset.mirroring.access import mirror_of
+from bulkreset.models import LaneSummary, Summary, in_rows
 from bulkreset.planning.check import UNREACHABLE
 from bulkreset.planning.origin import must_be_what_was_planned
 from bulkreset.planning.preflight import (
@@ -37,14 +40,11 @@ from bulkreset.planning.preflight import (
 from bulkreset.record.execution import begun, unix_ms
 from bulkreset.record.handout import folder_of, handout_of
 from bulkreset.record.journal import Journal
-from bulkreset.record.log import forgiving, heard, open_log
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import is_resumable, public_counts, signed_out
-from bulkreset.rows import LaneSummary, Summary, in_rows
 from bulkreset.sending import Apply, Means
 from bulkreset.telling.afterwards import Afterwards
-from bulkreset.watch import Stop, Ui
 
 
 @dataclass(frozen=True, slots=True)

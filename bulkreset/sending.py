@@ -9,6 +9,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from bulkreset.cancellation import LaneProgress, Progress, Stop, Ui
 from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
@@ -26,17 +27,16 @@ from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.passwords import Generator
 from bulkreset.intake.policy import stricter
 from bulkreset.job import Job
+from bulkreset.log import Log
+from bulkreset.models import Outcome, RateChange, SignedOut, Status, in_rows
 from bulkreset.planning.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
-from bulkreset.record.log import Log
 from bulkreset.record.rates import Rates
 from bulkreset.record.summary import stopped_by
-from bulkreset.rows import Outcome, RateChange, SignedOut, Status, in_rows
 from bulkreset.supply.campaign import Campaign, Made
 from bulkreset.supply.feed import Source, Supply, has_changed
 from bulkreset.supply.leavers import Leavers
-from bulkreset.watch import LaneProgress, Progress, Stop, Ui
 
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.mirroring.mirror import Mirror

@@ -21,15 +21,15 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 import bulkreset
-from bulkreset import errors
+from bulkreset import errors, log
 from bulkreset.cli import app
 from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job
 from bulkreset.job.file import load
+from bulkreset.models import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.page import advice
-from bulkreset.record import log, report, schema
+from bulkreset.record import report, schema
 from bulkreset.review import fate
-from bulkreset.rows import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.metrics import after
 from tests.e2e.command import LAX, POOL, REGION, Command

@@ -28,7 +28,7 @@ from bulkreset.cognito.reading import (
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
-from bulkreset.rows import Leaver, Row
+from bulkreset.models import Leaver, Row
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient

@@ -28,7 +28,7 @@ from bulkreset.cognito.reading import (
 from bulkreset.cognito.route import route_to
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
-from bulkreset.rows import Row
+from bulkreset.models import Row
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials

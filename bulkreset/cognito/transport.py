@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.rows import Leaver, Row
+from bulkreset.models import Leaver, Row
 
 Means = TypeVar("Means")
 

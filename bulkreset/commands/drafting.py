@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from bulkreset.cancellation import Stop
 from bulkreset.draft import Kind
 from bulkreset.errors import Interrupted
 from bulkreset.terminal import events, process
 from bulkreset.terminal.options import Permanent, Profile, Rate, UserPoolId
-from bulkreset.watch import Stop
 
 
 def init(

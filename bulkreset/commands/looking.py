@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
+from bulkreset.cancellation import Stop
 from bulkreset.errors import Interrupted, RecordError
 from bulkreset.terminal import events, process
 from bulkreset.terminal.options import RUNS, NoProgress, Redact, ReportForm
-from bulkreset.watch import Stop
 
 
 def status(
@@ -76,7 +76,7 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
-    from bulkreset.fair_copy import must_be_new, swept
+    from bulkreset.files import must_be_new, swept
     from bulkreset.record.report import write_new
     from bulkreset.review.handing import COLUMNS, hand_out
 

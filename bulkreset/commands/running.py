@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from bulkreset.cancellation import Stop
 from bulkreset.errors import EXIT_OK, Refused
 from bulkreset.job import S3
-from bulkreset.rows import Summary, in_rows
+from bulkreset.models import Summary, in_rows
 from bulkreset.terminal import events, process
 from bulkreset.terminal.options import (
     RUNS,
@@ -37,7 +38,6 @@ from bulkreset.terminal.options import (
     number,
 )
 from bulkreset.terminal.options import fleet as fleet_of
-from bulkreset.watch import Stop
 
 if TYPE_CHECKING:
     from bulkreset.job import Job

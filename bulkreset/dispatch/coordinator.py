@@ -11,7 +11,7 @@ from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.errand import Told
 from bulkreset.dispatch.lane import AnyLane, Crash, Place, Result, Results
 from bulkreset.errors import ServiceError, Stopped
-from bulkreset.rows import Outcome, SignedOut
+from bulkreset.models import Outcome, SignedOut
 
 GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
 GROUP_ROWS = 500

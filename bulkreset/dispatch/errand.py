@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from bulkreset.cognito.answer import HISTORY, STOPS, Answer, Verdict
 from bulkreset.cognito.transport import SignsOut, Transport
-from bulkreset.rows import Leaver, Outcome, Row, SignedOut, Status
+from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the password is the newest in the user's history"
 

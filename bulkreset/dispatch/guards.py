@@ -9,7 +9,7 @@ from decimal import Decimal
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import Guards
-from bulkreset.rows import Outcome, Status
+from bulkreset.models import Outcome, Status
 
 _FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 

@@ -35,8 +35,8 @@ from bulkreset.fleet.orders import (
     Retire,
 )
 from bulkreset.fleet.parcel import Parcel
+from bulkreset.hardening import hold_down, seclude
 from bulkreset.job import Target
-from bulkreset.secrecy import hold_down, seclude
 
 HANDLER: Final = "bulkreset_exchange"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent

@@ -4,7 +4,7 @@ import io
 import pickle
 from typing import Any, Self
 
-from bulkreset.rows import Secret
+from bulkreset.models import Secret
 
 
 class _Packer(pickle.Pickler):

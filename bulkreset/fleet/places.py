@@ -15,7 +15,7 @@ from bulkreset.fleet.balance import placed
 from bulkreset.fleet.cluster import SKEW_SECONDS
 from bulkreset.fleet.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
 from bulkreset.fleet.remote import FleetLane, Post, Unit
-from bulkreset.rows import Row
+from bulkreset.models import Row
 
 Tell = Callable[..., None]
 

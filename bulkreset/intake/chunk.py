@@ -4,10 +4,10 @@ import gzip
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bulkreset.bucket import BucketError
+from bulkreset.age import UnsealError
 from bulkreset.errors import BulkresetError, InputError, Stopped
 from bulkreset.job import Columns, Where
-from bulkreset.sealing import UnsealError
+from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:  # only a plan has frames: the rest does without pandas, which is slow to load
     import pandas as pd

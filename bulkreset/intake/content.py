@@ -6,12 +6,12 @@ import io
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.bucket import BucketError
+from bulkreset.age import UnsealError, identities, open_sealed
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import unreadable
 from bulkreset.intake.place import Place, denied
 from bulkreset.job import Input, Where
-from bulkreset.sealing import UnsealError, identities, open_sealed
+from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:
     import pyarrow as pa

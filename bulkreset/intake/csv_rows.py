@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-from bulkreset.bucket import BucketError
+from bulkreset.age import UnsealError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
@@ -28,7 +28,7 @@ from bulkreset.intake.chunk import (
 )
 from bulkreset.intake.content import LONGEST_BEGINNING, Content, mistaken
 from bulkreset.job import Input
-from bulkreset.sealing import UnsealError
+from bulkreset.s3 import BucketError
 
 LONGEST_LINE = 1 << 20  # characters: a file without line breaks must not be read into memory whole
 HEAD = 1 << 16  # characters, from whose line ends the file's are known

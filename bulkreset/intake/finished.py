@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import unreadable
 from bulkreset.intake.content import name_of
@@ -14,6 +13,7 @@ from bulkreset.intake.inputs import Inputs, Noted
 from bulkreset.intake.place import File, Fingerprint, InS3, Place, denied
 from bulkreset.intake.search import places, plain
 from bulkreset.job import TAG, Input, Where
+from bulkreset.s3 import Bucket, BucketError
 
 
 class PutAway:

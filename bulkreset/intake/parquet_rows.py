@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulkreset.bucket import BucketError
+from bulkreset.age import UnsealError
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import (
     CHUNK_ROWS,
@@ -27,7 +27,7 @@ from bulkreset.intake.chunk import (
 )
 from bulkreset.intake.content import Content
 from bulkreset.job import Input
-from bulkreset.sealing import UnsealError
+from bulkreset.s3 import BucketError
 
 # What Arrow raises for a file that is not what it says; of the bytes of a name, too.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, UnsealError, BucketError)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 
 from bulkreset.job import Policy
-from bulkreset.rows import Secret
+from bulkreset.models import Secret
 
 OF_EACH = 2  # characters of every kind at least, whether the pool asks for the kind or not
 

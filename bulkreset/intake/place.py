@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bulkreset.bucket import Bucket, BucketError, Object
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import unreadable
 from bulkreset.job import Where
+from bulkreset.s3 import Bucket, BucketError, Object
 
 
 @dataclass(frozen=True)

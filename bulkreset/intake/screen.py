@@ -8,7 +8,7 @@ import pandas as pd
 from bulkreset.intake.chunk import Chunk
 from bulkreset.intake.policy import stricter, unmet, violates
 from bulkreset.job import Job, Policy
-from bulkreset.rows import Code, Status
+from bulkreset.models import Code, Status
 
 LONGEST_USERNAME = 128
 LONGEST_PASSWORD = 256

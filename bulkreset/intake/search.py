@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from bulkreset.bucket import Bucket, BucketError, Object, split
 from bulkreset.errors import InputError
 from bulkreset.intake.chunk import unreadable
 from bulkreset.intake.place import File, InS3, Place, denied
 from bulkreset.job import S3, Input, Where
+from bulkreset.s3 import Bucket, BucketError, Object, split
 
 AT_ONCE = 16  # objects that are asked for side by side
 MOST_FILES = 20_000  # of one input: each is some kilobytes of memory

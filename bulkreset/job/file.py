@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
 from bulkreset.job import S3, TAG, Job, Target
-from bulkreset.sheet import read_sheet
+from bulkreset.small_file import read_sheet
 
 _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 

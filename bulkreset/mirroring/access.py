@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bulkreset.errors import BulkresetError, RunDirError
 from bulkreset.job import S3, Job
+from bulkreset.log import Log
 from bulkreset.record.journal import Journal
-from bulkreset.record.log import Log
 from bulkreset.record.rundir import RunDir
 
 if TYPE_CHECKING:

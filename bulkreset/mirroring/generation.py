@@ -5,8 +5,8 @@ import re
 import secrets
 from typing import NamedTuple
 
-from bulkreset.bucket import Bucket, BucketError, Object
 from bulkreset.errors import RunDirError
+from bulkreset.s3 import Bucket, BucketError, Object
 
 BEGUN, BASE, DELTA = "begun", "base", "delta"
 _NAME = re.compile(

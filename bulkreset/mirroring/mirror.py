@@ -26,14 +26,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from bulkreset.bucket import Bucket, BucketError, Sealing, split
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring.generation import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
 from bulkreset.mirroring.lease import Lease, holder_of, retried
+from bulkreset.models import Outcome, RateChange, SignedOut
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.rows import Outcome, RateChange, SignedOut
+from bulkreset.s3 import Bucket, BucketError, Sealing, split
 
 VERSION = 1
 CLAIMS_APART = 0.2  # seconds between two puts of claims: five a second

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from bulkreset.bucket import Bucket, BucketError
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.mirroring.generation import BASE, DELTA, Piece, pieces
 from bulkreset.mirroring.lease import Lease
 from bulkreset.mirroring.mirror import LEASE, VERSION
+from bulkreset.models import Outcome, RateChange, SignedOut, Status
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import Absent, RunDir
-from bulkreset.rows import Outcome, RateChange, SignedOut, Status
+from bulkreset.s3 import Bucket, BucketError
 
 _Commit = tuple[int, list[int], list[Outcome], list[SignedOut], list[RateChange]]
 

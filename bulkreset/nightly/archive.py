@@ -5,12 +5,12 @@ import os
 import shutil
 from pathlib import Path
 
-from bulkreset.bucket import Bucket, BucketError, Object
 from bulkreset.errors import InputError, RecordError, Stopped
 from bulkreset.intake.content import name_of
 from bulkreset.intake.place import File, Fingerprint, InS3, Place
 from bulkreset.intake.search import Nothing
 from bulkreset.job import TAG, Where
+from bulkreset.s3 import Bucket, BucketError, Object
 
 TAGGED = "bulkreset"  # the name of the tag
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bulkreset.bucket import Bucket
+from bulkreset.cancellation import Stop, Ui
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.intake.place import Fingerprint, Place
@@ -14,14 +14,14 @@ from bulkreset.job import Job, Where
 from bulkreset.launch import resume, start
 from bulkreset.mirroring.access import brought
 from bulkreset.mirroring.lease import SINCE_BOOT
+from bulkreset.models import Summary
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import Absent, RunDir, must_be_free
-from bulkreset.rows import Summary
 from bulkreset.run import Mode
+from bulkreset.s3 import Bucket
 from bulkreset.telling.afterwards import Afterwards
-from bulkreset.watch import Stop, Ui
 
 
 class Night:

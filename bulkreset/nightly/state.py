@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkreset.bucket import Bucket, BucketError
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, JobError, RecordError
-from bulkreset.fair_copy import beside
+from bulkreset.files import beside
 from bulkreset.job import Where
 from bulkreset.mirroring.lease import SECONDS, SINCE_BOOT, Lease, holder_of
-from bulkreset.sheet import read_sheet
+from bulkreset.s3 import Bucket, BucketError
+from bulkreset.small_file import read_sheet
 
 VERSION = 1
 MOST = 1 << 25  # bytes: some 100,000 inputs

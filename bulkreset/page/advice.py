@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bulkreset.cognito.answer import advice
-from bulkreset.rows import Code, Kind, Status
+from bulkreset.models import Code, Kind, Status
 
 MEANINGS: Mapping[str, str] = {
     Status.SET: "Cognito took the password.",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bulkreset.models import Status
 from bulkreset.record.words import count, duration, listed
-from bulkreset.rows import Status
 
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
 _STATES = {"time_limit": "time limit reached"}

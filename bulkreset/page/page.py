@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from bulkreset.fair_copy import beside
+from bulkreset.files import beside
+from bulkreset.models import Status
 from bulkreset.page.advice import MEANINGS, next_step
 from bulkreset.page.course import Course, Latency, course_of, latency_of
 from bulkreset.page.outcome import outcome, state_in_words, ways_on
@@ -20,7 +21,6 @@ from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import iso, redraw_advice
 from bulkreset.record.summary import is_resumable, lanes_of, public_counts, signed_out
 from bulkreset.record.words import count, duration, size, visible
-from bulkreset.rows import Status
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bulkreset.cancellation import Stop, Ui
 from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -24,7 +25,6 @@ from bulkreset.planning.preflight import described, grouped
 from bulkreset.planning.roll import Roll
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.watch import Stop, Ui
 
 
 class Planner:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.errors import Refused
-from bulkreset.fair_copy import bytes_beside
+from bulkreset.files import bytes_beside
+from bulkreset.models import Status
 from bulkreset.record.entries import Reported
 from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import COLUMNS, as_text, iso, redraw_advice
 from bulkreset.record.words import escaped
-from bulkreset.rows import Status
 
 REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)
 GROUP_ROWS = 25_000  # of a Parquet file's row group

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bulkreset.age import UnsealError, recipients, seal, unseal
 from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.models import Row
 from bulkreset.record.rundir import RunDir
-from bulkreset.rows import Row
-from bulkreset.sealing import UnsealError, recipients, seal, unseal
 
 if TYPE_CHECKING:  # who only opens a handout has no job to read
     from bulkreset.job import Job

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from bulkreset.rows import RateChange
+from bulkreset.models import RateChange
 
 SPACING_MS = 1000  # a lane notes no more than one change in this time: the latest
 

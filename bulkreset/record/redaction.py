@@ -12,7 +12,7 @@ from typing import Any, Self
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.record.entries import Reported
 from bulkreset.record.figures import Shown
-from bulkreset.sheet import read_sheet
+from bulkreset.small_file import read_sheet
 
 KEY_BYTES = 32
 HASH_BYTES = 16

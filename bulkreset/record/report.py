@@ -9,10 +9,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bulkreset.fair_copy import beside, must_be_new
+from bulkreset.files import beside, must_be_new
+from bulkreset.models import Summary
 from bulkreset.record.entries import Reported
 from bulkreset.record.words import escaped, printable
-from bulkreset.rows import Summary
 
 COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
 _FORMULA = tuple(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from bulkreset.rows import LaneSummary
+from bulkreset.models import LaneSummary
 
 _BEGUN = {"job", "mode", "state", "started_at"}
 _NUMBER = (int, float)

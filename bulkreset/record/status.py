@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.errors import BulkresetError
+from bulkreset.models import LaneSummary
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
-from bulkreset.rows import LaneSummary
 
 RECENT_SECONDS = 60
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})

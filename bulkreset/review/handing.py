@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bulkreset.age import identities
 from bulkreset.errors import RunDirError
 from bulkreset.record.handout import folder_of, newest
 from bulkreset.record.journal import Journal
 from bulkreset.record.report import as_text
 from bulkreset.record.rundir import RunDir
-from bulkreset.sealing import identities
 
 COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400  # seconds

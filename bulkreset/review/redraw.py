@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
-from bulkreset.fair_copy import must_be_new
+from bulkreset.files import must_be_new
 from bulkreset.page.page import write_page
 from bulkreset.record.forms import REPORTED, Cut, draw, pour
 from bulkreset.record.journal import Journal

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from bulkreset.cancellation import Stop, Ui
 from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import open_session
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
-from bulkreset.fair_copy import beside, must_be_new
+from bulkreset.files import beside, must_be_new
 from bulkreset.job.file import revive
+from bulkreset.models import Status
 from bulkreset.planning.lookup import Lookup
 from bulkreset.planning.preflight import (
     described,
@@ -33,8 +35,6 @@ from bulkreset.record.report import iso
 from bulkreset.record.rundir import RunDir
 from bulkreset.review.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.review.follow import AGAIN, fates, look_up, must_be_known
-from bulkreset.rows import Status
-from bulkreset.watch import Stop, Ui
 
 LONGEST = 365  # days: no temporary password is good for longer
 _ROOM = "Check the disk's space and rights, or name another file with -o."

@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from bulkreset.intake.passwords import Generator
+from bulkreset.models import Row
 from bulkreset.record.entries import Sendable
 from bulkreset.record.handout import CHUNK_ROWS, Handout
 from bulkreset.record.journal import Journal
-from bulkreset.rows import Row
 
 
 class Made:

@@ -11,9 +11,9 @@ from queue import Empty, SimpleQueue
 from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.intake.chunk import PIECE_ROWS, Piece
 from bulkreset.intake.reader import Pieces, Rows
+from bulkreset.models import Row, Secret
 from bulkreset.record.entries import Sendable
 from bulkreset.record.journal import Journal
-from bulkreset.rows import Row, Secret
 
 BUFFERED = 80_000  # rows that all lanes together hold ready, some 30 MB
 LEAST_BUFFER = 500

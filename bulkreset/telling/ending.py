@@ -9,8 +9,8 @@ from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
 from bulkreset.intake.search import Nothing
+from bulkreset.models import Summary
 from bulkreset.record.words import visible
-from bulkreset.rows import Summary
 
 _GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
 

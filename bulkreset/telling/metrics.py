@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
+from bulkreset.models import LaneSummary, Status, Summary
 from bulkreset.record.status import RunStatus
 from bulkreset.record.summary import public_counts
-from bulkreset.rows import LaneSummary, Status, Summary
 from bulkreset.telling.ending import Ending
 
 # Every status has a figure at any time, so that no curve ends where it becomes 0.

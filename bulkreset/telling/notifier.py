@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from bulkreset.job import Notify
-from bulkreset.sheet import read_sheet
+from bulkreset.small_file import read_sheet
 from bulkreset.telling.ending import Ending
 
 PATIENCE = 10.0  # seconds for all channels together, which are told side by side

@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulkreset.sheet import read_sheet
+from bulkreset.small_file import read_sheet
 from bulkreset.telling.metrics import Figures
 
 FINISHED = "bulkreset_last_finished_timestamp_seconds"

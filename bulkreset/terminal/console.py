@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
+from bulkreset.cancellation import Progress, Stop
 from bulkreset.draft import MEANT, QUESTIONS
 from bulkreset.errors import Refused
+from bulkreset.models import Summary, in_rows
 from bulkreset.planning.briefing import LABEL, briefing
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.record.words import count, duration, legible
 from bulkreset.review.fate import SHORT, State
-from bulkreset.rows import Summary, in_rows
 from bulkreset.terminal.events import listener
-from bulkreset.watch import Progress, Stop
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from rich.console import Console

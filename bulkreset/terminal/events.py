@@ -31,7 +31,7 @@ class Events(Unbreakable):
 
     def line(self, name: str, level: str, **fields: object) -> str:
         """One event, as it is written."""
-        from bulkreset.record.log import hide_secrets  # noqa: PLC0415  (who says nothing does without structlog)
+        from bulkreset.log import hide_secrets  # noqa: PLC0415  (who says nothing does without structlog)
 
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         named = {"run_id": self.run_id} if self.run_id else {}

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from bulkreset.cancellation import LaneProgress
+from bulkreset.models import Status
 from bulkreset.record.words import visible
-from bulkreset.rows import Status
-from bulkreset.watch import LaneProgress
 
 NARROW = 100  # columns below which lanes are shown with fewer words
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TextIO, cast
 
+from bulkreset.cancellation import Stop
 from bulkreset.errors import RecordError, place_of
-from bulkreset.record.libraries import pin_libraries, where_warned
+from bulkreset.hardening import seclude
+from bulkreset.library_logging import pin_libraries, where_warned
 from bulkreset.record.words import legible
-from bulkreset.secrecy import seclude
-from bulkreset.watch import Stop
 
 
 def prepare() -> None:

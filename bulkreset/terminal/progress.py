@@ -13,10 +13,10 @@ from rich.segment import ControlType, Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from bulkreset.cancellation import LaneProgress, Progress
+from bulkreset.models import Status
 from bulkreset.record.words import duration
-from bulkreset.rows import Status
 from bulkreset.terminal.lanes import lanes_table, seconds_for
-from bulkreset.watch import LaneProgress, Progress
 
 PLAIN_EVERY = 30.0  # seconds between two lines where nothing is drawn
 DRAWN_EVERY = 0.5

@@ -15,15 +15,15 @@ from typing import Any, Final
 import pytest
 
 from bulkreset import sending
+from bulkreset.cancellation import Progress, Stop
 from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
+from bulkreset.log import open_log
+from bulkreset.models import Row
 from bulkreset.planning.preflight import LanePlan, Preflight
 from bulkreset.record.journal import Journal
-from bulkreset.record.log import open_log
-from bulkreset.rows import Row
-from bulkreset.watch import Progress, Stop
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0

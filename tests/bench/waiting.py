@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.fleet import outpost
-from bulkreset.rows import Row
+from bulkreset.models import Row
 
 _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))
 

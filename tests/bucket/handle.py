@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from bulkreset.bucket import Bucket
+from bulkreset.s3 import Bucket
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _PATIENCE: Final = 30.0

@@ -13,7 +13,7 @@ from bulkreset.cognito.crt import CrtTransport
 from bulkreset.cognito.session import emulated_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
-from bulkreset.rows import Row, Secret
+from bulkreset.models import Row, Secret
 from tests.cognito.conftest import PATIENCE, POOL, Opened
 from tests.cognito.endpoint import Said, answering, certify
 from tests.cognito.peers import ANSWER, deaf, has_arrived, peer, proxy, read_request

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.rows import Outcome, Row, Secret, Status
+from bulkreset.models import Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL, Opened
 from tests.cognito.endpoint import Endpoint, Said, answering
 from tests.e2e.command import LAX

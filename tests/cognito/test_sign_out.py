@@ -8,7 +8,7 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
-from bulkreset.rows import Leaver
+from bulkreset.models import Leaver
 from tests.cognito.conftest import POOL
 from tests.sim.handle import Simulator
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.age import identities
 from bulkreset.record.handout import read_handout
-from bulkreset.sealing import identities
 from tests.crash.test_resume import hold, let_go
 from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names
 from tests.e2e.command import POOL, SET, Command, finish

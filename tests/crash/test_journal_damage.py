@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import BulkresetError
+from bulkreset.models import Outcome, Status
 from bulkreset.record.journal import Journal
-from bulkreset.rows import Outcome, Status
 
 ROWS = 400
 SETTLED = 250

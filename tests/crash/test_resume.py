@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from bulkreset import launch
+from bulkreset.cancellation import Stop
 from bulkreset.errors import Refused
 from bulkreset.job.file import load
 from bulkreset.record.status import status_of
 from bulkreset.run import Mode
 from bulkreset.terminal.console import describe_status
-from bulkreset.watch import Stop
 from tests.e2e.command import (
     PATIENCE,
     POOL,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.rows import Row, Secret
+from bulkreset.models import Row, Secret
 
 POOL = "eu-west-1_Here00001"
 

@@ -11,7 +11,7 @@ from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import Pace
-from bulkreset.rows import Leaver, Outcome, Row, SignedOut, Status
+from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status
 from tests.dispatch.fakes import POOL, SET, FakeClock, row
 
 

@@ -9,7 +9,7 @@ from bulkreset.cognito.answer import Answer
 from bulkreset.dispatch.coordinator import Feed
 from bulkreset.dispatch.lane import UNPACED_BACKLOG, Place
 from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
-from bulkreset.rows import Leaver, Row, Status
+from bulkreset.models import Leaver, Row, Status
 from tests.dispatch.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET
 from tests.dispatch.lanes import Bench, Given, rows
 

@@ -11,7 +11,7 @@ from bulkreset.dispatch.errand import SetPassword, SignOut
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Worker
 from bulkreset.job import Pace
-from bulkreset.rows import Leaver, SignedOut
+from bulkreset.models import Leaver, SignedOut
 from tests.dispatch.fakes import (
     DOUBTFUL,
     EXPIRED,

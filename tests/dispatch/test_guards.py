@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bulkreset.dispatch.guards import Tripwires
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import Guards
-from bulkreset.rows import Outcome, Status
+from bulkreset.models import Outcome, Status
 from tests.dispatch.fakes import FakeClock
 
 EVENING = datetime.fromisoformat("2024-01-31T22:30:15")

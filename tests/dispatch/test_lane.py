@@ -10,7 +10,7 @@ from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKL
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Settled
 from bulkreset.job import Pace
-from bulkreset.rows import Outcome, Status
+from bulkreset.models import Outcome, Status
 from tests.dispatch.fakes import POOL, SET, FakeClock, Scripted, row
 from tests.dispatch.lanes import rows
 

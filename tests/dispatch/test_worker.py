@@ -17,7 +17,7 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.worker import Worker
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
-from bulkreset.rows import Outcome, Status
+from bulkreset.models import Outcome, Status
 from tests.dispatch.fakes import (
     DOUBTFUL,
     EXPIRED,

@@ -25,7 +25,7 @@ import trustme
 from distributed import Client, Security
 
 from bulkreset.fleet.parcel import Parcel
-from bulkreset.rows import Secret
+from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
 from tests.dispatch.fakes import row
 from tests.e2e.command import Argument, Command

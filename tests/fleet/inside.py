@@ -28,7 +28,7 @@ from bulkreset.fleet.outpost import Outpost
 from bulkreset.fleet.parcel import Parcel
 from bulkreset.fleet.remote import FleetLane, Unit
 from bulkreset.job import Pace, Target
-from bulkreset.rows import Outcome, Row, SignedOut
+from bulkreset.models import Outcome, Row, SignedOut
 from tests.clocks import ForwardClock
 from tests.dispatch.fakes import POOL, SET
 from tests.dispatch.lanes import Given

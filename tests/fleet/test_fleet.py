@@ -16,7 +16,7 @@ from bulkreset.fleet.fleet import Fleet
 from bulkreset.fleet.orders import Batch, Close, Open
 from bulkreset.fleet.outpost import Outpost
 from bulkreset.fleet.parcel import Parcel
-from bulkreset.rows import Row
+from bulkreset.models import Row
 from tests.dispatch.fakes import DOUBTFUL, FATAL, SET, THROTTLED
 from tests.dispatch.lanes import rows
 from tests.fleet.inside import LEASE, PACE, SKEW, Inside, are_apart, inside

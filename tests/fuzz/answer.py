@@ -18,7 +18,7 @@ from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.crt import CrtTransport
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
-from bulkreset.rows import Row, Secret
+from bulkreset.models import Row, Secret
 
 _POOL = "eu-west-1_Fuzzed001"
 PASSWORD = 'Zq7x"Kw9é'

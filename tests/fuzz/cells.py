@@ -4,11 +4,11 @@ import csv
 import unicodedata
 from collections.abc import Iterator
 
+from bulkreset.models import Outcome, Status
 from bulkreset.record.forms import draw
 from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS
 from bulkreset.record.words import printable
-from bulkreset.rows import Outcome, Status
 from tests.fuzz.scratch import folder
 
 _POOL = "eu-west-1_Fuzzed001"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyrage
 
+from bulkreset.age import recipients, seal
 from bulkreset.errors import InputError
-from bulkreset.sealing import recipients, seal
 from tests.fuzz.reading import read, small
 from tests.fuzz.scratch import CANARY, comes_back, folder, open_files, written
 

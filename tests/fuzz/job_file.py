@@ -10,7 +10,7 @@ from bulkreset.errors import JobError
 from bulkreset.intake.screen import Screen
 from bulkreset.job import Job
 from bulkreset.job.file import load, revive
-from bulkreset.rows import Outcome, Status
+from bulkreset.models import Outcome, Status
 from tests.fuzz.scratch import CANARY, written
 
 _TABLES = [Job, *(field.annotation for field in Job.model_fields.values())]

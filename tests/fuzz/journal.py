@@ -10,11 +10,11 @@ from typing import Any
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.job import Job
+from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.page.page import write_page
 from bulkreset.record.journal import Journal
 from bulkreset.record.status import status_of
 from bulkreset.review.redraw import Wanted, redraw
-from bulkreset.rows import Outcome, RateChange, Status
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder
 

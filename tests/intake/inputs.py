@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyrage
 
+from bulkreset.age import recipients, seal
 from bulkreset.intake.csv_rows import CsvRows
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input
-from bulkreset.sealing import recipients, seal
 
 
 class Seen(NamedTuple):

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.bucket import Bucket
 from bulkreset.errors import InputError
 from bulkreset.intake.finished import found_again
 from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.search import literally
 from bulkreset.job import Input, Where
 from bulkreset.nightly.archive import put_away
+from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 
 

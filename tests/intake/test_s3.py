@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 
-from bulkreset.bucket import BLOCK, Bucket
 from bulkreset.errors import BulkresetError, InputError, Stopped
 from bulkreset.intake import search
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Input
+from bulkreset.s3 import BLOCK, Bucket
 from tests.bucket import BUCKET, Storage
 
 AT = f"s3://{BUCKET}"

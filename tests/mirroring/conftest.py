@@ -2,7 +2,7 @@
 
 import pytest
 
-from bulkreset.bucket import Bucket
+from bulkreset.s3 import Bucket
 from tests.bucket import shared_client
 
 

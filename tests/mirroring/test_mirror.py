@@ -11,7 +11,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from bulkreset.bucket import Bucket
+from bulkreset.age import recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.mirroring import mirror as module
@@ -19,12 +19,12 @@ from bulkreset.mirroring.generation import pieces
 from bulkreset.mirroring.lease import SECONDS, Lease
 from bulkreset.mirroring.mirror import Mirror
 from bulkreset.mirroring.restore import restore
+from bulkreset.models import Outcome, RateChange, Row, Secret, SignedOut, Status
 from bulkreset.record.handout import Handout
 from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.rundir import Absent, RunDir
-from bulkreset.rows import Outcome, RateChange, Row, Secret, SignedOut, Status
-from bulkreset.sealing import recipients
+from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.mirroring.mirrored import end_lease

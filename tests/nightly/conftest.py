@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.bucket import Bucket
+from bulkreset.s3 import Bucket
 from tests.bucket import shared_client
 from tests.e2e.conftest import bulkreset, sim, storage
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cancellation import Stop
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirroring.lease import SECONDS, SINCE_BOOT
+from bulkreset.models import Summary
 from bulkreset.nightly.nights import Night
 from bulkreset.nightly.state import Kept, State
-from bulkreset.rows import Summary
 from bulkreset.run import Mode
-from bulkreset.watch import Stop
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.bucket import Bucket
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.job import Where
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished
+from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 
 STATE = State({"a.csv": Finished(1, "x", "", [1, 2], "run", "now")}, Unfinished("runs/1", ["b.csv"], "s3://x/y/"))

@@ -3,8 +3,8 @@
 import pytest
 
 from bulkreset.cognito import answer, client, reading
+from bulkreset.models import Code, Kind, Status
 from bulkreset.page.advice import MEANINGS, next_step
-from bulkreset.rows import Code, Kind, Status
 
 OF_THE_SERVICE = {
     *(answer._THROTTLED | answer._DOUBTFUL | answer._EXPIRED | answer.OF_THE_PASSWORD | answer._ADVICE.keys()),

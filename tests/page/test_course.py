@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkreset.models import RateChange, Status
 from bulkreset.page.charts import moments, scale
 from bulkreset.page.course import BUCKETS, course_of, latency_of, round_up, width_for
-from bulkreset.rows import RateChange, Status
 from tests.page.pages import BEGUN, journal_of, lane, ready, sent
 from tests.record.journals import OTHER
 

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, Refused
+from bulkreset.models import Outcome, Status
 from bulkreset.record import forms
 from bulkreset.record.forms import Cut, draw, pour
 from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS, iso
-from bulkreset.rows import Outcome, Status
 from tests.record.journals import OTHER, POOL, done, planned
 
 FORMS = ("csv", "jsonl", "parquet")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from bulkreset.age import identities, recipients
 from bulkreset.errors import InputError, JobError, RecordError, RunDirError
+from bulkreset.models import Row, Secret
 from bulkreset.record.handout import Handout, Line, read_handout
-from bulkreset.rows import Row, Secret
-from bulkreset.sealing import identities, recipients
 
 POOL = "eu-west-1_Here00001"
 SECRETS = ("Kept-Quiet.1", 'Kept "Quiet", 2', "Kept\nQuiet 3")

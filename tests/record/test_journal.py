@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.models import Leaver, Outcome, SignedOut, Status
 from bulkreset.record import schema
 from bulkreset.record.connection import usable
 from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
 from bulkreset.record.journal import Journal
-from bulkreset.rows import Leaver, Outcome, SignedOut, Status
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
 
@@ -661,7 +661,7 @@ import os, signal, sys
 from pathlib import Path
 from bulkreset.record.entries import InputFile, SetRow
 from bulkreset.record.journal import Journal
-from bulkreset.rows import Leaver, Outcome, SignedOut, Status
+from bulkreset.models import Leaver, Outcome, SignedOut, Status
 journal = Journal.open(Path(sys.argv[1]))
 journal.begin_sending()
 for row in range(1, 6):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.models import LaneSummary, Outcome, Status, Summary
 from bulkreset.record.forms import Cut, draw
 from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS, write_new, write_summary
-from bulkreset.rows import LaneSummary, Outcome, Status, Summary
 from tests.record.journals import OTHER, POOL, done, planned
 
 SUMMARY = Summary(

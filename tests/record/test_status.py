@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.models import Outcome, Status
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus, runs_in, status_of
-from bulkreset.rows import Outcome, Status
 from tests.record.journals import POOL, done
 
 FACTS: dict[str, Any] = {
@@ -34,7 +34,7 @@ import sys
 from pathlib import Path
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
-from bulkreset.rows import Outcome, Status
+from bulkreset.models import Outcome, Status
 home = RunDir.open(Path(sys.argv[1]))
 home.lock()
 journal = Journal.open(home.journal)

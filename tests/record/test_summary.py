@@ -14,8 +14,8 @@ from bulkreset.errors import (
     ServiceError,
     TimeLimit,
 )
+from bulkreset.models import LaneSummary, Outcome, Status
 from bulkreset.record.summary import exit_code_of, public_counts, state_of, summarise
-from bulkreset.rows import LaneSummary, Outcome, Status
 from tests.record.journals import POOL, done, planned
 
 ENDINGS: list[tuple[BulkresetError | None, str, int]] = [

@@ -8,13 +8,13 @@ from typing import Any
 import pyrage
 import pytest
 
+from bulkreset.age import identities, recipients
 from bulkreset.errors import InputError, RunDirError
+from bulkreset.models import Outcome, Row, Secret, Status
 from bulkreset.record.handout import Handout, folder_elsewhere, read_handout
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 from bulkreset.review.handing import Given, hand_out
-from bulkreset.rows import Outcome, Row, Secret, Status
-from bulkreset.sealing import identities, recipients
 from tests.targets import EU, EU2, job
 
 DAY = 86_400_000  # milliseconds

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import RecordError, Refused
+from bulkreset.models import Outcome, Status
 from bulkreset.record.journal import Journal
 from bulkreset.review.redraw import STANDARD_OUTPUT, Wanted, redraw, statuses
-from bulkreset.rows import Outcome, Status
 from tests.record.journals import POOL, done
 
 Made = Callable[..., Path]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.intake.chunk import Piece
+from bulkreset.models import Outcome, Row, Status
 from bulkreset.record.journal import Journal
-from bulkreset.rows import Outcome, Row, Status
 from bulkreset.supply import feed
 from bulkreset.supply.feed import Source, Supply
 

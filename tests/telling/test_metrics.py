@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulkreset.rows import LaneSummary, Summary
+from bulkreset.models import LaneSummary, Summary
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.ending import Ending
 from bulkreset.telling.metrics import STATUSES, Figures, after, without

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 from rich.console import Console
 
-from bulkreset.rows import Outcome, SignedOut, Status
+from bulkreset.cancellation import LaneProgress, Progress
+from bulkreset.models import Outcome, SignedOut, Status
 from bulkreset.terminal.progress import Display, Meter
-from bulkreset.watch import LaneProgress, Progress
 
 
 class Shown:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import bulkreset
-from bulkreset.record.libraries import apart, where_warned
-from bulkreset.record.log import EVENTS, heard, hide_secrets, open_log
-from bulkreset.rows import Row, Secret
+from bulkreset.library_logging import apart, where_warned
+from bulkreset.log import EVENTS, heard, hide_secrets, open_log
+from bulkreset.models import Row, Secret
 
 LIBRARIES = ("boto3", "botocore", "urllib3")
 PASSWORD = "Hunter-22"

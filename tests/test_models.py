@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.rows import Code, Outcome, Row, Secret, Status
+from bulkreset.models import Code, Outcome, Row, Secret, Status
 
 PASSWORD = "Hunter-22"
 NOTICE = "(the message repeated the password and was withheld)"

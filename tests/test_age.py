@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bulkreset.sealing import UnsealError, identities, open_sealed, recipients, seal, unseal
+from bulkreset.age import UnsealError, identities, open_sealed, recipients, seal, unseal
 from tests.waiting import wait_until
 
 DATA = os.urandom(300_000)

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from bulkreset.secrecy import hold_down, mute
+from bulkreset.hardening import hold_down, mute
 
 # At DEBUG these print request bodies, and a request body is a password.
 LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto", "apprise")

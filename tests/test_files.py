@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.fair_copy import beside, bytes_beside, swept
+from bulkreset.files import beside, bytes_beside, swept
 
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.fair_copy import beside
+from bulkreset.files import beside
 
 with beside(Path(sys.argv[1]), "") as file:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bulkreset.errors import Interrupted
-from bulkreset.rows import Outcome, SignedOut, Status
+from bulkreset.models import Outcome, SignedOut, Status
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from bulkreset.planning.preflight import Preflight

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
-from bulkreset.sheet import read_sheet
+from bulkreset.small_file import read_sheet
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file

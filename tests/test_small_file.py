@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bulkreset.age import MOST_HEADER, identities, open_sealed, recipients, seal
 from bulkreset.api import Result
-from bulkreset.bucket import Bucket
 from bulkreset.errors import BulkresetError
 from bulkreset.intake import search
 from bulkreset.intake.parquet_rows import LARGEST_FOOTER
@@ -22,8 +22,8 @@ from bulkreset.job import Input, Notify
 from bulkreset.job.file import load
 from bulkreset.nightly.state import Kept
 from bulkreset.record.redaction import Redaction
-from bulkreset.sealing import MOST_HEADER, identities, open_sealed, recipients, seal
-from bulkreset.sheet import read_sheet
+from bulkreset.s3 import Bucket
+from bulkreset.small_file import read_sheet
 from bulkreset.telling.notifier import check
 
 BOUND = 100 << 20  # bytes that may be held at a time

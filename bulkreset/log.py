@@ -10,9 +10,9 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-from bulkreset.record.libraries import LIBRARIES, pin_libraries
+from bulkreset.library_logging import LIBRARIES, pin_libraries
+from bulkreset.models import Secret
 from bulkreset.record.words import visible
-from bulkreset.rows import Secret
 
 Log = FilteringBoundLogger
 
