@@ -17,7 +17,7 @@ from bulkreset.record.words import visible
 Log = FilteringBoundLogger
 
 # The vocabulary, written down in docs/reference.md. Every event carries run_id; an event about a row carries row.
-# The last four are on standard error alone, in place of what a person reads there (terminal/events.py).
+# The last four are on standard error alone, in place of what a person reads there (cli/json_events.py).
 EVENTS = (
     "run_started",
     "run_resumed",

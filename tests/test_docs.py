@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import bulkreset
 from bulkreset import errors, log
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job
 from bulkreset.job.file import load

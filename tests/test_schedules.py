@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from bulkreset import errors
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from bulkreset.job import Target
 from bulkreset.telling import textfile
 from tests.telling.test_metrics import FIGURES

@@ -54,7 +54,9 @@ def bench_resume() -> None:
             journal.execute("UPDATE rows SET status = 'set', attempts = 1 WHERE row <= 999000")
             journal.execute("UPDATE meta SET value = json_set(value, '$.guards.max_rows', NULL) WHERE key = 'job'")
         began = time.monotonic()
-        took, _, memory = measured(sim, "-m", "bulkreset.cli", "resume", run_dir, "--rate", "none", "--no-progress")
+        took, _, memory = measured(
+            sim, "-m", "bulkreset.cli.main", "resume", run_dir, "--rate", "none", "--no-progress"
+        )
         first = min(call.time for call in sim.calls(SET)) - began
         say("resume, 1,000 rows left", first_call_after=round(first, 2), seconds=round(took, 2), peak_mb=memory)
 
@@ -146,7 +148,7 @@ def bench_check() -> None:
             Path(folder) / "run",
         )
         quiet = ("--dry-run", "--no-progress", "--rate", "none")
-        took, cpu, memory = measured(sim, "-m", "bulkreset.cli", "run", "--input", source, *where, *quiet)
+        took, cpu, memory = measured(sim, "-m", "bulkreset.cli.main", "run", "--input", source, *where, *quiet)
         pages = sim.stats().operations["ListUsers"]["ok"]
         say("check, a million users", pages=pages, per_second=round(pages / took), cpu=round(cpu, 1), peak_mb=memory)
 
@@ -182,7 +184,15 @@ def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
                 ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
             )
             profiles_only |= {"AWS_CONFIG_FILE": str(folder / "aws"), "AWS_ENDPOINT_URL_SERVICE_QUOTAS": sim.url}
-            command = ("-m", "bulkreset.cli", "run", folder / "job.toml", "--no-check-users", "--yes", "--no-progress")
+            command = (
+                "-m",
+                "bulkreset.cli.main",
+                "run",
+                folder / "job.toml",
+                "--no-check-users",
+                "--yes",
+                "--no-progress",
+            )
             _, cpu, memory = measured(sim, *command, "--run-dir", folder / "run", **profiles_only)
             spans: dict[str, list[float]] = {}
             for call in sim.calls(SET):

@@ -58,12 +58,14 @@ def _one(sim: Simulator, source: Path, run_dir: Path, rows: int) -> None:
     say(f"{name}, journal", mb=size // 10**6, bytes_per_row=round(size / rows, 1))
     began = sim.stats().count(SET)
     took, cpu, memory = timed(
-        sim, [sys.executable, "-m", "bulkreset.cli", "resume", run_dir, "--stop-after", 1, "--no-progress"], TIME_LIMIT
+        sim,
+        [sys.executable, "-m", "bulkreset.cli.main", "resume", run_dir, "--stop-after", 1, "--no-progress"],
+        TIME_LIMIT,
     )
     assert sim.stats().count(SET) == began + 1
     say(f"{name}, resumed for a row", whole=round(took, 1), cpu=round(cpu, 1), peak_mb=memory)
     for form in ("csv", "jsonl", "parquet", "html"):
-        took, cpu, memory = measured(sim, "-m", "bulkreset.cli", "report", run_dir, "--format", form)
+        took, cpu, memory = measured(sim, "-m", "bulkreset.cli.main", "report", run_dir, "--format", form)
         say(f"{name}, report as {form}", seconds=round(took, 1), cpu=round(cpu, 1), peak_mb=memory)
 
 

@@ -76,7 +76,7 @@ def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[obj
     # The pool has whoever is asked for, and lists nobody; the check has a bench of its own.
     return (
         "-m",
-        "bulkreset.cli",
+        "bulkreset.cli.main",
         "run",
         "--input",
         source,
@@ -105,4 +105,4 @@ def unpaced(source: Path, sim: Simulator, run_dir: Path, transport: str) -> tupl
         f'[[targets]]\nuser_pool_id = "{POOL}"\nregion = "{REGION}"\nendpoint_url = "{sim.url}"\n',
         encoding="utf-8",
     )
-    return ("-m", "bulkreset.cli", "run", job, "--run-dir", run_dir, "--no-check-users", "--yes", "--no-progress")
+    return ("-m", "bulkreset.cli.main", "run", job, "--run-dir", run_dir, "--no-check-users", "--yes", "--no-progress")

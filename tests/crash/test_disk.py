@@ -71,7 +71,7 @@ def unprivileged(bulkreset: Command, run_dir: Path) -> Ran:
     drop = "-dac_override,-dac_read_search,-fowner"
     wrapper = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
     ended = subprocess.run(
-        [*wrapper, sys.executable, "-m", "bulkreset.cli", "resume", str(run_dir)],
+        [*wrapper, sys.executable, "-m", "bulkreset.cli.main", "resume", str(run_dir)],
         env=bulkreset.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -13,11 +13,11 @@ import pytest
 
 from bulkreset import launch
 from bulkreset.cancellation import Stop
+from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import Refused
 from bulkreset.job.file import load
 from bulkreset.record.status import status_of
 from bulkreset.run import Mode
-from bulkreset.terminal.console import describe_status
 from tests.e2e.command import (
     PATIENCE,
     POOL,

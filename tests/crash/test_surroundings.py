@@ -147,7 +147,7 @@ def test_a_closed_stream_changes_nothing(bulkreset: Command, sim: Simulator, clo
 def test_all_streams_closed_by_a_shell_change_nothing(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(2))
     run_dir = bulkreset.home / "run"
-    words = [sys.executable, "-m", "bulkreset.cli", *bulkreset.against(source), "--yes", "--run-dir", run_dir]
+    words = [sys.executable, "-m", "bulkreset.cli.main", *bulkreset.against(source), "--yes", "--run-dir", run_dir]
     ended = subprocess.run(
         ["/bin/sh", "-c", f"exec {shlex.join(map(str, words))} >&- 2>&- <&-"],
         env=bulkreset.environment,

@@ -168,7 +168,7 @@ class Command:
             given |= {"PYTHONPATH": str(script.parent)} if self.fresh else {FIRST: str(script)}
         warm = not self.fresh and can_warm(argv, given)
         return (Warm if warm else subprocess.Popen)(
-            argv if warm else [sys.executable, "-m", "bulkreset.cli", *argv],
+            argv if warm else [sys.executable, "-m", "bulkreset.cli.main", *argv],
             cwd=cwd or self.home,
             env=given,
             stdin=subprocess.DEVNULL if terminal is None else terminal,

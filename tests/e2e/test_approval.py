@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from bulkreset.errors import Refused
 from tests.e2e.command import LAX, POOL, SET, Argument, Command, Ran, finish, write_csv
 from tests.e2e.populated import FAST, LISTS, PASSWORD, resumed

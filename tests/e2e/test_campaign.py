@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from bulkreset.errors import Refused
 from bulkreset.intake.policy import unmet
 from bulkreset.review.handing import hand_out as in_process

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.run import Mode
@@ -58,9 +58,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
 
 def test_demo_is_the_sample_job_emulated_and_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Job, Mode]] = []
-    monkeypatch.setattr(
-        "bulkreset.commands.running._execute", lambda sample, _, mode, **__: asked.append((sample, mode))
-    )
+    monkeypatch.setattr("bulkreset.cli.run._execute", lambda sample, _, mode, **__: asked.append((sample, mode)))
     assert CliRunner().invoke(app, ["demo"]).exit_code == 0
     ((sample, mode),) = asked
     assert sample == load(ROOT / "jobs" / "demo.toml", {})

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from tests.e2e.command import FREE, POOL, Command, Ran, finish, people, write_csv, write_job
 from tests.e2e.program import Program
 from tests.sim import Simulator
@@ -246,7 +246,7 @@ COMMANDS = [
 ]
 ONE_BY_ONE = """
 import json, sys
-from bulkreset.cli import main
+from bulkreset.cli.main import main
 for args in json.loads(sys.argv[1]):
     sys.argv[1:] = args
     try:
@@ -269,5 +269,5 @@ def test_command_that_calls_nobody_loads_nothing_for_it(bulkreset: Command) -> N
     assert [args for _, _, *args, _ in lines] == COMMANDS
     for *_, modules in lines:
         loaded = set(json.loads(modules))
-        assert {"typer", "bulkreset.terminal.options"} <= loaded
+        assert {"typer", "bulkreset.cli.options"} <= loaded
         assert not loaded & {"boto3", "botocore", "pandas", "pyarrow", "rich", "structlog", "awscrt"}

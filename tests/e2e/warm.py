@@ -33,7 +33,7 @@ EARLY: Final = ("PYTHON", "LANG", "LC_")
 FIRST: Final = "TESTS_RUN_FIRST"
 # By name: the linter removes an import statement that nobody uses. Then every start is slow and no test fails.
 LOADED: Final = (
-    "bulkreset.cli",
+    "bulkreset.cli.main",
     "bulkreset.job.file",
     "bulkreset.intake.parquet_rows",
     "bulkreset.planning.planner",
@@ -41,9 +41,9 @@ LOADED: Final = (
     "bulkreset.run",
     "bulkreset.page.charts",
     "bulkreset.review.verify",
-    "bulkreset.terminal.console",
-    "bulkreset.terminal.progress",
-    "bulkreset.terminal.lanes",
+    "bulkreset.cli.prompts",
+    "bulkreset.cli.progress",
+    "bulkreset.cli.lane_table",
     "jinja2",
 )
 
@@ -167,7 +167,7 @@ if __name__ == "__main__":
     load()
     assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
     _become(_serve(socket.socket(fileno=int(sys.argv[1]))))
-    from bulkreset.cli import main
+    from bulkreset.cli.main import main
 
     try:
         main()

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cli.options import fleet as fleet_of
 from bulkreset.errors import FleetError, JobError
 from bulkreset.fleet import outpost
 from bulkreset.fleet.cluster import DaskCluster, Unfit
 from bulkreset.fleet.orders import PROTOCOL, Greeting
 from bulkreset.job import Fleet
 from bulkreset.job.file import load
-from bulkreset.terminal.options import fleet as fleet_of
 from bulkreset.version import __version__
 from tests.canary import Canary, files
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv

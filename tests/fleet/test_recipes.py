@@ -18,7 +18,7 @@ from distributed.cli.dask_scheduler import main as scheduler
 from distributed.cli.dask_worker import main as worker
 from typer.main import get_command
 
-from bulkreset.cli import app
+from bulkreset.cli.main import app
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from bulkreset.commands import running
+from bulkreset.cli import run
 from bulkreset.errors import InputError, JobError
 from bulkreset.intake.reader import open_rows
 from bulkreset.job import Input, Job, Pace, Policy, Target
@@ -360,7 +360,7 @@ def test_override_beats_the_file_and_the_default(
 
 
 def test_every_override_of_the_command_line_is_a_key_of_the_job() -> None:
-    asked = set(re.findall(r'"((?:[a-z_]+\.)+[a-z_]+|permanent)":', inspect.getsource(running.run)))
+    asked = set(re.findall(r'"((?:[a-z_]+\.)+[a-z_]+|permanent)":', inspect.getsource(run.run)))
     assert {key for key, _, _ in OVERRIDES} <= asked
     for key in asked:
         model: Any = Job

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bulkreset.cancellation import Stop
+from bulkreset.cli.prompts import Terminal, describe_verified
 from bulkreset.errors import RecordError, Refused, RunDirError
 from bulkreset.record.journal import Journal
 from bulkreset.record.rundir import RunDir
 from bulkreset.review.fate import DONE, State
 from bulkreset.review.verify import Verified, Wanted, _files, verify
-from bulkreset.terminal.console import Terminal, describe_verified
 from tests.record.journals import planned
 from tests.targets import EU, job
 

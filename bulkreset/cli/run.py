@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from bulkreset.cancellation import Stop
-from bulkreset.errors import EXIT_OK, Refused
-from bulkreset.job import S3
-from bulkreset.models import Summary, in_rows
-from bulkreset.terminal import events, process
-from bulkreset.terminal.options import (
+from bulkreset.cli import json_events, process
+from bulkreset.cli.options import (
     RUNS,
     Fleet,
     LogAs,
@@ -37,12 +34,15 @@ from bulkreset.terminal.options import (
     count,
     number,
 )
-from bulkreset.terminal.options import fleet as fleet_of
+from bulkreset.cli.options import fleet as fleet_of
+from bulkreset.errors import EXIT_OK, Refused
+from bulkreset.job import S3
+from bulkreset.models import Summary, in_rows
 
 if TYPE_CHECKING:
+    from bulkreset.cli.prompts import Terminal
     from bulkreset.job import Job
     from bulkreset.run import Mode
-    from bulkreset.terminal.console import Terminal
 
 
 def run(
@@ -111,7 +111,7 @@ def run(
     """Plan a job, confirm it, apply it, report."""
     from bulkreset.job.file import load
 
-    events.speak(as_json=log_format is LogFormat.JSON)
+    json_events.speak(as_json=log_format is LogFormat.JSON)
     overrides: dict[str, Any] = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
@@ -172,11 +172,11 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
-    events.speak(as_json=log_format is LogFormat.JSON)
+    json_events.speak(as_json=log_format is LogFormat.JSON)
+    from bulkreset.cli.prompts import Terminal
     from bulkreset.launch import resume as resume_run
     from bulkreset.mirroring.access import brought, name_of
     from bulkreset.run import Mode
-    from bulkreset.terminal.console import Terminal
 
     asked = {
         "pace.rate": number(rate),
@@ -188,8 +188,8 @@ def resume(
         "guards.stop_after": stop_after,
     }
     overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
-    json_events = log_format is LogFormat.JSON
-    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=json_events, out=sys.stdout)
+    as_json = log_format is LogFormat.JSON
+    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
     mode = replace(mode, console=ui.events)
@@ -218,9 +218,9 @@ def demo(
 
 def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
+    from bulkreset.cli.prompts import Terminal
     from bulkreset.launch import start
     from bulkreset.record.rundir import new_name
-    from bulkreset.terminal.console import Terminal
 
     def named() -> Path:
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
@@ -238,7 +238,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
 
 def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) -> NoReturn:
     """Run, and leave with the run's exit code."""
-    process.listen(stop, lambda code: events.leave(code, path))
+    process.listen(stop, lambda code: json_events.leave(code, path))
     try:
         summary = go()
     finally:
@@ -249,7 +249,7 @@ def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) 
 
 def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Stop, ui: "Terminal") -> NoReturn:
     """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
-    process.listen(stop, events.leave)
+    process.listen(stop, json_events.leave)
     codes: list[int] = []
     try:
         for path, summary in runs:
@@ -262,15 +262,15 @@ def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: S
         nothing = f"No new input at {job.input.named}: nothing to do."
         sys.stdout.write(f"{nothing}\n")
         sys.stdout.flush()
-        if events.listener():
-            events.end(EXIT_OK, nothing, state="finished")
+        if json_events.listener():
+            json_events.end(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
 def _tell(path: Path, summary: Summary) -> None:
     """What came of a run; the last line says how to go on where there is something left."""
+    from bulkreset.cli.prompts import conclude
     from bulkreset.record.rundir import RunDir
-    from bulkreset.terminal.console import conclude
 
     conclude(summary, RunDir(path), sys.stdout)
     if why := process.lost():
@@ -278,7 +278,7 @@ def _tell(path: Path, summary: Summary) -> None:
             f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
         )
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
-    events.end(summary.exit_code, _said(summary), state=summary.state, run_dir=str(path), resume=resume)
+    json_events.end(summary.exit_code, _said(summary), state=summary.state, run_dir=str(path), resume=resume)
 
 
 def _said(summary: Summary) -> str:

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from bulkreset.cancellation import Stop
-from bulkreset.draft import Kind
+from bulkreset.cli import json_events, process
+from bulkreset.cli.job_template import Kind
+from bulkreset.cli.options import Permanent, Profile, Rate, UserPoolId
 from bulkreset.errors import Interrupted
-from bulkreset.terminal import events, process
-from bulkreset.terminal.options import Permanent, Profile, Rate, UserPoolId
 
 
 def init(
@@ -36,8 +36,8 @@ def init(
     ] = None,
 ) -> None:
     """Write a job file: asks for what no flag says, and keeps it if it is a job."""
-    from bulkreset.draft import complete, keep
-    from bulkreset.terminal.console import Terminal, ask
+    from bulkreset.cli.job_template import complete, keep
+    from bulkreset.cli.prompts import Terminal, ask
 
     told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
     told |= {"profile": profile, "recipient": recipient, "rate": rate}
@@ -45,7 +45,7 @@ def init(
     given = {key: str(value) for key, value in told.items() if value is not None}
     if sys.stdin.isatty():
         stop = Stop()
-        process.listen(stop, events.leave)
+        process.listen(stop, json_events.leave)
         try:
             answers = ask(Terminal(stop, show_progress=False), given)
         except Interrupted as error:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from bulkreset.cancellation import LaneProgress, Progress
+from bulkreset.cli.progress import Display, Meter
 from bulkreset.models import Outcome, SignedOut, Status
-from bulkreset.terminal.progress import Display, Meter
 
 
 class Shown:

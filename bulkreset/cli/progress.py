@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress, Progress
+from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import Status
 from bulkreset.record.words import duration
-from bulkreset.terminal.lanes import lanes_table, seconds_for
 
 PLAIN_EVERY = 30.0  # seconds between two lines where nothing is drawn
 DRAWN_EVERY = 0.5

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.commands import drafting, looking, running
+from bulkreset.cli import init, inspect, json_events, process, run
+from bulkreset.cli.help_format import Page
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
-from bulkreset.terminal import events, process
-from bulkreset.terminal.manual import Page
 
 app = typer.Typer(
     name="bulkreset",
@@ -38,14 +37,14 @@ def options(
     """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
 
 
-app.command(cls=Page)(running.run)
-app.command(cls=Page)(running.resume)
-app.command(cls=Page)(looking.status)
-app.command(cls=Page, short_help="Draw the report once more, in any form.")(looking.report)
-app.command(cls=Page, short_help="Open the made passwords of a run.")(looking.handout)
-app.command(cls=Page, short_help="Say what has become of the users that were set.")(looking.verify)
-app.command(cls=Page, short_help="Write a job file, by asking.")(drafting.init)
-app.command(cls=Page, short_help="Run the sample job against the embedded Cognito.")(running.demo)
+app.command(cls=Page)(run.run)
+app.command(cls=Page)(run.resume)
+app.command(cls=Page)(inspect.status)
+app.command(cls=Page, short_help="Draw the report once more, in any form.")(inspect.report)
+app.command(cls=Page, short_help="Open the made passwords of a run.")(inspect.handout)
+app.command(cls=Page, short_help="Say what has become of the users that were set.")(inspect.verify)
+app.command(cls=Page, short_help="Write a job file, by asking.")(init.init)
+app.command(cls=Page, short_help="Run the sample job against the embedded Cognito.")(run.demo)
 
 
 def main() -> None:
@@ -58,12 +57,12 @@ def main() -> None:
             process.complain(f"Not all could be written to standard output: {why}.")
         raise
     except BulkresetError as error:
-        events.end(error.exit_code, str(error))
+        json_events.end(error.exit_code, str(error))
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001
-        events.end(
+        json_events.end(
             EXIT_BUG,
             f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line.",

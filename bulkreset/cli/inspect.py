@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from bulkreset.cancellation import Stop
+from bulkreset.cli import json_events, process
+from bulkreset.cli.options import RUNS, NoProgress, Redact, ReportForm
 from bulkreset.errors import Interrupted, RecordError
-from bulkreset.terminal import events, process
-from bulkreset.terminal.options import RUNS, NoProgress, Redact, ReportForm
 
 
 def status(
@@ -23,8 +23,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show how far a run is, whether it is alive or ended."""
+    from bulkreset.cli.prompts import describe_status
     from bulkreset.record.status import runs_in, status_of
-    from bulkreset.terminal.console import describe_status
 
     found, unreadable = ([status_of(run_dir)], []) if run_dir else runs_in(RUNS)
     if as_json:
@@ -126,13 +126,13 @@ def verify(
     no_progress: NoProgress = False,
 ) -> None:
     """Say what has become of the users that a run has set; changes nothing and costs nothing."""
+    from bulkreset.cli.prompts import Terminal, describe_verified
     from bulkreset.review.verify import Wanted
     from bulkreset.review.verify import verify as verify_run
-    from bulkreset.terminal.console import Terminal, describe_verified
 
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)
-    process.listen(stop, events.leave)
+    process.listen(stop, json_events.leave)
     try:
         found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
     finally:

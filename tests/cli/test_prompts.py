@@ -1,6 +1,6 @@
 """The console: what a person sees fits the terminal."""
 
-from bulkreset.terminal.console import fitted
+from bulkreset.cli.prompts import fitted
 
 
 def test_briefing_is_broken_between_words_under_what_it_says() -> None:

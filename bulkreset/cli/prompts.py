@@ -9,7 +9,8 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import Progress, Stop
-from bulkreset.draft import MEANT, QUESTIONS
+from bulkreset.cli.job_template import MEANT, QUESTIONS
+from bulkreset.cli.json_events import listener
 from bulkreset.errors import Refused
 from bulkreset.models import Summary, in_rows
 from bulkreset.planning.briefing import LABEL, briefing
@@ -17,14 +18,13 @@ from bulkreset.record.rundir import RunDir
 from bulkreset.record.status import RunStatus
 from bulkreset.record.words import count, duration, legible
 from bulkreset.review.fate import SHORT, State
-from bulkreset.terminal.events import listener
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from rich.console import Console
 
+    from bulkreset.cli.progress import Display
     from bulkreset.planning.preflight import Preflight
     from bulkreset.review.verify import Verified
-    from bulkreset.terminal.progress import Display
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 _STATES = {"time_limit": "stopped at its limit"}
@@ -43,7 +43,7 @@ class Aside:
         """Write whole lines."""
         if not self._progress.is_drawn:
             return _drawn_on().write(text)  # the log colours its lines, and shows what cannot be seen in them
-        from rich.text import Text  # noqa: PLC0415  (which is loaded where something is drawn)
+        from rich.text import Text
 
         self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
         return len(text)
@@ -60,9 +60,9 @@ class Terminal:
     """
 
     def __init__(self, stop: Stop, *, show_progress: bool) -> None:
-        from rich.console import Console  # noqa: PLC0415  (status and report print without it)
+        from rich.console import Console
 
-        from bulkreset.terminal.progress import Display  # noqa: PLC0415  (the same)
+        from bulkreset.cli.progress import Display
 
         self._spoken = listener()
         self._console = (

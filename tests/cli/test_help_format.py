@@ -10,8 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bulkreset.cli import app
-from bulkreset.terminal.manual import EXAMPLES, GROUPS
+from bulkreset.cli.help_format import EXAMPLES, GROUPS
+from bulkreset.cli.main import app
 
 COMMANDS = {command.name: command for command in typer.main.get_group(app).commands.values()}
 
@@ -46,7 +46,7 @@ def test_options_of_a_group_exist_and_every_option_of_run_has_one() -> None:
 @pytest.mark.process
 def test_shell_completes_commands() -> None:
     asked = {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": "bulkreset re", "COMP_CWORD": "1"}
-    program = "import sys; sys.argv = ['bulkreset']; from bulkreset.cli import main; main()"
+    program = "import sys; sys.argv = ['bulkreset']; from bulkreset.cli.main import main; main()"
     told = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=True
     )

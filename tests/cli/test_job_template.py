@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.draft import Kind, complete, keep, text
+from bulkreset.cli.job_template import Kind, complete, keep, text
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from bulkreset.cli.process import Unbreakable, complain
 from bulkreset.errors import EXIT_OK
 from bulkreset.record.words import legible
-from bulkreset.terminal.process import Unbreakable, complain
 
 
 class Events(Unbreakable):
@@ -31,7 +31,7 @@ class Events(Unbreakable):
 
     def line(self, name: str, level: str, **fields: object) -> str:
         """One event, as it is written."""
-        from bulkreset.log import hide_secrets  # noqa: PLC0415  (who says nothing does without structlog)
+        from bulkreset.log import hide_secrets
 
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         named = {"run_id": self.run_id} if self.run_id else {}
