@@ -8,6 +8,8 @@ from pathlib import Path
 
 from bulkreset.age import recipients
 from bulkreset.cancellation import Stop, Ui
+from bulkreset.cluster.cluster import DaskCluster
+from bulkreset.cluster.fleet import Fleet
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import (
@@ -15,8 +17,6 @@ from bulkreset.errors import (
     Refused,
     RunDirError,
 )
-from bulkreset.fleet.cluster import DaskCluster
-from bulkreset.fleet.fleet import Fleet
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import revive
 from bulkreset.mirroring.access import mirrored

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkreset.cancellation import Stop, Ui
+from bulkreset.cluster.fleet import LINGER_SECONDS, Fleet
 from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
@@ -21,7 +22,6 @@ from bulkreset.errors import (
     Refused,
     ServiceError,
 )
-from bulkreset.fleet.fleet import LINGER_SECONDS, Fleet
 from bulkreset.intake.inputs import Inputs
 from bulkreset.job import Job
 from bulkreset.log import forgiving, heard, open_log

@@ -10,6 +10,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import LaneProgress, Progress, Stop, Ui
+from bulkreset.cluster.fleet import Fleet
+from bulkreset.cluster.remote import FleetLane, Unit
 from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
@@ -21,8 +23,6 @@ from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Gated, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
-from bulkreset.fleet.fleet import Fleet
-from bulkreset.fleet.remote import FleetLane, Unit
 from bulkreset.intake.inputs import Inputs
 from bulkreset.intake.passwords import Generator
 from bulkreset.intake.policy import stricter

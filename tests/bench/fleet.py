@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlite3 import connect
 from typing import Final
 
+from tests.cluster.dasked import PATIENCE, Dasked, FleetCommand
 from tests.e2e.command import LAX, REGION
-from tests.fleet.dasked import PATIENCE, Dasked, FleetCommand
 from tests.sim import Simulator
 
 RATE: Final = 30

@@ -6,8 +6,8 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from bulkreset.cluster import outpost
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.fleet import outpost
 from bulkreset.models import Row
 
 _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))

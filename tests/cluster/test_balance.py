@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.fleet.balance import WORTHWHILE, placed
+from bulkreset.cluster.balance import WORTHWHILE, placed
 
 WEIGHTS = st.dictionaries(st.integers(0, 40), st.integers(1, 100), max_size=30)
 WORKERS = st.lists(st.sampled_from("abcdef"), unique=True, max_size=6)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.dasked import Dasked, FleetCommand
 from tests.e2e.conftest import sim
-from tests.fleet.dasked import Dasked, FleetCommand
 from tests.sim import Simulator
 
 __all__ = ["sim"]

@@ -7,19 +7,19 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
-from bulkreset.dispatch.clock import Clock, SystemClock
-from bulkreset.dispatch.errand import Errand, T
-from bulkreset.dispatch.lane import Place, Results
-from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, place_of
-from bulkreset.fleet.cluster import SKEW_SECONDS, Cluster, Lost, Unfit, clock_differs
-from bulkreset.fleet.orders import (
+from bulkreset.cluster.cluster import SKEW_SECONDS, Cluster, Lost, Unfit, clock_differs
+from bulkreset.cluster.orders import (
     LEASE_SECONDS,
     Close,
     Report,
 )
-from bulkreset.fleet.parcel import Parcel
-from bulkreset.fleet.places import Places, Tell
-from bulkreset.fleet.remote import FleetLane, Post, Unit
+from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster.places import Places, Tell
+from bulkreset.cluster.remote import FleetLane, Post, Unit
+from bulkreset.dispatch.clock import Clock, SystemClock
+from bulkreset.dispatch.errand import Errand, T
+from bulkreset.dispatch.lane import Place, Results
+from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, place_of
 from bulkreset.job import Pace
 
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows

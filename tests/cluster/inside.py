@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cluster import fleet as fleets
+from bulkreset.cluster import outpost as outposts
+from bulkreset.cluster import places
+from bulkreset.cluster.cluster import Lost, Unfit
+from bulkreset.cluster.fleet import Fleet
+from bulkreset.cluster.orders import Report
+from bulkreset.cluster.outpost import Outpost
+from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster.remote import FleetLane, Unit
 from bulkreset.cognito.answer import Answer
 from bulkreset.dispatch.coordinator import Coordinator, Feed
 from bulkreset.dispatch.errand import SetPassword, Told
 from bulkreset.dispatch.lane import AnyLane, Place, Results
 from bulkreset.errors import Stopped
-from bulkreset.fleet import fleet as fleets
-from bulkreset.fleet import outpost as outposts
-from bulkreset.fleet import places
-from bulkreset.fleet.cluster import Lost, Unfit
-from bulkreset.fleet.fleet import Fleet
-from bulkreset.fleet.orders import Report
-from bulkreset.fleet.outpost import Outpost
-from bulkreset.fleet.parcel import Parcel
-from bulkreset.fleet.remote import FleetLane, Unit
 from bulkreset.job import Pace, Target
 from bulkreset.models import Outcome, Row, SignedOut
 from tests.clocks import ForwardClock

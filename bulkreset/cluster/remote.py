@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol
 
+from bulkreset.cluster.orders import Order
 from bulkreset.cognito.choice import CARRIES
 from bulkreset.dispatch.errand import Errand, T
 from bulkreset.dispatch.lane import Place, Result
 from bulkreset.dispatch.pacer import PacerState
 from bulkreset.dispatch.worker import Settled
 from bulkreset.errors import Stopped
-from bulkreset.fleet.orders import Order
 from bulkreset.job import Pace, Target
 
 BATCH_SECONDS: Final = 1.0  # of a lane's work; two of them are with the worker, so that it never waits for one

@@ -12,15 +12,7 @@ from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
-from bulkreset.cognito.client import BotoTransport
-from bulkreset.cognito.session import TargetSession, emulated_session, open_session
-from bulkreset.dispatch.clock import Clock, SystemClock
-from bulkreset.dispatch.errand import Errand, SetPassword, SignOut
-from bulkreset.dispatch.lane import AnyLane, Crash, Lane, Place, Result, Results
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.errors import BulkresetError, TargetError, place_of
-from bulkreset.fleet.orders import (
+from bulkreset.cluster.orders import (
     LEASE_SECONDS,
     PROTOCOL,
     Address,
@@ -34,7 +26,15 @@ from bulkreset.fleet.orders import (
     Report,
     Retire,
 )
-from bulkreset.fleet.parcel import Parcel
+from bulkreset.cluster.parcel import Parcel
+from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
+from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.session import TargetSession, emulated_session, open_session
+from bulkreset.dispatch.clock import Clock, SystemClock
+from bulkreset.dispatch.errand import Errand, SetPassword, SignOut
+from bulkreset.dispatch.lane import AnyLane, Crash, Lane, Place, Result, Results
+from bulkreset.dispatch.pacer import Pacer
+from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import hold_down, seclude
 from bulkreset.job import Target
 

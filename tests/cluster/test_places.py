@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cluster.cluster import SKEW_SECONDS
+from bulkreset.cluster.orders import Report
+from bulkreset.cluster.places import Places
+from bulkreset.cluster.remote import FleetLane, Post, Unit
 from bulkreset.dispatch.errand import SetPassword
 from bulkreset.dispatch.lane import Place
-from bulkreset.fleet.cluster import SKEW_SECONDS
-from bulkreset.fleet.orders import Report
-from bulkreset.fleet.places import Places
-from bulkreset.fleet.remote import FleetLane, Post, Unit
 from bulkreset.job import Pace, Target
 from tests.dispatch.fakes import POOL, FakeClock
 

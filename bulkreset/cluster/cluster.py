@@ -10,10 +10,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar
 
+from bulkreset.cluster import outpost
+from bulkreset.cluster.orders import PROTOCOL, Greeting, Report
+from bulkreset.cluster.parcel import Parcel
 from bulkreset.errors import FleetError, JobError
-from bulkreset.fleet import outpost
-from bulkreset.fleet.orders import PROTOCOL, Greeting, Report
-from bulkreset.fleet.parcel import Parcel
 from bulkreset.job import Fleet, is_loopback
 from bulkreset.version import __version__
 

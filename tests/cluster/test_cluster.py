@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from bulkreset.cli.options import fleet as fleet_of
+from bulkreset.cluster import outpost
+from bulkreset.cluster.cluster import DaskCluster, Unfit
+from bulkreset.cluster.orders import PROTOCOL, Greeting
 from bulkreset.errors import FleetError, JobError
-from bulkreset.fleet import outpost
-from bulkreset.fleet.cluster import DaskCluster, Unfit
-from bulkreset.fleet.orders import PROTOCOL, Greeting
 from bulkreset.job import Fleet
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 from tests.canary import Canary, files
+from tests.cluster.dasked import Dasked, FleetCommand
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
-from tests.fleet.dasked import Dasked, FleetCommand
 from tests.sim import Simulator
 
 OUT = "AdminUserGlobalSignOut"

@@ -7,8 +7,8 @@ import pytest
 from distributed.core import error_message
 from distributed.protocol import deserialize, serialize
 
-from bulkreset.fleet.orders import Batch
-from bulkreset.fleet.parcel import Parcel
+from bulkreset.cluster.orders import Batch
+from bulkreset.cluster.parcel import Parcel
 from tests.dispatch.fakes import row
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.dasked import FleetCommand
 from tests.crash import test_guards, test_resume
 from tests.e2e import test_emulation, test_fatal
-from tests.fleet.dasked import FleetCommand
 from tests.lanes import test_lanes, test_sign_out
 from tests.sim import Simulator
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cluster import fleet as fleets
+from bulkreset.cluster.fleet import Fleet
+from bulkreset.cluster.orders import Batch, Close, Open
+from bulkreset.cluster.outpost import Outpost
+from bulkreset.cluster.parcel import Parcel
 from bulkreset.cognito.answer import Answer
 from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
-from bulkreset.fleet import fleet as fleets
-from bulkreset.fleet.fleet import Fleet
-from bulkreset.fleet.orders import Batch, Close, Open
-from bulkreset.fleet.outpost import Outpost
-from bulkreset.fleet.parcel import Parcel
 from bulkreset.models import Row
+from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside
 from tests.dispatch.fakes import DOUBTFUL, FATAL, SET, THROTTLED
 from tests.dispatch.lanes import rows
-from tests.fleet.inside import LEASE, PACE, SKEW, Inside, are_apart, inside
 from tests.waiting import wait_until
 
 
@@ -321,8 +321,8 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
 
 
 def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bulkreset.cluster import outpost  # noqa: PLC0415
     from bulkreset.errors import TargetError  # noqa: PLC0415
-    from bulkreset.fleet import outpost  # noqa: PLC0415
 
     with inside("a", "b") as it:
 

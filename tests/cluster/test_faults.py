@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.dasked import Dasked, FleetCommand, kill, until
 from tests.crash.test_resume import hold, let_go, resume, sent
 from tests.e2e.command import SET, assert_they_agree, people, write_csv
-from tests.fleet.dasked import Dasked, FleetCommand, kill, until
 from tests.lanes.places import ALL, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkreset.cluster.orders import LEASE_SECONDS
+from bulkreset.cluster.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
+from bulkreset.cluster.parcel import Parcel
 from bulkreset.dispatch.pacer import Pacer, PacerState
-from bulkreset.fleet.orders import LEASE_SECONDS
-from bulkreset.fleet.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
-from bulkreset.fleet.parcel import Parcel
 from tests.dispatch.fakes import FakeClock
 
 

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bulkreset.cluster.balance import placed
+from bulkreset.cluster.cluster import SKEW_SECONDS
+from bulkreset.cluster.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
+from bulkreset.cluster.remote import FleetLane, Post, Unit
 from bulkreset.cognito.choice import CARRIES, Kind
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.errand import Tally
@@ -11,10 +15,6 @@ from bulkreset.dispatch.lane import Crash, Result, Results
 from bulkreset.dispatch.pacer import PacerState
 from bulkreset.dispatch.worker import Settled
 from bulkreset.errors import ServiceError, Stopped
-from bulkreset.fleet.balance import placed
-from bulkreset.fleet.cluster import SKEW_SECONDS
-from bulkreset.fleet.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
-from bulkreset.fleet.remote import FleetLane, Post, Unit
 from bulkreset.models import Row
 
 Tell = Callable[..., None]

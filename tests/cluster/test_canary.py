@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.canary import Canary, files, process_of
+from tests.cluster.dasked import Dasked, FleetCommand, kill, until
 from tests.crash.test_resume import resume
 from tests.e2e.command import SET, write_csv
-from tests.fleet.dasked import Dasked, FleetCommand, kill, until
 from tests.sim import Simulator
 
 pytestmark = [pytest.mark.linux("/proc, for the memory of processes"), pytest.mark.soak, pytest.mark.timeout(300)]
