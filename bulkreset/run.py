@@ -22,7 +22,7 @@ from bulkreset.errors import (
     Refused,
     ServiceError,
 )
-from bulkreset.intake.inputs import Inputs
+from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
 from bulkreset.log import forgiving, heard, open_log
 from bulkreset.mirroring.access import mirror_of

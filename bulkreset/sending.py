@@ -23,9 +23,9 @@ from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.dispatch.ration import Budget, Gated, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
-from bulkreset.intake.inputs import Inputs
-from bulkreset.intake.passwords import Generator
-from bulkreset.intake.policy import stricter
+from bulkreset.input.input_set import Inputs
+from bulkreset.input.password_generator import Generator
+from bulkreset.input.password_policy import stricter
 from bulkreset.job import Job
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignedOut, Status, in_rows

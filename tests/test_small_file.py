@@ -15,9 +15,9 @@ import pytest
 from bulkreset.age import MOST_HEADER, identities, open_sealed, recipients, seal
 from bulkreset.api import Result
 from bulkreset.errors import BulkresetError
-from bulkreset.intake import search
-from bulkreset.intake.parquet_rows import LARGEST_FOOTER
-from bulkreset.intake.reader import open_rows
+from bulkreset.input import discovery
+from bulkreset.input.parquet_reader import LARGEST_FOOTER
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Input, Notify
 from bulkreset.job.file import load
 from bulkreset.nightly.state import Kept
@@ -145,9 +145,9 @@ def test_more_files_than_an_input_may_have_are_refused(
 ) -> None:
     for number in range(8):
         (tmp_path / f"{number}.csv").touch()
-    monkeypatch.setattr(search, "MOST_FILES", 8)
-    assert len(search.places(Input(path=tmp_path / given))) == 8
-    monkeypatch.setattr(search, "MOST_FILES", 7)
+    monkeypatch.setattr(discovery, "MOST_FILES", 8)
+    assert len(discovery.places(Input(path=tmp_path / given))) == 8
+    monkeypatch.setattr(discovery, "MOST_FILES", 7)
     with pytest.raises(BulkresetError, match="has more than 7 files") as caught:
-        search.places(Input(path=tmp_path / given))
+        discovery.places(Input(path=tmp_path / given))
     assert caught.value.exit_code == 2

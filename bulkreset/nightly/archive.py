@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from bulkreset.errors import InputError, RecordError, Stopped
-from bulkreset.intake.content import name_of
-from bulkreset.intake.place import File, Fingerprint, InS3, Place
-from bulkreset.intake.search import Nothing
+from bulkreset.input.decrypt import name_of
+from bulkreset.input.discovery import Nothing
+from bulkreset.input.location import File, Fingerprint, InS3, Place
 from bulkreset.job import TAG, Where
 from bulkreset.s3 import Bucket, BucketError, Object
 

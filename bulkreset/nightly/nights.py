@@ -8,8 +8,8 @@ from pathlib import Path
 from bulkreset.cancellation import Stop, Ui
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
-from bulkreset.intake.place import Fingerprint, Place
-from bulkreset.intake.search import Nothing, literally, present
+from bulkreset.input.discovery import Nothing, literally, present
+from bulkreset.input.location import Fingerprint, Place
 from bulkreset.job import Job, Where
 from bulkreset.launch import resume, start
 from bulkreset.mirroring.access import brought

@@ -5,9 +5,9 @@ from contextlib import closing
 from typing import Any
 
 from bulkreset.errors import InputError, Stopped
-from bulkreset.intake.finished import found_again
-from bulkreset.intake.inputs import Inputs, Noted
-from bulkreset.intake.place import Fingerprint
+from bulkreset.input.archived import found_again
+from bulkreset.input.input_set import Inputs, Noted
+from bulkreset.input.location import Fingerprint
 from bulkreset.job import TAG, Job
 from bulkreset.record.entries import InputFile
 from bulkreset.record.journal import Journal

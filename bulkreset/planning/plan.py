@@ -7,9 +7,9 @@ from bulkreset.cognito.directory import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.reader import Chunks
-from bulkreset.intake.screen import Screen
+from bulkreset.input.batch import Chunk
+from bulkreset.input.reader import Chunks
+from bulkreset.input.validation import Screen
 from bulkreset.job import Job
 from bulkreset.record.journal import Journal
 

@@ -13,8 +13,8 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.errors import ServiceError
-from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.reader import Chunks
+from bulkreset.input.batch import Chunk
+from bulkreset.input.reader import Chunks
 from bulkreset.job import Job
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import Check

@@ -17,8 +17,8 @@ from bulkreset.cognito.reads import ReadError
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import InputError, ServiceError, TargetError
-from bulkreset.intake.chunk import CHUNK_ROWS, FIELDS, Chunk
-from bulkreset.intake.reader import open_rows
+from bulkreset.input.batch import CHUNK_ROWS, FIELDS, Chunk
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Columns, Input, Select
 from bulkreset.planning.listing import Listing
 from bulkreset.planning.lookup import Match

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Collection, Sequence
 
-from bulkreset.intake.passwords import Generator
+from bulkreset.input.password_generator import Generator
 from bulkreset.models import Row
 from bulkreset.record.entries import Sendable
 from bulkreset.record.handout import CHUNK_ROWS, Handout

@@ -9,8 +9,8 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.intake.chunk import PIECE_ROWS, Piece
-from bulkreset.intake.reader import Pieces, Rows
+from bulkreset.input.batch import PIECE_ROWS, Piece
+from bulkreset.input.reader import Pieces, Rows
 from bulkreset.models import Row, Secret
 from bulkreset.record.entries import Sendable
 from bulkreset.record.journal import Journal

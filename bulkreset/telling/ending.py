@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
-from bulkreset.intake.search import Nothing
+from bulkreset.input.discovery import Nothing
 from bulkreset.models import Summary
 from bulkreset.record.words import visible
 

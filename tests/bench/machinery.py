@@ -18,7 +18,7 @@ from bulkreset import sending
 from bulkreset.cancellation import Progress, Stop
 from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.clock import SystemClock
-from bulkreset.intake.inputs import Inputs
+from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
 from bulkreset.log import open_log
 from bulkreset.models import Row

@@ -22,7 +22,7 @@ def _as_written(name: str) -> dict[str, str]:
 def test_run_sets_every_user_of_the_sample_to_exactly_what_it_says(
     file: str, bulkreset: Command, sim: Simulator
 ) -> None:
-    """The other sample of each kind has the same rows: tests/intake/test_reader.py."""
+    """The other sample of each kind has the same rows: tests/input/test_reader.py."""
     wanted = _as_written(file.partition(".")[0])
     seed(sim, wanted)
     ran = bulkreset.reset(SAMPLES / file, "--rate", "none")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
-from tests.intake.inputs import key_file, sealed_file
+from tests.input.inputs import key_file, sealed_file
 from tests.sim import Simulator
 from tests.waiting import wait_until
 

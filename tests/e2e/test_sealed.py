@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.command import LAX, POOL, SET, Command, assert_they_agree, finish, people, write_csv, write_job
 from tests.e2e.program import Program
-from tests.intake.inputs import key_file, sealed_file
+from tests.input.inputs import key_file, sealed_file
 from tests.sim import Simulator
 from tests.waiting import wait_until
 

@@ -35,7 +35,7 @@ FIRST: Final = "TESTS_RUN_FIRST"
 LOADED: Final = (
     "bulkreset.cli.main",
     "bulkreset.job.file",
-    "bulkreset.intake.parquet_rows",
+    "bulkreset.input.parquet_reader",
     "bulkreset.planning.planner",
     "bulkreset.launch",
     "bulkreset.run",

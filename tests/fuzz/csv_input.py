@@ -1,7 +1,7 @@
 """The CSV reader: every record is a row that is what was written, a row that says what is wrong, or the file is refused."""
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import LONGEST_VALUE
+from bulkreset.input.batch import LONGEST_VALUE
 from tests.fuzz.reading import Line, read, small
 from tests.fuzz.scratch import written
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.dispatch.guards import Tripwires
 from bulkreset.errors import JobError
-from bulkreset.intake.screen import Screen
+from bulkreset.input.validation import Screen
 from bulkreset.job import Job
 from bulkreset.job.file import load, revive
 from bulkreset.models import Outcome, Status

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.policy import unmet, violates
-from bulkreset.intake.screen import Screen
+from bulkreset.input.batch import Chunk
+from bulkreset.input.password_policy import unmet, violates
+from bulkreset.input.validation import Screen
 from bulkreset.job import Job, Policy
 from tests.sim.errors import ApiError
 from tests.sim.policy import PasswordPolicy, check_policy, check_syntax

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from bulkreset.errors import InputError
-from bulkreset.intake import csv_rows, parquet_rows
-from bulkreset.intake.reader import Rows, open_rows
+from bulkreset.input import csv_reader, parquet_reader
+from bulkreset.input.reader import Rows, open_rows
 from bulkreset.job import Input
 from tests.fuzz.scratch import must_not_tell
 
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 def small() -> Iterator[None]:
     """Pieces of three rows, of which one call passes two."""
     sizes: Any = {"PIECE_ROWS": PIECE, "PASSED_PIECES": 2, "CHUNK_ROWS": 2 * PIECE}
-    with patch.multiple(csv_rows, **sizes), patch.multiple(parquet_rows, **sizes):
+    with patch.multiple(csv_reader, **sizes), patch.multiple(parquet_reader, **sizes):
         yield
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from bulkreset.cli import run
 from bulkreset.errors import InputError, JobError
-from bulkreset.intake.reader import open_rows
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Input, Job, Pace, Policy, Target
 from bulkreset.job.file import _name_from, load, revive
 

@@ -15,7 +15,7 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
-from bulkreset.intake import chunk as chunk_module
+from bulkreset.input import batch as chunk_module
 from bulkreset.job import Select
 from bulkreset.planning.listing import Listing
 from bulkreset.planning.paging import ATTEMPTS, RESTARTS

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.intake.passwords import Generator
+from bulkreset.input.password_generator import Generator
 from bulkreset.job import Policy
 from bulkreset.models import Row
 from bulkreset.record.entries import Sendable

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.intake.chunk import Piece
+from bulkreset.input.batch import Piece
 from bulkreset.models import Outcome, Row, Status
 from bulkreset.record.journal import Journal
 from bulkreset.supply import feed

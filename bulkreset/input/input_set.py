@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any, NamedTuple, Self, TypeVar
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import PIECE_ROWS, Chunk, Piece, too_short
-from bulkreset.intake.content import is_sealed
-from bulkreset.intake.place import File, Fingerprint, Place, must_be_text, together
-from bulkreset.intake.reader import Pieces, open_rows
-from bulkreset.intake.search import places
+from bulkreset.input.batch import PIECE_ROWS, Chunk, Piece, too_short
+from bulkreset.input.decrypt import is_sealed
+from bulkreset.input.discovery import places
+from bulkreset.input.location import File, Fingerprint, Place, must_be_text, together
+from bulkreset.input.reader import Pieces, open_rows
 from bulkreset.job import S3, Input, Where
 
 SIDE_BY_SIDE = 8  # objects whose fingerprints are taken at a time

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.intake import csv_rows, parquet_rows
-from tests.intake.inputs import Seen, pairs, read
+from bulkreset.input import csv_reader, parquet_reader
+from tests.input.inputs import Seen, pairs, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\x00\ufeff🚀'), max_size=8)
@@ -35,8 +35,8 @@ def test_csv_comes_back_as_written(
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         csv.writer(file, quoting=quoting).writerows([("username", "password"), *table])  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_rows, "CHUNK_ROWS", 2 * size)
-        patch.setattr(csv_rows, "PIECE_ROWS", size)
+        patch.setattr(csv_reader, "CHUNK_ROWS", 2 * size)
+        patch.setattr(csv_reader, "PIECE_ROWS", size)
         assert pairs(read(path)) == table
 
 
@@ -49,7 +49,7 @@ def test_parquet_comes_back_as_written(folder: Path, table: list[tuple[str, str]
     }
     pq.write_table(pa.table(columns), path, row_group_size=group)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet_rows, "CHUNK_ROWS", size)
+        patch.setattr(parquet_reader, "CHUNK_ROWS", size)
         assert pairs(read(path)) == table
 
 

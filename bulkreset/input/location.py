@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import unreadable
+from bulkreset.input.batch import unreadable
 from bulkreset.job import Where
 from bulkreset.s3 import Bucket, BucketError, Object
 

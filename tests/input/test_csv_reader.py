@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.intake import csv_rows
+from bulkreset.input import csv_reader
 from bulkreset.job import Columns, Input
-from tests.intake.inputs import Seen, csv_file, open_csv, pairs, read
+from tests.input.inputs import Seen, csv_file, open_csv, pairs, read
 
 ODD = [
     *(
@@ -330,7 +330,7 @@ def test_rest_of_a_broken_record_of_several_lines_is_no_row(tmp_path: Path) -> N
 
 
 def test_endless_line_is_refused_before_it_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_rows, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(csv_reader, "LONGEST_LINE", 1000)
     path = csv_file(tmp_path, "username,password\nann,One-1\nbob," + "x" * 1024)
     with pytest.raises(InputError, match=r"Line 3 .* longer than 1,000 characters"):
         read(path)

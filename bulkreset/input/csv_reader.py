@@ -13,7 +13,7 @@ from typing import NamedTuple, TextIO
 
 from bulkreset.age import UnsealError
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import (
+from bulkreset.input.batch import (
     CHUNK_ROWS,
     FIELDS,
     LONGEST_VALUE,
@@ -26,7 +26,7 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
-from bulkreset.intake.content import LONGEST_BEGINNING, Content, mistaken
+from bulkreset.input.decrypt import LONGEST_BEGINNING, Content, mistaken
 from bulkreset.job import Input
 from bulkreset.s3 import BucketError
 

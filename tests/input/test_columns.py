@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import FIELDS, find_columns
-from bulkreset.intake.reader import open_rows
+from bulkreset.input.batch import FIELDS, find_columns
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Columns, Input
-from tests.intake.inputs import csv_file, parquet_file
+from tests.input.inputs import csv_file, parquet_file
 
 NONE = Columns(password=None)
 HERE = Path("users.csv")

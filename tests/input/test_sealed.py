@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError, JobError
-from bulkreset.intake import csv_rows, parquet_rows
-from bulkreset.intake.reader import open_rows
+from bulkreset.input import csv_reader, parquet_reader
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Input
-from tests.intake.inputs import csv_file, key_file, pairs, parquet_file, read, sealed_file
+from tests.input.inputs import csv_file, key_file, pairs, parquet_file, read, sealed_file
 
 SECRET = "Hush-Hush.7734"
 PEOPLE = [(f"user{number}", f"{SECRET}{number}") for number in range(25)]
@@ -42,7 +42,7 @@ def key(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
-    for module in (csv_rows, parquet_rows):
+    for module in (csv_reader, parquet_reader):
         monkeypatch.setattr(module, "PIECE_ROWS", 3)
         monkeypatch.setattr(module, "PASSED_PIECES", 2)
         monkeypatch.setattr(module, "CHUNK_ROWS", 6)
@@ -149,7 +149,7 @@ def test_sealed_parquet_is_in_memory_once(tmp_path: Path, key: Path) -> None:
     path = sealed_file(tmp_path / "users.parquet", key)
     size = path.stat().st_size
     rows = open_rows(Input(path=path, identity=key))
-    assert isinstance(rows, parquet_rows.ParquetRows)
+    assert isinstance(rows, parquet_reader.ParquetRows)
     tracemalloc.start()  # which sees Python's own memory: where the opened file is
     try:
         with rows.open() as file:
@@ -195,7 +195,7 @@ def test_sealed_file_that_breaks_off(tmp_path: Path, key: Path, name: str, left:
 def test_damage_in_the_middle_is_found_where_it_is_come_to(
     tmp_path: Path, key: Path, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_rows, "CHUNK_ROWS", 2000)
+    monkeypatch.setattr(csv_reader, "CHUNK_ROWS", 2000)
     text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(20_000))
     path = sealed_file(csv_file(tmp_path, text, name), key)
     whole = path.read_bytes()

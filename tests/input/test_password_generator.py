@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.intake.passwords import OF_EACH, Generator
-from bulkreset.intake.policy import unmet
+from bulkreset.input.password_generator import OF_EACH, Generator
+from bulkreset.input.password_policy import unmet
 from bulkreset.job import Policy
 
 POOL = "eu-west-1_Here00001"

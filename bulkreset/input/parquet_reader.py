@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from bulkreset.age import UnsealError
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import (
+from bulkreset.input.batch import (
     CHUNK_ROWS,
     FIELDS,
     LONGEST_VALUE,
@@ -25,7 +25,7 @@ from bulkreset.intake.chunk import (
     too_short,
     unreadable,
 )
-from bulkreset.intake.content import Content
+from bulkreset.input.decrypt import Content
 from bulkreset.job import Input
 from bulkreset.s3 import BucketError
 

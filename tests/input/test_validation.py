@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.intake.chunk import FIELDS, Chunk
-from bulkreset.intake.reader import open_rows
-from bulkreset.intake.screen import Screen, Screened
+from bulkreset.input.batch import FIELDS, Chunk
+from bulkreset.input.reader import open_rows
+from bulkreset.input.validation import Screen, Screened
 from bulkreset.job import Job, Policy
 from bulkreset.record.journal import Journal
 

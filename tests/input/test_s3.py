@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from bulkreset.errors import BulkresetError, InputError, Stopped
-from bulkreset.intake import search
-from bulkreset.intake.inputs import Inputs
+from bulkreset.input import discovery
+from bulkreset.input.input_set import Inputs
 from bulkreset.job import Input
 from bulkreset.s3 import BLOCK, Bucket
 from tests.bucket import BUCKET, Storage
@@ -34,7 +34,7 @@ def of(path: str) -> Inputs:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits before a second try, and botocore makes none."""
-    monkeypatch.setattr(search, "Bucket", partial(Bucket, tries=1))
+    monkeypatch.setattr(discovery, "Bucket", partial(Bucket, tries=1))
     monkeypatch.setattr("smart_open.s3.time.sleep", lambda _seconds: None)
 
 
@@ -50,9 +50,9 @@ def test_patterns_are_those_of_a_shell(s3: Storage) -> None:
     assert named(f"{AT}/in/[!a].csv") == ["b.csv"]
     assert named(f"{AT}/in/?.*") == ["a.csv", "b.csv", "d.txt"]
     assert named(f"{AT}/in/**/*.csv") == ["[x].csv", "a.csv", "b.csv", "deep/er/c.csv"]
-    assert named(search.literally(f"{AT}/in/[x].csv")) == ["[x].csv"]
+    assert named(discovery.literally(f"{AT}/in/[x].csv")) == ["[x].csv"]
     for nothing in (f"{AT}/in/*.xml", f"{AT}/out/", f"{AT}/in/none.csv", f"{AT}-other/in.csv"):
-        with pytest.raises(search.Nothing):
+        with pytest.raises(discovery.Nothing):
             of(nothing)
 
 

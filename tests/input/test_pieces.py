@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.intake import csv_rows, parquet_rows
-from bulkreset.intake.chunk import Piece
-from bulkreset.intake.reader import Rows, open_rows
+from bulkreset.input import csv_reader, parquet_reader
+from bulkreset.input.batch import Piece
+from bulkreset.input.reader import Rows, open_rows
 from bulkreset.job import Input
-from tests.intake.inputs import csv_file, open_csv, parquet_file, read
+from tests.input.inputs import csv_file, open_csv, parquet_file, read
 
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\ufeff🚀x'), max_size=8)
 LINES = st.one_of(
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
-    for module in (csv_rows, parquet_rows):
+    for module in (csv_reader, parquet_reader):
         monkeypatch.setattr(module, "PIECE_ROWS", 3)
         monkeypatch.setattr(module, "PASSED_PIECES", 2)
         monkeypatch.setattr(module, "CHUNK_ROWS", 6)

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.intake import parquet_rows
+from bulkreset.input import parquet_reader
 from bulkreset.job import Columns
-from tests.intake.inputs import Seen, pairs, parquet_file, read
-from tests.intake.test_csv_rows import ODD
+from tests.input.inputs import Seen, pairs, parquet_file, read
+from tests.input.test_csv_reader import ODD
 
 
 def raw_text(*values: bytes) -> Any:  # noqa: ANN401  (an Arrow array)
@@ -138,7 +138,7 @@ def test_row_whose_bytes_are_not_utf8_is_malformed(tmp_path: Path, *, encode: bo
 
 
 def test_rows_are_numbered_across_row_groups_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_rows, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(parquet_reader, "CHUNK_ROWS", 7)
     names = [f"user{number}" for number in range(50)]
     path = parquet_file(tmp_path, {"username": names, "password": names}, row_group_size=10)
     assert pq.ParquetFile(path).num_row_groups == 5

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.intake import csv_rows, inputs, parquet_rows
-from bulkreset.intake.inputs import Inputs
+from bulkreset.input import csv_reader, input_set, parquet_reader
+from bulkreset.input.input_set import Inputs
 from bulkreset.job import Input
-from tests.intake.inputs import csv_file, key_file, parquet_file, sealed_file
+from tests.input.inputs import csv_file, key_file, parquet_file, sealed_file
 
 SIZE = 5  # rows of a piece, here
 
@@ -129,13 +129,13 @@ def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of five rows."""
-    for module in (inputs, csv_rows, parquet_rows):
+    for module in (input_set, csv_reader, parquet_reader):
         monkeypatch.setattr(module, "PIECE_ROWS", SIZE)
-    for module in (csv_rows, parquet_rows):
+    for module in (csv_reader, parquet_reader):
         monkeypatch.setattr(module, "CHUNK_ROWS", 2 * SIZE)
-    monkeypatch.setattr(csv_rows, "PASSED_PIECES", 2)
-    monkeypatch.setattr(parquet_rows, "PASSED_PIECES", 2)
-    monkeypatch.setattr(inputs, "PASSED_FILES", 2)
+    monkeypatch.setattr(csv_reader, "PASSED_PIECES", 2)
+    monkeypatch.setattr(parquet_reader, "PASSED_PIECES", 2)
+    monkeypatch.setattr(input_set, "PASSED_FILES", 2)
 
 
 @pytest.mark.usefixtures("small")

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pyrage
 
 from bulkreset.age import recipients, seal
-from bulkreset.intake.csv_rows import CsvRows
-from bulkreset.intake.reader import open_rows
+from bulkreset.input.csv_reader import CsvRows
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Input
 
 

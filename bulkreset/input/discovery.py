@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import unreadable
-from bulkreset.intake.place import File, InS3, Place, denied
+from bulkreset.input.batch import unreadable
+from bulkreset.input.location import File, InS3, Place, denied
 from bulkreset.job import S3, Input, Where
 from bulkreset.s3 import Bucket, BucketError, Object, split
 

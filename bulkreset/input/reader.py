@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bulkreset.intake.chunk import Chunk, Piece
-from bulkreset.intake.content import Content
-from bulkreset.intake.csv_rows import CsvRows
-from bulkreset.intake.place import File, Place
+from bulkreset.input.batch import Chunk, Piece
+from bulkreset.input.csv_reader import CsvRows
+from bulkreset.input.decrypt import Content
+from bulkreset.input.location import File, Place
 from bulkreset.job import Input
 
 
@@ -63,6 +63,6 @@ def open_rows(spec: Input, place: Place | None = None, *, with_passwords: bool =
     kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
     if kind == "csv":
         return CsvRows(spec, content)
-    from bulkreset.intake.parquet_rows import ParquetRows  # noqa: PLC0415  (only Parquet needs pyarrow)
+    from bulkreset.input.parquet_reader import ParquetRows  # noqa: PLC0415  (only Parquet needs pyarrow)
 
     return ParquetRows(spec, content)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bulkreset.age import UnsealError, identities, open_sealed
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import unreadable
-from bulkreset.intake.place import Place, denied
+from bulkreset.input.batch import unreadable
+from bulkreset.input.location import Place, denied
 from bulkreset.job import Input, Where
 from bulkreset.s3 import BucketError
 

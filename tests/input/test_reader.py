@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.intake.csv_rows import CsvRows
-from bulkreset.intake.parquet_rows import ParquetRows
-from bulkreset.intake.place import fingerprint
-from bulkreset.intake.reader import open_rows
+from bulkreset.input.csv_reader import CsvRows
+from bulkreset.input.location import fingerprint
+from bulkreset.input.parquet_reader import ParquetRows
+from bulkreset.input.reader import open_rows
 from bulkreset.job import Input
-from tests.intake.inputs import csv_file, pairs, parquet_file, read
+from tests.input.inputs import csv_file, pairs, parquet_file, read
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

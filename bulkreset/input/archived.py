@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bulkreset.errors import InputError
-from bulkreset.intake.chunk import unreadable
-from bulkreset.intake.content import name_of
-from bulkreset.intake.inputs import Inputs, Noted
-from bulkreset.intake.place import File, Fingerprint, InS3, Place, denied
-from bulkreset.intake.search import places, plain
+from bulkreset.input.batch import unreadable
+from bulkreset.input.decrypt import name_of
+from bulkreset.input.discovery import places, plain
+from bulkreset.input.input_set import Inputs, Noted
+from bulkreset.input.location import File, Fingerprint, InS3, Place, denied
 from bulkreset.job import TAG, Input, Where
 from bulkreset.s3 import Bucket, BucketError
 

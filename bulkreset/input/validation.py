@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bulkreset.intake.chunk import Chunk
-from bulkreset.intake.policy import stricter, unmet, violates
+from bulkreset.input.batch import Chunk
+from bulkreset.input.password_policy import stricter, unmet, violates
 from bulkreset.job import Job, Policy
 from bulkreset.models import Code, Status
 

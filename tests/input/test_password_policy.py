@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moto.cognitoidp.exceptions import InvalidPasswordException
 from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUser, CognitoIdpUserPool, cognitoidp_backends
 
-from bulkreset.intake.policy import stricter, unmet, violates
+from bulkreset.input.password_policy import stricter, unmet, violates
 from bulkreset.job import Policy
 
 SYMBOLS = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.intake.finished import found_again
-from bulkreset.intake.inputs import Inputs
-from bulkreset.intake.search import literally
+from bulkreset.input.archived import found_again
+from bulkreset.input.discovery import literally
+from bulkreset.input.input_set import Inputs
 from bulkreset.job import Input, Where
 from bulkreset.nightly.archive import put_away
 from bulkreset.s3 import Bucket
