@@ -15,13 +15,13 @@ from bulkreset.errors import BulkresetError, Refused, RunDirError, told
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
+from bulkreset.journal.rundir import RunDir, new_name
 from bulkreset.launch import resume as resume_run
 from bulkreset.launch import start
 from bulkreset.library_logging import apart
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.planning.briefing import briefing
 from bulkreset.planning.preflight import Preflight
-from bulkreset.record.rundir import RunDir, new_name
 from bulkreset.run import Mode
 from bulkreset.small_file import read_sheet
 

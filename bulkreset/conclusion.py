@@ -5,17 +5,17 @@ from typing import Any
 
 from bulkreset.errors import BulkresetError, RecordError
 from bulkreset.job import Job
+from bulkreset.journal.execution import utc_now
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir, report_name
 from bulkreset.log import Log
 from bulkreset.mirroring.access import finish
 from bulkreset.mirroring.mirror import Mirror
 from bulkreset.models import Summary
 from bulkreset.page.page import write_page
-from bulkreset.record.execution import utc_now
 from bulkreset.record.forms import Cut, draw
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import write_summary
-from bulkreset.record.rundir import RunDir, report_name
 from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
 
 

@@ -19,6 +19,10 @@ from bulkreset.errors import (
 )
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import revive
+from bulkreset.journal.execution import begun, utc_now
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirroring.access import mirrored
 from bulkreset.models import Summary
 from bulkreset.planning.approval import Approval
@@ -28,10 +32,6 @@ from bulkreset.planning.preflight import (
     must_be_paced,
     must_be_the_same_targets,
 )
-from bulkreset.record.execution import begun, utc_now
-from bulkreset.record.handout import folder_elsewhere
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 from bulkreset.run import Mode, Run
 from bulkreset.telling.afterwards import Afterwards
 

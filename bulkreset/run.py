@@ -24,6 +24,10 @@ from bulkreset.errors import (
 )
 from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
+from bulkreset.journal.execution import begun, unix_ms
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import forgiving, heard, open_log
 from bulkreset.mirroring.access import mirror_of
 from bulkreset.models import LaneSummary, Summary, in_rows
@@ -37,11 +41,7 @@ from bulkreset.planning.preflight import (
     inspect,
     must_be_the_same_accounts,
 )
-from bulkreset.record.execution import begun, unix_ms
-from bulkreset.record.handout import folder_of, handout_of
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
-from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import is_resumable, public_counts, signed_out
 from bulkreset.sending import Apply, Means
 from bulkreset.telling.afterwards import Afterwards

@@ -27,12 +27,12 @@ from bulkreset.input.input_set import Inputs
 from bulkreset.input.password_generator import Generator
 from bulkreset.input.password_policy import stricter
 from bulkreset.job import Job
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rates import Rates
+from bulkreset.journal.sealed_passwords import Handout
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignedOut, Status, in_rows
 from bulkreset.planning.preflight import LanePlan, Preflight, sign_out_ceiling
-from bulkreset.record.handout import Handout
-from bulkreset.record.journal import Journal
-from bulkreset.record.rates import Rates
 from bulkreset.record.summary import stopped_by
 from bulkreset.supply.campaign import Campaign, Made
 from bulkreset.supply.feed import Source, Supply, has_changed

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bulkreset.journal.journal import Journal
 from bulkreset.page.page import write_page
-from bulkreset.record.journal import Journal
 from tests.e2e.command import LAX, Command, Ran
 from tests.page.browser import CHROMIUM, SIZES, THEMES, chromium, opened
 from tests.sim import Simulator

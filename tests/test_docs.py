@@ -26,9 +26,10 @@ from bulkreset.cli.main import app
 from bulkreset.cognito import answer, client, reading
 from bulkreset.job import Job
 from bulkreset.job.file import load
+from bulkreset.journal import schema
 from bulkreset.models import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.page import advice
-from bulkreset.record import report, schema
+from bulkreset.record import report
 from bulkreset.review import fate
 from bulkreset.telling import emf, textfile
 from bulkreset.telling.metrics import after

@@ -12,10 +12,10 @@ from bulkreset.cancellation import Progress, Stop
 from bulkreset.cli.job_template import MEANT, QUESTIONS
 from bulkreset.cli.json_events import listener
 from bulkreset.errors import Refused
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.status import RunStatus
 from bulkreset.models import Summary, in_rows
 from bulkreset.planning.briefing import LABEL, briefing
-from bulkreset.record.rundir import RunDir
-from bulkreset.record.status import RunStatus
 from bulkreset.record.words import count, duration, legible
 from bulkreset.review.fate import SHORT, State
 

@@ -219,8 +219,8 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
     from bulkreset.cli.prompts import Terminal
+    from bulkreset.journal.rundir import new_name
     from bulkreset.launch import start
-    from bulkreset.record.rundir import new_name
 
     def named() -> Path:
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
@@ -270,7 +270,7 @@ def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: S
 def _tell(path: Path, summary: Summary) -> None:
     """What came of a run; the last line says how to go on where there is something left."""
     from bulkreset.cli.prompts import conclude
-    from bulkreset.record.rundir import RunDir
+    from bulkreset.journal.rundir import RunDir
 
     conclude(summary, RunDir(path), sys.stdout)
     if why := process.lost():

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bulkreset.errors import BulkresetError, RunDirError
 from bulkreset.job import S3, Job
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.log import Log
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 
 if TYPE_CHECKING:
     from bulkreset.mirroring.mirror import Mirror

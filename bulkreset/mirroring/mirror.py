@@ -28,11 +28,11 @@ from typing import Any, Protocol
 
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.mirroring.generation import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
 from bulkreset.mirroring.lease import Lease, holder_of, retried
 from bulkreset.models import Outcome, RateChange, SignedOut
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 from bulkreset.s3 import Bucket, BucketError, Sealing, split
 
 VERSION = 1

@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import Absent, RunDir
 from bulkreset.mirroring.generation import BASE, DELTA, Piece, pieces
 from bulkreset.mirroring.lease import Lease
 from bulkreset.mirroring.mirror import LEASE, VERSION
 from bulkreset.models import Outcome, RateChange, SignedOut, Status
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.s3 import Bucket, BucketError
 
 _Commit = tuple[int, list[int], list[Outcome], list[SignedOut], list[RateChange]]

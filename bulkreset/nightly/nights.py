@@ -11,14 +11,14 @@ from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError,
 from bulkreset.input.discovery import Nothing, literally, present
 from bulkreset.input.location import Fingerprint, Place
 from bulkreset.job import Job, Where
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import Absent, RunDir, must_be_free
 from bulkreset.launch import resume, start
 from bulkreset.mirroring.access import brought
 from bulkreset.mirroring.lease import SINCE_BOOT
 from bulkreset.models import Summary
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import Absent, RunDir, must_be_free
 from bulkreset.run import Mode
 from bulkreset.s3 import Bucket
 from bulkreset.telling.afterwards import Afterwards

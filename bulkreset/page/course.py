@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate, count, takewhile
 from typing import Any
 
-from bulkreset.record.journal import Journal
+from bulkreset.journal.journal import Journal
 
 BUCKETS = 90  # of time, at most
 BARS = 20  # of latency, about: up to the slowest hundredth, which shares the last one

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from bulkreset.files import beside
+from bulkreset.journal.figures import Shown
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.page.advice import MEANINGS, next_step
 from bulkreset.page.course import Course, Latency, course_of, latency_of
 from bulkreset.page.outcome import outcome, state_in_words, ways_on
-from bulkreset.record.figures import Shown
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import iso, redraw_advice
 from bulkreset.record.summary import is_resumable, lanes_of, public_counts, signed_out

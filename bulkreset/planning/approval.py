@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.errors import ApprovalError
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
 _ELSEWHERE = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint

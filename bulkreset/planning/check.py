@@ -11,11 +11,11 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.dispatch.clock import Clock
 from bulkreset.job import Job
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Code, Kind, Status
 from bulkreset.planning.lookup import ABSENT, UNKNOWN, Found, Lookup, Match
 from bulkreset.planning.paging import listing_pacers
 from bulkreset.planning.search import Search
-from bulkreset.record.journal import Journal
 
 _BATCH = 5_000  # users
 UNREACHABLE = "could not recover"  # begins the warning of a ready row

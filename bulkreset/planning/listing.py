@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
+from bulkreset.journal.connection import transaction, usable
 from bulkreset.planning.lookup import Match
-from bulkreset.record.connection import transaction, usable
 
 # Names are folded as their pool compares names.
 _TABLES = """

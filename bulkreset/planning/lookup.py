@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from bulkreset.record.connection import transaction, usable
+from bulkreset.journal.connection import transaction, usable
 
 # A name is folded as its pool compares names; spelled: as the row has it, where that differs. rank: how sure it is that the name means the user, 0 the surest.
 _TABLES = """

@@ -11,7 +11,7 @@ from bulkreset.input.batch import Chunk
 from bulkreset.input.reader import Chunks
 from bulkreset.input.validation import Screen
 from bulkreset.job import Job
-from bulkreset.record.journal import Journal
+from bulkreset.journal.journal import Journal
 
 
 def write_plan(

@@ -16,6 +16,8 @@ from bulkreset.errors import ServiceError
 from bulkreset.input.batch import Chunk
 from bulkreset.input.reader import Chunks
 from bulkreset.job import Job
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.check import Check
 from bulkreset.planning.listing import Listing
@@ -23,8 +25,6 @@ from bulkreset.planning.paging import listing_pacers
 from bulkreset.planning.plan import protected_names, write_plan
 from bulkreset.planning.preflight import described, grouped
 from bulkreset.planning.roll import Roll
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 
 
 class Planner:

@@ -12,9 +12,9 @@ from typing import IO, Any
 
 from bulkreset.errors import Refused
 from bulkreset.files import bytes_beside
+from bulkreset.journal.entries import Reported
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
-from bulkreset.record.entries import Reported
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.report import COLUMNS, as_text, iso, redraw_advice
 from bulkreset.record.words import escaped

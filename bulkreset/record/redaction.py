@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.record.entries import Reported
-from bulkreset.record.figures import Shown
+from bulkreset.journal.entries import Reported
+from bulkreset.journal.figures import Shown
 from bulkreset.small_file import read_sheet
 
 KEY_BYTES = 32

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.files import beside, must_be_new
+from bulkreset.journal.entries import Reported
 from bulkreset.models import Summary
-from bulkreset.record.entries import Reported
 from bulkreset.record.words import escaped, printable
 
 COLUMNS = Reported._fields[:-1]  # a report has no `canonical`

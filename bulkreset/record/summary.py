@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
+from bulkreset.journal.figures import SignOuts
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import report_name
 from bulkreset.models import LaneSummary, Status, Summary
-from bulkreset.record.figures import SignOuts
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import report_name
 
 _DONE = frozenset({Status.SET, Status.SKIPPED})
 

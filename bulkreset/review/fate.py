@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from bulkreset.journal.entries import SetRow
 from bulkreset.planning.lookup import ABSENT, Found
-from bulkreset.record.entries import SetRow
 from bulkreset.record.report import as_text, iso
 
 COLUMNS = (

@@ -9,9 +9,9 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
+from bulkreset.journal.journal import Journal
 from bulkreset.planning.lookup import Lookup
 from bulkreset.planning.search import Search
-from bulkreset.record.journal import Journal
 from bulkreset.review.fate import Fate, judge
 
 AGAIN = "verify again"

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from bulkreset.age import identities
 from bulkreset.errors import RunDirError
-from bulkreset.record.handout import folder_of, newest
-from bulkreset.record.journal import Journal
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.sealed_passwords import folder_of, newest
 from bulkreset.record.report import as_text
-from bulkreset.record.rundir import RunDir
 
 COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400  # seconds

@@ -9,11 +9,11 @@ from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
 from bulkreset.files import must_be_new
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.page.page import write_page
 from bulkreset.record.forms import REPORTED, Cut, draw, pour
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
-from bulkreset.record.rundir import RunDir
 from bulkreset.record.words import legible
 
 FORMS = ("csv", "parquet", "jsonl", "html")

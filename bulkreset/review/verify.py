@@ -21,6 +21,8 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
 from bulkreset.files import beside, must_be_new
 from bulkreset.job.file import revive
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.models import Status
 from bulkreset.planning.lookup import Lookup
 from bulkreset.planning.preflight import (
@@ -30,9 +32,7 @@ from bulkreset.planning.preflight import (
     must_be_the_same_accounts,
     must_be_the_same_targets,
 )
-from bulkreset.record.journal import Journal
 from bulkreset.record.report import iso
-from bulkreset.record.rundir import RunDir
 from bulkreset.review.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.review.follow import AGAIN, fates, look_up, must_be_known
 

@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from bulkreset.input.password_generator import Generator
+from bulkreset.journal.entries import Sendable
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.sealed_passwords import CHUNK_ROWS, Handout
 from bulkreset.models import Row
-from bulkreset.record.entries import Sendable
-from bulkreset.record.handout import CHUNK_ROWS, Handout
-from bulkreset.record.journal import Journal
 
 
 class Made:

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 
 from bulkreset.dispatch.clock import Clock
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Leaver, SignedOut
-from bulkreset.record.journal import Journal
 
 LOOK_SECONDS = 0.25  # between two looks at a journal that has given all it had
 

@@ -10,9 +10,9 @@ from typing import IO, Self
 
 from bulkreset.errors import BulkresetError
 from bulkreset.job import Job
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.status import status_of
 from bulkreset.models import Summary
-from bulkreset.record.rundir import RunDir
-from bulkreset.record.status import status_of
 from bulkreset.telling import emf
 from bulkreset.telling.ending import Ending
 from bulkreset.telling.metrics import Figures, after, during, idle, refused, unknown, without

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
+from bulkreset.journal.status import RunStatus
 from bulkreset.models import LaneSummary, Status, Summary
-from bulkreset.record.status import RunStatus
 from bulkreset.record.summary import public_counts
 from bulkreset.telling.ending import Ending
 

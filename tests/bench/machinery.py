@@ -20,10 +20,10 @@ from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.clock import SystemClock
 from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
+from bulkreset.journal.journal import Journal
 from bulkreset.log import open_log
 from bulkreset.models import Row
 from bulkreset.planning.preflight import LanePlan, Preflight
-from bulkreset.record.journal import Journal
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.age import identities
-from bulkreset.record.handout import read_handout
+from bulkreset.journal.sealed_passwords import read_handout
 from tests.crash.test_resume import hold, let_go
 from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names
 from tests.e2e.command import POOL, SET, Command, finish

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import BulkresetError
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.record.journal import Journal
 
 ROWS = 400
 SETTLED = 250

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.record.status import status_of
+from bulkreset.journal.status import status_of
 from tests.crash.test_resume import ENDS_WHILE_IT_PLANS, hold, let_go, resume, sent
 from tests.e2e.command import PATIENCE, SET, Command, people, write_csv
 from tests.sim import Simulator
@@ -87,7 +87,7 @@ def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int
 # The process kills itself at the third row of its report.
 KILLED_WHILE_IT_REPORTS = """
 import os
-from bulkreset.record.journal import Journal
+from bulkreset.journal.journal import Journal
 report = Journal.report
 def ending(*args, **named):
     for number, row in enumerate(report(*args, **named)):

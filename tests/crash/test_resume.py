@@ -16,7 +16,7 @@ from bulkreset.cancellation import Stop
 from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import Refused
 from bulkreset.job.file import load
-from bulkreset.record.status import status_of
+from bulkreset.journal.status import status_of
 from bulkreset.run import Mode
 from tests.e2e.command import (
     PATIENCE,
@@ -375,7 +375,7 @@ def moment(told: str) -> datetime:
 ENDS_WHILE_IT_PLANS = """
 import os
 from bulkreset.intake import csv_rows, inputs
-from bulkreset.record.written_plan import WrittenPlan
+from bulkreset.journal.written_plan import WrittenPlan
 csv_rows.CHUNK_ROWS, csv_rows.PIECE_ROWS, inputs.PIECE_ROWS = 10, 5, 5
 plan, chunks = WrittenPlan.plan, []
 def ending(journal, rows):

@@ -13,7 +13,7 @@ OTHER = "us-east-1_Other00002"
 
 
 def test_rows_that_name_one_user_are_kept_as_the_job_says(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """What each word means is in tests/record/test_journal.py."""
+    """What each word means is in tests/journal/test_journal.py."""
     rows = [("ann", "First-Answer.1"), ("bob", "Other-User.1"), ("ann", "Second-Answer.2"), ("ann", "Third-Answer.3")]
     write_csv(tmp_path / "in.csv", rows)
     seed(sim, ["ann", "bob"])

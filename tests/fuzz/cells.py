@@ -4,9 +4,9 @@ import csv
 import unicodedata
 from collections.abc import Iterator
 
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.record.forms import draw
-from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS
 from bulkreset.record.words import printable
 from tests.fuzz.scratch import folder

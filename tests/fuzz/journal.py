@@ -10,10 +10,10 @@ from typing import Any
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.job import Job
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.status import status_of
 from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.page.page import write_page
-from bulkreset.record.journal import Journal
-from bulkreset.record.status import status_of
 from bulkreset.review.redraw import Wanted, redraw
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder

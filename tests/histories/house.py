@@ -170,8 +170,8 @@ def _ending(asked: Asked) -> Iterator[Any]:
     """The block in which hooks are at every commit and every call."""
     from bulkreset.cancellation import Stop  # noqa: PLC0415
     from bulkreset.cognito.client import BotoTransport  # noqa: PLC0415
-    from bulkreset.record.connection import Connection  # noqa: PLC0415
-    from bulkreset.record.journal import Journal  # noqa: PLC0415
+    from bulkreset.journal.connection import Connection  # noqa: PLC0415
+    from bulkreset.journal.journal import Journal  # noqa: PLC0415
 
     stop = Stop()
     hooks = _Hooks(asked, stop)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bulkreset.record.journal import Journal
-from bulkreset.record.status import status_of
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.status import status_of
 from bulkreset.review.redraw import Wanted, redraw
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
 from tests.histories.house import KILLED, UNCLAIMED, Asked, House

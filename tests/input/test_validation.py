@@ -14,7 +14,7 @@ from bulkreset.input.batch import FIELDS, Chunk
 from bulkreset.input.reader import open_rows
 from bulkreset.input.validation import Screen, Screened
 from bulkreset.job import Job, Policy
-from bulkreset.record.journal import Journal
+from bulkreset.journal.journal import Journal
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 POOL = "eu-west-1_Here00001"

@@ -5,8 +5,8 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from bulkreset.journal.journal import Journal
 from bulkreset.mirroring.restore import restore
-from bulkreset.record.journal import Journal
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 

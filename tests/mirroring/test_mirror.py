@@ -14,16 +14,16 @@ import pytest
 from bulkreset.age import recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import Absent, RunDir
+from bulkreset.journal.sealed_passwords import Handout
 from bulkreset.mirroring import mirror as module
 from bulkreset.mirroring.generation import pieces
 from bulkreset.mirroring.lease import SECONDS, Lease
 from bulkreset.mirroring.mirror import Mirror
 from bulkreset.mirroring.restore import restore
 from bulkreset.models import Outcome, RateChange, Row, Secret, SignedOut, Status
-from bulkreset.record.handout import Handout
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import Redaction
-from bulkreset.record.rundir import Absent, RunDir
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock

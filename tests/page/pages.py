@@ -7,9 +7,9 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.page.page import write_page
-from bulkreset.record.journal import Journal
 from tests.record.journals import OTHER, POOL
 
 BEGUN = 1_795_262_400_000  # 2026-11-21T12:00:00Z

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.page.page import ROWS
-from bulkreset.record.journal import Journal
 from bulkreset.record.redaction import WITHHELD, Redaction
 from bulkreset.record.words import visible
 from tests.page.pages import (

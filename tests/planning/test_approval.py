@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import ApprovalError, RunDirError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.planning.approval import Approval
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 from tests.targets import ACCOUNT, EU, EU2, job
 
 TARGET = {"user_pool_id": EU, "region": "eu-west-1", "endpoint": "https://a", "profile": None, "account": ACCOUNT}

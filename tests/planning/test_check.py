@@ -10,10 +10,10 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
+from bulkreset.journal.journal import Journal
 from bulkreset.planning import check as check_module
 from bulkreset.planning.check import UNREACHABLE, Check
 from bulkreset.planning.paging import ATTEMPTS
-from bulkreset.record.journal import Journal
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.targets import EU, EU2, job, sessions

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.record.journal import Journal
 
 POOL = "eu-west-1_Here00001"
 OTHER = "us-east-1_There0001"

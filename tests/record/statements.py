@@ -1,6 +1,6 @@
 """Whether the tests notice a change of the journal's SQL: `python -m tests.record.statements [STATEMENT …]`.
 
-mutmut knows no SQL, and leaves out what stands outside functions. Here each statement of record/schema.py is changed in
+mutmut knows no SQL, and leaves out what stands outside functions. Here each statement of journal/schema.py is changed in
 one place at a time, in the memory of a process of its own, and the tests that read it are run, the quickest first.
 """
 
@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 from _pytest.runner import runtestprotocol
 
-from bulkreset.record import schema
+from bulkreset.journal import schema
 
 TESTS = [*(f"tests/record/test_{name}.py" for name in ("journal", "checked", "figures")), "tests/page/test_course.py"]
 STATEMENTS = [name for name, it in vars(schema).items() if name.isupper() and name[0] != "_" and isinstance(it, str)]
@@ -140,7 +140,7 @@ class Changing:
                 if not said:
                     where = f"{sql[:begin][-60:]}[{sql[begin:end]} -> {text}]{sql[end:][:60]}"
                     sys.stdout.write(f"{name} lived: {' '.join(where.split())}\n")
-        sys.stdout.write(f"record/schema.py: {total['killed']} killed, {total['lived']} lived\n")
+        sys.stdout.write(f"journal/schema.py: {total['killed']} killed, {total['lived']} lived\n")
         return True
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.record.journal import Journal
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
 READY = ("ready", "", "")

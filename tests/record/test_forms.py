@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, Refused
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.record import forms
 from bulkreset.record.forms import Cut, draw, pour
-from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS, iso
 from tests.record.journals import OTHER, POOL, done, planned
 

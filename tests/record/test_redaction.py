@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkreset.errors import RunDirError
+from bulkreset.journal.entries import Reported
 from bulkreset.models import Outcome, Status
-from bulkreset.record.entries import Reported
 from bulkreset.record.forms import Cut, draw
 from bulkreset.record.redaction import WITHHELD, Redaction, is_redacted
 from tests.record.journals import OTHER, POOL, planned

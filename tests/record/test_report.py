@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.journal.journal import Journal
 from bulkreset.models import LaneSummary, Outcome, Status, Summary
 from bulkreset.record.forms import Cut, draw
-from bulkreset.record.journal import Journal
 from bulkreset.record.report import COLUMNS, write_new, write_summary
 from tests.record.journals import OTHER, POOL, done, planned
 

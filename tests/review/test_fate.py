@@ -2,8 +2,8 @@
 
 import pytest
 
+from bulkreset.journal.entries import SetRow
 from bulkreset.planning.lookup import ABSENT, Found
-from bulkreset.record.entries import SetRow
 from bulkreset.review.fate import COLUMNS, DONE, Fate, State, judge
 
 POOL = "eu-west-1_Here00001"

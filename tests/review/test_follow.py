@@ -11,10 +11,10 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.planning.lookup import Lookup
 from bulkreset.planning.paging import ATTEMPTS
-from bulkreset.record.journal import Journal
 from bulkreset.review.fate import Fate
 from bulkreset.review.follow import fates, look_up, must_be_known
 from tests.dispatch.fakes import FakeClock

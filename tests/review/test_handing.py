@@ -10,10 +10,10 @@ import pytest
 
 from bulkreset.age import identities, recipients
 from bulkreset.errors import InputError, RunDirError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.sealed_passwords import Handout, folder_elsewhere, read_handout
 from bulkreset.models import Outcome, Row, Secret, Status
-from bulkreset.record.handout import Handout, folder_elsewhere, read_handout
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 from bulkreset.review.handing import Given, hand_out
 from tests.targets import EU, EU2, job
 

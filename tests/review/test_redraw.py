@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import RecordError, Refused
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.record.journal import Journal
 from bulkreset.review.redraw import STANDARD_OUTPUT, Wanted, redraw, statuses
 from tests.record.journals import POOL, done
 

@@ -12,8 +12,8 @@ import pytest
 from bulkreset.cancellation import Stop
 from bulkreset.cli.prompts import Terminal, describe_verified
 from bulkreset.errors import RecordError, Refused, RunDirError
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.review.fate import DONE, State
 from bulkreset.review.verify import Verified, Wanted, _files, verify
 from tests.record.journals import planned

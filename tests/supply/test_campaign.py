@@ -8,8 +8,8 @@ import pytest
 from bulkreset.errors import RecordError
 from bulkreset.input.password_generator import Generator
 from bulkreset.job import Policy
+from bulkreset.journal.entries import Sendable
 from bulkreset.models import Row
-from bulkreset.record.entries import Sendable
 from bulkreset.supply import campaign
 from bulkreset.supply.campaign import Campaign, Made
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.input.batch import Piece
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Row, Status
-from bulkreset.record.journal import Journal
 from bulkreset.supply import feed
 from bulkreset.supply.feed import Source, Supply
 

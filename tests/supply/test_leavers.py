@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from bulkreset.journal.figures import SignOuts
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, SignedOut, Status
-from bulkreset.record.figures import SignOuts
-from bulkreset.record.journal import Journal
 from bulkreset.supply.leavers import LOOK_SECONDS, Leavers
 from tests.dispatch.fakes import FakeClock
 from tests.record.journals import OTHER, POOL, done, planned

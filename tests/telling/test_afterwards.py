@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import InputError, RecordError
-from bulkreset.record.status import RunStatus
+from bulkreset.journal.status import RunStatus
 from bulkreset.telling import afterwards
 from bulkreset.telling.afterwards import Afterwards
 from tests.targets import EU, job

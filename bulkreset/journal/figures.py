@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from bulkreset.record import schema
-from bulkreset.record.connection import Connection
+from bulkreset.journal import schema
+from bulkreset.journal.connection import Connection
 
 
 class Totals(NamedTuple):

@@ -10,12 +10,12 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.journal import schema
+from bulkreset.journal.connection import BROKEN, connect, damaged, kind_of
+from bulkreset.journal.entries import InputFile, Reported, Sendable, SetRow
+from bulkreset.journal.shape import is_whole
+from bulkreset.journal.written_plan import WrittenPlan
 from bulkreset.models import Leaver, Outcome, RateChange, SignedOut, Status
-from bulkreset.record import schema
-from bulkreset.record.connection import BROKEN, connect, damaged, kind_of
-from bulkreset.record.entries import InputFile, Reported, Sendable, SetRow
-from bulkreset.record.shape import is_whole
-from bulkreset.record.written_plan import WrittenPlan
 
 
 class Journal(WrittenPlan):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.errors import BulkresetError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
 from bulkreset.record.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
 
 RECENT_SECONDS = 60

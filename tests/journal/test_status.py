@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.status import RunStatus, runs_in, status_of
 from bulkreset.models import Outcome, Status
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
-from bulkreset.record.status import RunStatus, runs_in, status_of
 from tests.record.journals import POOL, done
 
 FACTS: dict[str, Any] = {
@@ -32,8 +32,8 @@ FACTS: dict[str, Any] = {
 APPLYING = """
 import sys
 from pathlib import Path
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 from bulkreset.models import Outcome, Status
 home = RunDir.open(Path(sys.argv[1]))
 home.lock()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkreset.age import UnsealError, recipients, seal, unseal
 from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.journal.rundir import RunDir
 from bulkreset.models import Row
-from bulkreset.record.rundir import RunDir
 
 if TYPE_CHECKING:  # who only opens a handout has no job to read
     from bulkreset.job import Job

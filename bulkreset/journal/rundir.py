@@ -168,7 +168,7 @@ def must_be_free(path: Path) -> None:
 
 def _is_finished_dry_run(path: Path) -> bool:
     """Whether the run there has nothing to go on with; not where that cannot be read: resume says why."""
-    from bulkreset.record.journal import Journal  # noqa: PLC0415  (who resumes or looks has no need of it here)
+    from bulkreset.journal.journal import Journal  # noqa: PLC0415  (who resumes or looks has no need of it here)
 
     try:
         facts = Journal.facts_in(RunDir(path).journal, read_only=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import Busy, RecordError, RunDirError
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir, new_name
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir, new_name
 
 HOLD = """
 import sys
 from pathlib import Path
-from bulkreset.record.rundir import RunDir
+from bulkreset.journal.rundir import RunDir
 RunDir(Path(sys.argv[1])).lock()
 print("held", flush=True)
 sys.stdin.read()
@@ -26,8 +26,8 @@ sys.stdin.read()
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.record.journal import Journal
-from bulkreset.record.rundir import RunDir
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
 
 def fill(path):
     Journal.create(path, ["eu-west-1_A"], {})

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.journal.figures import Shown
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, RateChange, SignedOut, Status
-from bulkreset.record.figures import Shown
-from bulkreset.record.journal import Journal
 from tests.record.journals import OTHER, POOL, done, planned
 
 DOUBTED = Shown(4, POOL, "d", "in_doubt", "Lost", "m", 5, 6, 70, "r4", 3500, "own")

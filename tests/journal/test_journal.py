@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.journal import schema
+from bulkreset.journal.connection import usable
+from bulkreset.journal.entries import InputFile, SetRow
+from bulkreset.journal.figures import SignOuts
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Leaver, Outcome, SignedOut, Status
-from bulkreset.record import schema
-from bulkreset.record.connection import usable
-from bulkreset.record.entries import InputFile, SetRow
-from bulkreset.record.figures import SignOuts
 from bulkreset.record.forms import draw
-from bulkreset.record.journal import Journal
 from tests.record.journals import OTHER, POOL, done, planned, statuses
 
 
@@ -659,8 +659,8 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.record.entries import InputFile, SetRow
-from bulkreset.record.journal import Journal
+from bulkreset.journal.entries import InputFile, SetRow
+from bulkreset.journal.journal import Journal
 from bulkreset.models import Leaver, Outcome, SignedOut, Status
 journal = Journal.open(Path(sys.argv[1]))
 journal.begin_sending()

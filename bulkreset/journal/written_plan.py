@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bulkreset.record import schema
-from bulkreset.record.connection import to_read
-from bulkreset.record.entries import InputFile
-from bulkreset.record.figures import Figures
+from bulkreset.journal import schema
+from bulkreset.journal.connection import to_read
+from bulkreset.journal.entries import InputFile
+from bulkreset.journal.figures import Figures
 
 
 class WrittenPlan(Figures):

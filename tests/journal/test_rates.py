@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bulkreset.journal.rates import SPACING_MS, Rates
 from bulkreset.models import RateChange
-from bulkreset.record.rates import SPACING_MS, Rates
 from tests.record.journals import planned
 
 

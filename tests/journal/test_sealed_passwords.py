@@ -9,8 +9,8 @@ import pytest
 
 from bulkreset.age import identities, recipients
 from bulkreset.errors import InputError, JobError, RecordError, RunDirError
+from bulkreset.journal.sealed_passwords import Handout, Line, read_handout
 from bulkreset.models import Row, Secret
-from bulkreset.record.handout import Handout, Line, read_handout
 
 POOL = "eu-west-1_Here00001"
 SECRETS = ("Kept-Quiet.1", 'Kept "Quiet", 2', "Kept\nQuiet 3")
