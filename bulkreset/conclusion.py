@@ -9,8 +9,8 @@ from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir, report_name
 from bulkreset.log import Log
-from bulkreset.mirroring.access import finish
-from bulkreset.mirroring.mirror import Mirror
+from bulkreset.mirror.access import finish
+from bulkreset.mirror.mirror import Mirror
 from bulkreset.models import Summary
 from bulkreset.page.page import write_page
 from bulkreset.record.forms import Cut, draw

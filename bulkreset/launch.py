@@ -23,7 +23,7 @@ from bulkreset.journal.execution import begun, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
 from bulkreset.journal.sealed_passwords import folder_elsewhere
-from bulkreset.mirroring.access import mirrored
+from bulkreset.mirror.access import mirrored
 from bulkreset.models import Summary
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.origin import as_planned, files_of, may_send, met, needs_input

@@ -29,7 +29,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
 from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import forgiving, heard, open_log
-from bulkreset.mirroring.access import mirror_of
+from bulkreset.mirror.access import mirror_of
 from bulkreset.models import LaneSummary, Summary, in_rows
 from bulkreset.planning.check import UNREACHABLE
 from bulkreset.planning.origin import must_be_what_was_planned

@@ -39,7 +39,7 @@ from bulkreset.supply.feed import Source, Supply, has_changed
 from bulkreset.supply.leavers import Leavers
 
 if TYPE_CHECKING:  # a run without one does not import it
-    from bulkreset.mirroring.mirror import Mirror
+    from bulkreset.mirror.mirror import Mirror
 
 MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
 UNPACED_WEIGHT = float(CARRIES["boto3"])  # what a lane without a pace counts for where lanes are shared out

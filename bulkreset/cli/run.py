@@ -175,7 +175,7 @@ def resume(
     json_events.speak(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import Terminal
     from bulkreset.launch import resume as resume_run
-    from bulkreset.mirroring.access import brought, name_of
+    from bulkreset.mirror.access import brought, name_of
     from bulkreset.run import Mode
 
     asked = {

@@ -14,8 +14,8 @@ from bulkreset.job import Job, Where
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import Absent, RunDir, must_be_free
 from bulkreset.launch import resume, start
-from bulkreset.mirroring.access import brought
-from bulkreset.mirroring.lease import SINCE_BOOT
+from bulkreset.mirror.access import brought
+from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import Summary
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished

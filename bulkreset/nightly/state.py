@@ -15,7 +15,7 @@ from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.files import beside
 from bulkreset.job import Where
-from bulkreset.mirroring.lease import SECONDS, SINCE_BOOT, Lease, holder_of
+from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, Lease, holder_of
 from bulkreset.s3 import Bucket, BucketError
 from bulkreset.small_file import read_sheet
 

@@ -16,7 +16,7 @@ from bulkreset.journal.status import status_of
 from tests.bucket import BUCKET, Storage
 from tests.crash.test_resume import hold, let_go, sent
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
-from tests.mirroring.mirrored import end_lease, settled_in
+from tests.mirror.mirrored import end_lease, settled_in
 from tests.sim import Simulator
 from tests.waiting import wait_until
 

@@ -14,7 +14,7 @@ from bulkreset.cancellation import Stop
 from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
-from bulkreset.mirroring.lease import SECONDS, SINCE_BOOT
+from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
 from bulkreset.models import Summary
 from bulkreset.nightly.nights import Night
 from bulkreset.nightly.state import Kept, State

@@ -30,8 +30,8 @@ from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDir
 from bulkreset.job import Mirror as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
-from bulkreset.mirroring.generation import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
-from bulkreset.mirroring.lease import Lease, holder_of, retried
+from bulkreset.mirror.generation import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
+from bulkreset.mirror.lease import Lease, holder_of, retried
 from bulkreset.models import Outcome, RateChange, SignedOut
 from bulkreset.s3 import Bucket, BucketError, Sealing, split
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import Absent, RunDir
-from bulkreset.mirroring.generation import BASE, DELTA, Piece, pieces
-from bulkreset.mirroring.lease import Lease
-from bulkreset.mirroring.mirror import LEASE, VERSION
+from bulkreset.mirror.generation import BASE, DELTA, Piece, pieces
+from bulkreset.mirror.lease import Lease
+from bulkreset.mirror.mirror import LEASE, VERSION
 from bulkreset.models import Outcome, RateChange, SignedOut, Status
 from bulkreset.s3 import Bucket, BucketError
 

@@ -17,17 +17,17 @@ from bulkreset.job import Mirror as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import Absent, RunDir
 from bulkreset.journal.sealed_passwords import Handout
-from bulkreset.mirroring import mirror as module
-from bulkreset.mirroring.generation import pieces
-from bulkreset.mirroring.lease import SECONDS, Lease
-from bulkreset.mirroring.mirror import Mirror
-from bulkreset.mirroring.restore import restore
+from bulkreset.mirror import mirror as module
+from bulkreset.mirror.generation import pieces
+from bulkreset.mirror.lease import SECONDS, Lease
+from bulkreset.mirror.mirror import Mirror
+from bulkreset.mirror.restore import restore
 from bulkreset.models import Outcome, RateChange, Row, Secret, SignedOut, Status
 from bulkreset.record.redaction import Redaction
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
-from tests.mirroring.mirrored import end_lease
+from tests.mirror.mirrored import end_lease
 from tests.record.journals import POOL, done
 from tests.waiting import wait_until
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bulkreset.journal.journal import Journal
-from bulkreset.mirroring.restore import restore
+from bulkreset.mirror.restore import restore
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 

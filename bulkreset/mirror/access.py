@@ -12,14 +12,14 @@ from bulkreset.journal.rundir import RunDir
 from bulkreset.log import Log
 
 if TYPE_CHECKING:
-    from bulkreset.mirroring.mirror import Mirror
+    from bulkreset.mirror.mirror import Mirror
 
 
 def mirrored(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
     """What a new run's journal notes of its mirror; None where it has none. Raises JobError where it cannot have the one it is to have."""
     if not job.mirror.to or emulated:
         return None
-    from bulkreset.mirroring.mirror import must_be_usable  # noqa: PLC0415  (no mirror, no import)
+    from bulkreset.mirror.mirror import must_be_usable  # noqa: PLC0415  (no mirror, no import)
 
     at = job.mirror.at(path.absolute().name)
     must_be_usable(job.mirror, at)
@@ -37,7 +37,7 @@ def mirror_of(
     if not facts.get("mirror"):
         yield None
         return
-    from bulkreset.mirroring.mirror import Mirror  # noqa: PLC0415  (no mirror, no import)
+    from bulkreset.mirror.mirror import Mirror  # noqa: PLC0415  (no mirror, no import)
 
     mirror = Mirror(
         job.mirror, facts["mirror"]["at"], home, journal, lambda problem: log.warning("mirror_behind", problem=problem)
@@ -65,7 +65,7 @@ def brought(run: str, path: Path | None) -> Path:
         if path:
             raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
         return Path(run)
-    from bulkreset.mirroring.restore import restore  # noqa: PLC0415  (as above)
+    from bulkreset.mirror.restore import restore  # noqa: PLC0415  (as above)
 
     new = path or Path(name_of(run))
     restore(run, new)
