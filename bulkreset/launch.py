@@ -25,6 +25,7 @@ from bulkreset.journal.rundir import RunDir
 from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirror.access import mirrored
 from bulkreset.models import Summary
+from bulkreset.notify.afterwards import Afterwards
 from bulkreset.planning.approval import Approval
 from bulkreset.planning.origin import as_planned, files_of, may_send, met, needs_input
 from bulkreset.planning.preflight import (
@@ -33,7 +34,6 @@ from bulkreset.planning.preflight import (
     must_be_the_same_targets,
 )
 from bulkreset.run import Mode, Run
-from bulkreset.telling.afterwards import Afterwards
 
 
 def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[], None] = lambda: None) -> Summary:

@@ -31,6 +31,7 @@ from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import forgiving, heard, open_log
 from bulkreset.mirror.access import mirror_of
 from bulkreset.models import LaneSummary, Summary, in_rows
+from bulkreset.notify.afterwards import Afterwards
 from bulkreset.planning.check import UNREACHABLE
 from bulkreset.planning.origin import must_be_what_was_planned
 from bulkreset.planning.preflight import (
@@ -44,7 +45,6 @@ from bulkreset.planning.preflight import (
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.summary import is_resumable, public_counts, signed_out
 from bulkreset.sending import Apply, Means
-from bulkreset.telling.afterwards import Afterwards
 
 
 @dataclass(frozen=True, slots=True)

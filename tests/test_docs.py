@@ -28,11 +28,11 @@ from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
 from bulkreset.models import Code, Kind, LaneSummary, Status, Summary
+from bulkreset.notify import emf, textfile
+from bulkreset.notify.metrics import after
 from bulkreset.page import advice
 from bulkreset.record import report
 from bulkreset.review import fate
-from bulkreset.telling import emf, textfile
-from bulkreset.telling.metrics import after
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 

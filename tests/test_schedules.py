@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from bulkreset import errors
 from bulkreset.cli.main import app
 from bulkreset.job import Target
-from bulkreset.telling import textfile
-from tests.telling.test_metrics import FIGURES
+from bulkreset.notify import textfile
+from tests.notify.test_metrics import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "jobs" / "schedule"

@@ -21,10 +21,10 @@ from bulkreset.input.reader import open_rows
 from bulkreset.job import Input, Notify
 from bulkreset.job.file import load
 from bulkreset.nightly.state import Kept
+from bulkreset.notify.notifier import check
 from bulkreset.record.redaction import Redaction
 from bulkreset.s3 import Bucket
 from bulkreset.small_file import read_sheet
-from bulkreset.telling.notifier import check
 
 BOUND = 100 << 20  # bytes that may be held at a time
 ENDLESS = Path("/dev/zero")

@@ -19,9 +19,9 @@ from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import Summary
 from bulkreset.nightly.archive import put_away, still_there
 from bulkreset.nightly.state import Finished, Kept, State, Unfinished
+from bulkreset.notify.afterwards import Afterwards
 from bulkreset.run import Mode
 from bulkreset.s3 import Bucket
-from bulkreset.telling.afterwards import Afterwards
 
 
 class Night:

@@ -18,8 +18,8 @@ from bulkreset.errors import BulkresetError
 from tests.bucket import BUCKET, Storage
 from tests.canary import Canary, files
 from tests.e2e.command import PATIENCE, POOL, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.notify.hook import web_hook
 from tests.sim import Simulator
-from tests.telling.hook import web_hook
 from tests.waiting import wait_until
 
 # A worker's transport that fails with the row, and so its password, in its frames.

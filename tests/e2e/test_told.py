@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import Argument, Command, Ran, finish, people, write_csv, write_job
+from tests.notify.hook import Hook, web_hook
+from tests.notify.test_metrics import read
 from tests.sim import Simulator
-from tests.telling.hook import Hook, web_hook
-from tests.telling.test_metrics import read
 
 TOKEN = "T0ken-of-the-hook"
 TOLD = """

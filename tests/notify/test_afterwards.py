@@ -8,10 +8,10 @@ import pytest
 
 from bulkreset.errors import InputError, RecordError
 from bulkreset.journal.status import RunStatus
-from bulkreset.telling import afterwards
-from bulkreset.telling.afterwards import Afterwards
+from bulkreset.notify import afterwards
+from bulkreset.notify.afterwards import Afterwards
+from tests.notify.test_metrics import SUMMARY, read
 from tests.targets import EU, job
-from tests.telling.test_metrics import SUMMARY, read
 from tests.waiting import wait_until
 
 UNDER_WAY = RunStatus(

@@ -8,8 +8,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
+from bulkreset.notify.metrics import Figures
 from bulkreset.small_file import read_sheet
-from bulkreset.telling.metrics import Figures
 
 FINISHED = "bulkreset_last_finished_timestamp_seconds"
 SUCCESS = "bulkreset_last_success_timestamp_seconds"

@@ -13,10 +13,10 @@ from bulkreset.job import Job
 from bulkreset.journal.rundir import RunDir
 from bulkreset.journal.status import status_of
 from bulkreset.models import Summary
-from bulkreset.telling import emf
-from bulkreset.telling.ending import Ending
-from bulkreset.telling.metrics import Figures, after, during, idle, refused, unknown, without
-from bulkreset.telling.notifier import check, notify
+from bulkreset.notify import emf
+from bulkreset.notify.ending import Ending
+from bulkreset.notify.metrics import Figures, after, during, idle, refused, unknown, without
+from bulkreset.notify.notifier import check, notify
 
 EVERY = 15.0  # seconds between two writings of the textfile
 _PART = 20  # and so many times as long as one of them took: counting millions of rows must not slow the run
@@ -122,7 +122,7 @@ class Afterwards:
         if path is None:
             return ""
         try:
-            from bulkreset.telling import textfile  # noqa: PLC0415  (an extra)
+            from bulkreset.notify import textfile  # noqa: PLC0415  (an extra)
 
             figures = made()
             with self._writing:

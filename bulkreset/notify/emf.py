@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from bulkreset.telling.metrics import Figures
+from bulkreset.notify.metrics import Figures
 
 NAMESPACE = "bulkreset"
 

@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bulkreset.models import LaneSummary, Summary
-from bulkreset.telling import emf, textfile
-from bulkreset.telling.ending import Ending
-from bulkreset.telling.metrics import STATUSES, Figures, after, without
+from bulkreset.notify import emf, textfile
+from bulkreset.notify.ending import Ending
+from bulkreset.notify.metrics import STATUSES, Figures, after, without
 
 LANES = (
     LaneSummary("111122223333", "eu-west-1", 23.5, 30.0, 24.0, ("a",), 10, {"set": 7, "failed": 1}),

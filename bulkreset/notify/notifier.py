@@ -12,8 +12,8 @@ import boto3
 from botocore.config import Config
 
 from bulkreset.job import Notify
+from bulkreset.notify.ending import Ending
 from bulkreset.small_file import read_sheet
-from bulkreset.telling.ending import Ending
 
 PATIENCE = 10.0  # seconds for all channels together, which are told side by side
 _SUBJECT = 100  # characters that SNS takes

@@ -12,10 +12,10 @@ from moto.sns.models import sns_backends
 
 from bulkreset.errors import Busy, InputError, Interrupted, JobError
 from bulkreset.job import Notify
-from bulkreset.telling import notifier
-from bulkreset.telling.ending import End, Ending
-from bulkreset.telling.notifier import check, notify
-from tests.telling.hook import Hook, web_hook
+from bulkreset.notify import notifier
+from bulkreset.notify.ending import End, Ending
+from bulkreset.notify.notifier import check, notify
+from tests.notify.hook import Hook, web_hook
 
 ENDING = Ending(
     "nightly",
