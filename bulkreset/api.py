@@ -20,8 +20,8 @@ from bulkreset.launch import resume as resume_run
 from bulkreset.launch import start
 from bulkreset.library_logging import apart
 from bulkreset.models import LaneSummary, Summary
-from bulkreset.planning.briefing import briefing
-from bulkreset.planning.preflight import Preflight
+from bulkreset.plan.preflight import Preflight
+from bulkreset.plan.preflight_text import briefing
 from bulkreset.run import Mode
 from bulkreset.small_file import read_sheet
 

@@ -12,7 +12,7 @@ from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, SignedOut, Status
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
-    from bulkreset.planning.preflight import Preflight
+    from bulkreset.plan.preflight import Preflight
 
 
 Item = TypeVar("Item")

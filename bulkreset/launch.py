@@ -26,9 +26,9 @@ from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirror.access import mirrored
 from bulkreset.models import Summary
 from bulkreset.notify.afterwards import Afterwards
-from bulkreset.planning.approval import Approval
-from bulkreset.planning.origin import as_planned, files_of, may_send, met, needs_input
-from bulkreset.planning.preflight import (
+from bulkreset.plan.approval import Approval
+from bulkreset.plan.input_binding import as_planned, files_of, may_send, met, needs_input
+from bulkreset.plan.preflight import (
     described,
     must_be_paced,
     must_be_the_same_targets,

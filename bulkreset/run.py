@@ -32,9 +32,8 @@ from bulkreset.log import forgiving, heard, open_log
 from bulkreset.mirror.access import mirror_of
 from bulkreset.models import LaneSummary, Summary, in_rows
 from bulkreset.notify.afterwards import Afterwards
-from bulkreset.planning.check import UNREACHABLE
-from bulkreset.planning.origin import must_be_what_was_planned
-from bulkreset.planning.preflight import (
+from bulkreset.plan.input_binding import must_be_what_was_planned
+from bulkreset.plan.preflight import (
     Asked,
     Planned,
     Preflight,
@@ -42,6 +41,7 @@ from bulkreset.planning.preflight import (
     inspect,
     must_be_the_same_accounts,
 )
+from bulkreset.plan.user_check import UNREACHABLE
 from bulkreset.record.redaction import Redaction
 from bulkreset.record.summary import is_resumable, public_counts, signed_out
 from bulkreset.sending import Apply, Means
@@ -194,7 +194,7 @@ class Run:
 
     def _plan(self, rows: Inputs | None, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
         """Pass 1."""
-        from bulkreset.planning.planner import Planner  # noqa: PLC0415  (and pandas, which a resumed run does without)
+        from bulkreset.plan.planner import Planner  # noqa: PLC0415  (and pandas, which a resumed run does without)
 
         planner = Planner(self._job, self._sessions, self._journal, enquiry, ui, stop)
         self._facts |= planner.run(self._facts, rows, service, self._home)

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bulkreset.journal.entries import SetRow
-from bulkreset.planning.lookup import ABSENT, Found
+from bulkreset.plan.user_lookup import ABSENT, Found
 from bulkreset.record.report import as_text, iso
 
 COLUMNS = (

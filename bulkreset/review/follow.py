@@ -10,8 +10,8 @@ from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
-from bulkreset.planning.lookup import Lookup
-from bulkreset.planning.search import Search
+from bulkreset.plan.user_lookup import Lookup
+from bulkreset.plan.user_search import Search
 from bulkreset.review.fate import Fate, judge
 
 AGAIN = "verify again"

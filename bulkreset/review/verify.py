@@ -24,14 +24,14 @@ from bulkreset.job.file import revive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
 from bulkreset.models import Status
-from bulkreset.planning.lookup import Lookup
-from bulkreset.planning.preflight import (
+from bulkreset.plan.preflight import (
     described,
     grouped,
     listing_rate,
     must_be_the_same_accounts,
     must_be_the_same_targets,
 )
+from bulkreset.plan.user_lookup import Lookup
 from bulkreset.record.report import iso
 from bulkreset.review.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.review.follow import AGAIN, fates, look_up, must_be_known

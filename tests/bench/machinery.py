@@ -23,7 +23,7 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.log import open_log
 from bulkreset.models import Row
-from bulkreset.planning.preflight import LanePlan, Preflight
+from bulkreset.plan.preflight import LanePlan, Preflight
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0

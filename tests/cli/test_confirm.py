@@ -10,7 +10,7 @@ from bulkreset.cancellation import Stop
 from bulkreset.cli.prompts import TYPED_BEYOND, Terminal
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.errors import Refused
-from bulkreset.planning.preflight import Asked, Planned, Preflight, inspect
+from bulkreset.plan.preflight import Asked, Planned, Preflight, inspect
 from tests.targets import EU, EU2, callers, job, pools, quotas, sessions
 
 

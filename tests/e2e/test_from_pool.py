@@ -82,7 +82,7 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
 
 
 def test_selection_says_whose_rows_there_are(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """Each way to select is in tests/planning/test_roll.py."""
+    """Each way to select is in tests/plan/test_pool_users.py."""
     sim.add_pool(POOL, PEOPLE, LAX, groups={"staff": ["ann", "bob"], "board": ["zoe", "bob"]}, case_sensitive=False)
     write_csv(tmp_path / "done.csv", [("ZOE",)], ("username",))
     select = 'select = { groups = ["staff", "board"], created_before = 2024-01-01, not_in = "done.csv" }'

@@ -36,7 +36,7 @@ LOADED: Final = (
     "bulkreset.cli.main",
     "bulkreset.job.file",
     "bulkreset.input.parquet_reader",
-    "bulkreset.planning.planner",
+    "bulkreset.plan.planner",
     "bulkreset.launch",
     "bulkreset.run",
     "bulkreset.page.charts",

@@ -3,7 +3,7 @@
 import pytest
 
 from bulkreset.journal.entries import SetRow
-from bulkreset.planning.lookup import ABSENT, Found
+from bulkreset.plan.user_lookup import ABSENT, Found
 from bulkreset.review.fate import COLUMNS, DONE, Fate, State, judge
 
 POOL = "eu-west-1_Here00001"

@@ -13,8 +13,8 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
-from bulkreset.planning.lookup import Lookup
-from bulkreset.planning.paging import ATTEMPTS
+from bulkreset.plan.paged_reader import ATTEMPTS
+from bulkreset.plan.user_lookup import Lookup
 from bulkreset.review.fate import Fate
 from bulkreset.review.follow import fates, look_up, must_be_known
 from tests.dispatch.fakes import FakeClock

@@ -13,9 +13,9 @@ from bulkreset.dispatch.clock import Clock
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Code, Kind, Status
-from bulkreset.planning.lookup import ABSENT, UNKNOWN, Found, Lookup, Match
-from bulkreset.planning.paging import listing_pacers
-from bulkreset.planning.search import Search
+from bulkreset.plan.paged_reader import listing_pacers
+from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, Found, Lookup, Match
+from bulkreset.plan.user_search import Search
 
 _BATCH = 5_000  # users
 UNREACHABLE = "could not recover"  # begins the warning of a ready row

@@ -20,9 +20,9 @@ from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.input.batch import CHUNK_ROWS, FIELDS, Chunk
 from bulkreset.input.reader import open_rows
 from bulkreset.job import Columns, Input, Select
-from bulkreset.planning.listing import Listing
-from bulkreset.planning.lookup import Match
-from bulkreset.planning.paging import Pages, has_expired
+from bulkreset.plan.paged_reader import Pages, has_expired
+from bulkreset.plan.user_lookup import Match
+from bulkreset.plan.user_store import Listing
 from bulkreset.record.redaction import is_redacted
 from bulkreset.record.report import as_named
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.planning.lookup import ABSENT, NOBODY, Found, Lookup, Match, Progress
+from bulkreset.plan.user_lookup import ABSENT, NOBODY, Found, Lookup, Match, Progress
 from tests.record.journals import OTHER, POOL
 
 ANN, BOB = (

@@ -11,7 +11,7 @@ from bulkreset.cognito.reads import ReadError
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Job
-from bulkreset.planning.preflight import listing_rate
+from bulkreset.plan.preflight import listing_rate
 
 ATTEMPTS = 10
 MOST_WAIT = 20.0  # seconds

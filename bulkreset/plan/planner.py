@@ -18,13 +18,13 @@ from bulkreset.input.reader import Chunks
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
-from bulkreset.planning.approval import Approval
-from bulkreset.planning.check import Check
-from bulkreset.planning.listing import Listing
-from bulkreset.planning.paging import listing_pacers
-from bulkreset.planning.plan import protected_names, write_plan
-from bulkreset.planning.preflight import described, grouped
-from bulkreset.planning.roll import Roll
+from bulkreset.plan.approval import Approval
+from bulkreset.plan.paged_reader import listing_pacers
+from bulkreset.plan.pool_users import Roll
+from bulkreset.plan.preflight import described, grouped
+from bulkreset.plan.screening import protected_names, write_plan
+from bulkreset.plan.user_check import Check
+from bulkreset.plan.user_store import Listing
 
 
 class Planner:

@@ -8,7 +8,7 @@ import pytest
 from bulkreset.errors import ApprovalError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
-from bulkreset.planning.approval import Approval
+from bulkreset.plan.approval import Approval
 from tests.targets import ACCOUNT, EU, EU2, job
 
 TARGET = {"user_pool_id": EU, "region": "eu-west-1", "endpoint": "https://a", "profile": None, "account": ACCOUNT}

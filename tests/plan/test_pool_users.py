@@ -17,9 +17,9 @@ from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.input import batch as chunk_module
 from bulkreset.job import Select
-from bulkreset.planning.listing import Listing
-from bulkreset.planning.paging import ATTEMPTS, RESTARTS
-from bulkreset.planning.roll import Roll
+from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
+from bulkreset.plan.pool_users import Roll
+from bulkreset.plan.user_store import Listing
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.targets import EU, EU2
@@ -128,7 +128,7 @@ def test_all_pages_are_read_and_paced(listing: Listing) -> None:
 
 def test_rows_come_in_chunks(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chunk_module.CHUNK_ROWS == 20_000
-    monkeypatch.setattr("bulkreset.planning.roll.CHUNK_ROWS", 70)
+    monkeypatch.setattr("bulkreset.plan.pool_users.CHUNK_ROWS", 70)
     other = Listed([told("ann")], PoolFacts(EU2, users=1))
     rows = Called(listing, Listed(crowd(150)), other).call().rows
     assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]

@@ -11,7 +11,7 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
-from bulkreset.planning.preflight import (
+from bulkreset.plan.preflight import (
     Asked,
     LanePlan,
     Planned,

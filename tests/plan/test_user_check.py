@@ -11,9 +11,9 @@ from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.journal.journal import Journal
-from bulkreset.planning import check as check_module
-from bulkreset.planning.check import UNREACHABLE, Check
-from bulkreset.planning.paging import ATTEMPTS
+from bulkreset.plan import user_check as check_module
+from bulkreset.plan.paged_reader import ATTEMPTS
+from bulkreset.plan.user_check import UNREACHABLE, Check
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.targets import EU, EU2, job, sessions

@@ -12,8 +12,8 @@ from bulkreset.cognito.quota import Quota
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
-from bulkreset.planning.briefing import SHOWN, briefing
-from bulkreset.planning.preflight import Asked, Planned, inspect
+from bulkreset.plan.preflight import Asked, Planned, inspect
+from bulkreset.plan.preflight_text import SHOWN, briefing
 from bulkreset.record.words import duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 

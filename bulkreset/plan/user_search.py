@@ -12,8 +12,8 @@ from bulkreset.cognito.reads import Gap, ReadError
 from bulkreset.dispatch.clock import Clock
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import ServiceError
-from bulkreset.planning.lookup import NOBODY, UNKNOWN, Lookup, Match, Progress
-from bulkreset.planning.paging import REFUSED, Pages, has_expired
+from bulkreset.plan.paged_reader import REFUSED, Pages, has_expired
+from bulkreset.plan.user_lookup import NOBODY, UNKNOWN, Lookup, Match, Progress
 
 AT_ONCE = 8  # look-ups under way in one pool: the pace is met at a quarter of a second each
 SURE_PAGES = 1000  # of a pool that folds names: some forty seconds

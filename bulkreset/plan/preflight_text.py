@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # who only wants to know how a duration is told does without 
     from collections.abc import Iterator, Sequence
 
     from bulkreset.job import Guards, Job, Policy, Select
-    from bulkreset.planning.preflight import LanePlan, Preflight
+    from bulkreset.plan.preflight import LanePlan, Preflight
 
 SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
 LABEL = 12  # columns, in which a line says what it is of

@@ -11,9 +11,9 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap, ReadError
 from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, ServiceError
-from bulkreset.planning.lookup import ABSENT, UNKNOWN, Lookup
-from bulkreset.planning.paging import ATTEMPTS, RESTARTS
-from bulkreset.planning.search import SURE_PAGES, Search
+from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
+from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, Lookup
+from bulkreset.plan.user_search import SURE_PAGES, Search
 from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.targets import EU, EU2

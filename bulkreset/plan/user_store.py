@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from bulkreset.journal.connection import transaction, usable
-from bulkreset.planning.lookup import Match
+from bulkreset.plan.user_lookup import Match
 
 # Names are folded as their pool compares names.
 _TABLES = """
