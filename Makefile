@@ -45,7 +45,7 @@ bench: $(VENV)/installed
 # Whether the tests notice a change: one small change of the code after the other; CONTRIBUTING.md has what was found.
 mutants: $(VENV)/installed
 	nice $(UV) run --quiet --no-project --with mutmut==3.8.1 mutmut run --max-children 2
-	nice $(BIN)/python -m tests.record.statements
+	nice $(BIN)/python -m tests.journal.statements
 
 # The README's pictures, of report.html and of a terminal; needs Chromium and tmux.
 pictures: $(VENV)/installed

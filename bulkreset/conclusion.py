@@ -12,11 +12,11 @@ from bulkreset.log import Log
 from bulkreset.mirror.access import finish
 from bulkreset.mirror.mirror import Mirror
 from bulkreset.models import Summary
-from bulkreset.page.page import write_page
-from bulkreset.record.forms import Cut, draw
-from bulkreset.record.redaction import Redaction
-from bulkreset.record.report import write_summary
-from bulkreset.record.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
+from bulkreset.report.forms import Cut, draw
+from bulkreset.report.page import write_page
+from bulkreset.report.redaction import Redaction
+from bulkreset.report.report import write_summary
+from bulkreset.report.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
 
 
 class Conclusion:

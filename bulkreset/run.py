@@ -42,8 +42,8 @@ from bulkreset.plan.preflight import (
     must_be_the_same_accounts,
 )
 from bulkreset.plan.user_check import UNREACHABLE
-from bulkreset.record.redaction import Redaction
-from bulkreset.record.summary import is_resumable, public_counts, signed_out
+from bulkreset.report.redaction import Redaction
+from bulkreset.report.summary import is_resumable, public_counts, signed_out
 from bulkreset.sending import Apply, Means
 
 

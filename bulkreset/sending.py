@@ -33,7 +33,7 @@ from bulkreset.journal.sealed_passwords import Handout
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignedOut, Status, in_rows
 from bulkreset.plan.preflight import LanePlan, Preflight, sign_out_ceiling
-from bulkreset.record.summary import stopped_by
+from bulkreset.report.summary import stopped_by
 from bulkreset.supply.campaign import Campaign, Made
 from bulkreset.supply.feed import Source, Supply, has_changed
 from bulkreset.supply.leavers import Leavers

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from bulkreset.journal.journal import Journal
-from bulkreset.page.page import write_page
+from bulkreset.report.page import write_page
 from tests.e2e.command import LAX, Command, Ran
-from tests.page.browser import CHROMIUM, SIZES, THEMES, chromium, opened
+from tests.report.browser import CHROMIUM, SIZES, THEMES, chromium, opened
 from tests.sim import Simulator
 
 ROWS: Final = 50_000

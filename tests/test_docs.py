@@ -30,9 +30,7 @@ from bulkreset.journal import schema
 from bulkreset.models import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import after
-from bulkreset.page import advice
-from bulkreset.record import report
-from bulkreset.review import fate
+from bulkreset.report import advice, fate, report
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 

@@ -22,7 +22,7 @@ from bulkreset.job import Input, Notify
 from bulkreset.job.file import load
 from bulkreset.nightly.state import Kept
 from bulkreset.notify.notifier import check
-from bulkreset.record.redaction import Redaction
+from bulkreset.report.redaction import Redaction
 from bulkreset.s3 import Bucket
 from bulkreset.small_file import read_sheet
 

@@ -58,7 +58,7 @@ def report(
     ] = None,
 ) -> None:
     """Draw the report from the journal once more, while the run goes on or later."""
-    from bulkreset.review.redraw import Wanted, redraw, statuses
+    from bulkreset.report.redraw import Wanted, redraw, statuses
 
     wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
     if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
@@ -77,8 +77,8 @@ def handout(
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
     from bulkreset.files import must_be_new, swept
-    from bulkreset.record.report import write_new
-    from bulkreset.review.handing import COLUMNS, hand_out
+    from bulkreset.report.handing import COLUMNS, hand_out
+    from bulkreset.report.report import write_new
 
     if output:
         must_be_new(output)
@@ -127,8 +127,8 @@ def verify(
 ) -> None:
     """Say what has become of the users that a run has set; changes nothing and costs nothing."""
     from bulkreset.cli.prompts import Terminal, describe_verified
-    from bulkreset.review.verify import Wanted
-    from bulkreset.review.verify import verify as verify_run
+    from bulkreset.report.verify import Wanted
+    from bulkreset.report.verify import verify as verify_run
 
     stop = Stop()
     ui = Terminal(stop, show_progress=not no_progress)

@@ -16,15 +16,15 @@ from bulkreset.journal.rundir import RunDir
 from bulkreset.journal.status import RunStatus
 from bulkreset.models import Summary, in_rows
 from bulkreset.plan.preflight_text import LABEL, briefing
-from bulkreset.record.words import count, duration, legible
-from bulkreset.review.fate import SHORT, State
+from bulkreset.report.fate import SHORT, State
+from bulkreset.report.words import count, duration, legible
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from rich.console import Console
 
     from bulkreset.cli.progress import Display
     from bulkreset.plan.preflight import Preflight
-    from bulkreset.review.verify import Verified
+    from bulkreset.report.verify import Verified
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 _STATES = {"time_limit": "stopped at its limit"}

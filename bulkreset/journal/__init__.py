@@ -1,1 +1,1 @@
-"""TODO."""
+"""What happened: the run directory, the journal, the reports and the log."""

@@ -9,7 +9,7 @@ from bulkreset.errors import BulkresetError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.record.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
+from bulkreset.report.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
 
 RECENT_SECONDS = 60
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})

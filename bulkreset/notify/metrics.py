@@ -7,7 +7,7 @@ from bulkreset.errors import EXIT_OK, EXIT_ROWS
 from bulkreset.journal.status import RunStatus
 from bulkreset.models import LaneSummary, Status, Summary
 from bulkreset.notify.ending import Ending
-from bulkreset.record.summary import public_counts
+from bulkreset.report.summary import public_counts
 
 # Every status has a figure at any time, so that no curve ends where it becomes 0.
 STATUSES = tuple(status for status in Status if status is not Status.CLAIMED)

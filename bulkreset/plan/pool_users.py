@@ -23,8 +23,8 @@ from bulkreset.job import Columns, Input, Select
 from bulkreset.plan.paged_reader import Pages, has_expired
 from bulkreset.plan.user_lookup import Match
 from bulkreset.plan.user_store import Listing
-from bulkreset.record.redaction import is_redacted
-from bulkreset.record.report import as_named
+from bulkreset.report.redaction import is_redacted
+from bulkreset.report.report import as_named
 
 AT_ONCE = 32  # pools: the pace of a lane is met by few
 _EVERYBODY = ""  # in place of a group

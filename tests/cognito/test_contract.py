@@ -14,7 +14,7 @@ from bulkreset.models import Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL, Opened
 from tests.cognito.endpoint import Endpoint, Said, answering
 from tests.e2e.command import LAX
-from tests.record.journals import planned
+from tests.journal.journals import planned
 from tests.sim.handle import Simulator
 
 Told = Callable[[Said], Answer]

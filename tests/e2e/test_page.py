@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tests.e2e.command import ACCOUNT, POOL, REGION, Command, people, write_csv
-from tests.page.pages import parsed, text_of
+from tests.report.pages import parsed, text_of
 from tests.sim import Simulator
 
 

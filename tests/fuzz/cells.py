@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.record.forms import draw
-from bulkreset.record.report import COLUMNS
-from bulkreset.record.words import printable
+from bulkreset.report.forms import draw
+from bulkreset.report.report import COLUMNS
+from bulkreset.report.words import printable
 from tests.fuzz.scratch import folder
 
 _POOL = "eu-west-1_Fuzzed001"

@@ -13,8 +13,8 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.status import status_of
 from bulkreset.models import Outcome, RateChange, Status
-from bulkreset.page.page import write_page
-from bulkreset.review.redraw import Wanted, redraw
+from bulkreset.report.page import write_page
+from bulkreset.report.redraw import Wanted, redraw
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.status import status_of
-from bulkreset.review.redraw import Wanted, redraw
+from bulkreset.report.redraw import Wanted, redraw
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
 from tests.histories.house import KILLED, UNCLAIMED, Asked, House
 from tests.sim import Call, Simulator

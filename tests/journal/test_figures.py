@@ -7,7 +7,7 @@ import pytest
 from bulkreset.journal.figures import Shown
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, RateChange, SignedOut, Status
-from tests.record.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, done, planned
 
 DOUBTED = Shown(4, POOL, "d", "in_doubt", "Lost", "m", 5, 6, 70, "r4", 3500, "own")
 

@@ -18,8 +18,8 @@ from bulkreset.journal.entries import InputFile, SetRow
 from bulkreset.journal.figures import SignOuts
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Leaver, Outcome, SignedOut, Status
-from bulkreset.record.forms import draw
-from tests.record.journals import OTHER, POOL, done, planned, statuses
+from bulkreset.report.forms import draw
+from tests.journal.journals import OTHER, POOL, done, planned, statuses
 
 
 def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:

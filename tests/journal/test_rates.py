@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bulkreset.journal.rates import SPACING_MS, Rates
 from bulkreset.models import RateChange
-from tests.record.journals import planned
+from tests.journal.journals import planned
 
 
 def change(at_ms: int, rate: float, region: str = "r", reason: str = "throttled") -> RateChange:

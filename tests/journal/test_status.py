@@ -18,7 +18,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
 from bulkreset.journal.status import RunStatus, runs_in, status_of
 from bulkreset.models import Outcome, Status
-from tests.record.journals import POOL, done
+from tests.journal.journals import POOL, done
 
 FACTS: dict[str, Any] = {
     "run_id": "r",

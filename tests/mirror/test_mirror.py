@@ -23,12 +23,12 @@ from bulkreset.mirror.lease import SECONDS, Lease
 from bulkreset.mirror.mirror import Mirror
 from bulkreset.mirror.restore import restore
 from bulkreset.models import Outcome, RateChange, Row, Secret, SignedOut, Status
-from bulkreset.record.redaction import Redaction
+from bulkreset.report.redaction import Redaction
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
+from tests.journal.journals import POOL, done
 from tests.mirror.mirrored import end_lease
-from tests.record.journals import POOL, done
 from tests.waiting import wait_until
 
 AT = f"s3://{BUCKET}/runs/r/"

@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.errors import RecordError
 from bulkreset.plan.user_lookup import ABSENT, NOBODY, Found, Lookup, Match, Progress
-from tests.record.journals import OTHER, POOL
+from tests.journal.journals import OTHER, POOL
 
 ANN, BOB = (
     Match(("ann", "sub-ann", "ann@x"), "Ann", "CONFIRMED", ""),

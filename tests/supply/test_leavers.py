@@ -7,7 +7,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, SignedOut, Status
 from bulkreset.supply.leavers import LOOK_SECONDS, Leavers
 from tests.dispatch.fakes import FakeClock
-from tests.record.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, done, planned
 
 
 def numbers(leavers: Leavers, most: int) -> list[int]:

@@ -1,1 +1,0 @@
-"""What happened: the run directory, the journal, the reports and the log."""

@@ -1,0 +1,62 @@
+"""Handing out: the passwords of a campaign, for whoever holds a recipient's key."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bulkreset.age import identities
+from bulkreset.errors import RunDirError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.sealed_passwords import folder_of, newest
+from bulkreset.report.report import as_text
+
+COLUMNS = ("username", "password", "expires_at", "pool")
+_DAY = 86_400  # seconds
+
+
+class Given(NamedTuple):
+    """One user's password. `expires_at` is UTC, "" for a permanent one or where the pool's validity is not known."""
+
+    username: str
+    password: str
+    expires_at: str
+    pool: str
+
+    def __repr__(self) -> str:  # a tuple's own would print the password
+        return f"Given({self.username!r})"
+
+
+def hand_out(run_dir: Path, identity: Path) -> Iterator[Given]:
+    """The passwords that were set last, of the rows that are `set`; in constant memory.
+
+    Raises RunDirError where the run has no handout, InputError where the key does not open it.
+    """
+    home = RunDir.open(run_dir)
+    by = identities(identity)
+    journal = Journal.open(home.journal, read_only=True)
+    try:
+        facts = journal.facts()
+        if "rows" not in facts:
+            raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
+        folder = folder_of(facts, home)
+        # As the journal is now: a row of a run that goes on may be set later, by a chunk that was not there to be read.
+        with journal.held():
+            for line in newest(folder, by, facts["rows"]):
+                if found := journal.settled_row(line.row):
+                    until = "" if found.permanent else _expiry(found.finished_at, facts, line.pool)
+                    yield Given(as_text(line.username), line.password, until, line.pool)
+    finally:
+        journal.close()
+
+
+def _expiry(finished_at: int, facts: dict[str, Any], pool: str) -> str:
+    days = facts.get("temporary_days", {}).get(pool)
+    if days is None:
+        return ""
+    return (
+        datetime.fromtimestamp(finished_at / 1000 + days * _DAY, UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )

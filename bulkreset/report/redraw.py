@@ -1,0 +1,123 @@
+"""The report drawn once more: any form of it, all rows or some, from the journal of a live or an ended run."""
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from bulkreset.errors import RecordError, Refused
+from bulkreset.files import must_be_new
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.report.forms import REPORTED, Cut, draw, pour
+from bulkreset.report.page import write_page
+from bulkreset.report.redaction import Redaction
+from bulkreset.report.words import legible
+
+FORMS = ("csv", "parquet", "jsonl", "html")
+STANDARD_OUTPUT = Path("-")
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"} | {
+    ".html": "html"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for; what is left open is as the run itself draws it.
+
+    `only` are statuses; `output` is a new file, or STANDARD_OUTPUT; `redacted`: whether hashes stand for the usernames.
+    """
+
+    form: str | None = None
+    only: Sequence[str] = ()
+    output: Path | None = None
+    redacted: bool | None = None
+
+
+def redraw(path: Path, wanted: Wanted, out: int) -> Path | None:
+    """Write a report of the run in `path`; where it is, None where it went to the open file `out`.
+
+    Raises Refused for what cannot be drawn, RecordError where it cannot be written.
+    """
+    home = RunDir.open(path)
+    if wanted.output and wanted.output != STANDARD_OUTPUT:
+        must_be_new(wanted.output)
+    with closing(Journal.open(home.journal, read_only=True)) as journal:
+        facts = journal.facts()
+        own: dict[str, Any] = {"format": "csv", "redact": None} | facts["job"].get("report", {})
+        form = wanted.form or _form_of(wanted.output) or own["format"]
+        _must_make_sense(form, wanted, out)
+        redacted = bool(own["redact"]) if wanted.redacted is None else wanted.redacted
+        cut = Cut(form, wanted.only, Redaction.of(home.redaction_key) if redacted else None)
+        if form == "html":
+            page = wanted.output or home.path / _name(cut, own_is_redacted=bool(own["redact"]))
+            write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
+            return page
+        unsent = "ready" if facts["mode"] == "dry_run" else "unprocessed"
+        if wanted.output == STANDARD_OUTPUT:
+            _pour(journal, out, unsent, cut)
+            return None
+        target = wanted.output or home.path / _name(cut, own_is_redacted=bool(own["redact"]))
+        draw(journal, target, unsent, cut, "Make room, or name a file elsewhere." if wanted.output else "")
+    return target
+
+
+def statuses(asked: Sequence[str]) -> tuple[str, ...]:
+    """The statuses of "failed,rejected" and the like, each once, in the report's order. Raises Refused for an unknown one."""
+    words = {word.strip() for text in asked for word in text.split(",")}
+    for word in sorted(words - {*REPORTED}):
+        raise Refused(
+            f"--only {word!r} is not a status of the report." if word else "--only names no status.",
+            f"Name some of {', '.join(REPORTED)}.",
+        )
+    return tuple(status for status in REPORTED if status in words)
+
+
+def _form_of(output: Path | None) -> str | None:
+    """The form that a file's name asks for."""
+    return _SUFFIXES.get(output.suffix.lower()) if output else None
+
+
+def _must_make_sense(form: str, wanted: Wanted, out: int) -> None:
+    if form == "html" and wanted.only:
+        raise Refused(
+            "A page shows the whole run: --only goes with csv, parquet or jsonl.", "Leave one of the two out."
+        )
+    if form == "html" and wanted.output == STANDARD_OUTPUT:
+        raise Refused("A page is a file of its own.", "Name it with -o, or leave -o out.")
+    if form == "parquet" and wanted.output == STANDARD_OUTPUT and os.isatty(out):
+        raise Refused("Parquet is not for a terminal.", "Name a file with -o, or a pipe.")
+
+
+def _name(cut: Cut, *, own_is_redacted: bool) -> str:
+    """The run's own name for its own report; a report that has less, or other names, takes another one."""
+    parts = ["report", *cut.only]
+    if (redacted := cut.redaction is not None) != own_is_redacted:
+        parts.append("redacted" if redacted else "usernames")
+    return f"{'-'.join(parts)}.{cut.form}"
+
+
+def _pour(journal: Journal, out: int, unsent: str, cut: Cut) -> None:
+    """To an open file: not through a stream that forgives, for rows that are missing must not look like all of them."""
+    try:
+        with open(out, "wb", closefd=False) as stream:
+            pour(journal, cast("IO[bytes]", _Seen(stream)) if os.isatty(out) else stream, unsent, cut)
+    except BrokenPipeError:  # whoever reads has had enough, as `head` has
+        return
+    except OSError as error:
+        raise RecordError(
+            f"Not the whole report could be written to standard output: {error.strerror}.", "Draw it once more."
+        ) from None
+
+
+class _Seen:
+    """A terminal, on which each row is shown with what cannot be seen in it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, row: bytes) -> int:
+        """Write one row."""
+        return self._stream.write(legible(row.decode()).encode())

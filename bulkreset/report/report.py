@@ -1,0 +1,70 @@
+"""The reports' columns and cells, and summary.json."""
+
+import csv
+import json
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bulkreset.files import beside, must_be_new
+from bulkreset.journal.entries import Reported
+from bulkreset.models import Summary
+from bulkreset.report.words import escaped, printable
+
+COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
+_FORMULA = tuple(
+    "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+)  # what makes a spreadsheet run a cell, the full-width forms included
+_WHERE_KNOWN = {
+    "unchecked",
+    "approved",
+    "signed_out",
+    "stopped_by",
+}  # left out of the summary where there is nothing to say
+
+
+def write_new(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Write a CSV file that is not there yet, readable to its owner alone; how many rows. Raises RunDirError, RecordError."""
+    must_be_new(path)
+    number = 0
+    with beside(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for number, row in enumerate(rows, 1):  # noqa: B007  (it counts)
+            writer.writerow(row)
+    return number
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write summary.json. Raises RecordError where it cannot be written."""
+    figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
+    with beside(path, redraw_advice(path)) as file:
+        file.write(escaped(json.dumps(figures, indent=2, ensure_ascii=False)) + "\n")
+
+
+def iso(unix_ms: int) -> str:
+    """A time as the reports have it."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_text(text: str) -> str:
+    """The cell as text that no spreadsheet takes for a formula, and no terminal for an order.
+
+    An apostrophe before what would be a formula, a sign in the place of a control character but tabs and line feeds.
+    """
+    return printable(f"'{text}" if text.startswith(_FORMULA) else text)
+
+
+def as_named(cell: str) -> str:
+    """The username in a cell of a report: without the apostrophe that `as_text` puts before a formula."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
+def redraw_advice(path: Path, form: str = "") -> str:
+    """What to do where a file of a run directory cannot be written: the command for it, in that `form`."""
+    return (
+        f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}{f' --format {form}' if form else ''}."
+    )

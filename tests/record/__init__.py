@@ -1,1 +1,0 @@
-"""Tests of what happened: the journal, the reports, the run directory, the log."""

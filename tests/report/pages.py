@@ -1,0 +1,174 @@
+"""Journals of whole runs, for the tests of the page; the page as a browser's parser reads it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import html5lib
+
+from bulkreset.journal.journal import Journal
+from bulkreset.models import Outcome, RateChange, Status
+from bulkreset.report.page import write_page
+from tests.journal.journals import OTHER, POOL
+
+BEGUN = 1_795_262_400_000  # 2026-11-21T12:00:00Z
+ARN = "arn:aws:sts::111111111111:assumed-role/reset/ann"
+EXECUTION = {
+    "started_at": "2026-11-21T12:00:00.000Z",
+    "finished_at": "2026-11-21T12:10:00.000Z",
+    "user": "ops",
+    "host": "batch-1",
+    "version": "0.1.0",
+    "callers": {POOL: ARN},
+    "state": "finished",
+    "exit_code": 1,
+}
+Planned = tuple[int, str, str, bool | None, str, str, str]
+
+
+def lane(pool: str = POOL, account: str = "111111111111", **facts: object) -> dict[str, Any]:
+    """A lane as the journal keeps it."""
+    known = {"account": account, "region": pool.partition("_")[0], "rate": 23.5, "quota": 30.0, "ceiling": 24.0}
+    return known | {"pools": [pool], "rows": 1, "stopped_by": None} | facts
+
+
+def facts_of(**facts: object) -> dict[str, Any]:
+    """What a journal knows of a run that has ended."""
+    targets = [
+        {"user_pool_id": pool, "region": pool.partition("_")[0], "endpoint": "https://cognito.example", "account": "1"}
+        for pool in (POOL, OTHER)
+    ]
+    known = {
+        "run_id": "3f2c",
+        "job": {"name": "nightly", "permanent": True, "guards": {"max_rows": 5000, "protected": {"usernames": ["a"]}}},
+        "mode": "run",
+        "emulated": False,
+        "signs_out": False,
+        "confirmed": True,
+        "approved": None,
+        "state": "finished",
+        "exit_code": 1,
+        "started_at": "2026-11-21T12:00:00.000Z",
+        "finished_at": "2026-11-21T12:10:00.000Z",
+        "seconds": 600.0,
+        "sending_seconds": 590.0,
+        "rows": 1,
+        "stopped_by": None,
+        "input": {"path": "/data/users.csv", "size": 2048, "sha256": "ab" * 32},
+        "targets": targets,
+        "lanes": [lane()],
+        "executions": [EXECUTION],
+    }
+    return {key: value for key, value in (known | facts).items() if value is not ...}
+
+
+def journal_of(
+    folder: Path,
+    plan: Iterable[Planned] = (),
+    outcomes: Sequence[Outcome] = (),
+    rates: Sequence[RateChange] = (),
+    **facts: object,
+) -> Journal:
+    """A journal of these rows, and what came of them; a fact of ... is left out."""
+    journal = Journal.create(folder / "journal.sqlite", (POOL, OTHER), facts_of(**facts))
+    journal.plan(plan)
+    journal.record([], outcomes, (), rates)
+    return journal
+
+
+def ready(count: int, pool: str = POOL) -> list[Planned]:
+    """Rows that would be sent."""
+    return [(row, pool, f"user{row:04d}", True, "ready", "", "") for row in range(1, count + 1)]
+
+
+def sent(row: int, status: Status = Status.SET, *, at: int = 0, latency: int = 40, **facts: Any) -> Outcome:  # noqa: ANN401
+    """A row that was sent `at` ms after the run began."""
+    begun = BEGUN + at
+    return Outcome(
+        row,
+        status,
+        attempts=1,
+        latency_ms=latency,
+        started_at=begun,
+        finished_at=begun + latency,
+        request_id=f"q{row}",
+        **facts,
+    )
+
+
+def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
+    """Make a run that met with everything, of `count` rows in two pools; the last hundred of them were not sent."""
+    rows: list[Planned] = []
+    for row in range(1, count + 1):
+        pool = (POOL, OTHER)[row % 2]
+        rows.append((row, pool, f"user{row:04d}@example.com", True, "ready", "", ""))
+        if row % 10 == 0:
+            rows[-1] = (row, pool, f"user{row:04d}", True, "rejected", "password_policy", "needs a digit")
+        if row % 15 == 0:
+            rows[-1] = (row, pool, f"gäst{row:04d}", True, "skipped", "federated", "the user signs in elsewhere")
+    outcomes = [
+        sent(
+            row,
+            *((Status.FAILED,) if row % 3 == 0 else (Status.IN_DOUBT,) if row % 401 == 0 else ()),
+            at=row * 40,
+            latency=20 + row * 7 % 90,
+            throttled=row % 11 == 0 and row < 800,
+            code="UserNotFoundException" if row % 3 == 0 else "ReadTimeoutError" if row % 401 == 0 else "",
+            message="User does not exist." if row % 3 == 0 else "",
+        )
+        for row in range(1, count - 99)
+        if row % 10 and row % 15
+    ]
+    rates = [
+        RateChange(
+            BEGUN + second * 1000,
+            "111111111111",
+            "eu-west-1",
+            24.0 - second % 7,
+            "throttled" if second % 7 else "at the ceiling",
+        )
+        for second in range(2, 30)
+    ]
+    stopped = {
+        "code": "GuardTripped",
+        "message": "More than 1% of the rows failed.",
+        "advice": "Mend the cause, then resume.",
+    }
+    lanes = [lane(), lane(OTHER, stopped_by=stopped)]
+    return journal_of(
+        folder, rows, outcomes, rates, rows=count, lanes=lanes, state="stopped", exit_code=3, stopped_by=stopped
+    )
+
+
+def drawn(journal: Journal, **how: Any) -> str:  # noqa: ANN401
+    """The page."""
+    home = journal._path.parent
+    write_page(journal, home / "report.html", home, **how)
+    return (home / "report.html").read_text(encoding="utf-8")
+
+
+def parsed(page: str) -> Element:
+    """The page as a browser has it, read strictly: what a browser would have to guess at is an error."""
+    tree: Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
+    return tree
+
+
+def text_of(tree: Element) -> str:
+    """What a reader sees, in one line."""
+    body = tree.find("body")
+    assert body is not None
+    return " ".join("".join(_shown(body)).split())
+
+
+def _shown(element: Element) -> Iterable[str]:
+    if element.tag not in {"script", "style"}:
+        yield " " if element.tag not in _INLINE else ""
+        yield element.text or ""
+        for child in element:
+            yield from _shown(child)
+            yield child.tail or ""
+        yield " " if element.tag not in _INLINE else ""
+
+
+_INLINE = {"a", "b", "bdi", "code", "span"}

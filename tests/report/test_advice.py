@@ -1,0 +1,35 @@
+"""The advice: every code that a report may hold has a sentence of its own."""
+
+import pytest
+
+from bulkreset.cognito import answer, client, reading
+from bulkreset.models import Code, Kind, Status
+from bulkreset.report.advice import MEANINGS, next_step
+
+OF_THE_SERVICE = {
+    *(answer._THROTTLED | answer._DOUBTFUL | answer._EXPIRED | answer.OF_THE_PASSWORD | answer._ADVICE.keys()),
+    *(kind.__name__ for kind in (*client.UNSENT, *reading.NO_CREDENTIALS)),
+    *("UserNotFoundException", "NotAuthorizedException", "UnreadableAnswer", "ReadTimeoutError"),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((Status.REJECTED, code.value) for code in Code),
+        *((Status.SKIPPED, kind.value) for kind in Kind),
+        *((Status.FAILED, code) for code in sorted(OF_THE_SERVICE)),
+    ],
+)
+def test_every_code_has_its_sentence(status: Status, code: str) -> None:
+    said = next_step(status, code)
+    assert said != next_step(Status.FAILED, "SomethingNewException")
+    assert said.endswith(".")
+    assert not {"{", "}"} & set(said)
+
+
+def test_advice_goes_by_the_status_where_that_says_more() -> None:
+    assert next_step("in_doubt", "").startswith("Resume")
+    assert "not signed out" in next_step("set", "AccessDeniedException")
+    assert "Read the message" in next_step("failed", "SomethingNewException")
+    assert set(MEANINGS) == set(Status)

@@ -1,0 +1,143 @@
+"""The forms of the report say one thing: the same rows and values, typed where the form has types."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkreset.errors import RecordError, Refused
+from bulkreset.journal.journal import Journal
+from bulkreset.models import Outcome, Status
+from bulkreset.report import forms
+from bulkreset.report.forms import Cut, draw, pour
+from bulkreset.report.report import COLUMNS, iso
+from tests.journal.journals import OTHER, POOL, done, planned
+
+FORMS = ("csv", "jsonl", "parquet")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """Rows of every fate, with values of every type."""
+    made = planned(tmp_path, "=ann", "bob", "größe\u2028x", "dan")
+    made.plan(
+        [(5, "no.pool", "eve", None, "rejected", "unknown_pool", "no target"), (6, OTHER, "", False, "skipped", "", "")]
+    )
+    made.record([1, 2, 3], [])
+    made.record([], [done(1, attempts=2, throttled=1, latency_ms=0, request_id="q", started_at=0, finished_at=61_005)])
+    made.record([], [Outcome(2, Status.FAILED, "+Odd", 'say "no"', 1)])
+    return made
+
+
+def drawn(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
+    """A report as a program reads it."""
+    out = io.BytesIO()
+    pour(journal, out, "unprocessed", Cut(form, only))
+    if form == "parquet":
+        return pq.read_table(io.BytesIO(out.getvalue())).to_pylist()
+    if form == "jsonl":
+        return [json.loads(line) for line in out.getvalue().decode().split("\n")[:-1]]
+    return list(csv.DictReader(io.StringIO(out.getvalue().decode(), newline=""), strict=True))
+
+
+def test_typed_forms_have_what_the_journal_has(journal: Journal) -> None:
+    lines, table = drawn(journal, "jsonl"), drawn(journal, "parquet")
+    assert [tuple(line) for line in (lines[0], table[0])] == [COLUMNS, COLUMNS]
+    assert lines[0] == {
+        "row": 1,
+        "user_pool_id": POOL,
+        "username": "=ann",
+        "status": "set",
+        "code": None,
+        "message": None,
+        "attempts": 2,
+        "throttled": 1,
+        "in_doubt": False,
+        "permanent": True,
+        "signed_out": None,
+        "latency_ms": 0,
+        "request_id": "q",
+        "started_at": "1970-01-01T00:00:00.000Z",
+        "finished_at": "1970-01-01T00:01:01.005Z",
+        "status_before": None,
+        "file": None,
+    }
+    assert [(line["username"], line["status"], line["permanent"], line["in_doubt"]) for line in lines[1:]] == [
+        ("bob", "failed", True, False),
+        ("größe\u2028x", "in_doubt", True, True),
+        ("dan", "unprocessed", True, False),
+        ("eve", "rejected", None, False),
+        (None, "skipped", False, False),
+    ]
+    assert table[0]["finished_at"] == datetime(1970, 1, 1, 0, 1, 1, 5000, tzinfo=UTC)
+    in_words = [
+        {name: iso(round(at.timestamp() * 1000)) if isinstance(at, datetime) else at for name, at in row.items()}
+        for row in table
+    ]
+    assert in_words == lines
+
+
+def test_parquet_says_its_types(journal: Journal, tmp_path: Path) -> None:
+    draw(journal, tmp_path / "report.parquet", "ready", Cut("parquet"))
+    types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "report.parquet")}
+    assert {types.pop(name) for name in ("row", "attempts", "throttled", "latency_ms")} == {"int64"}
+    assert {types.pop(name) for name in ("in_doubt", "permanent", "signed_out")} == {"bool"}
+    assert {types.pop(name) for name in ("started_at", "finished_at")} == {"timestamp[ms, tz=UTC]"}
+    assert set(types.values()) == {"string"}
+    assert pq.ParquetFile(tmp_path / "report.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_only_some_statuses(journal: Journal, form: str) -> None:
+    assert [str(row["row"]) for row in drawn(journal, form, ("failed", "in_doubt"))] == ["2", "3"]
+    assert [str(row["row"]) for row in drawn(journal, form, ("unprocessed",))] == ["4"]
+    assert drawn(journal, form, ("ready",)) == []
+
+
+def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "GROUP_ROWS", 300)
+    draw(planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", "ready", Cut("parquet"))
+    file = pq.ParquetFile(tmp_path / "report.parquet")
+    assert [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)] == [300, 300, 300, 100]
+    assert file.read().column("username").to_pylist() == [*map(str, range(1000))]
+
+
+@settings(max_examples=30)
+@given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=20))
+def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))
+    journal.record([], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
+    shown = [row["finished_at"] for row in drawn(journal, "csv")]
+    assert [row["finished_at"] for row in drawn(journal, "jsonl")] == shown
+    journal.close()
+    assert [round(datetime.fromisoformat(text).timestamp() * 1000) for text in shown] == times
+    assert all(len(text) == len("1970-01-01T00:00:00.000Z") for text in shown)
+
+
+@pytest.mark.linux("/dev/full, a disk that is always full")
+@pytest.mark.parametrize("form", FORMS)
+def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form: str) -> None:
+    report = tmp_path / f"report.{form}"
+    report.write_text("old")
+    (tmp_path / f".{report.name}.{os.getpid()}.partial").symlink_to("/dev/full")
+    with pytest.raises(RecordError, match="cannot be written: No space left"):
+        draw(planned(tmp_path, "ann"), report, "ready", Cut(form))
+    assert report.read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        report.name,
+        *(f"journal.sqlite{end}" for end in ("", "-wal", "-shm")),
+    }
+
+
+def test_form_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"cannot draw the report as xml.*csv, parquet, jsonl"):
+        pour(planned(tmp_path, "ann"), io.BytesIO(), "ready", Cut("xml"))

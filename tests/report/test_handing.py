@@ -1,0 +1,213 @@
+"""Handing out: the password that was set last, of the rows that are set, to who has the key."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+
+from bulkreset.age import identities, recipients
+from bulkreset.errors import InputError, RunDirError
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.sealed_passwords import Handout, folder_elsewhere, read_handout
+from bulkreset.models import Outcome, Row, Secret, Status
+from bulkreset.report.handing import Given, hand_out
+from tests.targets import EU, EU2, job
+
+DAY = 86_400_000  # milliseconds
+WHEN = 1_790_000_000_000  # 2026-09-21T14:13:20Z
+
+
+class Campaigned:
+    """A run of made passwords: a row for each of `names`, temporary but in the second pool."""
+
+    def __init__(self, folder: Path, names: Sequence[str], **facts: Any) -> None:  # noqa: ANN401  (of the journal)
+        identity = pyrage.x25519.Identity.generate()
+        self.key = folder / "key.txt"
+        self.key.write_text(f"{identity}\n")
+        self.to = recipients([str(identity.to_public())])
+        self.names = names
+        known = {
+            "run_id": "r",
+            "job": {"name": "x"},
+            "mode": "run",
+            "state": "applying",
+            "started_at": "",
+            "rows": len(names),
+        }
+        self.run_dir = folder / "run"
+        home = RunDir.create(
+            self.run_dir, lambda path: Journal.create(path, [EU, EU2], {**known, "handout": None, **facts}).close()
+        )
+        home.release()
+        self.journal = Journal.open(home.journal)
+        self.journal.plan([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
+        self.folder = Path(facts["handout"]) if facts.get("handout") else home.handout
+
+    def write(self, passwords: Mapping[int, str]) -> None:
+        """One chunk, by a new execution."""
+        rows = [Row(row, self.names[row - 1], Secret(text), EU, permanent=False) for row, text in passwords.items()]
+        Handout(self.folder, self.to).write(rows)
+
+    def settle(self, *numbers: int, status: Status = Status.SET, at: int = WHEN) -> None:
+        self.journal.record([], [Outcome(row, status, started_at=at, finished_at=at) for row in numbers])
+
+    def given(self) -> list[Given]:
+        return list(hand_out(self.run_dir, self.key))
+
+    def passwords(self) -> dict[str, str]:
+        return {one.username: one.password for one in self.given()}
+
+
+def test_only_rows_that_are_set_come_out(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann", "bob", "cid", "dan", "eve"])
+    run.write({1: "P1", 2: "P2", 3: "P3", 4: "P4", 5: "P5"})
+    run.settle(2, 5)
+    run.settle(3, status=Status.IN_DOUBT)
+    run.settle(4, status=Status.FAILED)
+    assert run.passwords() == {"bob": "P2", "eve": "P5"}
+    run.settle(1)
+    assert run.passwords() == {"ann": "P1", "bob": "P2", "eve": "P5"}
+
+
+def test_the_last_password_of_a_row_counts(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann", "bob", "cid"])
+    run.write({1: "P1", 2: "P2", 3: "P3"})
+    run.write({2: "P2 again"})
+    run.write({2: "P2 at last", 3: "P3 again"})
+    run.settle(1, 2, 3)
+    assert run.passwords() == {"ann": "P1", "bob": "P2 at last", "cid": "P3 again"}
+
+
+def test_row_that_is_sent_again_while_it_is_read_never_comes_out_with_the_older_password(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann", "bob"])
+    run.write({1: "P1", 2: "P2"})
+    run.settle(1)
+    run.settle(2, status=Status.IN_DOUBT)
+    given = hand_out(run.run_dir, run.key)
+    assert next(given).password == "P1"
+    run.write({2: "P2 again"})
+    run.settle(2)
+    assert list(given) == []
+    assert run.passwords() == {"ann": "P1", "bob": "P2 again"}
+
+
+def test_when_it_expires_is_told_as_far_as_it_is_known(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann"], temporary_days={EU: 3})
+    run.write({1: "P1"})
+    run.settle(1)
+    assert run.given() == [Given("ann", "P1", "2026-09-24T14:13:20Z", EU)]
+    run.journal.note(temporary_days={EU2: 3})
+    assert run.given()[0].expires_at == ""
+    run.journal.note(temporary_days={EU: None})
+    assert run.given()[0].expires_at == ""
+
+
+def test_permanent_password_does_not_expire(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann"], temporary_days={EU: 3})
+    run.journal._db.execute("UPDATE rows SET permanent = 1")
+    run.write({1: "P1"})
+    run.settle(1)
+    assert run.given()[0].expires_at == ""
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+447700900123", "-x", "@sum", "\uff1dx"])
+def test_username_like_a_formula_is_made_safe(tmp_path: Path, name: str) -> None:
+    run = Campaigned(tmp_path, [name])
+    run.write({1: "P1"})
+    run.settle(1)
+    assert run.passwords() == {f"'{name}": "P1"}
+
+
+def test_password_shows_in_no_repr(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann"])
+    run.write({1: "P1"})
+    run.settle(1)
+    assert repr(run.given()) == "[Given('ann')]"
+
+
+def test_run_that_is_not_wholly_planned_has_nothing_to_hand_out(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann"])
+    run.write({1: "P1"})
+    run.journal._db.execute("DELETE FROM meta WHERE key = 'rows'")
+    with pytest.raises(RunDirError, match="no whole plan"):
+        run.given()
+
+
+def test_run_without_recipients_has_none(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann"])
+    run.settle(1)
+    with pytest.raises(RunDirError, match="no handout"):
+        run.given()
+
+
+def test_another_key_and_a_damaged_chunk_give_nothing_at_all(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann", "bob"])
+    run.write({1: "P1"})
+    run.write({2: "P2"})
+    run.settle(1, 2)
+    (tmp_path / "other").write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    with pytest.raises(InputError, match="none of the identities"):
+        next(hand_out(run.run_dir, tmp_path / "other"))
+    chunk = run.folder / "00000002.age"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"00000002\.age cannot be opened"):
+        next(hand_out(run.run_dir, run.key))
+
+
+def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_handout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Campaigned(tmp_path, ["ann", "bob"])
+    run.write({1: "P1"})
+    run.settle(1)
+
+    def die(_file: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            run.write({2: "lost"})
+    assert run.passwords() == {"ann": "P1"}
+    run.write({2: "P2"})
+    run.settle(2)
+    assert run.passwords() == {"ann": "P1", "bob": "P2"}
+    assert sorted(path.name for path in run.folder.iterdir()) == ["00000001.age", "00000002.age"]
+
+
+def test_folder_elsewhere_is_found_whatever_the_run_directory_is_called_by_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Campaigned(tmp_path, ["ann"], handout=str(tmp_path / "safe" / "run"))
+    run.write({1: "P1"})
+    run.settle(1)
+    run.journal.close()
+    run.run_dir = run.run_dir.rename(tmp_path / "kept")
+    assert run.passwords() == {"ann": "P1"}
+    monkeypatch.chdir(run.run_dir)
+    run.run_dir = Path()
+    assert run.passwords() == {"ann": "P1"}
+
+
+def test_folder_elsewhere_is_named_like_the_run_and_must_be_nobody_else_s(tmp_path: Path) -> None:
+    handout = {"recipients": ["age1"], "path": tmp_path / "safe"}
+    asked = job(EU, password={"source": "generate"}, handout=handout)
+    assert folder_elsewhere(asked, tmp_path / "runs" / "one") == tmp_path / "safe" / "one"
+    (tmp_path / "safe" / "one").mkdir(parents=True)
+    assert folder_elsewhere(asked, tmp_path / "runs" / "one") == tmp_path / "safe" / "one"
+    (tmp_path / "safe" / "one" / "00000001.age").touch()
+    with pytest.raises(RunDirError, match="another run's"):
+        folder_elsewhere(asked, tmp_path / "elsewhere" / "one")
+    assert folder_elsewhere(asked, tmp_path / "runs" / "two") == tmp_path / "safe" / "two"
+    assert folder_elsewhere(job(EU), tmp_path / "runs" / "one") is None
+
+
+def test_lines_of_no_row_are_no_bug(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["ann"])
+    run.write({1: "P1"})
+    assert run.passwords() == {}
+    assert len(list(read_handout(run.folder, identities(run.key)))) == 1

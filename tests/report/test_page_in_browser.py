@@ -1,0 +1,145 @@
+"""The page in a real browser: it asks for nothing, complains of nothing, fits, and is usable by keyboard and by ear."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import Browser, Page
+
+from tests.journal.journals import POOL
+from tests.report.browser import CHROMIUM, SIZES, chromium, opened
+from tests.report.pages import Planned, drawn, journal_of, of_all_kinds
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"),
+]
+EVIL = "<img src=https://x.example/ onerror=\"document.title='run'\"><script>document.title='run'</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run that met with everything."""
+    folder = tmp_path_factory.mktemp("full")
+    drawn(of_all_kinds(folder, 600))
+    return folder / "report.html"
+
+
+def is_narrow_enough(page: Page) -> bool:
+    """Whether nothing makes the page as a whole scroll sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.soak),
+        pytest.param(390, "light", marks=pytest.mark.soak),
+    ],
+)
+def test_page_is_accessible_and_fits(browser: Browser, full: Path, width: int, theme: str) -> None:
+    with opened(browser, full, width, theme) as page:
+        page.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
+        assert is_narrow_enough(page)
+        # One row is as good as another to axe, which takes its time for each.
+        page.evaluate(
+            "document.querySelectorAll('tbody').forEach((it) => [...it.rows].slice(9).forEach((row) => row.remove()))"
+        )
+        page.evaluate(Path(AXE_FILE_PATH).read_text(encoding="utf-8"))
+        found: dict[str, Any] = page.evaluate(
+            "axe.run().then((it) => ({"
+            "violations: it.violations.map((one) => [one.id, one.nodes[0].html]), passes: it.passes.length}))"
+        )
+        assert found["violations"] == []
+        assert found["passes"]
+
+
+def usernames(page: Page) -> list[str]:
+    """The second cells of the rows that are shown."""
+    return page.locator("#rows tbody tr:not([hidden]) td:nth-child(2)").all_inner_texts()
+
+
+def test_rows_are_sorted_and_searched_by_keyboard(browser: Browser, full: Path) -> None:
+    with opened(browser, full) as page:
+        before = usernames(page)
+        button = page.get_by_role("button", name="Username")
+        button.focus()
+        page.keyboard.press("Enter")
+        head = page.locator("#rows th", has=button)
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert usernames(page) == sorted(before, key=lambda it: (it[0] == "u", it)) != before
+        page.keyboard.press("Space")
+        assert head.get_attribute("aria-sort") == "descending"
+        assert usernames(page)[0] == max(before)
+        page.get_by_role("button", name="Row", exact=True).press("Enter")
+        assert head.get_attribute("aria-sort") is None
+        numbers = [int(it) for it in page.locator("#rows tbody td:first-child").all_inner_texts()]
+        assert numbers == sorted(numbers)
+        search = page.get_by_role("searchbox", name="Search these rows")
+        search.focus()
+        page.keyboard.type("GÄST00")
+        assert usernames(page) == [f"gäst{row:04d}" for row in range(15, 100, 15)]
+        assert page.get_by_role("status").inner_text() == "6 of 214 rows"
+        page.keyboard.type("nobody")
+        assert usernames(page) == []
+        assert page.get_by_role("status").inner_text() == "No row has this text."
+        search.fill("")
+        assert len(usernames(page)) == len(before)
+
+
+def test_page_is_whole_without_its_script(browser: Browser, full: Path) -> None:
+    with opened(browser, full, script=False) as page:
+        assert page.locator("#rows tbody tr").count() == 214
+        assert page.locator("button").count() == 0
+        assert page.locator("pre").first.inner_text().startswith("bulkreset resume ")
+        page.locator("summary").first.click()
+        assert page.get_by_text("Rows settled /s").is_visible()
+
+
+def test_hostile_names_neither_run_nor_call_out_nor_stretch_the_page(browser: Browser, tmp_path: Path) -> None:
+    names = [EVIL, "E" * 128, "\U0001f468\u200d\U0001f469" * 30, "\u0639\u0631\u0628\u064a \u202e abc", "\x1b[31m\x00"]
+    rows: list[Planned] = [(row, POOL, name, None, "rejected", "c" * 256, name) for row, name in enumerate(names, 1)]
+    path = tmp_path / "report.html"
+    drawn(journal_of(tmp_path, rows, rows=5, lanes=[]))
+    with opened(browser, path) as page:
+        assert page.title().startswith("nightly")
+        assert EVIL in usernames(page)
+        assert "␛[31m␀" in usernames(page)
+        for width, height in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            assert is_narrow_enough(page)
+
+
+def test_what_is_injected_cannot_run(browser: Browser, full: Path, tmp_path: Path) -> None:
+    """Should a text become an element after all, the page's policy stops it."""
+    path = tmp_path / "injected.html"
+    path.write_text(full.read_text(encoding="utf-8").replace("<main>", f"<main>{EVIL}", 1), encoding="utf-8")
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda request: asked.remove(request.url))
+    page.goto(path.as_uri())
+    assert page.title().startswith("nightly")
+    assert asked == [path.as_uri()]
+    context.close()
+
+
+def test_print_shows_every_row_in_the_colours_of_paper(browser: Browser, full: Path) -> None:
+    with opened(browser, full, theme="dark") as page:
+        page.emulate_media(media="print")
+        assert page.locator("nav").is_hidden()
+        assert page.get_by_role("searchbox").is_hidden()
+        colour = page.evaluate("getComputedStyle(document.body).color")
+        assert colour == "rgb(28, 30, 33)"
+        assert page.locator("#rows tbody tr").last.is_visible()

@@ -1,0 +1,125 @@
+"""The summary: the exit code and the state of a run, and figures that agree with the journal."""
+
+from pathlib import Path
+
+import pytest
+
+from bulkreset.errors import (
+    BulkresetError,
+    Busy,
+    GuardTripped,
+    InputError,
+    Interrupted,
+    RecordError,
+    ServiceError,
+    TimeLimit,
+)
+from bulkreset.models import LaneSummary, Outcome, Status
+from bulkreset.report.summary import exit_code_of, public_counts, state_of, summarise
+from tests.journal.journals import POOL, done, planned
+
+ENDINGS: list[tuple[BulkresetError | None, str, int]] = [
+    (None, "finished", 0),
+    (GuardTripped("x"), "stopped", 3),
+    (ServiceError("AccessDenied", "x"), "stopped", 3),
+    (RecordError("x"), "stopped", 3),
+    (InputError("x"), "stopped", 2),
+    (Busy("x"), "stopped", 4),
+    (TimeLimit("x"), "time_limit", 5),
+    (Interrupted("x"), "interrupted", 130),
+    (Interrupted("x", signal_number=15), "interrupted", 143),
+]
+
+
+@pytest.mark.parametrize(("ended", "state", "code"), ENDINGS)
+def test_state_and_exit_code_of_each_ending(ended: BulkresetError | None, state: str, code: int) -> None:
+    assert state_of(ended) == state
+    for dry_run in (True, False):
+        assert exit_code_of(ended, {"set": 5}, dry_run=dry_run) == code
+        assert exit_code_of(ended, {"failed": 5}, dry_run=dry_run) == (code or 1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "run", "dry_run"),
+    [
+        ({}, 0, 0),
+        ({"set": 3}, 0, 0),
+        ({"set": 3, "skipped": 2}, 0, 0),
+        ({"ready": 3, "skipped": 2}, 1, 0),
+        ({"set": 3, "rejected": 0, "failed": 0}, 0, 0),
+        ({"set": 3, "rejected": 1}, 1, 1),
+        ({"ready": 3, "rejected": 1}, 1, 1),
+        ({"set": 3, "failed": 1}, 1, 1),
+        ({"set": 3, "in_doubt": 1}, 1, 1),
+        ({"set": 3, "claimed": 1}, 1, 1),
+        ({"set": 3, "unprocessed": 1}, 1, 1),
+    ],
+)
+def test_finished_run_is_0_only_where_every_row_is_done(counts: dict[str, int], run: int, dry_run: int) -> None:
+    assert exit_code_of(None, counts, dry_run=False) == run
+    assert exit_code_of(None, counts, dry_run=True) == dry_run
+
+
+def test_counts_are_in_the_reports_words() -> None:
+    counts = {"ready": 1, "claimed": 2, "in_doubt": 4, "set": 8, "failed": 16, "rejected": 32, "skipped": 64}
+    kept = {"in_doubt": 6, "set": 8, "failed": 16, "rejected": 32, "skipped": 64}
+    assert public_counts(counts, dry_run=False) == kept | {"unprocessed": 1}
+    assert public_counts(counts, dry_run=True) == kept | {"ready": 1}
+
+
+def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *"abcdefgh")
+    journal.plan([(9, POOL, "", True, "rejected", "missing_username", "x")])
+    journal.record([1, 2, 3, 4], [])
+    journal.record(
+        [],
+        [
+            done(1, attempts=1),
+            done(2, attempts=3, throttled=2),
+            Outcome(3, Status.FAILED, "UserNotFoundException", "x", 1),
+        ],
+    )
+    journal.note(
+        job={"name": "nightly"},
+        mode="run",
+        emulated=False,
+        state="stopped",
+        exit_code=3,
+        started_at="a",
+        finished_at="b",
+        seconds=12.34567,
+        sending_seconds=4.0,
+        input={"path": "p", "size": 1, "sha256": "s"},
+        targets=[{"user_pool_id": POOL}],
+        lanes=[{"account": "1", "region": "r", "rate": 24.0, "quota": 30.0, "ceiling": 24.0}],
+    )
+    summary = summarise(journal, ServiceError("AccessDenied", "No.", "Allow it."))
+    counted: dict[str, int] = {}
+    for row in journal.report("unprocessed"):
+        counted[row[3]] = counted.get(row[3], 0) + 1
+    assert summary.counts == counted == {"set": 2, "failed": 1, "in_doubt": 1, "unprocessed": 4, "rejected": 1}
+    assert summary.rows == 9
+    assert summary.codes == {"UserNotFoundException": 1, "missing_username": 1}
+    assert (summary.attempts, summary.throttled) == (5, 2)
+    assert (summary.rows_per_second, summary.seconds) == (0.5, 12.346)
+    assert summary.lanes == (LaneSummary("1", "r", 24.0, 30.0, 24.0),)
+    assert summary.stopped_by == {"code": "AccessDenied", "message": "No.", "advice": "Allow it."}
+
+
+def test_run_that_sent_nothing_has_no_rate(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "a")
+    journal.note(
+        job={"name": "nightly"},
+        mode="dry_run",
+        emulated=True,
+        state="finished",
+        exit_code=0,
+        started_at="a",
+        finished_at="b",
+        seconds=0.0,
+        input={},
+        targets=[],
+    )
+    summary = summarise(journal, None)
+    assert (summary.rows_per_second, summary.sending_seconds, summary.stopped_by) == (0.0, 0.0, None)
+    assert summary.counts == {"ready": 1}
