@@ -16,13 +16,13 @@ from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
 from bulkreset.journal.rundir import RunDir, new_name
-from bulkreset.launch import resume as resume_run
-from bulkreset.launch import start
 from bulkreset.library_logging import apart
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import briefing
-from bulkreset.run import Mode
+from bulkreset.run.run import Mode
+from bulkreset.run.start import resume as resume_run
+from bulkreset.run.start import start
 from bulkreset.small_file import read_sheet
 
 __all__ = ["Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume"]

@@ -20,9 +20,9 @@ from bulkreset.input.parquet_reader import LARGEST_FOOTER
 from bulkreset.input.reader import open_rows
 from bulkreset.job import Input, Notify
 from bulkreset.job.file import load
-from bulkreset.nightly.state import Kept
 from bulkreset.notify.notifier import check
 from bulkreset.report.redaction import Redaction
+from bulkreset.run.schedule_state import Kept
 from bulkreset.s3 import Bucket
 from bulkreset.small_file import read_sheet
 

@@ -42,7 +42,7 @@ from bulkreset.models import Summary, in_rows
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import Terminal
     from bulkreset.job import Job
-    from bulkreset.run import Mode
+    from bulkreset.run.run import Mode
 
 
 def run(
@@ -136,7 +136,7 @@ def run(
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
     asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
     _must_be_confirmable(yes=yes or emulate or bool(approved) or dry_run)
-    from bulkreset.run import Mode
+    from bulkreset.run.run import Mode
 
     mode = Mode(
         sys.stderr,
@@ -174,9 +174,9 @@ def resume(
     """Go on with a run: send what is not settled, and nothing else."""
     json_events.speak(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import Terminal
-    from bulkreset.launch import resume as resume_run
     from bulkreset.mirror.access import brought, name_of
-    from bulkreset.run import Mode
+    from bulkreset.run.run import Mode
+    from bulkreset.run.start import resume as resume_run
 
     asked = {
         "pace.rate": number(rate),
@@ -204,7 +204,7 @@ def demo(
 ) -> None:
     """Run the sample job against the embedded Cognito; nothing real is touched."""
     from bulkreset.job.file import load
-    from bulkreset.run import Mode
+    from bulkreset.run.run import Mode
 
     here = Path(__file__).parents[1]
     home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
@@ -220,7 +220,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
     """Run a job, watched; leave with its exit code."""
     from bulkreset.cli.prompts import Terminal
     from bulkreset.journal.rundir import new_name
-    from bulkreset.launch import start
+    from bulkreset.run.start import start
 
     def named() -> Path:
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
@@ -229,7 +229,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) 
     ui = Terminal(stop, show_progress=progress)
     mode = replace(mode, console=ui.events)
     if job.input.state:
-        from bulkreset.nightly.nights import Night
+        from bulkreset.run.scheduled import Night
 
         _through_the_night(Night(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
     path = named()

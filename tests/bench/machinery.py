@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import pytest
 
-from bulkreset import sending
 from bulkreset.cancellation import Progress, Stop
 from bulkreset.cognito.answer import Answer, Verdict
 from bulkreset.dispatch.clock import SystemClock
@@ -24,6 +23,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.log import open_log
 from bulkreset.models import Row
 from bulkreset.plan.preflight import LanePlan, Preflight
+from bulkreset.run import apply
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0
@@ -60,7 +60,7 @@ def main(lanes: int, rows: int) -> None:
     lines: list[Line] = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for row in range(rows) for pool in pools]
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        patch.setattr(sending, "open_transport", made)
+        patch.setattr(apply, "open_transport", made)
         targets = [{"user_pool_id": pool, "region": "us-east-1"} for pool in pools]
         source = {"path": write_input(folder, lines)}
         job = Job.model_validate({"name": "x", "input": source, "targets": targets, "pace": {"rate": RATE}})
@@ -91,9 +91,7 @@ def main(lanes: int, rows: int) -> None:
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
             events = open_log(log, "x", console)
             cpu = time.process_time()
-            sending.Apply(job, Inputs.of(job.input), sessions, journal, events, SystemClock()).run(
-                preflight, ui, Stop()
-            )
+            apply.Apply(job, Inputs.of(job.input), sessions, journal, events, SystemClock()).run(preflight, ui, Stop())
             cpu = time.process_time() - cpu
         journal.close()
     shares = [(len(it.left) - 1) / (it.left[-1] - it.left[0]) / RATE for it in transports]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bulkreset import launch
 from bulkreset.cancellation import Stop
 from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import Refused
 from bulkreset.job.file import load
 from bulkreset.journal.status import status_of
-from bulkreset.run import Mode
+from bulkreset.run import start
+from bulkreset.run.run import Mode
 from tests.e2e.command import (
     PATIENCE,
     POOL,
@@ -83,7 +83,7 @@ def begun(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(bulkreset.home / "users.csv", people(10))
     job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n')
     run_dir = bulkreset.home / "run"
-    launch.start(load(job, {"guards.stop_after": 2}), run_dir, Mode(None, yes=True), Silent(), Stop())
+    start.start(load(job, {"guards.stop_after": 2}), run_dir, Mode(None, yes=True), Silent(), Stop())
     return run_dir
 
 
@@ -98,7 +98,7 @@ def refusal(run_dir: Path, sim: Simulator) -> str:
     """Why the run is not gone on with: nothing is sent, and the exit code is 2."""
     before = len(sim.calls(SET))
     with pytest.raises(Refused) as caught:
-        launch.resume(run_dir, Mode(None, yes=True), {}, Silent(), Stop())
+        start.resume(run_dir, Mode(None, yes=True), {}, Silent(), Stop())
     assert (caught.value.exit_code, len(sim.calls(SET))) == (2, before)
     return str(caught.value)
 
@@ -224,7 +224,7 @@ def test_resume_refuses_credentials_of_another_account(
     sim.configure(accounts={"AKIDOTHER": "210987654321"})
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     before = len(sim.calls(SET))
-    ended = launch.resume(begun, Mode(None, yes=True), {}, Silent(), Stop())
+    ended = start.resume(begun, Mode(None, yes=True), {}, Silent(), Stop())
     assert (ended.exit_code, len(sim.calls(SET))) == (2, before)
     assert "210987654321" in (ended.stopped_by or {})["message"]
 

@@ -94,8 +94,8 @@ def _execute(asked: Asked) -> int:
 
 def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house only)
     from bulkreset.job.file import load  # noqa: PLC0415
-    from bulkreset.launch import resume, start  # noqa: PLC0415
-    from bulkreset.run import Mode  # noqa: PLC0415
+    from bulkreset.run.run import Mode  # noqa: PLC0415
+    from bulkreset.run.start import resume, start  # noqa: PLC0415
 
     class Silent:
         def __getattr__(self, _name: str) -> Callable[..., bool]:

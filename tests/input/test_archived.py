@@ -9,7 +9,7 @@ from bulkreset.input.archived import found_again
 from bulkreset.input.discovery import literally
 from bulkreset.input.input_set import Inputs
 from bulkreset.job import Input, Where
-from bulkreset.nightly.archive import put_away
+from bulkreset.run.archive import put_away
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 

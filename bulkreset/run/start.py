@@ -33,7 +33,7 @@ from bulkreset.plan.preflight import (
     must_be_paced,
     must_be_the_same_targets,
 )
-from bulkreset.run import Mode, Run
+from bulkreset.run.run import Mode, Run
 
 
 def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[], None] = lambda: None) -> Summary:

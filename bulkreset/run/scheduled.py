@@ -13,14 +13,14 @@ from bulkreset.input.location import Fingerprint, Place
 from bulkreset.job import Job, Where
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import Absent, RunDir, must_be_free
-from bulkreset.launch import resume, start
 from bulkreset.mirror.access import brought
 from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import Summary
-from bulkreset.nightly.archive import put_away, still_there
-from bulkreset.nightly.state import Finished, Kept, State, Unfinished
 from bulkreset.notify.afterwards import Afterwards
-from bulkreset.run import Mode
+from bulkreset.run.archive import put_away, still_there
+from bulkreset.run.run import Mode
+from bulkreset.run.schedule_state import Finished, Kept, State, Unfinished
+from bulkreset.run.start import resume, start
 from bulkreset.s3 import Bucket
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.job import Where
-from bulkreset.nightly.archive import put_away, still_there
-from bulkreset.nightly.state import Finished, Kept, State, Unfinished
+from bulkreset.run.archive import put_away, still_there
+from bulkreset.run.schedule_state import Finished, Kept, State, Unfinished
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 

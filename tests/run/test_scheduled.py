@@ -16,9 +16,9 @@ from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
 from bulkreset.models import Summary
-from bulkreset.nightly.nights import Night
-from bulkreset.nightly.state import Kept, State
-from bulkreset.run import Mode
+from bulkreset.run.run import Mode
+from bulkreset.run.schedule_state import Kept, State
+from bulkreset.run.scheduled import Night
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job
