@@ -16,11 +16,11 @@ from bulkreset.cluster.orders import (
 from bulkreset.cluster.parcel import Parcel
 from bulkreset.cluster.places import Places, Tell
 from bulkreset.cluster.remote import FleetLane, Post, Unit
-from bulkreset.dispatch.clock import Clock, SystemClock
-from bulkreset.dispatch.errand import Errand, T
-from bulkreset.dispatch.lane import Place, Results
 from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, place_of
 from bulkreset.job import Pace
+from bulkreset.send.clock import Clock, SystemClock
+from bulkreset.send.lane import Place, Results
+from bulkreset.send.operations import Errand, T
 
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # with one that has none

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulkreset.cognito.choice import Kind
-from bulkreset.dispatch.pacer import PacerState
-from bulkreset.dispatch.worker import Settled
 from bulkreset.job import Pace, Target
+from bulkreset.send.pacer import PacerState
+from bulkreset.send.worker import Settled
 
 PROTOCOL: Final = 1  # of these values; an outpost of another one gets no lane
 LEASE_SECONDS: Final = 5.0  # how long an outpost goes on without a word

@@ -30,13 +30,13 @@ from bulkreset.cluster.parcel import Parcel
 from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
-from bulkreset.dispatch.clock import Clock, SystemClock
-from bulkreset.dispatch.errand import Errand, SetPassword, SignOut
-from bulkreset.dispatch.lane import AnyLane, Crash, Lane, Place, Result, Results
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import hold_down, seclude
 from bulkreset.job import Target
+from bulkreset.send.clock import Clock, SystemClock
+from bulkreset.send.lane import AnyLane, Crash, Lane, Place, Result, Results
+from bulkreset.send.operations import Errand, SetPassword, SignOut
+from bulkreset.send.pacer import Pacer
 
 HANDLER: Final = "bulkreset_exchange"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent

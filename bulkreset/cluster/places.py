@@ -9,13 +9,13 @@ from bulkreset.cluster.cluster import SKEW_SECONDS
 from bulkreset.cluster.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
 from bulkreset.cluster.remote import FleetLane, Post, Unit
 from bulkreset.cognito.choice import CARRIES, Kind
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.errand import Tally
-from bulkreset.dispatch.lane import Crash, Result, Results
-from bulkreset.dispatch.pacer import PacerState
-from bulkreset.dispatch.worker import Settled
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
+from bulkreset.send.clock import Clock
+from bulkreset.send.lane import Crash, Result, Results
+from bulkreset.send.operations import Tally
+from bulkreset.send.pacer import PacerState
+from bulkreset.send.worker import Settled
 
 Tell = Callable[..., None]
 

@@ -9,12 +9,12 @@ from typing import Any, Final, Generic, Protocol
 
 from bulkreset.cluster.orders import Order
 from bulkreset.cognito.choice import CARRIES
-from bulkreset.dispatch.errand import Errand, T
-from bulkreset.dispatch.lane import Place, Result
-from bulkreset.dispatch.pacer import PacerState
-from bulkreset.dispatch.worker import Settled
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target
+from bulkreset.send.lane import Place, Result
+from bulkreset.send.operations import Errand, T
+from bulkreset.send.pacer import PacerState
+from bulkreset.send.worker import Settled
 
 BATCH_SECONDS: Final = 1.0  # of a lane's work; two of them are with the worker, so that it never waits for one
 UNPACED_SECONDS: Final = 0.25

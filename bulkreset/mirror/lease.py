@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bulkreset.dispatch.clock import Clock, SystemClock
 from bulkreset.errors import Busy, RecordError
 from bulkreset.s3 import Bucket, BucketError
+from bulkreset.send.clock import Clock, SystemClock
 
 SECONDS = 60.0
 SKEW = 5.0  # seconds by which two machines' clocks may differ, and no more than a quarter of the lease

@@ -8,10 +8,10 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_when
 from bulkreset.cognito.answer import Verdict
 from bulkreset.cognito.directory import Directory, Page
 from bulkreset.cognito.reads import ReadError
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.job import Job
 from bulkreset.plan.preflight import listing_rate
+from bulkreset.send.clock import Clock
+from bulkreset.send.pacer import Pacer
 
 ATTEMPTS = 10
 MOST_WAIT = 20.0  # seconds

@@ -11,7 +11,6 @@ from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
-from bulkreset.dispatch.clock import SystemClock
 from bulkreset.errors import ServiceError
 from bulkreset.input.batch import Chunk
 from bulkreset.input.reader import Chunks
@@ -25,6 +24,7 @@ from bulkreset.plan.preflight import described, grouped
 from bulkreset.plan.screening import protected_names, write_plan
 from bulkreset.plan.user_check import Check
 from bulkreset.plan.user_store import Listing
+from bulkreset.send.clock import SystemClock
 
 
 class Planner:

@@ -14,8 +14,6 @@ from bulkreset.cognito.answer import Verdict
 from bulkreset.cognito.directory import Directory, Page, User
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.reads import ReadError
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.input.batch import CHUNK_ROWS, FIELDS, Chunk
 from bulkreset.input.reader import open_rows
@@ -25,6 +23,8 @@ from bulkreset.plan.user_lookup import Match
 from bulkreset.plan.user_store import Listing
 from bulkreset.report.redaction import is_redacted
 from bulkreset.report.report import as_named
+from bulkreset.send.clock import Clock
+from bulkreset.send.pacer import Pacer
 
 AT_ONCE = 32  # pools: the pace of a lane is met by few
 _EVERYBODY = ""  # in place of a group

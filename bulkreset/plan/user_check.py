@@ -9,13 +9,13 @@ from bulkreset.cognito.directory import Directory, User
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
 from bulkreset.cognito.session import TargetSession
-from bulkreset.dispatch.clock import Clock
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Code, Kind, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, Found, Lookup, Match
 from bulkreset.plan.user_search import Search
+from bulkreset.send.clock import Clock
 
 _BATCH = 5_000  # users
 UNREACHABLE = "could not recover"  # begins the warning of a ready row

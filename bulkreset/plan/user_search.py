@@ -9,11 +9,11 @@ from bulkreset.cognito.answer import Verdict
 from bulkreset.cognito.directory import PAGE, Directory, Page, User, expressions
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.reads import Gap, ReadError
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import ServiceError
 from bulkreset.plan.paged_reader import REFUSED, Pages, has_expired
 from bulkreset.plan.user_lookup import NOBODY, UNKNOWN, Lookup, Match, Progress
+from bulkreset.send.clock import Clock
+from bulkreset.send.pacer import Pacer
 
 AT_ONCE = 8  # look-ups under way in one pool: the pace is met at a quarter of a second each
 SURE_PAGES = 1000  # of a pool that folds names: some forty seconds

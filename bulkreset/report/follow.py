@@ -6,13 +6,13 @@ from bulkreset.cognito.answer import advice
 from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan.user_lookup import Lookup
 from bulkreset.plan.user_search import Search
 from bulkreset.report.fate import Fate, judge
+from bulkreset.send.clock import Clock
+from bulkreset.send.pacer import Pacer
 
 AGAIN = "verify again"
 

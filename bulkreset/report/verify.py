@@ -16,8 +16,6 @@ from bulkreset.cancellation import Stop, Ui
 from bulkreset.cognito.directory import Directory
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import open_session
-from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
 from bulkreset.files import beside, must_be_new
 from bulkreset.job.file import revive
@@ -35,6 +33,8 @@ from bulkreset.plan.user_lookup import Lookup
 from bulkreset.report.fate import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.report.follow import AGAIN, fates, look_up, must_be_known
 from bulkreset.report.report import iso
+from bulkreset.send.clock import SystemClock
+from bulkreset.send.pacer import Pacer
 
 LONGEST = 365  # days: no temporary password is good for longer
 _ROOM = "Check the disk's space and rights, or name another file with -o."

@@ -15,13 +15,6 @@ from bulkreset.cluster.remote import FleetLane, Unit
 from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
 from bulkreset.cognito.client import BotoTransport
 from bulkreset.cognito.session import TargetSession
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.coordinator import Coordinator, Feed
-from bulkreset.dispatch.errand import Errand, SetPassword, SignOut, Told
-from bulkreset.dispatch.guards import Tripwires
-from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.ration import Budget, Gated, Rationed
 from bulkreset.errors import InputError, Stopped, TimeLimit
 from bulkreset.input.input_set import Inputs
 from bulkreset.input.password_generator import Generator
@@ -34,9 +27,16 @@ from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignedOut, Status, in_rows
 from bulkreset.plan.preflight import LanePlan, Preflight, sign_out_ceiling
 from bulkreset.report.summary import stopped_by
-from bulkreset.supply.campaign import Campaign, Made
-from bulkreset.supply.feed import Source, Supply, has_changed
-from bulkreset.supply.leavers import Leavers
+from bulkreset.send.clock import Clock
+from bulkreset.send.coordinator import Coordinator, Feed
+from bulkreset.send.generated_source import Campaign, Made
+from bulkreset.send.guards import Tripwires
+from bulkreset.send.input_source import Source, Supply, has_changed
+from bulkreset.send.lane import AnyLane, Lane, Place, Results
+from bulkreset.send.operations import Errand, SetPassword, SignOut, Told
+from bulkreset.send.pacer import Pacer
+from bulkreset.send.row_limit import Budget, Gated, Rationed
+from bulkreset.send.sign_out_source import Leavers
 
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.mirror.mirror import Mirror

@@ -13,7 +13,6 @@ from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.enquiry import Enquiry
 from bulkreset.cognito.session import TargetSession
-from bulkreset.dispatch.clock import SystemClock
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
@@ -45,6 +44,7 @@ from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import is_resumable, public_counts, signed_out
 from bulkreset.run.apply import Apply, Means
 from bulkreset.run.finish import Conclusion
+from bulkreset.send.clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.files import beside
 from bulkreset.job import Where
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, Lease, holder_of
 from bulkreset.s3 import Bucket, BucketError
+from bulkreset.send.clock import Clock
 from bulkreset.small_file import read_sheet
 
 VERSION = 1

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.cancellation import Stop, Ui
-from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import Nothing, literally, present
 from bulkreset.input.location import Fingerprint, Place
@@ -22,6 +21,7 @@ from bulkreset.run.run import Mode
 from bulkreset.run.schedule_state import Finished, Kept, State, Unfinished
 from bulkreset.run.start import resume, start
 from bulkreset.s3 import Bucket
+from bulkreset.send.clock import Clock
 
 
 class Night:

@@ -16,7 +16,6 @@ import pytest
 
 from bulkreset.cancellation import Progress, Stop
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.dispatch.clock import SystemClock
 from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
@@ -24,6 +23,7 @@ from bulkreset.log import open_log
 from bulkreset.models import Row
 from bulkreset.plan.preflight import LanePlan, Preflight
 from bulkreset.run import apply
+from bulkreset.send.clock import SystemClock
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0

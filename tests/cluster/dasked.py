@@ -27,8 +27,8 @@ from distributed import Client, Security
 from bulkreset.cluster.parcel import Parcel
 from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
-from tests.dispatch.fakes import row
 from tests.e2e.command import Argument, Command
+from tests.send.fakes import row
 from tests.sim import Simulator
 
 DASK: Final = Path(sys.executable).with_name("dask")

@@ -23,15 +23,15 @@ from bulkreset.cluster.outpost import Outpost
 from bulkreset.cluster.parcel import Parcel
 from bulkreset.cluster.remote import FleetLane, Unit
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch.coordinator import Coordinator, Feed
-from bulkreset.dispatch.errand import SetPassword, Told
-from bulkreset.dispatch.lane import AnyLane, Place, Results
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target
 from bulkreset.models import Outcome, Row, SignedOut
+from bulkreset.send.coordinator import Coordinator, Feed
+from bulkreset.send.lane import AnyLane, Place, Results
+from bulkreset.send.operations import SetPassword, Told
 from tests.clocks import ForwardClock
-from tests.dispatch.fakes import POOL, SET
-from tests.dispatch.lanes import Given
+from tests.send.fakes import POOL, SET
+from tests.send.lanes import Given
 
 # Seconds that pass in no test unless it puts the clock forward: however slow the machine is, no lease ends by itself.
 LEASE = 3600.0

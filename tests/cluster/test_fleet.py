@@ -18,8 +18,8 @@ from bulkreset.cognito.answer import Answer
 from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
 from bulkreset.models import Row
 from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside
-from tests.dispatch.fakes import DOUBTFUL, FATAL, SET, THROTTLED
-from tests.dispatch.lanes import rows
+from tests.send.fakes import DOUBTFUL, FATAL, SET, THROTTLED
+from tests.send.lanes import rows
 from tests.waiting import wait_until
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from bulkreset.cluster.orders import LEASE_SECONDS
 from bulkreset.cluster.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
 from bulkreset.cluster.parcel import Parcel
-from bulkreset.dispatch.pacer import Pacer, PacerState
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.pacer import Pacer, PacerState
+from tests.send.fakes import FakeClock
 
 
 def test_no_slot_is_taken_without_a_lease() -> None:

@@ -9,7 +9,7 @@ from distributed.protocol import deserialize, serialize
 
 from bulkreset.cluster.orders import Batch
 from bulkreset.cluster.parcel import Parcel
-from tests.dispatch.fakes import row
+from tests.send.fakes import row
 
 
 def test_arrives_as_it_was_sent_through_dask() -> None:

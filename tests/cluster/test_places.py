@@ -9,10 +9,10 @@ from bulkreset.cluster.cluster import SKEW_SECONDS
 from bulkreset.cluster.orders import Report
 from bulkreset.cluster.places import Places
 from bulkreset.cluster.remote import FleetLane, Post, Unit
-from bulkreset.dispatch.errand import SetPassword
-from bulkreset.dispatch.lane import Place
 from bulkreset.job import Pace, Target
-from tests.dispatch.fakes import POOL, FakeClock
+from bulkreset.send.lane import Place
+from bulkreset.send.operations import SetPassword
+from tests.send.fakes import POOL, FakeClock
 
 SHORT = 0.01  # seconds
 

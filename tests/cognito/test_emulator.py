@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.emulator import _COUNTED, _Quota
-from tests.dispatch.fakes import FakeClock
+from tests.send.fakes import FakeClock
 
 
 class Service:

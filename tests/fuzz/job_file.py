@@ -4,13 +4,13 @@ import json
 import tomllib
 from datetime import UTC, datetime
 
-from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.guards import Tripwires
 from bulkreset.errors import JobError
 from bulkreset.input.validation import Screen
 from bulkreset.job import Job
 from bulkreset.job.file import load, revive
 from bulkreset.models import Outcome, Status
+from bulkreset.send.clock import SystemClock
+from bulkreset.send.guards import Tripwires
 from tests.fuzz.scratch import CANARY, written
 
 _TABLES = [Job, *(field.annotation for field in Job.model_fields.values())]

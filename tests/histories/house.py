@@ -104,9 +104,9 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
     keys = {"guards.stop_after": asked.stop_after, "guards.max_failures": asked.max_failures}
     mode, ui, path = Mode(None, yes=True, again=asked.again), Silent(), Path(asked.run_dir)
     # So that a few rows take many commits.
-    lots = patch.multiple("bulkreset.dispatch.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
-    groups = patch.multiple("bulkreset.dispatch.coordinator", GROUP_ROWS=3, GROUP_SECONDS=0.005)
-    with lots, groups, patch("bulkreset.dispatch.worker.FIRST_WAIT", 0.005):
+    lots = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
+    groups = patch.multiple("bulkreset.send.coordinator", GROUP_ROWS=3, GROUP_SECONDS=0.005)
+    with lots, groups, patch("bulkreset.send.worker.FIRST_WAIT", 0.005):
         if asked.job:
             return start(load(Path(asked.job), keys), path, mode, ui, stop).exit_code  # type: ignore[arg-type]
         return resume(path, mode, keys, ui, stop).exit_code  # type: ignore[arg-type]

@@ -13,15 +13,15 @@ import pytest
 from bulkreset.cognito.directory import User
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.input import batch as chunk_module
 from bulkreset.job import Select
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.pool_users import Roll
 from bulkreset.plan.user_store import Listing
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
+from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
 
 OLD, NEW = datetime(2024, 5, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)

@@ -14,8 +14,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.plan import user_check as check_module
 from bulkreset.plan.paged_reader import ATTEMPTS
 from bulkreset.plan.user_check import UNREACHABLE, Check
-from tests.dispatch.fakes import FakeClock
 from tests.listed import DENIED, LOST, Listed, crowd, told
+from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
 
 FOUND = [

@@ -9,13 +9,13 @@ import pytest
 from bulkreset.cognito.directory import PAGE, User
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap, ReadError
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, Lookup
 from bulkreset.plan.user_search import SURE_PAGES, Search
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
+from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
 
 DIRECTIONS = {"sweep": 0, "look-ups": 10**6}

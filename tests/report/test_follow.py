@@ -9,7 +9,6 @@ import pytest
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.reads import Gap
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
@@ -17,9 +16,10 @@ from bulkreset.plan.paged_reader import ATTEMPTS
 from bulkreset.plan.user_lookup import Lookup
 from bulkreset.report.fate import Fate
 from bulkreset.report.follow import fates, look_up, must_be_known
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.pacer import Pacer
 from tests.journal.journals import OTHER, POOL, done, planned
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
+from tests.send.fakes import FakeClock
 
 SET = 1_700_000_000_000
 DAY = 86_400_000

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from bulkreset.cancellation import Stop
-from bulkreset.dispatch.clock import Clock
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
@@ -19,6 +18,7 @@ from bulkreset.models import Summary
 from bulkreset.run.run import Mode
 from bulkreset.run.schedule_state import Kept, State
 from bulkreset.run.scheduled import Night
+from bulkreset.send.clock import Clock
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job

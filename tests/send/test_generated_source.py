@@ -10,8 +10,8 @@ from bulkreset.input.password_generator import Generator
 from bulkreset.job import Policy
 from bulkreset.journal.entries import Sendable
 from bulkreset.models import Row
-from bulkreset.supply import campaign
-from bulkreset.supply.campaign import Campaign, Made
+from bulkreset.send import generated_source
+from bulkreset.send.generated_source import Campaign, Made
 
 ONE, TWO = "eu-west-1_Here00001", "eu-west-1_Here00002"
 LOT = 5
@@ -53,7 +53,7 @@ class FakeHandout:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lots of five rows."""
-    monkeypatch.setattr(campaign, "CHUNK_ROWS", LOT)
+    monkeypatch.setattr(generated_source, "CHUNK_ROWS", LOT)
 
 
 def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doubted: int = 0) -> list[Sendable]:

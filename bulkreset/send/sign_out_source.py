@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from bulkreset.dispatch.clock import Clock
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Leaver, SignedOut
+from bulkreset.send.clock import Clock
 
 LOOK_SECONDS = 0.25  # between two looks at a journal that has given all it had
 

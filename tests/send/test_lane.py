@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from bulkreset.dispatch.errand import SetPassword
-from bulkreset.dispatch.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, UNPACED_RATE, Crash, Lane, Results
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.worker import Settled
 from bulkreset.job import Pace
 from bulkreset.models import Outcome, Status
-from tests.dispatch.fakes import POOL, SET, FakeClock, Scripted, row
-from tests.dispatch.lanes import rows
+from bulkreset.send.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, UNPACED_RATE, Crash, Lane, Results
+from bulkreset.send.operations import SetPassword
+from bulkreset.send.pacer import Pacer
+from bulkreset.send.worker import Settled
+from tests.send.fakes import POOL, SET, FakeClock, Scripted, row
+from tests.send.lanes import rows
 
 PATIENCE = 90.0  # seconds after which a test gives up
 

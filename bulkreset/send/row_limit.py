@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bulkreset.dispatch.coordinator import Supply
+from bulkreset.send.coordinator import Supply
 
 
 class Budget:

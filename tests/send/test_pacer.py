@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.clock import SystemClock
-from bulkreset.dispatch.control import DEPTH, EARLY, FLOOR, LARGEST_STEP, MARGIN, Stage
-from bulkreset.dispatch.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer, PacerState
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.clock import SystemClock
+from bulkreset.send.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer, PacerState
+from bulkreset.send.rate_control import DEPTH, EARLY, FLOOR, LARGEST_STEP, MARGIN, Stage
+from tests.send.fakes import FakeClock
 
 
 def holds(times: Sequence[float], rate: float, slack: float = 0.0) -> bool:

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.control import DEPTH, LanePace, Stage
+from bulkreset.send.clock import Clock
+from bulkreset.send.rate_control import DEPTH, LanePace, Stage
 
 # How late a slot may be taken before it is given up for a new one: calls may come closer together by so much.
 LATEST_SLOTS = 0.5

@@ -6,12 +6,12 @@ from threading import Event, Thread
 import pytest
 
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch.coordinator import Feed
-from bulkreset.dispatch.lane import UNPACED_BACKLOG, Place
 from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
 from bulkreset.models import Leaver, Row, Status
-from tests.dispatch.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET
-from tests.dispatch.lanes import Bench, Given, rows
+from bulkreset.send.coordinator import Feed
+from bulkreset.send.lane import UNPACED_BACKLOG, Place
+from tests.send.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET
+from tests.send.lanes import Bench, Given, rows
 
 PATIENCE = 90.0  # seconds after which a test gives up
 WORKERS = 4  # of a lane, unless a test says otherwise

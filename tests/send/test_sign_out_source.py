@@ -5,9 +5,9 @@ from pathlib import Path
 from bulkreset.journal.figures import SignOuts
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, SignedOut, Status
-from bulkreset.supply.leavers import LOOK_SECONDS, Leavers
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.sign_out_source import LOOK_SECONDS, Leavers
 from tests.journal.journals import OTHER, POOL, done, planned
+from tests.send.fakes import FakeClock
 
 
 def numbers(leavers: Leavers, most: int) -> list[int]:

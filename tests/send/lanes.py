@@ -5,14 +5,14 @@ from queue import SimpleQueue
 from typing import Any
 
 from bulkreset.cognito.answer import Answer
-from bulkreset.dispatch.coordinator import Coordinator, Feed
-from bulkreset.dispatch.errand import SetPassword, SignOut, Told
-from bulkreset.dispatch.lane import AnyLane, Lane, Place, Results
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import Pace
 from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status
-from tests.dispatch.fakes import POOL, SET, FakeClock, row
+from bulkreset.send.coordinator import Coordinator, Feed
+from bulkreset.send.lane import AnyLane, Lane, Place, Results
+from bulkreset.send.operations import SetPassword, SignOut, Told
+from bulkreset.send.pacer import Pacer
+from tests.send.fakes import POOL, SET, FakeClock, row
 
 
 class FakeLedger:

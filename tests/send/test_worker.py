@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.dispatch.control import DEPTH, EARLY
-from bulkreset.dispatch.errand import SetPassword
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.worker import Worker
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
 from bulkreset.models import Outcome, Status
-from tests.dispatch.fakes import (
+from bulkreset.send.operations import SetPassword
+from bulkreset.send.pacer import Pacer
+from bulkreset.send.rate_control import DEPTH, EARLY
+from bulkreset.send.worker import Worker
+from tests.send.fakes import (
     DOUBTFUL,
     EXPIRED,
     FATAL,

@@ -1,6 +1,6 @@
 """The latency that a lane goes by: the quickest answer, which is forgotten little by little."""
 
-from tests.dispatch.test_lane import Bench
+from tests.send.test_lane import Bench
 
 QUICK, SLOW = 0.01, 0.5  # seconds
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.guards import Tripwires
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import Guards
 from bulkreset.models import Outcome, Status
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.guards import Tripwires
+from tests.send.fakes import FakeClock
 
 EVENING = datetime.fromisoformat("2024-01-31T22:30:15")
 LETTERS = {"s": Status.SET, "f": Status.FAILED, "d": Status.IN_DOUBT, "r": Status.READY}

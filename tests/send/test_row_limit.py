@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.coordinator import Feed
-from bulkreset.dispatch.lane import Place
-from bulkreset.dispatch.ration import Budget, Gated, Rationed
-from tests.dispatch.fakes import REFUSED, SET
-from tests.dispatch.lanes import Bench, Given, rows
+from bulkreset.send.coordinator import Feed
+from bulkreset.send.lane import Place
+from bulkreset.send.row_limit import Budget, Gated, Rationed
+from tests.send.fakes import REFUSED, SET
+from tests.send.lanes import Bench, Given, rows
 
 
 def test_without_a_limit_everything_is_taken() -> None:

@@ -14,8 +14,8 @@ from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.input.batch import Piece
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Row, Status
-from bulkreset.supply import feed
-from bulkreset.supply.feed import Source, Supply
+from bulkreset.send import input_source
+from bulkreset.send.input_source import Source, Supply
 
 SIZE = 5  # rows of a piece, here
 PATIENCE = 90.0  # seconds after which a test gives up
@@ -68,9 +68,9 @@ class FakeRows:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of five rows, and buffers for eight."""
-    monkeypatch.setattr(feed, "PIECE_ROWS", SIZE)
-    monkeypatch.setattr(feed, "LEAST_BUFFER", 8)
-    monkeypatch.setattr(feed, "MOST_BUFFER", 8)
+    monkeypatch.setattr(input_source, "PIECE_ROWS", SIZE)
+    monkeypatch.setattr(input_source, "LEAST_BUFFER", 8)
+    monkeypatch.setattr(input_source, "MOST_BUFFER", 8)
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +208,8 @@ def test_buffers_are_bounded(tmp_path: Path) -> None:
 
 
 def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "MOST_BUFFER", 4000)
-    monkeypatch.setattr(feed, "LEAST_BUFFER", 500)
+    monkeypatch.setattr(input_source, "MOST_BUFFER", 4000)
+    monkeypatch.setattr(input_source, "LEAST_BUFFER", 500)
     journal = Journal.create(tmp_path / "journal.sqlite", POOLS, {})
     rows = FakeRows(FakePieces([], remembers=True, searched=False))
     for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):

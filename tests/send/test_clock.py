@@ -3,8 +3,8 @@
 import threading
 import time
 
-from bulkreset.dispatch.clock import Clock, SystemClock
-from tests.dispatch.fakes import FakeClock
+from bulkreset.send.clock import Clock, SystemClock
+from tests.send.fakes import FakeClock
 
 
 def test_stop_wakes_who_waits() -> None:

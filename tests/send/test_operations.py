@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.cognito.answer import Answer, Verdict, advice
-from bulkreset.dispatch.errand import SetPassword, SignOut
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.worker import Worker
 from bulkreset.job import Pace
 from bulkreset.models import Leaver, SignedOut
-from tests.dispatch.fakes import (
+from bulkreset.send.operations import SetPassword, SignOut
+from bulkreset.send.pacer import Pacer
+from bulkreset.send.worker import Worker
+from tests.send.fakes import (
     DOUBTFUL,
     EXPIRED,
     FATAL,

@@ -7,11 +7,11 @@ from queue import Empty
 from typing import Any, Protocol
 
 from bulkreset.cognito.answer import Answer, advice
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.errand import Told
-from bulkreset.dispatch.lane import AnyLane, Crash, Place, Result, Results
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Outcome, SignedOut
+from bulkreset.send.clock import Clock
+from bulkreset.send.lane import AnyLane, Crash, Place, Result, Results
+from bulkreset.send.operations import Told
 
 GROUP_SECONDS = 0.1  # an outcome waits no longer than this for its commit
 GROUP_ROWS = 500

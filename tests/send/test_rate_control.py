@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.dispatch.control import (
+from bulkreset.send.rate_control import (
     AGAIN,
     DEEPEST,
     DEPTH,

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
-from bulkreset.dispatch.coordinator import Feed
 from bulkreset.errors import GuardTripped
-from tests.dispatch.fakes import REFUSED
-from tests.dispatch.lanes import Bench, Given, rows
+from bulkreset.send.coordinator import Feed
+from tests.send.fakes import REFUSED
+from tests.send.lanes import Bench, Given, rows
 
 
 def test_thread_that_waits_for_its_slot_when_a_guard_trips_sends_nothing() -> None:

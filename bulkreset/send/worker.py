@@ -15,11 +15,11 @@ from tenacity import (
 )
 
 from bulkreset.cognito.answer import STOPS, Answer, Verdict
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.errand import Errand, T, Tally, Told
-from bulkreset.dispatch.pacer import Pacer
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
+from bulkreset.send.clock import Clock
+from bulkreset.send.operations import Errand, T, Tally, Told
+from bulkreset.send.pacer import Pacer
 
 _NEVER = object()
 FIRST_WAIT = 0.25  # seconds: the upper end of the first backoff; it doubles each time

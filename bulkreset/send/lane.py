@@ -8,12 +8,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeAlias
 
 from bulkreset.cognito.session import CONNECTIONS
-from bulkreset.dispatch.clock import Clock
-from bulkreset.dispatch.errand import Errand, T
-from bulkreset.dispatch.pacer import Pacer
-from bulkreset.dispatch.worker import Settled, Worker
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
+from bulkreset.send.clock import Clock
+from bulkreset.send.operations import Errand, T
+from bulkreset.send.pacer import Pacer
+from bulkreset.send.worker import Settled, Worker
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is seen
