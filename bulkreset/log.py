@@ -12,7 +12,7 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from bulkreset.library_logging import LIBRARIES, pin_libraries
 from bulkreset.models import Secret
-from bulkreset.report.words import visible
+from bulkreset.text import visible
 
 Log = FilteringBoundLogger
 

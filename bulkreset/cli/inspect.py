@@ -24,7 +24,7 @@ def status(
 ) -> None:
     """Show how far a run is, whether it is alive or ended."""
     from bulkreset.cli.prompts import describe_status
-    from bulkreset.journal.status import runs_in, status_of
+    from bulkreset.report.run_status import runs_in, status_of
 
     found, unreadable = ([status_of(run_dir)], []) if run_dir else runs_in(RUNS)
     if as_json:

@@ -9,7 +9,7 @@ from typing import Any, TextIO, cast
 
 from bulkreset.cli.process import Unbreakable, complain
 from bulkreset.errors import EXIT_OK
-from bulkreset.report.words import legible
+from bulkreset.text import legible
 
 
 class Events(Unbreakable):

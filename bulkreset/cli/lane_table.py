@@ -7,7 +7,7 @@ from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress
 from bulkreset.models import Status
-from bulkreset.report.words import visible
+from bulkreset.text import visible
 
 NARROW = 100  # columns below which lanes are shown with fewer words
 

@@ -16,7 +16,7 @@ from bulkreset.cancellation import Stop
 from bulkreset.errors import RecordError, place_of
 from bulkreset.hardening import seclude
 from bulkreset.library_logging import pin_libraries, where_warned
-from bulkreset.report.words import legible
+from bulkreset.text import legible
 
 
 def prepare() -> None:

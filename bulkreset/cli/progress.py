@@ -16,7 +16,7 @@ from rich.text import Text
 from bulkreset.cancellation import LaneProgress, Progress
 from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import Status
-from bulkreset.report.words import duration
+from bulkreset.text import duration
 
 PLAIN_EVERY = 30.0  # seconds between two lines where nothing is drawn
 DRAWN_EVERY = 0.5

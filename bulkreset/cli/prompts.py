@@ -13,11 +13,11 @@ from bulkreset.cli.job_template import MEANT, QUESTIONS
 from bulkreset.cli.json_events import listener
 from bulkreset.errors import Refused
 from bulkreset.journal.rundir import RunDir
-from bulkreset.journal.status import RunStatus
 from bulkreset.models import Summary, in_rows
 from bulkreset.plan.preflight_text import LABEL, briefing
 from bulkreset.report.fate import SHORT, State
-from bulkreset.report.words import count, duration, legible
+from bulkreset.report.run_status import RunStatus
+from bulkreset.text import count, duration, legible
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from rich.console import Console

@@ -11,12 +11,12 @@ from typing import IO, Self
 from bulkreset.errors import BulkresetError
 from bulkreset.job import Job
 from bulkreset.journal.rundir import RunDir
-from bulkreset.journal.status import status_of
 from bulkreset.models import Summary
 from bulkreset.notify import emf
 from bulkreset.notify.ending import Ending
 from bulkreset.notify.metrics import Figures, after, during, idle, refused, unknown, without
 from bulkreset.notify.notifier import check, notify
+from bulkreset.report.run_status import status_of
 
 EVERY = 15.0  # seconds between two writings of the textfile
 _PART = 20  # and so many times as long as one of them took: counting millions of rows must not slow the run

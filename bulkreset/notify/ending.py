@@ -10,7 +10,7 @@ from typing import Self
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
 from bulkreset.input.discovery import Nothing
 from bulkreset.models import Summary
-from bulkreset.report.words import visible
+from bulkreset.text import visible
 
 _GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
-from bulkreset.journal.status import RunStatus
 from bulkreset.models import LaneSummary, Status, Summary
 from bulkreset.notify.ending import Ending
+from bulkreset.report.run_status import RunStatus
 from bulkreset.report.summary import public_counts
 
 # Every status has a figure at any time, so that no curve ends where it becomes 0.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bulkreset.job.target import is_aws
-from bulkreset.report.words import count, duration
+from bulkreset.text import count, duration
 
 if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
     from collections.abc import Iterator, Sequence

@@ -17,7 +17,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import COLUMNS, as_text, iso, redraw_advice
-from bulkreset.report.words import escaped
+from bulkreset.text import escaped
 
 REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)
 GROUP_ROWS = 25_000  # of a Parquet file's row group

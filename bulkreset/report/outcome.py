@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.models import Status
-from bulkreset.report.words import count, duration, listed
+from bulkreset.text import count, duration, listed
 
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
 _STATES = {"time_limit": "time limit reached"}

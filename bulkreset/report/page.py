@@ -20,7 +20,7 @@ from bulkreset.report.outcome import outcome, state_in_words, ways_on
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import iso, redraw_advice
 from bulkreset.report.summary import is_resumable, lanes_of, public_counts, signed_out
-from bulkreset.report.words import count, duration, size, visible
+from bulkreset.text import count, duration, size, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,7 +14,7 @@ from bulkreset.journal.rundir import RunDir
 from bulkreset.report.forms import REPORTED, Cut, draw, pour
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.words import legible
+from bulkreset.text import legible
 
 FORMS = ("csv", "parquet", "jsonl", "html")
 STANDARD_OUTPUT = Path("-")

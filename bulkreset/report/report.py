@@ -12,7 +12,7 @@ from pathlib import Path
 from bulkreset.files import beside, must_be_new
 from bulkreset.journal.entries import Reported
 from bulkreset.models import Summary
-from bulkreset.report.words import escaped, printable
+from bulkreset.text import escaped, printable
 
 COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
 _FORMULA = tuple(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.journal.status import status_of
+from bulkreset.report.run_status import status_of
 from tests.crash.test_resume import ENDS_WHILE_IT_PLANS, hold, let_go, resume, sent
 from tests.e2e.command import PATIENCE, SET, Command, people, write_csv
 from tests.sim import Simulator

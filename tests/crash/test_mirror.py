@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.status import status_of
+from bulkreset.report.run_status import status_of
 from tests.bucket import BUCKET, Storage
 from tests.crash.test_resume import hold, let_go, sent
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job

@@ -15,7 +15,7 @@ from bulkreset.cancellation import Stop
 from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import Refused
 from bulkreset.job.file import load
-from bulkreset.journal.status import status_of
+from bulkreset.report.run_status import status_of
 from bulkreset.run import start
 from bulkreset.run.run import Mode
 from tests.e2e.command import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.report.words import printable
+from bulkreset.text import printable
 from tests.crash.test_resume import resume
 from tests.e2e.command import FREE, LAX, POOL, SAMPLES, SET, Command, Ran, seed, write_csv, write_job
 from tests.sim import Simulator

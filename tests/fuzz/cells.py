@@ -8,7 +8,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.report.forms import draw
 from bulkreset.report.report import COLUMNS
-from bulkreset.report.words import printable
+from bulkreset.text import printable
 from tests.fuzz.scratch import folder
 
 _POOL = "eu-west-1_Fuzzed001"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.status import status_of
 from bulkreset.report.redraw import Wanted, redraw
+from bulkreset.report.run_status import status_of
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
 from tests.histories.house import KILLED, UNCLAIMED, Asked, House
 from tests.sim import Call, Simulator

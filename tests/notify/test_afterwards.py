@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import InputError, RecordError
-from bulkreset.journal.status import RunStatus
 from bulkreset.notify import afterwards
 from bulkreset.notify.afterwards import Afterwards
+from bulkreset.report.run_status import RunStatus
 from tests.notify.test_metrics import SUMMARY, read
 from tests.targets import EU, job
 from tests.waiting import wait_until

@@ -14,7 +14,7 @@ from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
 from bulkreset.plan.preflight import Asked, Planned, inspect
 from bulkreset.plan.preflight_text import SHOWN, briefing
-from bulkreset.report.words import duration
+from bulkreset.text import duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
 READY = [(EU, 1, 240), (EU, 0, 24)]

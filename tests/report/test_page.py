@@ -24,7 +24,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.report.page import ROWS
 from bulkreset.report.redaction import WITHHELD, Redaction
-from bulkreset.report.words import visible
+from bulkreset.text import visible
 from tests.journal.journals import OTHER, POOL
 from tests.report.pages import (
     ARN,

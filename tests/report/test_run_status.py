@@ -16,8 +16,8 @@ import pytest
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rundir import RunDir
-from bulkreset.journal.status import RunStatus, runs_in, status_of
 from bulkreset.models import Outcome, Status
+from bulkreset.report.run_status import RunStatus, runs_in, status_of
 from tests.journal.journals import POOL, done
 
 FACTS: dict[str, Any] = {

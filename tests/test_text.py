@@ -6,7 +6,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.report.words import count, escaped, legible, listed, printable, size, visible
+from bulkreset.text import count, escaped, legible, listed, printable, size, visible
 
 
 @given(st.text())
