@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bulkreset.cognito.answer import Verdict, classify
-from bulkreset.cognito.directory import PAGE, Directory, Page, user_in
+from bulkreset.cognito.list_users import PAGE, Directory, Page, user_in
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import ReadError
+from bulkreset.cognito.read_calls import ReadError
+from bulkreset.cognito.response import Verdict, classify
 from tests.targets import EU, job, sessions
 
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import bulkreset
 from bulkreset import errors, log
 from bulkreset.cli.main import app
-from bulkreset.cognito import answer, client, reading
+from bulkreset.cognito import boto3_transport, response, response_parser
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
@@ -268,24 +268,28 @@ def test_codes_of_the_plan() -> None:
 def test_codes_of_the_service() -> None:
     rows = [set(quoted(row["codes"])) for row in table("codes | what happens")]
     throttled, unsent, doubtful, refused, expired, fatal = rows
-    signed_out = {kind.__name__ for kind in reading.NO_CREDENTIALS}
-    assert throttled == answer._THROTTLED
-    assert unsent == {kind.__name__ for kind in client.UNSENT}
-    assert doubtful >= answer._DOUBTFUL
-    assert refused >= answer.OF_THE_PASSWORD
-    assert expired == answer._EXPIRED | signed_out
-    assert fatal == answer._ADVICE.keys() - answer._EXPIRED - signed_out
+    signed_out = {kind.__name__ for kind in response_parser.NO_CREDENTIALS}
+    assert throttled == response._THROTTLED
+    assert unsent == {kind.__name__ for kind in boto3_transport.UNSENT}
+    assert doubtful >= response._DOUBTFUL
+    assert refused >= response.OF_THE_PASSWORD
+    assert expired == response._EXPIRED | signed_out
+    assert fatal == response._ADVICE.keys() - response._EXPIRED - signed_out
     for code in refused:
-        assert answer.classify(code, 400) is answer.Verdict.REFUSED
+        assert response.classify(code, 400) is response.Verdict.REFUSED
 
 
 def test_every_code_is_in_the_runbook() -> None:
     told = {code for line in RUNBOOK.splitlines() if line.startswith("|") for code in quoted(_cells(line)[0])}
     of_rows = {code.value for code in Code} | {kind.value for kind in Kind} | {str(code) for code in advice._NEXT}
     of_the_service = (
-        answer._THROTTLED | answer._DOUBTFUL | answer.OF_THE_PASSWORD | answer._EXPIRED | answer._ADVICE.keys()
+        response._THROTTLED
+        | response._DOUBTFUL
+        | response.OF_THE_PASSWORD
+        | response._EXPIRED
+        | response._ADVICE.keys()
     )
-    kinds = {kind.__name__ for kind in (*reading.NO_CREDENTIALS, *client.UNSENT)}
+    kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *boto3_transport.UNSENT)}
     known = {quoted(cell)[0] for row in table("codes | what happens") for cell in re.findall(r"`\w+`", row["codes"])}
     assert of_rows | of_the_service | kinds | known <= told
 

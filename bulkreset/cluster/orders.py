@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bulkreset.cognito.choice import Kind
+from bulkreset.cognito.transport_factory import Kind
 from bulkreset.job import Pace, Target
 from bulkreset.send.pacer import PacerState
 from bulkreset.send.worker import Settled

@@ -27,9 +27,9 @@ from bulkreset.cluster.orders import (
     Retire,
 )
 from bulkreset.cluster.parcel import Parcel
-from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
-from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
+from bulkreset.cognito.transport_factory import CARRIES, Kind, choose, open_transport
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import hold_down, seclude
 from bulkreset.job import Target

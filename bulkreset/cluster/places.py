@@ -8,7 +8,7 @@ from bulkreset.cluster.balance import placed
 from bulkreset.cluster.cluster import SKEW_SECONDS
 from bulkreset.cluster.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
 from bulkreset.cluster.remote import FleetLane, Post, Unit
-from bulkreset.cognito.choice import CARRIES, Kind
+from bulkreset.cognito.transport_factory import CARRIES, Kind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
 from bulkreset.send.clock import Clock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol
 
 from bulkreset.cluster.orders import Order
-from bulkreset.cognito.choice import CARRIES
+from bulkreset.cognito.transport_factory import CARRIES
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target
 from bulkreset.send.lane import Place, Result

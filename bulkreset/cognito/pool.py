@@ -6,8 +6,8 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from bulkreset.cognito.client import must_be_readable
-from bulkreset.cognito.reads import Gap, ReadError, read
+from bulkreset.cognito.boto3_transport import must_be_readable
+from bulkreset.cognito.read_calls import Gap, ReadError, read
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import Policy

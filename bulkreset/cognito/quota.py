@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bulkreset.cognito.reads import Gap, ReadError, read
+from bulkreset.cognito.read_calls import Gap, ReadError, read
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import FASTEST

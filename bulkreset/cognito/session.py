@@ -21,8 +21,8 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from bulkreset.cognito.aside import ask_aside
-from bulkreset.cognito.role import RoleProvider
+from bulkreset.cognito.background import ask_aside
+from bulkreset.cognito.role_credentials import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 from bulkreset.version import __version__

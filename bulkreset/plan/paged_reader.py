@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_when_event_set, wait_random_exponential
 
-from bulkreset.cognito.answer import Verdict
-from bulkreset.cognito.directory import Directory, Page
-from bulkreset.cognito.reads import ReadError
+from bulkreset.cognito.list_users import Directory, Page
+from bulkreset.cognito.read_calls import ReadError
+from bulkreset.cognito.response import Verdict
 from bulkreset.job import Job
 from bulkreset.plan.preflight import listing_rate
 from bulkreset.send.clock import Clock

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.cancellation import Stop, Ui
-from bulkreset.cognito.directory import Directory
+from bulkreset.cognito.account import Enquiry
 from bulkreset.cognito.emulator import Emulator
-from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito.list_users import Directory
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError

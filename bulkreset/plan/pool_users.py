@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulkreset.cognito.answer import Verdict
-from bulkreset.cognito.directory import Directory, Page, User
+from bulkreset.cognito.list_users import Directory, Page, User
 from bulkreset.cognito.pool import PoolFacts, arn_of
-from bulkreset.cognito.reads import ReadError
+from bulkreset.cognito.read_calls import ReadError
+from bulkreset.cognito.response import Verdict
 from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.input.batch import CHUNK_ROWS, FIELDS, Chunk
 from bulkreset.input.reader import open_rows

@@ -6,7 +6,7 @@ from typing import Any
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import LISTING, Quota
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job

@@ -5,9 +5,9 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from pathlib import Path
 
-from bulkreset.cognito.directory import Directory, User
+from bulkreset.cognito.list_users import Directory, User
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal

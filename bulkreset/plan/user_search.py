@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from bulkreset.cognito.answer import Verdict
-from bulkreset.cognito.directory import PAGE, Directory, Page, User, expressions
+from bulkreset.cognito.list_users import PAGE, Directory, Page, User, expressions
 from bulkreset.cognito.pool import PoolFacts, arn_of
-from bulkreset.cognito.reads import Gap, ReadError
+from bulkreset.cognito.read_calls import Gap, ReadError
+from bulkreset.cognito.response import Verdict
 from bulkreset.errors import ServiceError
 from bulkreset.plan.paged_reader import REFUSED, Pages, has_expired
 from bulkreset.plan.user_lookup import NOBODY, UNKNOWN, Lookup, Match, Progress

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bulkreset.cognito.answer import advice
+from bulkreset.cognito.response import advice
 from bulkreset.models import Code, Kind, Status
 
 MEANINGS: Mapping[str, str] = {

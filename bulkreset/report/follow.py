@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from bulkreset.cognito.answer import advice
-from bulkreset.cognito.directory import Directory
+from bulkreset.cognito.list_users import Directory
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.response import advice
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan.user_lookup import Lookup

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.cancellation import Stop, Ui
-from bulkreset.cognito.directory import Directory
-from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito.account import Enquiry
+from bulkreset.cognito.list_users import Directory
 from bulkreset.cognito.session import open_session
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
 from bulkreset.files import beside, must_be_new

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.cancellation import LaneProgress, Progress, Stop, Ui
 from bulkreset.cluster.fleet import Fleet
 from bulkreset.cluster.remote import FleetLane, Unit
-from bulkreset.cognito.choice import CARRIES, Kind, choose, open_transport
-from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.transport_factory import CARRIES, Kind, choose, open_transport
 from bulkreset.errors import InputError, Stopped, TimeLimit
 from bulkreset.input.input_set import Inputs
 from bulkreset.input.password_generator import Generator

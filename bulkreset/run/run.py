@@ -9,9 +9,9 @@ from typing import IO
 
 from bulkreset.cancellation import Stop, Ui
 from bulkreset.cluster.fleet import LINGER_SECONDS, Fleet
-from bulkreset.cognito.answer import OF_THE_PASSWORD, advice
+from bulkreset.cognito.account import Enquiry
 from bulkreset.cognito.emulator import Emulator
-from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito.response import OF_THE_PASSWORD, advice
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import (
     BulkresetError,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Protocol
 
-from bulkreset.cognito.answer import Answer, advice
+from bulkreset.cognito.response import Answer, advice
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Outcome, SignedOut
 from bulkreset.send.clock import Clock

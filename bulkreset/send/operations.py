@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from bulkreset.cognito.answer import HISTORY, STOPS, Answer, Verdict
+from bulkreset.cognito.response import HISTORY, STOPS, Answer, Verdict
 from bulkreset.cognito.transport import SignsOut, Transport
 from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status
 

@@ -14,7 +14,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from bulkreset.cognito.answer import STOPS, Answer, Verdict
+from bulkreset.cognito.response import STOPS, Answer, Verdict
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
 from bulkreset.send.clock import Clock

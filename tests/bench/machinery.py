@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from bulkreset.cancellation import Progress, Stop
-from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bulkreset.cluster import outpost
-from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.models import Row
 
 _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))

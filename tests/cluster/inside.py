@@ -22,7 +22,7 @@ from bulkreset.cluster.orders import Report
 from bulkreset.cluster.outpost import Outpost
 from bulkreset.cluster.parcel import Parcel
 from bulkreset.cluster.remote import FleetLane, Unit
-from bulkreset.cognito.answer import Answer
+from bulkreset.cognito.response import Answer
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target
 from bulkreset.models import Outcome, Row, SignedOut

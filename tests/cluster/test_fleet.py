@@ -14,7 +14,7 @@ from bulkreset.cluster.fleet import Fleet
 from bulkreset.cluster.orders import Batch, Close, Open
 from bulkreset.cluster.outpost import Outpost
 from bulkreset.cluster.parcel import Parcel
-from bulkreset.cognito.answer import Answer
+from bulkreset.cognito.response import Answer
 from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
 from bulkreset.models import Row
 from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside

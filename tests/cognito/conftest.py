@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito import aside, enquiry, session
-from bulkreset.cognito.client import BotoTransport
-from bulkreset.cognito.crt import CrtTransport
+from bulkreset.cognito import account, background, session
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.cognito.transport import Transport
 from bulkreset.job import Target
@@ -45,10 +45,10 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that a run can do without is waited for, however busy the machine is."""
 
     def ask(question: Callable[[], object], otherwise: object, _seconds: float = 0.0) -> Callable[[], object]:
-        return aside.ask_aside(question, otherwise, PATIENCE)
+        return background.ask_aside(question, otherwise, PATIENCE)
 
     monkeypatch.setattr(session, "SIDE_SERVICE_SECONDS", PATIENCE)
-    for module in (session, enquiry):
+    for module in (session, account):
         monkeypatch.setattr(module, "ask_aside", ask)
 
 

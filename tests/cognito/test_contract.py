@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.models import Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL, Opened
 from tests.cognito.endpoint import Endpoint, Said, answering

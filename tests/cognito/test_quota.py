@@ -6,7 +6,7 @@ import pytest
 
 from bulkreset.cognito import quota as quota_module
 from bulkreset.cognito.quota import PUBLISHED, Quota, find_quota
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from bulkreset.models import Leaver

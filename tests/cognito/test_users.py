@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.answer import Verdict
-from bulkreset.cognito.directory import Directory, expressions, user_in
+from bulkreset.cognito.list_users import Directory, expressions, user_in
 from bulkreset.cognito.pool import PoolFacts, describe_pool
-from bulkreset.cognito.reads import ReadError
+from bulkreset.cognito.read_calls import ReadError
+from bulkreset.cognito.response import Verdict
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL

@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 INJECTED = """
 import os, signal, sys
 if any(argument in {"run", "resume"} for argument in sys.argv):
-    import bulkreset.cognito.client as client
+    import bulkreset.cognito.boto3_transport as client
     def set_password(self, row):
         kept = [row, row.password.reveal()]
 %s

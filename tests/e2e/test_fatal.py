@@ -11,7 +11,7 @@ WORKERS = 4
 def test_fatal_code_stops_the_run_before_another_call_is_made(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """Which codes do so is in tests/cognito/test_answer.py."""
+    """Which codes do so is in tests/cognito/test_response.py."""
     sim.configure(faults={"every": {"error": "OptInRequired", "status": 403, "operation": SET}})
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(40)), "--workers", str(WORKERS), "--rate", "none")
     assert ran.code == 3

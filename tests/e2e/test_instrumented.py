@@ -106,7 +106,7 @@ def test_callback_of_the_runtime_that_fails_tells_its_place_alone(
     text = f"""
         from rich.traceback import install
         install(show_locals=True)
-        import bulkreset.cognito.crt as crt
+        import bulkreset.cognito.crt_transport as crt
         def fail(self, *args, **named):
             held = b"".join(self.body) + b"".join(one for one in args if isinstance(one, bytes))
             raise ValueError(held, args, named)

@@ -146,7 +146,7 @@ def load() -> None:
         session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
     # How long STS and Service Quotas are waited for decides what a preflight says: not so on a busy machine.
     vars(import_module("bulkreset.cognito.session"))["SIDE_SERVICE_SECONDS"] = PATIENCE
-    vars(import_module("bulkreset.cognito.aside"))["SECONDS"] = PATIENCE
+    vars(import_module("bulkreset.cognito.background"))["SECONDS"] = PATIENCE
     gc.collect()
     gc.freeze()
 

@@ -169,7 +169,7 @@ class _Hooks:
 def _ending(asked: Asked) -> Iterator[Any]:
     """The block in which hooks are at every commit and every call."""
     from bulkreset.cancellation import Stop  # noqa: PLC0415
-    from bulkreset.cognito.client import BotoTransport  # noqa: PLC0415
+    from bulkreset.cognito.boto3_transport import BotoTransport  # noqa: PLC0415
     from bulkreset.journal.connection import Connection  # noqa: PLC0415
     from bulkreset.journal.journal import Journal  # noqa: PLC0415
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bulkreset.cognito.directory import User
+from bulkreset.cognito.list_users import User
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.input import batch as chunk_module
 from bulkreset.job import Select

@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import Quota
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job

@@ -9,7 +9,7 @@ import pytest
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import Quota
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
 from bulkreset.plan.preflight import Asked, Planned, inspect

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.journal.journal import Journal

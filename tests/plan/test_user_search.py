@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.cognito.directory import PAGE, User
+from bulkreset.cognito.list_users import PAGE, User
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import Gap, ReadError
+from bulkreset.cognito.read_calls import Gap, ReadError
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, Lookup

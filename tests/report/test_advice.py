@@ -2,13 +2,19 @@
 
 import pytest
 
-from bulkreset.cognito import answer, client, reading
+from bulkreset.cognito import boto3_transport, response, response_parser
 from bulkreset.models import Code, Kind, Status
 from bulkreset.report.advice import MEANINGS, next_step
 
 OF_THE_SERVICE = {
-    *(answer._THROTTLED | answer._DOUBTFUL | answer._EXPIRED | answer.OF_THE_PASSWORD | answer._ADVICE.keys()),
-    *(kind.__name__ for kind in (*client.UNSENT, *reading.NO_CREDENTIALS)),
+    *(
+        response._THROTTLED
+        | response._DOUBTFUL
+        | response._EXPIRED
+        | response.OF_THE_PASSWORD
+        | response._ADVICE.keys()
+    ),
+    *(kind.__name__ for kind in (*boto3_transport.UNSENT, *response_parser.NO_CREDENTIALS)),
     *("UserNotFoundException", "NotAuthorizedException", "UnreadableAnswer", "ReadTimeoutError"),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 
-from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.models import Row, Secret
 
 POOL = "eu-west-1_Here00001"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from bulkreset.cognito.answer import Answer
+from bulkreset.cognito.response import Answer
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import Pace
 from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status

@@ -5,7 +5,7 @@ from threading import Event, Thread
 
 import pytest
 
-from bulkreset.cognito.answer import Answer
+from bulkreset.cognito.response import Answer
 from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
 from bulkreset.models import Leaver, Row, Status
 from bulkreset.send.coordinator import Feed

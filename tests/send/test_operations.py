@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.answer import Answer, Verdict, advice
+from bulkreset.cognito.response import Answer, Verdict, advice
 from bulkreset.job import Pace
 from bulkreset.models import Leaver, SignedOut
 from bulkreset.send.operations import SetPassword, SignOut

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.answer import Answer, Verdict
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace
 from bulkreset.models import Outcome, Status

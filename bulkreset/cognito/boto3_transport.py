@@ -13,8 +13,8 @@ from botocore.exceptions import (
 )
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.cognito.reading import (
+from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response_parser import (
     BAD_CERTIFICATE,
     NO_CREDENTIALS,
     UNREADABLE,

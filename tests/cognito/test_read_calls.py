@@ -15,9 +15,9 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from bulkreset.cognito.answer import Verdict
-from bulkreset.cognito.reading import UnreadableAnswerError
-from bulkreset.cognito.reads import Gap, ReadError, read
+from bulkreset.cognito.read_calls import Gap, ReadError, read
+from bulkreset.cognito.response import Verdict
+from bulkreset.cognito.response_parser import UnreadableAnswerError
 
 HERE = {"endpoint_url": "https://cognito.invalid"}
 

@@ -13,9 +13,10 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 from botocore.parsers import JSONParser
 
-from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.cognito.connections import Connections, NoConnectionError, keep_thread_state
-from bulkreset.cognito.reading import (
+from bulkreset.cognito.crt_connections import Connections, NoConnectionError, keep_thread_state
+from bulkreset.cognito.endpoint import route_to
+from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
     UNREADABLE,
     UnreadableAnswerError,
@@ -25,7 +26,6 @@ from bulkreset.cognito.reading import (
     unsent,
     without_credentials,
 )
-from bulkreset.cognito.route import route_to
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
 from bulkreset.models import Row

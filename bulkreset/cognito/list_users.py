@@ -8,11 +8,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from bulkreset.cognito.answer import Verdict, classify
-from bulkreset.cognito.client import must_be_readable
+from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.reading import UnreadableAnswerError
-from bulkreset.cognito.reads import ReadError, read
+from bulkreset.cognito.read_calls import ReadError, read
+from bulkreset.cognito.response import Verdict, classify
+from bulkreset.cognito.response_parser import UnreadableAnswerError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from bulkreset.cognito.aside import ask_aside
+from bulkreset.cognito.background import ask_aside
 from tests.waiting import wait_until
 
 PATIENCE = 90.0  # seconds after which a test gives up

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.cognito.answer import Answer, Verdict
-from bulkreset.cognito.crt import CrtTransport
+from bulkreset.cognito.crt_transport import CrtTransport
+from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.cognito.session import emulated_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target

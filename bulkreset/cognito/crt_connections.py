@@ -22,10 +22,10 @@ from awscrt.io import (
     TlsContextOptions,
 )
 
-from bulkreset.cognito.answer import Answer
-from bulkreset.cognito.probe import objection
-from bulkreset.cognito.reading import unsent
-from bulkreset.cognito.route import Proxy, Route
+from bulkreset.cognito.diagnose import objection
+from bulkreset.cognito.endpoint import Proxy, Route
+from bulkreset.cognito.response import Answer
+from bulkreset.cognito.response_parser import unsent
 from bulkreset.errors import TargetError
 
 PATIENCE: Final = 1.0  # seconds that a handshake may take before botocore is asked what is wrong with it

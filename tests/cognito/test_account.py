@@ -2,8 +2,8 @@
 
 import pytest
 
-from bulkreset.cognito import enquiry
-from bulkreset.cognito.enquiry import Enquiry
+from bulkreset.cognito import account
+from bulkreset.cognito.account import Enquiry
 from bulkreset.cognito.quota import Quota
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
@@ -55,8 +55,8 @@ def test_emulator_tells_its_own_quota_and_nobody_is_asked(sim: Simulator) -> Non
 
 
 def test_nothing_is_waited_for_where_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enquiry, "POOL_SECONDS", 0.05)
-    monkeypatch.setattr(enquiry, "ask_aside", lambda _question, otherwise, _seconds=0.0: lambda: otherwise)
+    monkeypatch.setattr(account, "POOL_SECONDS", 0.05)
+    monkeypatch.setattr(account, "ask_aside", lambda _question, otherwise, _seconds=0.0: lambda: otherwise)
     with answering(of_the_service({})) as endpoint:
         asked = Enquiry({POOL: session(endpoint.url)}, None)
     gap = asked.pools()[POOL].gap

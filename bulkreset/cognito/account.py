@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from bulkreset.cognito.aside import ask_aside
+from bulkreset.cognito.background import ask_aside
 from bulkreset.cognito.pool import UNKNOWN, PoolFacts, describe_pool
 from bulkreset.cognito.quota import PUBLISHED, Quota, find_quota
-from bulkreset.cognito.reads import Gap
+from bulkreset.cognito.read_calls import Gap
 from bulkreset.cognito.session import Caller, TargetSession
 
 POOL_SECONDS = 20.0  # how long a pool's description is waited for: retries included

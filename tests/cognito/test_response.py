@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.answer import HISTORY, OF_THE_PASSWORD, Verdict, advice, classify
+from bulkreset.cognito.response import HISTORY, OF_THE_PASSWORD, Verdict, advice, classify
 
 CODES = {
     Verdict.THROTTLED: [

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Final, Literal
 
-from bulkreset.cognito.client import BotoTransport
+from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import Transport
 
@@ -30,6 +30,6 @@ def open_transport(kind: Kind, session: TargetSession) -> Transport:
     """A transport of that kind for one target. Raises TargetError where none can be made."""
     if kind == "boto3":
         return BotoTransport.of(session)
-    from bulkreset.cognito.crt import CrtTransport  # noqa: PLC0415  (an extra)
+    from bulkreset.cognito.crt_transport import CrtTransport  # noqa: PLC0415  (an extra)
 
     return CrtTransport(session)

@@ -6,10 +6,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, SSLError
 from botocore.httpsession import URLLib3Session
 
-from bulkreset.cognito.answer import Answer
-from bulkreset.cognito.client import UNSENT, is_about_the_certificate
-from bulkreset.cognito.reading import BAD_CERTIFICATE, unsent
-from bulkreset.cognito.route import Route
+from bulkreset.cognito.boto3_transport import UNSENT, is_about_the_certificate
+from bulkreset.cognito.endpoint import Route
+from bulkreset.cognito.response import Answer
+from bulkreset.cognito.response_parser import BAD_CERTIFICATE, unsent
 
 LONGEST: Final = 2.0  # seconds of connecting, and of waiting for an answer
 

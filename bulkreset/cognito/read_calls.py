@@ -13,8 +13,8 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
-from bulkreset.cognito.answer import Verdict, classify
-from bulkreset.cognito.reading import UnreadableAnswerError
+from bulkreset.cognito.response import Verdict, classify
+from bulkreset.cognito.response_parser import UnreadableAnswerError
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)

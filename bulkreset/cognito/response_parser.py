@@ -12,7 +12,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from bulkreset.cognito.answer import HISTORY, OF_THE_PASSWORD, Answer, Verdict, classify
+from bulkreset.cognito.response import HISTORY, OF_THE_PASSWORD, Answer, Verdict, classify
 
 NO_CREDENTIALS = (
     NoCredentialsError,

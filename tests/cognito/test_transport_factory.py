@@ -4,11 +4,11 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from bulkreset.cognito import choice
-from bulkreset.cognito.choice import BOTO3_CARRIES, Kind, choose, open_transport
-from bulkreset.cognito.client import BotoTransport
-from bulkreset.cognito.crt import CrtTransport
+from bulkreset.cognito import transport_factory
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.session import open_session
+from bulkreset.cognito.transport_factory import BOTO3_CARRIES, Kind, choose, open_transport
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
 
@@ -36,7 +36,7 @@ def test_runtime_carries_more_where_it_is_installed(
     def missing(_name: str) -> ModuleSpec | None:
         return None
 
-    monkeypatch.setattr(choice, "find_spec", missing)
+    monkeypatch.setattr(transport_factory, "find_spec", missing)
     assert choose("auto", ceilings) == "boto3"
 
 
