@@ -10,8 +10,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import LaneProgress, Progress, Stop, Ui
-from bulkreset.cluster.fleet import Fleet
-from bulkreset.cluster.remote import FleetLane, Unit
+from bulkreset.cluster.cluster_runner import Fleet
+from bulkreset.cluster.remote_lane import FleetLane, Unit
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import CARRIES, Kind, choose, open_transport

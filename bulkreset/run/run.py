@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkreset.cancellation import Stop, Ui
-from bulkreset.cluster.fleet import LINGER_SECONDS, Fleet
+from bulkreset.cluster.cluster_runner import LINGER_SECONDS, Fleet
 from bulkreset.cognito.account import Enquiry
 from bulkreset.cognito.emulator import Emulator
 from bulkreset.cognito.response import OF_THE_PASSWORD, advice

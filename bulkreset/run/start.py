@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bulkreset.age import recipients
 from bulkreset.cancellation import Stop, Ui
-from bulkreset.cluster.cluster import DaskCluster
-from bulkreset.cluster.fleet import Fleet
+from bulkreset.cluster.cluster_runner import Fleet
+from bulkreset.cluster.dask_cluster import DaskCluster
 from bulkreset.cognito.emulator import Emulator, emulator
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import (

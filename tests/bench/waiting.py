@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from bulkreset.cluster import outpost
+from bulkreset.cluster import worker_agent
 from bulkreset.cognito.response import Answer, Verdict
 from bulkreset.models import Row
 
@@ -24,6 +24,6 @@ class Waiting:
 
 def dask_setup(_worker: object) -> None:
     """As Dask calls it."""
-    anything: Any = outpost
+    anything: Any = worker_agent
     anything.open_transport = lambda _kind, _session: Waiting()
     anything._session = lambda _target, _order: SimpleNamespace()

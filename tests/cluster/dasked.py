@@ -24,7 +24,7 @@ import dask
 import trustme
 from distributed import Client, Security
 
-from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster.envelope import Parcel
 from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
 from tests.e2e.command import Argument, Command

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cluster import fleet as fleets
-from bulkreset.cluster import outpost as outposts
-from bulkreset.cluster import places
-from bulkreset.cluster.cluster import Lost, Unfit
-from bulkreset.cluster.fleet import Fleet
-from bulkreset.cluster.orders import Report
-from bulkreset.cluster.outpost import Outpost
-from bulkreset.cluster.parcel import Parcel
-from bulkreset.cluster.remote import FleetLane, Unit
+from bulkreset.cluster import assignments
+from bulkreset.cluster import cluster_runner as fleets
+from bulkreset.cluster import worker_agent as outposts
+from bulkreset.cluster.cluster_runner import Fleet
+from bulkreset.cluster.dask_cluster import Lost, Unfit
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import Report
+from bulkreset.cluster.remote_lane import FleetLane, Unit
+from bulkreset.cluster.worker_agent import Outpost
 from bulkreset.cognito.response import Answer
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target
@@ -271,7 +271,7 @@ def inside(*workers: str, answer: Callable[[Row], Answer] = lambda _row: SET) ->
         it = Inside(workers, answer)
         patch.setattr(fleets, "LEASE_SECONDS", LEASE)
         patch.setattr(outposts, "LEASE_SECONDS", LEASE)
-        patch.setattr(places, "SKEW_SECONDS", SKEW)
+        patch.setattr(assignments, "SKEW_SECONDS", SKEW)
         patch.setattr(fleets, "LINGER_SECONDS", LEASE + SKEW)
         patch.setattr(fleets, "GOVERN_SECONDS", 0.05)
         patch.setattr(fleets, "TURN_SECONDS", 0.05)

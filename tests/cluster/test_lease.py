@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cluster.orders import LEASE_SECONDS
-from bulkreset.cluster.outpost import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
-from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import LEASE_SECONDS
+from bulkreset.cluster.worker_agent import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
 from bulkreset.send.pacer import Pacer, PacerState
 from tests.send.fakes import FakeClock
 

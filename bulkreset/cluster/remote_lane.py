@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol
 
-from bulkreset.cluster.orders import Order
+from bulkreset.cluster.protocol import Order
 from bulkreset.cognito.transport_factory import CARRIES
 from bulkreset.errors import Stopped
 from bulkreset.job import Pace, Target

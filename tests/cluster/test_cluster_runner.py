@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cluster import fleet as fleets
-from bulkreset.cluster.fleet import Fleet
-from bulkreset.cluster.orders import Batch, Close, Open
-from bulkreset.cluster.outpost import Outpost
-from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster import cluster_runner as fleets
+from bulkreset.cluster.cluster_runner import Fleet
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import Batch, Close, Open
+from bulkreset.cluster.worker_agent import Outpost
 from bulkreset.cognito.response import Answer
 from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
 from bulkreset.models import Row
@@ -321,7 +321,7 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
 
 
 def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bulkreset.cluster import outpost  # noqa: PLC0415
+    from bulkreset.cluster import worker_agent  # noqa: PLC0415
     from bulkreset.errors import TargetError  # noqa: PLC0415
 
     with inside("a", "b") as it:
@@ -330,7 +330,7 @@ def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.Monk
             if order.place == 1:  # type: ignore[attr-defined]
                 raise TargetError("No AWS credentials were found.", "Sign in.")
 
-        monkeypatch.setattr(outpost, "_session", session)
+        monkeypatch.setattr(worker_agent, "_session", session)
         with pytest.raises(ServiceError, match=r"Place 1: The worker [ab] says: No AWS credentials were found\."):
             it.run(places(2, 30), 60.0)
     assert {row // 1000 for row in it.service.rows} == {0}

@@ -7,8 +7,8 @@ import pytest
 from distributed.core import error_message
 from distributed.protocol import deserialize, serialize
 
-from bulkreset.cluster.orders import Batch
-from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import Batch
 from tests.send.fakes import row
 
 

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar
 
-from bulkreset.cluster import outpost
-from bulkreset.cluster.orders import PROTOCOL, Greeting, Report
-from bulkreset.cluster.parcel import Parcel
+from bulkreset.cluster import worker_agent
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import PROTOCOL, Greeting, Report
 from bulkreset.errors import FleetError, JobError
 from bulkreset.job import Fleet, is_loopback
 from bulkreset.version import __version__
@@ -137,14 +137,14 @@ class DaskCluster:
         if found != __version__:
             raise Unfit(f"it has bulkreset {found}, and this is bulkreset {__version__}")
         began = time.time()
-        greeting: Greeting = await self._run(worker, outpost.greet, ours=self._local is not None)
+        greeting: Greeting = await self._run(worker, worker_agent.greet, ours=self._local is not None)
         if greeting.protocol != PROTOCOL:
             raise Unfit(f"it speaks version {greeting.protocol} of the protocol, and this is version {PROTOCOL}")
         if wrong := clock_differs(began, greeting.unix, time.time()):
             raise Unfit(wrong)
         if self._local is not None:
             self._pids[worker] = greeting.pid
-        await self._run(worker, outpost.settle_in, session)
+        await self._run(worker, worker_agent.settle_in, session)
 
     async def exchange(self, worker: str, session: str, turn: int, lease: float, parcel: Parcel) -> Report:
         """Straight to the worker: the scheduler never has a row.
@@ -154,7 +154,7 @@ class DaskCluster:
         """
         from distributed.protocol import to_serialize  # noqa: PLC0415  (an extra)
 
-        call = getattr(self._client.rpc(worker), outpost.HANDLER)
+        call = getattr(self._client.rpc(worker), worker_agent.HANDLER)
         answer = await call(session=session, turn=turn, lease=lease, parcel=to_serialize(parcel))
         report: Report | None = answer["report"]
         if report is None:  # another process is at the address now
@@ -228,7 +228,7 @@ class DaskCluster:
             answer = (await asyncio.wait_for(asked, ANSWER_SECONDS)).get(worker)
         except (OSError, TimeoutError):
             raise Lost from None
-        if isinstance(answer, OSError) or (answer is None and function is not outpost.settle_in):
+        if isinstance(answer, OSError) or (answer is None and function is not worker_agent.settle_in):
             raise Lost
         if isinstance(answer, Exception):
             raise Unfit(f"bulkreset {__version__} cannot be used there ({type(answer).__name__})")

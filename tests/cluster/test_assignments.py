@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cluster.cluster import SKEW_SECONDS
-from bulkreset.cluster.orders import Report
-from bulkreset.cluster.places import Places
-from bulkreset.cluster.remote import FleetLane, Post, Unit
+from bulkreset.cluster.assignments import Places
+from bulkreset.cluster.dask_cluster import SKEW_SECONDS
+from bulkreset.cluster.protocol import Report
+from bulkreset.cluster.remote_lane import FleetLane, Post, Unit
 from bulkreset.job import Pace, Target
 from bulkreset.send.lane import Place
 from bulkreset.send.operations import SetPassword

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from bulkreset.cluster.balance import placed
-from bulkreset.cluster.cluster import SKEW_SECONDS
-from bulkreset.cluster.orders import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
-from bulkreset.cluster.remote import FleetLane, Post, Unit
+from bulkreset.cluster.dask_cluster import SKEW_SECONDS
+from bulkreset.cluster.protocol import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
+from bulkreset.cluster.remote_lane import FleetLane, Post, Unit
 from bulkreset.cognito.transport_factory import CARRIES, Kind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from bulkreset.cluster.orders import (
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import (
     LEASE_SECONDS,
     PROTOCOL,
     Address,
@@ -26,7 +27,6 @@ from bulkreset.cluster.orders import (
     Report,
     Retire,
 )
-from bulkreset.cluster.parcel import Parcel
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import CARRIES, Kind, choose, open_transport

@@ -7,15 +7,15 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
-from bulkreset.cluster.cluster import SKEW_SECONDS, Cluster, Lost, Unfit, clock_differs
-from bulkreset.cluster.orders import (
+from bulkreset.cluster.assignments import Places, Tell
+from bulkreset.cluster.dask_cluster import SKEW_SECONDS, Cluster, Lost, Unfit, clock_differs
+from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.protocol import (
     LEASE_SECONDS,
     Close,
     Report,
 )
-from bulkreset.cluster.parcel import Parcel
-from bulkreset.cluster.places import Places, Tell
-from bulkreset.cluster.remote import FleetLane, Post, Unit
+from bulkreset.cluster.remote_lane import FleetLane, Post, Unit
 from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, place_of
 from bulkreset.job import Pace
 from bulkreset.send.clock import Clock, SystemClock

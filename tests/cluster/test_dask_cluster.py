@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bulkreset.cli.options import fleet as fleet_of
-from bulkreset.cluster import outpost
-from bulkreset.cluster.cluster import DaskCluster, Unfit
-from bulkreset.cluster.orders import PROTOCOL, Greeting
+from bulkreset.cluster import worker_agent
+from bulkreset.cluster.dask_cluster import DaskCluster, Unfit
+from bulkreset.cluster.protocol import PROTOCOL, Greeting
 from bulkreset.errors import FleetError, JobError
 from bulkreset.job import Fleet
 from bulkreset.job.file import load
@@ -106,9 +106,9 @@ class _Worker:
         self._ahead = ahead
 
     async def run(self, _worker: str, function: object, *_args: object, **_keywords: object) -> object:
-        if function is outpost.greet:
+        if function is worker_agent.greet:
             return Greeting(self._protocol, time.time() + self._ahead, 1)
-        return None if function is outpost.settle_in else self._version
+        return None if function is worker_agent.settle_in else self._version
 
 
 @pytest.mark.parametrize(
