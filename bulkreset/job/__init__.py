@@ -1,13 +1,13 @@
 """What is to be done: the job file, and the tables that it has, validated and frozen."""
 
+from bulkreset.job.environment import Fleet, Mirror, is_loopback
 from bulkreset.job.guards import Guards
+from bulkreset.job.input import S3, TAG, Columns, Input, Select, Where
 from bulkreset.job.job import Job
+from bulkreset.job.output import Notify
 from bulkreset.job.pace import FASTEST, Pace
 from bulkreset.job.password import Password, Policy
-from bulkreset.job.source import S3, TAG, Columns, Input, Select, Where
-from bulkreset.job.surroundings import Fleet, Mirror, is_loopback
 from bulkreset.job.target import Target
-from bulkreset.job.telling import Notify
 
 __all__ = [
     "FASTEST",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.table import Positive, Table
+from bulkreset.job.base import Positive, Table
 
 
 class Protected(Table):

@@ -4,14 +4,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from bulkreset.job.base import Table
+from bulkreset.job.environment import Emulator, Fleet, Mirror
 from bulkreset.job.guards import Guards
+from bulkreset.job.input import Columns, Input
+from bulkreset.job.output import Metrics, Notify, Report
 from bulkreset.job.pace import Pace
 from bulkreset.job.password import Handout, Password
-from bulkreset.job.source import Columns, Input
-from bulkreset.job.surroundings import Emulator, Fleet, Mirror
-from bulkreset.job.table import Table
 from bulkreset.job.target import Target
-from bulkreset.job.telling import Metrics, Notify, Report
 
 
 class Plan(Table):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.table import Positive, Table
+from bulkreset.job.base import Positive, Table
 
 SLOWEST = 0.001  # a call in a quarter of an hour
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once

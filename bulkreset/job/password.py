@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bulkreset.job.table import Table
+from bulkreset.job.base import Table
 
 
 class Policy(Table):

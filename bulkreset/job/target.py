@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.table import Table, TimeOut
+from bulkreset.job.base import Table, TimeOut
 
 
 class Target(Table):

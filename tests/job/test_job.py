@@ -631,7 +631,7 @@ def test_places_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> No
 def test_who_is_told_names_the_extra_that_is_missing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, extra: str
 ) -> None:
-    monkeypatch.setattr("bulkreset.job.telling.find_spec", lambda _: None)
+    monkeypatch.setattr("bulkreset.job.output.find_spec", lambda _: None)
     assert f"pip install 'bulkreset[{extra}]'" in problem(folder, FEWEST + text)
 
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.table import Table
+from bulkreset.job.base import Table
 
 
 class Report(Table):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.table import Positive, Table
+from bulkreset.job.base import Positive, Table
 
 
 class Fleet(Table):

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.table import Table
+from bulkreset.job.base import Table
 
 S3 = "s3://"
 TAG = "tag"  # in place of where finished inputs go: they stay, and S3 keeps a tag
