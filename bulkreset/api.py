@@ -15,7 +15,7 @@ from bulkreset.errors import BulkresetError, Refused, RunDirError, told
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
-from bulkreset.journal.rundir import RunDir, new_name
+from bulkreset.journal.run_dir import RunDir, new_name
 from bulkreset.library_logging import apart
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight

@@ -12,7 +12,7 @@ from bulkreset.cancellation import Progress, Stop
 from bulkreset.cli.job_template import MEANT, QUESTIONS
 from bulkreset.cli.json_events import listener
 from bulkreset.errors import Refused
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, in_rows
 from bulkreset.plan.preflight_text import LABEL, briefing
 from bulkreset.report.fate import SHORT, State

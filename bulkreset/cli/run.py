@@ -174,7 +174,7 @@ def resume(
     """Go on with a run: send what is not settled, and nothing else."""
     json_events.speak(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import Terminal
-    from bulkreset.mirror.access import brought, name_of
+    from bulkreset.mirror.factory import brought, name_of
     from bulkreset.run.run import Mode
     from bulkreset.run.start import resume as resume_run
 
@@ -219,7 +219,7 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
     from bulkreset.cli.prompts import Terminal
-    from bulkreset.journal.rundir import new_name
+    from bulkreset.journal.run_dir import new_name
     from bulkreset.run.start import start
 
     def named() -> Path:
@@ -270,7 +270,7 @@ def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: S
 def _tell(path: Path, summary: Summary) -> None:
     """What came of a run; the last line says how to go on where there is something left."""
     from bulkreset.cli.prompts import conclude
-    from bulkreset.journal.rundir import RunDir
+    from bulkreset.journal.run_dir import RunDir
 
     conclude(summary, RunDir(path), sys.stdout)
     if why := process.lost():

@@ -12,9 +12,9 @@ from typing import Any, Self
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal import schema
 from bulkreset.journal.connection import BROKEN, connect, damaged, kind_of
-from bulkreset.journal.entries import InputFile, Reported, Sendable, SetRow
+from bulkreset.journal.plan_writer import WrittenPlan
+from bulkreset.journal.records import InputFile, Reported, Sendable, SetRow
 from bulkreset.journal.shape import is_whole
-from bulkreset.journal.written_plan import WrittenPlan
 from bulkreset.models import Leaver, Outcome, RateChange, SignedOut, Status
 
 

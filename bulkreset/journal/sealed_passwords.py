@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkreset.age import UnsealError, recipients, seal, unseal
 from bulkreset.errors import InputError, RecordError, RunDirError
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Row
 
 if TYPE_CHECKING:  # who only opens a handout has no job to read

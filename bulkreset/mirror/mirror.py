@@ -29,9 +29,9 @@ from typing import Any, Protocol
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
-from bulkreset.mirror.generation import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.mirror.lease import Lease, holder_of, retried
+from bulkreset.mirror.objects import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
 from bulkreset.models import Outcome, RateChange, SignedOut
 from bulkreset.s3 import Bucket, BucketError, Sealing, split
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import Absent, RunDir
-from bulkreset.mirror.generation import BASE, DELTA, Piece, pieces
+from bulkreset.journal.run_dir import Absent, RunDir
 from bulkreset.mirror.lease import Lease
 from bulkreset.mirror.mirror import LEASE, VERSION
+from bulkreset.mirror.objects import BASE, DELTA, Piece, pieces
 from bulkreset.models import Outcome, RateChange, SignedOut, Status
 from bulkreset.s3 import Bucket, BucketError
 

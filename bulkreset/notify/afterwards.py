@@ -10,7 +10,7 @@ from typing import IO, Self
 
 from bulkreset.errors import BulkresetError
 from bulkreset.job import Job
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary
 from bulkreset.notify import emf
 from bulkreset.notify.ending import Ending

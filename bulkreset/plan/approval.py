@@ -6,7 +6,7 @@ from typing import Any
 
 from bulkreset.errors import ApprovalError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
 _ELSEWHERE = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint

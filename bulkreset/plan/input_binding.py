@@ -9,9 +9,9 @@ from bulkreset.input.archived import found_again
 from bulkreset.input.input_set import Inputs, Noted
 from bulkreset.input.location import Fingerprint
 from bulkreset.job import TAG, Job
-from bulkreset.journal.entries import InputFile
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.records import InputFile
+from bulkreset.journal.run_dir import RunDir
 
 NOWHERE: Mapping[str, Any] = {"path": "", "size": 0, "sha256": "", "files": 0}
 

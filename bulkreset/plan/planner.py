@@ -16,7 +16,7 @@ from bulkreset.input.batch import Chunk
 from bulkreset.input.reader import Chunks
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.approval import Approval
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.pool_users import Roll

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from bulkreset.journal.entries import SetRow
+from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_lookup import ABSENT, Found
 from bulkreset.report.report import as_text, iso
 

@@ -12,8 +12,8 @@ from typing import IO, Any
 
 from bulkreset.errors import Refused
 from bulkreset.files import bytes_beside
-from bulkreset.journal.entries import Reported
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.records import Reported
 from bulkreset.models import Status
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import COLUMNS, as_text, iso, redraw_advice

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bulkreset.age import identities
 from bulkreset.errors import RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_of, newest
 from bulkreset.report.report import as_text
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from bulkreset.files import beside
-from bulkreset.journal.figures import Shown
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.queries import Shown
 from bulkreset.models import Status
 from bulkreset.report.advice import MEANINGS, next_step
 from bulkreset.report.course import Course, Latency, course_of, latency_of

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.journal.entries import Reported
-from bulkreset.journal.figures import Shown
+from bulkreset.journal.queries import Shown
+from bulkreset.journal.records import Reported
 from bulkreset.small_file import read_sheet
 
 KEY_BYTES = 32

@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 from bulkreset.errors import RecordError, Refused
 from bulkreset.files import must_be_new
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.forms import REPORTED, Cut, draw, pour
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.files import beside, must_be_new
-from bulkreset.journal.entries import Reported
+from bulkreset.journal.records import Reported
 from bulkreset.models import Summary
 from bulkreset.text import escaped, printable
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkreset.errors import BulkresetError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
 from bulkreset.report.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
-from bulkreset.journal.figures import SignOuts
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import report_name
+from bulkreset.journal.queries import SignOuts
+from bulkreset.journal.run_dir import report_name
 from bulkreset.models import LaneSummary, Status, Summary
 
 _DONE = frozenset({Status.SET, Status.SKIPPED})

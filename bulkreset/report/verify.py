@@ -20,7 +20,7 @@ from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refus
 from bulkreset.files import beside, must_be_new
 from bulkreset.job.file import revive
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Status
 from bulkreset.plan.preflight import (
     described,

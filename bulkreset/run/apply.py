@@ -21,7 +21,7 @@ from bulkreset.input.password_generator import Generator
 from bulkreset.input.password_policy import stricter
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rates import Rates
+from bulkreset.journal.rate_changes import Rates
 from bulkreset.journal.sealed_passwords import Handout
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignedOut, Status, in_rows

@@ -7,9 +7,9 @@ from bulkreset.errors import BulkresetError, RecordError
 from bulkreset.job import Job
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir, report_name
+from bulkreset.journal.run_dir import RunDir, report_name
 from bulkreset.log import Log
-from bulkreset.mirror.access import finish
+from bulkreset.mirror.factory import finish
 from bulkreset.mirror.mirror import Mirror
 from bulkreset.models import Summary
 from bulkreset.report.forms import Cut, draw

@@ -24,10 +24,10 @@ from bulkreset.input.input_set import Inputs
 from bulkreset.job import Job
 from bulkreset.journal.execution import begun, unix_ms
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import forgiving, heard, open_log
-from bulkreset.mirror.access import mirror_of
+from bulkreset.mirror.factory import mirror_of
 from bulkreset.models import LaneSummary, Summary, in_rows
 from bulkreset.notify.afterwards import Afterwards
 from bulkreset.plan.input_binding import must_be_what_was_planned

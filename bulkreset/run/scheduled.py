@@ -11,8 +11,8 @@ from bulkreset.input.discovery import Nothing, literally, present
 from bulkreset.input.location import Fingerprint, Place
 from bulkreset.job import Job, Where
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import Absent, RunDir, must_be_free
-from bulkreset.mirror.access import brought
+from bulkreset.journal.run_dir import Absent, RunDir, must_be_free
+from bulkreset.mirror.factory import brought
 from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import Summary
 from bulkreset.notify.afterwards import Afterwards

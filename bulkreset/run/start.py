@@ -21,9 +21,9 @@ from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import revive
 from bulkreset.journal.execution import begun, utc_now
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_elsewhere
-from bulkreset.mirror.access import mirrored
+from bulkreset.mirror.factory import mirrored
 from bulkreset.models import Summary
 from bulkreset.notify.afterwards import Afterwards
 from bulkreset.plan.approval import Approval

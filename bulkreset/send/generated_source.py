@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from bulkreset.input.password_generator import Generator
-from bulkreset.journal.entries import Sendable
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.records import Sendable
 from bulkreset.journal.sealed_passwords import CHUNK_ROWS, Handout
 from bulkreset.models import Row
 

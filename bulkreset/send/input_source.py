@@ -11,8 +11,8 @@ from queue import Empty, SimpleQueue
 from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.input.batch import PIECE_ROWS, Piece
 from bulkreset.input.reader import Pieces, Rows
-from bulkreset.journal.entries import Sendable
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.records import Sendable
 from bulkreset.models import Row, Secret
 
 BUFFERED = 80_000  # rows that all lanes together hold ready, some 30 MB

@@ -375,7 +375,7 @@ def moment(told: str) -> datetime:
 ENDS_WHILE_IT_PLANS = """
 import os
 from bulkreset.intake import csv_rows, inputs
-from bulkreset.journal.written_plan import WrittenPlan
+from bulkreset.journal.plan_writer import WrittenPlan
 csv_rows.CHUNK_ROWS, csv_rows.PIECE_ROWS, inputs.PIECE_ROWS = 10, 5, 5
 plan, chunks = WrittenPlan.plan, []
 def ending(journal, rows):

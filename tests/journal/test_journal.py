@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal import schema
 from bulkreset.journal.connection import usable
-from bulkreset.journal.entries import InputFile, SetRow
-from bulkreset.journal.figures import SignOuts
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.queries import SignOuts
+from bulkreset.journal.records import InputFile, SetRow
 from bulkreset.models import Leaver, Outcome, SignedOut, Status
 from bulkreset.report.forms import draw
 from tests.journal.journals import OTHER, POOL, done, planned, statuses
@@ -659,7 +659,7 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.journal.entries import InputFile, SetRow
+from bulkreset.journal.records import InputFile, SetRow
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Leaver, Outcome, SignedOut, Status
 journal = Journal.open(Path(sys.argv[1]))

@@ -15,12 +15,12 @@ from bulkreset.age import recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import Mirror as Asked
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import Absent, RunDir
+from bulkreset.journal.run_dir import Absent, RunDir
 from bulkreset.journal.sealed_passwords import Handout
 from bulkreset.mirror import mirror as module
-from bulkreset.mirror.generation import pieces
 from bulkreset.mirror.lease import SECONDS, Lease
 from bulkreset.mirror.mirror import Mirror
+from bulkreset.mirror.objects import pieces
 from bulkreset.mirror.restore import restore
 from bulkreset.models import Outcome, RateChange, Row, Secret, SignedOut, Status
 from bulkreset.report.redaction import Redaction

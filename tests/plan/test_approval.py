@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.errors import ApprovalError, RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.approval import Approval
 from tests.targets import ACCOUNT, EU, EU2, job
 

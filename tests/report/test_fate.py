@@ -2,7 +2,7 @@
 
 import pytest
 
-from bulkreset.journal.entries import SetRow
+from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_lookup import ABSENT, Found
 from bulkreset.report.fate import COLUMNS, DONE, Fate, State, judge
 

@@ -11,7 +11,7 @@ import pytest
 from bulkreset.age import identities, recipients
 from bulkreset.errors import InputError, RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import Handout, folder_elsewhere, read_handout
 from bulkreset.models import Outcome, Row, Secret, Status
 from bulkreset.report.handing import Given, hand_out

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkreset.errors import RunDirError
-from bulkreset.journal.entries import Reported
+from bulkreset.journal.records import Reported
 from bulkreset.models import Outcome, Status
 from bulkreset.report.forms import Cut, draw
 from bulkreset.report.redaction import WITHHELD, Redaction, is_redacted

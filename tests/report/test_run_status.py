@@ -15,7 +15,7 @@ import pytest
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
 from bulkreset.report.run_status import RunStatus, runs_in, status_of
 from tests.journal.journals import POOL, done
@@ -33,7 +33,7 @@ APPLYING = """
 import sys
 from pathlib import Path
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
 home = RunDir.open(Path(sys.argv[1]))
 home.lock()

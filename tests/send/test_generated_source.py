@@ -8,7 +8,7 @@ import pytest
 from bulkreset.errors import RecordError
 from bulkreset.input.password_generator import Generator
 from bulkreset.job import Policy
-from bulkreset.journal.entries import Sendable
+from bulkreset.journal.records import Sendable
 from bulkreset.models import Row
 from bulkreset.send import generated_source
 from bulkreset.send.generated_source import Campaign, Made

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bulkreset.journal.figures import SignOuts
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.queries import SignOuts
 from bulkreset.models import Outcome, SignedOut, Status
 from bulkreset.send.sign_out_source import LOOK_SECONDS, Leavers
 from tests.journal.journals import OTHER, POOL, done, planned

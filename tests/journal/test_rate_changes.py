@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bulkreset.journal.rates import SPACING_MS, Rates
+from bulkreset.journal.rate_changes import SPACING_MS, Rates
 from bulkreset.models import RateChange
 from tests.journal.journals import planned
 

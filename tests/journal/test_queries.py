@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.journal.figures import Shown
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.queries import Shown
 from bulkreset.models import Outcome, RateChange, SignedOut, Status
 from tests.journal.journals import OTHER, POOL, done, planned
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bulkreset.journal import schema
 from bulkreset.journal.connection import to_read
-from bulkreset.journal.entries import InputFile
-from bulkreset.journal.figures import Figures
+from bulkreset.journal.queries import Figures
+from bulkreset.journal.records import InputFile
 
 
 class WrittenPlan(Figures):

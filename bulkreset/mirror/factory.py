@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.errors import BulkresetError, RunDirError
 from bulkreset.job import S3, Job
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.log import Log
 
 if TYPE_CHECKING:

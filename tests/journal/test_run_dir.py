@@ -12,12 +12,12 @@ import pytest
 
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir, new_name
+from bulkreset.journal.run_dir import RunDir, new_name
 
 HOLD = """
 import sys
 from pathlib import Path
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 RunDir(Path(sys.argv[1])).lock()
 print("held", flush=True)
 sys.stdin.read()
@@ -27,7 +27,7 @@ DIE = """
 import os, signal, sys
 from pathlib import Path
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rundir import RunDir
+from bulkreset.journal.run_dir import RunDir
 
 def fill(path):
     Journal.create(path, ["eu-west-1_A"], {})
