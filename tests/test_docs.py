@@ -30,7 +30,7 @@ from bulkreset.journal import schema
 from bulkreset.models import Code, Kind, LaneSummary, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import after
-from bulkreset.report import advice, fate, report
+from bulkreset.report import advice, report, user_state
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 
@@ -326,13 +326,13 @@ def test_summary_keys() -> None:
 
 def test_states_of_the_follow_through() -> None:
     told = {quoted(row["state"])[0]: row["left"] for row in table("state | passwords")}
-    assert list(told) == [state.value for state in fate.State]
-    assert {state for state, left in told.items() if not left} == fate.DONE
+    assert list(told) == [state.value for state in user_state.State]
+    assert {state for state, left in told.items() if not left} == user_state.DONE
 
 
 def test_columns_of_the_follow_through() -> None:
     (sentence,) = re.findall(r"Each set row is a line of `verify.csv`.*?: (`row`.*?);", DOCS, re.DOTALL)
-    assert tuple(quoted(sentence)) == fate.COLUMNS
+    assert tuple(quoted(sentence)) == user_state.COLUMNS
 
 
 def test_log_events() -> None:

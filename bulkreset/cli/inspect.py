@@ -58,7 +58,7 @@ def report(
     ] = None,
 ) -> None:
     """Draw the report from the journal once more, while the run goes on or later."""
-    from bulkreset.report.redraw import Wanted, redraw, statuses
+    from bulkreset.report.rewrite import Wanted, redraw, statuses
 
     wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
     if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
@@ -77,7 +77,7 @@ def handout(
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
     from bulkreset.files import must_be_new, swept
-    from bulkreset.report.handing import COLUMNS, hand_out
+    from bulkreset.report.passwords_export import COLUMNS, hand_out
     from bulkreset.report.report import write_new
 
     if output:

@@ -15,8 +15,8 @@ from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, in_rows
 from bulkreset.plan.preflight_text import LABEL, briefing
-from bulkreset.report.fate import SHORT, State
 from bulkreset.report.run_status import RunStatus
+from bulkreset.report.user_state import SHORT, State
 from bulkreset.text import count, duration, legible
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it

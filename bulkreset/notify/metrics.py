@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
 from bulkreset.models import LaneSummary, Status, Summary
-from bulkreset.notify.ending import Ending
+from bulkreset.notify.execution_result import Ending
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.summary import public_counts
 

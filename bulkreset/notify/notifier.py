@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from bulkreset.job import Notify
-from bulkreset.notify.ending import Ending
+from bulkreset.notify.execution_result import Ending
 from bulkreset.small_file import read_sheet
 
 PATIENCE = 10.0  # seconds for all channels together, which are told side by side

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from bulkreset.report.course import Course, Latency, round_up
+from bulkreset.report.timeline import Course, Latency, round_up
 
 _SVG = "http://www.w3.org/2000/svg"
 _KEPT = {f"{{{_SVG}}}{name}" for name in ("svg", "g", "path", "rect", "text")}

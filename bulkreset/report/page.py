@@ -15,11 +15,11 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import Shown
 from bulkreset.models import Status
 from bulkreset.report.advice import MEANINGS, next_step
-from bulkreset.report.course import Course, Latency, course_of, latency_of
-from bulkreset.report.outcome import outcome, state_in_words, ways_on
+from bulkreset.report.headline import outcome, state_in_words, ways_on
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import iso, redraw_advice
 from bulkreset.report.summary import is_resumable, lanes_of, public_counts, signed_out
+from bulkreset.report.timeline import Course, Latency, course_of, latency_of
 from bulkreset.text import count, duration, size, visible
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from bulkreset.plan.preflight import (
     must_be_the_same_targets,
 )
 from bulkreset.plan.user_lookup import Lookup
-from bulkreset.report.fate import COLUMNS, DONE, SHORT, Fate, State
-from bulkreset.report.follow import AGAIN, fates, look_up, must_be_known
 from bulkreset.report.report import iso
+from bulkreset.report.user_lookup_after import AGAIN, fates, look_up, must_be_known
+from bulkreset.report.user_state import COLUMNS, DONE, SHORT, Fate, State
 from bulkreset.send.clock import SystemClock
 from bulkreset.send.pacer import Pacer
 

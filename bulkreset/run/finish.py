@@ -12,10 +12,10 @@ from bulkreset.log import Log
 from bulkreset.mirror.factory import finish
 from bulkreset.mirror.mirror import Mirror
 from bulkreset.models import Summary
-from bulkreset.report.forms import Cut, draw
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
+from bulkreset.report.report_writers import Cut, draw
 from bulkreset.report.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
 
 

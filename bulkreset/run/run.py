@@ -29,7 +29,7 @@ from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import forgiving, heard, open_log
 from bulkreset.mirror.factory import mirror_of
 from bulkreset.models import LaneSummary, Summary, in_rows
-from bulkreset.notify.afterwards import Afterwards
+from bulkreset.notify.execution_reporter import Afterwards
 from bulkreset.plan.input_binding import must_be_what_was_planned
 from bulkreset.plan.preflight import (
     Asked,

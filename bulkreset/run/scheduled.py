@@ -15,7 +15,7 @@ from bulkreset.journal.run_dir import Absent, RunDir, must_be_free
 from bulkreset.mirror.factory import brought
 from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import Summary
-from bulkreset.notify.afterwards import Afterwards
+from bulkreset.notify.execution_reporter import Afterwards
 from bulkreset.run.archive import put_away, still_there
 from bulkreset.run.run import Mode
 from bulkreset.run.schedule_state import Finished, Kept, State, Unfinished

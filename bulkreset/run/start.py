@@ -25,7 +25,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirror.factory import mirrored
 from bulkreset.models import Summary
-from bulkreset.notify.afterwards import Afterwards
+from bulkreset.notify.execution_reporter import Afterwards
 from bulkreset.plan.approval import Approval
 from bulkreset.plan.input_binding import as_planned, files_of, may_send, met, needs_input
 from bulkreset.plan.preflight import (

@@ -10,7 +10,7 @@ from typing import Final
 import pyrage
 
 from bulkreset.job import Policy
-from bulkreset.report.handing import hand_out as in_process
+from bulkreset.report.passwords_export import hand_out as in_process
 from tests.e2e.command import POOL, REGION, WITHOUT_PAGE, Command, Ran, finish
 from tests.e2e.command import write_csv as write_columns
 from tests.sim import Simulator

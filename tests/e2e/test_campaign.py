@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from bulkreset.cli.main import app
 from bulkreset.errors import Refused
 from bulkreset.input.password_policy import unmet
-from bulkreset.report.handing import hand_out as in_process
+from bulkreset.report.passwords_export import hand_out as in_process
 from tests.canary import Canary
 from tests.crash.test_resume import resume
 from tests.e2e.campaigns import (

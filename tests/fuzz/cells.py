@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.report.forms import draw
 from bulkreset.report.report import COLUMNS
+from bulkreset.report.report_writers import draw
 from bulkreset.text import printable
 from tests.fuzz.scratch import folder
 

@@ -13,7 +13,7 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.report.page import write_page
-from bulkreset.report.redraw import Wanted, redraw
+from bulkreset.report.rewrite import Wanted, redraw
 from bulkreset.report.run_status import status_of
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bulkreset.journal.journal import Journal
-from bulkreset.report.redraw import Wanted, redraw
+from bulkreset.report.rewrite import Wanted, redraw
 from bulkreset.report.run_status import status_of
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
 from tests.histories.house import KILLED, UNCLAIMED, Asked, House

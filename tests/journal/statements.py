@@ -18,7 +18,10 @@ from _pytest.runner import runtestprotocol
 
 from bulkreset.journal import schema
 
-TESTS = [*(f"tests/record/test_{name}.py" for name in ("journal", "checked", "figures")), "tests/report/test_course.py"]
+TESTS = [
+    *(f"tests/record/test_{name}.py" for name in ("journal", "checked", "figures")),
+    "tests/report/test_timeline.py",
+]
 STATEMENTS = [name for name, it in vars(schema).items() if name.isupper() and name[0] != "_" and isinstance(it, str)]
 _READ: set[str] = set()
 _TOKEN = re.compile(r"'[^']*'|\w+(?:\.\w+)?|<>|<=|>=|\|\||[:?]\w*|\S")

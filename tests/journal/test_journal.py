@@ -18,7 +18,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import SignOuts
 from bulkreset.journal.records import InputFile, SetRow
 from bulkreset.models import Leaver, Outcome, SignedOut, Status
-from bulkreset.report.forms import draw
+from bulkreset.report.report_writers import draw
 from tests.journal.journals import OTHER, POOL, done, planned, statuses
 
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.notify import emf, textfile
-from bulkreset.notify.ending import Ending
+from bulkreset.notify.execution_result import Ending
 from bulkreset.notify.metrics import STATUSES, Figures, after, without
 
 LANES = (

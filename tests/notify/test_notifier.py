@@ -13,7 +13,7 @@ from moto.sns.models import sns_backends
 from bulkreset.errors import Busy, InputError, Interrupted, JobError
 from bulkreset.job import Notify
 from bulkreset.notify import notifier
-from bulkreset.notify.ending import End, Ending
+from bulkreset.notify.execution_result import End, Ending
 from bulkreset.notify.notifier import check, notify
 from tests.notify.hook import Hook, web_hook
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bulkreset.errors import RunDirError
 from bulkreset.journal.records import Reported
 from bulkreset.models import Outcome, Status
-from bulkreset.report.forms import Cut, draw
 from bulkreset.report.redaction import WITHHELD, Redaction, is_redacted
+from bulkreset.report.report_writers import Cut, draw
 from tests.journal.journals import OTHER, POOL, planned
 
 KEYED = Redaction(bytes(32))

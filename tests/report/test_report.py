@@ -13,8 +13,8 @@ import pytest
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import LaneSummary, Outcome, Status, Summary
-from bulkreset.report.forms import Cut, draw
 from bulkreset.report.report import COLUMNS, write_new, write_summary
+from bulkreset.report.report_writers import Cut, draw
 from tests.journal.journals import OTHER, POOL, done, planned
 
 SUMMARY = Summary(

@@ -14,7 +14,7 @@ from bulkreset.cli.prompts import Terminal, describe_verified
 from bulkreset.errors import RecordError, Refused, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.report.fate import DONE, State
+from bulkreset.report.user_state import DONE, State
 from bulkreset.report.verify import Verified, Wanted, _files, verify
 from tests.journal.journals import planned
 from tests.targets import EU, job

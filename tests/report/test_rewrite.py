@@ -12,7 +12,7 @@ import pytest
 from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.report.redraw import STANDARD_OUTPUT, Wanted, redraw, statuses
+from bulkreset.report.rewrite import STANDARD_OUTPUT, Wanted, redraw, statuses
 from tests.journal.journals import POOL, done
 
 Made = Callable[..., Path]

@@ -4,7 +4,7 @@ import pytest
 
 from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_lookup import ABSENT, Found
-from bulkreset.report.fate import COLUMNS, DONE, Fate, State, judge
+from bulkreset.report.user_state import COLUMNS, DONE, Fate, State, judge
 
 POOL = "eu-west-1_Here00001"
 DAY = 86_400_000

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import InputError, RecordError
-from bulkreset.notify import afterwards
-from bulkreset.notify.afterwards import Afterwards
+from bulkreset.notify import execution_reporter
+from bulkreset.notify.execution_reporter import Afterwards
 from bulkreset.report.run_status import RunStatus
 from tests.notify.test_metrics import SUMMARY, read
 from tests.targets import EU, job
@@ -37,8 +37,8 @@ UNDER_WAY = RunStatus(
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(afterwards, "EVERY", 0.01)
-    monkeypatch.setattr(afterwards, "_PART", 0)
+    monkeypatch.setattr(execution_reporter, "EVERY", 0.01)
+    monkeypatch.setattr(execution_reporter, "_PART", 0)
     return tmp_path / "b.prom"
 
 
@@ -59,7 +59,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
         asked.append(run_dir)
         return UNDER_WAY
 
-    monkeypatch.setattr(afterwards, "status_of", status_of)
+    monkeypatch.setattr(execution_reporter, "status_of", status_of)
     with watched(path, said) as telling, telling.along(said.append):
         wait_until(path.exists)
         found = read(path)
@@ -104,7 +104,7 @@ def test_night_without_input_is_a_success_and_one_that_is_refused_is_none(path: 
 
 
 def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(afterwards, "status_of", lambda _: UNDER_WAY)
+    monkeypatch.setattr(execution_reporter, "status_of", lambda _: UNDER_WAY)
     home = path.parent / "run"
     with pytest.raises(InputError), watched(path, [], begun=True):
         raise InputError("")
@@ -123,7 +123,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     def unreadable(_: Path) -> RunStatus:
         raise RecordError("")
 
-    monkeypatch.setattr(afterwards, "status_of", unreadable)
+    monkeypatch.setattr(execution_reporter, "status_of", unreadable)
     with pytest.raises(InputError), watched(path, [], begun=True):
         raise InputError("")
     assert ("bulkreset_rows", "set") not in read(path)

@@ -11,9 +11,9 @@ from bulkreset.errors import RecordError, Refused
 from bulkreset.files import must_be_new
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.report.forms import REPORTED, Cut, draw, pour
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
+from bulkreset.report.report_writers import REPORTED, Cut, draw, pour
 from bulkreset.text import legible
 
 FORMS = ("csv", "parquet", "jsonl", "html")

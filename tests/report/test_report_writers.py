@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.report import forms
-from bulkreset.report.forms import Cut, draw, pour
+from bulkreset.report import report_writers
 from bulkreset.report.report import COLUMNS, iso
+from bulkreset.report.report_writers import Cut, draw, pour
 from tests.journal.journals import OTHER, POOL, done, planned
 
 FORMS = ("csv", "jsonl", "parquet")
@@ -104,7 +104,7 @@ def test_only_some_statuses(journal: Journal, form: str) -> None:
 
 
 def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "GROUP_ROWS", 300)
+    monkeypatch.setattr(report_writers, "GROUP_ROWS", 300)
     draw(planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", "ready", Cut("parquet"))
     file = pq.ParquetFile(tmp_path / "report.parquet")
     assert [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)] == [300, 300, 300, 100]

@@ -14,7 +14,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import Handout, folder_elsewhere, read_handout
 from bulkreset.models import Outcome, Row, Secret, Status
-from bulkreset.report.handing import Given, hand_out
+from bulkreset.report.passwords_export import Given, hand_out
 from tests.targets import EU, EU2, job
 
 DAY = 86_400_000  # milliseconds

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bulkreset.models import RateChange, Status
 from bulkreset.report.charts import moments, scale
-from bulkreset.report.course import BUCKETS, course_of, latency_of, round_up, width_for
+from bulkreset.report.timeline import BUCKETS, course_of, latency_of, round_up, width_for
 from tests.journal.journals import OTHER
 from tests.report.pages import BEGUN, journal_of, lane, ready, sent
 

@@ -14,8 +14,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.plan.paged_reader import ATTEMPTS
 from bulkreset.plan.user_lookup import Lookup
-from bulkreset.report.fate import Fate
-from bulkreset.report.follow import fates, look_up, must_be_known
+from bulkreset.report.user_lookup_after import fates, look_up, must_be_known
+from bulkreset.report.user_state import Fate
 from bulkreset.send.pacer import Pacer
 from tests.journal.journals import OTHER, POOL, done, planned
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told

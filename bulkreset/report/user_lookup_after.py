@@ -10,7 +10,7 @@ from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetEr
 from bulkreset.journal.journal import Journal
 from bulkreset.plan.user_lookup import Lookup
 from bulkreset.plan.user_search import Search
-from bulkreset.report.fate import Fate, judge
+from bulkreset.report.user_state import Fate, judge
 from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 

@@ -13,7 +13,7 @@ from bulkreset.job import Job
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary
 from bulkreset.notify import emf
-from bulkreset.notify.ending import Ending
+from bulkreset.notify.execution_result import Ending
 from bulkreset.notify.metrics import Figures, after, during, idle, refused, unknown, without
 from bulkreset.notify.notifier import check, notify
 from bulkreset.report.run_status import status_of
