@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bulkreset.cells import as_named, is_redacted
 from bulkreset.cognito.list_users import Directory, Page, User
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadError
@@ -21,8 +22,6 @@ from bulkreset.job import Columns, Input, Select
 from bulkreset.plan.paged_reader import Pages, has_expired
 from bulkreset.plan.user_lookup import Match
 from bulkreset.plan.user_store import Listing
-from bulkreset.report.redaction import is_redacted
-from bulkreset.report.report import as_named
 from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 

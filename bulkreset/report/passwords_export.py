@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bulkreset.age import identities
+from bulkreset.cells import as_text
 from bulkreset.errors import RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_of, newest
-from bulkreset.report.report import as_text
 
 COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400  # seconds

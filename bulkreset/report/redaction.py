@@ -17,7 +17,6 @@ from bulkreset.small_file import read_sheet
 KEY_BYTES = 32
 HASH_BYTES = 16
 WITHHELD = "(withheld: it named the user)"
-is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # what `name` makes
 
 _TOLD = ("user_pool_id", "code", "message", "request_id")
 _is_a_word = re.compile(r"[\w-]*").fullmatch

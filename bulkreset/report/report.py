@@ -12,12 +12,9 @@ from pathlib import Path
 from bulkreset.files import beside, must_be_new
 from bulkreset.journal.records import Reported
 from bulkreset.models import Summary
-from bulkreset.text import escaped, printable
+from bulkreset.text import escaped
 
 COLUMNS = Reported._fields[:-1]  # a report has no `canonical`
-_FORMULA = tuple(
-    "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-)  # what makes a spreadsheet run a cell, the full-width forms included
 _WHERE_KNOWN = {
     "unchecked",
     "approved",
@@ -48,19 +45,6 @@ def write_summary(summary: Summary, path: Path) -> None:
 def iso(unix_ms: int) -> str:
     """A time as the reports have it."""
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def as_text(text: str) -> str:
-    """The cell as text that no spreadsheet takes for a formula, and no terminal for an order.
-
-    An apostrophe before what would be a formula, a sign in the place of a control character but tabs and line feeds.
-    """
-    return printable(f"'{text}" if text.startswith(_FORMULA) else text)
-
-
-def as_named(cell: str) -> str:
-    """The username in a cell of a report: without the apostrophe that `as_text` puts before a formula."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def redraw_advice(path: Path, form: str = "") -> str:

@@ -10,13 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from bulkreset.cells import as_text
 from bulkreset.errors import Refused
 from bulkreset.files import bytes_beside
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import Reported
 from bulkreset.models import Status
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import COLUMNS, as_text, iso, redraw_advice
+from bulkreset.report.report import COLUMNS, iso, redraw_advice
 from bulkreset.text import escaped
 
 REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)

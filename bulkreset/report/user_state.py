@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from bulkreset.cells import as_text
 from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_lookup import ABSENT, Found
-from bulkreset.report.report import as_text, iso
+from bulkreset.report.report import iso
 
 COLUMNS = (
     "row",

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bulkreset.cells import is_redacted
 from bulkreset.errors import RunDirError
 from bulkreset.journal.records import Reported
 from bulkreset.models import Outcome, Status
-from bulkreset.report.redaction import WITHHELD, Redaction, is_redacted
+from bulkreset.report.redaction import WITHHELD, Redaction
 from bulkreset.report.report_writers import Cut, draw
 from tests.journal.journals import OTHER, POOL, planned
 
