@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
+    from bulkreset.api import ApiProgress as ApiProgress
+    from bulkreset.api import CancelToken as CancelToken
     from bulkreset.api import Job as Job
-    from bulkreset.api import Moment as Moment
     from bulkreset.api import Plan as Plan
     from bulkreset.api import Preflight as Preflight
     from bulkreset.api import Result as Result
-    from bulkreset.api import Stop as Stop
     from bulkreset.api import Summary as Summary
     from bulkreset.api import apply as apply
     from bulkreset.api import load as load

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
-from bulkreset.small_file import read_sheet
+from bulkreset.small_file import read_small_file
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file
@@ -19,11 +19,11 @@ _ARMOUR = b"-----BEGIN"
 _HEADER_ENDS = b"\n--- "
 
 
-class UnsealError(Exception):
+class DecryptError(Exception):
     """Bytes that these identities do not open, or that are not whole."""
 
 
-def recipients(keys: Sequence[str]) -> list[Any]:
+def parse_recipients(keys: Sequence[str]) -> list[Any]:
     """The recipients that public keys name. Raises JobError for what is none, or where the extra `age` is not installed."""
     if not keys:  # most jobs have none, and do not need the extra
         return []
@@ -41,14 +41,14 @@ def recipients(keys: Sequence[str]) -> list[Any]:
     return found
 
 
-def identities(path: Path) -> list[Any]:
+def load_identities(path: Path) -> list[Any]:
     """The identities in a key file: age's own, or an OpenSSH private key without a passphrase.
 
     Raises InputError where the file cannot be read or has no key that can be used.
     """
     age = _age()
     try:
-        text = read_sheet(path, MOST_KEYS)
+        text = read_small_file(path, MOST_KEYS)
     except OSError as error:
         raise InputError(
             f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its rights."
@@ -68,30 +68,30 @@ def identities(path: Path) -> list[Any]:
     return found
 
 
-def seal(data: bytes, to: Sequence[Any]) -> bytes:
+def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
     """The data, for these recipients alone."""
     sealed: bytes = _age().encrypt(data, list(to))
     return sealed
 
 
-def unseal(sealed: bytes, by: Sequence[Any]) -> bytes:
+def decrypt(sealed: bytes, by: Sequence[Any]) -> bytes:
     """The data. Raises UnsealError."""
     age = _age()
     try:
         data: bytes = age.decrypt(sealed, list(by))
     except age.DecryptError as error:
-        raise UnsealError(_said(error)) from None
+        raise DecryptError(_said(error)) from None
     return data
 
 
-def open_sealed(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> io.BufferedReader:
+def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> io.BufferedReader:
     """What is sealed as a stream of its content, in constant memory. `opened` opens it.
 
     Raises OSError; UnsealError where a read meets what does not open, and what reading raises there.
     """
-    source = _Watched(opened())
+    source = _ErrorKeepingReader(opened())
     reading, writing = os.pipe()
-    stream = _Stream(reading)
+    stream = _DecryptStream(reading)
 
     def pour() -> None:
         age = _age()
@@ -99,9 +99,9 @@ def open_sealed(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> i
             with source, os.fdopen(writing, "wb") as sink:
                 age.decrypt_io(source, sink, list(by))
         except age.DecryptError as error:
-            stream.failed = source.failed or UnsealError(_said(error))
+            stream.failed = source.failed or DecryptError(_said(error))
         except OSError:  # it breaks off; or whoever reads has closed its end, and is told nothing any more
-            stream.failed = source.failed or UnsealError("it is damaged, or breaks off")
+            stream.failed = source.failed or DecryptError("it is damaged, or breaks off")
         except Exception as error:  # noqa: BLE001  (raised again by whoever reads)
             stream.failed = source.failed or error
 
@@ -109,7 +109,7 @@ def open_sealed(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> i
     return io.BufferedReader(stream, 1 << 16)
 
 
-class _Watched:
+class _ErrorKeepingReader:
     """What is read by age, which tells in its own words alone that it could not be: why is remembered.
 
     age keeps all that names the recipients in memory, reads it from its beginning for each of them, and tries each: of
@@ -140,7 +140,7 @@ class _Watched:
             text = b"".join(begins.splitlines()[1:])
             begins = binascii.a2b_base64(text[: len(text) // 4 * 4])
         if _HEADER_ENDS not in begins:
-            raise UnsealError(f"what names its recipients has more than {MOST_HEADER:,} bytes")
+            raise DecryptError(f"what names its recipients has more than {MOST_HEADER:,} bytes")
         self._beginning = None
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ class _Watched:
         self._source.close()
 
 
-class _Stream(io.RawIOBase):
+class _DecryptStream(io.RawIOBase):
     """The reading end of the pipe; what ended the writing end early is told where the content seems to end."""
 
     def __init__(self, reading: int) -> None:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from bulkreset.cancellation import Progress, Stop
-from bulkreset.errors import BulkresetError, Refused, RunDirError, told
+from bulkreset.cancellation import CancelToken, SendProgress
+from bulkreset.errors import BulkresetError, Refused, RunDirError, error_from_summary
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
@@ -19,13 +19,25 @@ from bulkreset.journal.run_dir import RunDir, new_name
 from bulkreset.library_logging import apart
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
-from bulkreset.plan.preflight_text import briefing
-from bulkreset.run.run import Mode
+from bulkreset.plan.preflight_text import preflight_lines
+from bulkreset.run.run import RunOptions
 from bulkreset.run.start import resume as resume_run
 from bulkreset.run.start import start
-from bulkreset.small_file import read_sheet
+from bulkreset.small_file import read_small_file
 
-__all__ = ["Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume"]
+__all__ = [
+    "ApiProgress",
+    "CancelToken",
+    "Job",
+    "Plan",
+    "Preflight",
+    "Result",
+    "Summary",
+    "apply",
+    "load",
+    "plan",
+    "resume",
+]
 
 MOST_SUMMARY = 1 << 24  # bytes: it has a few hundred for each lane
 PathLike = str | os.PathLike[str]
@@ -33,7 +45,7 @@ Confirm = Callable[[Preflight], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ApiProgress:
     """How far a run is. `phase` is planning, checking or sending.
 
     `done` and `total` are rows, while checking calls; `total` is None where it is not known. `counts` are rows by status
@@ -48,7 +60,7 @@ class Moment:
     throttled: int = 0
 
 
-OnProgress = Callable[[Moment], None]
+OnProgress = Callable[[ApiProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ class Result:
         """The result of an ended run, as another process may have left it. Raises RunDirError where there is none."""
         path = Path(run_dir)
         try:
-            figures = json.loads(read_sheet(RunDir(path).summary, MOST_SUMMARY))
+            figures = json.loads(read_small_file(RunDir(path).summary, MOST_SUMMARY))
             figures["lanes"] = tuple(LaneSummary(**lane) for lane in figures["lanes"])
             figures["targets"] = tuple(figures["targets"])
             return cls(path, Summary(**figures))
@@ -96,7 +108,7 @@ class Plan(Result):
     @property
     def briefing(self) -> str:
         """What a run would do, in lines of words, for who is to approve it."""
-        return briefing(self.preflight)
+        return preflight_lines(self.preflight)
 
 
 def load(job: PathLike | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Job:
@@ -114,7 +126,7 @@ def plan(
     *,
     run_dir: PathLike | None = None,
     on_progress: OnProgress | None = None,
-    stop: Stop | None = None,
+    stop: CancelToken | None = None,
     emulate: bool = False,
 ) -> Plan:
     """Make a dry run: every row read, screened and looked up; nothing is sent.
@@ -126,7 +138,9 @@ def plan(
     path = _new(job, run_dir)
     listener = _Listener(on_progress, stop, confirm=False)
     result = _run(
-        path, listener, lambda: start(job, path, Mode(None, dry_run=True, emulate=emulate), listener, listener.stop)
+        path,
+        listener,
+        lambda: start(job, path, RunOptions(None, dry_run=True, emulate=emulate), listener, listener.stop),
     )
     if listener.preflight is None:
         raise Refused("The plan has no preflight.")  # it cannot have ended without one
@@ -140,7 +154,7 @@ def apply(
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
     on_progress: OnProgress | None = None,
-    stop: Stop | None = None,
+    stop: CancelToken | None = None,
     emulate: bool = False,
 ) -> Result:
     """Run a job: plan it, and send every row that is ready.
@@ -160,7 +174,7 @@ def apply(
     wanted = job
     path = _new(wanted, run_dir)
     listener = _Listener(on_progress, stop, confirm)
-    mode = Mode(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
+    mode = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
     return _run(path, listener, lambda: start(wanted, path, mode, listener, listener.stop))
 
 
@@ -171,7 +185,7 @@ def resume(
     failed: bool = False,
     confirm: bool | Confirm = False,
     on_progress: OnProgress | None = None,
-    stop: Stop | None = None,
+    stop: CancelToken | None = None,
 ) -> Result:
     """Go on with a run: send what is not settled, and nothing else; with `failed` the failed rows again, too.
 
@@ -179,7 +193,7 @@ def resume(
     """
     path = Path(run_dir)
     listener = _Listener(on_progress, stop, confirm)
-    mode = Mode(None, yes=confirm is True, again=failed)
+    mode = RunOptions(None, yes=confirm is True, retry_failed=failed)
     return _run(path, listener, lambda: resume_run(path, mode, overrides or {}, listener, listener.stop))
 
 
@@ -206,7 +220,7 @@ def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result
         raise listener.failure
     if summary.stopped_by:
         stopped = summary.stopped_by
-        ended = told(summary.exit_code, stopped["code"], stopped["message"], stopped["advice"])
+        ended = error_from_summary(summary.exit_code, stopped["code"], stopped["message"], stopped["advice"])
         ended.run_dir = path
         raise ended
     return Result(path, summary)
@@ -215,33 +229,35 @@ def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result
 class _Listener:
     """The Ui of a program. What `on_progress` raises stops the run, as a stop does, and is raised when it has ended."""
 
-    def __init__(self, on_progress: OnProgress | None, stop: Stop | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
-        self.stop = stop or Stop()
+    def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+        self.stop = stop or CancelToken()
         self.preflight: Preflight | None = None
         self.failure: Exception | None = None
         self._on_progress = on_progress
         self._confirm = confirm
 
-    def begin(self, run_id: str) -> None:
+    def on_run_started(self, run_id: str) -> None:
         """The result says which run it is."""
 
-    def planning(self, rows: int) -> None:
+    def on_rows_read(self, rows: int) -> None:
         """So many rows have been read."""
-        self._tell(Moment("planning", rows, None))
+        self._tell(ApiProgress("planning", rows, None))
 
-    def checking(self, made: int, calls: int) -> None:
+    def on_lookup_progress(self, made: int, calls: int) -> None:
         """So many calls have been made to look the users up, of about so many."""
-        self._tell(Moment("checking", made, max(made, calls)))
+        self._tell(ApiProgress("checking", made, max(made, calls)))
 
-    def sending(self, progress: Progress) -> None:
+    def on_send_progress(self, progress: SendProgress) -> None:
         """Some rows have been settled."""
         counts = {status.value: rows for status, rows in progress.counts.items()}
-        self._tell(Moment("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled))
+        self._tell(
+            ApiProgress("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled)
+        )
 
-    def remark(self, text: str) -> None:
+    def notice(self, text: str) -> None:
         """What is worth knowing is in the log."""
 
-    def show(self, preflight: Preflight) -> None:
+    def show_preflight(self, preflight: Preflight) -> None:
         """Keep what is about to happen."""
         self.preflight = preflight
 
@@ -249,7 +265,7 @@ class _Listener:
         """Ask whoever may say so."""
         return self._confirm(preflight) if callable(self._confirm) else self._confirm
 
-    def _tell(self, moment: Moment) -> None:
+    def _tell(self, moment: ApiProgress) -> None:
         if self._on_progress is None or self.failure:
             return
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bulkreset.errors import Interrupted
-from bulkreset.models import Outcome, SignedOut, Status
+from bulkreset.models import Outcome, SignOutOutcome, Status
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from bulkreset.plan.preflight import Preflight
@@ -36,13 +36,13 @@ class LaneProgress:
         return self.counts.total() - self.counts[Status.READY]
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Rows that are still to be sent."""
         return 0 if self.stopped else max(0, self.total - self.settled)
 
 
 @dataclass(slots=True)
-class Progress:
+class SendProgress:
     """How far the sending is: rows by outcome, and attempts; `lanes` in the preflight's order.
 
     `pending` counts who was to be signed out when it began, None where nobody is; `gone` who was, or could not be.
@@ -54,12 +54,12 @@ class Progress:
     counts: Counter[Status] = field(default_factory=Counter)
     attempts: int = 0
     throttled: int = 0
-    gone: int = 0
-    stayed: int = 0
+    signed_out: int = 0
+    sign_out_failed: int = 0
     lanes: Sequence[LaneProgress] = ()
 
     @property
-    def leaving(self) -> int:
+    def to_sign_out(self) -> int:
         """How many users are to be signed out, those who were included."""
         return 0 if self.pending is None else self.pending + self.counts[Status.SET]
 
@@ -78,39 +78,39 @@ class Progress:
                 self.lanes[lane].counts[outcome.status] += 1
                 self.lanes[lane].throttled += outcome.throttled
 
-    def left(self, outcome: SignedOut) -> None:
+    def add_sign_out(self, outcome: SignOutOutcome) -> None:
         """Count a sign-out."""
-        self.gone += outcome.done is not None
-        self.stayed += outcome.done is False
+        self.signed_out += outcome.done is not None
+        self.sign_out_failed += outcome.done is False
         self.throttled += outcome.throttled
 
 
-class Ui(Protocol):
+class UserInterface(Protocol):
     """A terminal, a log, nobody."""
 
-    def begin(self, run_id: str) -> None:
+    def on_run_started(self, run_id: str) -> None:
         """Take note which run goes on."""
 
-    def planning(self, rows: int) -> None:
+    def on_rows_read(self, rows: int) -> None:
         """So many rows have been read."""
 
-    def checking(self, made: int, calls: int) -> None:
+    def on_lookup_progress(self, made: int, calls: int) -> None:
         """So many calls have been made to look the users up, of about so many."""
 
-    def remark(self, text: str) -> None:
+    def notice(self, text: str) -> None:
         """Something worth knowing before it goes on."""
 
-    def show(self, preflight: "Preflight") -> None:
+    def show_preflight(self, preflight: "Preflight") -> None:
         """What is about to happen."""
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Whether it may."""
 
-    def sending(self, progress: Progress) -> None:
+    def on_send_progress(self, progress: SendProgress) -> None:
         """Some rows have been settled."""
 
 
-class Stop:
+class CancelToken:
     """A request to stop, made by a signal or by another thread; looked at between one thing and the next."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Stop:
         self._by = "request"
         self.signal_number = self.signal_number or signal.SIGTERM
 
-    def signalled(self, number: int) -> None:
+    def on_signal(self, number: int) -> None:
         """Ask for a stop because of a signal. A closed terminal asks for the same as a polite kill; the first one counts."""
         if not self.signal_number:
             self._by = signal.Signals(number).name
@@ -134,7 +134,7 @@ class Stop:
         return bool(self.signal_number)
 
     @contextmanager
-    def also(self, check: Callable[[], None]) -> Iterator[None]:
+    def add_check(self, check: Callable[[], None]) -> Iterator[None]:
         """Have something else looked at within the block, wherever this is, which may raise."""
         self._also, before = check, self._also
         try:
@@ -142,7 +142,7 @@ class Stop:
         finally:
             self._also = before
 
-    def between(self, items: Iterable[Item]) -> Iterator[Item]:
+    def check_between(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, looked at between one and the next. Raises as `check` does."""
         for item in items:
             yield item

@@ -2,7 +2,7 @@
 
 import re
 
-from bulkreset.text import printable
+from bulkreset.text import printable_cell
 
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
@@ -10,14 +10,14 @@ _FORMULA = tuple(
 is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # what `name` makes
 
 
-def as_text(text: str) -> str:
+def spreadsheet_safe(text: str) -> str:
     """The cell as text that no spreadsheet takes for a formula, and no terminal for an order.
 
     An apostrophe before what would be a formula, a sign in the place of a control character but tabs and line feeds.
     """
-    return printable(f"'{text}" if text.startswith(_FORMULA) else text)
+    return printable_cell(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
-def as_named(cell: str) -> str:
+def parse_cell(cell: str) -> str:
     """The username in a cell of a report: without the apostrophe that `as_text` puts before a formula."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell

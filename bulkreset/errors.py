@@ -71,7 +71,7 @@ class RunDirError(Refused):
     """The run directory cannot be used."""
 
 
-class FleetError(Refused):
+class ClusterError(Refused):
     """The cluster cannot be used, or a worker of it is not what it has to be."""
 
 
@@ -97,7 +97,7 @@ class ServiceError(Stopped):
         self.code = code
 
 
-class FleetLost(Stopped):
+class ClusterLost(Stopped):
     """The scheduler, or every worker, has gone while rows were sent."""
 
 
@@ -130,7 +130,7 @@ class Interrupted(BulkresetError):
         self.exit_code = SIGNALLED + signal_number
 
 
-def told(exit_code: int, code: str, message: str, advice: str) -> BulkresetError:
+def error_from_summary(exit_code: int, code: str, message: str, advice: str) -> BulkresetError:
     """The error that a summary's `exit_code` and `stopped_by` tell of: `code` is its class, or the service's own code."""
     if exit_code > SIGNALLED:
         return Interrupted(message, advice, exit_code - SIGNALLED)

@@ -12,7 +12,7 @@ from typing import IO, Any
 from bulkreset.errors import RecordError, RunDirError
 
 
-def must_be_new(path: Path) -> None:
+def require_new(path: Path) -> None:
     """Raise RunDirError where there is such a file already, or no directory for it."""
     if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
         what = "exists already" if os.path.lexists(path) else "has no directory to be in"
@@ -20,24 +20,24 @@ def must_be_new(path: Path) -> None:
 
 
 @contextmanager
-def beside(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
+def atomic_writer(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
     """A text file that takes its name only when it is whole and on disk; whatever goes wrong before, nothing is left of it.
 
     Raises RecordError with that advice where it cannot be written.
     """
-    with _beside(path, advice, flag, {"mode": "w", "encoding": "utf-8", "newline": ""}) as file:
+    with _atomic(path, advice, flag, {"mode": "w", "encoding": "utf-8", "newline": ""}) as file:
         yield file
 
 
 @contextmanager
-def bytes_beside(path: Path, advice: str) -> Iterator[IO[bytes]]:
+def atomic_bytes_writer(path: Path, advice: str) -> Iterator[IO[bytes]]:
     """The same for bytes."""
-    with _beside(path, advice, os.O_TRUNC, {"mode": "wb"}) as file:
+    with _atomic(path, advice, os.O_TRUNC, {"mode": "wb"}) as file:
         yield file
 
 
 @contextmanager
-def _beside(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Iterator[IO[Any]]:
+def _atomic(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Iterator[IO[Any]]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
     try:
         with os.fdopen(os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), **how) as file:  # type: ignore[call-overload]
@@ -55,7 +55,7 @@ def _beside(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Itera
         raise RecordError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
 
 
-def swept(path: Path) -> list[Path]:
+def remove_stale(path: Path) -> list[Path]:
     """What killed processes have left of a file with this name, deleted; one that is being written has its process's lock."""
     left = []
     for partial in sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.partial")):

@@ -13,7 +13,7 @@ from typing import Final
 _DUMPABLE: Final = 4  # PR_SET_DUMPABLE of prctl(2)
 
 
-def seclude(*, for_good: bool) -> None:
+def harden_process(*, for_good: bool) -> None:
     """Let the process leave no core dump, give its memory to no debugger of the same user, and tell no keys of its connections.
 
     `for_good`: its children cannot have dumps back either.
@@ -23,10 +23,10 @@ def seclude(*, for_good: bool) -> None:
     if sys.platform == "linux":  # the limit is not asked where the system hands dumps to a program: see core(5)
         ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
     os.environ.pop("SSLKEYLOGFILE", None)  # into which the libraries would write what opens a recorded connection
-    mute()
+    disable_debug_output()
 
 
-def mute() -> None:
+def disable_debug_output() -> None:
     """Let no connection print what it sends, nor the C runtime log it, where somebody has asked them to."""
     http.client.HTTPConnection.debuglevel = 0
     if runtime := sys.modules.get("awscrt.io"):  # where it is not loaded, nobody has opened its log
@@ -34,7 +34,7 @@ def mute() -> None:
             runtime.set_log_level(runtime.LogLevel.Error)  # at Trace it has signatures and the session's token
 
 
-def hold_down(libraries: Iterable[str]) -> None:
+def quiet_loggers(libraries: Iterable[str]) -> None:
     """Let no logger of these libraries say more than warnings."""
     names = tuple(libraries)
     for name in names:

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from bulkreset.hardening import hold_down, mute
+from bulkreset.hardening import disable_debug_output, quiet_loggers
 
 # At DEBUG these print request bodies, and a request body is a password.
 LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto", "apprise")
@@ -16,8 +16,8 @@ _muted: dict[str, int] = {}
 
 def pin_libraries() -> None:
     """Let no library say more than warnings, at any verbosity and whatever the environment asks for."""
-    hold_down(LIBRARIES)
-    mute()
+    quiet_loggers(LIBRARIES)
+    disable_debug_output()
 
 
 def where_warned(

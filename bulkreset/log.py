@@ -12,7 +12,7 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from bulkreset.library_logging import LIBRARIES, pin_libraries
 from bulkreset.models import Secret
-from bulkreset.text import visible
+from bulkreset.text import show_invisible
 
 Log = FilteringBoundLogger
 
@@ -73,7 +73,7 @@ def open_log(
 
 
 @contextlib.contextmanager
-def heard(logger: Log) -> Iterator[None]:
+def capture_library_logs(logger: Log) -> Iterator[None]:
     """Note in `logger` what the libraries warn of, for the time of the block; the process's own logging is left alone."""
     handler = _LibraryHandler(logger)
     for name in LIBRARIES:
@@ -86,7 +86,7 @@ def heard(logger: Log) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def forgiving(file: IO[str]) -> Iterator[IO[str]]:
+def tolerant_stream(file: IO[str]) -> Iterator[IO[str]]:
     """The log's file, closed at the end; what could not be written of it then, as before, ends no run."""
     try:
         yield file
@@ -141,7 +141,7 @@ class _Sink:
 
     def _drawn(self, event: EventDict) -> str:
         """The event in colours, which are the only thing in it that steers a terminal."""
-        seen = {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+        seen = {key: show_invisible(value) if isinstance(value, str) else value for key, value in event.items()}
         return str(self._render and self._render(None, "", seen))
 
     debug = info = warning = error = critical = _write

@@ -10,7 +10,7 @@ from typing import Any, Never
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # what JSON escapes, or may
 
 
-def in_rows(number: int) -> str:
+def format_rows(number: int) -> str:
     """A number of rows, as people are told it."""
     return f"{number:,} {'row' if number == 1 else 'rows'}"
 
@@ -63,7 +63,7 @@ class Status(StrEnum):
     UNPROCESSED = "unprocessed"
 
 
-class Code(StrEnum):
+class RejectCode(StrEnum):
     """Why a row was rejected in the plan."""
 
     BAD_VALUE = "bad_value"
@@ -77,7 +77,7 @@ class Code(StrEnum):
     USER_NOT_FOUND = "user_not_found"
 
 
-class Kind(StrEnum):
+class SkipReason(StrEnum):
     """Why a row was skipped in the plan: what sets its user apart."""
 
     PROTECTED = "protected"
@@ -97,8 +97,8 @@ class Row:
     password: Secret
     pool: str
     permanent: bool
-    doubted: bool = False
-    revived: bool = False
+    was_in_doubt: bool = False
+    retrying_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaver:
+class SignOutTask:
     """A user whose password was set and who is to be signed out."""
 
     number: int
@@ -131,7 +131,7 @@ class Leaver:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedOut:
+class SignOutOutcome:
     """What became of a sign-out: `done`, or not and why; None where it was given back unsettled."""
 
     row: int

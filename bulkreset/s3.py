@@ -140,7 +140,7 @@ class Bucket:
     def head(self, uri: str) -> Object:
         """What an object is now. Raises BucketError."""
         bucket, key = split(uri)
-        with told(uri, "s3:GetObject"):
+        with translate_errors(uri, "s3:GetObject"):
             found = self.client.head_object(Bucket=bucket, Key=key)
         version = found.get("VersionId", "")
         return Object(uri, found["ContentLength"], found["ETag"].strip('"'), "" if version == "null" else version)
@@ -148,7 +148,7 @@ class Bucket:
     def objects(self, uri: str, delimiter: str = "") -> Iterator[Object]:
         """The objects whose addresses begin with `uri`, in order; with a delimiter only those that have none behind it."""
         bucket, prefix = split(uri)
-        with told(uri, "s3:ListBucket"):
+        with translate_errors(uri, "s3:ListBucket"):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix, Delimiter=delimiter
             )
@@ -163,7 +163,7 @@ class Bucket:
     def get(self, uri: str, most: int | None = None) -> tuple[bytes, str]:
         """A small object's content, and its ETag. Raises BucketError, also where it has more than `most` bytes."""
         bucket, key = split(uri)
-        with told(uri, "s3:GetObject"):
+        with translate_errors(uri, "s3:GetObject"):
             found = self.client.get_object(Bucket=bucket, Key=key)
             body = found["Body"].read(None if most is None else most + 1)
         if most is not None and len(body) > most:
@@ -174,7 +174,7 @@ class Bucket:
         """Write an object; its new ETag. With `match` only over that ETag, with "" only where there is none. Raises BucketError."""
         bucket, key = split(uri)
         condition: dict[str, Any] = {} if match is None else {"IfMatch": match} if match else {"IfNoneMatch": "*"}
-        with told(uri, "s3:PutObject"):
+        with translate_errors(uri, "s3:PutObject"):
             put: Any = self.client.put_object
             answer = put(Bucket=bucket, Key=key, Body=body, **condition, **self.sealing.asked)
         return str(answer["ETag"])
@@ -182,25 +182,25 @@ class Bucket:
     def upload(self, uri: str, path: str) -> None:
         """Write a file as an object, in parts where it is large. Raises BucketError."""
         bucket, key = split(uri)
-        with told(uri, "s3:PutObject"):
+        with translate_errors(uri, "s3:PutObject"):
             self.client.upload_file(path, bucket, key, ExtraArgs=self.sealing.asked)
 
     def download(self, uri: str, path: str) -> None:
         """Write an object to a file. Raises BucketError."""
         bucket, key = split(uri)
-        with told(uri, "s3:GetObject"):
+        with translate_errors(uri, "s3:GetObject"):
             self.client.download_file(bucket, key, path)
 
     def delete(self, uris: Sequence[str], *, match: str = "") -> None:
         """Delete objects of one bucket; with `match` only over that ETag. Raises BucketError."""
         if match:
             bucket, key = split(uris[0])
-            with told(uris[0], "s3:DeleteObject"):
+            with translate_errors(uris[0], "s3:DeleteObject"):
                 self.client.delete_object(Bucket=bucket, Key=key, IfMatch=match)
             return
         for start in range(0, len(uris), DELETED_AT_ONCE):
             some = uris[start : start + DELETED_AT_ONCE]
-            with told(some[0], "s3:DeleteObject"):
+            with translate_errors(some[0], "s3:DeleteObject"):
                 keys = [{"Key": split(uri)[1]} for uri in some]
                 delete: Any = self.client.delete_objects
                 answer = delete(Bucket=split(some[0])[0], Delete={"Objects": keys, "Quiet": True})
@@ -212,7 +212,7 @@ class Bucket:
         bucket, key = split(found.uri)
         target, name = split(to)
         source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
-        with told(to, "s3:PutObject"):
+        with translate_errors(to, "s3:PutObject"):
             self.client.copy(
                 source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self.sealing.asked}
             )
@@ -221,13 +221,13 @@ class Bucket:
         """Add a tag to an object, beside those it has. Raises BucketError."""
         bucket, key = split(found.uri)
         at: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
-        with told(found.uri, "s3:PutObjectTagging"):
+        with translate_errors(found.uri, "s3:PutObjectTagging"):
             known = [tag for tag in self.client.get_object_tagging(**at)["TagSet"] if tag["Key"] != name]
             self.client.put_object_tagging(**at, Tagging={"TagSet": [*known, {"Key": name, "Value": value}]})
 
 
 @contextmanager
-def told(uri: str, action: str) -> Iterator[None]:
+def translate_errors(uri: str, action: str) -> Iterator[None]:
     """Tell whatever boto3 raises as BucketError."""
     try:
         yield
@@ -285,12 +285,12 @@ class _Ranges(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer, or some of it."""
-        with told(self._uri, self._action):
+        with translate_errors(self._uri, self._action):
             return int(self._stream.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place."""
-        with told(self._uri, self._action):
+        with translate_errors(self._uri, self._action):
             return int(self._stream.seek(offset, whence))
 
     def tell(self) -> int:

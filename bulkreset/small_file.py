@@ -6,7 +6,7 @@ from pathlib import Path
 MOST = 1 << 22  # bytes of one that people write: a job file, a key, urls
 
 
-def read_sheet(path: Path, most: int = MOST) -> bytes:
+def read_small_file(path: Path, most: int = MOST) -> bytes:
     """All that is in the file. Raises OSError, also where it has more than `most` bytes.
 
     A pipe is as good as a file, for keys come out of `<(pass show key)`; a device that never ends is read no further.

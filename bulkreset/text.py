@@ -13,7 +13,7 @@ _UNSEEN = re.compile(
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time span as a person says it."""
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
@@ -21,7 +21,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def size(octets: int) -> str:
+def format_size(octets: int) -> str:
     """A file's size as a person says it."""
     number = float(octets)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
@@ -31,32 +31,32 @@ def size(octets: int) -> str:
     return f"{octets:,} bytes" if unit == "bytes" else f"{number:,.1f} {unit}"
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def format_count(number: int, one: str, many: str = "") -> str:
     """So many of a thing."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def listed(parts: list[str]) -> str:
+def join_words(parts: list[str]) -> str:
     """Parts of a sentence, joined."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
-def visible(text: str) -> str:
+def show_invisible(text: str) -> str:
     """The text with a sign in the place of every character that cannot be seen, so that no two names look alike for one of them."""
     return _UNSEEN.sub(_sign, text)
 
 
-def legible(text: str) -> str:
+def terminal_safe(text: str) -> str:
     """The same for what goes to a terminal, which may have lines and tabs: nothing in it steers the terminal."""
     return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t" else _sign(found), text)
 
 
-def printable(cell: str) -> str:
+def printable_cell(cell: str) -> str:
     """The text without what steers a terminal that it is poured on; no username that Cognito takes has any of it."""
     return _STEERS.sub(_sign, cell)
 
 
-def escaped(text: str) -> str:
+def json_safe(text: str) -> str:
     """The same for JSON, in which whatever cannot be seen has a spelling of its own; line feeds are its layout."""
     return _UNSEEN.sub(_spelt, text)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bulkreset.cognito.list_users import PAGE, Directory, Page, user_in
+from bulkreset.cognito.list_users import PAGE, UserLister, UserPage, parse_user
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import ReadError
-from bulkreset.cognito.response import Verdict, classify
+from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.response import Disposition, classify
 from tests.targets import EU, job, sessions
 
 
@@ -38,27 +38,27 @@ def crowd(count: int) -> list[dict[str, Any]]:
     return [told(f"user{number:05d}") for number in range(count)]
 
 
-def refused(code: str, status: int = 400) -> ReadError:
+def refused(code: str, status: int = 400) -> ReadCallError:
     """What a read makes of an error answer."""
-    return ReadError(code, classify(code, status))
+    return ReadCallError(code, classify(code, status))
 
 
 THROTTLED = refused("TooManyRequestsException")
-LOST = ReadError("ReadTimeoutError", Verdict.DOUBTFUL)
+LOST = ReadCallError("ReadTimeoutError", Disposition.AMBIGUOUS)
 STALE = refused("InvalidParameterException")
 DENIED = refused("AccessDeniedException")
 GONE = refused("ResourceNotFoundException")
 EXPIRED = refused("ExpiredTokenException")
 
 
-class Listed(Directory):
+class Listed(UserLister):
     """These users. `faults` are met first, one a call (None: none); `asked` is what was asked: (token, filter)."""
 
     def __init__(
         self,
         users: Sequence[dict[str, Any]],
         facts: PoolFacts | None = None,
-        faults: Iterable[ReadError | None] = (),
+        faults: Iterable[ReadCallError | None] = (),
         *,
         renewals: int = 0,
         groups: Mapping[str, Sequence[str]] | None = None,
@@ -67,7 +67,7 @@ class Listed(Directory):
         self.session = next(iter(sessions(job(self.facts.user_pool_id)).values()))
         self.users = list(users)
         self.faults = deque(faults)
-        self.always: ReadError | None = None
+        self.always: ReadCallError | None = None
         self.refuses: set[str] = set()  # filters
         self.asked: list[tuple[str | None, str]] = []
         self.renewals = renewals
@@ -84,7 +84,7 @@ class Listed(Directory):
         """What was looked up, in order."""
         return [expression.partition('"')[2][:-1] for _, expression in self.asked if expression]
 
-    def page(self, token: str | None = None, expression: str = "") -> Page:
+    def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """The page at a token, of those whom the filter lets through."""
         with self._lock:
             self.asked.append((token, expression))
@@ -93,7 +93,7 @@ class Listed(Directory):
             raise fault or STALE
         return self._page_of([user for user in self.users if _passes(user, expression)], token)
 
-    def members(self, group: str, token: str | None = None) -> Page:
+    def members(self, group: str, token: str | None = None) -> UserPage:
         """The page at a token, of those who are in a group."""
         with self._lock:
             self.asked.append((token, f'group "{group}"'))
@@ -102,10 +102,10 @@ class Listed(Directory):
             raise fault or GONE
         return self._page_of([user for user in self.users if user["Username"] in self.groups[group]], token)
 
-    def _page_of(self, found: Sequence[dict[str, Any]], token: str | None) -> Page:
+    def _page_of(self, found: Sequence[dict[str, Any]], token: str | None) -> UserPage:
         start = int(token or 0)
-        shown = tuple(user_in(user, self.facts) for user in found[start : start + PAGE])
-        return Page(shown, str(start + PAGE) if start + PAGE < len(found) else None)
+        shown = tuple(parse_user(user, self.facts) for user in found[start : start + PAGE])
+        return UserPage(shown, str(start + PAGE) if start + PAGE < len(found) else None)
 
     def renew(self) -> bool:
         """There are newer credentials as often as was said."""

@@ -8,7 +8,7 @@ from typing import Any
 import botocore.session
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.session import AwsSession, Caller, TargetSession
 from bulkreset.job import Job
 
@@ -51,9 +51,9 @@ def callers(asked: Job, account: str = ACCOUNT) -> dict[str, Caller]:
     return {target.user_pool_id: Caller(account, f"arn:aws:iam::{account}:user/ann") for target in asked.targets}
 
 
-def quotas(asked: Job, **of: Quota) -> dict[str, Quota]:
+def quotas(asked: Job, **of: AccountQuota) -> dict[str, AccountQuota]:
     """A quota of 30 for every target, told, where `of` has no other."""
-    return {target.user_pool_id: of.get(target.user_pool_id, Quota(30.0, "told")) for target in asked.targets}
+    return {target.user_pool_id: of.get(target.user_pool_id, AccountQuota(30.0, "told")) for target in asked.targets}
 
 
 def pools(asked: Job, facts: Mapping[str, PoolFacts] | None = None) -> dict[str, PoolFacts]:

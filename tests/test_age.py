@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bulkreset.age import UnsealError, identities, open_sealed, recipients, seal, unseal
+from bulkreset.age import DecryptError, decrypt, encrypt, load_identities, open_encrypted, parse_recipients
 from tests.waiting import wait_until
 
 DATA = os.urandom(300_000)
@@ -26,22 +26,22 @@ def opened(path: Path) -> Callable[[], BufferedReader]:
 def sealed(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
     """Write a sealed file; who can open it."""
     identity = pyrage.x25519.Identity.generate()
-    path.write_bytes(seal(data, recipients([str(identity.to_public())])))
+    path.write_bytes(encrypt(data, parse_recipients([str(identity.to_public())])))
     return [identity]
 
 
 def test_stream_has_the_whole_content(tmp_path: Path) -> None:
     by = sealed(tmp_path / "x.age")
-    with open_sealed(opened(tmp_path / "x.age"), by) as stream:
+    with open_encrypted(opened(tmp_path / "x.age"), by) as stream:
         assert stream.read() == DATA
-    assert unseal((tmp_path / "x.age").read_bytes(), by) == DATA
+    assert decrypt((tmp_path / "x.age").read_bytes(), by) == DATA
 
 
 @pytest.mark.linux("/proc/self/fd, to count open files")
 def test_stream_that_is_not_read_to_its_end_is_let_go(tmp_path: Path) -> None:
     by = sealed(tmp_path / "x.age")
     for _ in range(20):
-        with open_sealed(opened(tmp_path / "x.age"), by) as stream:
+        with open_encrypted(opened(tmp_path / "x.age"), by) as stream:
             assert stream.read(10) == DATA[:10]
     gc.collect()
     # The thread that decrypts closes the file when it sees that nobody reads any more.
@@ -58,7 +58,7 @@ def test_content_that_breaks_off_is_no_end(tmp_path: Path) -> None:
     by = sealed(tmp_path / "x.age")
     whole = (tmp_path / "x.age").read_bytes()
     (tmp_path / "x.age").write_bytes(whole[:-100])
-    with open_sealed(opened(tmp_path / "x.age"), by) as stream, pytest.raises(UnsealError, match="damaged"):
+    with open_encrypted(opened(tmp_path / "x.age"), by) as stream, pytest.raises(DecryptError, match="damaged"):
         stream.read()
 
 
@@ -66,8 +66,8 @@ def test_another_s_key_opens_nothing(tmp_path: Path) -> None:
     sealed(tmp_path / "x.age")
     other = [pyrage.x25519.Identity.generate()]
     with (
-        open_sealed(opened(tmp_path / "x.age"), other) as stream,
-        pytest.raises(UnsealError, match="none of the identities"),
+        open_encrypted(opened(tmp_path / "x.age"), other) as stream,
+        pytest.raises(DecryptError, match="none of the identities"),
     ):
         stream.read()
 
@@ -77,5 +77,5 @@ def test_ssh_keys_are_recipients_and_identities(tmp_path: Path) -> None:
     key = tmp_path / "id_ed25519"
     key.write_bytes(pair.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     public = pair.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    data = seal(b"for the help desk", recipients([f"{public} me@desk"]))
-    assert unseal(data, identities(key)) == b"for the help desk"
+    data = encrypt(b"for the help desk", parse_recipients([f"{public} me@desk"]))
+    assert decrypt(data, load_identities(key)) == b"for the help desk"

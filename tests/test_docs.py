@@ -27,9 +27,9 @@ from bulkreset.cognito import boto3_transport, response, response_parser
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
-from bulkreset.models import Code, Kind, LaneSummary, Status, Summary
+from bulkreset.models import LaneSummary, RejectCode, SkipReason, Status, Summary
 from bulkreset.notify import emf, textfile
-from bulkreset.notify.metrics import after
+from bulkreset.notify.metrics import metrics_finished
 from bulkreset.report import advice, report, user_state
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
@@ -164,11 +164,11 @@ def test_metrics() -> None:
         {},
         (),
     )
-    ended, going = after(summary, 1.0), replace(after(summary, 1.0), exit_code=None)
+    ended, going = metrics_finished(summary, 1.0), replace(metrics_finished(summary, 1.0), exit_code=None)
     known = {
         family.name: sorted(set(family.samples[0].labels) - {"job"})
         for figures in (ended, going)
-        for family in textfile._drawn(figures, {}).collect()
+        for family in textfile._render(figures, {}).collect()
     }
     assert {quoted(row["metric"])[0]: sorted(quoted(row["labels beside `job`"])) for row in rows} == known
     told = {name for row in rows for name in quoted(row["EMF"])}
@@ -261,8 +261,8 @@ def test_statuses() -> None:
 
 def test_codes_of_the_plan() -> None:
     told = {quoted(row["code"])[0]: row["status"] for row in table("code | status")}
-    assert {code for code, status in told.items() if status == "rejected"} == {code.value for code in Code}
-    assert {code for code, status in told.items() if status == "skipped"} == {kind.value for kind in Kind}
+    assert {code for code, status in told.items() if status == "rejected"} == {code.value for code in RejectCode}
+    assert {code for code, status in told.items() if status == "skipped"} == {kind.value for kind in SkipReason}
 
 
 def test_codes_of_the_service() -> None:
@@ -272,20 +272,22 @@ def test_codes_of_the_service() -> None:
     assert throttled == response._THROTTLED
     assert unsent == {kind.__name__ for kind in boto3_transport.UNSENT}
     assert doubtful >= response._DOUBTFUL
-    assert refused >= response.OF_THE_PASSWORD
+    assert refused >= response.PASSWORD_REFUSALS
     assert expired == response._EXPIRED | signed_out
     assert fatal == response._ADVICE.keys() - response._EXPIRED - signed_out
     for code in refused:
-        assert response.classify(code, 400) is response.Verdict.REFUSED
+        assert response.classify(code, 400) is response.Disposition.REFUSED
 
 
 def test_every_code_is_in_the_runbook() -> None:
     told = {code for line in RUNBOOK.splitlines() if line.startswith("|") for code in quoted(_cells(line)[0])}
-    of_rows = {code.value for code in Code} | {kind.value for kind in Kind} | {str(code) for code in advice._NEXT}
+    of_rows = (
+        {code.value for code in RejectCode} | {kind.value for kind in SkipReason} | {str(code) for code in advice._NEXT}
+    )
     of_the_service = (
         response._THROTTLED
         | response._DOUBTFUL
-        | response.OF_THE_PASSWORD
+        | response.PASSWORD_REFUSALS
         | response._EXPIRED
         | response._ADVICE.keys()
     )
@@ -326,7 +328,7 @@ def test_summary_keys() -> None:
 
 def test_states_of_the_follow_through() -> None:
     told = {quoted(row["state"])[0]: row["left"] for row in table("state | passwords")}
-    assert list(told) == [state.value for state in user_state.State]
+    assert list(told) == [state.value for state in user_state.UserState]
     assert {state for state, left in told.items() if not left} == user_state.DONE
 
 

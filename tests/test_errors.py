@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from bulkreset import errors
-from bulkreset.errors import BulkresetError, Interrupted, ServiceError, told
+from bulkreset.errors import BulkresetError, Interrupted, ServiceError, error_from_summary
 
 EXIT_CODES = {
     "BulkresetError": 70,
@@ -14,12 +14,12 @@ EXIT_CODES = {
     "InputError": 2,
     "TargetError": 2,
     "RunDirError": 2,
-    "FleetError": 2,
+    "ClusterError": 2,
     "ApprovalError": 2,
     "Stopped": 3,
     "GuardTripped": 3,
     "ServiceError": 3,
-    "FleetLost": 3,
+    "ClusterLost": 3,
     "RecordError": 3,
     "Busy": 4,
     "TimeLimit": 5,
@@ -58,7 +58,7 @@ def test_sentence_is_what_happened_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(EXIT_CODES) - {"BulkresetError", "ServiceError", "Interrupted"}))
 def test_summary_tells_of_the_same_error(name: str) -> None:
-    error = told(EXIT_CODES[name], name, "It broke.", "Mend it.")
+    error = error_from_summary(EXIT_CODES[name], name, "It broke.", "Mend it.")
     assert (type(error), error.exit_code) == (CLASSES[name], EXIT_CODES[name])
     assert str(error) == "It broke. Mend it."
 
@@ -77,6 +77,6 @@ def test_summary_tells_of_the_same_error(name: str) -> None:
     ],
 )
 def test_summary_that_names_no_class_tells_by_its_exit_code(exit_code: int, code: str, name: str) -> None:
-    error = told(exit_code, code, "It broke.", "")
+    error = error_from_summary(exit_code, code, "It broke.", "")
     assert (type(error), error.exit_code) == (CLASSES[name], exit_code)
     assert not isinstance(error, ServiceError) or error.code == code

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.files import beside, bytes_beside, swept
+from bulkreset.files import atomic_bytes_writer, atomic_writer, remove_stale
 
 DIE = """
 import os, signal, sys
@@ -23,14 +23,14 @@ with beside(Path(sys.argv[1]), "") as file:
 def test_file_has_its_name_when_it_is_whole_and_until_then_the_old_one_has(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text("old", encoding="utf-8")
-    with bytes_beside(path, "") as file:
+    with atomic_bytes_writer(path, "") as file:
         file.write(b"new")
         file.flush()
         assert path.read_text(encoding="utf-8") == "old"
-        assert swept(path) == [], "what is being written is not swept"
+        assert remove_stale(path) == [], "what is being written is not swept"
 
     def broken_off() -> None:
-        with beside(path, "") as text:
+        with atomic_writer(path, "") as text:
             text.write("half")
             raise KeyError
 
@@ -45,13 +45,13 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", DIE, str(path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
-    assert swept(path) == [left]
+    assert remove_stale(path) == [left]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) -> None:
     with (
         pytest.raises(RecordError, match=r"new\.csv cannot be written.*Do this\."),
-        beside(tmp_path / "nowhere" / "new.csv", "Do this."),
+        atomic_writer(tmp_path / "nowhere" / "new.csv", "Do this."),
     ):
         pass

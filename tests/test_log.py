@@ -15,7 +15,7 @@ import pytest
 
 import bulkreset
 from bulkreset.library_logging import apart, where_warned
-from bulkreset.log import EVENTS, heard, hide_secrets, open_log
+from bulkreset.log import EVENTS, capture_library_logs, hide_secrets, open_log
 from bulkreset.models import Row, Secret
 
 LIBRARIES = ("boto3", "botocore", "urllib3")
@@ -195,8 +195,8 @@ def test_run_in_a_process_of_somebody_else_leaves_its_logging_alone() -> None:
     handlers = root.handlers[:]
     inner.setLevel(logging.DEBUG)  # somebody is looking for a fault
     file, other = io.StringIO(), io.StringIO()
-    with apart(), heard(open_log(file, "run-1", None)):
-        with apart(), heard(open_log(other, "run-2", None, verbosity=2)):
+    with apart(), capture_library_logs(open_log(file, "run-1", None)):
+        with apart(), capture_library_logs(open_log(other, "run-2", None, verbosity=2)):
             inner.warning("sent %s", PASSWORD)
         inner.debug("sending %s", PASSWORD)
         inner.warning("sent again %s", PASSWORD)

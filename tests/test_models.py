@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.models import Code, Outcome, Row, Secret, Status
+from bulkreset.models import Outcome, RejectCode, Row, Secret, Status
 
 PASSWORD = "Hunter-22"
 NOTICE = "(the message repeated the password and was withheld)"
@@ -122,7 +122,7 @@ def test_statuses_and_codes_are_the_reports_words() -> None:
     assert {
         *("bad_value", "missing_username", "missing_password", "too_long", "unknown_pool"),
         *("password_whitespace", "password_policy", "duplicate_username"),
-    } <= {code.value for code in Code}
+    } <= {code.value for code in RejectCode}
 
 
 def test_values_do_not_change() -> None:

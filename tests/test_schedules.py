@@ -215,7 +215,7 @@ def _listed(value: str | list[str]) -> list[str]:
 def test_rules_ask_for_figures_that_are_written(tmp_path: Path) -> None:
     path = tmp_path / "b.prom"
     for figures in (FIGURES, FIGURES.__class__("nightly", 1.0, {}, exit_code=0)):
-        textfile.write(path, figures)
+        textfile.write_textfile(path, figures)
     written = {family.name for family in text_string_to_metric_families(path.read_text(encoding="utf-8"))}
     (group,) = yaml.safe_load((HOME / "alerts.yml").read_text(encoding="utf-8"))["groups"]
     assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"])

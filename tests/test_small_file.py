@@ -12,19 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bulkreset.age import MOST_HEADER, identities, open_sealed, recipients, seal
+from bulkreset.age import MOST_HEADER, encrypt, load_identities, open_encrypted, parse_recipients
 from bulkreset.api import Result
 from bulkreset.errors import BulkresetError
 from bulkreset.input import discovery
 from bulkreset.input.parquet_reader import LARGEST_FOOTER
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Input, Notify
+from bulkreset.job import InputConfig, NotifyConfig
 from bulkreset.job.file import load
 from bulkreset.notify.notifier import check
 from bulkreset.report.redaction import Redaction
-from bulkreset.run.schedule_state import Kept
+from bulkreset.run.schedule_state import StateStore
 from bulkreset.s3 import Bucket
-from bulkreset.small_file import read_sheet
+from bulkreset.small_file import read_small_file
 
 BOUND = 100 << 20  # bytes that may be held at a time
 ENDLESS = Path("/dev/zero")
@@ -45,9 +45,9 @@ def bounded() -> Iterator[None]:
     "read",
     [
         lambda: load(ENDLESS, {}),
-        lambda: identities(ENDLESS),
-        lambda: Redaction.of(ENDLESS),
-        lambda: Kept(ENDLESS, Bucket()).read(),
+        lambda: load_identities(ENDLESS),
+        lambda: Redaction.load(ENDLESS),
+        lambda: StateStore(ENDLESS, Bucket()).read(),
     ],
     ids=["job", "key", "redaction", "state"],
 )
@@ -62,7 +62,7 @@ def test_what_never_ends_is_read_no_further(read: Callable[[], object]) -> None:
 
 def test_urls_that_never_end_are_a_problem_that_is_told() -> None:
     with bounded():
-        (problem,) = check(Notify(urls_from="file:/dev/zero"))
+        (problem,) = check(NotifyConfig(urls_from="file:/dev/zero"))
     assert "that file cannot be read" in problem
 
 
@@ -71,7 +71,7 @@ def test_pipe_is_as_good_as_a_file(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(b"a key",))
     writer.start()
-    assert read_sheet(pipe) == b"a key"
+    assert read_small_file(pipe) == b"a key"
     writer.join()
 
 
@@ -99,7 +99,7 @@ def test_job_file_deeper_than_can_be_followed_is_refused(text: str, tmp_path: Pa
 def test_state_and_summary_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(text, encoding="utf-8")
     with pytest.raises(BulkresetError, match="is not the state of a job"):
-        Kept(tmp_path / "summary.json", Bucket()).read()
+        StateStore(tmp_path / "summary.json", Bucket()).read()
     with pytest.raises(BulkresetError, match="has no summary"):
         Result.load(tmp_path)
 
@@ -112,16 +112,16 @@ def test_sealed_input_for_everybody_is_refused_before_anybody_is_tried(header: b
     path = tmp_path / "in.csv.age"
     path.write_bytes(b"age-encryption.org/v1\n" + header)
     with bounded(), pytest.raises(BulkresetError, match=f"names its recipients has more than {MOST_HEADER:,} bytes"):
-        open_rows(Input(path=path, identity=key))
+        open_rows(InputConfig(path=path, identity=key))
 
 
 def test_sealed_input_for_hundreds_is_opened() -> None:
     pyrage = pytest.importorskip("pyrage")
     mine = pyrage.x25519.Identity.generate()
     others = [str(pyrage.x25519.Identity.generate().to_public()) for _ in range(400)]
-    sealed = seal(b"x" * 300_000, recipients([*others, str(mine.to_public())]))
+    sealed = encrypt(b"x" * 300_000, parse_recipients([*others, str(mine.to_public())]))
     assert len(sealed) > 5 * MOST_HEADER
-    assert open_sealed(lambda: io.BufferedReader(io.BytesIO(sealed)), [mine]).read() == b"x" * 300_000
+    assert open_encrypted(lambda: io.BufferedReader(io.BytesIO(sealed)), [mine]).read() == b"x" * 300_000
 
 
 def test_footer_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_footer_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path) -> No
         file.write((1 << 30).to_bytes(4, "little") + b"PAR1")
     before = pa.total_allocated_bytes()
     with bounded(), pytest.raises(BulkresetError, match=f"a footer of 1,073,741,824 bytes.*{LARGEST_FOOTER:,} bytes"):
-        next(open_rows(Input(path=path)).chunks())
+        next(open_rows(InputConfig(path=path)).batches())
     assert pa.total_allocated_bytes() - before < BOUND
 
 
@@ -146,8 +146,8 @@ def test_more_files_than_an_input_may_have_are_refused(
     for number in range(8):
         (tmp_path / f"{number}.csv").touch()
     monkeypatch.setattr(discovery, "MOST_FILES", 8)
-    assert len(discovery.places(Input(path=tmp_path / given))) == 8
+    assert len(discovery.find_inputs(InputConfig(path=tmp_path / given))) == 8
     monkeypatch.setattr(discovery, "MOST_FILES", 7)
     with pytest.raises(BulkresetError, match="has more than 7 files") as caught:
-        discovery.places(Input(path=tmp_path / given))
+        discovery.find_inputs(InputConfig(path=tmp_path / given))
     assert caught.value.exit_code == 2

@@ -6,13 +6,21 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.text import count, escaped, legible, listed, printable, size, visible
+from bulkreset.text import (
+    format_count,
+    format_size,
+    join_words,
+    json_safe,
+    printable_cell,
+    show_invisible,
+    terminal_safe,
+)
 
 
 @given(st.text())
 @settings(max_examples=50)
 def test_nothing_unseen_is_left(text: str) -> None:
-    seen = visible(text)
+    seen = show_invisible(text)
     kinds = {unicodedata.category(letter) for letter in seen if letter != "\u200d"}
     assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
     assert not any(
@@ -22,32 +30,32 @@ def test_nothing_unseen_is_left(text: str) -> None:
 
 
 def test_signs_for_what_is_unseen() -> None:
-    assert visible("a\x1b[31m\x00\n\x7f") == "a␛[31m␀␊␡"
-    assert visible("x\u202ey\u200bz\x85") == "x[U+202E]y[U+200B]z[U+0085]"
+    assert show_invisible("a\x1b[31m\x00\n\x7f") == "a␛[31m␀␊␡"
+    assert show_invisible("x\u202ey\u200bz\x85") == "x[U+202E]y[U+200B]z[U+0085]"
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
-    assert visible(f"{family} äöü عربى") == f"{family} äöü عربى"
+    assert show_invisible(f"{family} äöü عربى") == f"{family} äöü عربى"
 
 
 @given(st.text())
 @settings(max_examples=50)
 def test_json_keeps_what_it_says(text: str) -> None:
-    spelt = escaped(json.dumps({"is": text}, ensure_ascii=False))
+    spelt = json_safe(json.dumps({"is": text}, ensure_ascii=False))
     assert json.loads(spelt) == {"is": text}
-    assert visible(spelt) == spelt
+    assert show_invisible(spelt) == spelt
 
 
 def test_lines_and_tabs_stay_where_they_are_layout() -> None:
-    assert legible("a\tb\n\x1b\u202e\r") == "a\tb\n␛[U+202E]␍"
-    assert printable("a\tb\n\x1b\u202e\r") == "a\tb\n␛\u202e␍"
+    assert terminal_safe("a\tb\n\x1b\u202e\r") == "a\tb\n␛[U+202E]␍"
+    assert printable_cell("a\tb\n\x1b\u202e\r") == "a\tb\n␛\u202e␍"
 
 
 def test_numbers_in_words() -> None:
-    assert [size(it) for it in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**4)] == [
+    assert [format_size(it) for it in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**4)] == [
         "0 bytes",
         "1,023 bytes",
         "1.0 KiB",
         "5.0 MiB",
         "3,072.0 GiB",
     ]
-    assert [count(it, "row") for it in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
-    assert [listed(it) for it in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert [format_count(it, "row") for it in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
+    assert [join_words(it) for it in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

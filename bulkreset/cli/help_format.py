@@ -68,7 +68,7 @@ class _Formatter(Protocol):
     def write(self, string: str) -> None: ...
 
 
-class Page(TyperCommand):
+class CommandHelp(TyperCommand):
     """A command whose help has groups and examples."""
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import Stop
+from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.job_template import Kind
+from bulkreset.cli.job_template import JobKind
 from bulkreset.cli.options import Permanent, Profile, Rate, UserPoolId
 from bulkreset.errors import Interrupted
 
 
 def init(
-    kind: Annotated[Kind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
     input_: Annotated[
         str | None,
@@ -36,22 +36,22 @@ def init(
     ] = None,
 ) -> None:
     """Write a job file: asks for what no flag says, and keeps it if it is a job."""
-    from bulkreset.cli.job_template import complete, keep
-    from bulkreset.cli.prompts import Terminal, ask
+    from bulkreset.cli.job_template import fill_defaults, write_job
+    from bulkreset.cli.prompts import TerminalUi, ask_questions
 
     told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
     told |= {"profile": profile, "recipient": recipient, "rate": rate}
     told["permanent"] = None if permanent is None else "yes" if permanent else "no"
     given = {key: str(value) for key, value in told.items() if value is not None}
     if sys.stdin.isatty():
-        stop = Stop()
-        process.listen(stop, json_events.leave)
+        stop = CancelToken()
+        process.install_handlers(stop, json_events.emit_aborted)
         try:
-            answers = ask(Terminal(stop, show_progress=False), given)
+            answers = ask_questions(TerminalUi(stop, show_progress=False), given)
         except Interrupted as error:
             raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     else:
-        answers = complete(given)
+        answers = fill_defaults(given)
     path = output or Path(f"{answers['name']}.toml")
-    keep(answers, path)
+    write_job(answers, path)
     sys.stdout.write(f"Job file: {path}\nLook first: bulkreset run {shlex.quote(str(path))} --dry-run\n")

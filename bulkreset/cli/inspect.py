@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import Stop
+from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import RUNS, NoProgress, Redact, ReportForm
 from bulkreset.errors import Interrupted, RecordError
@@ -24,18 +24,18 @@ def status(
 ) -> None:
     """Show how far a run is, whether it is alive or ended."""
     from bulkreset.cli.prompts import describe_status
-    from bulkreset.report.run_status import runs_in, status_of
+    from bulkreset.report.run_status import list_runs, read_status
 
-    found, unreadable = ([status_of(run_dir)], []) if run_dir else runs_in(RUNS)
+    found, unreadable = ([read_status(run_dir)], []) if run_dir else list_runs(RUNS)
     if as_json:
         shown = [*map(asdict, found), *map(asdict, unreadable)]
         sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
-        process.must_have_written()
+        process.require_stdout_written()
         return
     said = [describe_status(one) for one in found]
     said += ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
     sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
-    process.must_have_written()
+    process.require_stdout_written()
 
 
 def report(
@@ -58,10 +58,12 @@ def report(
     ] = None,
 ) -> None:
     """Draw the report from the journal once more, while the run goes on or later."""
-    from bulkreset.report.rewrite import Wanted, redraw, statuses
+    from bulkreset.report.rewrite import ReportRequest, parse_statuses, rewrite_report
 
-    wanted = Wanted(form, statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES)
-    if drawn := redraw(run_dir, wanted, sys.stdout.fileno()):
+    wanted = ReportRequest(
+        form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES
+    )
+    if drawn := rewrite_report(run_dir, wanted, sys.stdout.fileno()):
         sys.stdout.write(f"Report: {drawn}\n")
 
 
@@ -76,13 +78,13 @@ def handout(
     ] = None,
 ) -> None:
     """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
-    from bulkreset.files import must_be_new, swept
-    from bulkreset.report.passwords_export import COLUMNS, hand_out
-    from bulkreset.report.report import write_new
+    from bulkreset.files import remove_stale, require_new
+    from bulkreset.report.passwords_export import COLUMNS, read_passwords
+    from bulkreset.report.report import write_new_csv
 
     if output:
-        must_be_new(output)
-    given = hand_out(run_dir, identity)
+        require_new(output)
+    given = read_passwords(run_dir, identity)
     first = next(given, None)  # what is wrong with the key is said before anything is written
     if output is None:
         try:
@@ -94,12 +96,12 @@ def handout(
                 f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
             ) from None
         return
-    for left in swept(output):
-        process.complain(f"{left} was left by a handout that was killed; it had passwords in it, and was deleted.")
-    stop = Stop()
-    process.clear_up(stop)
+    for left in remove_stale(output):
+        process.print_error(f"{left} was left by a handout that was killed; it had passwords in it, and was deleted.")
+    stop = CancelToken()
+    process.install_cleanup_handlers(stop)
     try:
-        number = write_new(output, COLUMNS, stop.between(chain((first,) if first else (), given)))
+        number = write_new_csv(output, COLUMNS, stop.check_between(chain((first,) if first else (), given)))
     except Interrupted as error:
         raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     sys.stdout.write(f"{number:,} passwords: {output}\n")
@@ -126,19 +128,19 @@ def verify(
     no_progress: NoProgress = False,
 ) -> None:
     """Say what has become of the users that a run has set; changes nothing and costs nothing."""
-    from bulkreset.cli.prompts import Terminal, describe_verified
-    from bulkreset.report.verify import Wanted
+    from bulkreset.cli.prompts import TerminalUi, describe_verified
+    from bulkreset.report.verify import VerifyRequest
     from bulkreset.report.verify import verify as verify_run
 
-    stop = Stop()
-    ui = Terminal(stop, show_progress=not no_progress)
-    process.listen(stop, json_events.leave)
+    stop = CancelToken()
+    ui = TerminalUi(stop, show_progress=not no_progress)
+    process.install_handlers(stop, json_events.emit_aborted)
     try:
-        found = verify_run(run_dir, Wanted(within, output, reissue, sys.stdout if as_json else None), ui, stop)
+        found = verify_run(run_dir, VerifyRequest(within, output, reissue, sys.stdout if as_json else None), ui, stop)
     finally:
         ui.close()
     if as_json:
-        process.must_have_written()
+        process.require_stdout_written()
     else:
         sys.stdout.write(describe_verified(found) + "\n")
     raise SystemExit(found.exit_code)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from bulkreset.age import recipients
+from bulkreset.age import parse_recipients
 from bulkreset.errors import BulkresetError, JobError, RecordError
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
@@ -18,7 +18,7 @@ from bulkreset.job.file import load
 Answers = Mapping[str, str]
 
 
-class Kind(StrEnum):
+class JobKind(StrEnum):
     """What a job is for."""
 
     NIGHTLY = "nightly"
@@ -28,10 +28,10 @@ class Kind(StrEnum):
 
 
 MEANT = {
-    Kind.NIGHTLY: "passwords from a file, as another system exports them",
-    Kind.TEMPORARY: "made temporary passwords, sealed for who hands them out",
-    Kind.SCRAMBLE: "passwords that nobody knows, for the users of a file",
-    Kind.FROM_POOL: "passwords that nobody knows, for all users of the pool: no file",
+    JobKind.NIGHTLY: "passwords from a file, as another system exports them",
+    JobKind.TEMPORARY: "made temporary passwords, sealed for who hands them out",
+    JobKind.SCRAMBLE: "passwords that nobody knows, for the users of a file",
+    JobKind.FROM_POOL: "passwords that nobody knows, for all users of the pool: no file",
 }
 
 
@@ -44,11 +44,11 @@ class Question:
     text: str
     default: Callable[[Answers], str | None] = lambda _: None
     wrong: Callable[[str], str] = lambda _: ""
-    concerns: Callable[[Answers], bool] = lambda _: True
+    applies_to: Callable[[Answers], bool] = lambda _: True
 
     def is_due(self, known: Answers, given: Answers) -> bool:
         """Whether it must be known. Raises JobError where it was answered although it makes no sense."""
-        if self.concerns(known):
+        if self.applies_to(known):
             return True
         if self.key in given and "kind" in given:
             raise JobError(f"{self.flag} does not go with --kind {known['kind']}.", "Leave one of the two out.")
@@ -66,7 +66,7 @@ def _wrong_pool(answer: str) -> str:
 
 
 def _wrong_kind(answer: str) -> str:
-    return "" if answer in {*Kind} else f"Say one of {', '.join(Kind)}."
+    return "" if answer in {*JobKind} else f"Say one of {', '.join(JobKind)}."
 
 
 def _wrong_truth(answer: str) -> str:
@@ -84,7 +84,7 @@ def _wrong_rate(answer: str) -> str:
 
 def _wrong_recipient(answer: str) -> str:
     try:
-        recipients([answer])
+        parse_recipients([answer])
     except JobError as error:
         return str(error)
     return ""
@@ -96,14 +96,14 @@ def _region_of(answers: Answers) -> str | None:
 
 
 QUESTIONS = (
-    Question("kind", "--kind", "What kind of job", lambda _: Kind.NIGHTLY.value, _wrong_kind),
+    Question("kind", "--kind", "What kind of job", lambda _: JobKind.NIGHTLY.value, _wrong_kind),
     Question("name", "--name", "What is it called", lambda known: known["kind"], _wrong_name),
     Question(
         "input",
         "--input",
         "Which file has the users",
         lambda _: "users.csv",
-        concerns=lambda known: known["kind"] != Kind.FROM_POOL,
+        applies_to=lambda known: known["kind"] != JobKind.FROM_POOL,
     ),
     Question("user_pool_id", "--user-pool-id", "Which user pool (its id)", wrong=_wrong_pool),
     Question("region", "--region", "In which Region", _region_of),
@@ -116,14 +116,14 @@ QUESTIONS = (
         "Are the passwords permanent (yes or no)",
         lambda _: "yes",
         _wrong_truth,
-        concerns=lambda known: known["kind"] == Kind.NIGHTLY,
+        applies_to=lambda known: known["kind"] == JobKind.NIGHTLY,
     ),
     Question(
         "recipient",
         "--recipient",
         "To whose key are they sealed (age1…, as age-keygen says)",
         wrong=_wrong_recipient,
-        concerns=lambda known: known["kind"] == Kind.TEMPORARY,
+        applies_to=lambda known: known["kind"] == JobKind.TEMPORARY,
     ),
     Question("rate", "--rate", 'At how many calls per second ("auto": by the quota)', lambda _: "auto", _wrong_rate),
 )
@@ -131,7 +131,7 @@ QUESTIONS = (
 _MUST_BE_SAID = frozenset({"kind", "input", "user_pool_id", "recipient"})
 
 
-def complete(given: Answers) -> dict[str, str]:
+def fill_defaults(given: Answers) -> dict[str, str]:
     """The answers with defaults where nothing must be said. Raises JobError naming every flag that is missing, or an answer that is wrong."""
     known: dict[str, str] = {}
     missing = []
@@ -140,7 +140,7 @@ def complete(given: Answers) -> dict[str, str]:
             raise JobError(f"{question.flag} {given[question.key]!r} cannot be.", wrong)
         if question.key == "kind" and "kind" not in given:
             missing.append(question.flag)
-            known["kind"] = Kind.NIGHTLY
+            known["kind"] = JobKind.NIGHTLY
         elif not question.is_due(known, given):
             continue
         elif question.key in given:
@@ -158,13 +158,13 @@ def complete(given: Answers) -> dict[str, str]:
     return known
 
 
-def keep(answers: Answers, path: Path) -> Job:
+def write_job(answers: Answers, path: Path) -> Job:
     """Write the job file, which must not be there yet, and only if it loads. Raises JobError, RecordError."""
     if os.path.lexists(path):
         raise JobError(f"{path} exists already.", "Name another file with -o, or take that one away.")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text(answers, path), encoding="utf-8")
+        partial.write_text(render_job(answers, path), encoding="utf-8")
         job = load(partial, {})
         partial.chmod(0o600)
         os.link(partial, path)  # which takes nobody's place
@@ -178,15 +178,15 @@ def keep(answers: Answers, path: Path) -> Job:
     return job
 
 
-def text(answers: Answers, path: Path) -> str:
+def render_job(answers: Answers, path: Path) -> str:
     """The job file."""
     return "\n".join(_lines(answers, path)) + "\n"
 
 
 def _lines(answers: Answers, path: Path) -> Iterator[str]:
-    kind = Kind(answers["kind"])
-    made = kind is not Kind.NIGHTLY
-    permanent = kind in {Kind.SCRAMBLE, Kind.FROM_POOL} or answers.get("permanent") == "yes"
+    kind = JobKind(answers["kind"])
+    made = kind is not JobKind.NIGHTLY
+    permanent = kind in {JobKind.SCRAMBLE, JobKind.FROM_POOL} or answers.get("permanent") == "yes"
     yield f"# {MEANT[kind][0].upper()}{MEANT[kind][1:]}. Every key is described in docs/reference.md."
     yield "#"
     yield "# Look first, then run:"
@@ -198,7 +198,7 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
     yield f"permanent = {'true' if permanent else 'false'}"
     yield ""
     yield "[input]"
-    if kind is Kind.FROM_POOL:
+    if kind is JobKind.FROM_POOL:
         yield "from_pool = true # everybody in the pool is a row"
         yield "# [input.select] # who of them; without it, everybody"
         yield '# statuses = ["CONFIRMED"]'
@@ -218,8 +218,8 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
         yield ""
         yield "[password]"
         yield 'source = "generate"'
-        yield f"length = {16 if kind is Kind.TEMPORARY else 32}"
-    if kind is Kind.TEMPORARY:
+        yield f"length = {16 if kind is JobKind.TEMPORARY else 32}"
+    if kind is JobKind.TEMPORARY:
         yield ""
         yield "[handout]"
         yield "# Who can open the passwords: bulkreset handout RUN_DIR --identity key.txt"
@@ -227,21 +227,21 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
     yield from _rest(kind, answers["rate"])
 
 
-def _rest(kind: Kind, rate: str) -> Iterator[str]:
+def _rest(kind: JobKind, rate: str) -> Iterator[str]:
     yield ""
     yield "# Users who are left alone. The plan looks every user up."
     yield "[plan]"
     skipped = ["federated", "disabled", "passwordless"]
-    skipped += ["unrecoverable"] * (kind in {Kind.SCRAMBLE, Kind.FROM_POOL})
+    skipped += ["unrecoverable"] * (kind in {JobKind.SCRAMBLE, JobKind.FROM_POOL})
     yield f"skip = {json.dumps(skipped)}"
     yield ""
     yield "# The quota, 30 calls per second by default, is shared with the users' own forgot-password."
     yield "[pace]"
     yield 'rate = "auto" # the quota x share' if rate == "auto" else f"rate = {float(rate):g}"
-    yield "share = 0.8" if kind is Kind.NIGHTLY else "share = 0.5"
+    yield "share = 0.8" if kind is JobKind.NIGHTLY else "share = 0.5"
     yield ""
     yield "[after]"
-    if kind is Kind.NIGHTLY:
+    if kind is JobKind.NIGHTLY:
         yield "sign_out = false # sessions live on"
     else:
         yield "sign_out = true # refresh tokens are revoked, on every device"

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from bulkreset.cli.process import Unbreakable, complain
+from bulkreset.cli.process import TolerantStream, print_error
 from bulkreset.errors import EXIT_OK
-from bulkreset.text import legible
+from bulkreset.text import terminal_safe
 
 
-class Events(Unbreakable):
+class JsonEventStream(TolerantStream):
     """Standard error as JSON lines: what is written as text becomes an event. `drawn` takes the log's own lines.
 
     `run_id` is that of the run that goes on, "" before one has begun.
@@ -42,54 +42,54 @@ class Events(Unbreakable):
         """Whole lines are events; what is begun is kept until its end, or until it must be read."""
         *lines, self._text = (self._text + text).split("\n")
         for line in lines:
-            self._say(line)
+            self._emit_line(line)
         return len(text)
 
     def flush(self) -> None:
         """A question has no line feed."""
         line, self._text = self._text, ""
-        self._say(line)
+        self._emit_line(line)
         super().flush()
 
     def isatty(self) -> bool:
         """Nothing is drawn here, nor coloured, whoever looks on."""
         return False
 
-    def _say(self, line: str) -> None:
+    def _emit_line(self, line: str) -> None:
         if line.strip():
             self.event("remark", "warning", message=line.strip())
 
 
-def speak(*, as_json: bool) -> None:
+def enable(*, as_json: bool) -> None:
     """Let standard error be JSON lines from here on, where that is asked for."""
     if as_json:
-        sys.stderr = cast("TextIO", Events(getattr(sys.stderr, "drawn", sys.stderr)))
+        sys.stderr = cast("TextIO", JsonEventStream(getattr(sys.stderr, "drawn", sys.stderr)))
 
 
-def listener() -> Events | None:
+def current() -> JsonEventStream | None:
     """Standard error, where it is JSON lines."""
-    return sys.stderr if isinstance(sys.stderr, Events) else None
+    return sys.stderr if isinstance(sys.stderr, JsonEventStream) else None
 
 
-def leave(exit_code: int, run_dir: Path | None = None) -> str:
+def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
     """What there is to say when a second signal ends it at once, by the code of the exit; nothing of a run is lost then, either."""
     begun = run_dir is not None and run_dir.is_dir()
     message = f"Left at once, by a second signal.{' What was in flight is in doubt, and no report was drawn.' if begun else ''}"
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
-    if events := listener():
+    if events := current():
         where = str(run_dir) if begun else ""
         told = {"state": "interrupted", "message": message, "run_dir": where, "resume": resume}
         return events.line("ended", "error", exit_code=exit_code, **told)
-    return legible(f"\nbulkreset: {message}\n" + (f"Resume with: {resume}\n" if resume else ""))
+    return terminal_safe(f"\nbulkreset: {message}\n" + (f"Resume with: {resume}\n" if resume else ""))
 
 
-def end(exit_code: int, message: str, *, state: str = "refused", run_dir: str = "", resume: str = "") -> None:
+def emit_ended(exit_code: int, message: str, *, state: str = "refused", run_dir: str = "", resume: str = "") -> None:
     """Say how it ended: `message` where there is something to say, `resume` the command that goes on with it."""
-    if events := listener():
+    if events := current():
         level = "info" if exit_code == EXIT_OK else "error"
         events.event("ended", level, exit_code=exit_code, state=state, message=message, run_dir=run_dir, resume=resume)
         return
     if message:
-        complain(message)
+        print_error(message)
     if resume:
         sys.stderr.write(f"Resume with: {resume}\n")

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress
 from bulkreset.models import Status
-from bulkreset.text import visible
+from bulkreset.text import show_invisible
 
 NARROW = 100  # columns below which lanes are shown with fewer words
 
@@ -17,19 +17,19 @@ def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], ro
 
     Of the columns, those that fit: a lane's name is cut only where nothing else can be left out.
     """
-    order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].left, at))
+    order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].remaining, at))
     kept = sorted(order if len(order) <= room else order[: room - 1])
     rest = [at for at in range(len(lanes)) if at not in set(kept)]
     lines = [_cells(lanes[at].name, [lanes[at]], rates[at], _lane_left(lanes[at], rates[at])) for at in kept]
     if rest:
         name = f"{len(rest):,} more lanes" if kept else f"{len(rest):,} lanes"
-        left = max((seconds_for(lanes[at].left, rates[at]) or 0.0 for at in rest), default=0.0)
+        left = max((seconds_for(lanes[at].remaining, rates[at]) or 0.0 for at in rest), default=0.0)
         rate = sum(rates[at] or 0.0 for at in rest)
-        lines.append(_cells(name, [lanes[at] for at in rest], rate, _short(left) if left else ""))
-    return _drawn(lines, width)
+        lines.append(_cells(name, [lanes[at] for at in rest], rate, _short_duration(left) if left else ""))
+    return _fit_columns(lines, width)
 
 
-def _drawn(lines: Sequence[Mapping[str, str]], width: int) -> Table:
+def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
     """The most columns that fit."""
     for columns in _COLUMNS if width >= NARROW else _COLUMNS[1:]:
         widths = [
@@ -72,7 +72,7 @@ def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: s
     failed, in_doubt = (sum(lane.counts[it] for lane in lanes) for it in (Status.FAILED, Status.IN_DOUBT))
     throttled = sum(lane.throttled for lane in lanes)
     return {
-        "lane": visible(f"  {name}"),
+        "lane": show_invisible(f"  {name}"),
         "rows": f"{settled:,}/{total:,}",
         "done": f"{settled * 100 // total if total else 100}%",
         "rate of": f"{rate or 0.0:,.1f}{of}",
@@ -91,10 +91,10 @@ def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: s
 def _lane_left(lane: LaneProgress, rate: float | None) -> str:
     if lane.stopped:
         return "stopped"
-    if not lane.left:
+    if not lane.remaining:
         return "done"
-    seconds = seconds_for(lane.left, rate or lane.pace() or 0.0)
-    return "" if seconds is None else _short(seconds)
+    seconds = seconds_for(lane.remaining, rate or lane.pace() or 0.0)
+    return "" if seconds is None else _short_duration(seconds)
 
 
 def seconds_for(left: int, rate: float | None) -> float | None:
@@ -102,7 +102,7 @@ def seconds_for(left: int, rate: float | None) -> float | None:
     return left / rate if rate and left > 0 else None
 
 
-def _short(seconds: float) -> str:
+def _short_duration(seconds: float) -> str:
     """A time span in as few characters as can be."""
     if seconds < 90:  # noqa: PLR2004
         return f"{seconds:.0f} s"

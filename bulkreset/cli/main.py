@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bulkreset.cli import init, inspect, json_events, process, run
-from bulkreset.cli.help_format import Page
+from bulkreset.cli.help_format import CommandHelp
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
 
 app = typer.Typer(
@@ -37,14 +37,14 @@ def options(
     """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
 
 
-app.command(cls=Page)(run.run)
-app.command(cls=Page)(run.resume)
-app.command(cls=Page)(inspect.status)
-app.command(cls=Page, short_help="Draw the report once more, in any form.")(inspect.report)
-app.command(cls=Page, short_help="Open the made passwords of a run.")(inspect.handout)
-app.command(cls=Page, short_help="Say what has become of the users that were set.")(inspect.verify)
-app.command(cls=Page, short_help="Write a job file, by asking.")(init.init)
-app.command(cls=Page, short_help="Run the sample job against the embedded Cognito.")(run.demo)
+app.command(cls=CommandHelp)(run.run)
+app.command(cls=CommandHelp)(run.resume)
+app.command(cls=CommandHelp)(inspect.status)
+app.command(cls=CommandHelp, short_help="Draw the report once more, in any form.")(inspect.report)
+app.command(cls=CommandHelp, short_help="Open the made passwords of a run.")(inspect.handout)
+app.command(cls=CommandHelp, short_help="Say what has become of the users that were set.")(inspect.verify)
+app.command(cls=CommandHelp, short_help="Write a job file, by asking.")(init.init)
+app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(run.demo)
 
 
 def main() -> None:
@@ -53,16 +53,16 @@ def main() -> None:
     try:
         typer.main.get_command(app)()  # app() would put an excepthook of its own in place of ours
     except SystemExit:
-        if why := process.lost():
-            process.complain(f"Not all could be written to standard output: {why}.")
+        if why := process.stdout_error():
+            process.print_error(f"Not all could be written to standard output: {why}.")
         raise
     except BulkresetError as error:
-        json_events.end(error.exit_code, str(error))
+        json_events.emit_ended(error.exit_code, str(error))
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001
-        json_events.end(
+        json_events.emit_ended(
             EXIT_BUG,
             f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
             " please report this line.",

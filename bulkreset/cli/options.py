@@ -83,7 +83,7 @@ NewRunDir = Annotated[
 ]
 
 
-def number(text: str | None) -> float | str | None:
+def parse_rate(text: str | None) -> float | str | None:
     """A rate as the job takes it: a number where it is one."""
     try:
         return None if text is None else float(text)
@@ -91,12 +91,12 @@ def number(text: str | None) -> float | str | None:
         return text
 
 
-def count(text: str | None) -> int | str | None:
+def parse_limit(text: str | None) -> int | str | None:
     """A number of rows, or a share, as the job takes it."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else text
 
 
-def fleet(text: str | None) -> dict[str, object]:
+def parse_cluster(text: str | None) -> dict[str, object]:
     """The keys of a fleet that --fleet sets: one, and not the other. Raises JobError for what is none."""
     if text is None:
         return {}

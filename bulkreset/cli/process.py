@@ -12,11 +12,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TextIO, cast
 
-from bulkreset.cancellation import Stop
+from bulkreset.cancellation import CancelToken
 from bulkreset.errors import RecordError, place_of
-from bulkreset.hardening import seclude
+from bulkreset.hardening import harden_process
 from bulkreset.library_logging import pin_libraries, where_warned
-from bulkreset.text import legible
+from bulkreset.text import terminal_safe
 
 
 def prepare() -> None:
@@ -32,18 +32,18 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that cannot be shown must not end a run
-    sys.stdout, sys.stderr = cast("TextIO", Legible(sys.stdout)), cast("TextIO", Legible(sys.stderr))
+    sys.stdout, sys.stderr = cast("TextIO", TerminalStream(sys.stdout)), cast("TextIO", TerminalStream(sys.stderr))
     os.umask(0o077)
-    seclude(for_good=True)
+    harden_process(for_good=True)
     # Whatever ends without being caught, and wherever: its text, or its frames in a hook of somebody else's, may have a password.
-    sys.excepthook = lambda _kind, error, _trace: _say_where(error)
-    threading.excepthook = lambda uncaught: _say_where(uncaught.exc_value)
-    sys.unraisablehook = lambda uncaught: _say_where(uncaught.exc_value)
+    sys.excepthook = lambda _kind, error, _trace: _report_bug(error)
+    threading.excepthook = lambda uncaught: _report_bug(uncaught.exc_value)
+    sys.unraisablehook = lambda uncaught: _report_bug(uncaught.exc_value)
     warnings.formatwarning = where_warned
     pin_libraries()  # not every command opens a log
 
 
-def listen(stop: Stop, leaving: Callable[[int], str]) -> None:
+def install_handlers(stop: CancelToken, leaving: Callable[[int], str]) -> None:
     """The first signal asks the run to stop; a second one leaves at once, resumable. `leaving` says that, in a line.
 
     Past the streams, which the signal may have found in the middle of something, and only where somebody reads: nothing may
@@ -56,23 +56,23 @@ def listen(stop: Stop, leaving: Callable[[int], str]) -> None:
                 if select.select([], [2], [], 0)[1]:
                     os.write(2, leaving(128 + number).encode(errors="backslashreplace"))
             os._exit(128 + number)
-        stop.signalled(number)
+        stop.on_signal(number)
 
-    _catch(caught)
+    _handle_signals(caught)
 
 
-def clear_up(stop: Stop) -> None:
+def install_cleanup_handlers(stop: CancelToken) -> None:
     """Every signal asks for a stop and none leaves at once: what is written has passwords in it, and must not be left by half."""
-    _catch(lambda number, _frame: stop.signalled(number))
+    _handle_signals(lambda number, _frame: stop.on_signal(number))
 
 
-def _catch(caught: Callable[[int, FrameType | None], None]) -> None:
+def _handle_signals(caught: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, caught)
 
 
-class Unbreakable:
+class TolerantStream:
     """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run.
 
     `lost` says why something could not be written though somebody wants it, "" where all was.
@@ -106,40 +106,40 @@ class Unbreakable:
         return getattr(self._stream, name)
 
 
-class Legible(Unbreakable):
+class TerminalStream(TolerantStream):
     """One that steers no terminal: whatever cannot be seen in what is written is shown. `drawn` is for who draws."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self.drawn = Unbreakable(stream)
+        self.drawn = TolerantStream(stream)
 
     def write(self, text: str) -> int:
         """Write what can be read."""
-        super().write(legible(text))
+        super().write(terminal_safe(text))
         return len(text)
 
 
-def _say_where(error: BaseException | None) -> None:
+def _report_bug(error: BaseException | None) -> None:
     """In place of a traceback."""
     if error is not None:
         sys.stderr.write(f"bulkreset: a bug beside the run: {place_of(error)}.\n")
 
 
-def lost() -> str:
+def stdout_error() -> str:
     """Why not all could be written to standard output, told once; "" where all was."""
     sys.stdout.flush()
     why, stream = "", sys.stdout
-    if isinstance(stream, Unbreakable):
+    if isinstance(stream, TolerantStream):
         why, stream.lost = stream.lost, ""
     return why
 
 
-def must_have_written() -> None:
+def require_stdout_written() -> None:
     """Raise RecordError where what a command is for could not be written to standard output."""
-    if why := lost():
+    if why := stdout_error():
         raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Say on standard error what is wrong."""
     sys.stderr.write(f"bulkreset: {text}\n")

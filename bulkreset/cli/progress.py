@@ -13,10 +13,10 @@ from rich.segment import ControlType, Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from bulkreset.cancellation import LaneProgress, Progress
+from bulkreset.cancellation import LaneProgress, SendProgress
 from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import Status
-from bulkreset.text import duration
+from bulkreset.text import format_duration
 
 PLAIN_EVERY = 30.0  # seconds between two lines where nothing is drawn
 DRAWN_EVERY = 0.5
@@ -25,7 +25,7 @@ BAR = 20  # columns
 BESIDES = 6  # lines of a terminal that are not for lanes: the bar, the figures, the heading, the rest, and some air
 
 
-class Meter:
+class RateMeter:
     """A rate, from a count that grows."""
 
     def __init__(self) -> None:
@@ -43,19 +43,19 @@ class Meter:
 
 
 @dataclass(slots=True)
-class Shown:
+class ProgressState:
     """What there is to show: a phase, so much done of so much (None: nobody knows), counted in `unit`."""
 
     phase: str = ""
     done: int = 0
     total: int | None = None
     unit: str = "rows"
-    progress: Progress | None = None
-    meter: Meter = field(default_factory=Meter)
-    meters: list[Meter] = field(default_factory=list)
+    progress: SendProgress | None = None
+    meter: RateMeter = field(default_factory=RateMeter)
+    meters: list[RateMeter] = field(default_factory=list)
 
 
-class Display:
+class ProgressDisplay:
     """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere.
 
     `tell` takes the figures in place of a line.
@@ -74,7 +74,7 @@ class Display:
         self._quiet = quiet
         self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._now = now
-        self._shown = Shown()
+        self._shown = ProgressState()
         self._live: Live | None = None
         self._told_at = self._drawn_at = now()
         self._widths: list[int] = []  # of the lines that are drawn
@@ -83,13 +83,15 @@ class Display:
         """So much of a phase is done."""
         self._take(phase, done, total, unit)
 
-    def sending(self, progress: Progress) -> None:
+    def sending(self, progress: SendProgress) -> None:
         """So far is the sending."""
         if self._shown.progress is not progress:
-            self._shown.progress, self._shown.meters = progress, [Meter() for _ in progress.lanes]
+            self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
             self._rates(self._now())
-        if progress.settled >= progress.total and progress.leaving:  # who has the passwords is still to be signed out
-            self._take("signing out", progress.gone, progress.leaving, "users")
+        if (
+            progress.settled >= progress.total and progress.to_sign_out
+        ):  # who has the passwords is still to be signed out
+            self._take("signing out", progress.signed_out, progress.to_sign_out, "users")
         else:
             self._take("sending", progress.settled, progress.total, "rows")
 
@@ -107,7 +109,7 @@ class Display:
     def _take(self, phase: str, done: int, total: int | None, unit: str) -> None:
         shown = self._shown
         if phase != shown.phase:
-            shown.meter = Meter()
+            shown.meter = RateMeter()
             shown.meter.rate(self._now(), done)
         shown.phase, shown.done, shown.total, shown.unit = phase, done, total, unit
         if self._quiet:
@@ -118,7 +120,7 @@ class Display:
         elif self._now() - self._told_at >= PLAIN_EVERY:
             self._told_at = self._now()
             if self._tell:
-                self._tell(self._told())
+                self._tell(self._as_figures())
             else:
                 self._console.print(self._line(), markup=False)
 
@@ -150,7 +152,7 @@ class Display:
         of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
         return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
 
-    def _told(self) -> dict[str, object]:
+    def _as_figures(self) -> dict[str, object]:
         """All of it as figures; None what is not known."""
         shown, now = self._shown, self._now()
         rate = shown.meter.rate(now, shown.done)
@@ -175,12 +177,12 @@ class Display:
         progress = shown.progress
         if progress and shown.phase == "sending":
             said |= {"rate": said["rate"] + _ceiling(progress.lanes)} if said else {}
-            said |= counted(progress)
-        elif progress and progress.stayed:
-            said["not signed out"] = f"{progress.stayed:,} not signed out"
+            said |= count_text(progress)
+        elif progress and progress.sign_out_failed:
+            said["not signed out"] = f"{progress.sign_out_failed:,} not signed out"
         if seconds := self._seconds_left(rate, now):
-            said["left"] = f"about {duration(seconds)} left"
-        return list((said if room is None else fitting(said, room)).values())
+            said["left"] = f"about {format_duration(seconds)} left"
+        return list((said if room is None else fit_figures(said, room)).values())
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:
         """Until the last lane is done, as fast as each is now; None where that is not known."""
@@ -188,7 +190,9 @@ class Display:
         if shown.progress and shown.phase == "sending" and len(shown.progress.lanes) > 1:
             lanes = shown.progress.lanes
             known = [
-                seconds_for(lane.left, speed) for lane, speed in zip(lanes, self._rates(now), strict=True) if lane.left
+                seconds_for(lane.remaining, speed)
+                for lane, speed in zip(lanes, self._rates(now), strict=True)
+                if lane.remaining
             ]
             return max((seconds for seconds in known if seconds is not None), default=None)
         return None if shown.total is None else seconds_for(shown.total - shown.done, rate)
@@ -228,7 +232,7 @@ class Display:
         return line
 
 
-def fitting(said: Mapping[str, str], room: int) -> dict[str, str]:
+def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
     """What there is room for. What the bar tells as well goes first; last what somebody must know: what failed, and until when."""
     kept = dict(said)
     for name in ("signed out", "set", "ceiling", "throttled", "rate", "stopped"):
@@ -241,15 +245,15 @@ def fitting(said: Mapping[str, str], room: int) -> dict[str, str]:
     return kept
 
 
-def counted(progress: Progress) -> dict[str, str]:
+def count_text(progress: SendProgress) -> dict[str, str]:
     """What became of the rows so far, in words; what there is none of is left out."""
     found = {
         "set": progress.counts[Status.SET],
         "failed": progress.counts[Status.FAILED],
         "in doubt": progress.counts[Status.IN_DOUBT],
         "throttled": progress.throttled,
-        "signed out": progress.gone,
-        "not signed out": progress.stayed,
+        "signed out": progress.signed_out,
+        "not signed out": progress.sign_out_failed,
     }
     said = {name: f"{number:,} {name}" for name, number in found.items() if number}
     if stopped := sum(lane.stopped for lane in progress.lanes):

@@ -8,41 +8,41 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
-from bulkreset.cancellation import Progress, Stop
+from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.cli.job_template import MEANT, QUESTIONS
-from bulkreset.cli.json_events import listener
+from bulkreset.cli.json_events import current
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.models import Summary, in_rows
-from bulkreset.plan.preflight_text import LABEL, briefing
+from bulkreset.models import Summary, format_rows
+from bulkreset.plan.preflight_text import LABEL, preflight_lines
 from bulkreset.report.run_status import RunStatus
-from bulkreset.report.user_state import SHORT, State
-from bulkreset.text import count, duration, legible
+from bulkreset.report.user_state import SHORT, UserState
+from bulkreset.text import format_count, format_duration, terminal_safe
 
 if TYPE_CHECKING:  # what a command can do without is not loaded for it
     from rich.console import Console
 
-    from bulkreset.cli.progress import Display
+    from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.plan.preflight import Preflight
-    from bulkreset.report.verify import Verified
+    from bulkreset.report.verify import VerifyResult
 
 TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
 _STATES = {"time_limit": "stopped at its limit"}
 _NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
-_FATES = {State.AGREES: "agree", State.DIFFERS: "differ"}
+_FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
 
-class Aside:
+class StderrAboveProgress:
     """Standard error for whoever writes lines while progress is drawn there: they come above it."""
 
-    def __init__(self, console: "Console", progress: "Display") -> None:
+    def __init__(self, console: "Console", progress: "ProgressDisplay") -> None:
         self._console = console
         self._progress = progress
 
     def write(self, text: str) -> int:
         """Write whole lines."""
         if not self._progress.is_drawn:
-            return _drawn_on().write(text)  # the log colours its lines, and shows what cannot be seen in them
+            return _stderr_console().write(text)  # the log colours its lines, and shows what cannot be seen in them
         from rich.text import Text
 
         self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
@@ -53,80 +53,84 @@ class Aside:
         return self._console.is_terminal
 
 
-class Terminal:
+class TerminalUi:
     """The Ui of the command line. Everything but the summary goes to standard error, as events where that is JSON lines.
 
     `events` takes the log's lines.
     """
 
-    def __init__(self, stop: Stop, *, show_progress: bool) -> None:
+    def __init__(self, stop: CancelToken, *, show_progress: bool) -> None:
         from rich.console import Console
 
-        from bulkreset.cli.progress import Display
+        from bulkreset.cli.progress import ProgressDisplay
 
-        self._spoken = listener()
+        self._spoken = current()
         self._console = (
             Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False, force_terminal=False)
             if self._spoken
-            else Console(file=_drawn_on(), highlight=False, soft_wrap=True, emoji=False)
+            else Console(file=_stderr_console(), highlight=False, soft_wrap=True, emoji=False)
         )
         self._stop = stop
-        self._progress = Display(self._console, quiet=not show_progress, tell=self._tell if self._spoken else None)
-        self.events: IO[str] = cast("IO[str]", Aside(self._console, self._progress))
+        self._progress = ProgressDisplay(
+            self._console, quiet=not show_progress, tell=self._tell if self._spoken else None
+        )
+        self.events: IO[str] = cast("IO[str]", StderrAboveProgress(self._console, self._progress))
 
-    def begin(self, run_id: str) -> None:
+    def on_run_started(self, run_id: str) -> None:
         """Take note which run goes on."""
         if self._spoken:
             self._spoken.run_id = run_id
 
-    def planning(self, rows: int) -> None:
+    def on_rows_read(self, rows: int) -> None:
         """So many rows have been read."""
         self._progress.show("planning", rows, None)
 
-    def checking(self, made: int, calls: int) -> None:
+    def on_lookup_progress(self, made: int, calls: int) -> None:
         """So many calls have been made to look the users up, of about so many."""
         self._progress.show("checking users", made, max(made, calls), "calls")
 
-    def sending(self, progress: Progress) -> None:
+    def on_send_progress(self, progress: SendProgress) -> None:
         """Some rows have been settled."""
         self._progress.sending(progress)
 
-    def remark(self, text: str) -> None:
+    def notice(self, text: str) -> None:
         """Something worth knowing before it goes on."""
         self._line(text)
 
-    def show(self, preflight: "Preflight") -> None:
+    def show_preflight(self, preflight: "Preflight") -> None:
         """What is about to happen."""
         self.close()
-        text = briefing(preflight)
+        text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
             seconds = None if preflight.seconds is None else round(preflight.seconds, 1)
             self._spoken.event("preflight", "info", ready=ready, pending=pending, seconds=seconds, lines=lines)
             return
-        self._line(fitted(text, self._console.width) if self._console.is_terminal else text)
+        self._line(wrap_lines(text, self._console.width) if self._console.is_terminal else text)
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask whether it may. Raises Refused where there is no terminal to ask."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
-        wanted = _to_be_typed(preflight)
+        wanted = _confirmation_word(preflight)
         if wanted is None:
             ask = (
-                f"Set {count(preflight.ready, 'password')}"
+                f"Set {format_count(preflight.ready, 'password')}"
                 if preflight.ready
-                else f"Sign {count(preflight.pending or 0, 'user')} out"
+                else f"Sign {format_count(preflight.pending or 0, 'user')} out"
             )
             self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
             return self._typed().lower() in {"y", "yes"}
         self._console.print(
-            f"To set {preflight.permanent:,} permanent passwords now, type {legible(wanted)}: ", end="", markup=False
+            f"To set {preflight.permanent:,} permanent passwords now, type {terminal_safe(wanted)}: ",
+            end="",
+            markup=False,
         )
-        return self._typed() in {wanted, legible(wanted)}
+        return self._typed() in {wanted, terminal_safe(wanted)}
 
     def ask(self, text: str, default: str | None) -> str:
         """What is answered; the default where nothing is. Raises Refused where nobody answers any more."""
-        self._console.print(legible(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
+        self._console.print(terminal_safe(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         line = sys.stdin.readline()
@@ -148,15 +152,15 @@ class Terminal:
             self._spoken.event("progress", "info", **figures)
 
     def _line(self, text: str) -> None:
-        self._console.print(legible(text), markup=False)
+        self._console.print(terminal_safe(text), markup=False)
 
 
-def _drawn_on() -> IO[str]:
+def _stderr_console() -> IO[str]:
     """Standard error as it takes colours and a cursor that moves; what is not our own must be made legible before."""
     return cast("IO[str]", getattr(sys.stderr, "drawn", sys.stderr))
 
 
-def fitted(text: str, width: int) -> str:
+def wrap_lines(text: str, width: int) -> str:
     """The briefing with its lines broken between words, under the column in which what they say begins."""
     lines = (
         textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
@@ -165,19 +169,19 @@ def fitted(text: str, width: int) -> str:
     return "\n".join(chain.from_iterable(lines))
 
 
-def ask(terminal: Terminal, given: Mapping[str, str]) -> dict[str, str]:
+def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
     """What no flag has said, asked one by one until it can be."""
     known: dict[str, str] = {}
     if "kind" not in given:
         for kind, meant in MEANT.items():
-            terminal.remark(f"  {kind:10} {meant}")
+            terminal.notice(f"  {kind:10} {meant}")
     for question in QUESTIONS:
         if not question.is_due(known, given):
             continue
         answer = given.get(question.key)
         while answer is None or (wrong := question.wrong(answer)):
             if answer is not None:
-                terminal.remark(wrong)
+                terminal.notice(wrong)
             answer = terminal.ask(question.text, question.default(known))
         known[question.key] = answer
     return known
@@ -188,7 +192,7 @@ def describe_status(status: RunStatus) -> str:
     counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
     lines = [
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
-        f"  {_read(status)}: {counts}",
+        f"  {_rows_read_text(status)}: {counts}",
     ]
     if not status.plan_complete and not status.alive:
         lines.append(f"  {_NOT_WHOLE}")
@@ -201,20 +205,20 @@ def describe_status(status: RunStatus) -> str:
     if status.codes:
         lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
     if status.attempts:
-        lines.append(f"  {count(status.attempts, 'call')}, {status.throttled:,} throttled")
+        lines.append(f"  {format_count(status.attempts, 'call')}, {status.throttled:,} throttled")
     if status.rate:
-        ends = f", about {duration(status.seconds_left)} left" if status.seconds_left else ""
+        ends = f", about {format_duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
     if status.resumable:
         lines.append(f"  resume with: bulkreset resume {shlex.quote(status.run_dir)}")
     return "\n".join(lines)
 
 
-def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
+def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
     """The last lines: what became of the rows, and where the report is."""
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
-    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {_read(summary)}: {counts}.\n")
+    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
     if not summary.plan_complete:
         out.write(f"{_NOT_WHOLE}\n")
     if summary.signed_out:
@@ -223,7 +227,7 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:
         out.write(
-            f"{count(summary.attempts, 'call')}, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {duration(summary.sending_seconds)}.\n"
+            f"{format_count(summary.attempts, 'call')}, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {format_duration(summary.sending_seconds)}.\n"
         )
     if summary.emulated:
         out.write("This was the emulator: nothing real was touched.\n")
@@ -232,23 +236,23 @@ def conclude(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write(f"Page: {home.page}\n")
 
 
-def _read(of: RunStatus | Summary) -> str:
+def _rows_read_text(of: RunStatus | Summary) -> str:
     """How many rows there are, or have been read of an input that may have more."""
-    return in_rows(of.rows) + ("" if of.plan_complete else " read so far")
+    return format_rows(of.rows) + ("" if of.plan_complete else " read so far")
 
 
-def describe_verified(found: "Verified") -> str:
+def describe_verified(found: "VerifyResult") -> str:
     """What has become of the users, and what to do next."""
     if found.report is None:
         return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
     counts = dict(found.counts)
     told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
-    odd = sum(counts.get(state, 0) for state in (State.UNTOUCHED, State.DIFFERS, State.GONE))
-    lines = [f"Verified: {in_rows(sum(counts.values()))}: {told}."]
+    odd = sum(counts.get(state, 0) for state in (UserState.UNTOUCHED, UserState.DIFFERS, UserState.GONE))
+    lines = [f"Verified: {format_rows(sum(counts.values()))}: {told}."]
     if found.alive:
         lines.append("The run is going on: what it sets from now on is not in here.")
-    if waiting := counts.get(State.WAITING):
+    if waiting := counts.get(UserState.WAITING):
         lines.append(f"Still good and not used: {waiting:,} of the temporary passwords. Verify again later.")
     if short and found.reissue is None:
         lines.append(
@@ -256,7 +260,7 @@ def describe_verified(found: "Verified") -> str:
         )
     if odd:
         lines.append(f"Not as the run left them: {odd:,} of the users. The report says who.")
-    if not found.left:
+    if not found.unfinished:
         lines.append("Nothing is left to be done.")
     if found.reissue:
         lines.append(
@@ -265,7 +269,7 @@ def describe_verified(found: "Verified") -> str:
     return "\n".join([*lines, f"Report: {found.report}"])
 
 
-def _to_be_typed(preflight: "Preflight") -> str | None:
+def _confirmation_word(preflight: "Preflight") -> str | None:
     """What confirms the run: the pool's name (the job's, where there are several pools) for many permanent passwords; None where y does."""
     if preflight.permanent <= TYPED_BEYOND:
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from bulkreset.cancellation import Stop
+from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     RUNS,
@@ -31,18 +31,18 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
-    count,
-    number,
+    parse_limit,
+    parse_rate,
 )
-from bulkreset.cli.options import fleet as fleet_of
+from bulkreset.cli.options import parse_cluster as fleet_of
 from bulkreset.errors import EXIT_OK, Refused
 from bulkreset.job import S3
-from bulkreset.models import Summary, in_rows
+from bulkreset.models import Summary, format_rows
 
 if TYPE_CHECKING:
-    from bulkreset.cli.prompts import Terminal
+    from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
-    from bulkreset.run.run import Mode
+    from bulkreset.run.run import RunOptions
 
 
 def run(
@@ -111,7 +111,7 @@ def run(
     """Plan a job, confirm it, apply it, report."""
     from bulkreset.job.file import load
 
-    json_events.speak(as_json=log_format is LogFormat.JSON)
+    json_events.enable(as_json=log_format is LogFormat.JSON)
     overrides: dict[str, Any] = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
@@ -125,20 +125,20 @@ def run(
         "permanent": permanent,
         "plan.check_users": check_users,
         "after.sign_out": sign_out,
-        "pace.rate": number(rate),
+        "pace.rate": parse_rate(rate),
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
-        "guards.max_failures": count(max_failures),
+        "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
     asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
-    _must_be_confirmable(yes=yes or emulate or bool(approved) or dry_run)
-    from bulkreset.run.run import Mode
+    _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    from bulkreset.run.run import RunOptions
 
-    mode = Mode(
+    mode = RunOptions(
         sys.stderr,
         dry_run=dry_run,
         emulate=emulate,
@@ -172,29 +172,29 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Go on with a run: send what is not settled, and nothing else."""
-    json_events.speak(as_json=log_format is LogFormat.JSON)
-    from bulkreset.cli.prompts import Terminal
-    from bulkreset.mirror.factory import brought, name_of
-    from bulkreset.run.run import Mode
+    json_events.enable(as_json=log_format is LogFormat.JSON)
+    from bulkreset.cli.prompts import TerminalUi
+    from bulkreset.mirror.factory import fetch_run_dir, name_of
+    from bulkreset.run.run import RunOptions
     from bulkreset.run.start import resume as resume_run
 
     asked = {
-        "pace.rate": number(rate),
+        "pace.rate": parse_rate(rate),
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
-        "guards.max_failures": count(max_failures),
+        "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
         "guards.stop_after": stop_after,
     }
     overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
     as_json = log_format is LogFormat.JSON
-    mode = Mode(sys.stderr, yes=yes, again=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
-    stop = Stop()
-    ui = Terminal(stop, show_progress=not no_progress)
+    mode = RunOptions(sys.stderr, yes=yes, retry_failed=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
+    stop = CancelToken()
+    ui = TerminalUi(stop, show_progress=not no_progress)
     mode = replace(mode, console=ui.events)
-    path = brought(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
-    _watched(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
+    path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
+    _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
 
 
 def demo(
@@ -204,57 +204,57 @@ def demo(
 ) -> None:
     """Run the sample job against the embedded Cognito; nothing real is touched."""
     from bulkreset.job.file import load
-    from bulkreset.run.run import Mode
+    from bulkreset.run.run import RunOptions
 
     here = Path(__file__).parents[1]
     home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
     _execute(
         load(home / "jobs" / "demo.toml", {}),
         run_dir,
-        Mode(sys.stderr, emulate=True, yes=True, verbosity=verbose),
+        RunOptions(sys.stderr, emulate=True, yes=True, verbosity=verbose),
         progress=not no_progress,
     )
 
 
-def _execute(job: "Job", run_dir: Path | None, mode: "Mode", *, progress: bool) -> NoReturn:
+def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool) -> NoReturn:
     """Run a job, watched; leave with its exit code."""
-    from bulkreset.cli.prompts import Terminal
+    from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_name
     from bulkreset.run.start import start
 
     def named() -> Path:
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
-    stop = Stop()
-    ui = Terminal(stop, show_progress=progress)
+    stop = CancelToken()
+    ui = TerminalUi(stop, show_progress=progress)
     mode = replace(mode, console=ui.events)
     if job.input.state:
-        from bulkreset.run.scheduled import Night
+        from bulkreset.run.scheduled import ScheduledJob
 
-        _through_the_night(Night(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+        _run_scheduled(ScheduledJob(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
     path = named()
-    _watched(path, stop, ui, lambda: start(job, path, mode, ui, stop))
+    _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 
-def _watched(path: Path, stop: Stop, ui: "Terminal", go: Callable[[], Summary]) -> NoReturn:
+def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[[], Summary]) -> NoReturn:
     """Run, and leave with the run's exit code."""
-    process.listen(stop, lambda code: json_events.leave(code, path))
+    process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     try:
         summary = go()
     finally:
         ui.close()
-    _tell(path, summary)
+    _print_end(path, summary)
     raise SystemExit(summary.exit_code)
 
 
-def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Stop, ui: "Terminal") -> NoReturn:
+def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: CancelToken, ui: "TerminalUi") -> NoReturn:
     """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
-    process.listen(stop, json_events.leave)
+    process.install_handlers(stop, json_events.emit_aborted)
     codes: list[int] = []
     try:
         for path, summary in runs:
             ui.close()
-            _tell(path, summary)
+            _print_end(path, summary)
             codes.append(summary.exit_code)
     finally:
         ui.close()
@@ -262,35 +262,37 @@ def _through_the_night(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: S
         nothing = f"No new input at {job.input.named}: nothing to do."
         sys.stdout.write(f"{nothing}\n")
         sys.stdout.flush()
-        if json_events.listener():
-            json_events.end(EXIT_OK, nothing, state="finished")
+        if json_events.current():
+            json_events.emit_ended(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _tell(path: Path, summary: Summary) -> None:
+def _print_end(path: Path, summary: Summary) -> None:
     """What came of a run; the last line says how to go on where there is something left."""
-    from bulkreset.cli.prompts import conclude
+    from bulkreset.cli.prompts import print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    conclude(summary, RunDir(path), sys.stdout)
-    if why := process.lost():
-        process.complain(
+    print_summary(summary, RunDir(path), sys.stdout)
+    if why := process.stdout_error():
+        process.print_error(
             f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
         )
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
-    json_events.end(summary.exit_code, _said(summary), state=summary.state, run_dir=str(path), resume=resume)
+    json_events.emit_ended(
+        summary.exit_code, _end_message(summary), state=summary.state, run_dir=str(path), resume=resume
+    )
 
 
-def _said(summary: Summary) -> str:
+def _end_message(summary: Summary) -> str:
     """What must be said of how it ended, beside the figures."""
     if summary.stopped_by:
         return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{in_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
     return ""
 
 
-def _must_be_confirmable(*, yes: bool) -> None:
+def _require_confirmable(*, yes: bool) -> None:
     """Raise Refused where a confirmation is needed and there is nobody to ask."""
     if not (yes or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")

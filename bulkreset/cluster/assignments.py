@@ -4,63 +4,63 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bulkreset.cluster.balance import placed
+from bulkreset.cluster.balance import assign
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
-from bulkreset.cluster.protocol import Batch, Failed, Halt, LaneOrder, Open, Report, Retire
-from bulkreset.cluster.remote_lane import FleetLane, Post, Unit
-from bulkreset.cognito.transport_factory import CARRIES, Kind
+from bulkreset.cluster.protocol import CloseLanes, HaltLanes, LaneOrder, OpenFailed, OpenLanes, SendRows, WorkerReport
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
+from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
 from bulkreset.send.clock import Clock
-from bulkreset.send.lane import Crash, Result, Results
-from bulkreset.send.operations import Tally
+from bulkreset.send.lane import Result, Results, WorkerCrashed
+from bulkreset.send.operations import AttemptState
 from bulkreset.send.pacer import PacerState
-from bulkreset.send.worker import Settled
+from bulkreset.send.worker import RowResult
 
 Tell = Callable[..., None]
 
 
-class Places:
+class LaneAssignments:
     """All of it is the fleet's thread's alone. `posts` are the workers that there are, `event` hears what becomes of them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.posts: dict[str, Post] = {}
+        self.posts: dict[str, WorkerSession] = {}
         self.event: Tell = lambda _event, **_fields: None
-        self._units: dict[int, Unit] = {}
+        self._units: dict[int, LaneGroup] = {}
         self._results: Results | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
         return bool(self._units)
 
-    def add(self, units: Sequence[Unit], results: Results, tell: Tell) -> None:
+    def add(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
         """Begin: they get their workers, what comes back goes to `results`, and events to `tell`."""
         self._results, self.event = results, tell
-        self._units = {unit.place.number: unit for unit in units}
+        self._units = {unit.key.number: unit for unit in units}
         for post in self.posts.values():
             self.event("worker_joined", worker=post.worker)
-        self.allot()
+        self.rebalance()
 
     def crash(self, error: BaseException) -> bool:
         """Have the coordinator raise it; False where it does not listen yet."""
         lane = next((lane for unit in self._units.values() for lane in unit.lanes), None)
         if lane:
-            self._settle(lane, Crash(error))
+            self._settle(lane, WorkerCrashed(error))
         return lane is not None
 
-    def has_rows(self, post: Post) -> bool:
+    def has_rows(self, post: WorkerSession) -> bool:
         """Whether rows of ours are with a worker."""
-        return any(lane.away for unit in self._carried(post) for lane in unit.lanes)
+        return any(lane.away for unit in self._assigned(post) for lane in unit.lanes)
 
-    def put(self, lane: FleetLane[Any], rows: Sequence[Any]) -> None:
+    def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
         """Rows for a lane."""
         lane.waiting.extend(rows)
-        unit = self._units[lane.place.number]
+        unit = self._units[lane.key.number]
         if unit.is_halted:
-            self._give_back(lane, unit.stopped)
+            self._return_unsent(lane, unit.stopped)
         else:
-            self._ship(unit)
+            self._dispatch(unit)
 
     def halt(self, number: int) -> None:
         """No attempt more at a place."""
@@ -69,32 +69,32 @@ class Places:
             return
         unit.is_halted = True
         for lane in unit.lanes:
-            self._give_back(lane)
-        if unit.post:
-            unit.post.orders.append(Halt(number))
-            unit.post.wake.set()
+            self._return_unsent(lane)
+        if unit.worker:
+            unit.worker.orders.append(HaltLanes(number))
+            unit.worker.wake.set()
 
-    def _give_back(self, lane: FleetLane[Any], fatal: Stopped | None = None) -> None:
+    def _return_unsent(self, lane: RemoteLane[Any], fatal: Stopped | None = None) -> None:
         """What waits was not sent, because of what is `fatal` where the place is stopped from here."""
         while lane.waiting:
             what = lane.waiting.popleft()
-            outcome = lane.errand.settle(what, lane.errand.begin(what), lane.pace.max_attempts)
-            self._settle(lane, Settled(outcome, fatal=fatal))
+            outcome = lane.operation.settle(what, lane.operation.begin(what), lane.pace.max_attempts)
+            self._settle(lane, RowResult(outcome, fatal=fatal))
 
-    def _settle(self, lane: FleetLane[Any], result: Result) -> None:
+    def _settle(self, lane: RemoteLane[Any], result: Result) -> None:
         if self._results:
             self._results.put((lane, result))
 
-    def _carried(self, post: Post) -> list[Unit]:
-        return [unit for unit in self._units.values() if unit.post is post]
+    def _assigned(self, post: WorkerSession) -> list[LaneGroup]:
+        return [unit for unit in self._units.values() if unit.worker is post]
 
-    def heed(self, post: Post, report: Report) -> None:
+    def apply_report(self, post: WorkerSession, report: WorkerReport) -> None:
         """Take what an outpost tells."""
         for (place, number), result in report.results:
             lane = self._units[place].lanes[number]
             if lane.away.pop(result.outcome.row, None) is not None:
                 self._settle(lane, result)
-        self._pace(report)
+        self._apply_pace(report)
         for failed in report.failed:
             self._fail(post, failed)
         for place, kind in report.opened:
@@ -103,11 +103,11 @@ class Places:
             self._retired(self._units[place], states)
         for place in report.halted:
             for lane in self._units[place].lanes:
-                self._take_back(self._units[place], lane)
-        for unit in self._carried(post):
+                self._mark_in_doubt(self._units[place], lane)
+        for unit in self._assigned(post):
             self._retire(unit)
 
-    def _pace(self, report: Report) -> None:
+    def _apply_pace(self, report: WorkerReport) -> None:
         now = self._clock.now()
         for (place, number), state in report.states:
             lane = self._units[place].lanes[number]
@@ -115,103 +115,108 @@ class Places:
         for (place, number), rate, why in report.changes:
             self._units[place].lanes[number].changed(rate, why)
 
-    def _opened(self, unit: Unit, kind: Kind) -> None:
+    def _opened(self, unit: LaneGroup, kind: TransportKind) -> None:
         unit.is_open = True
         for lane in unit.lanes:
-            lane.carries = CARRIES[kind if lane.errand.claimed else "boto3"]
-        if unit.is_halted and unit.post:
-            unit.post.orders.append(Halt(unit.place.number))
-        self._ship(unit)
+            lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
+        if unit.is_halted and unit.worker:
+            unit.worker.orders.append(HaltLanes(unit.key.number))
+        self._dispatch(unit)
 
-    def _ship(self, unit: Unit) -> None:
+    def _dispatch(self, unit: LaneGroup) -> None:
         """Send what waits on its way, if somebody is there to send it to."""
-        if unit.post is None or not unit.is_open or unit.is_retiring:
+        if unit.worker is None or not unit.is_open or unit.is_retiring:
             return
         for number, lane in enumerate(unit.lanes):
             if lane.waiting:
                 rows = list(lane.waiting)
                 lane.waiting.clear()
                 lane.away |= {row.number: row for row in rows}
-                unit.post.orders.append(Batch((unit.place.number, number), rows))
-        if not any(lane.away for other in self._carried(unit.post) if other is not unit for lane in other.lanes):
-            unit.post.wake.set()
+                unit.worker.orders.append(SendRows((unit.key.number, number), rows))
+        if not any(lane.away for other in self._assigned(unit.worker) if other is not unit for lane in other.lanes):
+            unit.worker.wake.set()
 
-    def lose(self, post: Post, *, dead: bool) -> float:
+    def on_worker_lost(self, post: WorkerSession, *, dead: bool) -> float:
         """A worker is gone: what it had is in doubt, and goes to another one when this one can no longer send, which is returned."""
         self.posts.pop(post.worker, None)
         now = self._clock.now()
-        free = now if dead else post.until + SKEW_SECONDS
-        units = self._carried(post)
-        doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.errand.claimed)
+        free = now if dead else post.lease_ends + SKEW_SECONDS
+        units = self._assigned(post)
+        doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.operation.needs_claim)
         if not post.is_over:
             self.event("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
         for unit in units:
-            unit.post = unit.bound_for = None
+            unit.worker = unit.moving_to = None
             unit.is_open = unit.is_retiring = False
             # One slot later than the last attempt that may have left: the rate holds over both.
             unit.not_before = free + max((1 / lane.rate for lane in unit.lanes if lane.rate), default=0.0)
             for lane in unit.lanes:
                 lane.is_moving = False
-                self._take_back(unit, lane)
+                self._mark_in_doubt(unit, lane)
         return free
 
-    def _take_back(self, unit: Unit, lane: FleetLane[Any]) -> None:
+    def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
         """What was with a lost worker: nobody knows what became of it."""
         away, lane.away = list(lane.away.values()), {}
         if not unit.is_halted:
             lane.waiting.extendleft(
-                replace(what, doubted=True, revived=False) if isinstance(what, Row) else what for what in reversed(away)
+                replace(what, was_in_doubt=True, retrying_failed=False) if isinstance(what, Row) else what
+                for what in reversed(away)
             )
             return
         for what in away:
-            outcome = lane.errand.settle(what, Tally(doubted=True, unsettled=True), lane.pace.max_attempts)
-            self._settle(lane, Settled(outcome))
+            outcome = lane.operation.settle(
+                what, AttemptState(was_in_doubt=True, outcome_unknown=True), lane.pace.max_attempts
+            )
+            self._settle(lane, RowResult(outcome))
 
-    def _fail(self, post: Post, failed: Failed) -> None:
+    def _fail(self, post: WorkerSession, failed: OpenFailed) -> None:
         """A place could not be opened: elsewhere perhaps; else it is stopped."""
         unit = self._units[failed.place]
-        unit.post = unit.bound_for = None
+        unit.worker = unit.moving_to = None
         unit.failed_at.add(post.worker)
         post.is_fit = False
         self.event("worker_refused", worker=post.worker, problem=failed.message)
         if self.posts.keys() - unit.failed_at:
-            self.allot()
+            self.rebalance()
             return
         unit.stopped = ServiceError("TargetError", f"The worker {post.worker} says: {failed.message}", failed.advice)
         unit.is_halted = True
         for lane in unit.lanes:
-            self._give_back(lane, unit.stopped)
+            self._return_unsent(lane, unit.stopped)
 
-    def allot(self) -> None:
+    def rebalance(self) -> None:
         """Give places their workers; move those for which another one is better."""
         units = {number: unit for number, unit in self._units.items() if not unit.is_halted}
         fit = {worker for worker, post in self.posts.items() if post.is_fit and not post.is_over} or set(self.posts)
         carried = {
-            number: (unit.bound_for or unit.post).worker  # type: ignore[union-attr]
+            number: (unit.moving_to or unit.worker).worker  # type: ignore[union-attr]
             for number, unit in units.items()
-            if unit.bound_for or unit.post
+            if unit.moving_to or unit.worker
         }
         now = self._clock.now()
-        found = placed({number: unit.weight for number, unit in units.items()}, carried, fit)
+        found = assign({number: unit.weight for number, unit in units.items()}, carried, fit)
         for number, worker in found.items():
             unit, post = units[number], self.posts[worker]
-            if unit.post is None:
+            if unit.worker is None:
                 if worker in unit.failed_at:
                     post = next((post for post in self.posts.values() if post.worker not in unit.failed_at), post)
                 if now >= unit.not_before:
                     self._open(unit, post, found)
-            elif unit.post is not post and unit.is_open:
-                unit.bound_for = post
+            elif unit.worker is not post and unit.is_open:
+                unit.moving_to = post
                 for lane in unit.lanes:
                     lane.is_moving = True
                 self._retire(unit)
 
-    def _open(self, unit: Unit, post: Post, found: Mapping[int, str]) -> None:
-        unit.post = post
+    def _open(self, unit: LaneGroup, post: WorkerSession, found: Mapping[int, str]) -> None:
+        unit.worker = post
         now = self._clock.now()
         orders = [
             LaneOrder(
-                lane.errand.call, lane.pacer.ceiling, lane.state.aged(now - lane.state_at) if lane.state else None
+                lane.operation.call,
+                lane.pacer.ceiling,
+                lane.state.after_seconds(now - lane.state_at) if lane.state else None,
             )
             for lane in unit.lanes
         ]
@@ -220,23 +225,25 @@ class Places:
             for number, worker in found.items()
             if worker == post.worker
             for lane in self._units[number].lanes
-            if lane.errand.claimed
+            if lane.operation.needs_claim
         ]
         pace = unit.lanes[0].pace
-        post.orders.append(Open(unit.place.number, unit.account, unit.targets, unit.emulated, orders, pace, together))
+        post.orders.append(
+            OpenLanes(unit.key.number, unit.account, unit.targets, unit.emulated, orders, pace, together)
+        )
         post.wake.set()
 
-    def _retire(self, unit: Unit) -> None:
+    def _retire(self, unit: LaneGroup) -> None:
         """Close a place that is bound for another worker, once nothing of it is away."""
-        if unit.post and unit.bound_for and not unit.is_retiring and not any(lane.away for lane in unit.lanes):
+        if unit.worker and unit.moving_to and not unit.is_retiring and not any(lane.away for lane in unit.lanes):
             unit.is_retiring = True
-            unit.post.orders.append(Retire(unit.place.number))
-            unit.post.wake.set()
+            unit.worker.orders.append(CloseLanes(unit.key.number))
+            unit.worker.wake.set()
 
-    def _retired(self, unit: Unit, states: Sequence[PacerState]) -> None:
+    def _retired(self, unit: LaneGroup, states: Sequence[PacerState]) -> None:
         now = self._clock.now()
-        unit.post, unit.bound_for = None, None
+        unit.worker, unit.moving_to = None, None
         unit.is_open = unit.is_retiring = False
         for lane, state in zip(unit.lanes, states, strict=True):
             lane.state, lane.state_at, lane.is_moving = state, now, False
-        self.allot()
+        self.rebalance()

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 WORTHWHILE = 1.25  # a move costs its lane a moment: how much heavier than the lightest worker the heaviest may be
 
 
-def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Collection[str]) -> dict[int, str]:
+def assign(weights: Mapping[int, float], carried: Mapping[int, str], workers: Collection[str]) -> dict[int, str]:
     """A worker for every place, by number. `weights` are calls per second, `carried` is who has a place now.
 
     Who has none goes, the heaviest first, to the worker that carries least. Places that have one stay, unless the
@@ -20,7 +20,7 @@ def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Co
     for place in sorted(weights.keys() - found.keys(), key=lambda place: (-weights[place], place)):
         found[place] = min(loads, key=loads.__getitem__)
         loads[found[place]] += weights[place]
-    while move := _move(weights, found, loads):
+    while move := _best_move(weights, found, loads):
         place, worker = move
         loads[found[place]] -= weights[place]
         loads[worker] += weights[place]
@@ -28,7 +28,9 @@ def placed(weights: Mapping[int, float], carried: Mapping[int, str], workers: Co
     return found
 
 
-def _move(weights: Mapping[int, float], found: Mapping[int, str], loads: Mapping[str, float]) -> tuple[int, str] | None:
+def _best_move(
+    weights: Mapping[int, float], found: Mapping[int, str], loads: Mapping[str, float]
+) -> tuple[int, str] | None:
     """A place of a heavy worker that the lightest one should have; None where no move is worth it.
 
     It is the one with whose move the heavier of the two becomes lightest.

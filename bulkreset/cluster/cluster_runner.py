@@ -7,20 +7,20 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
-from bulkreset.cluster.assignments import Places, Tell
-from bulkreset.cluster.dask_cluster import SKEW_SECONDS, Cluster, Lost, Unfit, clock_differs
-from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.assignments import LaneAssignments, Tell
+from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, WorkerLost, WorkerRejected, clock_differs
+from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import (
     LEASE_SECONDS,
-    Close,
-    Report,
+    EndSession,
+    WorkerReport,
 )
-from bulkreset.cluster.remote_lane import FleetLane, Post, Unit
-from bulkreset.errors import Bug, BulkresetError, FleetError, FleetLost, place_of
-from bulkreset.job import Pace
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
+from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
+from bulkreset.job import PaceConfig
 from bulkreset.send.clock import Clock, SystemClock
-from bulkreset.send.lane import Place, Results
-from bulkreset.send.operations import Errand, T
+from bulkreset.send.lane import LaneKey, Results
+from bulkreset.send.operations import Operation, T
 
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # with one that has none
@@ -31,20 +31,22 @@ LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # after this no outpost se
 R = TypeVar("R")
 
 
-class Fleet:
+class ClusterRunner:
     """Runs lanes on a cluster. What it knows is its thread's alone; the coordinator's thread only leaves word there.
 
     Leases run by `clock`; their ends are told in the time of `unix`.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, cluster: ClusterProtocol, clock: Clock | None = None, unix: Callable[[], float] = time.time
+    ) -> None:
         self.name = cluster.name
         self._clock = clock or SystemClock()
         self._unix = unix
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
-        self._places = Places(self._clock)
+        self._places = LaneAssignments(self._clock)
         self._unfit: dict[str, str] = {}
         self._failure: BulkresetError | None = None
         self._nobody_since: float | None = None
@@ -56,7 +58,7 @@ class Fleet:
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self._wait_for(self._begin())
+            self._wait_for(self._connect())
         except BaseException:
             self.__exit__()
             raise
@@ -64,7 +66,7 @@ class Fleet:
 
     def __exit__(self, *_error: object) -> None:
         try:
-            self._wait_for(self._end())
+            self._wait_for(self._disconnect())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=IDLE_SECONDS)
@@ -73,78 +75,80 @@ class Fleet:
 
     def lane(
         self,
-        errand: Errand[T],
-        place: Place,
+        errand: Operation[T],
+        place: LaneKey,
         ceiling: float | None,
-        pace: Pace,
+        pace: PaceConfig,
         changed: Callable[[float, str], None],
-    ) -> FleetLane[T]:
+    ) -> RemoteLane[T]:
         """A lane, which gets a worker when its place is added."""
-        return FleetLane(self, errand, place, ceiling, pace, changed)
+        return RemoteLane(self, errand, place, ceiling, pace, changed)
 
-    def send(self, units: Sequence[Unit], results: Results, tell: Tell) -> None:
+    def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
         """Begin: places get their workers. `tell` hears of events, on another thread."""
-        self.soon(self._places.add, units, results, tell)
+        self.call_soon(self._places.add, units, results, tell)
 
     def check(self) -> None:
         """Raise what forbids going on: FleetLost."""
         if self._failure:
             raise self._failure
 
-    def soon(self, do: Callable[..., None], *args: object) -> None:
+    def call_soon(self, do: Callable[..., None], *args: object) -> None:
         """Have it done by the fleet's thread, in the order of the calls."""
-        self._loop.call_soon_threadsafe(self._safely, do, *args)
+        self._loop.call_soon_threadsafe(self._guarded, do, *args)
 
     def _wait_for(self, what: Coroutine[Any, Any, R]) -> R:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
     # ---- from here on: the fleet's thread
 
-    async def _begin(self) -> None:
+    async def _connect(self) -> None:
         """Connect, and look at every worker there is. Raises FleetError."""
         await self._cluster.connect()
         until = self._clock.now() + NOBODY_SECONDS
-        while not (found := await self._seen()):
+        while not (found := await self._live_workers()):
             if self._clock.now() > until:
-                raise FleetError(f"The fleet ({self.name}) has no worker.", "Start some, then run again.")
+                raise ClusterError(f"The fleet ({self.name}) has no worker.", "Start some, then run again.")
             await asyncio.sleep(GOVERN_SECONDS)
-        await asyncio.gather(*(self._welcome(worker) for worker in found))
+        await asyncio.gather(*(self._register(worker) for worker in found))
         if self._unfit:
             worker, why = min(self._unfit.items())
-            raise FleetError(f"The worker {worker} cannot be used: {why}.", "Mend it or take it away, then run again.")
-        self._governing = asyncio.create_task(self._govern())
+            raise ClusterError(
+                f"The worker {worker} cannot be used: {why}.", "Mend it or take it away, then run again."
+            )
+        self._governing = asyncio.create_task(self._monitor())
 
-    async def _seen(self) -> Sequence[str]:
+    async def _live_workers(self) -> Sequence[str]:
         try:
             return await self._cluster.workers()
-        except Lost:
-            raise FleetError(
+        except WorkerLost:
+            raise ClusterError(
                 f"The fleet ({self.name}) has no scheduler any more.", "Start it, then run again."
             ) from None
 
-    async def _welcome(self, worker: str) -> None:
+    async def _register(self, worker: str) -> None:
         """Make a post of a worker, if it is fit for one."""
         session = (
             uuid.uuid4().hex
         )  # another one each time: a worker that was lost may still have the lanes of the last one
         try:
-            await self._cluster.greet(worker, session)
-        except Unfit as unfit:
+            await self._cluster.handshake(worker, session)
+        except WorkerRejected as unfit:
             self._unfit[worker] = str(unfit)
             self._places.event("worker_refused", worker=worker, problem=str(unfit))
-        except Lost:
+        except WorkerLost:
             return
         else:
-            post = self._places.posts[worker] = Post(worker, session)
+            post = self._places.posts[worker] = WorkerSession(worker, session)
             post.task = asyncio.create_task(self._serve(post))
             self._places.event("worker_joined", worker=worker)
 
-    async def _end(self) -> None:
+    async def _disconnect(self) -> None:
         """Have the outposts closed, and wait for the end of those leases of which nobody knows."""
         if self._governing:
             self._governing.cancel()
         for post in self._places.posts.values():
-            post.orders.append(Close())
+            post.orders.append(EndSession())
             post.is_over = True
             post.wake.set()
         tasks = [post.task for post in self._places.posts.values() if post.task]
@@ -155,7 +159,7 @@ class Fleet:
             await asyncio.sleep(rest)
         await self._cluster.close()
 
-    def _safely(self, do: Callable[..., None], *args: object) -> None:
+    def _guarded(self, do: Callable[..., None], *args: object) -> None:
         try:
             do(*args)
         except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
@@ -167,7 +171,7 @@ class Fleet:
             bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
             self._failure = error if isinstance(error, Bug) else bug
 
-    def put(self, lane: FleetLane[Any], rows: Sequence[Any]) -> None:
+    def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
         """Rows for a lane."""
         self._places.put(lane, rows)
 
@@ -177,51 +181,51 @@ class Fleet:
 
     # ---- an outpost
 
-    async def _serve(self, post: Post) -> None:
+    async def _serve(self, post: WorkerSession) -> None:
         """One exchange after the other, until it is over or the worker is lost."""
         try:
             while True:
                 last = post.is_over
                 before, report = self._unix(), await self._exchange(post)
                 if report.bug:
-                    self._crash(_bug_of(post, report.bug))
-                self._places.heed(post, report)
+                    self._crash(_remote_bug(post, report.bug))
+                self._places.apply_report(post, report)
                 if last:
                     return
                 if wrong := clock_differs(before, report.unix, self._unix()):
-                    await self._dismiss(post, wrong)
+                    await self._drop_worker(post, wrong)
                 await self._pause(post)
-        except Lost as lost:
-            self._parting.append(self._places.lose(post, dead=lost.dead))
+        except WorkerLost as lost:
+            self._parting.append(self._places.on_worker_lost(post, dead=lost.dead))
         except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
-            self._parting.append(self._places.lose(post, dead=False))
+            self._parting.append(self._places.on_worker_lost(post, dead=False))
             self._crash(error)
 
-    async def _exchange(self, post: Post) -> Report:
+    async def _exchange(self, post: WorkerSession) -> WorkerReport:
         """One turn; where it is not answered, the same again until its lease is over. Raises Lost."""
-        parcel, post.orders = Parcel.of(post.orders), []
+        parcel, post.orders = SecretEnvelope.pack(post.orders), []
         post.wake.clear()
         post.turn += 1
-        lease, post.until = self._unix() + LEASE_SECONDS, self._clock.now() + LEASE_SECONDS
-        while (left := post.until - self._clock.now()) > 0:
+        lease, post.lease_ends = self._unix() + LEASE_SECONDS, self._clock.now() + LEASE_SECONDS
+        while (left := post.lease_ends - self._clock.now()) > 0:
             try:
                 turn = self._cluster.exchange(post.worker, post.session, post.turn, lease, parcel)
                 return await asyncio.wait_for(turn, left)
             except (OSError, TimeoutError):
                 if self._cluster.is_dead(post.worker):
-                    raise Lost(dead=True) from None
+                    raise WorkerLost(dead=True) from None
                 await asyncio.sleep(AGAIN_SECONDS)
-        raise Lost
+        raise WorkerLost
 
-    async def _dismiss(self, post: Post, why: str) -> None:
+    async def _drop_worker(self, post: WorkerSession, why: str) -> None:
         """Close an outpost whose leases cannot be relied on any more: what it has is in doubt. Raises Lost."""
         self._unfit[post.worker] = why
         self._places.event("worker_refused", worker=post.worker, problem=why)
-        post.orders = [Close()]
+        post.orders = [EndSession()]
         await self._exchange(post)  # what comes back unsent is not given back: another worker gets it
-        raise Lost(dead=True)
+        raise WorkerLost(dead=True)
 
-    async def _pause(self, post: Post) -> None:
+    async def _pause(self, post: WorkerSession) -> None:
         """A turn's time, or until an order is urgent."""
         busy = self._places.has_rows(post)
         try:
@@ -231,7 +235,7 @@ class Fleet:
 
     # ---- the cluster
 
-    async def _govern(self) -> None:
+    async def _monitor(self) -> None:
         """Look for workers that have joined, and for places that need one."""
         while True:
             await asyncio.sleep(GOVERN_SECONDS)
@@ -240,35 +244,35 @@ class Fleet:
                 self._unfit = {worker: why for worker, why in self._unfit.items() if worker in found}
                 await asyncio.gather(
                     *(
-                        self._welcome(worker)
+                        self._register(worker)
                         for worker in found
                         if worker not in self._places.posts.keys() | self._unfit.keys()
                     )
                 )
-                self._places.allot()
-                self._miss()
-            except Lost:
-                self._failure = self._failure or FleetLost(
+                self._places.rebalance()
+                self._check_no_workers()
+            except WorkerLost:
+                self._failure = self._failure or ClusterLost(
                     f"The scheduler of the fleet ({self.name}) is lost.",
                     "What it had is in doubt; resume goes on, with a cluster or without one (--fleet none).",
                 )
             except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
                 self._crash(error)
 
-    def _miss(self) -> None:
+    def _check_no_workers(self) -> None:
         """Give up where nobody has been there for long."""
         if self._places.posts or not self._places:
             self._nobody_since = None
             return
         self._nobody_since = self._nobody_since or self._clock.now()
         if self._clock.now() - self._nobody_since > NOBODY_SECONDS:
-            self._failure = FleetLost(
+            self._failure = ClusterLost(
                 f"The fleet ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
                 "Start some, then resume, or resume without them (--fleet none).",
             )
 
 
-def _bug_of(post: Post, place: str) -> Bug:
+def _remote_bug(post: WorkerSession, place: str) -> Bug:
     return Bug(
         f"A bug on the worker {post.worker}: {place}.",
         "What the run had done is in its journal: resume it, and report this line.",

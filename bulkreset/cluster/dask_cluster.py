@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar
 
 from bulkreset.cluster import worker_agent
-from bulkreset.cluster.envelope import Parcel
-from bulkreset.cluster.protocol import PROTOCOL, Greeting, Report
-from bulkreset.errors import FleetError, JobError
-from bulkreset.job import Fleet, is_loopback
+from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo, WorkerReport
+from bulkreset.errors import ClusterError, JobError
+from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
 
 CONNECT_SECONDS: Final = 10.0
@@ -33,7 +33,7 @@ _LOCAL: Final = {
 T = TypeVar("T")
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
     """Nobody answers. `dead`: and nobody can be there who sends on."""
 
     def __init__(self, *, dead: bool = False) -> None:
@@ -41,7 +41,7 @@ class Lost(Exception):
         self.dead = dead
 
 
-class Unfit(Exception):
+class WorkerRejected(Exception):
     """A worker that may have no lane, and why."""
 
 
@@ -51,7 +51,7 @@ def clock_differs(asked: float, told: float, answered: float) -> str:
     return f"its clock is {skew:.1f} s from this one, and {SKEW_SECONDS:g} s are allowed" if skew > SKEW_SECONDS else ""
 
 
-class Cluster(Protocol):
+class ClusterProtocol(Protocol):
     """What the fleet needs of a cluster. All of it runs on the fleet's own event loop."""
 
     name: str
@@ -62,10 +62,12 @@ class Cluster(Protocol):
     async def workers(self) -> Sequence[str]:
         """The addresses of the workers. Raises Lost where the scheduler is gone."""
 
-    async def greet(self, worker: str, session: str) -> None:
+    async def handshake(self, worker: str, session: str) -> None:
         """Make an outpost on a worker. Raises Unfit where it may have none, Lost where it is gone."""
 
-    async def exchange(self, worker: str, session: str, turn: int, lease: float, parcel: Parcel) -> Report:
+    async def exchange(
+        self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
+    ) -> WorkerReport:
         """One turn with an outpost. Raises OSError where there was no answer, Lost where the outpost is gone."""
 
     def is_dead(self, worker: str) -> bool:
@@ -78,7 +80,7 @@ class Cluster(Protocol):
 class DaskCluster:
     """A scheduler that somebody runs, or one of our own with local processes."""
 
-    def __init__(self, wanted: Fleet) -> None:
+    def __init__(self, wanted: ClusterConfig) -> None:
         """Raises JobError where the extra is not installed."""
         if not find_spec("distributed"):
             raise JobError(
@@ -95,7 +97,7 @@ class DaskCluster:
         import dask  # noqa: PLC0415  (an extra)
         from distributed import Client  # noqa: PLC0415  (an extra)
 
-        _quieten()
+        _quiet_dask_logging()
         try:
             with warnings.catch_warnings(action="ignore"):  # Dask's on versions; ours are compared one by one
                 if self._wanted.local:
@@ -112,7 +114,7 @@ class DaskCluster:
                 )
                 await self._client  # held before: one that does not come up is closed, too
         except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise FleetError(
+            raise ClusterError(
                 f"The fleet ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
                 'In a script, what runs jobs belongs below if __name__ == "__main__":'
                 if self._wanted.local
@@ -122,31 +124,35 @@ class DaskCluster:
     async def workers(self) -> Sequence[str]:
         """The workers that the scheduler has."""
         if self._client.status != "running":
-            raise Lost
+            raise WorkerLost
         try:
             known = await asyncio.wait_for(self._client.scheduler.ncores(), ANSWER_SECONDS)
         except (OSError, TimeoutError):
-            raise Lost from None
+            raise WorkerLost from None
         return sorted(known)
 
-    async def greet(self, worker: str, session: str) -> None:
+    async def handshake(self, worker: str, session: str) -> None:
         """Compare versions, then clocks; then settle in."""
         if not worker.startswith("tls://") and not is_loopback(worker):
-            raise Unfit("passwords would go to it over the network in the open")
+            raise WorkerRejected("passwords would go to it over the network in the open")
         found = await self._run(worker, version, "bulkreset")
         if found != __version__:
-            raise Unfit(f"it has bulkreset {found}, and this is bulkreset {__version__}")
+            raise WorkerRejected(f"it has bulkreset {found}, and this is bulkreset {__version__}")
         began = time.time()
-        greeting: Greeting = await self._run(worker, worker_agent.greet, ours=self._local is not None)
+        greeting: WorkerInfo = await self._run(worker, worker_agent.handshake, ours=self._local is not None)
         if greeting.protocol != PROTOCOL:
-            raise Unfit(f"it speaks version {greeting.protocol} of the protocol, and this is version {PROTOCOL}")
+            raise WorkerRejected(
+                f"it speaks version {greeting.protocol} of the protocol, and this is version {PROTOCOL}"
+            )
         if wrong := clock_differs(began, greeting.unix, time.time()):
-            raise Unfit(wrong)
+            raise WorkerRejected(wrong)
         if self._local is not None:
             self._pids[worker] = greeting.pid
-        await self._run(worker, worker_agent.settle_in, session)
+        await self._run(worker, worker_agent.start_agent, session)
 
-    async def exchange(self, worker: str, session: str, turn: int, lease: float, parcel: Parcel) -> Report:
+    async def exchange(
+        self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
+    ) -> WorkerReport:
         """Straight to the worker: the scheduler never has a row.
 
         No actor and no task does this: the future of an actor's method waits for ever when its worker dies, and may make
@@ -156,9 +162,9 @@ class DaskCluster:
 
         call = getattr(self._client.rpc(worker), worker_agent.HANDLER)
         answer = await call(session=session, turn=turn, lease=lease, parcel=to_serialize(parcel))
-        report: Report | None = answer["report"]
+        report: WorkerReport | None = answer["report"]
         if report is None:  # another process is at the address now
-            raise Lost(dead=True)
+            raise WorkerLost(dead=True)
         return report
 
     def is_dead(self, worker: str) -> bool:
@@ -210,12 +216,12 @@ class DaskCluster:
         }
         for name, path in given.items():
             if path is not None and not os.access(path, os.R_OK):
-                raise FleetError(f"fleet.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
+                raise ClusterError(f"fleet.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
         encrypted = (wanted.scheduler or "").startswith("tls://")
         named = {name: str(path) for name, path in given.items() if path is not None}
         security = Security(require_encryption=encrypted, **named)
         if encrypted and security.get_connection_args("client").get("ssl_context") is None:
-            raise FleetError(
+            raise ClusterError(
                 f"The fleet ({self.name}) needs certificates, and neither [fleet] nor Dask's own configuration names all of them.",
                 "Set fleet.tls_ca_file, fleet.tls_cert and fleet.tls_key.",
             )
@@ -227,15 +233,15 @@ class DaskCluster:
         try:
             answer = (await asyncio.wait_for(asked, ANSWER_SECONDS)).get(worker)
         except (OSError, TimeoutError):
-            raise Lost from None
-        if isinstance(answer, OSError) or (answer is None and function is not worker_agent.settle_in):
-            raise Lost
+            raise WorkerLost from None
+        if isinstance(answer, OSError) or (answer is None and function is not worker_agent.start_agent):
+            raise WorkerLost
         if isinstance(answer, Exception):
-            raise Unfit(f"bulkreset {__version__} cannot be used there ({type(answer).__name__})")
+            raise WorkerRejected(f"bulkreset {__version__} cannot be used there ({type(answer).__name__})")
         return answer
 
 
-def _quieten() -> None:
+def _quiet_dask_logging() -> None:
     """Dask opens handlers on standard error when it is imported: what it has to say there is said by what is raised."""
     for name in ("asyncio", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in _LIBRARIES:

@@ -14,7 +14,7 @@ class _Packer(pickle.Pickler):
         return (Secret, (value.reveal(),)) if isinstance(value, Secret) else NotImplemented
 
 
-class Parcel:
+class SecretEnvelope:
     """Something on its way to a worker. It shows itself to nobody, and arrives as what it was.
 
     Dask logs and shows what it carries by its repr; what is in here is bytes to it, and stars to who looks.
@@ -26,13 +26,13 @@ class Parcel:
         self._packed = packed
 
     @classmethod
-    def of(cls, content: object) -> Self:
+    def pack(cls, content: object) -> Self:
         """Pack it."""
         buffer = io.BytesIO()
         _Packer(buffer, pickle.HIGHEST_PROTOCOL).dump(content)
         return cls(buffer.getvalue())
 
-    def opened(self) -> Any:  # noqa: ANN401  (whatever was packed)
+    def unpack(self) -> Any:  # noqa: ANN401  (whatever was packed)
         """What is in it. To be asked only of a parcel that came over a connection to one's own coordinator."""
         return pickle.loads(self._packed)  # noqa: S301  (as everything that Dask carries)
 

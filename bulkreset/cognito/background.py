@@ -10,7 +10,7 @@ SECONDS = 4.0  # from the question on; a time-out of botocore's does not bound t
 _Answer = TypeVar("_Answer")
 
 
-def ask_aside(
+def ask_in_background(
     question: Callable[[], _Answer],
     otherwise: _Answer,
     seconds: float | None = None,

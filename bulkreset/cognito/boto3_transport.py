@@ -13,22 +13,22 @@ from botocore.exceptions import (
 )
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     BAD_CERTIFICATE,
     NO_CREDENTIALS,
     UNREADABLE,
-    UnreadableAnswerError,
-    answer_in,
-    must_be_the_services,
-    refusal,
-    success,
-    unsent,
-    without_credentials,
+    UnreadableResponseError,
+    error_response,
+    no_credentials_response,
+    not_sent_response,
+    parse_body,
+    require_service_response,
+    success_response,
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
-from bulkreset.models import Leaver, Row
+from bulkreset.models import Row, SignOutTask
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -53,10 +53,10 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
     @classmethod
     def of(cls, session: TargetSession) -> Self:
         """The transport of one target. Raises TargetError where no client can be made."""
-        newer = session.renewal()
+        newer = session.credential_refresher()
         return cls(session.cognito(), lambda: session.cognito() if newer() else None)
 
-    def sign_out(self, leaver: Leaver) -> Answer:
+    def sign_out(self, leaver: SignOutTask) -> Response:
         """Send one attempt, as `set_password` does."""
         return self._sent(
             lambda client: _answer(
@@ -64,7 +64,7 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
             )
         )
 
-    def _send(self, means: "CognitoIdentityProviderClient", row: Row) -> Answer:
+    def _send(self, means: "CognitoIdentityProviderClient", row: Row) -> Response:
         return _answer(
             lambda: means.admin_set_user_password(
                 UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
@@ -75,25 +75,25 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
 
 def _answer(  # noqa: PLR0911  (one for each kind of answer)
     call: Callable[[], Mapping[str, Any]], withhold: Callable[[str], str]
-) -> Answer:
+) -> Response:
     """One call. What a library says is not passed on: only names, codes and scrubbed messages are."""
     try:
         answer = call()
     except ClientError as error:
-        return refusal(error.response, withhold)
+        return error_response(error.response, withhold)
     except SSLError as error:
         if is_about_the_certificate(error):
             return BAD_CERTIFICATE
-        return Answer(Verdict.DOUBTFUL, "SSLError", "the answer was lost")  # the request may have left before
+        return Response(Disposition.AMBIGUOUS, "SSLError", "the answer was lost")  # the request may have left before
     except UNSENT as error:
-        return unsent(type(error).__name__)
+        return not_sent_response(type(error).__name__)
     except NO_CREDENTIALS as error:
-        return without_credentials(error)
-    except UnreadableAnswerError:
+        return no_credentials_response(error)
+    except UnreadableResponseError:
         return UNREADABLE
     except Exception as error:  # noqa: BLE001  (a lost answer, or one on which botocore chokes: it may have been applied)
-        return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost or could not be read")
-    return success(answer["ResponseMetadata"].get("RequestId"), withhold)
+        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
+    return success_response(answer["ResponseMetadata"].get("RequestId"), withhold)
 
 
 def is_about_the_certificate(error: SSLError) -> bool:
@@ -111,7 +111,7 @@ def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
 
     botocore takes any body with HTTP 200 for success, and makes a 5xx body that it cannot parse the error's message.
     """
-    answer_in(response_dict["body"])
+    parse_body(response_dict["body"])
 
 
 def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
@@ -121,4 +121,4 @@ def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProvid
 
 
 def _checked(response_dict: dict[str, Any], **_kwargs: object) -> None:
-    must_be_the_services(response_dict["status_code"], response_dict["headers"], response_dict["body"])
+    require_service_response(response_dict["status_code"], response_dict["headers"], response_dict["body"])

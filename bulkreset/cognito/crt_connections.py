@@ -22,10 +22,10 @@ from awscrt.io import (
     TlsContextOptions,
 )
 
-from bulkreset.cognito.diagnose import objection
-from bulkreset.cognito.endpoint import Proxy, Route
-from bulkreset.cognito.response import Answer
-from bulkreset.cognito.response_parser import unsent
+from bulkreset.cognito.diagnose import diagnose_connection
+from bulkreset.cognito.endpoint import Endpoint, Proxy
+from bulkreset.cognito.response import Response
+from bulkreset.cognito.response_parser import not_sent_response
 from bulkreset.errors import TargetError
 
 PATIENCE: Final = 1.0  # seconds that a handshake may take before botocore is asked what is wrong with it
@@ -37,15 +37,15 @@ _IN_CALLBACKS: Final = threading.local()
 class NoConnectionError(Exception):
     """Nothing could be sent; `answer` says why."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         super().__init__(answer.code)
-        self.answer = answer
+        self.response = answer
 
 
-class Connections:
+class ConnectionPool:
     """As many connections to the end of a route as there are calls at once. Whoever takes one has it alone."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Endpoint) -> None:
         self._route = route
         self._idle: list[HttpClientConnection] = []  # the last one used is the first one taken: the others may close
         self._asking = threading.Lock()
@@ -56,7 +56,7 @@ class Connections:
         self._tls = _tls(context, route.host) if context and route.scheme == "https" else None
         self._proxy = _proxy_options(route.proxy, context, tunnel=self._tls is not None) if route.proxy else None
 
-    def take(self) -> HttpClientConnection:
+    def acquire(self) -> HttpClientConnection:
         """An open connection. Raises NoConnectionError."""
         while self._idle:
             try:
@@ -67,7 +67,7 @@ class Connections:
                 return connection
         return self._connect()
 
-    def give_back(self, connection: HttpClientConnection) -> None:
+    def release(self, connection: HttpClientConnection) -> None:
         """Keep a connection, whose answer was read to its end, for the next call."""
         if connection.is_open():
             self._idle.append(connection)
@@ -87,7 +87,7 @@ class Connections:
                     raise NoConnectionError(answer) from None
                 return connecting.result(timeout - patience)
         except TimeoutError:
-            raise NoConnectionError(unsent("ConnectTimeoutError")) from None
+            raise NoConnectionError(not_sent_response("ConnectTimeoutError")) from None
         except NoConnectionError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever the runtime names it, nothing was sent)
@@ -96,23 +96,23 @@ class Connections:
             if not connecting.done():
                 connecting.add_done_callback(_close)
 
-    def _objection(self) -> Answer | None:
+    def _objection(self) -> Response | None:
         """What botocore says of an encrypted way. One thread at a time asks: a slow network must not be asked more."""
         if not self._tls or not self._asking.acquire(blocking=False):
             return None
         try:
-            return objection(self._route)
+            return diagnose_connection(self._route)
         finally:
             self._asking.release()
 
-    def _reason(self, error: Exception) -> Answer:
+    def _reason(self, error: Exception) -> Response:
         """Why a connection could not be made, in botocore's words."""
         name = getattr(error, "name", "")
         if name.startswith("AWS_IO_TLS_ERROR") and (answer := self._objection()):
             return answer
         if self._proxy or name == "AWS_ERROR_HTTP_PROXY_CONNECT_FAILED":
-            return unsent("ProxyConnectionError")
-        return unsent("ConnectTimeoutError" if name in _TIMED_OUT else "EndpointConnectionError")
+            return not_sent_response("ProxyConnectionError")
+        return not_sent_response("ConnectTimeoutError" if name in _TIMED_OUT else "EndpointConnectionError")
 
 
 @cache
@@ -122,15 +122,15 @@ def _bootstrap() -> ClientBootstrap:
     return ClientBootstrap(group, DefaultHostResolver(group))
 
 
-def _tls_context(route: Route) -> ClientTlsContext:
+def _tls_context(route: Endpoint) -> ClientTlsContext:
     options = TlsContextOptions()
-    options.verify_peer = route.trusted is not None
+    options.verify_peer = route.ca_file is not None
     if route.certificates:
         options.override_default_trust_store(route.certificates)
     try:
         return ClientTlsContext(options)
     except RuntimeError:
-        raise TargetError(f"The CA bundle {route.trusted} cannot be used.", "Name a PEM file.") from None
+        raise TargetError(f"The CA bundle {route.ca_file} cannot be used.", "Name a PEM file.") from None
 
 
 def _tls(context: ClientTlsContext, host: str) -> TlsConnectionOptions:

@@ -13,18 +13,18 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 from botocore.parsers import JSONParser
 
-from bulkreset.cognito.crt_connections import Connections, NoConnectionError, keep_thread_state
-from bulkreset.cognito.endpoint import route_to
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.crt_connections import ConnectionPool, NoConnectionError, keep_thread_state
+from bulkreset.cognito.endpoint import resolve_endpoint
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
     UNREADABLE,
-    UnreadableAnswerError,
-    must_be_the_services,
-    refusal,
-    success,
-    unsent,
-    without_credentials,
+    UnreadableResponseError,
+    error_response,
+    no_credentials_response,
+    not_sent_response,
+    require_service_response,
+    success_response,
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
@@ -41,38 +41,40 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
     def __init__(self, session: TargetSession) -> None:
         """Raises TargetError where the session's certificates or proxy cannot be used."""
-        newer = session.renewal()
+        newer = session.credential_refresher()
 
         def renewed() -> "Credentials | None":
             return session.credentials() if newer() else None
 
         super().__init__(session.credentials(), renewed)
-        self._route = route = route_to(session)
-        self._connections = Connections(route)
+        self._route = route = resolve_endpoint(session)
+        self._connections = ConnectionPool(route)
         self._headers = [("Host", route.netloc), *route.headers]
         self._patience = min(threading.TIMEOUT_MAX, route.read_timeout)
         self._signing: tuple[ReadOnlyCredentials | None, int, Any] = None, 0, None
 
-    def _send(self, means: "Credentials | None", row: Row) -> Answer:
+    def _send(self, means: "Credentials | None", row: Row) -> Response:
         try:
-            connection = self._connections.take()
+            connection = self._connections.acquire()
         except NoConnectionError as error:
-            return error.answer
+            return error.response
         try:
             exchange = _Exchange(connection, self._signed(means, row))
         except NO_CREDENTIALS as error:
-            self._connections.give_back(connection)
-            return without_credentials(error)
+            self._connections.release(connection)
+            return no_credentials_response(error)
         except Exception:  # noqa: BLE001  (nothing has left yet: as a rule, the server has closed the connection just now)
             connection.close()
-            return unsent("EndpointConnectionError")
+            return not_sent_response("EndpointConnectionError")
         if not exchange.done.acquire(timeout=self._patience):
             connection.close()  # whatever still comes on it must not be taken for another call's answer
-            return Answer(Verdict.DOUBTFUL, "ReadTimeoutError", "the answer was lost or could not be read")
+            return Response(Disposition.AMBIGUOUS, "ReadTimeoutError", "the answer was lost or could not be read")
         if exchange.failure:
             connection.close()
-            return Answer(Verdict.DOUBTFUL, _name_of(exchange.failure), "the answer was lost or could not be read")
-        self._connections.give_back(connection)
+            return Response(
+                Disposition.AMBIGUOUS, _name_of(exchange.failure), "the answer was lost or could not be read"
+            )
+        self._connections.release(connection)
         return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
@@ -134,20 +136,20 @@ class _Exchange:
         self.done.release()
 
 
-def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Answer:
+def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Response:
     """What an answer says, by the rules for botocore's."""
     named = {name.lower(): value for name, value in headers}
     try:
-        must_be_the_services(status, named, body)
+        require_service_response(status, named, body)
         if status < 300:  # noqa: PLR2004
-            return success(named.get("x-amzn-requestid"), row.password.withhold)
-        return refusal(
+            return success_response(named.get("x-amzn-requestid"), row.password.withhold)
+        return error_response(
             _PARSER.parse({"status_code": status, "headers": named, "body": body}, None), row.password.withhold
         )
-    except UnreadableAnswerError:
+    except UnreadableResponseError:
         return UNREADABLE
     except Exception as error:  # noqa: BLE001  (an error on which botocore chokes: it may have been applied)
-        return Answer(Verdict.DOUBTFUL, type(error).__name__, "the answer was lost or could not be read")
+        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def _name_of(failure: BaseException) -> str:

@@ -23,7 +23,7 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Emulator:
+class EmbeddedCognito:
     """A running emulator. `url` is its address on loopback."""
 
     def __init__(self, url: str, job: Job) -> None:
@@ -76,7 +76,7 @@ class Emulator:
 
 
 @contextmanager
-def emulator(job: Job) -> Iterator[Emulator]:
+def run_emulator(job: Job) -> Iterator[EmbeddedCognito]:
     """Run the emulator for the time of the block. Raises JobError where the extra `emulator` is not installed."""
     try:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415  (an extra)
@@ -86,13 +86,13 @@ def emulator(job: Job) -> Iterator[Emulator]:
             "The emulator is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[emulator]'."
         ) from None
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    application = _Quota(DomainDispatcherApplication(create_backend_app), job.emulator.quota, time.monotonic)
+    application = _QuotaMiddleware(DomainDispatcherApplication(create_backend_app), job.emulator.quota, time.monotonic)
     server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
     thread.start()
     try:
         with _no_aws_configuration():
-            running = Emulator(f"http://127.0.0.1:{server.port}", job)
+            running = EmbeddedCognito(f"http://127.0.0.1:{server.port}", job)
             running.make_pools()
             yield running
     finally:
@@ -116,7 +116,7 @@ def _no_aws_configuration() -> Iterator[None]:
         os.environ |= hidden
 
 
-class _Quota:
+class _QuotaMiddleware:
     """A token bucket before the application: a tenth of a second deep, refused calls take nothing out."""
 
     def __init__(self, application: _Application, rate: float, clock: Callable[[], float]) -> None:

@@ -31,7 +31,7 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Endpoint:
     """Where a call goes, and how. `trusted` is a file of certificates, None where none is asked for; times are seconds."""
 
     url: str
@@ -42,7 +42,7 @@ class Route:
     headers: tuple[tuple[str, str], ...]
     region: str
     service: str
-    trusted: str | None
+    ca_file: str | None
     certificates: bytes | None = field(repr=False)
     proxies: Mapping[str, str] = field(repr=False)  # as botocore takes them
     proxy: Proxy | None
@@ -56,14 +56,14 @@ class Route:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def route_to(session: TargetSession) -> Route:
+def resolve_endpoint(session: TargetSession) -> Endpoint:
     """The route of `session`'s calls. Raises TargetError for certificates or a proxy that cannot be used."""
     request, signing = _as_boto3_would_send(session)
     url = urlsplit(request["url"])
     path = url.path or "/"
     trusted = _trusted_by(session) if url.scheme == "https" else None
     proxies = {} if session.emulated else get_environ_proxies(request["url"])
-    return Route(
+    return Endpoint(
         url=request["url"],
         scheme=url.scheme,
         host=url.hostname or "",
@@ -72,7 +72,7 @@ def route_to(session: TargetSession) -> Route:
         headers=tuple((name, str(value)) for name, value in request["headers"].items()),
         region=signing.region_name,
         service=signing.signing_name,
-        trusted=trusted,
+        ca_file=trusted,
         certificates=_certificates_in(trusted) if trusted else None,
         proxies=proxies,
         proxy=_proxy(ProxyConfiguration(proxies).proxy_url_for(request["url"])),
@@ -100,7 +100,7 @@ def _trusted_by(session: TargetSession) -> str | None:
     """The file of certificates that botocore would trust; None where nothing is verified."""
     if not session.target.verify_ssl:
         return None
-    named = session.target.ca_bundle or session.configured("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    named = session.target.ca_bundle or session.config_value("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     return str(named or get_cert_path(verify=True))
 
 

@@ -10,9 +10,9 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import ReadError, read
-from bulkreset.cognito.response import Verdict, classify
-from bulkreset.cognito.response_parser import UnreadableAnswerError
+from bulkreset.cognito.read_calls import ReadCallError, call_read
+from bulkreset.cognito.response import Disposition, classify
+from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
@@ -23,7 +23,7 @@ _EXTERNAL = "EXTERNAL_PROVIDER"
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class PoolUser:
     """One user of a pool. `names`: whatever names the user in a call, folded as the pool compares names, the surest first.
 
     `created` and `modified` are Unix milliseconds, None where they are not told; `reachable`: by a verified e-mail
@@ -41,23 +41,23 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class UserPage:
     """Some users, and the token of the next page, None after the last."""
 
-    users: tuple[User, ...]
+    users: tuple[PoolUser, ...]
     token: str | None
 
 
-class Directory:
+class UserLister:
     """The lists of one pool's users; used by one thread at a time, but for `page` and `members`."""
 
     def __init__(self, session: TargetSession, facts: PoolFacts) -> None:
         self.session = session
         self.facts = facts
-        self._newer = session.renewal()
+        self._newer = session.credential_refresher()
         self._client = self._prepared(session.cognito())
 
-    def page(self, token: str | None = None, expression: str = "") -> Page:
+    def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """One call of ListUsers. Raises ReadError.
 
         AttributesToGet is left out: with it the call fails where a user has not one of them.
@@ -65,24 +65,24 @@ class Directory:
         params: dict[str, Any] = {"UserPoolId": self.facts.user_pool_id, "Limit": PAGE}
         params |= {"Filter": expression} if expression else {}
         params |= {"PaginationToken": token} if token else {}
-        return self._page_in(read(self._client.list_users, **params), "PaginationToken", token)
+        return self._page_in(call_read(self._client.list_users, **params), "PaginationToken", token)
 
-    def members(self, group: str, token: str | None = None) -> Page:
+    def members(self, group: str, token: str | None = None) -> UserPage:
         """One call of ListUsersInGroup. Raises ReadError."""
         params = {"UserPoolId": self.facts.user_pool_id, "GroupName": group, "Limit": PAGE}
         params |= {"NextToken": token} if token else {}
-        return self._page_in(read(self._client.list_users_in_group, **params), "NextToken", token)
+        return self._page_in(call_read(self._client.list_users_in_group, **params), "NextToken", token)
 
-    def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> Page:
+    def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> UserPage:
         found = answer.get(key) or None
         if found == token and found is not None:  # a page that leads to itself would be read for ever
-            raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL)
+            raise ReadCallError("UnreadableAnswer", Disposition.AMBIGUOUS)
         try:
-            return Page(tuple(user_in(told, self.facts) for told in answer["Users"]), found)
+            return UserPage(tuple(parse_user(told, self.facts) for told in answer["Users"]), found)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL) from None
+            raise ReadCallError("UnreadableAnswer", Disposition.AMBIGUOUS) from None
 
-    def renew(self) -> bool:
+    def refresh_credentials(self) -> bool:
         """Take newer credentials where the provider has some."""
         if not self._newer():
             return False
@@ -96,7 +96,7 @@ class Directory:
         return client
 
 
-def expressions(name: str, facts: PoolFacts) -> Iterator[str]:
+def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
     """The filters that find the user whom `name` names, the likeliest first; each is a call.
 
     A filter takes one attribute, so a name that may be several things is asked for as each of them.
@@ -115,7 +115,7 @@ def expressions(name: str, facts: PoolFacts) -> Iterator[str]:
             yield f'{attribute} = "{quoted}"'
 
 
-def user_in(told: Mapping[str, Any], facts: PoolFacts) -> User:
+def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
     """A user as ListUsers tells of one. Raises KeyError or TypeError where it is not told as the API says."""
     attributes = {found["Name"]: found.get("Value", "") for found in told.get("Attributes", ())}
     names = [told["Username"], attributes.get("sub", "")]
@@ -128,7 +128,7 @@ def user_in(told: Mapping[str, Any], facts: PoolFacts) -> User:
         name.encode()  # raises for what no journal can hold
     naming = facts.sign_in_by | (facts.aliases & (verified | {"preferred_username"}))
     names.extend(attributes.get(attribute, "") for attribute in sorted(naming))
-    return User(
+    return PoolUser(
         username=told["Username"],
         status=str(told.get("UserStatus", "UNKNOWN")),
         enabled=told.get("Enabled", True) is not False,
@@ -156,7 +156,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
     client = session.cognito()
     client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
     retrying = Retrying(
-        retry=retry_if_exception(_passes),
+        retry=retry_if_exception(_is_transient),
         wait=wait_random_exponential(max=5),
         stop=stop_after_attempt(ATTEMPTS),
         reraise=True,
@@ -175,9 +175,9 @@ def group_members(session: TargetSession, group: str) -> set[str]:
             if not page.get("NextToken"):
                 return names
             if more.get("NextToken") == page["NextToken"]:
-                raise UnreadableAnswerError  # noqa: TRY301  (a page that leads to itself would be read for ever)
+                raise UnreadableResponseError  # noqa: TRY301  (a page that leads to itself would be read for ever)
             more = {"NextToken": page["NextToken"]}
-    except (ClientError, BotoCoreError, UnreadableAnswerError, AttributeError, KeyError, TypeError) as error:
+    except (ClientError, BotoCoreError, UnreadableResponseError, AttributeError, KeyError, TypeError) as error:
         code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         raise TargetError(
             f"The protected group {group!r} of {session.target.user_pool_id} could not be read: {code}.",
@@ -185,9 +185,12 @@ def group_members(session: TargetSession, group: str) -> set[str]:
         ) from None
 
 
-def _passes(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Whether trying again may help."""
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        return classify(error.response["Error"].get("Code", ""), status) in {Verdict.THROTTLED, Verdict.DOUBTFUL}
-    return isinstance(error, BotoCoreError | UnreadableAnswerError)
+        return classify(error.response["Error"].get("Code", ""), status) in {
+            Disposition.THROTTLED,
+            Disposition.AMBIGUOUS,
+        }
+    return isinstance(error, BotoCoreError | UnreadableResponseError)

@@ -7,10 +7,10 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bulkreset.cognito.boto3_transport import must_be_readable
-from bulkreset.cognito.read_calls import Gap, ReadError, read
+from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
-from bulkreset.job import Policy
+from bulkreset.job import PasswordPolicy
 
 ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # what 0, or nothing, means
@@ -28,27 +28,27 @@ class PoolFacts:
 
     user_pool_id: str
     name: str = ""
-    policy: Policy | None = None
+    policy: PasswordPolicy | None = None
     history: int = 0
     temporary_days: int = TEMPORARY_DAYS
-    folds: bool = False
+    case_insensitive: bool = False
     aliases: frozenset[str] = frozenset()
     sign_in_by: frozenset[str] = frozenset()
     users: int | None = None
     passwordless: bool = False
     optional: bool = False
-    gap: Gap | None = None
+    unknown: UnknownFact | None = None
 
     def fold(self, name: str) -> str:
         """The name as the pool compares it."""
-        return name.lower() if self.folds else name
+        return name.lower() if self.case_insensitive else name
 
 
 def describe_pool(session: TargetSession) -> PoolFacts:
     """Ask DescribeUserPool; what is not told has its `gap`. Never raises for an answer or a lost one."""
     pool = session.target.user_pool_id
     retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, ReadError) and error.passes),
+        retry=retry_if_exception(lambda error: isinstance(error, ReadCallError) and error.is_transient),
         wait=wait_random_exponential(multiplier=0.25, max=2),
         stop=stop_after_attempt(ATTEMPTS),
         reraise=True,
@@ -56,14 +56,14 @@ def describe_pool(session: TargetSession) -> PoolFacts:
     try:
         client = session.side_client("cognito-idp")
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
-        answer = retrying(read, client.describe_user_pool, UserPoolId=pool)
-        return _facts(pool, answer.get("UserPool"))
+        answer = retrying(call_read, client.describe_user_pool, UserPoolId=pool)
+        return _parse_pool(pool, answer.get("UserPool"))
     except (AttributeError, TypeError, ValueError):  # not told as the API says
-        return PoolFacts(pool, gap=Gap(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
-    except ReadError as error:
-        return PoolFacts(pool, gap=error.gap(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
+        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
+    except ReadCallError as error:
+        return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
     except TargetError as error:
-        return PoolFacts(pool, gap=Gap(UNKNOWN, "cognito-idp:DescribeUserPool", error.message))
+        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", error.message))
 
 
 UNKNOWN = "its name, its password policy and how it compares names"
@@ -75,10 +75,10 @@ def arn_of(session: TargetSession, account: str = "") -> str:
     return f"arn:{partition}:cognito-idp:{session.region}:{account or '*'}:userpool/{session.target.user_pool_id}"
 
 
-def _facts(pool: str, told: object) -> PoolFacts:
+def _parse_pool(pool: str, told: object) -> PoolFacts:
     """The facts in an answer; what is not as the API says counts as not told."""
     if not isinstance(told, Mapping):
-        return PoolFacts(pool, gap=Gap(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
+        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
     policies: Any = told.get("Policies") or {}
     rules: Any = policies.get("PasswordPolicy")
     factors = frozenset((policies.get("SignInPolicy") or {}).get("AllowedFirstAuthFactors") or ())
@@ -89,7 +89,7 @@ def _facts(pool: str, told: object) -> PoolFacts:
         policy=_policy(rules) if rules else None,
         history=_number((rules or {}).get("PasswordHistorySize")) or 0,
         temporary_days=_number((rules or {}).get("TemporaryPasswordValidityDays")) or TEMPORARY_DAYS,
-        folds=folds.get("CaseSensitive") is False,
+        case_insensitive=folds.get("CaseSensitive") is False,
         aliases=frozenset(told.get("AliasAttributes") or ()),
         sign_in_by=frozenset(told.get("UsernameAttributes") or ()).intersection(_VERIFIABLE),
         users=_number(told.get("EstimatedNumberOfUsers")),
@@ -98,9 +98,9 @@ def _facts(pool: str, told: object) -> PoolFacts:
     )
 
 
-def _policy(rules: Mapping[str, Any]) -> Policy:
+def _policy(rules: Mapping[str, Any]) -> PasswordPolicy:
     # Not through validation: a pool's own minimum is a fact, whatever the job's bounds for one are.
-    return Policy.model_construct(
+    return PasswordPolicy.model_construct(
         minimum_length=_number(rules.get("MinimumLength")) or None,
         require_uppercase=bool(rules.get("RequireUppercase")),
         require_lowercase=bool(rules.get("RequireLowercase")),

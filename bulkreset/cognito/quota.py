@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bulkreset.cognito.read_calls import Gap, ReadError, read
+from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import FASTEST
@@ -21,44 +21,46 @@ _NEITHER = frozenset({"NoSuchResourceException", "ResourceNotFoundException", "U
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class AccountQuota:
     """Calls per second, the `source` in words, and what was asked in vain on the way."""
 
     value: float
     source: str
-    gaps: tuple[Gap, ...] = ()
+    unknown: tuple[UnknownFact, ...] = ()
 
 
-PUBLISHED = Quota(RECOVERY, "as AWS publishes it")
+PUBLISHED = AccountQuota(RECOVERY, "as AWS publishes it")
 
 
-def find_quota(session: TargetSession) -> Quota:
+def find_quota(session: TargetSession) -> AccountQuota:
     """The lane's quota: its provisioned limit, else Service Quotas' applied value, its default, the published one.
 
     Never raises for an answer or a lost one.
     """
-    gaps: list[Gap] = []
+    gaps: list[UnknownFact] = []
     for ask, action, source in (
         (_provisioned, "cognito-idp:GetProvisionedLimit", "the provisioned limit"),
         (_applied, "servicequotas:GetServiceQuota", "applied, by Service Quotas"),
         (_default, "servicequotas:GetAWSDefaultServiceQuota", "the default, by Service Quotas"),
     ):
-        value = _asked(ask, session, action, gaps)
+        value = _ask_source(ask, session, action, gaps)
         if value:
-            return Quota(value, source, tuple(gaps))
-    return Quota(PUBLISHED.value, PUBLISHED.source, tuple(gaps))
+            return AccountQuota(value, source, tuple(gaps))
+    return AccountQuota(PUBLISHED.value, PUBLISHED.source, tuple(gaps))
 
 
-def _asked(ask: Callable[[TargetSession], Any], session: TargetSession, action: str, gaps: list[Gap]) -> float | None:
+def _ask_source(
+    ask: Callable[[TargetSession], Any], session: TargetSession, action: str, gaps: list[UnknownFact]
+) -> float | None:
     """One source's figure, None where it has none; why not is added to `gaps`, unless there is just nothing to know."""
     try:
         value = ask(session)
-    except ReadError as error:
+    except ReadCallError as error:
         if error.code not in _NEITHER:
-            gaps.append(error.gap(_WHAT, action))
+            gaps.append(error.unknown_fact(_WHAT, action))
         return None
     except TargetError as error:
-        gaps.append(Gap(_WHAT, action, error.message))
+        gaps.append(UnknownFact(_WHAT, action, error.message))
         return None
     return float(value) if isinstance(value, int | float) and _LEAST <= value <= FASTEST else None
 
@@ -68,14 +70,16 @@ def _provisioned(session: TargetSession) -> object:
     if not hasattr(client, "get_provisioned_limit"):  # an older botocore
         return None
     limit = {"LimitClass": "API_CATEGORY", "Attributes": {"Category": _CATEGORY}}
-    return (read(client.get_provisioned_limit, LimitDefinition=limit).get("Limit") or {}).get("ProvisionedLimitValue")
+    return (call_read(client.get_provisioned_limit, LimitDefinition=limit).get("Limit") or {}).get(
+        "ProvisionedLimitValue"
+    )
 
 
 def _applied(session: TargetSession) -> object:
     call = session.side_client("service-quotas").get_service_quota
-    return (read(call, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")
+    return (call_read(call, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")
 
 
 def _default(session: TargetSession) -> object:
     call = session.side_client("service-quotas").get_aws_default_service_quota
-    return (read(call, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")
+    return (call_read(call, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")

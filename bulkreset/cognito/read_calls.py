@@ -13,15 +13,15 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
-from bulkreset.cognito.response import Verdict, classify
-from bulkreset.cognito.response_parser import UnreadableAnswerError
+from bulkreset.cognito.response import Disposition, classify
+from bulkreset.cognito.response_parser import UnreadableResponseError
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class UnknownFact:
     """What could not be learned: `what` in words, the IAM `action` of the call, the `code` of its failure.
 
     `resource` is the ARN that a policy statement would name. `denied`: a permission is missing. `fatal`: no call can
@@ -36,10 +36,10 @@ class Gap:
     fatal: bool = False
 
 
-class ReadError(Exception):
+class ReadCallError(Exception):
     """A read that failed. `code` is the service's, or the transport's name for what went wrong."""
 
-    def __init__(self, code: str, verdict: Verdict) -> None:
+    def __init__(self, code: str, verdict: Disposition) -> None:
         super().__init__(code)
         self.code = code
         self.verdict = verdict
@@ -50,17 +50,17 @@ class ReadError(Exception):
         return self.code in _DENIED
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether trying again may help."""
-        return self.verdict in {Verdict.THROTTLED, Verdict.DOUBTFUL, Verdict.UNSENT}
+        return self.verdict in {Disposition.THROTTLED, Disposition.AMBIGUOUS, Disposition.NOT_SENT}
 
-    def gap(self, what: str, action: str, resource: str = "*") -> Gap:
+    def unknown_fact(self, what: str, action: str, resource: str = "*") -> UnknownFact:
         """What is not known for that reason."""
-        fatal = self.verdict is Verdict.FATAL and not self.denied
-        return Gap(what, action, self.code, resource, denied=self.denied, fatal=fatal)
+        fatal = self.verdict is Disposition.FATAL and not self.denied
+        return UnknownFact(what, action, self.code, resource, denied=self.denied, fatal=fatal)
 
 
-def read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str, Any]:  # noqa: ANN401  (the call's own)
+def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str, Any]:  # noqa: ANN401  (the call's own)
     """One call. Raises ReadError for anything but an answer."""
     try:
         answer = call(**params)
@@ -68,16 +68,18 @@ def read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str, Any
         details: Any = error.response.get("Error", {})
         metadata: Any = error.response.get("ResponseMetadata", {})
         code = str(details.get("Code") or "")
-        raise ReadError(code or "an unreadable error", classify(code, int(metadata.get("HTTPStatusCode", 0)))) from None
+        raise ReadCallError(
+            code or "an unreadable error", classify(code, int(metadata.get("HTTPStatusCode", 0)))
+        ) from None
     except NoCredentialsError:
-        raise ReadError("NoCredentialsError", Verdict.EXPIRED) from None
+        raise ReadCallError("NoCredentialsError", Disposition.EXPIRED) from None
     except _UNREACHED as error:
-        raise ReadError(type(error).__name__, Verdict.UNSENT) from None
-    except (BotoCoreError, UnreadableAnswerError, ValueError) as error:
-        name = "UnreadableAnswer" if isinstance(error, UnreadableAnswerError) else type(error).__name__
-        raise ReadError(name, Verdict.DOUBTFUL) from None
+        raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
+    except (BotoCoreError, UnreadableResponseError, ValueError) as error:
+        name = "UnreadableAnswer" if isinstance(error, UnreadableResponseError) else type(error).__name__
+        raise ReadCallError(name, Disposition.AMBIGUOUS) from None
     except Exception as error:  # noqa: BLE001  (an answer on which botocore chokes)
-        raise ReadError(type(error).__name__, Verdict.DOUBTFUL) from None
+        raise ReadCallError(type(error).__name__, Disposition.AMBIGUOUS) from None
     if not isinstance(answer, Mapping):
-        raise ReadError("UnreadableAnswer", Verdict.DOUBTFUL)
+        raise ReadCallError("UnreadableAnswer", Disposition.AMBIGUOUS)
     return dict(answer)

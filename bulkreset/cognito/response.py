@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
-class Verdict(Enum):
+class Disposition(Enum):
     """What the run must make of one attempt."""
 
-    SET = auto()  # done: the password set, or the user signed out
+    DONE = auto()  # done: the password set, or the user signed out
     THROTTLED = auto()  # not applied: try again, and slow the lane
-    UNSENT = auto()  # not applied, for a reason that passes: try again
-    DOUBTFUL = auto()  # may have been applied: try again
+    NOT_SENT = auto()  # not applied, for a reason that passes: try again
+    AMBIGUOUS = auto()  # may have been applied: try again
     REFUSED = auto()  # this row failed: go on with the others
     EXPIRED = auto()  # the credentials have expired: nothing was applied
     FATAL = auto()  # no call can succeed: stop
 
 
-STOPS = frozenset({Verdict.FATAL, Verdict.EXPIRED})
+FATAL_SET = frozenset({Disposition.FATAL, Disposition.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """One attempt's result. `code` is the service's, or the transport's name for what went wrong."""
 
-    verdict: Verdict
+    disposition: Disposition
     code: str = ""
     message: str = ""
     request_id: str = ""
 
 
-HISTORY = "PasswordHistoryPolicyViolationException"
+HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
 
 # Refusals of the password itself: the same one will be refused again unless the pool's rules were changed.
-OF_THE_PASSWORD = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY})
+PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
 _THROTTLED = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"},
@@ -71,20 +71,20 @@ _ADVICE = {
 }
 
 
-def classify(code: str, http_status: int) -> Verdict:
+def classify(code: str, http_status: int) -> Disposition:
     """The verdict for an error answer: by its code; by HTTP status only where no code could be read."""
     if code in _THROTTLED:
-        return Verdict.THROTTLED
+        return Disposition.THROTTLED
     if code in _DOUBTFUL:
-        return Verdict.DOUBTFUL
+        return Disposition.AMBIGUOUS
     if code in _EXPIRED:
-        return Verdict.EXPIRED
+        return Disposition.EXPIRED
     if code in _ADVICE:
-        return Verdict.FATAL
+        return Disposition.FATAL
     unreadable = not code or code.isdigit()  # botocore puts the HTTP status where it finds no code
-    return Verdict.DOUBTFUL if unreadable or http_status >= 500 else Verdict.REFUSED  # noqa: PLR2004
+    return Disposition.AMBIGUOUS if unreadable or http_status >= 500 else Disposition.REFUSED  # noqa: PLR2004
 
 
-def advice(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
+def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
     """What to do about a fatal code that came as the answer to `call`, and `then`."""
     return _ADVICE.get(code, "Mend the cause, then {then}.").format(call=call, then=then)

@@ -12,7 +12,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from bulkreset.cognito.response import HISTORY, OF_THE_PASSWORD, Answer, Verdict, classify
+from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, Response, classify
 
 NO_CREDENTIALS = (
     NoCredentialsError,
@@ -21,45 +21,45 @@ NO_CREDENTIALS = (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
-UNREADABLE = Answer(Verdict.DOUBTFUL, "UnreadableAnswer", "the answer could not be read")
-BAD_CERTIFICATE = Answer(Verdict.FATAL, "SSLError", "the endpoint's certificate could not be verified")
+UNREADABLE = Response(Disposition.AMBIGUOUS, "UnreadableAnswer", "the answer could not be read")
+BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certificate could not be verified")
 
 
-class UnreadableAnswerError(Exception):
+class UnreadableResponseError(Exception):
     """An answer that is not the service's: botocore would take any body with HTTP 200 for success."""
 
 
-def answer_in(body: bytes) -> dict[str, Any] | None:
+def parse_body(body: bytes) -> dict[str, Any] | None:
     """The JSON object in a body, None where it is empty. Raises UnreadableAnswerError for anything else."""
     if body == b"{}":  # every success
         return {}
     try:
         answer = json.loads(body) if body else None
     except (ValueError, RecursionError):
-        raise UnreadableAnswerError from None
+        raise UnreadableResponseError from None
     if body and not isinstance(answer, dict):
-        raise UnreadableAnswerError
+        raise UnreadableResponseError
     return answer
 
 
-def must_be_the_services(status: int, headers: Mapping[str, str], body: bytes) -> None:
+def require_service_response(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise UnreadableAnswerError for what is no JSON object, and where a success is not Cognito's own.
 
     A success is an empty object, or at least has the service's request id. `headers` know no case, or have small letters.
     """
-    answer = answer_in(body)
+    answer = parse_body(body)
     if status >= 300 or answer == {}:  # noqa: PLR2004
         return
     if "x-amzn-requestid" not in headers or "__type" in (answer or {}):
-        raise UnreadableAnswerError
+        raise UnreadableResponseError
 
 
-def success(request_id: str | None, withhold: Callable[[str], str]) -> Answer:
+def success_response(request_id: str | None, withhold: Callable[[str], str]) -> Response:
     """It is done. `withhold` keeps the password out of what is told, here and below."""
-    return Answer(Verdict.SET, request_id=shown(request_id, withhold))
+    return Response(Disposition.DONE, request_id=scrub_message(request_id, withhold))
 
 
-def refusal(parsed: Mapping[str, Any], withhold: Callable[[str], str]) -> Answer:
+def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) -> Response:
     """An error answer, as botocore's parser gives it ("Error", "ResponseMetadata")."""
     details: Any = parsed.get("Error", {})
     metadata: Any = parsed.get("ResponseMetadata", {})
@@ -67,26 +67,31 @@ def refusal(parsed: Mapping[str, Any], withhold: Callable[[str], str]) -> Answer
     told = said if isinstance(said, str) else ""
     # By the code as it came: a password that is a part of it must not change what the run does.
     verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
-    known = verdict is not Verdict.REFUSED or told == HISTORY or told in OF_THE_PASSWORD
-    code = told if known else shown(told, withhold)
-    if verdict is Verdict.DOUBTFUL and (not code or code.isdigit()):
+    known = verdict is not Disposition.REFUSED or told == HISTORY_VIOLATION or told in PASSWORD_REFUSALS
+    code = told if known else scrub_message(told, withhold)
+    if verdict is Disposition.AMBIGUOUS and (not code or code.isdigit()):
         code = f"HTTP{metadata.get('HTTPStatusCode', '')}"
-    elif verdict is Verdict.DOUBTFUL:
-        code = shown(code, withhold)
-    return Answer(verdict, code, shown(details.get("Message"), withhold), shown(metadata.get("RequestId"), withhold))
+    elif verdict is Disposition.AMBIGUOUS:
+        code = scrub_message(code, withhold)
+    return Response(
+        verdict,
+        code,
+        scrub_message(details.get("Message"), withhold),
+        scrub_message(metadata.get("RequestId"), withhold),
+    )
 
 
-def unsent(code: str) -> Answer:
+def not_sent_response(code: str) -> Response:
     """Nothing has left this machine."""
-    return Answer(Verdict.UNSENT, code, "no connection could be made")
+    return Response(Disposition.NOT_SENT, code, "no connection could be made")
 
 
-def without_credentials(error: Exception) -> Answer:
+def no_credentials_response(error: Exception) -> Response:
     """No request could be signed: `error` is one of NO_CREDENTIALS."""
-    return Answer(Verdict.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
+    return Response(Disposition.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
 
 
-def shown(text: object, withhold: Callable[[str], str]) -> str:
+def scrub_message(text: object, withhold: Callable[[str], str]) -> str:
     """What the service says, as text that can be kept and does not repeat the password."""
     kept = str(text or "").encode("utf-8", "backslashreplace").decode()
     return withhold(kept)

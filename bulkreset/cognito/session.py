@@ -21,7 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from bulkreset.cognito.background import ask_aside
+from bulkreset.cognito.background import ask_in_background
 from bulkreset.cognito.role_credentials import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
@@ -73,9 +73,9 @@ class TargetSession:
         self.target = target
         self._session = session
         self.emulated = emulated
-        self._used = _keys(session)
-        self._renewing = threading.Lock()
-        self._creating = threading.Lock()  # a client may be used by many threads, but is made by one at a time
+        self._key_in_use = _credential_id(session)
+        self._refresh_lock = threading.Lock()
+        self._client_lock = threading.Lock()  # a client may be used by many threads, but is made by one at a time
         self._endpoint = ""
 
     @property
@@ -125,7 +125,7 @@ class TargetSession:
     def _client(self, service: str, config: Config, **place: Any) -> Any:  # noqa: ANN401  (as above)
         make: Any = self._session.client
         try:
-            with self._creating:
+            with self._client_lock:
                 return make(service, config=config, **place)
         except (BotoCoreError, ValueError) as error:
             raise TargetError(
@@ -137,50 +137,50 @@ class TargetSession:
         """Where each call's keys come from: a provider that renews them does so when it is asked for them."""
         return self._session.get_credentials()
 
-    def configured(self, name: str) -> Any:  # noqa: ANN401  (what the configuration holds)
+    def config_value(self, name: str) -> Any:  # noqa: ANN401  (what the configuration holds)
         """A setting of botocore's, such as "ca_bundle", from environment or profile."""
         return self._session.inner.get_config_variable(name)
 
-    def renewal(self) -> Callable[[], bool]:
+    def credential_refresher(self) -> Callable[[], bool]:
         """For one of several that send with this session: where its credentials have expired, whether there are newer ones now.
 
         From then on `cognito` and `credentials` give those. Each has a renewal of its own: that the first one has renewed must
         not make the newer credentials old ones for the others.
         """
-        had = self._used
+        had = self._key_in_use
 
         def renewed() -> bool:
             nonlocal had
-            with self._renewing:
-                there_are = self._used != had or self._renew()
-                had = self._used
+            with self._refresh_lock:
+                there_are = self._key_in_use != had or self._refresh_credentials()
+                had = self._key_in_use
             return there_are
 
         return renewed
 
-    def _renew(self) -> bool:
+    def _refresh_credentials(self) -> bool:
         """Ask the provider anew: a role, SSO, a process, a file."""
         if self.emulated:
             return False
         try:
-            session = _in_role(self.target, aws_session(self.target.profile, self.region))
-            keys = _keys(session)
+            session = _with_role(self.target, aws_session(self.target.profile, self.region))
+            keys = _credential_id(session)
         except (BotoCoreError, TargetError):
             return False
-        if keys in {None, self._used}:
+        if keys in {None, self._key_in_use}:
             return False
-        self._session, self._used = session, keys
+        self._session, self._key_in_use = session, keys
         return True
 
-    def ask_caller(self) -> Callable[[], Caller]:
+    def start_caller_lookup(self) -> Callable[[], Caller]:
         """Ask STS who is calling, aside."""
         if self.emulated:
             return lambda: Caller(EMULATED_ACCOUNT, f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
-        return ask_aside(lambda: _caller(self), Caller(problem="STS did not answer"))
+        return ask_in_background(lambda: _caller(self), Caller(problem="STS did not answer"))
 
     def caller(self) -> Caller:
         """Ask STS, and wait; the run goes on without an answer."""
-        return self.ask_caller()()
+        return self.start_caller_lookup()()
 
 
 def _caller(session: TargetSession) -> Caller:
@@ -196,7 +196,7 @@ def _caller(session: TargetSession) -> Caller:
     return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 
 
-def _keys(session: boto3.Session) -> tuple[str | None, str | None] | None:
+def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | None:
     """What tells one set of credentials from the next: the access key and the session token.
 
     Raises TargetError where a provider is configured and gives none.
@@ -258,18 +258,18 @@ def open_session(target: Target) -> TargetSession:
             f"No Region is known for the user pool {target.user_pool_id}.",
             f"Pass --region (its id suggests {hint}) or set AWS_REGION.",
         )
-    if _keys(session) is None:
+    if _credential_id(session) is None:
         raise TargetError(
             "No AWS credentials were found.",
             "Pass --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with aws sso login.",
         )
     if target.role_arn:
-        session = _in_role(target, session)
-        _keys(session)
+        session = _with_role(target, session)
+        _credential_id(session)
     return TargetSession(target, session)
 
 
-def _in_role(target: Target, session: AwsSession) -> AwsSession:
+def _with_role(target: Target, session: AwsSession) -> AwsSession:
     """The session, or one with the credentials of the target's role. Asks nobody yet."""
     if not target.role_arn:
         return session

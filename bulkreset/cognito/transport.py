@@ -5,45 +5,45 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from bulkreset.cognito.response import Answer, Verdict
-from bulkreset.models import Leaver, Row
+from bulkreset.cognito.response import Disposition, Response
+from bulkreset.models import Row, SignOutTask
 
-Means = TypeVar("Means")
+ClientT = TypeVar("ClientT")
 
 
 class Transport(Protocol):
     """One small blocking call; nothing above knows which library makes it."""
 
-    def set_password(self, row: Row) -> Answer:
+    def set_password(self, row: Row) -> Response:
         """Send one attempt, without any retry. Never raises for an answer or a lost one."""
 
 
-class SignsOut(Protocol):
+class SignOutTransport(Protocol):
     """The same for the other call."""
 
-    def sign_out(self, leaver: Leaver) -> Answer:
+    def sign_out(self, leaver: SignOutTask) -> Response:
         """Send one attempt, without any retry. Never raises for an answer or a lost one."""
 
 
-class RenewingTransport(ABC, Generic[Means]):
+class RenewingTransport(ABC, Generic[ClientT]):
     """A transport shared by all threads of a lane; `means` is what it sends with: a client, credentials.
 
     `renew` gives other means where the provider of the credentials has newer ones, and None where it has not.
     """
 
-    def __init__(self, means: Means, renew: Callable[[], Means | None]) -> None:
+    def __init__(self, means: ClientT, renew: Callable[[], ClientT | None]) -> None:
         self._means = means
         self._renew = renew
         self._renewing = threading.Lock()
 
-    def set_password(self, row: Row) -> Answer:
+    def set_password(self, row: Row) -> Response:
         """Send one attempt. Where the credentials have expired, they are renewed for the next one."""
         return self._sent(lambda means: self._send(means, row))
 
-    def _sent(self, send: Callable[[Means], Answer]) -> Answer:
+    def _sent(self, send: Callable[[ClientT], Response]) -> Response:
         means = self._means
         answer = send(means)
-        if answer.verdict is not Verdict.EXPIRED:
+        if answer.disposition is not Disposition.EXPIRED:
             return answer
         with self._renewing:
             if self._means is means:  # the first thread renews; the others find it done
@@ -51,8 +51,10 @@ class RenewingTransport(ABC, Generic[Means]):
                 if renewed is None:
                     return answer
                 self._means = renewed
-        return Answer(Verdict.UNSENT, answer.code, "the credentials had expired and were renewed", answer.request_id)
+        return Response(
+            Disposition.NOT_SENT, answer.code, "the credentials had expired and were renewed", answer.request_id
+        )
 
     @abstractmethod
-    def _send(self, means: Means, row: Row) -> Answer:
+    def _send(self, means: ClientT, row: Row) -> Response:
         """One call. What a library says is not passed on: only names, codes and scrubbed messages are."""

@@ -8,16 +8,16 @@ from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import Transport
 
-Kind = Literal["boto3", "crt"]
+TransportKind = Literal["boto3", "crt"]
 
 BOTO3_CARRIES: Final = 400  # calls per second that leave half a processor to everything else; boto3 takes 1 ms for one
 
 
 # Calls per second in one process, as measured: what a lane without a pace has threads for.
-CARRIES: Final[Mapping[Kind, int]] = {"boto3": 700, "crt": 5000}
+MAX_RATE: Final[Mapping[TransportKind, int]] = {"boto3": 700, "crt": 5000}
 
 
-def choose(wanted: Kind | Literal["auto"], ceilings: Iterable[float | None]) -> Kind:
+def choose_transport(wanted: TransportKind | Literal["auto"], ceilings: Iterable[float | None]) -> TransportKind:
     """The transport for lanes with these ceilings, in calls per second; None is a lane without one."""
     if wanted != "auto":
         return wanted
@@ -26,7 +26,7 @@ def choose(wanted: Kind | Literal["auto"], ceilings: Iterable[float | None]) -> 
     return "crt" if fast and find_spec("awscrt") else "boto3"
 
 
-def open_transport(kind: Kind, session: TargetSession) -> Transport:
+def open_transport(kind: TransportKind, session: TargetSession) -> Transport:
     """A transport of that kind for one target. Raises TargetError where none can be made."""
     if kind == "boto3":
         return BotoTransport.of(session)

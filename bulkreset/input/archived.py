@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable
+from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.decrypt import name_of
-from bulkreset.input.discovery import places, plain
-from bulkreset.input.input_set import Inputs, Noted
-from bulkreset.input.location import File, Fingerprint, InS3, Place, denied
-from bulkreset.job import TAG, Input, Where
+from bulkreset.input.discovery import find_inputs, unescape_pattern
+from bulkreset.input.input_set import InputSet, PlannedFile
+from bulkreset.input.location import Fingerprint, InputFile, LocalFile, S3Object, denied_error
+from bulkreset.job import TAG, InputConfig, Location
 from bulkreset.s3 import Bucket, BucketError
 
 
-class PutAway:
+class ArchivedFile:
     """A place that is what was planned where its content is: to S3 a moved object is a new one."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: InputFile) -> None:
         self.where = place.where
         self._place = place
         self._found: Fingerprint | None = None
@@ -40,15 +40,17 @@ class PutAway:
         """Read all of it."""
         return self._place.fingerprint()
 
-    def has_not_changed(self, planned: Fingerprint) -> bool:
+    def is_unchanged(self, planned: Fingerprint) -> bool:
         """By its content; once that is known, as the place knows itself again."""
-        if self._found and not self._place.has_not_changed(self._found):
+        if self._found and not self._place.is_unchanged(self._found):
             return False
         found = self._found = self._found or self.fingerprint()
         return (found.size, found.sha256) == (planned.size, planned.sha256)
 
 
-def found_again(spec: Input, planned: Sequence[Noted], *, with_passwords: bool = True) -> Inputs | None:
+def reopen_archived(
+    spec: InputConfig, planned: Sequence[PlannedFile], *, with_passwords: bool = True
+) -> InputSet | None:
     """The input as it was planned, each file where it was or in `input.done`; None where one is in neither.
 
     Raises InputError where the archive may not be read, Stopped where S3 is out of reach.
@@ -57,47 +59,49 @@ def found_again(spec: Input, planned: Sequence[Noted], *, with_passwords: bool =
         return None
     found = []
     for given, one in zip(spec.places, planned, strict=True):
-        place = _as_it_was(spec, given, one.mark) or _put_away(spec, given, one.mark)
+        place = _find_file(spec, given, one.fingerprint) or _find_archived(spec, given, one.fingerprint)
         if place is None:
             return None
         found.append(place)
-    return Inputs(spec, found, names=[one.name for one in planned], with_passwords=with_passwords)
+    return InputSet(spec, found, names=[one.name for one in planned], with_passwords=with_passwords)
 
 
-def _as_it_was(spec: Input, given: Where, mark: Fingerprint) -> Place | None:
+def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:
     try:
-        (place,) = places(spec.model_copy(update={"path": (given,)}))
-        return place if place.has_not_changed(mark) else None
+        (place,) = find_inputs(spec.model_copy(update={"path": (given,)}))
+        return place if place.is_unchanged(mark) else None
     except (InputError, ValueError):  # gone, or by now a folder with more
         return None
 
 
-def _put_away(spec: Input, given: Where, mark: Fingerprint) -> Place | None:
+def _find_archived(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:
     """What lies in the archive under the input's name, or that with a number, and has its content."""
-    stem, dot, endings = name_of(plain(given) if isinstance(given, str) else given).partition(".")
+    stem, dot, endings = name_of(unescape_pattern(given) if isinstance(given, str) else given).partition(".")
     fits = re.compile(re.escape(stem) + r"(-\d+)?" + re.escape(dot + endings))
-    return next((place for place in map(PutAway, _named(spec, fits, mark.size)) if place.has_not_changed(mark)), None)
+    return next(
+        (place for place in map(ArchivedFile, _s3_candidates(spec, fits, mark.size)) if place.is_unchanged(mark)), None
+    )
 
 
-def _here(folder: Path, fits: re.Pattern[str], size: int) -> Iterator[Place]:
+def _local_candidates(folder: Path, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
     try:
         found = [folder / name for name in sorted(os.listdir(folder)) if fits.fullmatch(name)]  # noqa: PTH208
-        yield from [File(path) for path in found if path.is_file() and path.stat().st_size == size]
+        yield from [LocalFile(path) for path in found if path.is_file() and path.stat().st_size == size]
     except FileNotFoundError:
         return
     except OSError as error:
-        raise unreadable(folder, error) from None
+        raise unreadable_input_error(folder, error) from None
 
 
-def _named(spec: Input, fits: re.Pattern[str], size: int) -> Iterator[Place]:
+def _s3_candidates(spec: InputConfig, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
     if not isinstance(spec.done, str):
-        yield from _here(Path(spec.done or ""), fits, size)
+        yield from _local_candidates(Path(spec.done or ""), fits, size)
         return
     bucket = Bucket(spec.profile, spec.region)
     folder = spec.done if spec.done.endswith("/") else f"{spec.done}/"
     try:
         for one in bucket.objects(folder, "/"):
             if fits.fullmatch(name_of(one.uri)) and one.size == size:
-                yield InS3(bucket, bucket.head(one.uri))
+                yield S3Object(bucket, bucket.head(one.uri))
     except BucketError as error:
-        raise (unreadable(folder, error) if error.is_passing else denied(folder, error)) from None
+        raise (unreadable_input_error(folder, error) if error.is_passing else denied_error(folder, error)) from None

@@ -4,25 +4,25 @@ import gzip
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bulkreset.age import UnsealError
+from bulkreset.age import DecryptError
 from bulkreset.errors import BulkresetError, InputError, Stopped
-from bulkreset.job import Columns, Where
+from bulkreset.job import ColumnsConfig, Location
 from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:  # only a plan has frames: the rest does without pandas, which is slow to load
     import pandas as pd
 
-CHUNK_ROWS = 20_000
-PIECE_ROWS = 2_000
-PASSED_PIECES = 10  # what one call may pass on its way to a piece: some hundredths of a second
-LONGEST_VALUE = (
+BATCH_ROWS = 20_000
+PAGE_ROWS = 2_000
+SKIPPED_PAGES = 10  # what one call may pass on its way to a piece: some hundredths of a second
+MAX_VALUE_LENGTH = (
     1024  # characters that are kept of a value: beyond what any of our fields may have, it is refused for its length
 )
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
 
 
-class Chunk:
+class RowBatch:
     """Some consecutive rows. `frame` has the columns of FIELDS, all text, "" where a cell is absent or empty.
 
     `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "". `file` is the
@@ -40,7 +40,7 @@ class Chunk:
         return f"Chunk(rows {self.first} to {self.last})"
 
 
-class Piece:
+class RowPage:
     """PIECE_ROWS consecutive rows, fewer at the end of the input: the two columns that sending needs.
 
     Pieces lie on one grid, whatever the format: piece 0 begins with row 1. A malformed row's cells mean nothing: it was
@@ -59,7 +59,9 @@ class Piece:
         return f"Piece(rows {self.first} to {self.last})"
 
 
-def find_columns(header: list[str], columns: Columns, path: Where, *, delimited: bool = True) -> dict[str, int]:
+def find_columns(
+    header: list[str], columns: ColumnsConfig, path: Location, *, delimited: bool = True
+) -> dict[str, int]:
     """Where each of our fields stands in `header`. Raises InputError naming what is missing, there twice, or spelt otherwise."""
     names = [name.strip() for name in header]
     wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
@@ -84,14 +86,14 @@ def find_columns(header: list[str], columns: Columns, path: Where, *, delimited:
                 f" or set [input] columns.{field} to what the file calls it.",
             )
         if field not in NEEDED and name not in names:
-            _must_not_be_near(names, wanted, field, path)
+            _reject_near_names(names, wanted, field, path)
     return {field: names.index(name) for field, name in wanted.items() if name in names}
 
 
-def _must_not_be_near(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Where) -> None:
+def _reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location) -> None:
     """Raise InputError where a column may be meant for an optional one that is missing: to pass it over could set another kind of password."""
     name = wanted[field]
-    near = [found for found in names if _folded(found) == _folded(name) != "" and found not in wanted.values()]
+    near = [found for found in names if _fold_name(found) == _fold_name(name) != "" and found not in wanted.values()]
     if near:
         raise InputError(
             f"The input {path} has no column {name!r}, but {near[0]!r}, which would be passed over.",
@@ -99,17 +101,17 @@ def _must_not_be_near(names: Sequence[str], wanted: Mapping[str, str], field: st
         )
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     """A name as it is compared for likeness: its letters, in one case."""
     return "".join(filter(str.isalpha, name.casefold()))
 
 
-def too_short(path: Where, row: int) -> InputError:
+def input_too_short_error(path: Location, row: int) -> InputError:
     """The error for an input that ends before a row that it should have."""
     return InputError(f"The input {path} ends before row {row}.", "Check the file.")
 
 
-def unreadable(path: Where, error: Exception) -> BulkresetError:
+def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
     """The error for a file that the system, S3 or its format does not let us read to the end.
 
     Where a later try may succeed it is Stopped, InputError elsewhere.
@@ -123,7 +125,7 @@ def unreadable(path: Where, error: Exception) -> BulkresetError:
         return Stopped(
             f"The input {path} could not be read to its end: {error.action} was answered {error.code}.", error.advice
         )
-    if isinstance(error, UnsealError):
+    if isinstance(error, DecryptError):
         return InputError(
             f"The sealed input {path} cannot be opened: {error}.",
             "Check that the file is whole, and that [input] identity has the key of one of its recipients.",

@@ -11,23 +11,23 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-from bulkreset.age import UnsealError
+from bulkreset.age import DecryptError
 from bulkreset.errors import InputError
 from bulkreset.input.batch import (
-    CHUNK_ROWS,
+    BATCH_ROWS,
     FIELDS,
-    LONGEST_VALUE,
+    MAX_VALUE_LENGTH,
     NEEDED,
-    PASSED_PIECES,
-    PIECE_ROWS,
-    Chunk,
-    Piece,
+    PAGE_ROWS,
+    SKIPPED_PAGES,
+    RowBatch,
+    RowPage,
     find_columns,
-    too_short,
-    unreadable,
+    input_too_short_error,
+    unreadable_input_error,
 )
-from bulkreset.input.decrypt import LONGEST_BEGINNING, Content, mistaken
-from bulkreset.job import Input
+from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, sniff_format
+from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
 LONGEST_LINE = 1 << 20  # characters: a file without line breaks must not be read into memory whole
@@ -39,73 +39,73 @@ _UNDECODED = re.compile("[\ud800-\udfff]")
 _STATELESS = re.compile(r"utf-8|utf-8-sig|ascii|iso8859-\d+|cp(125\d|437|85\d|86\d|874)|koi8-[rtu]|mac-.*|tis-620")
 
 
-class _Mark(NamedTuple):
+class _Position(NamedTuple):
     """Where a piece begins: for the text's `seek`, and the number of the line before it."""
 
     place: int
     line: int
 
 
-class CsvRows:
+class CsvReader:
     """CSV, also gzipped, also sealed.
 
     The records come from the csv module in strict mode: pandas' own parser fills short lines up, forgives broken
     quotes and does not say which line a bad byte stood on, so a row could be lost or changed in silence.
     """
 
-    def __init__(self, spec: Input, content: Content) -> None:
+    def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self.spec = spec
         self._content = content
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         self.is_packed = self._content.name.endswith(".gz")
-        self.marks: list[_Mark] = []  # of each piece, as they were first passed
+        self.marks: list[_Position] = []  # of each piece, as they were first passed
 
-    def chunks(self, first: int = 1) -> Iterator[Chunk]:
+    def batches(self, first: int = 1) -> Iterator[RowBatch]:
         """Yield the rows in order, those before `first` only where they share a chunk with it.
 
         Raises InputError on a bad header, an endless line or a quote that may have swallowed lines.
         """
-        with self.reading(), closing(self.open()) as text:
-            records = Records(text, self.spec)
+        with self.translate_errors(), closing(self.open()) as text:
+            records = CsvRecords(text, self.spec)
             try:
                 places = records.header()
             except InputError as error:
-                raise self._mistaken() or error from None
+                raise self._format_error() or error from None
             start = 1
-            while batch := [record for _ in range(CHUNK_ROWS // PIECE_ROWS) for record in self.take(records)]:
+            while batch := [record for _ in range(BATCH_ROWS // PAGE_ROWS) for record in self.next_page(records)]:
                 if start + len(batch) > first:
-                    yield _chunk(start, batch, places)
+                    yield _make_batch(start, batch, places)
                 start += len(batch)
 
-    def pieces(self) -> "CsvPieces":
+    def pages(self) -> "CsvPages":
         """The same rows in any order."""
-        return CsvPieces(self)
+        return CsvPages(self)
 
-    def take(self, records: "Records") -> list[list[str] | str]:
+    def next_page(self, records: "CsvRecords") -> list[list[str] | str]:
         """The records of the next piece; where it begins is remembered."""
         if self.can_be_entered and records.taken == len(self.marks):
             self.marks.append(records.mark())
         records.taken += 1
-        return list(islice(records, PIECE_ROWS))
+        return list(islice(records, PAGE_ROWS))
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turn what the system, S3, gzip and age say into our errors."""
         try:
             yield
-        except (OSError, EOFError, zlib.error, UnsealError, BucketError) as error:
-            raise unreadable(self.spec.file, error) from None
+        except (OSError, EOFError, zlib.error, DecryptError, BucketError) as error:
+            raise unreadable_input_error(self.spec.file, error) from None
 
-    def _mistaken(self) -> InputError | None:
+    def _format_error(self) -> InputError | None:
         """The error for a file that is no CSV by its first bytes; None where they say nothing."""
-        with closing(self._unpacked()) as stream:
+        with closing(self._open_bytes()) as stream:
             begins = stream.read(LONGEST_BEGINNING)
         wide = codecs.lookup(self.spec.encoding).name.startswith(("utf-16", "utf-32"))
-        told = None if begins and wide else mistaken(begins)
+        told = None if begins and wide else sniff_format(begins)
         return InputError(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
 
-    def _unpacked(self) -> io.BufferedReader | gzip.GzipFile:
-        return self._content.unzipped() if self.is_packed else self._content.open()
+    def _open_bytes(self) -> io.BufferedReader | gzip.GzipFile:
+        return self._content.open_gzip() if self.is_packed else self._content.open()
 
     def open(self) -> TextIO:
         """The file as text, with the line ends that it has."""
@@ -115,7 +115,7 @@ class CsvRows:
         beginning = ""
 
         def opened(end: str) -> TextIO:
-            return io.TextIOWrapper(self._unpacked(), encoding=encoding, errors="surrogateescape", newline=end)
+            return io.TextIOWrapper(self._open_bytes(), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # which is told when its line is reached
             beginning = text.read(HEAD)
@@ -123,16 +123,16 @@ class CsvRows:
         return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n")
 
 
-class Records:
+class CsvRecords:
     """The header's fields; then each record's that are ours, or what is wrong with its line. Blank lines are no records."""
 
-    def __init__(self, text: TextIO, spec: Input) -> None:
+    def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self.taken = 0  # pieces
         self._width = 0
         self._ours: list[int] = []  # where they stand in a record
         self._text = text
         self._spec = spec
-        self._lines = _Lines(text, spec)
+        self._lines = _LineReader(text, spec)
         self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True)
 
     def header(self) -> dict[str, int]:
@@ -146,11 +146,11 @@ class Records:
         self._ours = list(places.values())
         return {field: place for place, field in enumerate(places)}
 
-    def mark(self) -> _Mark:
+    def mark(self) -> _Position:
         """Where the next record begins."""
-        return _Mark(self._text.tell(), self._lines.number)
+        return _Position(self._text.tell(), self._lines.number)
 
-    def go_to(self, piece: int, mark: _Mark) -> None:
+    def go_to(self, piece: int, mark: _Position) -> None:
         """Go on at a mark."""
         self._text.seek(mark.place)
         self._lines.number = mark.line
@@ -185,9 +185,9 @@ class Records:
                 if not self._ours:
                     return fields
                 # Neither many columns nor long values may fill the memory: a batch has thousands of records.
-                if lines.number == line and len(lines.last) <= LONGEST_VALUE:
+                if lines.number == line and len(lines.last) <= MAX_VALUE_LENGTH:
                     return [fields[place] for place in self._ours]
-                return [fields[place][:LONGEST_VALUE] for place in self._ours]
+                return [fields[place][:MAX_VALUE_LENGTH] for place in self._ours]
             return f"line {line}: {len(fields)} fields where the header has {self._width}"
 
     def _may_reach_on(self, line: str) -> bool:
@@ -209,10 +209,10 @@ _SAID = {
 }
 
 
-class _Lines:
+class _LineReader:
     """The file's lines, each of bounded length. `last` is the newest, `undecoded` the number of one that did not decode."""
 
-    def __init__(self, text: TextIO, spec: Input) -> None:
+    def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self._text = text
         self._spec = spec
         self.number = 0
@@ -243,32 +243,32 @@ class _Lines:
         return self.last
 
 
-class CsvPieces:
+class CsvPages:
     """Reading begins where a piece was seen to begin before, or goes on where it stands, or begins anew."""
 
-    def __init__(self, rows: CsvRows) -> None:
+    def __init__(self, rows: CsvReader) -> None:
         # gzip can be entered, too, but only by unpacking all that lies before.
         self.remembers = rows.can_be_entered and not rows.is_packed
         self._rows = rows
         self._text: TextIO | None = None
-        self._records: Records | None = None
+        self._records: CsvRecords | None = None
         self._places: list[int] = []
 
     def knows(self, number: int) -> bool:
         """Whether where the piece begins has been seen, or is where reading stands."""
         return number < len(self._rows.marks) or (self._records is not None and number == self._records.taken)
 
-    def read(self, number: int) -> Piece | None:
+    def read(self, number: int) -> RowPage | None:
         """The piece with this number; None where there is still more to pass."""
-        with self._rows.reading():
+        with self._rows.translate_errors():
             records = self._near(number)
-            for _ in range(PASSED_PIECES):
-                batch = self._rows.take(records)
+            for _ in range(SKIPPED_PAGES):
+                batch = self._rows.next_page(records)
                 if not batch:
-                    raise too_short(self._rows.spec.file, number * PIECE_ROWS + 1)
+                    raise input_too_short_error(self._rows.spec.file, number * PAGE_ROWS + 1)
                 if records.taken == number + 1:
                     columns = (["" if isinstance(it, str) else it[place] for it in batch] for place in self._places)
-                    return Piece(number * PIECE_ROWS + 1, *columns)
+                    return RowPage(number * PAGE_ROWS + 1, *columns)
             return None
 
     def close(self) -> None:
@@ -276,13 +276,13 @@ class CsvPieces:
         if self._text:
             self._text.close()
 
-    def _near(self, number: int) -> Records:
+    def _near(self, number: int) -> CsvRecords:
         """The records, not beyond the beginning of a piece and as near to it as is known."""
         records, marks = self._records, self._rows.marks
         if records is None or (records.taken > number and not marks):
             self.close()
             self._text = self._rows.open()
-            records = self._records = Records(self._text, self._rows.spec)
+            records = self._records = CsvRecords(self._text, self._rows.spec)
             places = records.header()
             self._places = [places[field] for field in NEEDED]
         known = min(number, len(marks) - 1)
@@ -291,7 +291,7 @@ class CsvPieces:
         return records
 
 
-def _chunk(first: int, batch: list[list[str] | str], places: dict[str, int]) -> Chunk:
+def _make_batch(first: int, batch: list[list[str] | str], places: dict[str, int]) -> RowBatch:
     import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
 
     malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
@@ -300,4 +300,4 @@ def _chunk(first: int, batch: list[list[str] | str], places: dict[str, int]) -> 
     absent = ("",) * len(batch)
     values = {field: columns[places[field]] if field in places else absent for field in FIELDS}
     frame = pd.DataFrame({field: pd.array(list(value), dtype="str") for field, value in values.items()})
-    return Chunk(first, frame, malformed)
+    return RowBatch(first, frame, malformed)

@@ -6,11 +6,11 @@ import io
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.age import UnsealError, identities, open_sealed
+from bulkreset.age import DecryptError, load_identities, open_encrypted
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable
-from bulkreset.input.location import Place, denied
-from bulkreset.job import Input, Where
+from bulkreset.input.batch import unreadable_input_error
+from bulkreset.input.location import InputFile, denied_error
+from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:
@@ -35,21 +35,21 @@ _OTHERS = (
 _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
-class Content:
+class InputContent:
     """What is in the file at `place`. `name` is in lower case, and without what says that it is sealed."""
 
-    def __init__(self, spec: Input, place: Place) -> None:
+    def __init__(self, spec: InputConfig, place: InputFile) -> None:
         self._place = place
         self._path = place.where
         self._identity = spec.identity
         name = name_of(place.where).lower()
-        self.is_sealed = is_sealed(place.where)
+        self.is_encrypted = is_encrypted(place.where)
         self.name = name.removesuffix(SUFFIX)
 
     def check(self) -> None:
         """Raise InputError where the file is not sealed as it is said to be, or the key does not open it."""
-        begins = self._begins_sealed()
-        if not self.is_sealed and (begins or self._identity):
+        begins = self._starts_encrypted()
+        if not self.is_encrypted and (begins or self._identity):
             raise InputError(
                 f"The input {self._path} is sealed, and its name does not say so."
                 if begins
@@ -58,7 +58,7 @@ class Content:
                 if begins
                 else f"Take [input] identity out, or name the sealed file, {SUFFIX}.",
             )
-        if not self.is_sealed:
+        if not self.is_encrypted:
             return
         if not begins:
             raise InputError(
@@ -73,21 +73,25 @@ class Content:
         try:
             with self.open() as file:
                 file.read(1)
-        except (OSError, UnsealError, BucketError) as error:
-            raise unreadable(self._path, error) from None
+        except (OSError, DecryptError, BucketError) as error:
+            raise unreadable_input_error(self._path, error) from None
 
     def open(self) -> io.BufferedReader:
         """The content as a stream in constant memory; to go back in a sealed one reads it anew.
 
         Raises OSError, and at a read UnsealError and BucketError.
         """
-        return io.BufferedReader(_Opened(self._place, self._by)) if self.is_sealed else self._place.open()
+        return (
+            io.BufferedReader(_DecryptedFile(self._place, self._identities))
+            if self.is_encrypted
+            else self._place.open()
+        )
 
-    def unzipped(self) -> gzip.GzipFile:
+    def open_gzip(self) -> gzip.GzipFile:
         """The same, out of gzip."""
-        return _Unzipped(self.open())
+        return _GzipFile(self.open())
 
-    def whole(self) -> "pa.Buffer":
+    def read_all(self) -> "pa.Buffer":
         """All of it in memory, once. Raises OSError, UnsealError, BucketError."""
         import pyarrow as pa  # noqa: PLC0415  (only Parquet needs it)
 
@@ -99,29 +103,29 @@ class Content:
         return pa.py_buffer(room[:filled])
 
     @cached_property
-    def _by(self) -> list[Any]:
-        return identities(self._identity) if self._identity else []
+    def _identities(self) -> list[Any]:
+        return load_identities(self._identity) if self._identity else []
 
-    def _begins_sealed(self) -> bool:
+    def _starts_encrypted(self) -> bool:
         try:
             with self._place.open() as file:
                 return file.read(max(map(len, _BEGINNINGS))).startswith(_BEGINNINGS)
         except BucketError as error:
-            raise (denied if error.is_denied else unreadable)(self._path, error) from None
+            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
         except OSError as error:
-            raise unreadable(self._path, error) from None
+            raise unreadable_input_error(self._path, error) from None
 
 
-def mistaken(begins: bytes) -> tuple[str, str] | None:
+def sniff_format(begins: bytes) -> tuple[str, str] | None:
     """What a file is that begins so and is no CSV, and what to do; None where nothing says that it is something else."""
     if not begins:
         return "is empty", "Check that the export has been written."
-    return next(((what, advice) for beginning, what, advice in _OTHERS if begins.startswith(beginning)), None) or _wide(
-        begins
-    )
+    return next(
+        ((what, advice) for beginning, what, advice in _OTHERS if begins.startswith(beginning)), None
+    ) or sniff_utf16(begins)
 
 
-def _wide(begins: bytes) -> tuple[str, str] | None:
+def sniff_utf16(begins: bytes) -> tuple[str, str] | None:
     """The same for ASCII in two bytes each, without a mark of their order."""
     for nothing, ending in ((1, "le"), (0, "be")):
         if begins[nothing::2] == b"\0\0" and b"\0" not in begins[1 - nothing :: 2]:
@@ -129,23 +133,23 @@ def _wide(begins: bytes) -> tuple[str, str] | None:
     return None
 
 
-def name_of(where: Where) -> str:
+def name_of(where: Location) -> str:
     """The last part of a path or an address."""
     return where.rpartition("/")[2] if isinstance(where, str) else where.name
 
 
-def is_sealed(where: Where) -> bool:
+def is_encrypted(where: Location) -> bool:
     """Whether a file is named as a sealed one."""
     return name_of(where).lower().endswith(SUFFIX)
 
 
-class _Opened(io.RawIOBase):
+class _DecryptedFile(io.RawIOBase):
     """A sealed file's content. A place behind is come to by opening the file anew, any place by reading up to it."""
 
-    def __init__(self, place: Place, by: list[Any]) -> None:
+    def __init__(self, place: InputFile, by: list[Any]) -> None:
         self._place = place
         self._by = by
-        self._stream = open_sealed(place.open, by)
+        self._stream = open_encrypted(place.open, by)
         self._at = 0
 
     def readable(self) -> bool:
@@ -167,7 +171,7 @@ class _Opened(io.RawIOBase):
         place = offset if whence == io.SEEK_SET else self._at + offset
         if place < self._at:
             self._stream.close()
-            self._stream = open_sealed(self._place.open, self._by)
+            self._stream = open_encrypted(self._place.open, self._by)
             self._at = 0
         while self._at < place and (passed := len(self._stream.read1(place - self._at))):
             self._at += passed
@@ -178,7 +182,7 @@ class _Opened(io.RawIOBase):
         super().close()
 
 
-class _Unzipped(gzip.GzipFile):
+class _GzipFile(gzip.GzipFile):
     """Lets go of what it reads from, too."""
 
     def __init__(self, source: io.BufferedReader) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable
-from bulkreset.input.location import File, InS3, Place, denied
-from bulkreset.job import S3, Input, Where
+from bulkreset.input.batch import unreadable_input_error
+from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error
+from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import Bucket, BucketError, Object, split
 
 AT_ONCE = 16  # objects that are asked for side by side
@@ -21,42 +21,42 @@ MOST_FILES = 20_000  # of one input: each is some kilobytes of memory
 _KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
 _ENDINGS = tuple(ending + sealed for ending in _KNOWN for sealed in ("", ".age"))
 
-_Named = TypeVar("_Named", bound=Where)
+_Named = TypeVar("_Named", bound=Location)
 
 
-class Nothing(InputError):
+class InputMissing(InputError):
     """What was named is not there; perhaps it is not there yet."""
 
 
-def places(spec: Input) -> list[Place]:
+def find_inputs(spec: InputConfig) -> list[InputFile]:
     """The files of an input in the order of their reading: as the list has them, of a folder or a pattern by name; each once.
 
     Raises InputError for what may not be read; Nothing for what is not there, or matches nothing.
     """
     bucket = Bucket(spec.profile, spec.region)
-    found: list[Where] = []
+    found: list[Location] = []
     for given in spec.places:
-        found += _in_s3(bucket, given) if isinstance(given, str) else _here(given)
-    return _met(bucket, _few(dict.fromkeys(found), spec.named))
+        found += _find_in_s3(bucket, given) if isinstance(given, str) else _find_local(given)
+    return _stat_inputs(bucket, _cap(dict.fromkeys(found), spec.named))
 
 
-def present(spec: Input) -> list[Place]:
+def find_existing(spec: InputConfig) -> list[InputFile]:
     """The same, and what is not there is passed over."""
-    found: dict[Where, Place] = {}
+    found: dict[Location, InputFile] = {}
     for given in spec.places:
-        with suppress(Nothing):
-            found |= {place.where: place for place in places(spec.model_copy(update={"path": (given,)}))}
+        with suppress(InputMissing):
+            found |= {place.where: place for place in find_inputs(spec.model_copy(update={"path": (given,)}))}
     return list(found.values())
 
 
-def literally(where: Where) -> str:
+def escape_pattern(where: Location) -> str:
     """The path or address, as one that means itself and is no pattern."""
     if isinstance(where, str):
         return S3 + glob.escape(where.removeprefix(S3))
     return str(where)  # a file of that name comes before a pattern
 
 
-def plain(given: str) -> str:
+def unescape_pattern(given: str) -> str:
     """The address that `literally` was given."""
     return re.sub(r"\[([*?[])\]", r"\1", given)
 
@@ -67,45 +67,47 @@ def has_known_name(name: str) -> bool:
     return name.endswith(_ENDINGS) and not name.startswith(".")
 
 
-def _here(given: Path) -> Sequence[Where]:
+def _find_local(given: Path) -> Sequence[Location]:
     """The files that a path of this machine's means."""
     try:
         if given.is_dir():
             with os.scandir(given) as entries:
                 known = (entry.path for entry in entries if has_known_name(entry.name) and entry.is_file())
-                inside = sorted(_few(known, given))
+                inside = sorted(_cap(known, given))
             if not inside:
-                raise Nothing(
+                raise InputMissing(
                     f"The folder {given} has no inputs.", f"Inputs are files that end in {', '.join(_KNOWN)}, or .age."
                 )
             return [Path(path) for path in inside]
         if given.exists() or not glob.has_magic(str(given)):
             return [given]
     except OSError as error:
-        raise unreadable(given, error) from None
+        raise unreadable_input_error(given, error) from None
     matched = (path for path in glob.iglob(str(given), recursive=True) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
-    return [Path(path) for path in sorted(_few(matched, given))] or _nothing(given)
+    return [Path(path) for path in sorted(_cap(matched, given))] or _missing_error(given)
 
 
-def _in_s3(bucket: Bucket, given: str) -> Sequence[Where]:
+def _find_in_s3(bucket: Bucket, given: str) -> Sequence[Location]:
     """The objects that an address means: one, those at once below a prefix, or those that a pattern fits."""
     _, key = split(given)
     if not key or key.endswith("/"):
-        known = (one.uri for one in _listed(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2]))
-        found = _few(known, given)
+        known = (one.uri for one in _list_objects(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2]))
+        found = _cap(known, given)
         if not found:
-            raise Nothing(
+            raise InputMissing(
                 f"There are no inputs at {given}.", f"Inputs are objects that end in {', '.join(_KNOWN)}, or .age."
             )
         return found
     if not glob.has_magic(key):
         return [given]
-    fits = re.compile(_pattern(given))
+    fits = re.compile(_pattern_regex(given))
     begins = re.split(r"[*?[]", given, maxsplit=1)[0]
-    return _few((one.uri for one in _listed(bucket, begins) if fits.fullmatch(one.uri)), given) or _one_of(given)
+    return _cap(
+        (one.uri for one in _list_objects(bucket, begins) if fits.fullmatch(one.uri)), given
+    ) or _literal_address(given)
 
 
-def _few(found: Iterable[_Named], given: Where) -> list[_Named]:
+def _cap(found: Iterable[_Named], given: Location) -> list[_Named]:
     """All of them. Raises InputError where they are more than an input may have."""
     some = list(islice(found, MOST_FILES + 1))
     if len(some) > MOST_FILES:
@@ -115,13 +117,13 @@ def _few(found: Iterable[_Named], given: Where) -> list[_Named]:
     return some
 
 
-def _one_of(given: str) -> Sequence[Where]:
+def _literal_address(given: str) -> Sequence[Location]:
     """The address that a pattern of one meaning has, as `literally` writes it."""
-    one = plain(given)
-    return [one] if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else _nothing(given)
+    one = unescape_pattern(given)
+    return [one] if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else _missing_error(given)
 
 
-def _pattern(given: str) -> str:
+def _pattern_regex(given: str) -> str:
     """A pattern as a regular expression; as in a shell, only ** goes over a "/"."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", given)
     means = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -132,34 +134,34 @@ def _pattern(given: str) -> str:
     ).replace(r"\-", "-")
 
 
-def _listed(bucket: Bucket, uri: str, delimiter: str = "") -> Iterator[Object]:
+def _list_objects(bucket: Bucket, uri: str, delimiter: str = "") -> Iterator[Object]:
     try:
         yield from bucket.objects(uri, delimiter)
     except BucketError as error:
-        raise (unreadable(uri, error) if error.is_passing else denied(uri, error)) from None
+        raise (unreadable_input_error(uri, error) if error.is_passing else denied_error(uri, error)) from None
 
 
-def _nothing(given: Where) -> Sequence[Where]:
-    raise Nothing(f"No input matches {given}.", "Check the pattern, or that the export has been written.")
+def _missing_error(given: Location) -> Sequence[Location]:
+    raise InputMissing(f"No input matches {given}.", "Check the pattern, or that the export has been written.")
 
 
-def _met(bucket: Bucket, found: Sequence[Where]) -> list[Place]:
+def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
     """Each place, looked at; those in S3 side by side."""
 
-    def meet(where: Where) -> Place:
+    def meet(where: Location) -> InputFile:
         if isinstance(where, Path):
             if not os.path.lexists(where):
-                raise Nothing(f"There is no input file {where}.", "Check the path.")
-            return File(where)
+                raise InputMissing(f"There is no input file {where}.", "Check the path.")
+            return LocalFile(where)
         try:
-            return InS3(bucket, bucket.head(where))
+            return S3Object(bucket, bucket.head(where))
         except BucketError as error:
             if error.is_missing:
-                raise Nothing(
+                raise InputMissing(
                     f"There is no input {where}: s3:GetObject was answered {error.code}.",
                     "Check the bucket and the key.",
                 ) from None
-            raise (unreadable(where, error) if error.is_passing else denied(where, error)) from None
+            raise (unreadable_input_error(where, error) if error.is_passing else denied_error(where, error)) from None
 
     if not any(isinstance(where, str) for where in found):
         return [meet(where) for where in found]

@@ -9,30 +9,30 @@ from itertools import islice
 from typing import Any, NamedTuple, Self, TypeVar
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import PIECE_ROWS, Chunk, Piece, too_short
-from bulkreset.input.decrypt import is_sealed
-from bulkreset.input.discovery import places
-from bulkreset.input.location import File, Fingerprint, Place, must_be_text, together
-from bulkreset.input.reader import Pieces, open_rows
-from bulkreset.job import S3, Input, Where
+from bulkreset.input.batch import PAGE_ROWS, RowBatch, RowPage, input_too_short_error
+from bulkreset.input.decrypt import is_encrypted
+from bulkreset.input.discovery import find_inputs
+from bulkreset.input.location import Fingerprint, InputFile, LocalFile, combined_fingerprint, require_text_name
+from bulkreset.input.reader import PageReader, open_rows
+from bulkreset.job import S3, InputConfig, Location
 
 SIDE_BY_SIDE = 8  # objects whose fingerprints are taken at a time
 PASSED_FILES = 20  # that one call may open on its way through a piece
 WATCHED = 16  # files that are looked at whenever rows are taken: of more, those that were read last
 
 
-_Told = TypeVar("_Told")
+FileResult = TypeVar("FileResult")
 
 
-class Noted(NamedTuple):
+class PlannedFile(NamedTuple):
     """A file as it was planned. `first` is the number of its first row, None where it has none or was not read."""
 
     name: str
-    mark: Fingerprint
-    first: int | None = None
+    fingerprint: Fingerprint
+    first_row: int | None = None
 
 
-class Inputs:
+class InputSet:
     """The files of one input, and their rows. The files are opened one at a time.
 
     `names` are those of the plan, where they lie elsewhere by now.
@@ -41,46 +41,47 @@ class Inputs:
     """
 
     def __init__(
-        self, spec: Input, found: Sequence[Place], *, names: Sequence[str] = (), with_passwords: bool = True
+        self, spec: InputConfig, found: Sequence[InputFile], *, names: Sequence[str] = (), with_passwords: bool = True
     ) -> None:
         self.spec = spec
-        self.places = found
+        self.files = found
         self.names = list(names) or names_of([place.where for place in found])
         for name in self.names:
-            must_be_text(name)
-        self.firsts: dict[int, int] = {}  # by file, the number of its first row, of those that have any
+            require_text_name(name)
+        self.first_rows: dict[int, int] = {}  # by file, the number of its first row, of those that have any
         # Sealed files and others may be mixed; of a single one it is a mistake to name a key that it does not need.
         bare = spec.model_copy(update={"identity": None}) if len(found) > 1 else spec
         self.rows = [
-            open_rows(spec if is_sealed(place.where) else bare, place, with_passwords=with_passwords) for place in found
+            open_rows(spec if is_encrypted(place.where) else bare, place, with_passwords=with_passwords)
+            for place in found
         ]
         self.total = 0  # rows, once they were counted
-        self.recent: list[int] = []  # the files that were read last
+        self.recent_files: list[int] = []  # the files that were read last
 
     @classmethod
-    def of(cls, spec: Input, *, with_passwords: bool = True) -> Self:
+    def open(cls, spec: InputConfig, *, with_passwords: bool = True) -> Self:
         """The input that a job names."""
-        return cls(spec, places(spec), with_passwords=with_passwords)
+        return cls(spec, find_inputs(spec), with_passwords=with_passwords)
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """As journal and summary keep it. Reads all of it the first time."""
-        whole = together(zip(self.names, self.marks, strict=True))
-        path = self.spec.named if len(self.places) != 1 else str(self.places[0].where)
-        return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.places)}
+        whole = combined_fingerprint(zip(self.names, self.fingerprints, strict=True))
+        path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
+        return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files)}
 
-    def noted(self) -> list[Noted]:
+    def planned_files(self) -> list[PlannedFile]:
         """Each file as it is now, with where its rows begin as far as they were read."""
         return [
-            Noted(name, mark, self.firsts.get(number))
-            for number, (name, mark) in enumerate(zip(self.names, self.marks, strict=True))
+            PlannedFile(name, mark, self.first_rows.get(number))
+            for number, (name, mark) in enumerate(zip(self.names, self.fingerprints, strict=True))
         ]
 
     @cached_property
-    def marks(self) -> list[Fingerprint]:
+    def fingerprints(self) -> list[Fingerprint]:
         """The fingerprint of each file."""
-        return self._of_each(lambda place: place.fingerprint())
+        return self._map_files(lambda place: place.fingerprint())
 
-    def must_be(self, planned: Sequence[Noted], rows: int) -> None:
+    def require_unchanged(self, planned: Sequence[PlannedFile], rows: int) -> None:
         """Raise InputError where these are not the files that were planned; where their rows begin is learned."""
         again = "Restore it, or plan a new run."
         was, now = [one.name for one in planned], self.names
@@ -90,58 +91,58 @@ class Inputs:
             raise InputError(f"The input {more} was not there when it was planned.", "Take it away, or plan a new run.")
         if was != now:
             raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", again)
-        marks = dict(zip(self.names, (one.mark for one in planned), strict=True))
-        names = dict(zip(map(id, self.places), self.names, strict=True))
-        same = self._of_each(lambda place: place.has_not_changed(marks[names[id(place)]]))
+        marks = dict(zip(self.names, (one.fingerprint for one in planned), strict=True))
+        names = dict(zip(map(id, self.files), self.names, strict=True))
+        same = self._map_files(lambda place: place.is_unchanged(marks[names[id(place)]]))
         if not all(same):
             raise InputError(
-                f"The input {self.places[same.index(False)].where} has changed since it was planned.", again
+                f"The input {self.files[same.index(False)].where} has changed since it was planned.", again
             )
-        self.marks = [one.mark for one in planned]
-        self.firsts = {number: one.first for number, one in enumerate(planned) if one.first is not None}
+        self.fingerprints = [one.fingerprint for one in planned]
+        self.first_rows = {number: one.first_row for number, one in enumerate(planned) if one.first_row is not None}
         self.total = rows
 
-    def watched(self) -> Callable[[], str]:
+    def change_detector(self) -> Callable[[], str]:
         """A look at whether the files are still those of this moment: it gives the path of one that is not, or ""."""
-        were = [place.identity() for place in self.places]
+        were = [place.identity() for place in self.files]
 
         def look() -> str:
-            few = range(len(were)) if len(were) <= WATCHED else self.recent[:]
-            return next((str(self.places[it].where) for it in few if self.places[it].identity() != were[it]), "")
+            few = range(len(were)) if len(were) <= WATCHED else self.recent_files[:]
+            return next((str(self.files[it].where) for it in few if self.files[it].identity() != were[it]), "")
 
         return look
 
-    def chunks(self, first: int = 1) -> Iterator[Chunk]:
+    def batches(self, first: int = 1) -> Iterator[RowBatch]:
         """Yield the rows of all files in order, from the chunk that has `first` on (earlier ones may come too)."""
         if len(self.rows) == 1:
-            self.firsts = {0: 1}
-            for chunk in self.rows[0].chunks(first):
+            self.first_rows = {0: 1}
+            for chunk in self.rows[0].batches(first):
                 self.total = chunk.last
                 yield chunk
             return
         before = 0
         for number, rows in enumerate(self.rows):
             read = 0
-            for chunk in rows.chunks():
-                self.firsts[number] = before + 1
+            for chunk in rows.batches():
+                self.first_rows[number] = before + 1
                 read = chunk.last
                 if before + read >= first:
-                    yield _moved(chunk, before, number)
+                    yield _shift_batch(chunk, before, number)
             before += read
         self.total = before
 
-    def pieces(self) -> Pieces:
+    def pages(self) -> PageReader:
         """The same rows in any order. Where each file begins must be known: from `chunks`, or from `must_be`."""
-        return self.rows[0].pieces() if len(self.rows) == 1 else _Pieces(self)
+        return self.rows[0].pages() if len(self.rows) == 1 else _InputPages(self)
 
-    def _of_each(self, ask: Callable[[Place], _Told]) -> list[_Told]:
-        if all(isinstance(place, File) for place in self.places):
-            return [ask(place) for place in self.places]
+    def _map_files(self, ask: Callable[[InputFile], FileResult]) -> list[FileResult]:
+        if all(isinstance(place, LocalFile) for place in self.files):
+            return [ask(place) for place in self.files]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
-            return list(executor.map(ask, self.places))
+            return list(executor.map(ask, self.files))
 
 
-def names_of(found: Sequence[Where]) -> list[str]:
+def names_of(found: Sequence[Location]) -> list[str]:
     """What each file is called among the others: its name, or its path below what all have in common."""
     texts = [str(where) for where in found]
     if len({text.startswith(S3) for text in texts}) > 1:
@@ -151,16 +152,16 @@ def names_of(found: Sequence[Where]) -> list[str]:
     return [text[len(common) :].lstrip("/") for text in schemes]
 
 
-def _moved(chunk: Chunk, before: int, file: int) -> Chunk:
+def _shift_batch(chunk: RowBatch, before: int, file: int) -> RowBatch:
     """A chunk of one file among all; what is wrong with a row is told with its place in the file."""
     malformed = {
         offset: what if what.startswith("line ") else f"row {chunk.first + offset} of the file: {what}"
         for offset, what in chunk.malformed.items()
     }
-    return Chunk(before + chunk.first, chunk.frame, malformed, file)
+    return RowBatch(before + chunk.first, chunk.frame, malformed, file)
 
 
-class _Part(NamedTuple):
+class _FileSlice(NamedTuple):
     """Rows of one file: its number, and the offsets of the first of them and behind the last."""
 
     file: int
@@ -168,32 +169,32 @@ class _Part(NamedTuple):
     end: int
 
 
-class _Pieces:
+class _InputPages:
     """Pieces of all files' rows on one grid. One file is open at a time."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: InputSet) -> None:
         self._inputs = inputs
-        self._files = sorted(inputs.firsts)
-        self._before = [inputs.firsts[file] - 1 for file in self._files]
-        self._open: Pieces | None = None
+        self._files = sorted(inputs.first_rows)
+        self._before = [inputs.first_rows[file] - 1 for file in self._files]
+        self._open: PageReader | None = None
         self._at = -1  # the file that is open
-        self._last: tuple[int, Piece | None] = (-1, None)  # of that file, the piece that was read last
+        self._last: tuple[int, RowPage | None] = (-1, None)  # of that file, the piece that was read last
         self._gathered: tuple[int, list[str], list[str]] = (-1, [], [])  # what is there of a piece that is not whole
-        self.remembers = all(rows.pieces().remembers for rows in inputs.rows)
+        self.remembers = all(rows.pages().remembers for rows in inputs.rows)
 
     def knows(self, number: int) -> bool:
         """Whether so little lies between the piece and where reading can begin that one call gives it."""
-        parts = list(islice(self._parts(number * PIECE_ROWS), PASSED_FILES + 1))
+        parts = list(islice(self._parts(number * PAGE_ROWS), PASSED_FILES + 1))
         return len(parts) <= PASSED_FILES and all(
-            self._pieces_of(part.file).knows(part.begin // PIECE_ROWS) for part in parts
+            self._pieces_of(part.file).knows(part.begin // PAGE_ROWS) for part in parts
         )
 
-    def read(self, number: int) -> Piece | None:
+    def read(self, number: int) -> RowPage | None:
         """The piece with this number; None where there is still more to pass."""
-        start = number * PIECE_ROWS
+        start = number * PAGE_ROWS
         if self._gathered[0] != number:
             self._gathered = (number, [], [])
-            self._inputs.recent = []
+            self._inputs.recent_files = []
         _, usernames, passwords = self._gathered
         opened = 0
         for part in self._parts(start + len(usernames)):
@@ -202,8 +203,8 @@ class _Pieces:
                 return None
         self._gathered = (-1, [], [])
         if not usernames:
-            raise too_short(self._inputs.places[-1].where, start + 1)
-        return Piece(start + 1, usernames, passwords)
+            raise input_too_short_error(self._inputs.files[-1].where, start + 1)
+        return RowPage(start + 1, usernames, passwords)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -211,40 +212,40 @@ class _Pieces:
             self._open.close()
         self._open, self._at, self._last = None, -1, (-1, None)
 
-    def _parts(self, offset: int) -> Iterator[_Part]:
+    def _parts(self, offset: int) -> Iterator[_FileSlice]:
         """From a row on, the rows of each file up to the piece's end."""
-        end = min((offset // PIECE_ROWS + 1) * PIECE_ROWS, self._inputs.total)
+        end = min((offset // PAGE_ROWS + 1) * PAGE_ROWS, self._inputs.total)
         index = bisect_right(self._before, offset) - 1
         while offset < end:
             before = self._before[index]
             ends = min(end, *self._before[index + 1 : index + 2], end)
-            yield _Part(self._files[index], offset - before, ends - before)
+            yield _FileSlice(self._files[index], offset - before, ends - before)
             offset, index = ends, index + 1
 
-    def _pieces_of(self, file: int) -> Pieces:
-        return self._open if self._open and file == self._at else self._inputs.rows[file].pieces()
+    def _pieces_of(self, file: int) -> PageReader:
+        return self._open if self._open and file == self._at else self._inputs.rows[file].pages()
 
-    def _take(self, part: _Part, usernames: list[str], passwords: list[str]) -> bool:
+    def _take(self, part: _FileSlice, usernames: list[str], passwords: list[str]) -> bool:
         """Add a file's part; False where there is more to pass, and what could be had is added."""
         if part.file != self._at:
-            opened = self._inputs.rows[part.file].pieces()
+            opened = self._inputs.rows[part.file].pages()
             self.close()
             self._open, self._at = opened, part.file
-            self._inputs.recent.append(part.file)
+            self._inputs.recent_files.append(part.file)
         begin = part.begin
         while begin < part.end:
-            piece = self._piece(begin // PIECE_ROWS)
+            piece = self._piece(begin // PAGE_ROWS)
             if piece is None:
                 return False
             few = slice(begin - piece.first + 1, part.end - piece.first + 1)
             if begin >= piece.last:
-                raise too_short(self._inputs.places[part.file].where, begin + 1)
+                raise input_too_short_error(self._inputs.files[part.file].where, begin + 1)
             usernames += piece.usernames[few]
             passwords += piece.passwords[few]
             begin = min(part.end, piece.last)
         return True
 
-    def _piece(self, own: int) -> Piece | None:
+    def _piece(self, own: int) -> RowPage | None:
         if self._last[0] != own and self._open:
             self._last = (own, self._open.read(own))
             if self._last[1] is None:

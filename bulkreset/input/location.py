@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable
-from bulkreset.job import Where
+from bulkreset.input.batch import unreadable_input_error
+from bulkreset.job import Location
 from bulkreset.s3 import Bucket, BucketError, Object
 
 
@@ -23,11 +23,11 @@ class Fingerprint:
     version: str = ""
 
 
-class Place(Protocol):
+class InputFile(Protocol):
     """One file of an input."""
 
     @property
-    def where(self) -> Where:
+    def where(self) -> Location:
         """Its path or address."""
 
     def open(self) -> io.BufferedReader:
@@ -42,11 +42,11 @@ class Place(Protocol):
     def fingerprint(self) -> Fingerprint:
         """Read all of it once. Raises InputError where that is not possible, Stopped where S3 is out of reach."""
 
-    def has_not_changed(self, planned: Fingerprint) -> bool:
+    def is_unchanged(self, planned: Fingerprint) -> bool:
         """Whether it is what was planned. Raises as `fingerprint` does."""
 
 
-class File:
+class LocalFile:
     """A file of this machine's. Raises InputError where there is none."""
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class File:
         try:
             exists, is_file = path.exists(), path.is_file()
         except OSError as error:  # a name that no file can have
-            raise unreadable(path, error) from None
+            raise unreadable_input_error(path, error) from None
         if not exists:
             raise InputError(f"There is no input file {path}.", "Check the path.")
         if not is_file:
@@ -76,12 +76,12 @@ class File:
         """Size and SHA-256."""
         return fingerprint(self.where)
 
-    def has_not_changed(self, planned: Fingerprint) -> bool:
+    def is_unchanged(self, planned: Fingerprint) -> bool:
         """By its content."""
         return self.fingerprint() == planned
 
 
-class InS3:
+class S3Object:
     """An object of S3's as it was met; what takes its place later is another one."""
 
     def __init__(self, bucket: Bucket, found: Object) -> None:
@@ -108,22 +108,22 @@ class InS3:
                 digest = digest_of(stream)
         except BucketError as error:
             if error.is_denied:
-                raise denied(self.where, error) from None
-            raise unreadable(self.where, error) from None
+                raise denied_error(self.where, error) from None
+            raise unreadable_input_error(self.where, error) from None
         return Fingerprint(self.met.size, digest, self.met.version or self.met.etag)
 
-    def has_not_changed(self, planned: Fingerprint) -> bool:
+    def is_unchanged(self, planned: Fingerprint) -> bool:
         """By its version or ETag, which S3 gives to one content alone."""
         try:
             now = self._bucket.head(self.where)
         except BucketError as error:
             if error.is_passing or error.is_missing:
-                raise unreadable(self.where, error) from None
-            raise denied(self.where, error) from None
+                raise unreadable_input_error(self.where, error) from None
+            raise denied_error(self.where, error) from None
         return (now.version or now.etag, now.size) == (planned.version, planned.size)
 
 
-def must_be_text(name: str) -> None:
+def require_text_name(name: str) -> None:
     """Raise InputError for a file's name in bytes that journal and report cannot hold."""
     try:
         name.encode()
@@ -139,7 +139,7 @@ def identity(path: Path) -> tuple[object, ...]:
     try:
         found = path.stat()
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_input_error(path, error) from None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
@@ -149,7 +149,7 @@ def fingerprint(path: Path) -> Fingerprint:
         with path.open("rb") as file:
             return Fingerprint(sha256=digest_of(file), size=file.tell())
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_input_error(path, error) from None
 
 
 def digest_of(stream: io.BufferedReader) -> str:
@@ -157,12 +157,12 @@ def digest_of(stream: io.BufferedReader) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def denied(where: Where, error: BucketError) -> InputError:
+def denied_error(where: Location, error: BucketError) -> InputError:
     """The error for an object that may not be read, or whose bucket may not be listed."""
     return InputError(f"The input {where} cannot be read: {error.action} was answered {error.code}.", error.advice)
 
 
-def together(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
+def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
     """One fingerprint of several files in their order, each with its name; that of a single file is its own."""
     known = list(marks)
     if len(known) == 1:

@@ -10,27 +10,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulkreset.age import UnsealError
+from bulkreset.age import DecryptError
 from bulkreset.errors import InputError
 from bulkreset.input.batch import (
-    CHUNK_ROWS,
+    BATCH_ROWS,
     FIELDS,
-    LONGEST_VALUE,
+    MAX_VALUE_LENGTH,
     NEEDED,
-    PASSED_PIECES,
-    PIECE_ROWS,
-    Chunk,
-    Piece,
+    PAGE_ROWS,
+    SKIPPED_PAGES,
+    RowBatch,
+    RowPage,
     find_columns,
-    too_short,
-    unreadable,
+    input_too_short_error,
+    unreadable_input_error,
 )
-from bulkreset.input.decrypt import Content
-from bulkreset.job import Input
+from bulkreset.input.decrypt import InputContent
+from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
 # What Arrow raises for a file that is not what it says; of the bytes of a name, too.
-DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, UnsealError, BucketError)
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
 LARGEST_VALUES = 4 << 10  # bytes a value may have on average, unpacked
 SMALL_GROUP = 64 << 20  # bytes of a column in a row group up to which that does not matter
 LARGEST_FOOTER = 32 << 20  # bytes: the columns of all row groups
@@ -38,18 +38,18 @@ FOOTER_ENDS = 8  # bytes: its length, and what says that it is one
 MAGIC = (b"PAR1", b"PARE")
 
 
-class ParquetRows:
+class ParquetReader:
     """A Parquet file, read batch by batch; null and "" both mean an empty cell.
 
     A sealed one is opened as a whole: its footer, with which reading begins, is its end.
     """
 
-    def __init__(self, spec: Input, content: Content) -> None:
+    def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self._spec = spec
         self._content = content
         self._coded: Sequence[str] | None = None  # the columns to be left as codes, once that is known
 
-    def chunks(self, first: int = 1) -> Iterator[Chunk]:
+    def batches(self, first: int = 1) -> Iterator[RowBatch]:
         """Yield the rows in order, those before `first` only where they share a row group with it.
 
         Raises InputError where the schema does not fit or the file is damaged.
@@ -61,26 +61,26 @@ class ParquetRows:
                 while groups and start + file.metadata.row_group(groups[0]).num_rows <= first:
                     start += file.metadata.row_group(groups.pop(0)).num_rows
                 wanted = list(names.values())
-                for batch in file.iter_batches(CHUNK_ROWS, row_groups=groups, columns=wanted, use_threads=False):
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
                     if batch.num_rows:
-                        yield _chunk(start, batch, names)
+                        yield _make_batch(start, batch, names)
                         start += batch.num_rows
         except DAMAGED as error:
-            raise unreadable(self._spec.file, error) from None
+            raise unreadable_input_error(self._spec.file, error) from None
 
-    def pieces(self) -> "ParquetPieces":
+    def pages(self) -> "ParquetPages":
         """The same rows in any order."""
-        return ParquetPieces(self, self._spec)
+        return ParquetPages(self, self._spec)
 
     def open(self) -> pq.ParquetFile:
         """The file. Raises InputError where its values would fill the memory."""
-        source = pa.BufferReader(self._content.whole()) if self._content.is_sealed else None
+        source = pa.BufferReader(self._content.read_all()) if self._content.is_encrypted else None
         if self._coded is None:
-            self._must_have_a_small_footer(source)
-            self._coded = self._to_be_left_coded(source)
+            self._check_footer_size(source)
+            self._coded = self._columns_to_keep_encoded(source)
         return self._opened(source, self._coded)
 
-    def _must_have_a_small_footer(self, source: pa.BufferReader | None) -> None:
+    def _check_footer_size(self, source: pa.BufferReader | None) -> None:
         """It is read as a whole, whatever length of it the end of the file tells."""
         if source:
             source.seek(max(0, source.size() - FOOTER_ENDS))
@@ -102,7 +102,7 @@ class ParquetRows:
         found: Any = source or (self._content.open() if isinstance(where, str) else where)
         return pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
 
-    def _to_be_left_coded(self, source: pa.BufferReader | None) -> Sequence[str]:
+    def _columns_to_keep_encoded(self, source: pa.BufferReader | None) -> Sequence[str]:
         """Our columns, if a value that is written once and meant often is a long one."""
         names = list(self.names(self._opened(source)).values())
         file = self._opened(source, names)
@@ -114,10 +114,10 @@ class ParquetRows:
                 coded |= any(
                     _holds_long_values(it.dictionary) for it in batch.columns if isinstance(it, pa.DictionaryArray)
                 )
-            self._must_be_bounded(file.metadata.row_group(group), names)
+            self._check_value_sizes(file.metadata.row_group(group), names)
         return names if coded else ()
 
-    def _must_be_bounded(self, group: pq.RowGroupMetaData, names: Sequence[str]) -> None:
+    def _check_value_sizes(self, group: pq.RowGroupMetaData, names: Sequence[str]) -> None:
         """Megabytes of one letter take some bytes of a file, and a batch has thousands of values."""
         for column in map(group.column, range(group.num_columns)):
             size = column.total_uncompressed_size
@@ -147,14 +147,14 @@ class ParquetRows:
         if not (fits or (field == "permanent" and pa.types.is_boolean(kind))):
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
-                _written_instead(field, kind),
+                _conversion_hint(field, kind),
             )
 
 
-class ParquetPieces:
+class ParquetPages:
     """Reading begins at a row group: what of it lies before a piece is decoded and passed over."""
 
-    def __init__(self, rows: ParquetRows, spec: Input) -> None:
+    def __init__(self, rows: ParquetReader, spec: InputConfig) -> None:
         self.remembers = False
         self._rows = rows
         self._spec = spec
@@ -167,14 +167,14 @@ class ParquetPieces:
 
     def knows(self, number: int) -> bool:
         """Whether so little lies between the piece and where reading can begin that one call gives it."""
-        return number * PIECE_ROWS - self._nearest(number * PIECE_ROWS)[0] < PASSED_PIECES * PIECE_ROWS
+        return number * PAGE_ROWS - self._nearest(number * PAGE_ROWS)[0] < SKIPPED_PAGES * PAGE_ROWS
 
-    def read(self, number: int) -> Piece | None:
+    def read(self, number: int) -> RowPage | None:
         """The piece with this number; None where there is still more to pass."""
         try:
             return self._read(number)
         except DAMAGED as error:
-            raise unreadable(self._spec.file, error) from None
+            raise unreadable_input_error(self._spec.file, error) from None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -182,28 +182,28 @@ class ParquetPieces:
         if self._file:
             self._file.close()
 
-    def _read(self, number: int) -> Piece | None:
+    def _read(self, number: int) -> RowPage | None:
         file = self._file = self._file or self._opened()
-        first, last = number * PIECE_ROWS, min((number + 1) * PIECE_ROWS, file.metadata.num_rows)
+        first, last = number * PAGE_ROWS, min((number + 1) * PAGE_ROWS, file.metadata.num_rows)
         if first >= last:
-            raise too_short(self._spec.file, first + 1)
+            raise input_too_short_error(self._spec.file, first + 1)
         start, group = self._nearest(first)
         if group is not None:
             groups, wanted = range(group, file.num_row_groups), self._names
-            self._batches = file.iter_batches(PIECE_ROWS, row_groups=list(groups), columns=wanted, use_threads=False)
+            self._batches = file.iter_batches(PAGE_ROWS, row_groups=list(groups), columns=wanted, use_threads=False)
             self._batch, self._at = None, start
         columns: list[list[str]] = [[], []]
         passed = 0
-        while passed <= PASSED_PIECES * PIECE_ROWS:
+        while passed <= SKIPPED_PAGES * PAGE_ROWS:
             batch = self._batch = self._batch or next(self._batches, None)
             if batch is None:
-                raise too_short(self._spec.file, first + 1)
+                raise input_too_short_error(self._spec.file, first + 1)
             begin, end = max(first - self._at, 0), min(last - self._at, batch.num_rows)
             for column, name in zip(columns, self._names, strict=True):
                 if begin < end:
                     column.extend(_text(batch.column(name).slice(begin, end - begin), {}, name).to_pylist())
             if self._at + batch.num_rows >= last:
-                return Piece(first + 1, *columns)
+                return RowPage(first + 1, *columns)
             passed += 0 if begin < end else batch.num_rows
             self._at += batch.num_rows
             self._batch = None
@@ -224,7 +224,7 @@ class ParquetPieces:
         return (self._at, None) if self._file and start <= self._at <= row else (start, group)
 
 
-def _written_instead(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
+def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
     """As what a column of this type has to be written."""
     if field == "permanent":
         return "Write it as a boolean or a string column."
@@ -234,19 +234,19 @@ def _written_instead(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
     return "Check that it is the right column, and write it as a string column."
 
 
-def _is_coded(column: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
+def _is_dictionary_encoded(column: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     return bool(pa.types.is_dictionary(column.type))
 
 
 def _holds_long_values(values: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
-    return (pc.max(pc.binary_length(values)).as_py() or 0) > LONGEST_VALUE if len(values) else False
+    return (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_VALUE_LENGTH if len(values) else False
 
 
 def _cut(raw: bytes) -> bytes:
-    return raw if len(raw) <= 4 * LONGEST_VALUE else raw[: 4 * LONGEST_VALUE].decode(errors="ignore").encode()
+    return raw if len(raw) <= 4 * MAX_VALUE_LENGTH else raw[: 4 * MAX_VALUE_LENGTH].decode(errors="ignore").encode()
 
 
-def _chunk(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Chunk:
+def _make_batch(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> RowBatch:
     import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
 
     malformed: dict[int, str] = {}
@@ -259,12 +259,12 @@ def _chunk(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Chunk:
     frame = pd.DataFrame({field: pd.array(value, dtype="str") for field, value in values.items()})
     if malformed:
         frame.loc[list(malformed), :] = ""
-    return Chunk(first, frame, malformed)
+    return RowBatch(first, frame, malformed)
 
 
 def _text(column: Any, malformed: dict[int, str], name: str) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     """The column as Arrow text, null as ""; an offset whose bytes are not UTF-8 is noted in `malformed`."""
-    if _is_coded(column) and _holds_long_values(column.dictionary):
+    if _is_dictionary_encoded(column) and _holds_long_values(column.dictionary):
         # Cut before each row has its own: beyond that length a value is refused for it.
         short = [_cut(raw) for raw in column.dictionary.cast(pa.large_binary()).to_pylist()]
         column = pa.DictionaryArray.from_arrays(column.indices, pa.array(short, pa.large_binary()))

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
-from bulkreset.job import Policy
+from bulkreset.job import PasswordPolicy
 from bulkreset.models import Secret
 
 OF_EACH = 2  # characters of every kind at least, whether the pool asks for the kind or not
@@ -20,13 +20,13 @@ _UPPER, _LOWER, _DIGITS, _SYMBOLS = (
 _LOOK_ALIKE = frozenset("0OoQD1lI|i5S2Z8B6Guvw:.-_~^")
 
 
-class Generator:
+class PasswordGenerator:
     """Makes passwords for the pools of one job. `policies` has what each pool and the job ask for together.
 
     `length` is the least number of characters; a policy that asks for more is met, with room to spare.
     """
 
-    def __init__(self, policies: Mapping[str, Policy], length: int) -> None:
+    def __init__(self, policies: Mapping[str, PasswordPolicy], length: int) -> None:
         self._lengths = {pool: max(length, (policy.minimum_length or 0) + OF_EACH) for pool, policy in policies.items()}
         self._random = secrets.SystemRandom()
         self._kept = _kinds(frozenset())

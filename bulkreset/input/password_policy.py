@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bulkreset.job import Policy
+from bulkreset.job import PasswordPolicy
 
 if TYPE_CHECKING:  # slow to load, and made passwords need none of it
     import pandas as pd
@@ -26,26 +26,26 @@ _RULES = (
 )
 
 
-def unmet(policy: Policy, password: str) -> list[str]:
+def failed_rules(policy: PasswordPolicy, password: str) -> list[str]:
     """The rules that `password` does not meet, in words that never repeat it; [] where it meets all."""
     missing = [
         words for switch, pattern, words in _RULES if getattr(policy, switch) and not re.search(pattern, password)
     ]
-    if policy.minimum_length is not None and _most_units(password) < policy.minimum_length:
+    if policy.minimum_length is not None and _max_length(password) < policy.minimum_length:
         missing.insert(0, f"at least {policy.minimum_length} characters")
     return missing
 
 
-def stricter(one: Policy, other: Policy | None) -> Policy:
+def combine(one: PasswordPolicy, other: PasswordPolicy | None) -> PasswordPolicy:
     """The policy that asks for what either asks for."""
     if other is None:
         return one
     lengths = [length for length in (one.minimum_length, other.minimum_length) if length is not None]
     switches = {switch: getattr(one, switch) or getattr(other, switch) for switch, _, _ in _RULES}
-    return Policy.model_construct(minimum_length=max(lengths, default=None), **switches)
+    return PasswordPolicy.model_construct(minimum_length=max(lengths, default=None), **switches)
 
 
-def violates(policy: Policy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
+def violation_mask(policy: PasswordPolicy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
     """For each password whether any rule is unmet; the same rules as `unmet`, a column at a time."""
     import pandas as pd  # noqa: PLC0415  (as above)
 
@@ -55,12 +55,12 @@ def violates(policy: Policy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
     return broken
 
 
-def _most_units(password: str) -> int:
+def _max_length(password: str) -> int:
     """The password's length as the service may count it at most: a character beyond the basic plane may count twice."""
     return len(password) + len(re.findall(_BEYOND, password))
 
 
-def _masks(policy: Policy, passwords: "pd.Series[str]") -> Iterator["pd.Series[bool]"]:
+def _masks(policy: PasswordPolicy, passwords: "pd.Series[str]") -> Iterator["pd.Series[bool]"]:
     if policy.minimum_length is not None:
         short = passwords.str.len() < policy.minimum_length
         if short.any():  # counted again only where it matters

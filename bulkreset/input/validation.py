@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bulkreset.input.batch import Chunk
-from bulkreset.input.password_policy import stricter, unmet, violates
-from bulkreset.job import Job, Policy
-from bulkreset.models import Code, Status
+from bulkreset.input.batch import RowBatch
+from bulkreset.input.password_policy import combine, failed_rules, violation_mask
+from bulkreset.job import Job, PasswordPolicy
+from bulkreset.models import RejectCode, Status
 
 LONGEST_USERNAME = 128
 LONGEST_PASSWORD = 256
@@ -19,7 +19,7 @@ _NOT_IN_A_USERNAME = "[\\s\x00-\x1f\x7f-\x9f\xa0\u1680\u2000-\u200a\u2028\u2029\
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-class Screened(NamedTuple):
+class ValidatedRow(NamedTuple):
     """One row as the plan keeps it: everything but the password. `permanent` is None where it could not be read."""
 
     row: int
@@ -31,14 +31,14 @@ class Screened(NamedTuple):
     message: str
 
 
-class Screen:
+class RowValidator:
     """The checks of one job that need nothing but the row.
 
     `protected` holds names whose rows are left alone, `policies` the pools' own password policies as far as they are known.
     """
 
     def __init__(
-        self, job: Job, protected: Iterable[str] = (), policies: Mapping[str, Policy | None] | None = None
+        self, job: Job, protected: Iterable[str] = (), policies: Mapping[str, PasswordPolicy | None] | None = None
     ) -> None:
         # Folded: to leave one user too many alone does no harm.
         self._protected = {name.casefold() for name in (*job.guards.protected.usernames, *protected)}
@@ -48,14 +48,16 @@ class Screen:
         self._generates = job.generates
         self._hands_out = bool(job.handout.recipients)
         told = policies or {}
-        self._policies = {pool: stricter(job.password.policy, told.get(pool)) for pool in self._pools}
+        self._policies = {pool: combine(job.password.policy, told.get(pool)) for pool in self._pools}
 
-    def rows(self, chunk: Chunk) -> Iterator[Screened]:
+    def validate(self, chunk: RowBatch) -> Iterator[ValidatedRow]:
         """Each row of the chunk with its status; where several things are wrong, the first of the checks names it."""
         frame = chunk.frame
         pools = frame["user_pool_id"].where(frame["user_pool_id"] != "", self._only_pool)
         permanents = [self._permanent_of(text) for text in frame["permanent"]]
-        found: dict[int, tuple[Code, str]] = {offset: (Code.BAD_VALUE, why) for offset, why in chunk.malformed.items()}
+        found: dict[int, tuple[RejectCode, str]] = {
+            offset: (RejectCode.BAD_VALUE, why) for offset, why in chunk.malformed.items()
+        }
         for mask, code, message in self._checks(frame, pools, permanents):
             for offset in mask.to_numpy().nonzero()[0].tolist():
                 if offset not in found:
@@ -74,7 +76,7 @@ class Screen:
                 messages[offset] = "the job protects this user"
         numbers = range(chunk.first, chunk.last + 1)
         return map(
-            Screened._make,
+            ValidatedRow._make,
             zip(
                 numbers, pools.tolist(), frame["username"].tolist(), permanents, statuses, codes, messages, strict=True
             ),
@@ -82,63 +84,71 @@ class Screen:
 
     def _checks(
         self, frame: pd.DataFrame, pools: "pd.Series[str]", permanents: list[bool | None]
-    ) -> Iterator[tuple["pd.Series[bool]", Code, str]]:
+    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, str]]:
         usernames, passwords = frame["username"], frame["password"]
-        yield usernames == "", Code.MISSING_USERNAME, "the row names no user"
+        yield usernames == "", RejectCode.MISSING_USERNAME, "the row names no user"
         if not self._generates:
-            yield passwords == "", Code.MISSING_PASSWORD, "the row has no password"
+            yield passwords == "", RejectCode.MISSING_PASSWORD, "the row has no password"
         yield (
             usernames.str.len() > LONGEST_USERNAME,
-            Code.TOO_LONG,
+            RejectCode.TOO_LONG,
             f"the username has more than {LONGEST_USERNAME} characters",
         )
         if not self._generates:
             yield (
                 passwords.str.len() > LONGEST_PASSWORD,
-                Code.TOO_LONG,
+                RejectCode.TOO_LONG,
                 f"the password has more than {LONGEST_PASSWORD} characters",
             )
         yield (
             usernames.str.contains(_NOT_IN_A_USERNAME),
-            Code.BAD_VALUE,
+            RejectCode.BAD_VALUE,
             "the username has white space or a control character",
         )
         if not self._generates:
             yield (
                 passwords.str.contains("\x00", regex=False),
-                Code.BAD_VALUE,
+                RejectCode.BAD_VALUE,
                 "the password has a NUL character: is the encoding right?",
             )
         yield (
             pd.Series([value is None for value in permanents]),
-            Code.BAD_VALUE,
+            RejectCode.BAD_VALUE,
             "permanent is none of true, false, 1, 0, yes, no",
         )
         yield (
             ~pools.isin(self._pools),
-            Code.UNKNOWN_POOL,
+            RejectCode.UNKNOWN_POOL,
             "no target of the job is this user pool"
             if self._only_pool
             else "no target of the job is this user pool; with several targets each row names its own",
         )
         if self._generates:
             unheard = pd.Series([value is False for value in permanents])
-            yield unheard & (not self._hands_out), Code.BAD_VALUE, "a made temporary password needs handout.recipients"
+            yield (
+                unheard & (not self._hands_out),
+                RejectCode.BAD_VALUE,
+                "a made temporary password needs handout.recipients",
+            )
         else:
             yield from self._checks_of_passwords(passwords, pools)
 
     def _checks_of_passwords(
         self, passwords: "pd.Series[str]", pools: "pd.Series[str]"
-    ) -> Iterator[tuple["pd.Series[bool]", Code, str]]:
+    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, str]]:
         yield (
             passwords.str.contains(_EDGE_OR_BREAK),
-            Code.PASSWORD_WHITESPACE,
+            RejectCode.PASSWORD_WHITESPACE,
             "the password begins or ends with white space or has a line break",
         )
         for policy in set(self._policies.values()):
             those = [pool for pool, own in self._policies.items() if own == policy]
-            mask = violates(policy, passwords)
-            yield mask if len(those) == len(self._policies) else mask & pools.isin(those), Code.PASSWORD_POLICY, ""
+            mask = violation_mask(policy, passwords)
+            yield (
+                mask if len(those) == len(self._policies) else mask & pools.isin(those),
+                RejectCode.PASSWORD_POLICY,
+                "",
+            )
 
     def _protected_offsets(self, frame: pd.DataFrame) -> list[int]:
         if not self._protected:
@@ -150,4 +160,4 @@ class Screen:
         return _TRUTH.get(text.lower()) if text else self._permanent
 
     def _policy_message(self, pool: str, password: str) -> str:
-        return "the password needs " + ", ".join(unmet(self._policies[pool], password))
+        return "the password needs " + ", ".join(failed_rules(self._policies[pool], password))

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.base import Positive, Table
+from bulkreset.job.base import ConfigTable, Positive
 
 
-class Fleet(Table):
+class ClusterConfig(ConfigTable):
     """Where the lanes run: on the workers of a Dask scheduler, in `local` processes here, or, without either, in this process."""
 
     scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
@@ -49,7 +49,7 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-class Mirror(Table):
+class MirrorConfig(ConfigTable):
     """Where in S3 each run is mirrored below a folder of its name. `every` is seconds between two whole copies, `lease` how long a dead run holds it."""
 
     to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")
@@ -72,7 +72,7 @@ class Mirror(Table):
         return f"{self.to}{'' if str(self.to).endswith('/') else '/'}{name}/"
 
 
-class Emulator(Table):
+class EmulatorConfig(ConfigTable):
     """The embedded Cognito: its quota in calls per second."""
 
     quota: Positive = 30.0

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
 from bulkreset.job import S3, TAG, Job, Target
-from bulkreset.small_file import read_sheet
+from bulkreset.small_file import read_small_file
 
 _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 
@@ -34,21 +34,21 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
 def build(tables: dict[str, Any], overrides: Mapping[str, Any], label: str, path: Path | None = None) -> Job:
     """The job of `tables`, which are changed, called `label` in errors and by the name of `path`. Raises JobError as `load` does."""
     for key, value in overrides.items():
-        _lay(tables, key, value, label[:1].lower() + label[1:])
+        _set_key(tables, key, value, label[:1].lower() + label[1:])
     if not isinstance(tables.get("input", {}), dict):
         raise JobError(f"{label} is not a valid job: input must be a table.")
     if not tables.get("input", {}).keys() & {"path", "from_pool"}:
         raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
     if not tables.get("targets"):
         raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
-    tables.setdefault("name", _name_from(path or _first(tables["input"].get("path"))))
+    tables.setdefault("name", _name_from(path or _first_input(tables["input"].get("path"))))
     return _validated(tables, label)
 
 
-def revive(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
+def job_from_journal(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
     """A job as a journal keeps it, with `overrides` laid over it. Raises JobError as `load` does."""
     for key, value in overrides.items():
-        _lay(tables, key, value, label="the run")
+        _set_key(tables, key, value, label="the run")
     return _validated(tables, "The command line")
 
 
@@ -58,22 +58,22 @@ def _validated(tables: dict[str, Any], label: str) -> Job:
     except ValidationError as error:
         # pydantic adds that a list of targets with a wrong one is too short: that is no second problem.
         found = [detail for detail in error.errors() if (detail["type"], detail["loc"]) != ("too_short", ("targets",))]
-        problems = "; ".join(dict.fromkeys(_sentence(detail) for detail in found or error.errors()))
+        problems = "; ".join(dict.fromkeys(_describe_error(detail) for detail in found or error.errors()))
         raise JobError(f"{label} is not a valid job: {problems}.") from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_sheet(path).decode())
+        return tomllib.loads(read_small_file(path).decode())
     except FileNotFoundError:
         raise JobError(
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _unread(path, error) from None
+        raise _read_error(path, error) from None
 
 
-def _unread(path: Path, error: OSError | ValueError | RecursionError) -> JobError:
+def _read_error(path: Path, error: OSError | ValueError | RecursionError) -> JobError:
     """The error for a job file that is no TOML, or is not to be had."""
     was_read = not isinstance(error, OSError) or error.errno == errno.EFBIG
     if was_read and path.name.lower().endswith(_INPUTS):
@@ -99,27 +99,27 @@ def _read(path: Path) -> dict[str, Any]:
             found = found.get(part) if isinstance(found, dict) else None
         for entry in found if isinstance(found, list) else [found]:
             if isinstance(entry, dict) and isinstance(entry.get(key), str):
-                entry[key] = _rooted(entry[key], path)
+                entry[key] = _absolute_path(entry[key], path)
             elif isinstance(entry, dict) and isinstance(entry.get(key), list):
-                entry[key] = [_rooted(one, path) if isinstance(one, str) else one for one in entry[key]]
-    _root_places(tables, path)
+                entry[key] = [_absolute_path(one, path) if isinstance(one, str) else one for one in entry[key]]
+    _make_absolute(tables, path)
     return tables
 
 
-def _rooted(text: str, path: Path) -> str:
+def _absolute_path(text: str, path: Path) -> str:
     """A path of the job file, which is relative to it; an address of S3's is none."""
     if text.startswith(S3) or text == TAG:
         return text
     return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path's own raises)
 
 
-def _root_places(tables: dict[str, Any], path: Path) -> None:
+def _make_absolute(tables: dict[str, Any], path: Path) -> None:
     """The same for keys whose values are paths in some of their forms only."""
     notify, metrics = tables.get("notify"), tables.get("metrics")
     if isinstance(notify, dict) and str(notify.get("urls_from")).startswith("file:"):
-        notify["urls_from"] = "file:" + _rooted(notify["urls_from"].removeprefix("file:"), path)
+        notify["urls_from"] = "file:" + _absolute_path(notify["urls_from"].removeprefix("file:"), path)
     if isinstance(metrics, dict) and isinstance(metrics.get("emf"), str) and metrics["emf"] not in {"", "stdout"}:
-        metrics["emf"] = _rooted(metrics["emf"], path)
+        metrics["emf"] = _absolute_path(metrics["emf"], path)
 
 
 _PATHS = (
@@ -137,7 +137,7 @@ _PATHS = (
 )
 
 
-def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:
+def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> None:
     """Set one dotted key; a key of `targets` goes to the only target."""
     table, _, leaf = key.rpartition(".")
     if not table:
@@ -159,7 +159,7 @@ def _lay(tables: dict[str, Any], key: str, value: object, label: str) -> None:
     entry[leaf] = value
 
 
-def _first(given: object) -> Path:
+def _first_input(given: object) -> Path:
     """What an input of the command line is called by."""
     return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
@@ -174,7 +174,7 @@ def _name_from(path: Path) -> str:
     )
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _describe_error(detail: ErrorDetails) -> str:
     """One of pydantic's findings in our voice; the value itself is never shown."""
     if detail["loc"][:2] == ("pace", "rate"):
         return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
@@ -182,7 +182,7 @@ def _sentence(detail: ErrorDetails) -> str:
         return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
     where = ".".join(text if (text := str(part)).isprintable() else repr(text) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"{where} is not a known key{_near(detail['loc'])}"
+        return f"{where} is not a known key{_suggestion(detail['loc'])}"
     if detail["type"] == "missing":
         return f"{where} is missing"
     if detail["type"] == "value_error":
@@ -190,7 +190,7 @@ def _sentence(detail: ErrorDetails) -> str:
     return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
 
 
-def _near(location: tuple[int | str, ...]) -> str:
+def _suggestion(location: tuple[int | str, ...]) -> str:
     """' (did you mean rate?)' where a key of that table is spelled almost so."""
     model: Any = Job
     for part in location[:-1]:

@@ -5,17 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import Positive, Table
+from bulkreset.job.base import ConfigTable, Positive
 
 
-class Protected(Table):
+class ProtectedConfig(ConfigTable):
     """Users that are left alone, by username and by the groups of their pool."""
 
     usernames: tuple[str, ...] = Field(default=(), strict=False)
     groups: tuple[str, ...] = Field(default=(), strict=False)
 
 
-class Guards(Table):
+class GuardsConfig(ConfigTable):
     """When to stop; 0 refused in a row means any number. Failures are counted in one execution; durations are seconds, or text such as "90m" or "8h"."""
 
     max_rows: int | None = Field(default=None, ge=0)
@@ -26,7 +26,7 @@ class Guards(Table):
     stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     stop_after: int | None = Field(default=None, ge=1)
     stop: Literal["lane", "run"] = "lane"
-    protected: Protected = Protected()
+    protected: ProtectedConfig = ProtectedConfig()
 
     @field_validator("max_duration", mode="before")
     @classmethod

@@ -9,24 +9,24 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.base import Table
+from bulkreset.job.base import ConfigTable
 
 S3 = "s3://"
 TAG = "tag"  # in place of where finished inputs go: they stay, and S3 keeps a tag
-Where = Path | str  # a path of this machine's, or an address that begins with S3
+Location = Path | str  # a path of this machine's, or an address that begins with S3
 
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?=/)")
 
 
-def where(text: Where) -> Where:
+def parse_location(text: Location) -> Location:
     """The place as it is kept: an address of S3's as it stands, a path absolute, for a run may be resumed from another directory."""
     if isinstance(text, str) and text.startswith(S3):
         return text
     return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
 
 
-class Columns(Table):
+class ColumnsConfig(ConfigTable):
     """What the input calls our columns. `password`: None where the input must not have any, "" where they are passed over."""
 
     username: str = "username"
@@ -43,7 +43,7 @@ class Columns(Table):
         return self
 
 
-class Select(Table):
+class SelectConfig(ConfigTable):
     """Which users of the pools are rows: those whom everything that is given fits. `not_in`: a file of users who are left out."""
 
     statuses: tuple[
@@ -82,26 +82,26 @@ class Select(Table):
         return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as below)
 
 
-class Input(Table):
+class InputConfig(ConfigTable):
     """Where the rows come from: files, or the pools themselves.
 
     `path` is a file, a folder, a pattern or a list of them, here or in S3; `profile` and `region` are for S3 alone.
     `format` defaults to what a file's name says; `identity` opens what age has sealed.
     """
 
-    path: Where | tuple[Where, ...] | None = None
+    path: Location | tuple[Location, ...] | None = None
     profile: str | None = None
     region: str | None = None
     from_pool: bool = False
-    select: Select = Select()
+    select: SelectConfig = SelectConfig()
     identity: Path | None = Field(default=None, strict=False)
-    state: Where | None = None
+    state: Location | None = None
     expected: bool = False
-    done: Where | None = None
+    done: Location | None = None
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
-    columns: Columns = Columns()
+    columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
 
     @field_validator("path", mode="before")
@@ -115,7 +115,7 @@ class Input(Table):
             if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
                 msg = "must name an object of S3's as s3://bucket/key"
                 raise ValueError(msg)
-        kept = tuple(map(where, given)) if value is not None else None
+        kept = tuple(map(parse_location, given)) if value is not None else None
         return kept if kept is None or isinstance(value, list | tuple) else kept[0]
 
     @field_validator("state", "done", mode="before")
@@ -124,7 +124,7 @@ class Input(Table):
         if value is not None and not (isinstance(value, str | Path) and str(value)):
             msg = "must be a path"
             raise ValueError(msg)
-        return value if value in {None, TAG} else where(value)
+        return value if value in {None, TAG} else parse_location(value)
 
     @field_validator("identity")
     @classmethod
@@ -156,7 +156,7 @@ class Input(Table):
             msg = f"has {'a path' if self.path else 'an identity'}, and from_pool: the rows come from a file or from the pools"
         elif not self.from_pool and not self.path:
             msg = "names neither a path nor from_pool"
-        elif not self.from_pool and self.select != Select():
+        elif not self.from_pool and self.select != SelectConfig():
             msg = "has a select, which is of use with from_pool only"
         elif self.state and self.from_pool:
             msg = "has a state, and from_pool: only files can be finished"
@@ -169,7 +169,7 @@ class Input(Table):
         return self
 
     @property
-    def file(self) -> Where:
+    def file(self) -> Location:
         """The path, of an input that is one file."""
         if self.path is None or isinstance(self.path, tuple):
             msg = "the input is no file"
@@ -177,7 +177,7 @@ class Input(Table):
         return self.path
 
     @property
-    def places(self) -> tuple[Where, ...]:
+    def places(self) -> tuple[Location, ...]:
         """What was given as the path, in order."""
         return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
 

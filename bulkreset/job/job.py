@@ -4,17 +4,17 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bulkreset.job.base import Table
-from bulkreset.job.environment import Emulator, Fleet, Mirror
-from bulkreset.job.guards import Guards
-from bulkreset.job.input import Columns, Input
-from bulkreset.job.output import Metrics, Notify, Report
-from bulkreset.job.pace import Pace
-from bulkreset.job.password import Handout, Password
+from bulkreset.job.base import ConfigTable
+from bulkreset.job.environment import ClusterConfig, EmulatorConfig, MirrorConfig
+from bulkreset.job.guards import GuardsConfig
+from bulkreset.job.input import ColumnsConfig, InputConfig
+from bulkreset.job.output import MetricsConfig, NotifyConfig, ReportConfig
+from bulkreset.job.pace import PaceConfig
+from bulkreset.job.password import GeneratedPasswordsConfig, PasswordConfig
 from bulkreset.job.target import Target
 
 
-class Plan(Table):
+class PlanConfig(ConfigTable):
     """What the plan asks of the pools. `skip`: the kinds of users that are left alone."""
 
     check_users: bool = True
@@ -23,31 +23,31 @@ class Plan(Table):
     )
 
 
-class After(Table):
+class AfterConfig(ConfigTable):
     """What is done for a user once the password was set. `sign_out` left out: only where nobody keeps the password."""
 
     sign_out: bool | None = None
 
 
-class Job(Table):
+class Job(ConfigTable):
     """A whole job. `permanent` left out means the API's own default: temporary passwords."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
     permanent: bool = False
-    input: Input
+    input: InputConfig
     targets: tuple[Target, ...] = Field(min_length=1, strict=False)
-    password: Password = Password()
-    plan: Plan = Plan()
-    pace: Pace = Pace()
-    guards: Guards = Guards()
-    after: After = After()
-    handout: Handout = Handout()
-    notify: Notify = Notify()
-    metrics: Metrics = Metrics()
-    report: Report = Report()
-    mirror: Mirror = Mirror()
-    fleet: Fleet = Fleet()
-    emulator: Emulator = Emulator()
+    password: PasswordConfig = PasswordConfig()
+    plan: PlanConfig = PlanConfig()
+    pace: PaceConfig = PaceConfig()
+    guards: GuardsConfig = GuardsConfig()
+    after: AfterConfig = AfterConfig()
+    handout: GeneratedPasswordsConfig = GeneratedPasswordsConfig()
+    notify: NotifyConfig = NotifyConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()
+    mirror: MirrorConfig = MirrorConfig()
+    fleet: ClusterConfig = ClusterConfig()
+    emulator: EmulatorConfig = EmulatorConfig()
 
     @model_validator(mode="after")
     def _targets_fit(self) -> Self:
@@ -68,7 +68,7 @@ class Job(Table):
         if not self.generates and self.handout.recipients:
             msg = 'handout.recipients is of use with password.source = "generate" only'
             raise ValueError(msg)
-        if self.generates and self.input.columns.password != Columns().password:
+        if self.generates and self.input.columns.password != ColumnsConfig().password:
             msg = 'input.columns.password is of use with password.source = "input" only'
             raise ValueError(msg)
         if self.generates and not self.permanent and not self.handout.recipients:

@@ -7,10 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.base import Table
+from bulkreset.job.base import ConfigTable
 
 
-class Report(Table):
+class ReportConfig(ConfigTable):
     """What a run draws by itself: the report's form, whether hashes stand for the usernames, and whether there is a page as well."""
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
@@ -18,7 +18,7 @@ class Report(Table):
     html: bool = True
 
 
-class Notify(Table):
+class NotifyConfig(ConfigTable):
     """Which ends of a run are told, and to whom: Apprise's urls, an SNS topic. A url may hold a secret: it is never shown or kept.
 
     `urls_from` says where urls are, one on each line: "env:NAME" or "file:PATH".
@@ -45,7 +45,7 @@ class Notify(Table):
         return self
 
 
-class Metrics(Table):
+class MetricsConfig(ConfigTable):
     """Where a run's figures go: a file for the node exporter, CloudWatch's EMF to a file or to "stdout"."""
 
     textfile: Path | None = Field(default=None, strict=False)

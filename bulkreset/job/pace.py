@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import Positive, Table
+from bulkreset.job.base import ConfigTable, Positive
 
 SLOWEST = 0.001  # a call in a quarter of an hour
 FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
 
 
-class Pace(Table):
+class PaceConfig(ConfigTable):
     """How fast, and how stubbornly. Rates are calls per second, waits are seconds."""
 
     rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | Literal["auto", "none"] = "auto"

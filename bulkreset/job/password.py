@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from bulkreset.job.base import Table
+from bulkreset.job.base import ConfigTable
 
 
-class Policy(Table):
+class PasswordPolicy(ConfigTable):
     """A pool's password policy, named as Cognito names it; what is not given is not checked."""
 
     minimum_length: int | None = Field(default=None, ge=6, le=99)
@@ -18,15 +18,15 @@ class Policy(Table):
     require_symbols: bool = False
 
 
-class Password(Table):
+class PasswordConfig(ConfigTable):
     """Where the passwords come from: the input, or made here, of `length` characters at least."""
 
     source: Literal["input", "generate"] = "input"
     length: int = Field(default=24, ge=12, le=98)
-    policy: Policy = Policy()
+    policy: PasswordPolicy = PasswordPolicy()
 
 
-class Handout(Table):
+class GeneratedPasswordsConfig(ConfigTable):
     """To whom made passwords are sealed, and the folder where; without one, the run directory has it."""
 
     recipients: tuple[str, ...] = Field(default=(), strict=False)

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import Table, TimeOut
+from bulkreset.job.base import ConfigTable, TimeOut
 
 
-class Target(Table):
+class Target(ConfigTable):
     """One user pool and how to reach it."""
 
     user_pool_id: str = Field(min_length=1, max_length=55, pattern=r"^[A-Za-z0-9_-]+_[0-9a-zA-Z]+$")

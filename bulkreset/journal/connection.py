@@ -13,7 +13,7 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the latter where damaged bytes stand in what SQLite says of them
 
 
-class Connection:
+class JournalConnection:
     """An open journal. Used by one thread."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -24,9 +24,9 @@ class Connection:
         """Fold the log into the file and let go of it."""
         self._db.close()
 
-    def damaged(self) -> RecordError:
+    def damaged_error(self) -> RecordError:
         """The error for a file whose content is not what a run writes."""
-        return damaged(self._path)
+        return damaged_journal_error(self._path)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -35,7 +35,7 @@ class Connection:
 
     @contextmanager
     def _read(self) -> Iterator[None]:
-        with usable(f"The journal {self._path} cannot be used", restore=RESTORE):
+        with translate_sqlite_errors(f"The journal {self._path} cannot be used", restore=RESTORE):
             yield
 
 
@@ -53,7 +53,9 @@ def transaction(db: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
 
 
 @contextmanager
-def usable(what: str, broken: tuple[type[Exception], ...] = BROKEN, restore: str = "") -> Iterator[None]:
+def translate_sqlite_errors(
+    what: str, broken: tuple[type[Exception], ...] = BROKEN, restore: str = ""
+) -> Iterator[None]:
     """Tell what SQLite, or the disk, says as RecordError: `what`, and the reason; `restore` is the advice for a damaged file."""
     try:
         yield
@@ -67,14 +69,14 @@ def _is_damage(error: Exception) -> bool:
     return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
-def damaged(path: Path) -> RecordError:
+def damaged_journal_error(path: Path) -> RecordError:
     """The error for a file whose content is not what a run writes."""
     return RecordError(f"The journal {path} is damaged.", RESTORE)
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """The file, to be read ("ro") or written ("rw")."""
-    place = to_read(path) if mode == "ro" else f"{path.absolute().as_uri()}?mode={mode}"
+    place = read_uri(path) if mode == "ro" else f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(place, uri=True, isolation_level=None)
     if mode == "rw":
         connection.execute("PRAGMA journal_mode = WAL")
@@ -82,7 +84,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def to_read(path: Path) -> str:
+def read_uri(path: Path) -> str:
     """The URI to read a journal by.
 
     Without a write-ahead log beside it nobody has it open: then reading leaves nothing behind, and needs no right to write.
@@ -91,9 +93,9 @@ def to_read(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if settled else "")
 
 
-def kind_of(path: Path) -> tuple[int, int]:
+def file_kind(path: Path) -> tuple[int, int]:
     """Whose SQLite file it is, and of which version; a file that is not ours is not changed by asking."""
-    with contextlib.closing(sqlite3.connect(to_read(path), uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(read_uri(path), uri=True)) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     return application, version

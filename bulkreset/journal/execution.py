@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from bulkreset.version import __version__
 
 
-def begun() -> dict[str, object]:
+def new_execution() -> dict[str, object]:
     """What is known of an execution as it begins."""
     return {"started_at": utc_now(), "user": _user(), "host": platform.node(), "version": __version__}
 

@@ -11,14 +11,14 @@ from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal import schema
-from bulkreset.journal.connection import BROKEN, connect, damaged, kind_of
-from bulkreset.journal.plan_writer import WrittenPlan
-from bulkreset.journal.records import InputFile, Reported, Sendable, SetRow
+from bulkreset.journal.connection import BROKEN, connect, damaged_journal_error, file_kind
+from bulkreset.journal.plan_writer import PlanWriter
+from bulkreset.journal.records import JournalFile, ReportRow, SendableRow, SetRow
 from bulkreset.journal.shape import is_whole
-from bulkreset.models import Leaver, Outcome, RateChange, SignedOut, Status
+from bulkreset.models import Outcome, RateChange, SignOutOutcome, SignOutTask, Status
 
 
-class Journal(WrittenPlan):
+class Journal(PlanWriter):
     """One run's journal. Used by one thread, the coordinator's; other processes may read along.
 
     Write-ahead log: a reader (`status`, `report`) never blocks the run, nor the run a reader. Every claim and every
@@ -27,7 +27,9 @@ class Journal(WrittenPlan):
     """
 
     @classmethod
-    def create(cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[InputFile] = ()) -> Self:
+    def create(
+        cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[JournalFile] = ()
+    ) -> Self:
         """A new journal, of an input of these files. Raises RecordError where it cannot be written."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -52,16 +54,16 @@ class Journal(WrittenPlan):
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
         try:
-            kind = kind_of(path)
+            kind = file_kind(path)
             connection = connect(path, "ro" if read_only else "rw") if kind == _OURS else None
         except sqlite3.OperationalError as error:
             raise RunDirError(
                 f"The journal {path} cannot be read: {error}.", "Check its rights, or restore it from a backup."
             ) from None
         except BROKEN:
-            raise damaged(path) from None
+            raise damaged_journal_error(path) from None
         if not any(kind) and not path.stat().st_size:
-            raise damaged(path)
+            raise damaged_journal_error(path)
         if connection is None:
             raise RunDirError(
                 f"The journal {path} has version {kind[1]}; this bulkreset knows version {schema.VERSION}.",
@@ -102,14 +104,14 @@ class Journal(WrittenPlan):
         try:
             return {key: json.loads(value) for key, value in found}
         except (ValueError, TypeError, RecursionError):
-            raise self.damaged() from None
+            raise self.damaged_error() from None
 
     def facts(self) -> dict[str, Any]:
         """`meta`, where it has all that a run begins with. Raises RecordError where it has not."""
         found = self.meta()
         if is_whole(found):
             return found
-        raise self.damaged()
+        raise self.damaged_error()
 
     def note(self, **facts: object) -> None:
         """Set facts about the run as a whole."""
@@ -122,28 +124,28 @@ class Journal(WrittenPlan):
             (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
             held, first, last = self._db.execute("SELECT count(*), min(row), max(row) FROM rows").fetchone()
             unknown = set(self.counts()) - {status.value for status in Status}
-            (strange,) = self._db.execute(schema.STRANGE).fetchone()
+            (strange,) = self._db.execute(schema.HAS_INVALID_CELLS).fetchone()
         if found == "ok" and not unknown and not strange and (rows is None or (held, first, last) == (rows, 1, rows)):
             return
-        raise self.damaged()
+        raise self.damaged_error()
 
-    def take_over(self) -> None:
+    def mark_claimed_in_doubt(self) -> None:
         """After the death of the process that claimed rows: they are in doubt, and what it had not sent again has failed."""
         with self._transaction():
-            self._db.execute(schema.DOUBT_CLAIMED)
-            self._db.execute(schema.FAIL_AGAIN)
+            self._db.execute(schema.MARK_CLAIMED_IN_DOUBT)
+            self._db.execute(schema.RESTORE_FAILED)
 
-    def fail_again(self) -> None:
+    def restore_failed(self) -> None:
         """At the end: failed rows that were revived, and then not sent, have failed as before."""
         with self._transaction():
-            self._db.execute(schema.FAIL_AGAIN)
+            self._db.execute(schema.RESTORE_FAILED)
 
-    def revive_failed(self) -> dict[str, int]:
+    def retry_failed(self) -> dict[str, int]:
         """Make the failed rows ready again, and the failed sign-outs pending, until `fail_again`; how many of the rows had each code."""
         with self._transaction():
             codes = dict(self._db.execute(schema.FAILED_CODES))
-            self._db.execute(schema.REVIVE_FAILED)
-            self._db.execute(schema.REVIVE_SIGN_OUTS)
+            self._db.execute(schema.RETRY_FAILED)
+            self._db.execute(schema.RETRY_SIGN_OUTS)
         return codes
 
     def begin_sending(self) -> None:
@@ -151,32 +153,32 @@ class Journal(WrittenPlan):
         with self._read():
             self._db.execute("PRAGMA synchronous = FULL")
 
-    def sendable_pieces(self, size: int) -> Iterator[tuple[int, str, int]]:
+    def sendable_pages(self, size: int) -> Iterator[tuple[int, str, int]]:
         """Where the rows are that are still to be sent: (piece of `size` rows, user pool, rows), in order."""
         with self._read():
             pools = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
             first, last = self._db.execute(schema.SENDABLE_RANGE).fetchone()
             for piece in range((first - 1) // size, (last - 1) // size + 1):
                 rows = (piece * size + 1, (piece + 1) * size)
-                for pool, count in self._db.execute(schema.SENDABLE_PIECE, rows).fetchall():
+                for pool, count in self._db.execute(schema.SENDABLE_PAGE, rows).fetchall():
                     yield piece, pools[pool], count
 
-    def sendable(self, first: int, last: int) -> list[Sendable]:
+    def sendable(self, first: int, last: int) -> list[SendableRow]:
         """The rows from `first` to `last` that are still to be sent, in order."""
         with self._read():
-            return [Sendable._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
+            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
 
-    def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[Sendable]:
+    def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[SendableRow]:
         """Up to `most` rows of some pools behind a row that are still to be sent, in order."""
         with self._read():
             asked = (row, json.dumps(sorted(pools)), most)
-            return [Sendable._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
+            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
 
-    def record(
+    def commit(
         self,
         claims: Sequence[int],
         outcomes: Sequence[Outcome],
-        signed_out: Sequence[SignedOut] = (),
+        signed_out: Sequence[SignOutOutcome] = (),
         rates: Sequence[RateChange] = (),
         facts: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
@@ -195,15 +197,15 @@ class Journal(WrittenPlan):
         with self._transaction():
             self._db.execute(schema.INDEX_TO_SIGN_OUT)
 
-    def leavers(self, pool: str, most: int) -> list[Leaver]:
+    def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
         """Up to `most` users of a pool who are set and not yet signed out, in any order; `begin_signing_out` comes first."""
         with self._read():
             (number,) = self._db.execute("SELECT id FROM pools WHERE user_pool_id = ?", (pool,)).fetchone()
             found = self._db.execute(schema.TO_SIGN_OUT, (number, most)).fetchall()
-        return [Leaver(row, username, pool) for row, username in found]
+        return [SignOutTask(row, username, pool) for row, username in found]
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def snapshot(self) -> Iterator[None]:
         """Within the block everything is read as it is at its beginning, however the run goes on meanwhile."""
         with self._read():
             self._db.execute("BEGIN")
@@ -214,19 +216,19 @@ class Journal(WrittenPlan):
             with self._read():
                 self._db.execute("ROLLBACK")
 
-    def settled(self) -> Iterator[SetRow]:
+    def set_rows(self) -> Iterator[SetRow]:
         """The rows that were set, in input order."""
         with self._read():
-            for found in self._db.execute(schema.SETTLED):
+            for found in self._db.execute(schema.SET_ROWS):
                 yield SetRow._make(found)
 
-    def settled_row(self, row: int) -> SetRow | None:
+    def set_row(self, row: int) -> SetRow | None:
         """One row, if it was set."""
         with self._read():
-            found = self._db.execute(schema.SETTLED_ROW, (row,)).fetchone()
+            found = self._db.execute(schema.SET_ROW, (row,)).fetchone()
         return SetRow._make(found) if found else None
 
-    def report(self, unsent: str, only: Collection[str] = ()) -> Iterator[Reported]:
+    def report_rows(self, unsent: str, only: Collection[str] = ()) -> Iterator[ReportRow]:
         """The rows in input order, all of them or those with one of the report's statuses in `only`.
 
         `unsent` is what a row that was not sent is called.
@@ -234,7 +236,7 @@ class Journal(WrittenPlan):
         words = {"claimed": "in_doubt", "ready": unsent}
         wanted = json.dumps([status for status in Status if words.get(status, status) in only]) if only else None
         with self._read():
-            yield from map(Reported._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
+            yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
 
 
 _OURS = (schema.APPLICATION_ID, schema.VERSION)

@@ -3,17 +3,17 @@
 from typing import Any, NamedTuple
 
 from bulkreset.journal import schema
-from bulkreset.journal.connection import Connection
+from bulkreset.journal.connection import JournalConnection
 
 
-class Totals(NamedTuple):
+class AttemptTotals(NamedTuple):
     """Attempts and throttled attempts over all rows."""
 
     attempts: int
     throttled: int
 
 
-class SignOuts(NamedTuple):
+class SignOutCounts(NamedTuple):
     """Of the set rows: users who are signed out, those for whom that failed, those who are still to be."""
 
     done: int = 0
@@ -21,7 +21,7 @@ class SignOuts(NamedTuple):
     pending: int = 0
 
 
-class Shown(NamedTuple):
+class PageRow(NamedTuple):
     """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds.
 
     `canonical` is the user's own name where it is known, else the username.
@@ -41,7 +41,7 @@ class Shown(NamedTuple):
     canonical: str
 
 
-class Change(NamedTuple):
+class RateChangeRow(NamedTuple):
     """A change of a lane's rate; `at_ms` is Unix milliseconds."""
 
     at_ms: int
@@ -51,13 +51,13 @@ class Change(NamedTuple):
     reason: str
 
 
-class Figures(Connection):
+class JournalQueries(JournalConnection):
     """Counts over the rows of an open journal."""
 
-    def sign_outs(self) -> dict[str, SignOuts]:
+    def sign_outs(self) -> dict[str, SignOutCounts]:
         """How far the signing out is, by user pool."""
         with self._read():
-            return {pool: SignOuts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
+            return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
 
     def counts(self) -> dict[str, int]:
         """How many rows have each status of the journal."""
@@ -80,20 +80,20 @@ class Figures(Connection):
         with self._read():
             return {(account, region): count for account, region, count in self._db.execute(schema.RATES)}
 
-    def ready(self) -> list[tuple[str, int, int]]:
+    def sendable_counts(self) -> list[tuple[str, int, int]]:
         """The rows that are still to be sent, counted: (user pool, permanent, rows)."""
         with self._read():
-            return self._db.execute(schema.READY).fetchall()
+            return self._db.execute(schema.SENDABLE_COUNTS).fetchall()
 
-    def before(self) -> dict[str, int]:
+    def status_before_counts(self) -> dict[str, int]:
         """How many of the rows that are still to be sent have users of each status, where that is known."""
         with self._read():
-            return dict(self._db.execute(schema.BEFORE))
+            return dict(self._db.execute(schema.STATUS_BEFORE))
 
-    def warned(self, beginning: str) -> int:
+    def warning_count(self, beginning: str) -> int:
         """How many rows that will be sent carry a warning with this beginning."""
         with self._read():
-            return int(self._db.execute(schema.WARNED, (beginning,)).fetchone()[0])
+            return int(self._db.execute(schema.WARNING_COUNT, (beginning,)).fetchone()[0])
 
     def codes(self) -> dict[str, int]:
         """How many rows have each code, the most frequent first."""
@@ -102,41 +102,41 @@ class Figures(Connection):
                 self._db.execute("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1")
             )
 
-    def totals(self) -> Totals:
+    def totals(self) -> AttemptTotals:
         """Sums over all rows."""
         with self._read():
-            return Totals._make(
+            return AttemptTotals._make(
                 self._db.execute("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows").fetchone()
             )
 
     def recent_rate(self, seconds: int) -> float:
         """Rows settled per second in the last `seconds`, or since the first of them."""
         with self._read():
-            rows, first, last = self._db.execute(schema.RECENT, (seconds * 1000,)).fetchone()
+            rows, first, last = self._db.execute(schema.RECENT_RATE, (seconds * 1000,)).fetchone()
         return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
 
-    def span(self) -> tuple[int, int] | None:
+    def send_span(self) -> tuple[int, int] | None:
         """When the first call was begun and the last one ended, in Unix milliseconds; None where there was none."""
         with self._read():
-            first, last = self._db.execute(schema.SPAN).fetchone()
+            first, last = self._db.execute(schema.SEND_SPAN).fetchone()
         return None if first is None else (first, last)
 
-    def course(self, first: int, width: int) -> list[tuple[int, int, int]]:
+    def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
         """Rows settled, and calls of them that were throttled, by buckets of `width` ms from `first` on: (bucket, rows, throttled)."""
         with self._read():
-            found = self._db.execute(schema.COURSE, {"first": first, "width": width})
+            found = self._db.execute(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
             return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
-    def rate_course(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
+    def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
         """How the lanes' rates went, by such buckets: (account, Region, bucket, its mean, its last)."""
         with self._read():
-            found = self._db.execute(schema.RATE_COURSE, {"first": first, "width": width})
+            found = self._db.execute(schema.RATES_OVER_TIME, {"first": first, "width": width})
             return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
 
-    def first_rate_changes(self, most: int) -> list[Change]:
+    def first_rate_changes(self, most: int) -> list[RateChangeRow]:
         """The first changes of rates."""
         with self._read():
-            return [Change._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
+            return [RateChangeRow._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
 
     def rate_reasons(self) -> list[tuple[str, str, str, int, float, float]]:
         """Changes of rates by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
@@ -153,14 +153,14 @@ class Figures(Connection):
         with self._read():
             return self._db.execute(schema.CODES_BY_STATUS, (most,)).fetchall()
 
-    def slowest(self, most: int) -> list[Shown]:
+    def slowest_rows(self, most: int) -> list[PageRow]:
         """The rows whose last calls took longest."""
-        return self._shown(schema.SLOWEST, most)
+        return self._page_rows(schema.SLOWEST, most)
 
-    def remarkable(self, most: int) -> list[Shown]:
+    def rows_needing_attention(self, most: int) -> list[PageRow]:
         """The first of the rows that are neither set nor waiting, or whose users could not be signed out; the gravest first."""
-        return self._shown(schema.REMARKABLE, most)
+        return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
 
-    def _shown(self, statement: str, *values: Any) -> list[Shown]:  # noqa: ANN401  (what SQLite takes)
+    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (what SQLite takes)
         with self._read():
-            return [Shown._make(found) for found in self._db.execute(statement, values)]
+            return [PageRow._make(found) for found in self._db.execute(statement, values)]

@@ -8,7 +8,7 @@ from bulkreset.models import RateChange
 SPACING_MS = 1000  # a lane notes no more than one change in this time: the latest
 
 
-class Rates:
+class RateChanges:
     """Changes that are told by any thread, and written down by one."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Rates:
         with self._lock:
             self._latest[change.account, change.region] = change
 
-    def due(self, now_ms: int) -> Sequence[RateChange]:
+    def take_due(self, now_ms: int) -> Sequence[RateChange]:
         """What may be written down now, at Unix milliseconds."""
         if not self._latest:
             return ()
@@ -30,7 +30,7 @@ class Rates:
             self._written.update(dict.fromkeys(lanes, now_ms))
             return [self._latest.pop(lane) for lane in lanes]
 
-    def rest(self) -> Sequence[RateChange]:
+    def take_rest(self) -> Sequence[RateChange]:
         """What has not been written down."""
         with self._lock:
             rest, self._latest = list(self._latest.values()), {}

@@ -3,18 +3,18 @@
 from typing import NamedTuple
 
 
-class Sendable(NamedTuple):
+class SendableRow(NamedTuple):
     """A row that is still to be sent. `doubted`: an earlier call's answer was lost; `revived`: it has failed since."""
 
     row: int
     username: str
     pool: str
     permanent: int
-    doubted: int
-    revived: int = 0
+    was_in_doubt: int
+    retrying_failed: int = 0
 
 
-class InputFile(NamedTuple):
+class JournalFile(NamedTuple):
     """One file of the input. `first_row` is None where it has no row, or was not read yet."""
 
     name: str
@@ -39,7 +39,7 @@ class SetRow(NamedTuple):
     finished_at: int
 
 
-class Reported(NamedTuple):
+class ReportRow(NamedTuple):
     """A row as the reports have it. Times are Unix milliseconds; truths are 1, 0, or None where there is nothing to say.
 
     `canonical` is the user's own name where it is known, else the username.

@@ -18,7 +18,7 @@ _TOKEN = "[0-9a-f]" * 8  # by chance, and no process id: that is the same each t
 _STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
 
 
-class Absent(RunDirError):
+class RunMissing(RunDirError):
     """There is no such run."""
 
 
@@ -31,9 +31,9 @@ class RunDir:
         self.page = path / "report.html"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
-        self.fates = path / "verify.csv"
+        self.verify_report = path / "verify.csv"
         self.lookup = path / "lookup.sqlite"
-        self.listing = path / "listing.sqlite"
+        self.user_store = path / "listing.sqlite"
         self.handout = path / "handout"
         self.redaction_key = path / "redaction.key"
         self._lock: int | None = None
@@ -46,16 +46,16 @@ class RunDir:
         of one that had not is deleted. Raises RunDirError where it exists or cannot be made.
         """
         try:
-            must_be_free(path)
+            require_free(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(path)
+            _remove_leftovers(path)
             staged = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
             staged.path.mkdir(mode=0o700)
             staged.lock()
             try:
                 fill(staged.journal)
                 staged.path.rename(path)
-                _sync(path.parent)
+                _fsync_dir(path.parent)
             except RecordError as error:  # nothing came of it that could be resumed
                 staged.discard()
                 raise RunDirError(
@@ -147,7 +147,7 @@ class RunDir:
         self.path.rmdir()
 
 
-def must_be_free(path: Path) -> None:
+def require_free(path: Path) -> None:
     """Raise RunDirError where a new run cannot have this name."""
     if not (path.exists() or path.is_symlink()):
         return
@@ -190,7 +190,7 @@ def new_name(path: Path) -> Path:
     return named
 
 
-def _sweep(path: Path) -> None:
+def _remove_leftovers(path: Path) -> None:
     """Delete what killed processes have left of a directory that was to have this name; one that is still made is locked."""
     for entry in path.absolute().parent.glob(f".{glob.escape(path.name)}.{_TOKEN}"):
         left = RunDir(entry)
@@ -201,7 +201,7 @@ def _sweep(path: Path) -> None:
         left.release()
 
 
-def _sync(directory: Path) -> None:
+def _fsync_dir(directory: Path) -> None:
     """Make a new name in a directory survive a power loss."""
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -2,7 +2,7 @@
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
 VERSION = 3
-LATEST = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
+MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
 # status: ready, rejected, skipped; claimed (committed before its first call leaves); set, failed, in_doubt.
 # canonical: the user's own name, where the directory was checked and the row names the user otherwise.
@@ -58,7 +58,7 @@ UPDATE rows SET status = ?2, code = ?3, message = ?4, status_before = nullif(?5,
 WHERE row = ?1 AND status = 'ready'
 """
 
-SOUGHT = """
+ROWS_TO_CHECK = """
 SELECT row, user_pool_id, username FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'ready' ORDER BY pool, username
 """
 
@@ -68,14 +68,14 @@ _WHO = (
     " ELSE coalesce(canonical, username) END"
 )
 
-TWINS = f"""
+DUPLICATES = f"""
 CREATE TEMP TABLE twins AS
   SELECT rows.pool AS pool, {_WHO} AS who, min(row) AS first, max(row) AS last
   FROM rows WHERE status = 'ready' GROUP BY 1, 2 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
 
 # Which of the rows that name one user is kept: none, the first or the last.
-REJECT_TWINS = f"""
+REJECT_DUPLICATES = f"""
 UPDATE rows SET status = 'rejected', code = 'duplicate_username',
   message = 'row ' || CASE rows.row WHEN twins.first THEN twins.last ELSE twins.first END || ' names the same user'
 FROM twins
@@ -97,24 +97,24 @@ ORDER BY row LIMIT ?
 """
 
 # Which user pools have rows that are still to be sent in a range of rows, and how many.
-SENDABLE_PIECE = """
+SENDABLE_PAGE = """
 SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') GROUP BY pool
 """
 
-READY = """
+SENDABLE_COUNTS = """
 SELECT user_pool_id, permanent, count(*)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN ('ready', 'in_doubt') GROUP BY 1, 2
 """
 
-SETTLED = """
+SET_ROWS = """
 SELECT row, user_pool_id, username, coalesce(canonical, username), permanent, started_at, finished_at
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 """
 
-SETTLED_ROW = SETTLED.replace("ORDER BY row", "AND row = ?")
+SET_ROW = SET_ROWS.replace("ORDER BY row", "AND row = ?")
 
 # The users that will be set, by their status before it.
-BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
+STATUS_BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
 
 SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN ('ready', 'in_doubt')"
 
@@ -155,44 +155,44 @@ JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
 """
 
 # Whether any cell is of a kind that no run writes, or a row that may be sent of a pool that there is not: one changed bit makes bytes of a text, which SQLite's own check lets pass.
-STRANGE = f"""
+HAS_INVALID_CELLS = f"""
 SELECT EXISTS (SELECT 1 FROM rows WHERE
   {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "code", "message", "request_id"))}
   OR {" OR ".join(f"typeof({name}) <> 'integer'" for name in ("attempts", "throttled"))}
   OR {" OR ".join(f"typeof({name}) NOT IN ('integer', 'null')" for name in ("latency_ms", "started_at", "finished_at"))}
   OR typeof(pool) NOT IN ('integer', 'text') OR (status <> 'rejected' AND pool NOT IN (SELECT id FROM pools)) OR permanent NOT IN (0, 1) OR signed_out NOT IN (0, 1)
-  OR in_doubt NOT IN (0, 1) OR started_at NOT BETWEEN 0 AND {LATEST} OR finished_at NOT BETWEEN 0 AND {LATEST}
+  OR in_doubt NOT IN (0, 1) OR started_at NOT BETWEEN 0 AND {MAX_TIME} OR finished_at NOT BETWEEN 0 AND {MAX_TIME}
   OR typeof(status_before) NOT IN ('text', 'null') OR typeof(canonical) NOT IN ('text', 'null'))
 """  # noqa: S608  (our own text)
 
 # What was claimed by a process that died is in doubt: its call may have been sent.
 # What is known of an earlier doubt stays; what a row failed with before it was sent again says nothing of this time.
-DOUBT_CLAIMED = """
+MARK_CLAIMED_IN_DOUBT = """
 UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, '')
 WHERE status = 'claimed'
 """
 
 # What settled in the last milliseconds before the newest outcome.
-RECENT = """
+RECENT_RATE = """
 SELECT count(*), min(finished_at), max(finished_at) FROM rows
 WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
 """
 
 # The rows of this plan that are not as in the journal attached as `reviewed`.
-UNLIKE = """
+DIFFERENT_ROWS = """
 FROM main.rows AS now JOIN reviewed.rows AS was USING (row)
 WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
   OR now.username <> was.username OR now.pool IS NOT was.pool
 """
 
 # Warned of in the plan: rows that will be sent, whose users could not recover.
-WARNED = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
+WARNING_COUNT = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
-REVIVE_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
+RETRY_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
 # A revived row keeps its code, by which it is told from one that was never sent: where it is not sent, it has failed as before.
-REVIVE_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
-FAIL_AGAIN = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
+RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
+RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
 # `wanted` is the journal's statuses that are wanted, as JSON; all of them where it is NULL.
 REPORT = """
@@ -209,13 +209,13 @@ ORDER BY row
 # For the page: what a run looks like, counted in buckets of time and of latency, so that the answer does not grow with it.
 # When the calls began and ended that were answered since a moment.
 SENT_SINCE = "SELECT min(finished_at - coalesce(latency_ms, 0)), max(finished_at) FROM rows WHERE finished_at >= ?"
-SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
-COURSE = """
+SEND_SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
+SETTLED_OVER_TIME = """
 SELECT (finished_at - :first) / :width, total(status IN ('set', 'failed', 'in_doubt')), total(throttled)
 FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 # `rate` is that of the row with the greatest at_ms, as SQLite has it for a lone max().
-RATE_COURSE = """
+RATES_OVER_TIME = """
 SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3
 """
 RATE_CHANGES = "SELECT at_ms, account, region, rate, reason FROM rates ORDER BY at_ms, account, region LIMIT ?"
@@ -238,7 +238,7 @@ FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.p
 """
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
 # The rows that somebody has to look at, the gravest first.
-REMARKABLE = f"""
+ROWS_NEEDING_ATTENTION = f"""
 {_SHOWN} WHERE status IN ('in_doubt', 'failed', 'rejected', 'skipped') OR signed_out = 0 OR status = 'claimed'
 ORDER BY CASE status WHEN 'in_doubt' THEN 1 WHEN 'claimed' THEN 1 WHEN 'failed' THEN 2 WHEN 'set' THEN 3
   WHEN 'rejected' THEN 4 ELSE 5 END, row LIMIT ?

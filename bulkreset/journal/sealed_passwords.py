@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkreset.age import UnsealError, recipients, seal, unseal
+from bulkreset.age import DecryptError, decrypt, encrypt, parse_recipients
 from bulkreset.errors import InputError, RecordError, RunDirError
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Row
@@ -32,7 +32,7 @@ class Line(NamedTuple):
         return f"Line(row {self.row})"
 
 
-class Handout:
+class PasswordArchive:
     """Writes chunks, each an age file of its own with CSV in it: row, user pool, username, password; no header.
 
     Chunks are numbered in the order in which they were written, over all executions; of several lines for one row the
@@ -58,7 +58,7 @@ class Handout:
         """One chunk, synced with its name. Raises RecordError where that is not possible: then nothing of it may be sent."""
         text = io.StringIO()
         csv.writer(text).writerows((row.number, row.pool, row.username, row.password.reveal()) for row in rows)
-        sealed = seal(text.getvalue().encode(), self._to)
+        sealed = encrypt(text.getvalue().encode(), self._to)
         self._number += 1
         path = self._folder / f"{self._number:08d}.age"
         # It takes its name only when it is whole: one that breaks off would close the handout for good.
@@ -99,12 +99,12 @@ def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
     return Path(facts["handout"]) if facts.get("handout") else home.handout
 
 
-def handout_of(job: "Job", folder: Path) -> Handout | None:
+def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
     """The handout that a job wants. Raises RunDirError where it cannot be written, JobError for a key that is none."""
     if not job.handout.recipients:
         return None
     try:
-        return Handout(folder, recipients(job.handout.recipients))
+        return PasswordArchive(folder, parse_recipients(job.handout.recipients))
     except RecordError as error:
         raise RunDirError(error.message, "Check the disk's space and rights; nothing was sent.") from None
 
@@ -128,8 +128,8 @@ def read_handout(folder: Path, by: Sequence[Any]) -> Iterator[tuple[int, Line]]:
         )
     for number, path in chunks:
         try:
-            data = unseal(path.read_bytes(), by)
-        except UnsealError as error:
+            data = decrypt(path.read_bytes(), by)
+        except DecryptError as error:
             raise InputError(
                 f"The handout's {path.name} cannot be opened: {error}.", "Use the key of one of the job's recipients."
             ) from None

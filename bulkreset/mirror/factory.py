@@ -12,24 +12,24 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.log import Log
 
 if TYPE_CHECKING:
-    from bulkreset.mirror.mirror import Mirror
+    from bulkreset.mirror.mirror import JournalMirror
 
 
-def mirrored(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
+def mirror_facts(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
     """What a new run's journal notes of its mirror; None where it has none. Raises JobError where it cannot have the one it is to have."""
     if not job.mirror.to or emulated:
         return None
-    from bulkreset.mirror.mirror import must_be_usable  # noqa: PLC0415  (no mirror, no import)
+    from bulkreset.mirror.mirror import require_usable  # noqa: PLC0415  (no mirror, no import)
 
     at = job.mirror.at(path.absolute().name)
-    must_be_usable(job.mirror, at)
+    require_usable(job.mirror, at)
     return {"at": at, "generation": 0, "commit": 0}
 
 
 @contextmanager
-def mirror_of(
+def open_mirror(
     job: Job, facts: Mapping[str, Any], home: RunDir, journal: Journal, log: Log
-) -> Iterator["Mirror | None"]:
+) -> Iterator["JournalMirror | None"]:
     """The run's mirror, held by this process within the block; None where it has none.
 
     Raises Busy where another machine goes on with the run, RunDirError where one has.
@@ -37,29 +37,29 @@ def mirror_of(
     if not facts.get("mirror"):
         yield None
         return
-    from bulkreset.mirror.mirror import Mirror  # noqa: PLC0415  (no mirror, no import)
+    from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
 
-    mirror = Mirror(
+    mirror = JournalMirror(
         job.mirror, facts["mirror"]["at"], home, journal, lambda problem: log.warning("mirror_behind", problem=problem)
     )
     try:
-        mirror.take()
+        mirror.acquire()
         yield mirror
     finally:
         mirror.release()
 
 
-def finish(mirror: "Mirror", log: Log) -> BulkresetError | None:
+def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
     """Put what the run ends with; why that was not possible, None where it was."""
     try:
-        mirror.end()
+        mirror.finish()
     except BulkresetError as error:
         log.warning("mirror_behind", problem=error.message)
         return error
     return None
 
 
-def brought(run: str, path: Path | None) -> Path:
+def fetch_run_dir(run: str, path: Path | None) -> Path:
     """The run directory: the one that is named, or a new one at `path` made from the mirror that is. Raises RunDirError."""
     if not run.startswith(S3):
         if path:

@@ -31,7 +31,7 @@ class SinceBoot(SystemClock):
 SINCE_BOOT: Final = SinceBoot()
 
 
-class Lease:
+class S3Lease:
     """Held from `take` to `release`. Who dies with it is waited for until it ends, but not by its own successor on that machine.
 
     `seconds` is how long it holds without being renewed; `mine` says who may take it over at once.
@@ -52,10 +52,10 @@ class Lease:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self) -> Self:
+    def acquire(self) -> Self:
         """Hold it. Raises Busy where another holds it, RecordError where S3 does not say."""
         try:
-            self._write(self.must_be_free())
+            self._write(self.require_free())
         except BucketError as error:
             if error.is_changed:
                 raise Busy(f"Another process has just taken {self._uri}.", "Wait for it.") from None
@@ -88,12 +88,12 @@ class Lease:
         self._etag = ""
 
     def __enter__(self) -> Self:
-        return self.take()
+        return self.acquire()
 
     def __exit__(self, *_ended: object) -> None:
         self.release()
 
-    def must_be_free(self) -> str:
+    def require_free(self) -> str:
         """The ETag of one that has ended, "" where there is none. Raises Busy where another holds it, BucketError."""
         try:
             body, etag = self._bucket.get(self._uri)
@@ -134,9 +134,9 @@ class Lease:
             self._write(self._etag)
         except BucketError as error:
             if error.is_changed or error.is_missing:
-                self._look()
+                self._read_after_refusal()
 
-    def _look(self) -> None:
+    def _read_after_refusal(self) -> None:
         """After a refusal: whose it is now. What was written by us, and not answered, is still ours."""
         try:
             body, etag = self._bucket.get(self._uri)
@@ -151,7 +151,7 @@ class Lease:
             self._lost = "something else was written there"
 
 
-def holder_of(path: Path) -> str:
+def holder_id(path: Path) -> str:
     """What tells a file or a folder of this machine's from every other: whoever has the lock on it is alone."""
     found = path.stat()
     try:
@@ -161,7 +161,7 @@ def holder_of(path: Path) -> str:
     return f"{boot}:{found.st_dev}:{found.st_ino}"
 
 
-def retried(
+def retry_s3(
     ask: Callable[[], Any],
     patience: float,
     stop: Callable[[], None],

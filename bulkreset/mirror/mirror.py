@@ -27,47 +27,57 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
-from bulkreset.job import Mirror as Asked
+from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.mirror.lease import Lease, holder_of, retried
-from bulkreset.mirror.objects import BASE, BEGUN, DELTA, Piece, begin, new_token, pieces, put_once, token_of
-from bulkreset.models import Outcome, RateChange, SignedOut
+from bulkreset.mirror.lease import S3Lease, holder_id, retry_s3
+from bulkreset.mirror.objects import (
+    BASE,
+    DELTA,
+    STARTED,
+    MirrorObject,
+    list_objects,
+    new_token,
+    put_once,
+    read_token,
+    start_generation,
+)
+from bulkreset.models import Outcome, RateChange, SignOutOutcome
 from bulkreset.s3 import Bucket, BucketError, Sealing, split
 
 VERSION = 1
-CLAIMS_APART = 0.2  # seconds between two puts of claims: five a second
-OUTCOMES_APART = 0.4  # outcomes alone wait longer, for the next claims take them along
+CLAIM_PUT_SECONDS = 0.2  # seconds between two puts of claims: five a second
+OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, for the next claims take them along
 PATIENCE = 60.0  # seconds for which a put is tried again
 RARELY = 20  # times as long as a copy takes lies between two of them
 LEASE = "lease.json"
 _AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
 
 
-class Ledger(Protocol):
+class JournalCommit(Protocol):
     """Where claims and outcomes are committed."""
 
-    def record(
+    def commit(
         self,
         claims: Sequence[int],
         outcomes: Sequence[Outcome],
-        signed_out: Sequence[SignedOut] = (),
+        signed_out: Sequence[SignOutOutcome] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
         """Commit, durably. Raises RecordError where that is not possible."""
 
 
-class Mirror:
+class JournalMirror:
     """A run's mirror, held by its lease. One thread records; bases are made by another."""
 
     def __init__(self, asked: Asked, at: str, home: RunDir, journal: Journal, tell: Callable[[str], None]) -> None:
         self.at = at
-        self._bucket = bucket_of(asked)
+        self._bucket = open_bucket(asked)
         self._home = home
         self._journal = journal
         self._tell = tell
         self._every = asked.every
-        self._lease = Lease(self._bucket, at + LEASE, holder_of(home.path), asked.lease)
+        self._lease = S3Lease(self._bucket, at + LEASE, holder_id(home.path), asked.lease)
         self._generation = 0
         self._commit = 0
         self._tokens: list[str] = []  # of the generations that this journal has begun, or was about to
@@ -75,20 +85,20 @@ class Mirror:
         self._put_at = float("-inf")
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
-        self._pieces: list[Piece] = []
+        self._pieces: list[MirrorObject] = []
         self._lock = threading.Lock()
         self._maker: threading.Thread | None = None
         self._broken: RecordError | None = None  # for want of which nothing more is sent
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Hold the run. Raises Busy where another machine does, RunDirError where another has gone on with it since."""
-        self._lease.take()
+        self._lease.acquire()
         known = self._journal.meta().get("mirror") or {}
         self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
         self._tokens = list(known.get("tokens", ()))
-        self._pieces = self._asked(lambda: pieces(self._bucket, self.at), 0.0)
+        self._pieces = self._retry(lambda: list_objects(self._bucket, self.at), 0.0)
         newest = max(
-            (it for it in self._pieces if it.kind != BEGUN), key=lambda it: (it.generation, it.last), default=None
+            (it for it in self._pieces if it.kind != STARTED), key=lambda it: (it.generation, it.last), default=None
         )
         if newest is None or (newest.last <= self._commit and self._has_begun(newest.generation)):
             return
@@ -104,107 +114,107 @@ class Mirror:
 
     def _has_begun(self, generation: int) -> bool:
         """Whether it was begun with this journal, and not with another that had come as far."""
-        begun = next((it for it in self._pieces if it.kind == BEGUN and it.generation == generation), None)
+        begun = next((it for it in self._pieces if it.kind == STARTED and it.generation == generation), None)
         if begun is None:  # the mirror is of an earlier version
             return generation <= self._generation
-        return self._asked(lambda: token_of(self._bucket, begun), 0.0) in self._tokens
+        return self._retry(lambda: read_token(self._bucket, begun), 0.0) in self._tokens
 
-    def begin(self) -> None:
+    def start_generation(self) -> None:
         """A new generation, whose base is all that the journal has. Nothing may be sent before it. Raises RecordError."""
-        with self._needed():
-            self._go_on(PATIENCE)
+        with self._required():
+            self._start_generation(PATIENCE)
             if (key := self._home.redaction_key).exists():  # a report may have been drawn with it before the end
-                self._asked(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
+                self._retry(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
 
-    def _go_on(self, patience: float) -> None:
+    def _start_generation(self, patience: float) -> None:
         """Begin a generation. Whoever dies on the way has its token, and knows by it what of it came to S3."""
         number, token = max([self._generation, *(it.generation for it in self._pieces)]) + 1, new_token()
         self._tokens.append(token)
-        self._journal.note(mirror=self._noted())
-        self._pieces.append(self._asked(lambda: begin(self._bucket, self.at, number, token), patience))
+        self._journal.note(mirror=self._store_progress())
+        self._pieces.append(self._retry(lambda: start_generation(self._bucket, self.at, number, token), patience))
         self._generation = number
-        self._base(patience)
-        self._journal.note(mirror=self._noted())
+        self._upload_base(patience)
+        self._journal.note(mirror=self._store_progress())
 
-    def ready(self) -> bool:
+    def can_claim(self) -> bool:
         """Whether rows may be claimed now: so many puts a second, and no more."""
-        return time.monotonic() - self._put_at >= CLAIMS_APART
+        return time.monotonic() - self._put_at >= CLAIM_PUT_SECONDS
 
-    def record(
+    def commit(
         self,
         claims: Sequence[int],
         outcomes: Sequence[Outcome],
-        signed_out: Sequence[SignedOut] = (),
+        signed_out: Sequence[SignOutOutcome] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
         """Commit here; it is in S3 by the next `secure`, or a little later. Raises RecordError."""
         self._commit += 1
-        self._journal.record(claims, outcomes, signed_out, rates, {"mirror": self._noted()})
-        self._waiting.append([self._commit, list(claims), _plain(outcomes), _plain(signed_out), _plain(rates)])
+        self._journal.commit(claims, outcomes, signed_out, rates, {"mirror": self._store_progress()})
+        self._waiting.append([self._commit, list(claims), _to_plain(outcomes), _to_plain(signed_out), _to_plain(rates)])
 
-    def secure(self) -> None:
+    def flush(self) -> None:
         """Have in S3 what is committed here: nothing may be sent on a claim before. Raises RecordError, Busy where the lease is lost."""
         if self._waiting:
-            self._put()
+            self._upload_delta()
 
     def check(self) -> None:
         """Between one thing and the next: put what has waited, begin a base that is due. Raises as `secure` does."""
         self._lease.check()
         now = time.monotonic()
-        if self._waiting and now - self._put_at >= OUTCOMES_APART:
-            self._put()
+        if self._waiting and now - self._put_at >= OUTCOME_PUT_SECONDS:
+            self._upload_delta()
         if now - self._based_at >= max(self._every, RARELY * self._based_for) and not (
             self._maker and self._maker.is_alive()
         ):
             self._based_at = now
-            self._maker = threading.Thread(target=self._base_aside, name="mirror", daemon=True)
+            self._maker = threading.Thread(target=self._upload_base_in_background, name="mirror", daemon=True)
             self._maker.start()
 
-    def handed(self, chunk: Path) -> None:
+    def upload_chunk(self, chunk: Path) -> None:
         """Put a chunk of the handout, before its rows are claimed. Raises RecordError."""
         body = chunk.read_bytes()
-        with self._needed():
-            self._asked(lambda: put_once(self._bucket, f"{self.at}handout/{chunk.name}", body), PATIENCE)
+        with self._required():
+            self._retry(lambda: put_once(self._bucket, f"{self.at}handout/{chunk.name}", body), PATIENCE)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Put the journal as it ends, and the reports. Raises RecordError."""
         patience = 0.0 if self._broken else PATIENCE
         if self._maker:
             self._maker.join()
         self._lease.check()
         if not self._generation or self._based_at == 0.0:
-            self._go_on(patience)
+            self._start_generation(patience)
         else:
-            self._base(patience)
+            self._upload_base(patience)
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
-            self._asked(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
+            self._retry(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
 
     def release(self) -> None:
         """Let another machine go on."""
         self._lease.release()
 
-    def _noted(self) -> dict[str, Any]:
+    def _store_progress(self) -> dict[str, Any]:
         return {"at": self.at, "generation": self._generation, "commit": self._commit, "tokens": self._tokens}
 
-    def _put(self) -> None:
+    def _upload_delta(self) -> None:
         first, last = self._waiting[0][0], self._waiting[-1][0]
         table = {"version": VERSION, "generation": self._generation, "commits": self._waiting}
         uri = f"{self.at}g{self._generation:06d}-delta-{first:012d}-{last:012d}.json.gz"
         body = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), 1)
-        with self._needed():
-            self._asked(lambda: self._bucket.put(uri, body), PATIENCE)
+        with self._required():
+            self._retry(lambda: self._bucket.put(uri, body), PATIENCE)
         self._put_at = time.monotonic()
         self._waiting = []
         with self._lock:
-            self._pieces.append(Piece(self._generation, DELTA, first, last, uri))
+            self._pieces.append(MirrorObject(self._generation, DELTA, first, last, uri))
 
-    def _base_aside(self) -> None:
+    def _upload_base_in_background(self) -> None:
         try:
-            self._base(0.0)
+            self._upload_base(0.0)
         except BulkresetError as error:  # the deltas are whole without it: it is made the next time
             self._tell(error.message)
 
-    def _base(self, patience: float) -> None:
+    def _upload_base(self, patience: float) -> None:
         """Put a copy of the journal, and take away what it makes needless."""
         began = time.monotonic()
         copy = self._home.path / ".mirror.sqlite"
@@ -217,7 +227,7 @@ class Mirror:
             with copy.open("rb") as source, gzip.open(packed, "wb", 1) as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
             uri = f"{self.at}g{self._generation:06d}-base-{commit:012d}.sqlite.gz"
-            self._asked(lambda: self._bucket.upload(uri, str(packed)), patience)
+            self._retry(lambda: self._bucket.upload(uri, str(packed)), patience)
         except OSError as error:
             raise RecordError(f"The journal cannot be copied: {error.strerror}.", "Make room, then resume.") from None
         finally:
@@ -225,21 +235,21 @@ class Mirror:
             packed.unlink(missing_ok=True)
         self._based_at = time.monotonic()
         self._based_for = self._based_at - began
-        self._clear(Piece(self._generation, BASE, commit, commit, uri), patience)
+        self._delete_old(MirrorObject(self._generation, BASE, commit, commit, uri), patience)
 
-    def _clear(self, base: Piece, patience: float) -> None:
+    def _delete_old(self, base: MirrorObject, patience: float) -> None:
         """Take away what a base makes needless. What cannot be is tried again behind the next one."""
         with self._lock:
             own = [it for it in self._pieces if it.generation == base.generation]
-            kept = [it for it in own if it.kind == BEGUN or it.last > base.last]
+            kept = [it for it in own if it.kind == STARTED or it.last > base.last]
             needless = [it for it in self._pieces if it not in kept and it != base]
             self._pieces = [*needless, *kept, base]
-        self._asked(lambda: self._bucket.delete([it.uri for it in needless]), patience)
+        self._retry(lambda: self._bucket.delete([it.uri for it in needless]), patience)
         with self._lock:
             self._pieces = [it for it in self._pieces if it not in needless]
 
     @contextmanager
-    def _needed(self) -> Iterator[None]:
+    def _required(self) -> Iterator[None]:
         """What is asked for in the block must be there before anything is sent: once it is not, nothing is any more."""
         if self._broken:
             raise self._broken
@@ -249,9 +259,9 @@ class Mirror:
             self._broken = error
             raise
 
-    def _asked(self, ask: Callable[[], Any], patience: float) -> Any:  # noqa: ANN401
+    def _retry(self, ask: Callable[[], Any], patience: float) -> Any:  # noqa: ANN401
         try:
-            return retried(ask, patience, self._lease.check)
+            return retry_s3(ask, patience, self._lease.check)
         except BucketError as error:
             if error.is_changed:
                 raise Busy(
@@ -264,14 +274,14 @@ class Mirror:
             ) from None
 
 
-def bucket_of(asked: Asked) -> Bucket:
+def open_bucket(asked: Asked) -> Bucket:
     """S3 as a job's mirror reaches it; its own tries are few, for they are made again here."""
     return Bucket(asked.profile, asked.region, tries=2, sealing=Sealing(asked.sse or "", asked.kms_key_id or ""))
 
 
-def must_be_usable(asked: Asked, at: str) -> None:
+def require_usable(asked: Asked, at: str) -> None:
     """Raise JobError where a new run can have no mirror there: what a later try would not change."""
-    bucket = bucket_of(asked)
+    bucket = open_bucket(asked)
     try:
         bucket.get(at + LEASE)
     except BucketError as error:
@@ -287,5 +297,5 @@ def must_be_usable(asked: Asked, at: str) -> None:
             ) from None
 
 
-def _plain(values: Sequence[Outcome] | Sequence[SignedOut] | Sequence[RateChange]) -> list[list[Any]]:
+def _to_plain(values: Sequence[Outcome] | Sequence[SignOutOutcome] | Sequence[RateChange]) -> list[list[Any]]:
     return [[getattr(value, name) for name in value.__slots__] for value in values]

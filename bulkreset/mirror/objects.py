@@ -8,13 +8,13 @@ from typing import NamedTuple
 from bulkreset.errors import RunDirError
 from bulkreset.s3 import Bucket, BucketError, Object
 
-BEGUN, BASE, DELTA = "begun", "base", "delta"
+STARTED, BASE, DELTA = "begun", "base", "delta"
 _NAME = re.compile(
     r"g(?P<generation>\d{6})(?:-(?P<kind>base|delta)-(\d{12})(?:-(\d{12}))?\.(?:sqlite|json)\.gz|\.json)"
 )
 
 
-class Piece(NamedTuple):
+class MirrorObject(NamedTuple):
     """An object of the mirror: a base behind commit `last`, the commits from `first` to `last`, or that somebody began."""
 
     generation: int
@@ -24,15 +24,15 @@ class Piece(NamedTuple):
     uri: str
 
 
-def pieces(bucket: Bucket, at: str) -> list[Piece]:
+def list_objects(bucket: Bucket, at: str) -> list[MirrorObject]:
     """The pieces of a mirror, in order. Raises BucketError."""
     found = [(one, _NAME.fullmatch(one.uri.removeprefix(at))) for one in bucket.objects(at, "/")]
-    return sorted(_piece(one, named) for one, named in found if named)
+    return sorted(_parse_name(one, named) for one, named in found if named)
 
 
-def _piece(one: Object, named: re.Match[str]) -> Piece:
+def _parse_name(one: Object, named: re.Match[str]) -> MirrorObject:
     generation, kind, first, last = named.groups()
-    return Piece(int(generation), kind or BEGUN, int(first or 0), int(last or first or 0), one.uri)
+    return MirrorObject(int(generation), kind or STARTED, int(first or 0), int(last or first or 0), one.uri)
 
 
 def new_token() -> str:
@@ -40,14 +40,14 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def begin(bucket: Bucket, at: str, generation: int, token: str) -> Piece:
+def start_generation(bucket: Bucket, at: str, generation: int, token: str) -> MirrorObject:
     """Have a number for a generation, which nobody else can have then. Raises BucketError; `is_changed` where somebody has."""
     uri = f"{at}g{generation:06d}.json"
     put_once(bucket, uri, json.dumps({"token": token}).encode())
-    return Piece(generation, BEGUN, 0, 0, uri)
+    return MirrorObject(generation, STARTED, 0, 0, uri)
 
 
-def token_of(bucket: Bucket, begun: Piece) -> str:
+def read_token(bucket: Bucket, begun: MirrorObject) -> str:
     """Who began a generation. Raises BucketError, RunDirError where it does not say so."""
     try:
         return str(json.loads(bucket.get(begun.uri)[0])["token"])

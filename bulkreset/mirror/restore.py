@@ -11,14 +11,14 @@ from pathlib import Path
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import Absent, RunDir
-from bulkreset.mirror.lease import Lease
+from bulkreset.journal.run_dir import RunDir, RunMissing
+from bulkreset.mirror.lease import S3Lease
 from bulkreset.mirror.mirror import LEASE, VERSION
-from bulkreset.mirror.objects import BASE, DELTA, Piece, pieces
-from bulkreset.models import Outcome, RateChange, SignedOut, Status
+from bulkreset.mirror.objects import BASE, DELTA, MirrorObject, list_objects
+from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
 from bulkreset.s3 import Bucket, BucketError
 
-_Commit = tuple[int, list[int], list[Outcome], list[SignedOut], list[RateChange]]
+_Commit = tuple[int, list[int], list[Outcome], list[SignOutOutcome], list[RateChange]]
 
 
 def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
@@ -30,17 +30,17 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
     at = uri if uri.endswith("/") else f"{uri}/"
     bucket = bucket or Bucket()
     try:
-        Lease(bucket, at + LEASE, "").must_be_free()
-        found = pieces(bucket, at)
+        S3Lease(bucket, at + LEASE, "").require_free()
+        found = list_objects(bucket, at)
         bases = [piece for piece in found if piece.kind == BASE]
         if not bases:
-            raise Absent(f"There is no run at {at}.", "Name the address of a mirrored run: s3://bucket/prefix/RUN.")
+            raise RunMissing(f"There is no run at {at}.", "Name the address of a mirrored run: s3://bucket/prefix/RUN.")
         base = max(bases, key=lambda piece: (piece.generation, piece.last))
         deltas = [it for it in found if it.kind == DELTA and it.generation == base.generation and it.last > base.last]
 
         def fill(journal: Path) -> None:  # and the name comes last: whatever has it is whole
-            _fill(bucket, base, deltas, journal)
-            _fetch_beside(bucket, at, RunDir(journal.parent))
+            _rebuild_journal(bucket, base, deltas, journal)
+            _fetch_other_files(bucket, at, RunDir(journal.parent))
 
         RunDir.create(path, fill).release()
     except BucketError as error:
@@ -49,7 +49,7 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
         ) from None
 
 
-def _fill(bucket: Bucket, base: Piece, deltas: Sequence[Piece], path: Path) -> None:
+def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[MirrorObject], path: Path) -> None:
     packed = path.with_name(".base.gz")
     bucket.download(base.uri, str(packed))
     try:
@@ -70,7 +70,7 @@ def _fill(bucket: Bucket, base: Piece, deltas: Sequence[Piece], path: Path) -> N
         journal.note(mirror=facts["mirror"] | {"generation": base.generation, "commit": commit}, handout=None)
 
 
-def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:
+def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) -> int:
     """Commit what the delta has behind a commit; the last one's number. Raises RunDirError for a gap or damage."""
     if delta.first > commit + 1:
         raise RunDirError(
@@ -86,7 +86,7 @@ def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:
                 int(number),
                 list(map(int, claims)),
                 [Outcome(row, Status(status), *rest) for row, status, *rest in outcomes],
-                [SignedOut(*one) for one in signed_out],
+                [SignOutOutcome(*one) for one in signed_out],
                 [RateChange(*one) for one in rates],
             )
             for number, claims, outcomes, signed_out, rates in table["commits"]
@@ -100,11 +100,11 @@ def _replay(bucket: Bucket, delta: Piece, journal: Journal, commit: int) -> int:
         raise RunDirError(f"{delta.uri} does not have the commits that its name says.", "Look for an older version.")
     for number, claims, outcomes, signed_out, rates in commits:
         if number > commit:
-            journal.record(claims, outcomes, signed_out, rates)
+            journal.commit(claims, outcomes, signed_out, rates)
     return delta.last
 
 
-def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
+def _fetch_other_files(bucket: Bucket, at: str, home: RunDir) -> None:
     """What belongs to the run and is not in its journal: the handout's chunks, and the key of its reports' hashes."""
     chunks = [one.uri for one in bucket.objects(f"{at}handout/")]
     keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
@@ -112,9 +112,9 @@ def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
         if chunks:
             home.handout.mkdir(mode=0o700)
         for uri in chunks:
-            _fetch(bucket, uri, home.handout)
+            _download(bucket, uri, home.handout)
         for uri in keys:
-            _fetch(bucket, uri, home.path)
+            _download(bucket, uri, home.path)
     except BaseException as error:
         shutil.rmtree(home.handout, ignore_errors=True)
         if not isinstance(error, OSError):
@@ -122,7 +122,7 @@ def _fetch_beside(bucket: Bucket, at: str, home: RunDir) -> None:
         raise RecordError(f"What belongs to {home.path} cannot be written: {error.strerror}.") from None
 
 
-def _fetch(bucket: Bucket, uri: str, folder: Path) -> None:
+def _download(bucket: Bucket, uri: str, folder: Path) -> None:
     """An object as a file, on the disk with its name."""
     path = folder / uri.rpartition("/")[2]
     bucket.download(uri, str(path))

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from bulkreset.notify.metrics import Figures
+from bulkreset.notify.metrics import RunMetrics
 
 NAMESPACE = "bulkreset"
 
 
-def line(figures: Figures, run_dir: Path | None) -> str:
+def line(figures: RunMetrics, run_dir: Path | None) -> str:
     """The line, with its line feed. Metrics have the dimension Job."""
     units = {"Seconds": "Seconds", "RowsPerSecond": "Count/Second", "ExitCode": "None"}
     values: dict[str, float] = {
@@ -41,7 +41,7 @@ def line(figures: Figures, run_dir: Path | None) -> str:
     return json.dumps(whole) + "\n"
 
 
-def write(place: str, out: IO[str] | None, figures: Figures, run_dir: Path | None) -> None:
+def write(place: str, out: IO[str] | None, figures: RunMetrics, run_dir: Path | None) -> None:
     """Add the line to a file, or to `out` where the place is "stdout". Raises OSError."""
     text = line(figures, run_dir)
     if place != "stdout":

@@ -13,10 +13,18 @@ from bulkreset.job import Job
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary
 from bulkreset.notify import emf
-from bulkreset.notify.execution_result import Ending
-from bulkreset.notify.metrics import Figures, after, during, idle, refused, unknown, without
+from bulkreset.notify.execution_result import ExecutionResult
+from bulkreset.notify.metrics import (
+    RunMetrics,
+    metrics_finished,
+    metrics_idle,
+    metrics_refused,
+    metrics_refused_run,
+    metrics_running,
+    metrics_unknown,
+)
 from bulkreset.notify.notifier import check, notify
-from bulkreset.report.run_status import status_of
+from bulkreset.report.run_status import read_status
 
 EVERY = 15.0  # seconds between two writings of the textfile
 _PART = 20  # and so many times as long as one of them took: counting millions of rows must not slow the run
@@ -24,7 +32,7 @@ _PART = 20  # and so many times as long as one of them took: counting millions o
 Warn = Callable[[str], None]
 
 
-class Afterwards:
+class ExecutionReporter:
     """The block around one execution: whoever leaves it by an error is told of, too.
 
     Where nothing `counts`, as in a dry run, nobody is told and no figure is written; it is said what would keep them from being.
@@ -52,22 +60,22 @@ class Afterwards:
         self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> None:
         if error and self._counts and not self._told:
-            ending = Ending.by(error, self._job.name, self._seconds)
+            ending = ExecutionResult.from_error(error, self._job.name, self._seconds)
             self._tell(ending, self._left(ending), self._remark)
 
     def idle(self) -> None:
         """There was nothing to do. Nobody is told, but it is a success to whoever waits for one."""
         if self._counts:
-            self._measure(idle(self._job.name, self._seconds), None, self._remark)
+            self._measure(metrics_idle(self._job.name, self._seconds), None, self._remark)
 
-    def _left(self, ending: Ending) -> Figures:
+    def _left(self, ending: ExecutionResult) -> RunMetrics:
         """The figures of what ended by an error: of the run, where it is there, whoever is refused to go on with it."""
         if not (self._begun and RunDir(self._path).journal.exists()):
-            return without(ending)
+            return metrics_refused(ending)
         try:
-            return refused(ending, status_of(self._path))
+            return metrics_refused_run(ending, read_status(self._path))
         except BulkresetError:
-            return unknown(ending)
+            return metrics_unknown(ending)
 
     @contextmanager
     def along(self, warn: Warn) -> Iterator[None]:
@@ -85,8 +93,8 @@ class Afterwards:
         self._over.set()
         self._told = True
         if self._counts:
-            figures = after(summary, self._seconds)
-            self._tell(Ending.of(summary, self._path, self._seconds), figures, warn)
+            figures = metrics_finished(summary, self._seconds)
+            self._tell(ExecutionResult.from_summary(summary, self._path, self._seconds), figures, warn)
         elif problems := check(self._job.notify):
             warn(f"Nobody would be told of a run's end: {'; '.join(problems)}.")
         return summary
@@ -99,24 +107,24 @@ class Afterwards:
         pause, warned = EVERY, False
         while not self._over.wait(pause):
             began = time.monotonic()
-            problem = self._write_textfile(lambda: during(status_of(self._path), self._seconds), last=False)
+            problem = self._write_textfile(lambda: metrics_running(read_status(self._path), self._seconds), last=False)
             if problem and not warned and not self._over.is_set():
                 warn(problem)
                 warned = True
             pause = max(EVERY, (time.monotonic() - began) * _PART)
 
-    def _tell(self, ending: Ending, figures: Figures, warn: Warn) -> None:
+    def _tell(self, ending: ExecutionResult, figures: RunMetrics, warn: Warn) -> None:
         """Metrics first, which take no time."""
         self._measure(figures, ending.run_dir, warn)
         if ending.end in self._job.notify.on and (untold := notify(self._job.notify, ending)):
             warn(f"Not everybody was told of the end: {'; '.join(untold)}.")
 
-    def _measure(self, figures: Figures, run_dir: Path | None, warn: Warn) -> None:
+    def _measure(self, figures: RunMetrics, run_dir: Path | None, warn: Warn) -> None:
         problems = [self._write_textfile(lambda: figures, last=True), self._write_emf(figures, run_dir)]
         for problem in filter(None, problems):
             warn(problem)
 
-    def _write_textfile(self, made: Callable[[], Figures], *, last: bool) -> str:
+    def _write_textfile(self, made: Callable[[], RunMetrics], *, last: bool) -> str:
         """What went wrong; nothing where nothing did."""
         path = self._job.metrics.textfile
         if path is None:
@@ -127,12 +135,12 @@ class Afterwards:
             figures = made()
             with self._writing:
                 if last or not self._over.is_set():
-                    textfile.write(path, figures)
+                    textfile.write_textfile(path, figures)
         except (OSError, BulkresetError, ValueError) as error:
             return f"The metrics could not be written to {path}: {_why(error)}."
         return ""
 
-    def _write_emf(self, figures: Figures, run_dir: Path | None) -> str:
+    def _write_emf(self, figures: RunMetrics, run_dir: Path | None) -> str:
         place = self._job.metrics.emf
         if place is None:
             return ""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
-from bulkreset.input.discovery import Nothing
+from bulkreset.input.discovery import InputMissing
 from bulkreset.models import Summary
-from bulkreset.text import visible
+from bulkreset.text import show_invisible
 
 _GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
 
 
-class End(StrEnum):
+class ResultKind(StrEnum):
     """What kind of end it was: every row done, a guard or a time limit, or anything else."""
 
     FINISH = "finish"
@@ -24,14 +24,14 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ExecutionResult:
     """One execution, ended. `seconds` is how long it took; `code` is what stopped it, `reason` says so where that names nobody.
 
     `run_dir` is None where nothing came of it that is worth keeping.
     """
 
     job: str
-    end: End
+    end: ResultKind
     exit_code: int
     seconds: float
     state: str = "refused"
@@ -43,11 +43,17 @@ class Ending:
     report: str = ""
 
     @classmethod
-    def of(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
+    def from_summary(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
         """The ending of an execution that has a summary."""
         stopped = summary.stopped_by or {}
         code = stopped.get("code", "")
-        end = End.FINISH if summary.exit_code == EXIT_OK else End.GUARD if code in _GUARDS else End.FAILURE
+        end = (
+            ResultKind.FINISH
+            if summary.exit_code == EXIT_OK
+            else ResultKind.GUARD
+            if code in _GUARDS
+            else ResultKind.FAILURE
+        )
         return cls(
             summary.job,
             end,
@@ -64,12 +70,12 @@ class Ending:
         )
 
     @classmethod
-    def by(cls, error: BaseException, job: str, seconds: float) -> Self:
+    def from_error(cls, error: BaseException, job: str, seconds: float) -> Self:
         """The ending of an execution that has none."""
         code = error.exit_code if isinstance(error, BulkresetError) else EXIT_BUG
         # An input's error may show its first line; that there is none shows nothing.
-        told = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, Nothing))
-        return cls(job, End.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
+        told = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, InputMissing))
+        return cls(job, ResultKind.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
 
     @property
     def title(self) -> str:
@@ -79,7 +85,7 @@ class Ending:
     @property
     def text(self) -> str:
         """The whole message, one fact a line."""
-        return "\n".join(f"{label}: {visible(fact)}" for label, fact in self._facts())
+        return "\n".join(f"{label}: {show_invisible(fact)}" for label, fact in self._facts())
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         yield "Job", self.job

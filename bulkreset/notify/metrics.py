@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
 from bulkreset.models import LaneSummary, Status, Summary
-from bulkreset.notify.execution_result import Ending
+from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.summary import public_counts
 
@@ -14,7 +14,7 @@ STATUSES = tuple(status for status in Status if status is not Status.CLAIMED)
 
 
 @dataclass(frozen=True, slots=True)
-class LaneFigures:
+class LaneMetrics:
     """One lane: rows by status, its rate in the last execution, its quota and ceiling in calls per second; None where not known."""
 
     account: str
@@ -26,7 +26,7 @@ class LaneFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RunMetrics:
     """One execution of a job, under way or ended.
 
     `rows`, `attempts` and `throttled` are of the whole run, `seconds` of this execution; `rate` is rows per second, lately
@@ -40,7 +40,7 @@ class Figures:
     throttled: int = 0
     rate: float = 0.0
     exit_code: int | None = None
-    lanes: tuple[LaneFigures, ...] = ()
+    lanes: tuple[LaneMetrics, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -59,9 +59,9 @@ class Figures:
         return sum(known) if known and len(known) == len(self.lanes) else None
 
 
-def during(status: RunStatus, seconds: float) -> Figures:
+def metrics_running(status: RunStatus, seconds: float) -> RunMetrics:
     """The figures of an execution that is under way."""
-    return Figures(
+    return RunMetrics(
         status.job,
         seconds,
         _rows(status.counts),
@@ -72,9 +72,9 @@ def during(status: RunStatus, seconds: float) -> Figures:
     )
 
 
-def after(summary: Summary, seconds: float) -> Figures:
+def metrics_finished(summary: Summary, seconds: float) -> RunMetrics:
     """The figures of one that has ended."""
-    return Figures(
+    return RunMetrics(
         summary.job,
         seconds,
         _rows(summary.counts),
@@ -86,19 +86,19 @@ def after(summary: Summary, seconds: float) -> Figures:
     )
 
 
-def without(ending: Ending) -> Figures:
+def metrics_refused(ending: ExecutionResult) -> RunMetrics:
     """The figures of one that was refused: it has no rows."""
-    return Figures(ending.job, ending.seconds, _rows({}), exit_code=ending.exit_code)
+    return RunMetrics(ending.job, ending.seconds, _rows({}), exit_code=ending.exit_code)
 
 
-def unknown(ending: Ending) -> Figures:
+def metrics_unknown(ending: ExecutionResult) -> RunMetrics:
     """The figures of one that was refused, of a run whose rows cannot be counted."""
-    return Figures(ending.job, ending.seconds, {}, exit_code=ending.exit_code)
+    return RunMetrics(ending.job, ending.seconds, {}, exit_code=ending.exit_code)
 
 
-def refused(ending: Ending, status: RunStatus) -> Figures:
+def metrics_refused_run(ending: ExecutionResult, status: RunStatus) -> RunMetrics:
     """The figures of one that was refused, of a run that has rows."""
-    return Figures(
+    return RunMetrics(
         ending.job,
         ending.seconds,
         _rows(public_counts(status.counts, dry_run=False)),
@@ -112,9 +112,9 @@ def refused(ending: Ending, status: RunStatus) -> Figures:
     )
 
 
-def idle(job: str, seconds: float) -> Figures:
+def metrics_idle(job: str, seconds: float) -> RunMetrics:
     """The figures of a night that found nothing to do, which is a success."""
-    return Figures(job, seconds, _rows({}), exit_code=EXIT_OK)
+    return RunMetrics(job, seconds, _rows({}), exit_code=EXIT_OK)
 
 
 def _rows(counts: Mapping[str, int]) -> dict[str, int]:
@@ -123,8 +123,8 @@ def _rows(counts: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _lanes(lanes: tuple[LaneSummary, ...]) -> tuple[LaneFigures, ...]:
+def _lanes(lanes: tuple[LaneSummary, ...]) -> tuple[LaneMetrics, ...]:
     return tuple(
-        LaneFigures(lane.account, lane.region, _rows(lane.counts), lane.rate, lane.quota, lane.ceiling)
+        LaneMetrics(lane.account, lane.region, _rows(lane.counts), lane.rate, lane.quota, lane.ceiling)
         for lane in lanes
     )

@@ -11,40 +11,40 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from bulkreset.job import Notify
-from bulkreset.notify.execution_result import Ending
-from bulkreset.small_file import read_sheet
+from bulkreset.job import NotifyConfig
+from bulkreset.notify.execution_result import ExecutionResult
+from bulkreset.small_file import read_small_file
 
 PATIENCE = 10.0  # seconds for all channels together, which are told side by side
 _SUBJECT = 100  # characters that SNS takes
 _WITHHELD = "*"  # what a journal keeps of a url
 
-Channel = Callable[[Ending], None]
+Channel = Callable[[ExecutionResult], None]
 
 
-class Untold(Exception):
+class NotifyError(Exception):
     """Why somebody cannot be told, in words that show no url."""
 
 
-def notify(wanted: Notify, ending: Ending, now: Callable[[], float] = time.monotonic) -> list[str]:
+def notify(wanted: NotifyConfig, ending: ExecutionResult, now: Callable[[], float] = time.monotonic) -> list[str]:
     """Tell the ending to all channels; what went wrong, one sentence for each. Returns within PATIENCE on the clock `now`."""
     until = now() + PATIENCE
     problems: list[str] = []
     channels = list(_channels(wanted, problems))
-    waiting = [(name, _in_a_thread(channel, ending)) for name, channel in channels]
+    waiting = [(name, _send_in_thread(channel, ending)) for name, channel in channels]
     for name, told in waiting:
         try:
             told.result(max(0.0, until - now()))
         except TimeoutError:
             problems.append(f"{name} did not answer within {PATIENCE:g} s")
-        except Untold as error:
+        except NotifyError as error:
             problems.append(f"{name}: {error}")
         except Exception as error:  # noqa: BLE001  (whatever a notifier raises; its text may show the url)
             problems.append(f"{name}: {type(error).__name__}")
     return problems
 
 
-def check(wanted: Notify) -> list[str]:
+def check(wanted: NotifyConfig) -> list[str]:
     """What would keep the channels from being told, as far as that is known without telling them anything."""
     problems: list[str] = []
     for _ in _channels(wanted, problems):
@@ -52,18 +52,18 @@ def check(wanted: Notify) -> list[str]:
     return problems
 
 
-def _channels(wanted: Notify, problems: list[str]) -> Iterator[tuple[str, Channel]]:
+def _channels(wanted: NotifyConfig, problems: list[str]) -> Iterator[tuple[str, Channel]]:
     """Every channel with its name; those that cannot be had are named in `problems`."""
     for number, url in enumerate(_urls(wanted, problems), 1):
         try:
-            yield f"url {number}", _by_apprise(url)
-        except Untold as error:
+            yield f"url {number}", _apprise_channel(url)
+        except NotifyError as error:
             problems.append(f"url {number} {error}")
     if wanted.sns_topic_arn:
-        yield "SNS", _by_sns(wanted.sns_topic_arn)
+        yield "SNS", _sns_channel(wanted.sns_topic_arn)
 
 
-def _urls(wanted: Notify, problems: list[str]) -> Sequence[str]:
+def _urls(wanted: NotifyConfig, problems: list[str]) -> Sequence[str]:
     urls = [url.get_secret_value() for url in wanted.urls]
     if any(url.startswith(_WITHHELD) for url in urls):
         problems.append(
@@ -72,7 +72,7 @@ def _urls(wanted: Notify, problems: list[str]) -> Sequence[str]:
         urls = []
     kind, _, place = (wanted.urls_from or "").partition(":")
     try:
-        text = read_sheet(Path(place)).decode() if kind == "file" else os.environ[place] if kind else ""
+        text = read_small_file(Path(place)).decode() if kind == "file" else os.environ[place] if kind else ""
     except (OSError, UnicodeDecodeError, KeyError):
         what = "file cannot be read" if kind == "file" else "variable is not set"
         problems.append(f'notify.urls_from = "{kind}:{place}": that {what}')
@@ -81,38 +81,38 @@ def _urls(wanted: Notify, problems: list[str]) -> Sequence[str]:
     return [*urls, *(line for line in lines if line and not line.startswith("#"))]
 
 
-def _by_apprise(url: str) -> Channel:
+def _apprise_channel(url: str) -> Channel:
     """Apprise's plugin for a url, called by itself: its own threads would be waited for at the end of the process."""
     try:
         from apprise import Apprise  # noqa: PLC0415  (an extra, and slow to import)
     except ImportError:
-        raise Untold("needs the extra notify: pip install 'bulkreset[notify]'") from None
+        raise NotifyError("needs the extra notify: pip install 'bulkreset[notify]'") from None
     plugin = None
     with suppress(Exception):  # a plugin's own, whatever a wrong url makes of it
         plugin = Apprise.instantiate(url, suppress_exceptions=True)
     if plugin is None:
-        raise Untold("is not one that Apprise knows")
+        raise NotifyError("is not one that Apprise knows")
 
-    def tell(ending: Ending) -> None:
+    def tell(ending: ExecutionResult) -> None:
         if not plugin.notify(body=ending.text, title=ending.title, body_format="text"):
-            raise Untold("it was not taken")
+            raise NotifyError("it was not taken")
 
     return tell
 
 
-def _by_sns(topic: str) -> Channel:
-    def tell(ending: Ending) -> None:
+def _sns_channel(topic: str) -> Channel:
+    def tell(ending: ExecutionResult) -> None:
         config = Config(connect_timeout=4, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
         client = boto3.Session(region_name=topic.split(":")[3]).client("sns", config=config)
         try:
             client.publish(TopicArn=topic, Subject=ending.title[:_SUBJECT], Message=ending.text)
         except client.exceptions.ClientError as error:
-            raise Untold(str(error.response.get("Error", {}).get("Code", "refused"))) from None
+            raise NotifyError(str(error.response.get("Error", {}).get("Code", "refused"))) from None
 
     return tell
 
 
-def _in_a_thread(channel: Channel, ending: Ending) -> Future[None]:
+def _send_in_thread(channel: Channel, ending: ExecutionResult) -> Future[None]:
     """The channel, being told. A daemon, so that one that hangs is not waited for when the process ends."""
     told: Future[None] = Future()
 

@@ -8,34 +8,34 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
-from bulkreset.notify.metrics import Figures
-from bulkreset.small_file import read_sheet
+from bulkreset.notify.metrics import RunMetrics
+from bulkreset.small_file import read_small_file
 
 FINISHED = "bulkreset_last_finished_timestamp_seconds"
 SUCCESS = "bulkreset_last_success_timestamp_seconds"
 _LANE = ("job", "account", "region")
 
 
-def write(path: Path, figures: Figures) -> None:
+def write_textfile(path: Path, figures: RunMetrics) -> None:
     """Put the figures in place of those that are there; the times of the last success and the last end stay. Raises OSError.
 
     The file takes its name when it is whole, readable for everybody: the exporter is another user.
     """
-    registry = _drawn(figures, {name: when for name, when in _kept(path) if name in {FINISHED, SUCCESS}})
+    registry = _render(figures, {name: when for name, when in _read_previous(path) if name in {FINISHED, SUCCESS}})
     staged = path.with_name(f".{path.name}.staged")
     write_to_textfile(str(staged), registry)
     staged.chmod(0o644)
     staged.replace(path)
 
 
-def _kept(path: Path) -> Iterator[tuple[str, float]]:
+def _read_previous(path: Path) -> Iterator[tuple[str, float]]:
     """What the file says now; nothing where there is none, or it is not one of ours."""
     with contextlib.suppress(OSError, ValueError):
-        for family in text_string_to_metric_families(read_sheet(path).decode()):
+        for family in text_string_to_metric_families(read_small_file(path).decode()):
             yield from ((sample.name, sample.value) for sample in family.samples)
 
 
-def _drawn(figures: Figures, kept: dict[str, float]) -> CollectorRegistry:
+def _render(figures: RunMetrics, kept: dict[str, float]) -> CollectorRegistry:
     registry = CollectorRegistry()
 
     def put(name: str, what: str, value: float | None) -> None:
@@ -64,11 +64,11 @@ def _drawn(figures: Figures, kept: dict[str, float]) -> CollectorRegistry:
         "When every row was last set or skipped: exit code 0.",
         now if figures.succeeded else kept.get(SUCCESS),
     )
-    _draw_lanes(figures, registry)
+    _render_lanes(figures, registry)
     return registry
 
 
-def _draw_lanes(figures: Figures, registry: CollectorRegistry) -> None:
+def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
     if not figures.lanes:
         return
     rows = Gauge("bulkreset_lane_rows", "Rows of a lane by status.", [*_LANE, "status"], registry=registry)

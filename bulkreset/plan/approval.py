@@ -9,8 +9,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
-_ELSEWHERE = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint
-_BESIDE = ("notify.", "metrics.")  # who is told of a run does not change it
+_MAY_DIFFER = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint
+_TABLES_THAT_MAY_DIFFER = ("notify.", "metrics.")  # who is told of a run does not change it
 
 
 class Approval:
@@ -25,7 +25,7 @@ class Approval:
         if self._facts["state"] != "finished" or "rows" not in self._facts:
             raise ApprovalError(f"The dry run {path} did not finish: it is {self._facts['state']}.", _AGAIN)
 
-    def described(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """What the journal and the summary keep of it."""
         return {
             "run_dir": str(self.path),
@@ -33,18 +33,18 @@ class Approval:
             "finished_at": self._facts.get("finished_at", ""),
         }
 
-    def must_be_of(self, facts: Mapping[str, Any]) -> None:
+    def require_same_job(self, facts: Mapping[str, Any]) -> None:
         """Raise ApprovalError where the input, the job or a target of `facts` is not what was reviewed."""
         differences = [*self._differences(facts)]
         if differences:
             raise ApprovalError(f"This is not what was approved in {self.path}: {'; '.join(differences)}.", _AGAIN)
 
-    def must_be_planned_in(self, journal: Journal) -> None:
+    def require_same_rows(self, journal: Journal) -> None:
         """Raise ApprovalError where a row's status is not what was reviewed."""
         rows, reviewed = sum(journal.counts().values()), self._facts["rows"]
         if rows != reviewed:
             raise ApprovalError(f"There are {rows:,} rows now, and {reviewed:,} were approved in {self.path}.", _AGAIN)
-        number, example = journal.unlike(self._journal)
+        number, example = journal.differences(self._journal)
         if number and example:
             was, now = (f"{status} ({code})" if code else status for status, code in (example[1:3], example[3:5]))
             how = f"was {was} and is {now} now" if was != now else "is another user's now, or would be set otherwise"
@@ -59,23 +59,23 @@ class Approval:
         was, now = self._facts["input"], facts["input"]
         if (was["size"], was["sha256"]) != (now["size"], now["sha256"]):
             yield f"the input {now['path']} has changed"
-        old, new = dict(_leaves(self._facts["job"])), dict(_leaves(facts["job"]))
-        for key in sorted((old.keys() | new.keys()) - _ELSEWHERE):
-            if not key.startswith(_BESIDE) and old.get(key) != new.get(key):
-                yield f"{key} was {_shown(old.get(key))} and is {_shown(new.get(key))}"
+        old, new = dict(_flatten(self._facts["job"])), dict(_flatten(facts["job"]))
+        for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
+            if not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key):
+                yield f"{key} was {_show_value(old.get(key))} and is {_show_value(new.get(key))}"
         limit, now_limit = self._facts.get("stop_after"), facts.get("stop_after")
         if limit is not None and (
             now_limit is None or now_limit > limit
         ):  # fewer than were approved may be sent at first
-            yield f"stop_after was {limit} and is {_shown(now_limit)} this time"
+            yield f"stop_after was {limit} and is {_show_value(now_limit)} this time"
         if not facts["emulated"]:  # whose port is another one each time
-            yield from _targets(self._facts["targets"], facts["targets"])
+            yield from _target_differences(self._facts["targets"], facts["targets"])
         for pool, reason in (facts.get("unchecked") or {}).items():
             if pool not in self._facts.get("unchecked", {}):
                 yield f"the users of {pool} were looked up and are not now ({reason})"
 
 
-def _targets(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
+def _target_differences(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
     """How the resolved targets differ; which they are is a matter of the job."""
     now = {target["user_pool_id"]: target for target in found}
     for then in reviewed:
@@ -86,17 +86,17 @@ def _targets(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Ite
                 yield f"the {key} of {pool} was {then[key]} and is {told}"
 
 
-def _leaves(table: object, path: str = "") -> Iterator[tuple[str, object]]:
+def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every value of a job with its dotted key."""
     if isinstance(table, dict):
         for key, value in table.items():
-            yield from _leaves(value, f"{path}.{key}" if path else key)
+            yield from _flatten(value, f"{path}.{key}" if path else key)
     elif isinstance(table, list) and any(isinstance(entry, dict) for entry in table):
         for number, entry in enumerate(table, 1):
-            yield from _leaves(entry, f"{path}[{number}]")
+            yield from _flatten(entry, f"{path}[{number}]")
     else:
         yield path, table
 
 
-def _shown(value: object) -> str:
+def _show_value(value: object) -> str:
     return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)

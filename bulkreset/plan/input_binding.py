@@ -5,57 +5,60 @@ from contextlib import closing
 from typing import Any
 
 from bulkreset.errors import InputError, Stopped
-from bulkreset.input.archived import found_again
-from bulkreset.input.input_set import Inputs, Noted
+from bulkreset.input.archived import reopen_archived
+from bulkreset.input.input_set import InputSet, PlannedFile
 from bulkreset.input.location import Fingerprint
 from bulkreset.job import TAG, Job
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import InputFile
+from bulkreset.journal.records import JournalFile
 from bulkreset.journal.run_dir import RunDir
 
 NOWHERE: Mapping[str, Any] = {"path": "", "size": 0, "sha256": "", "files": 0}
 
 
-def origin_of(job: Job) -> Inputs | None:
+def input_of(job: Job) -> InputSet | None:
     """The job's input; None where the pools' own users are the rows.
 
     Raises InputError where it is not there, Stopped where S3 is out of reach.
     """
-    return None if job.input.from_pool else Inputs.of(job.input, with_passwords=not job.generates)
+    return None if job.input.from_pool else InputSet.open(job.input, with_passwords=not job.generates)
 
 
-def as_planned(job: Job, home: RunDir) -> Inputs | None:
+def reopen_input(job: Job, home: RunDir) -> InputSet | None:
     """The input of a run that goes on, where it was or where a night has put it; None where the pools' own users are the rows.
 
     Raises InputError where it is not what was planned, Stopped where S3 is out of reach.
     """
     try:
-        rows = origin_of(job)
+        rows = input_of(job)
         if rows:
-            must_be_what_was_planned(rows, home)
+            require_planned_input(rows, home)
     except InputError as error:
         if job.input.done in {None, TAG}:
             raise
-        rows = found_again(job.input, _noted(home), with_passwords=not job.generates)
+        rows = reopen_archived(job.input, _planned_files(home), with_passwords=not job.generates)
         if rows is None:
             raise InputError(f"{error.message} Nor is it in {job.input.done}.", error.advice) from None
-        must_be_what_was_planned(rows, home)
+        require_planned_input(rows, home)
     return rows
 
 
-def met(job: Job) -> tuple[Inputs | None, Mapping[str, Any]]:
+def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
     """The input of a run that is not begun, and what journal and summary keep of it. Raises InputError for all that is wrong with it."""
     try:
-        rows = origin_of(job)
-        return rows, rows.described() if rows else NOWHERE
+        rows = input_of(job)
+        return rows, rows.describe() if rows else NOWHERE
     except Stopped as error:  # there is no run yet that could be resumed
         raise InputError(error.message, error.advice) from None
 
 
-def files_of(rows: Inputs | None) -> list[InputFile]:
+def input_files(rows: InputSet | None) -> list[JournalFile]:
     """Its files as the journal keeps them."""
     return (
-        [InputFile(it.name, it.mark.size, it.mark.sha256, it.mark.version, it.first) for it in rows.noted()]
+        [
+            JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)
+            for it in rows.planned_files()
+        ]
         if rows
         else []
     )
@@ -83,13 +86,15 @@ def _has_rows_left(home: RunDir, *, again: bool) -> bool:
     return any(counts.get(status) for status in ("ready", "claimed", "in_doubt", *(["failed"] if again else [])))
 
 
-def must_be_what_was_planned(rows: Inputs, home: RunDir) -> None:
+def require_planned_input(rows: InputSet, home: RunDir) -> None:
     """Raise InputError where a file has changed, is missing or was added since; where each begins is learned."""
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         screened = journal.meta().get("screened", 0)
-    rows.must_be(_noted(home), screened)
+    rows.require_unchanged(_planned_files(home), screened)
 
 
-def _noted(home: RunDir) -> list[Noted]:
+def _planned_files(home: RunDir) -> list[PlannedFile]:
     with closing(Journal.open(home.journal, read_only=True)) as journal:
-        return [Noted(it.name, Fingerprint(it.size, it.sha256, it.version), it.first_row) for it in journal.files()]
+        return [
+            PlannedFile(it.name, Fingerprint(it.size, it.sha256, it.version), it.first_row) for it in journal.files()
+        ]

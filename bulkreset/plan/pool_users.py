@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulkreset.cells import as_named, is_redacted
-from bulkreset.cognito.list_users import Directory, Page, User
+from bulkreset.cells import is_redacted, parse_cell
+from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
-from bulkreset.cognito.read_calls import ReadError
-from bulkreset.cognito.response import Verdict
+from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.response import Disposition
 from bulkreset.errors import InputError, ServiceError, TargetError
-from bulkreset.input.batch import CHUNK_ROWS, FIELDS, Chunk
+from bulkreset.input.batch import BATCH_ROWS, FIELDS, RowBatch
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Columns, Input, Select
-from bulkreset.plan.paged_reader import Pages, has_expired
-from bulkreset.plan.user_lookup import Match
-from bulkreset.plan.user_store import Listing
+from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
+from bulkreset.plan.paged_reader import PagedReader, token_expired
+from bulkreset.plan.user_lookup import UserMatch
+from bulkreset.plan.user_store import UserStore
 from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
@@ -30,17 +30,17 @@ _EVERYBODY = ""  # in place of a group
 
 
 @dataclass(slots=True)
-class _Pool:
+class _PoolListing:
     """How far one pool is: the groups that are still to be read, the first of them from `token` on."""
 
-    directory: Directory
-    pages: Pages
+    directory: UserLister
+    pages: PagedReader
     groups: deque[str]
     token: str | None = None
     restarts: int = 0
 
 
-class Roll:
+class PoolUserSource:
     """Rows whose users `select` chooses. `pacers` has the pacer of each pool's lane, `kind_of` says what sets a user apart.
 
     The rows are in the order of the pools and of the usernames, whatever the order in which the service lists them.
@@ -48,12 +48,12 @@ class Roll:
 
     def __init__(
         self,
-        select: Select,
-        directories: Mapping[str, Directory],
+        select: SelectConfig,
+        directories: Mapping[str, UserLister],
         pacers: Mapping[str, Pacer],
-        listing: Listing,
+        listing: UserStore,
         clock: Clock,
-        kind_of: Callable[[User, PoolFacts], str],
+        kind_of: Callable[[PoolUser, PoolFacts], str],
     ) -> None:
         self._select = select
         self._directories = directories
@@ -62,75 +62,75 @@ class Roll:
         self._halt = threading.Event()
         self._before = select.created_before.timestamp() * 1000 if select.created_before else None
         self._pools = {
-            name: _Pool(
+            name: _PoolListing(
                 directory,
-                Pages(directory, pacers[name], clock, self._halt),
+                PagedReader(directory, pacers[name], clock, self._halt),
                 deque(dict.fromkeys(select.groups) or [_EVERYBODY]),
             )
             for name, directory in directories.items()
         }
-        self._pending: dict[Future[Page], str] = {}
+        self._pending: dict[Future[UserPage], str] = {}
 
-    def call(self, seen: Callable[[int], None]) -> None:
+    def list_all(self, seen: Callable[[int], None]) -> None:
         """List everybody, all pools side by side; `seen` is told how many rows there are so far, and may raise to stop.
 
         Raises TargetError where users may not be listed, ServiceError where the listing broke off, InputError for a
         file of `not_in` that cannot be read.
         """
-        self._leave_out(seen)
+        self._load_excluded(seen)
         rows = 0
         executor = ThreadPoolExecutor(max_workers=min(AT_ONCE, len(self._pools)))
         try:
             for name in self._pools:
-                self._ask(executor, name)
+                self._start_call(executor, name)
             while self._pending:
                 done, _ = wait(self._pending, timeout=0.1, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = self._pending.pop(future)
-                    rows += self._take(name, future)
-                    self._ask(executor, name)
+                    rows += self._store_page(name, future)
+                    self._start_call(executor, name)
                 seen(rows)
         finally:
             self._halt.set()
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def chunks(self) -> Iterator[Chunk]:
+    def batches(self) -> Iterator[RowBatch]:
         """The rows, once everybody is listed."""
         rows = chain.from_iterable(zip(repeat(name), self._listing.users(name)) for name in self._pools)
         first = 1
-        while some := list(islice(rows, CHUNK_ROWS)):
+        while some := list(islice(rows, BATCH_ROWS)):
             columns = {field: [""] * len(some) for field in FIELDS}
             columns |= {"username": [user.username for _, user in some], "user_pool_id": [name for name, _ in some]}
             frame = pd.DataFrame({field: pd.array(values, dtype="str") for field, values in columns.items()})
-            yield Chunk(first, frame, {})
+            yield RowBatch(first, frame, {})
             first += len(some)
 
-    def known(self) -> dict[str, Iterator[Match]]:
+    def as_matches(self) -> dict[str, Iterator[UserMatch]]:
         """What the list says of the users of each pool, each under the username alone."""
         return {name: self._listing.users(name) for name in self._pools}
 
-    def _leave_out(self, seen: Callable[[int], None]) -> None:
+    def _load_excluded(self, seen: Callable[[int], None]) -> None:
         """Take in who is named by the file of `not_in`, as each pool compares names."""
         path = self._select.not_in
         if path is None:
             return
         facts = {name: directory.facts for name, directory in self._directories.items()}
         for name, told in facts.items():
-            if told.gap:
+            if told.unknown:
                 raise TargetError(
-                    f"How {name} compares names is not known, which not_in needs: {told.gap.code}.",
-                    f"Allow {told.gap.action} on the pool.",
+                    f"How {name} compares names is not known, which not_in needs: {told.unknown.code}.",
+                    f"Allow {told.unknown.action} on the pool.",
                 )
-        columns = Columns().model_copy(update={"password": ""})
+        columns = ColumnsConfig().model_copy(update={"password": ""})
         try:
-            for chunk in open_rows(Input(path=path, columns=columns)).chunks():
-                frame = _whole(chunk, path)
-                self._listing.leave_out(
+            for chunk in open_rows(InputConfig(path=path, columns=columns)).batches():
+                frame = _require_usernames(chunk, path)
+                self._listing.exclude(
                     (name, facts[name].fold(spelling))
                     for username, pool in zip(frame["username"], frame["user_pool_id"], strict=True)
                     for name in ([pool] if pool else facts)
                     if name in facts
-                    for spelling in {username, as_named(username)}
+                    for spelling in {username, parse_cell(username)}
                 )
                 seen(0)
         except InputError as error:
@@ -138,54 +138,56 @@ class Roll:
                 f"input.select.not_in: {error.message}", "Name a CSV or Parquet file with a column username."
             ) from None
 
-    def _ask(self, executor: ThreadPoolExecutor, name: str) -> None:
+    def _start_call(self, executor: ThreadPoolExecutor, name: str) -> None:
         """Start the pool's next call, if there is any."""
         pool = self._pools[name]
         if not pool.groups:
             return
         group, token = pool.groups[0], pool.token
 
-        def ask() -> Page:
+        def ask() -> UserPage:
             if group != _EVERYBODY:
                 return pool.directory.members(group, token)
-            return pool.directory.page(token, self._expression())
+            return pool.directory.page(token, self._server_filter())
 
         self._pending[executor.submit(pool.pages.read, ask)] = name
 
-    def _expression(self) -> str:
+    def _server_filter(self) -> str:
         """What the service filters by itself: one status, for a filter takes one."""
         statuses = self._select.statuses
         return f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
 
-    def _take(self, name: str, future: Future[Page]) -> int:
+    def _store_page(self, name: str, future: Future[UserPage]) -> int:
         """Write down what a call brought; how many users that were not listed before."""
         pool = self._pools[name]
         try:
             page = future.result()
-        except ReadError as error:
-            if not has_expired(error, pool.token, pool.restarts):
-                raise self._broken_off(pool, error) from None
+        except ReadCallError as error:
+            if not token_expired(error, pool.token, pool.restarts):
+                raise self._list_error(pool, error) from None
             pool.restarts += 1
             pool.token = None  # who is listed already is so
             return 0
         pool.token = page.token
         if page.token is None:
             pool.groups.popleft()
-        return self._listing.add(name, (self._match(user, pool) for user in page.users if self._wants(user)))
+        return self._listing.add(name, (self._match(user, pool) for user in page.users if self._is_selected(user)))
 
-    def _wants(self, user: User) -> bool:
+    def _is_selected(self, user: PoolUser) -> bool:
         if self._select.statuses and user.status not in self._select.statuses:
             return False
         return self._before is None or (user.created is not None and user.created < self._before)
 
-    def _match(self, user: User, pool: _Pool) -> Match:
+    def _match(self, user: PoolUser, pool: _PoolListing) -> UserMatch:
         facts = pool.directory.facts
-        return Match(user.names, user.username, user.status, self._kind_of(user, facts), user.modified, user.reachable)
+        return UserMatch(
+            user.names, user.username, user.status, self._kind_of(user, facts), user.modified, user.reachable
+        )
 
-    def _broken_off(self, pool: _Pool, error: ReadError) -> Exception:
+    def _list_error(self, pool: _PoolListing, error: ReadCallError) -> Exception:
         name, group = pool.directory.facts.user_pool_id, pool.groups[0]
         what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
-        if error.denied or error.verdict is Verdict.FATAL:
+        if error.denied or error.verdict is Disposition.FATAL:
             call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
             where = arn_of(pool.directory.session)
             return TargetError(
@@ -197,7 +199,7 @@ class Roll:
         return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume: the list is made anew.")
 
 
-def _whole(chunk: Chunk, path: Path) -> pd.DataFrame:
+def _require_usernames(chunk: RowBatch, path: Path) -> pd.DataFrame:
     """The chunk's rows. Raises InputError where one of them does not say whom it names."""
     if chunk.frame["username"].map(is_redacted).any():
         raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")

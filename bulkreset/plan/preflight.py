@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.quota import LISTING, Quota
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.quota import LISTING, AccountQuota
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
@@ -16,7 +16,7 @@ SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second of an account in a Region
 
 
 @dataclass(frozen=True, slots=True)
-class LanePlan:
+class PlannedLane:
     """One account in one Region: the pools that share its quota, who says what that is, and the ceiling taken (None: unpaced)."""
 
     account: str
@@ -39,19 +39,19 @@ class Preflight:
 
     job: Job
     emulated: bool
-    lanes: tuple[LanePlan, ...]
+    lanes: tuple[PlannedLane, ...]
     callers: Mapping[str, Caller]
     pools: Mapping[str, PoolFacts]
     endpoints: Mapping[str, str]
     counts: Mapping[str, int]
     permanent: int
     temporary: int
-    before: Mapping[str, int]
+    status_before: Mapping[str, int]
     unchecked: Mapping[str, str]
-    gaps: tuple[Gap, ...]
+    unknown: tuple[UnknownFact, ...]
     seconds: float | None
     approved: Mapping[str, str] | None = None
-    stranded: int = 0
+    unrecoverable: int = 0
     pending: int | None = None
 
     @property
@@ -70,16 +70,16 @@ class Preflight:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AwsFacts:
     """What the enquiry brought, by user pool id."""
 
     callers: Mapping[str, Caller]
     pools: Mapping[str, PoolFacts]
-    quotas: Mapping[str, Quota]
+    quotas: Mapping[str, AccountQuota]
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlanFacts:
     """What the plan brought.
 
     `ready` counts the rows that will be sent: (pool, permanent, rows), `pending` by pool who is set and not signed out.
@@ -87,25 +87,25 @@ class Planned:
 
     counts: Mapping[str, int]
     ready: Sequence[tuple[str, int, int]]
-    before: Mapping[str, int]
+    status_before: Mapping[str, int]
     unchecked: Mapping[str, str]
-    gaps: Sequence[Gap] = ()
+    unknown: Sequence[UnknownFact] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
-    stranded: int = 0
+    unrecoverable: int = 0
 
 
-def inspect(
+def build_preflight(
     job: Job,
     sessions: Mapping[str, TargetSession],
-    asked: Asked,
-    planned: Planned,
+    asked: AwsFacts,
+    planned: PlanFacts,
     approved: Mapping[str, str] | None = None,
 ) -> Preflight:
     """Put together what is known."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
     by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
-    told = [facts.gap for facts in asked.pools.values()] + [
-        gap for quota in asked.quotas.values() for gap in quota.gaps
+    told = [facts.unknown for facts in asked.pools.values()] + [
+        gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
     seconds = expected_seconds(lanes, by_pool)
     if job.signs_out and seconds is not None:
@@ -122,30 +122,30 @@ def inspect(
         counts=planned.counts,
         permanent=sum(rows for _, permanent, rows in planned.ready if permanent),
         temporary=sum(rows for _, permanent, rows in planned.ready if not permanent),
-        before=planned.before,
+        status_before=planned.status_before,
         unchecked=planned.unchecked,
-        gaps=tuple(dict.fromkeys(gap for gap in (*told, *planned.gaps) if gap)),
+        unknown=tuple(dict.fromkeys(gap for gap in (*told, *planned.unknown) if gap)),
         seconds=seconds,
         approved=approved,
-        stranded=planned.stranded,
+        unrecoverable=planned.unrecoverable,
         pending=sum(planned.pending.values()) if job.signs_out else None,
     )
 
 
 def plan_lanes(
-    job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quotas: Mapping[str, Quota]
-) -> tuple[LanePlan, ...]:
+    job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quotas: Mapping[str, AccountQuota]
+) -> tuple[PlannedLane, ...]:
     """Group the pools by what shares a quota."""
     lanes = []
-    for (account, region, *_), pools in grouped(sessions, callers).items():
-        quota = max((quotas[pool] for pool in pools), key=lambda found: not found.gaps)  # one that was told, if any
+    for (account, region, *_), pools in group_by_quota(sessions, callers).items():
+        quota = max((quotas[pool] for pool in pools), key=lambda found: not found.unknown)  # one that was told, if any
         rate = job.pace.rate
         ceiling = None if rate == "none" else quota.value * job.pace.share if rate == "auto" else float(rate)
-        lanes.append(LanePlan(account or "", region or "", pools, quota.value, quota.source, ceiling))
+        lanes.append(PlannedLane(account or "", region or "", pools, quota.value, quota.source, ceiling))
     return tuple(lanes)
 
 
-def grouped(
+def group_by_quota(
     sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller]
 ) -> dict[tuple[str | None, ...], tuple[str, ...]]:
     """The pools by account and Region, or by the way to them where STS does not tell the account."""
@@ -159,7 +159,7 @@ def grouped(
     return groups
 
 
-def must_be_paced(job: Job, sessions: Mapping[str, TargetSession]) -> None:
+def require_pace(job: Job, sessions: Mapping[str, TargetSession]) -> None:
     """Raise JobError where AWS's own endpoint would be called without a pace: real users share its quota."""
     for pool, session in sessions.items() if job.pace.rate == "none" else ():
         if is_aws(session.endpoint) and not session.emulated:
@@ -179,7 +179,7 @@ def sign_out_ceiling(job: Job) -> float | None:
     return None if job.pace.rate == "none" else SIGN_OUT_QUOTA * job.pace.share
 
 
-def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> float | None:
+def expected_seconds(lanes: Sequence[PlannedLane], ready: Mapping[str, int]) -> float | None:
     """How long the longest lane takes at its ceiling, or its quota where that is less; None where one is unpaced. `ready` counts rows by pool."""
     longest = 0.0
     for lane in lanes:
@@ -189,7 +189,7 @@ def expected_seconds(lanes: Sequence[LanePlan], ready: Mapping[str, int]) -> flo
     return longest
 
 
-def described(
+def describe_targets(
     sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller] | None = None
 ) -> list[dict[str, Any]]:
     """The targets as journal and summary keep them; with the account where the callers are known."""
@@ -208,7 +208,7 @@ def described(
     )
 
 
-def must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
+def require_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
     """Raise RunDirError where a pool would now be reached in another Region or at another endpoint."""
     for now, then in zip(found, planned, strict=True):
         for key in ("region", "endpoint"):
@@ -219,7 +219,7 @@ def must_be_the_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequen
                 )
 
 
-def must_be_the_same_accounts(callers: Mapping[str, Caller], planned: Sequence[Mapping[str, Any]]) -> None:
+def require_same_accounts(callers: Mapping[str, Caller], planned: Sequence[Mapping[str, Any]]) -> None:
     """Raise RunDirError where a pool would now be reached in another account, as far as both are known."""
     known = {target["user_pool_id"]: target.get("account") for target in planned}
     for pool, caller in callers.items():

@@ -7,20 +7,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bulkreset.job.target import is_aws
-from bulkreset.text import count, duration
+from bulkreset.text import format_count, format_duration
 
 if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
     from collections.abc import Iterator, Sequence
 
-    from bulkreset.job import Guards, Job, Policy, Select
-    from bulkreset.plan.preflight import LanePlan, Preflight
+    from bulkreset.job import GuardsConfig, Job, PasswordPolicy, SelectConfig
+    from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
 LABEL = 12  # columns, in which a line says what it is of
 _INDENT = " " * LABEL
 
 
-def briefing(preflight: Preflight) -> str:
+def preflight_lines(preflight: Preflight) -> str:
     """What is about to happen, one fact a line."""
     return "\n".join(f"{label:<12}{text}" for label, text in _facts(preflight))
 
@@ -36,8 +36,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield "Rows", ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items()))
     yield from _users(preflight)
     if preflight.temporary:
-        days = {facts.temporary_days for facts in preflight.pools.values() if facts.gap is None}
-        until = f"until then; they expire after {count(min(days), 'day')}" if days else "until then"
+        days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}
+        until = f"until then; they expire after {format_count(min(days), 'day')}" if days else "until then"
         must = "each user must choose a new password at the next sign-in, and cannot use forgot-password"
         yield "Temporary", f"{preflight.temporary:,}: {must} {until}"
     if preflight.permanent:
@@ -74,7 +74,7 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
 
 
-def _selected(select: Select) -> str:
+def _selected(select: SelectConfig) -> str:
     """Which users are rows."""
     chosen = [
         f"status {' or '.join(select.statuses)}" if select.statuses else "",
@@ -85,7 +85,7 @@ def _selected(select: Select) -> str:
     return ", ".join(filter(None, chosen)) or "ALL of them"
 
 
-def _rules(policy: Policy | None) -> str:
+def _rules(policy: PasswordPolicy | None) -> str:
     """What the pool asks of a password."""
     if policy is None:
         return ""
@@ -101,10 +101,10 @@ def _rules(policy: Policy | None) -> str:
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
     """What is known of the users that will be set."""
-    if preflight.before:
-        known = sorted(preflight.before.items(), key=lambda found: -found[1])
+    if preflight.status_before:
+        known = sorted(preflight.status_before.items(), key=lambda found: -found[1])
         yield "Users", "looked up; those to be set are " + ", ".join(f"{rows:,} {status}" for status, rows in known)
-        if preflight.before.get("UNCONFIRMED") and preflight.permanent:
+        if preflight.status_before.get("UNCONFIRMED") and preflight.permanent:
             yield "", "a permanent password confirms the UNCONFIRMED ones"
     for reason in sorted(set(preflight.unchecked.values())):
         pools = [pool for pool, why in preflight.unchecked.items() if why == reason]
@@ -130,8 +130,8 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
         number = len(job.handout.recipients)
         where = job.handout.path or "the run directory"
         yield "Passwords", f"made here, sealed to {number} recipient{'s' * (number > 1)}, in {where}"
-    if preflight.stranded:
-        users = count(preflight.stranded, "user has", "users have")
+    if preflight.unrecoverable:
+        users = format_count(preflight.unrecoverable, "user has", "users have")
         advice = 'plan.skip = ["unrecoverable", …] leaves them alone'
         yield "WARNING", f"{users} no verified e-mail address or phone number: they could not recover; {advice}"
 
@@ -139,13 +139,13 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.ready:
         active = "becomes a monthly active user" if preflight.ready == 1 else "become monthly active users"
-        yield "Billing", f"up to {count(preflight.ready, 'user')} {active}"
+        yield "Billing", f"up to {format_count(preflight.ready, 'user')} {active}"
     if preflight.pending is None:
         yield "Sign-out", "nobody is signed out: sessions live on"
     else:
         leaving = preflight.pending + preflight.ready
         theirs = "the password is" if leaving == 1 else "their passwords are"
-        yield "Sign-out", f"{count(leaving, 'user')}, from every device, once {theirs} set"
+        yield "Sign-out", f"{format_count(leaving, 'user')}, from every device, once {theirs} set"
     for lane in preflight.lanes[:SHOWN]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1)
     if len(preflight.lanes) > SHOWN:
@@ -156,31 +156,31 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
         when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
-        yield "Duration", f"about {duration(preflight.seconds)}, until {when} at the earliest"
+        yield "Duration", f"about {format_duration(preflight.seconds)}, until {when} at the earliest"
     yield "Guards", ", ".join(_guards(preflight.job.guards)) or "none"
 
 
-def _pace(lane: LanePlan, *, several: bool) -> str:
+def _pace(lane: PlannedLane, *, several: bool) -> str:
     name = f"{lane.account} {lane.region}".strip() if several else lane.region
     if lane.ceiling is None:
         return f"{name}: unpaced"
     return f"{name}: {lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s ({lane.source})"
 
 
-def _guards(guards: Guards) -> Iterator[str]:
+def _guards(guards: GuardsConfig) -> Iterator[str]:
     if guards.max_rows is not None:
-        yield f"at most {count(guards.max_rows, 'row')}"
+        yield f"at most {format_count(guards.max_rows, 'row')}"
     if guards.max_failures is not None:
         yield f"stops beyond {_failures(guards.max_failures)}"
     if guards.max_refused_in_a_row:
         yield f"stops at {_failures(guards.max_refused_in_a_row)} in a row"
     if guards.max_duration is not None:
         whole = guards.max_duration % 60 == 0 or guards.max_duration < 60  # noqa: PLR2004  (seconds of a minute)
-        yield f"stops after {duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
+        yield f"stops after {format_duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
     if guards.stop_after is not None:
-        yield f"stops after {count(guards.stop_after, 'row')}"
+        yield f"stops after {format_count(guards.stop_after, 'row')}"
     if names := len(guards.protected.usernames):
         yield f"{names:,} protected {'users' if names > 1 else 'user'}"
     if guards.protected.groups:
@@ -194,9 +194,9 @@ def _failures(most: object) -> str:
 
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
     """What is not known, and the permission that would tell it."""
-    for gap in preflight.gaps:
+    for gap in preflight.unknown:
         yield "Not known", f"{gap.what}: {gap.action} was {'denied' if gap.denied else 'not answered'} ({gap.code})"
-    denied = [gap for gap in preflight.gaps if gap.denied]
+    denied = [gap for gap in preflight.unknown if gap.denied]
     for resource in dict.fromkeys(gap.resource for gap in denied):
         actions = sorted({gap.action for gap in denied if gap.resource == resource})
         yield "Allow", json.dumps({"Effect": "Allow", "Action": actions, "Resource": resource})

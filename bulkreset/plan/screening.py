@@ -7,29 +7,29 @@ from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.input.batch import Chunk
-from bulkreset.input.reader import Chunks
-from bulkreset.input.validation import Screen
+from bulkreset.input.batch import RowBatch
+from bulkreset.input.reader import BatchSource
+from bulkreset.input.validation import RowValidator
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 
 
 def write_plan(
     job: Job,
-    rows: Chunks,
+    rows: BatchSource,
     facts: Mapping[str, PoolFacts],
     protected: AbstractSet[str],
     journal: Journal,
-    seen: Callable[[Chunk], None],
+    seen: Callable[[RowBatch], None],
 ) -> int:
     """Write every row down with its status; how many there are. `seen` is told of each chunk.
 
     Raises InputError for an input that has no rows or cannot be read.
     """
-    screen = Screen(job, protected, {pool: told.policy for pool, told in facts.items()})
+    screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
     read = 0
-    for chunk in rows.chunks():
-        journal.plan(screen.rows(chunk))
+    for chunk in rows.batches():
+        journal.add_rows(screen.validate(chunk))
         read = chunk.last
         seen(chunk)
     if not read:

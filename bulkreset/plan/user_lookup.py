@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from bulkreset.journal.connection import transaction, usable
+from bulkreset.journal.connection import transaction, translate_sqlite_errors
 
 # A name is folded as its pool compares names; spelled: as the row has it, where that differs. rank: how sure it is that the name means the user, 0 the surest.
 _TABLES = """
@@ -41,7 +41,7 @@ SELECT name, coalesce(min(spelled), name) FROM sought WHERE pool = ? AND name > 
 ABSENT = "absent"
 
 
-class Match(NamedTuple):
+class UserMatch(NamedTuple):
     """A user whom a sweep or a look-up met: the names that mean it, the surest first.
 
     `modified` is Unix milliseconds, None where it is not told; `reachable`: by a verified e-mail address or phone number.
@@ -55,11 +55,11 @@ class Match(NamedTuple):
     reachable: bool = True
 
 
-NOBODY = Match((), "", "", ABSENT)
-UNKNOWN = Match((), "", "", "unknown")  # it could not be asked for
+NOBODY = UserMatch((), "", "", ABSENT)
+UNKNOWN = UserMatch((), "", "", "unknown")  # it could not be asked for
 
 
-class Found(NamedTuple):
+class RowFinding(NamedTuple):
     """What became known of one row: the user's canonical name, its status and its kind; `absent` where there is none.
 
     A kind of `unknown` says that whether there is one could not be found out.
@@ -73,7 +73,7 @@ class Found(NamedTuple):
     reachable: bool = True
 
 
-class Progress(NamedTuple):
+class LookupProgress(NamedTuple):
     """How far the search in one pool is: the token of the next page, pages and users so far, whether the sweep is over."""
 
     token: str | None
@@ -82,7 +82,7 @@ class Progress(NamedTuple):
     swept: bool
 
 
-class Lookup:
+class LookupStore:
     """One plan's check of the directory. Losing the file loses nothing but the time to ask again."""
 
     def __init__(self, path: Path) -> None:
@@ -144,14 +144,14 @@ class Lookup:
                 self._db.execute("SELECT count(DISTINCT name) FROM sought WHERE pool = ?", (pool,)).fetchone()[0]
             )
 
-    def search(self, pool: str) -> Progress:
+    def progress(self, pool: str) -> LookupProgress:
         """How far the search in a pool is."""
         with self._broken():
             found = self._db.execute("SELECT token, pages, users, swept FROM searches WHERE pool = ?", (pool,))
             token, pages, users, swept = found.fetchone() or (None, 0, 0, 0)
-        return Progress(token, pages, users, bool(swept))
+        return LookupProgress(token, pages, users, bool(swept))
 
-    def note_page(self, pool: str, matches: Sequence[Match], token: str | None, *, swept: bool) -> None:
+    def store_page(self, pool: str, matches: Sequence[UserMatch], token: str | None, *, swept: bool) -> None:
         """Take in one page of a sweep, and where it goes on."""
         with self._transaction():
             self._match(pool, matches)
@@ -161,12 +161,12 @@ class Lookup:
                 (pool, token, len(matches), int(swept)),
             )
 
-    def begin_again(self, pool: str) -> None:
+    def restart_sweep(self, pool: str) -> None:
         """Forget where a sweep goes on: its token has expired."""
         with self._transaction():
             self._db.execute("UPDATE searches SET token = NULL, pages = 0, users = 0 WHERE pool = ?", (pool,))
 
-    def note_answers(self, pool: str, answers: Iterable[tuple[str, Match]]) -> None:
+    def store_matches(self, pool: str, answers: Iterable[tuple[str, UserMatch]]) -> None:
         """Take in who was found under names that were asked for one by one: a user, NOBODY or UNKNOWN."""
         with self._transaction():
             for name, match in answers:
@@ -178,7 +178,7 @@ class Lookup:
         with self._broken():
             return self._db.execute(_MISSING, (pool, after, most)).fetchall()
 
-    def absent(self, pool: str) -> None:
+    def mark_absent(self, pool: str) -> None:
         """Whoever is still sought in a pool is not there."""
         with self._transaction():
             self._db.execute(
@@ -187,14 +187,14 @@ class Lookup:
                 (ABSENT, pool),
             )
 
-    def found(self) -> Iterator[Found]:
+    def findings(self) -> Iterator[RowFinding]:
         """Every row of which something is known, in input order."""
         with self._broken():
             columns = "row, username, status, kind, modified, coalesce(reachable, 1)"
             for found in self._db.execute(f"SELECT {columns} FROM found ORDER BY row"):  # noqa: S608  (our own text)
-                yield Found._make(found)
+                yield RowFinding._make(found)
 
-    def _match(self, pool: str, matches: Iterable[Match], rank: int | None = None) -> None:
+    def _match(self, pool: str, matches: Iterable[UserMatch], rank: int | None = None) -> None:
         self._db.executemany(
             _MATCH,
             (
@@ -219,4 +219,6 @@ class Lookup:
             yield
 
     def _broken(self) -> AbstractContextManager[None]:
-        return usable(f"The directory check cannot be written to {self._path}", (sqlite3.Error, OSError))
+        return translate_sqlite_errors(
+            f"The directory check cannot be written to {self._path}", (sqlite3.Error, OSError)
+        )

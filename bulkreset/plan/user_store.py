@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
-from bulkreset.journal.connection import transaction, usable
-from bulkreset.plan.user_lookup import Match
+from bulkreset.journal.connection import transaction, translate_sqlite_errors
+from bulkreset.plan.user_lookup import UserMatch
 
 # Names are folded as their pool compares names.
 _TABLES = """
@@ -22,7 +22,7 @@ _LEFT_OUT = "SELECT EXISTS (SELECT 1 FROM left_out WHERE pool = ? AND name = ?)"
 _LISTED = "SELECT name, username, status, kind, modified, reachable FROM listed WHERE pool = ? ORDER BY username"
 
 
-class Listing:
+class UserStore:
     """A new one each time: a list that was broken off is made anew. It leaves nothing behind."""
 
     def __init__(self, path: Path) -> None:
@@ -43,12 +43,12 @@ class Listing:
         with self._broken():
             self._remove()
 
-    def leave_out(self, names: Iterable[tuple[str, str]]) -> None:
+    def exclude(self, names: Iterable[tuple[str, str]]) -> None:
         """Take in who must not be listed: (user pool, name)."""
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO left_out VALUES (?, ?)", names)
 
-    def add(self, pool: str, users: Iterable[Match]) -> int:
+    def add(self, pool: str, users: Iterable[UserMatch]) -> int:
         """List these users but for those who are left out by any of their names; how many were not listed before."""
         added = 0
         with self._transaction():
@@ -59,11 +59,11 @@ class Listing:
                 added += self._db.execute("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)", row).rowcount
         return added
 
-    def users(self, pool: str) -> Iterator[Match]:
+    def users(self, pool: str) -> Iterator[UserMatch]:
         """Everybody who is listed, in the order of their usernames, each under that name alone."""
         with self._broken():
             for name, username, status, kind, modified, reachable in self._db.execute(_LISTED, (pool,)):
-                yield Match((name,), username, status, kind, modified, bool(reachable))
+                yield UserMatch((name,), username, status, kind, modified, bool(reachable))
 
     def _remove(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -74,4 +74,4 @@ class Listing:
             yield
 
     def _broken(self) -> AbstractContextManager[None]:
-        return usable(f"The list of users cannot be written to {self._path}", (sqlite3.Error, OSError))
+        return translate_sqlite_errors(f"The list of users cannot be written to {self._path}", (sqlite3.Error, OSError))

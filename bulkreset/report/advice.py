@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from bulkreset.cognito.response import advice
-from bulkreset.models import Code, Kind, Status
+from bulkreset.cognito.response import advice_for
+from bulkreset.models import RejectCode, SkipReason, Status
 
 MEANINGS: Mapping[str, str] = {
     Status.SET: "Cognito took the password.",
@@ -22,21 +22,21 @@ _DOUBT = "Resume: it is sent again, with the same password."
 _ALONE = "Nothing, where that is meant; the job file says who is left alone."
 
 _NEXT: Mapping[str, str] = {
-    Code.BAD_VALUE: "Mend the line that the message names, in a new input with the rejected rows only.",
-    Code.MISSING_USERNAME: "Give the row a username, in a new input with the rejected rows only.",
-    Code.MISSING_PASSWORD: "Give the row a password, in a new input with the rejected rows only.",
-    Code.TOO_LONG: "Shorten it: a username has 128 characters at most, a password 256.",
-    Code.UNKNOWN_POOL: "Name one of the job's user pools in the row, or add the pool to the job.",
-    Code.PASSWORD_WHITESPACE: "Take the white space or the line break out of the password, in a new input.",
-    Code.PASSWORD_POLICY: "Choose a password that has what the message names, in a new input.",
-    Code.DUPLICATE_USERNAME: "Keep one of the rows that name this user, or say which one with input.on_duplicate.",
-    Code.USER_NOT_FOUND: "Check the name and the pool; for a user who was created seconds ago use --no-check-users.",
-    Kind.PROTECTED: "Nothing: guards.protected names this user.",
-    Kind.FEDERATED: "Nothing: the user's password is the identity provider's.",
-    Kind.DISABLED: "Enable the user first, if the user is to have a password.",
-    Kind.PASSWORDLESS: "Nothing: the pool lets nobody in by password.",
-    Kind.UNCONFIRMED: _ALONE,
-    Kind.UNRECOVERABLE: "Give the user a verified e-mail address or phone number, or a temporary password.",
+    RejectCode.BAD_VALUE: "Mend the line that the message names, in a new input with the rejected rows only.",
+    RejectCode.MISSING_USERNAME: "Give the row a username, in a new input with the rejected rows only.",
+    RejectCode.MISSING_PASSWORD: "Give the row a password, in a new input with the rejected rows only.",
+    RejectCode.TOO_LONG: "Shorten it: a username has 128 characters at most, a password 256.",
+    RejectCode.UNKNOWN_POOL: "Name one of the job's user pools in the row, or add the pool to the job.",
+    RejectCode.PASSWORD_WHITESPACE: "Take the white space or the line break out of the password, in a new input.",
+    RejectCode.PASSWORD_POLICY: "Choose a password that has what the message names, in a new input.",
+    RejectCode.DUPLICATE_USERNAME: "Keep one of the rows that name this user, or say which one with input.on_duplicate.",
+    RejectCode.USER_NOT_FOUND: "Check the name and the pool; for a user who was created seconds ago use --no-check-users.",
+    SkipReason.PROTECTED: "Nothing: guards.protected names this user.",
+    SkipReason.FEDERATED: "Nothing: the user's password is the identity provider's.",
+    SkipReason.DISABLED: "Enable the user first, if the user is to have a password.",
+    SkipReason.PASSWORDLESS: "Nothing: the pool lets nobody in by password.",
+    SkipReason.UNCONFIRMED: _ALONE,
+    SkipReason.UNRECOVERABLE: "Give the user a verified e-mail address or phone number, or a temporary password.",
     "UserNotFoundException": "Check the name and the pool: no user of the pool signs in by this name.",
     "InvalidPasswordException": "Choose a password that the pool's policy takes, and complete [password.policy], in a new run.",
     "InvalidParameterException": "Read the message: Cognito takes neither such a username nor such a password.",
@@ -78,8 +78,8 @@ def next_step(status: str, code: str) -> str:
         return "The password is set and the user is not signed out: mend the cause, then resume with --failed."
     if code in _NEXT:
         return _NEXT[code]
-    known = advice(code)
-    return known if known != advice("") else _UNKNOWN
+    known = advice_for(code)
+    return known if known != advice_for("") else _UNKNOWN
 
 
 _UNKNOWN = "Read the message and mend what it says, then resume with --failed."

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from bulkreset.report.timeline import Course, Latency, round_up
+from bulkreset.report.timeline import LatencyHistogram, Timeline, round_up
 
 _SVG = "http://www.w3.org/2000/svg"
 _KEPT = {f"{{{_SVG}}}{name}" for name in ("svg", "g", "path", "rect", "text")}
@@ -23,7 +23,7 @@ _MINUTE = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class _ChartSize:
     """A drawing for a kind of screen: its size in CSS pixels, and how many labels there is room for below it."""
 
     name: str
@@ -32,51 +32,51 @@ class _Shape:
     labels: int
 
 
-SHAPES = (_Shape("wide", 1040, 270, 9), _Shape("narrow", 350, 230, 4))
+CHART_SIZES = (_ChartSize("wide", 1040, 270, 9), _ChartSize("narrow", 350, 230, 4))
 
 
-def draw_course(course: Course, told: str) -> Markup:
+def draw_timeline(course: Timeline, told: str) -> Markup:
     """The rate over time, once for each kind of screen; `told` is what it says to those who do not see it."""
     return _each(lambda shape: _course(course, shape), told)
 
 
-def draw_latency(latency: Latency, told: str) -> Markup:
+def draw_latency_histogram(latency: LatencyHistogram, told: str) -> Markup:
     """The distribution of latencies, likewise."""
     return _each(lambda shape: _latency(latency, shape), told)
 
 
-def _each(draw: Callable[[_Shape], str], told: str) -> Markup:
-    return Markup("").join(_cleaned(draw(shape), shape.name, told) for shape in SHAPES)
+def _each(draw: Callable[[_ChartSize], str], told: str) -> Markup:
+    return Markup("").join(_cleaned(draw(shape), shape.name, told) for shape in CHART_SIZES)
 
 
-def _course(course: Course, shape: _Shape) -> str:
-    half, begin = course.width / 2, course.steps[0].at_ms
-    end = course.steps[-1].at_ms + course.width
-    highest = max(max(step.settled, step.throttled, step.allowed or 0) for step in course.steps)
+def _course(course: Timeline, shape: _ChartSize) -> str:
+    half, begin = course.width / 2, course.buckets[0].at_ms
+    end = course.buckets[-1].at_ms + course.width
+    highest = max(max(step.settled, step.throttled, step.allowed or 0) for step in course.buckets)
     chart = _pygal().XY(**_options(shape), xrange=(begin, end))
-    chart.y_labels = scale(max(highest, course.ceiling or 0))
-    chart.x_labels = [{"label": _clock(at, end - begin), "value": at} for at in moments(begin, end, shape.labels)]
-    middles = [step.at_ms + half for step in course.steps]
-    edges = [(begin, course.steps[0].settled), (end, course.steps[-1].settled)]
-    settled = list(zip(middles, (step.settled for step in course.steps), strict=True))
+    chart.y_labels = axis_labels(max(highest, course.ceiling or 0))
+    chart.x_labels = [{"label": _clock(at, end - begin), "value": at} for at in time_labels(begin, end, shape.labels)]
+    middles = [step.at_ms + half for step in course.buckets]
+    edges = [(begin, course.buckets[0].settled), (end, course.buckets[-1].settled)]
+    settled = list(zip(middles, (step.settled for step in course.buckets), strict=True))
     chart.add("settled", [edges[0], *settled, edges[1]] if len(settled) > 1 else edges, fill=True)
-    if any(step.throttled for step in course.steps):
-        throttled = [(at, step.throttled) for step in course.steps for at in (step.at_ms, step.at_ms + course.width)]
+    if any(step.throttled for step in course.buckets):
+        throttled = [(at, step.throttled) for step in course.buckets for at in (step.at_ms, step.at_ms + course.width)]
         chart.add("throttled", throttled, fill=True)
     else:
         chart.add("throttled", [])
-    held = [(at, step.allowed) for step in course.steps for at in (step.at_ms, step.at_ms + course.width)]
-    chart.add("allowed", held if course.steps[0].allowed is not None else [])
+    held = [(at, step.allowed) for step in course.buckets for at in (step.at_ms, step.at_ms + course.width)]
+    chart.add("allowed", held if course.buckets[0].allowed is not None else [])
     chart.add("ceiling", [(at, course.ceiling) for at in (begin, end)] if course.ceiling is not None else [])
     return str(chart.render(is_unicode=True))
 
 
-def _latency(latency: Latency, shape: _Shape) -> str:
+def _latency(latency: LatencyHistogram, shape: _ChartSize) -> str:
     chart = _pygal().Bar(**_options(shape), show_minor_x_labels=False, truncate_label=-1, spacing=2)
     names = [f"{bar.least:,}" if bar.below else f"{bar.least:,}+" for bar in latency.bars]
     chart.x_labels = names
     chart.x_labels_major = _some_of(names, shape.labels)
-    chart.y_labels = scale(max(bar.rows for bar in latency.bars), whole=True)
+    chart.y_labels = axis_labels(max(bar.rows for bar in latency.bars), whole=True)
     chart.add("rows", [bar.rows for bar in latency.bars])
     return str(chart.render(is_unicode=True))
 
@@ -96,7 +96,7 @@ def _pygal() -> Any:  # noqa: ANN401  (a module without types)
     return pygal
 
 
-def _options(shape: _Shape) -> dict[str, Any]:
+def _options(shape: _ChartSize) -> dict[str, Any]:
     return {
         "width": shape.width,
         "height": shape.height,
@@ -114,14 +114,14 @@ def _options(shape: _Shape) -> dict[str, Any]:
     }
 
 
-def scale(highest: float, *, whole: bool = False) -> list[float]:
+def axis_labels(highest: float, *, whole: bool = False) -> list[float]:
     """Labels for an axis from zero to above the highest value, in round steps."""
     fine = 1 if whole else 100  # steps are hundredths where they need not be whole
     step = round_up(max(highest, 1 / fine) * fine / 5) / fine
     return [round(step * number, 2) for number in range(int(highest / step) + 2)]
 
 
-def moments(begin: int, end: int, most: int) -> list[int]:
+def time_labels(begin: int, end: int, most: int) -> list[int]:
     """Round moments between two, in Unix ms, no more than `most`."""
     span = end - begin
     step = next((it for it in _STEPS if span <= it * most), 0) or _DAY * round_up(span / _DAY / most)

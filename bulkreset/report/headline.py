@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.models import Status
-from bulkreset.text import count, duration, listed
+from bulkreset.text import format_count, format_duration, join_words
 
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
 _STATES = {"time_limit": "time limit reached"}
 
 
-def state_in_words(facts: Mapping[str, Any], *, alive: bool) -> str:
+def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
     """What the run is doing, or how it ended; `alive`: a process holds it."""
     if alive:
         return "running"
@@ -20,29 +20,29 @@ def state_in_words(facts: Mapping[str, Any], *, alive: bool) -> str:
     return "crashed" if state in _UNDER_WAY else _STATES.get(state, state)
 
 
-def outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
+def run_outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
     """The sentence; `counts` are in the report's words, or in the journal's where the run is alive.
 
     `stayed` counts users who could not be signed out.
     """
     rows = sum(counts.values())
     if "rows" not in facts:
-        return f"The plan is not whole: {count(rows, 'row')} had been read, and nothing was sent."
+        return f"The plan is not whole: {format_count(rows, 'row')} had been read, and nothing was sent."
     if not rows:
         return "The input has no rows, so nothing was sent."
     if facts["mode"] == "dry_run":
-        rest = listed(_rest(counts, "would be skipped", "rejected"))
-        return f"{counts.get(Status.READY, 0):,} of {count(rows, 'row')} would be sent{'; ' + rest if rest else ''}. Nothing was sent."
+        rest = join_words(_other_rows(counts, "would be skipped", "rejected"))
+        return f"{counts.get(Status.READY, 0):,} of {format_count(rows, 'row')} would be sent{'; ' + rest if rest else ''}. Nothing was sent."
     spent = facts.get("sending_seconds", 0.0)
-    passwords = f"{counts.get(Status.SET, 0):,} of {count(rows, 'password')}"
+    passwords = f"{counts.get(Status.SET, 0):,} of {format_count(rows, 'password')}"
     verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
-    told = f"{passwords} {verb} set{' so far' if alive else f' in {duration(spent)}' if spent else ''}"
-    left = [f"{count(stayed, 'user')} could not be signed out"] if stayed else []
-    rest = listed([*_rest(counts, "were skipped", "rejected"), *left])
+    told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
+    left = [f"{format_count(stayed, 'user')} could not be signed out"] if stayed else []
+    rest = join_words([*_other_rows(counts, "were skipped", "rejected"), *left])
     return f"{told}{'; ' + rest if rest else ''}."
 
 
-def _rest(counts: Mapping[str, int], skipped: str, rejected: str) -> list[str]:
+def _other_rows(counts: Mapping[str, int], skipped: str, rejected: str) -> list[str]:
     """What became of the rows that were not set, the gravest first."""
 
     def some(status: str, verb: str, singular: str = "") -> str:
@@ -52,7 +52,7 @@ def _rest(counts: Mapping[str, int], skipped: str, rejected: str) -> list[str]:
     doubtful = counts.get(Status.IN_DOUBT, 0)
     waiting = some(Status.READY, "are still to be sent", "is still to be sent") if skipped == "were skipped" else ""
     parts = [
-        f"{count(doubtful, 'row')} {'is' if doubtful == 1 else 'are'} in doubt" if doubtful else "",
+        f"{format_count(doubtful, 'row')} {'is' if doubtful == 1 else 'are'} in doubt" if doubtful else "",
         some(Status.CLAIMED, "are on their way", "is on its way"),
         some(Status.FAILED, "failed"),
         some(Status.REJECTED, f"were {rejected}", f"was {rejected}"),
@@ -63,14 +63,14 @@ def _rest(counts: Mapping[str, int], skipped: str, rejected: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def ways_on(
+def next_commands(
     facts: Mapping[str, Any], counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
 ) -> list[tuple[str, str]]:
     """How to go on, as (what it does, the command). `stayed` counts users who could not be signed out."""
     if facts["mode"] == "dry_run" and not resumable:
         return []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
-    ways = [(_what_is_left(facts, counts), resume)] if resumable else []
+    ways = [(_remaining_text(facts, counts), resume)] if resumable else []
     if facts["mode"] == "run" and (counts.get(Status.FAILED) or stayed):
         ways.append(
             ("Send what failed once more, too" if resumable else "Send what failed once more", f"{resume} --failed")
@@ -78,7 +78,7 @@ def ways_on(
     return ways
 
 
-def _what_is_left(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+def _remaining_text(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     if "rows" not in facts or counts.get(Status.UNPROCESSED):
         return "Go on where it stopped"
     if counts.get(Status.IN_DOUBT):

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from bulkreset.files import beside
+from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import Shown
+from bulkreset.journal.queries import PageRow
 from bulkreset.models import Status
 from bulkreset.report.advice import MEANINGS, next_step
-from bulkreset.report.headline import outcome, state_in_words, ways_on
+from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import iso, redraw_advice
-from bulkreset.report.summary import is_resumable, lanes_of, public_counts, signed_out
-from bulkreset.report.timeline import Course, Latency, course_of, latency_of
-from bulkreset.text import count, duration, size, visible
+from bulkreset.report.report import format_iso, redraw_advice
+from bulkreset.report.summary import is_resumable, lane_summaries, public_counts, sign_out_counts
+from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
+from bulkreset.text import format_count, format_duration, format_size, show_invisible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -40,33 +40,33 @@ def write_page(
 
     Raises RecordError where the journal cannot be read or the page cannot be written.
     """
-    with journal.held():
-        told = _told(journal, run_dir, alive=alive, redaction=redaction)
-    text = _environment().get_template("page.html").render(told)
-    with beside(path, redraw_advice(path, "html")) as file:
+    with journal.snapshot():
+        told = _page_values(journal, run_dir, alive=alive, redaction=redaction)
+    text = _template_environment().get_template("page.html").render(told)
+    with atomic_writer(path, redraw_advice(path, "html")) as file:
         file.write(text)
 
 
-def _told(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction | None) -> dict[str, Any]:
+def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction | None) -> dict[str, Any]:
     """Everything that the page shows."""
     facts = journal.facts()
     dry_run = facts["mode"] == "dry_run"
     found = journal.counts()
     counts = found if alive else public_counts(found, dry_run=dry_run)
-    leavers = signed_out(journal, facts)
+    leavers = sign_out_counts(journal, facts)
     resumable = not alive and is_resumable(facts, found, leavers)
-    lanes = lanes_of(journal, facts, public=not alive)
+    lanes = lane_summaries(journal, facts, public=not alive)
     stayed = leavers["failed"] if leavers else 0
-    call = _Naming(alive=alive, redaction=redaction)
+    call = _RowFormatter(alive=alive, redaction=redaction)
     return {
         "facts": facts,
         "job": facts["job"],
         "run_dir": str(run_dir),
-        "state": state_in_words(facts, alive=alive),
+        "state": describe_state(facts, alive=alive),
         "alive": alive,
         "dry_run": dry_run,
-        "outcome": outcome(facts, counts, alive=alive, stayed=stayed),
-        "ways_on": ways_on(facts, counts, run_dir, resumable=resumable, stayed=stayed),
+        "outcome": run_outcome(facts, counts, alive=alive, stayed=stayed),
+        "ways_on": next_commands(facts, counts, run_dir, resumable=resumable, stayed=stayed),
         "stopped_by": None if alive or facts["state"] not in _ENDED else facts.get("stopped_by"),
         "rows": sum(counts.values()),
         "counts": [(status, counts[status]) for status in _ORDER if counts.get(status)],
@@ -77,8 +77,8 @@ def _told(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction 
         "lanes": lanes,
         "guards": dict(_guards(facts["job"].get("guards", {}))),
         **_pace(journal, facts),
-        "slowest": [call.row(row) for row in journal.slowest(SLOWEST)],
-        "remarkable": [call.row(row) for row in journal.remarkable(ROWS)],
+        "slowest": [call.row(row) for row in journal.slowest_rows(SLOWEST)],
+        "remarkable": [call.row(row) for row in journal.rows_needing_attention(ROWS)],
         "remarkable_in_all": sum(counts.get(status, 0) for status in _REMARKABLE) + stayed,
     }
 
@@ -88,16 +88,16 @@ _REMARKABLE = (Status.IN_DOUBT, Status.CLAIMED, Status.FAILED, Status.REJECTED, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Naming:
+class _RowFormatter:
     """How rows are told: by the report's words where the run has ended, with names that may be redacted."""
 
     alive: bool
     redaction: Redaction | None
 
-    def row(self, row: Shown) -> Shown:
+    def row(self, row: PageRow) -> PageRow:
         """The row as the page has it."""
         row = row._replace(status=_status(row.status, alive=self.alive))
-        return self.redaction.shown(row) if self.redaction else row
+        return self.redaction.redact_page_row(row) if self.redaction else row
 
 
 def _status(status: str, *, alive: bool) -> str:
@@ -116,35 +116,35 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
 
 def _pace(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The rate over time and the latencies, drawn and in figures."""
-    course, latency = course_of(journal, facts.get("lanes", [])), latency_of(journal)
+    course, latency = build_timeline(journal, facts.get("lanes", [])), build_latency_histogram(journal)
     return {
         "course": course,
-        "course_chart": course and _drawn_course(course),
+        "course_chart": course and _timeline_chart(course),
         "latency": latency,
-        "latency_chart": latency and _drawn_latency(latency),
+        "latency_chart": latency and _latency_chart(latency),
         "changes": journal.first_rate_changes(CHANGES),
         "changes_in_all": sum(journal.rate_changes().values()),
         "reasons": journal.rate_reasons(),
     }
 
 
-def _drawn_course(course: Course) -> Markup:
-    from bulkreset.report.charts import draw_course  # noqa: PLC0415  (loaded where a page is drawn, and nowhere else)
+def _timeline_chart(course: Timeline) -> Markup:
+    from bulkreset.report.charts import draw_timeline  # noqa: PLC0415  (loaded where a page is drawn, and nowhere else)
 
-    fastest = max(step.settled for step in course.steps)
-    throttled = sum(step.throttled for step in course.steps) * course.width / 1000
-    return draw_course(
+    fastest = max(step.settled for step in course.buckets)
+    throttled = sum(step.throttled for step in course.buckets) * course.width / 1000
+    return draw_timeline(
         course,
         f"Rate over time: up to {fastest:.4g} rows settled per second; {throttled:,.0f} calls throttled. The figures are in the table below.",
     )
 
 
-def _drawn_latency(latency: Latency) -> Markup:
-    from bulkreset.report.charts import draw_latency  # noqa: PLC0415  (as above)
+def _latency_chart(latency: LatencyHistogram) -> Markup:
+    from bulkreset.report.charts import draw_latency_histogram  # noqa: PLC0415  (as above)
 
     shares = ", ".join(f"{share} of a hundred within {upto:,} ms" for share, upto in latency.shares.items())
-    return draw_latency(
-        latency, f"Latency of {count(latency.rows, 'call')}: {shares}. The figures are in the table below."
+    return draw_latency_histogram(
+        latency, f"Latency of {format_count(latency.rows, 'call')}: {shares}. The figures are in the table below."
     )
 
 
@@ -153,18 +153,22 @@ def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in guards.items():
         if key == "protected":
             if value.get("usernames"):
-                yield "protected.usernames", count(len(value["usernames"]), "user")
+                yield "protected.usernames", format_count(len(value["usernames"]), "user")
             if value.get("groups"):
                 yield "protected.groups", ", ".join(value["groups"])
         elif value is not None:
             yield (
                 key,
-                duration(value) if key == "max_duration" else f"{value:,}" if isinstance(value, int) else str(value),
+                format_duration(value)
+                if key == "max_duration"
+                else f"{value:,}"
+                if isinstance(value, int)
+                else str(value),
             )
 
 
 @cache
-def _environment() -> "Environment":
+def _template_environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (as above)
 
     environment = Environment(
@@ -173,31 +177,37 @@ def _environment() -> "Environment":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_escape_value,
     )
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _read_asset("page.css"), _read_asset("page.js")
     environment.globals |= {
         "style": style,
         "script": script,
-        "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'",
+        "policy": f"default-src 'none'; style-src {_csp_hash(style)}; script-src {_csp_hash(script)}; base-uri 'none'; form-action 'none'",
     }
-    environment.filters |= {"iso": iso, "duration": duration, "size": size, "count": count, "words": _words}
+    environment.filters |= {
+        "iso": format_iso,
+        "duration": format_duration,
+        "size": format_size,
+        "count": format_count,
+        "words": _status_text,
+    }
     return environment
 
 
-def _shown(value: object) -> object:
+def _escape_value(value: object) -> object:
     """Every text that the template prints, with what cannot be seen made visible; `Markup` is our own."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _words(status: str) -> str:
+def _status_text(status: str) -> str:
     return status.replace("_", " ")
 
 
-def _asset(name: str) -> Markup:
+def _read_asset(name: str) -> Markup:
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704  (our own)
 
 
-def _hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"

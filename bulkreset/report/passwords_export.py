@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bulkreset.age import identities
-from bulkreset.cells import as_text
+from bulkreset.age import load_identities
+from bulkreset.cells import spreadsheet_safe
 from bulkreset.errors import RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
@@ -16,7 +16,7 @@ COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400  # seconds
 
 
-class Given(NamedTuple):
+class IssuedPassword(NamedTuple):
     """One user's password. `expires_at` is UTC, "" for a permanent one or where the pool's validity is not known."""
 
     username: str
@@ -28,13 +28,13 @@ class Given(NamedTuple):
         return f"Given({self.username!r})"
 
 
-def hand_out(run_dir: Path, identity: Path) -> Iterator[Given]:
+def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
     """The passwords that were set last, of the rows that are `set`; in constant memory.
 
     Raises RunDirError where the run has no handout, InputError where the key does not open it.
     """
     home = RunDir.open(run_dir)
-    by = identities(identity)
+    by = load_identities(identity)
     journal = Journal.open(home.journal, read_only=True)
     try:
         facts = journal.facts()
@@ -42,11 +42,11 @@ def hand_out(run_dir: Path, identity: Path) -> Iterator[Given]:
             raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
         folder = folder_of(facts, home)
         # As the journal is now: a row of a run that goes on may be set later, by a chunk that was not there to be read.
-        with journal.held():
+        with journal.snapshot():
             for line in newest(folder, by, facts["rows"]):
-                if found := journal.settled_row(line.row):
+                if found := journal.set_row(line.row):
                     until = "" if found.permanent else _expiry(found.finished_at, facts, line.pool)
-                    yield Given(as_text(line.username), line.password, until, line.pool)
+                    yield IssuedPassword(spreadsheet_safe(line.username), line.password, until, line.pool)
     finally:
         journal.close()
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.journal.queries import Shown
-from bulkreset.journal.records import Reported
-from bulkreset.small_file import read_sheet
+from bulkreset.journal.queries import PageRow
+from bulkreset.journal.records import ReportRow
+from bulkreset.small_file import read_small_file
 
 KEY_BYTES = 32
 HASH_BYTES = 16
@@ -29,10 +29,10 @@ class Redaction:
         self._key = key
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> Self:
         """By the run's key in the file `path`, which is made where there is none. Raises RecordError, RunDirError."""
         try:
-            key = read_sheet(path) if path.exists() else _made(path)
+            key = read_small_file(path) if path.exists() else _create_key(path)
         except OSError as error:
             raise RecordError(
                 f"The redaction key {path} cannot be made or read: {error.strerror}.",
@@ -46,34 +46,34 @@ class Redaction:
             "Restore it, or delete it: then hashes differ from those of earlier reports.",
         )
 
-    def name(self, pool: str, username: str) -> str:
+    def redact_name(self, pool: str, username: str) -> str:
         """What stands for a user of a pool: HMAC-SHA-256, the first 128 bits of it."""
         text = f"{len(pool)} {pool} {username}".encode()
         return f"u-{hmac.digest(self._key, text, 'sha256')[:HASH_BYTES].hex()}"
 
-    def row(self, found: Reported) -> Reported:
+    def redact_row(self, found: ReportRow) -> ReportRow:
         """The row without its user's names, in whichever column they are."""
         pool, username, canonical = found.user_pool_id, found.username, found.canonical
         if not username:
             return found
-        hashed = self.name(pool, canonical)
+        hashed = self.redact_name(pool, canonical)
         if found.code or found.message or not (_is_a_word(pool) and _is_a_word(found.request_id)):
             names = {*_spellings(username), *_spellings(canonical)}
             told: dict[str, Any] = {
-                column: WITHHELD for column in _TOLD if _repeats(getattr(found, column).casefold(), names)
+                column: WITHHELD for column in _TOLD if _contains_name(getattr(found, column).casefold(), names)
             }
             found = found._replace(**told)
-        return Reported(found[0], found[1], hashed, *found[3:-1], hashed)
+        return ReportRow(found[0], found[1], hashed, *found[3:-1], hashed)
 
-    def shown(self, found: Shown) -> Shown:
+    def redact_page_row(self, found: PageRow) -> PageRow:
         """The same for a row as the page shows it."""
         if not found.username:
             return found
-        hashed = self.name(found.pool, found.canonical)
+        hashed = self.redact_name(found.pool, found.canonical)
         names = {*_spellings(found.username), *_spellings(found.canonical)}
         told = {"pool": found.pool, "code": found.code, "message": found.message, "request_id": found.request_id}
         withheld: dict[str, Any] = {
-            column: WITHHELD for column, text in told.items() if _repeats(text.casefold(), names)
+            column: WITHHELD for column, text in told.items() if _contains_name(text.casefold(), names)
         }
         return found._replace(username=hashed, canonical=hashed, **withheld)
 
@@ -86,12 +86,12 @@ def _spellings(name: str) -> tuple[str, ...]:
     return name.casefold(), *(text.casefold() for text in as_json)
 
 
-def _repeats(text: str, names: set[str]) -> bool:
+def _contains_name(text: str, names: set[str]) -> bool:
     """Whether a name stands anywhere in the text. A single word, such as a code, repeats only what it is as a whole."""
     return text in names if _is_a_word(text) else any(name in text for name in names)
 
 
-def _made(path: Path) -> bytes:
+def _create_key(path: Path) -> bytes:
     """A new key, readable to its owner alone. Whoever comes second takes the one that is there."""
     key = secrets.token_hex(KEY_BYTES).encode("ascii")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

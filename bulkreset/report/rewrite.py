@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
-from bulkreset.files import must_be_new
+from bulkreset.files import require_new
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report_writers import REPORTED, Cut, draw, pour
-from bulkreset.text import legible
+from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
+from bulkreset.text import terminal_safe
 
 FORMS = ("csv", "parquet", "jsonl", "html")
 STANDARD_OUTPUT = Path("-")
@@ -24,7 +24,7 @@ _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReportRequest:
     """What is asked for; what is left open is as the run itself draws it.
 
     `only` are statuses; `output` is a new file, or STANDARD_OUTPUT; `redacted`: whether hashes stand for the usernames.
@@ -36,35 +36,35 @@ class Wanted:
     redacted: bool | None = None
 
 
-def redraw(path: Path, wanted: Wanted, out: int) -> Path | None:
+def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
     """Write a report of the run in `path`; where it is, None where it went to the open file `out`.
 
     Raises Refused for what cannot be drawn, RecordError where it cannot be written.
     """
     home = RunDir.open(path)
     if wanted.output and wanted.output != STANDARD_OUTPUT:
-        must_be_new(wanted.output)
+        require_new(wanted.output)
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         facts = journal.facts()
         own: dict[str, Any] = {"format": "csv", "redact": None} | facts["job"].get("report", {})
-        form = wanted.form or _form_of(wanted.output) or own["format"]
-        _must_make_sense(form, wanted, out)
+        form = wanted.form or _format_of(wanted.output) or own["format"]
+        _require_consistent(form, wanted, out)
         redacted = bool(own["redact"]) if wanted.redacted is None else wanted.redacted
-        cut = Cut(form, wanted.only, Redaction.of(home.redaction_key) if redacted else None)
+        cut = ReportSpec(form, wanted.only, Redaction.load(home.redaction_key) if redacted else None)
         if form == "html":
-            page = wanted.output or home.path / _name(cut, own_is_redacted=bool(own["redact"]))
+            page = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
             write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
             return page
         unsent = "ready" if facts["mode"] == "dry_run" else "unprocessed"
         if wanted.output == STANDARD_OUTPUT:
-            _pour(journal, out, unsent, cut)
+            _stream(journal, out, unsent, cut)
             return None
-        target = wanted.output or home.path / _name(cut, own_is_redacted=bool(own["redact"]))
-        draw(journal, target, unsent, cut, "Make room, or name a file elsewhere." if wanted.output else "")
+        target = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
+        write_report(journal, target, unsent, cut, "Make room, or name a file elsewhere." if wanted.output else "")
     return target
 
 
-def statuses(asked: Sequence[str]) -> tuple[str, ...]:
+def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
     """The statuses of "failed,rejected" and the like, each once, in the report's order. Raises Refused for an unknown one."""
     words = {word.strip() for text in asked for word in text.split(",")}
     for word in sorted(words - {*REPORTED}):
@@ -75,12 +75,12 @@ def statuses(asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(status for status in REPORTED if status in words)
 
 
-def _form_of(output: Path | None) -> str | None:
+def _format_of(output: Path | None) -> str | None:
     """The form that a file's name asks for."""
     return _SUFFIXES.get(output.suffix.lower()) if output else None
 
 
-def _must_make_sense(form: str, wanted: Wanted, out: int) -> None:
+def _require_consistent(form: str, wanted: ReportRequest, out: int) -> None:
     if form == "html" and wanted.only:
         raise Refused(
             "A page shows the whole run: --only goes with csv, parquet or jsonl.", "Leave one of the two out."
@@ -91,7 +91,7 @@ def _must_make_sense(form: str, wanted: Wanted, out: int) -> None:
         raise Refused("Parquet is not for a terminal.", "Name a file with -o, or a pipe.")
 
 
-def _name(cut: Cut, *, own_is_redacted: bool) -> str:
+def _default_name(cut: ReportSpec, *, own_is_redacted: bool) -> str:
     """The run's own name for its own report; a report that has less, or other names, takes another one."""
     parts = ["report", *cut.only]
     if (redacted := cut.redaction is not None) != own_is_redacted:
@@ -99,11 +99,13 @@ def _name(cut: Cut, *, own_is_redacted: bool) -> str:
     return f"{'-'.join(parts)}.{cut.form}"
 
 
-def _pour(journal: Journal, out: int, unsent: str, cut: Cut) -> None:
+def _stream(journal: Journal, out: int, unsent: str, cut: ReportSpec) -> None:
     """To an open file: not through a stream that forgives, for rows that are missing must not look like all of them."""
     try:
         with open(out, "wb", closefd=False) as stream:
-            pour(journal, cast("IO[bytes]", _Seen(stream)) if os.isatty(out) else stream, unsent, cut)
+            stream_report(
+                journal, cast("IO[bytes]", _TerminalWriter(stream)) if os.isatty(out) else stream, unsent, cut
+            )
     except BrokenPipeError:  # whoever reads has had enough, as `head` has
         return
     except OSError as error:
@@ -112,7 +114,7 @@ def _pour(journal: Journal, out: int, unsent: str, cut: Cut) -> None:
         ) from None
 
 
-class _Seen:
+class _TerminalWriter:
     """A terminal, on which each row is shown with what cannot be seen in it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -120,4 +122,4 @@ class _Seen:
 
     def write(self, row: bytes) -> int:
         """Write one row."""
-        return self._stream.write(legible(row.decode()).encode())
+        return self._stream.write(terminal_safe(row.decode()).encode())

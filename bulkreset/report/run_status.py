@@ -9,7 +9,7 @@ from bulkreset.errors import BulkresetError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.report.summary import is_planned, is_resumable, lanes_of, public_counts, signed_out
+from bulkreset.report.summary import is_planned, is_resumable, lane_summaries, public_counts, sign_out_counts
 
 RECENT_SECONDS = 60
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
@@ -36,7 +36,7 @@ class RunStatus:
     codes: dict[str, int]
     attempts: int
     throttled: int
-    left: int
+    rows_left: int
     rate: float
     seconds_left: float | None
     resumable: bool
@@ -45,7 +45,7 @@ class RunStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableRun:
     """A run whose journal cannot be read: `problem` says why, and what to do."""
 
     run_dir: str
@@ -53,7 +53,7 @@ class Unreadable:
     state: str = "unreadable"
 
 
-def status_of(path: Path) -> RunStatus:
+def read_status(path: Path) -> RunStatus:
     """The status of the run in `path`. Raises RunDirError where there is none, RecordError where it cannot be read."""
     home = RunDir.open(path)
     alive = home.is_held()
@@ -64,8 +64,8 @@ def status_of(path: Path) -> RunStatus:
         totals = journal.totals()
         rate = journal.recent_rate(RECENT_SECONDS) if alive else 0.0
         codes = journal.codes()
-        sign_outs = signed_out(journal, facts)
-        lanes = lanes_of(journal, facts, public=not alive)
+        sign_outs = sign_out_counts(journal, facts)
+        lanes = lane_summaries(journal, facts, public=not alive)
     finally:
         journal.close()
     dry_run = facts["mode"] == "dry_run"
@@ -85,7 +85,7 @@ def status_of(path: Path) -> RunStatus:
         codes=codes,
         attempts=totals.attempts,
         throttled=totals.throttled,
-        left=left,
+        rows_left=left,
         rate=round(rate, 2),
         seconds_left=round(left / rate, 1) if rate and left else None,
         resumable=not alive and (is_resumable(facts, found, sign_outs) or (not dry_run and state == "crashed")),
@@ -94,15 +94,15 @@ def status_of(path: Path) -> RunStatus:
     )
 
 
-def runs_in(folder: Path) -> tuple[list[RunStatus], list[Unreadable]]:
+def list_runs(folder: Path) -> tuple[list[RunStatus], list[UnreadableRun]]:
     """The status of every run in a folder of runs, the newest first, and the runs that have none; what is no run is passed over."""
     found, unreadable = [], []
     for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:  # noqa: PTH112  (Path's may raise)
         if path.name.startswith("."):  # a directory that was still being made
             continue
         try:
-            found.append(status_of(path))
+            found.append(read_status(path))
         except BulkresetError as error:
             if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (the same)
-                unreadable.append(Unreadable(str(path), str(error)))
+                unreadable.append(UnreadableRun(str(path), str(error)))
     return sorted(found, key=lambda status: status.started_at, reverse=True), unreadable

@@ -6,7 +6,7 @@ from typing import Any
 
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import SignOuts
+from bulkreset.journal.queries import SignOutCounts
 from bulkreset.journal.run_dir import report_name
 from bulkreset.models import LaneSummary, Status, Summary
 
@@ -69,15 +69,15 @@ def exit_code_of(
     return EXIT_OK if all(status in done for status, rows in counts.items() if rows) else EXIT_ROWS
 
 
-def signed_out(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
+def sign_out_counts(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
     """How far the signing out is; None where the job asks for none, and in a dry run, which signs nobody out."""
     if not facts.get("signs_out") or facts["mode"] == "dry_run":
         return None
     found = journal.sign_outs().values()
-    return {name: sum(getattr(one, name) for one in found) for name in SignOuts._fields}
+    return {name: sum(getattr(one, name) for one in found) for name in SignOutCounts._fields}
 
 
-def stopped_by(ended: BulkresetError | None) -> dict[str, str] | None:
+def describe_error(ended: BulkresetError | None) -> dict[str, str] | None:
     """What stopped something, as the summary tells it."""
     if ended is None:
         return None
@@ -85,7 +85,7 @@ def stopped_by(ended: BulkresetError | None) -> dict[str, str] | None:
     return {"code": code, "message": ended.message, "advice": ended.advice}
 
 
-def lanes_of(journal: Journal, facts: Mapping[str, Any], *, public: bool = True) -> tuple[LaneSummary, ...]:
+def lane_summaries(journal: Journal, facts: Mapping[str, Any], *, public: bool = True) -> tuple[LaneSummary, ...]:
     """Each lane with what the journal counts of it, in the report's words where `public`."""
     dry_run = facts["mode"] == "dry_run"
     counted: dict[str, dict[str, int]] = {}
@@ -103,13 +103,13 @@ def lanes_of(journal: Journal, facts: Mapping[str, Any], *, public: bool = True)
     return tuple(lanes)
 
 
-def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
+def build_summary(journal: Journal, ended: BulkresetError | None) -> Summary:
     """Count everything once more in the journal: what the summary says is what was committed."""
     facts: dict[str, Any] = journal.meta()
     found = journal.counts()
     counts = public_counts(found, dry_run=facts["mode"] == "dry_run")
     totals = journal.totals()
-    leavers = signed_out(journal, facts)
+    leavers = sign_out_counts(journal, facts)
     sending = facts.get("sending_seconds", 0.0)
     return Summary(
         run_id=facts["run_id"],
@@ -130,12 +130,12 @@ def summarise(journal: Journal, ended: BulkresetError | None) -> Summary:
         throttled=totals.throttled,
         rows_per_second=round(counts.get(Status.SET, 0) / sending, 2) if sending else 0.0,
         sending_seconds=round(sending, 3),
-        lanes=lanes_of(journal, facts),
+        lanes=lane_summaries(journal, facts),
         input=facts["input"],
         targets=tuple(facts["targets"]),
         report=report_name(facts["job"]),
         unchecked=facts.get("unchecked") or None,
         approved=facts.get("approved"),
         signed_out=leavers,
-        stopped_by=stopped_by(ended),
+        stopped_by=describe_error(ended),
     )

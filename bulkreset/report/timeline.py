@@ -20,7 +20,7 @@ _SHARES = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimeBucket:
     """One bucket of time: when it began (Unix ms), rows settled and calls throttled per second, the calls per second that were allowed.
 
     `allowed` is None where a lane is not paced.
@@ -33,16 +33,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Timeline:
     """A run over time; buckets are `width` ms wide. `ceiling` is that of all lanes together, None where one has none."""
 
     width: int
-    steps: tuple[Step, ...]
+    buckets: tuple[TimeBucket, ...]
     ceiling: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class LatencyBar:
     """Latencies from `least` ms up to, but not with, `below` ms (None: without end), and how many rows' they were."""
 
     least: int
@@ -51,36 +51,36 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencyHistogram:
     """How long the rows' last calls took, in ms; `shares` has the time within which so many of a hundred were answered."""
 
     rows: int
     shares: Mapping[int, int]
     longest: int
-    bars: tuple[Bar, ...]
+    bars: tuple[LatencyBar, ...]
 
 
-def course_of(journal: Journal, lanes: Sequence[Mapping[str, Any]]) -> Course | None:
+def build_timeline(journal: Journal, lanes: Sequence[Mapping[str, Any]]) -> Timeline | None:
     """How the run went; None where nothing was sent. `lanes` are the journal's."""
-    span = journal.span()
+    span = journal.send_span()
     if span is None:
         return None
     first, last = span
-    width = width_for(last - first)
+    width = bucket_width(last - first)
     begin = first // width * width
-    found = {bucket: (rows, throttled) for bucket, rows, throttled in journal.course(begin, width)}
+    found = {bucket: (rows, throttled) for bucket, rows, throttled in journal.settled_over_time(begin, width)}
     number = (last - begin) // width + 1
     allowed = _allowed(journal, lanes, begin, width, number)
     seconds = width / 1000
     steps = (
-        Step(begin + place * width, rows / seconds, throttled / seconds, allowed[place] if allowed else None)
+        TimeBucket(begin + place * width, rows / seconds, throttled / seconds, allowed[place] if allowed else None)
         for place in range(number)
         for rows, throttled in [found.get(place, (0, 0))]
     )
-    return Course(width, tuple(steps), _ceiling(lanes))
+    return Timeline(width, tuple(steps), _ceiling(lanes))
 
 
-def width_for(span: int) -> int:
+def bucket_width(span: int) -> int:
     """A width of buckets, in ms, of which a span has no more than BUCKETS and one."""
     days = (_DAY << power for power in count())
     return next(
@@ -100,34 +100,34 @@ def _allowed(
     if _ceiling(lanes) is None:
         return None
     changes: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
-    for account, region, bucket, mean, last in journal.rate_course(first, width):
+    for account, region, bucket, mean, last in journal.rates_over_time(first, width):
         changes.setdefault((account, region), {})[bucket] = (mean, last)
     total = [0.0] * number
     for lane in lanes:
-        of_lane = _held(changes.get((lane["account"], lane["region"]), {}), lane["ceiling"], number)
+        of_lane = _carry_forward(changes.get((lane["account"], lane["region"]), {}), lane["ceiling"], number)
         total = [sum(both) for both in zip(total, of_lane, strict=True)]
     return total
 
 
-def _held(changes: Mapping[int, tuple[float, float]], ceiling: float, number: int) -> Iterator[float]:
+def _carry_forward(changes: Mapping[int, tuple[float, float]], ceiling: float, number: int) -> Iterator[float]:
     rate = ceiling
     for bucket in range(number):
         mean, rate = changes.get(bucket, (rate, rate))
         yield mean
 
 
-def latency_of(journal: Journal) -> Latency | None:
+def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
     """How long the calls took; None where none was answered."""
     found = journal.latencies()
     if not found:
         return None
     upto = list(accumulate(rows for _, rows in found))
     shares = {share: found[bisect_left(upto, upto[-1] * share / 100)][0] for share in _SHARES}
-    longest = max(found[-1][0], *(row.latency_ms or 0 for row in journal.slowest(1)))
-    return Latency(upto[-1], shares, longest, tuple(_bars(found, shares[99])))
+    longest = max(found[-1][0], *(row.latency_ms or 0 for row in journal.slowest_rows(1)))
+    return LatencyHistogram(upto[-1], shares, longest, tuple(_bars(found, shares[99])))
 
 
-def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[Bar]:
+def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[LatencyBar]:
     """Bars of one width from the quickest to `most`, and one for what is beyond."""
     width = round_up((most - found[0][0] + 1) / BARS)
     begin = found[0][0] // width * width
@@ -136,9 +136,9 @@ def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[Bar]:
     for latency, of_them in found:
         rows[min((latency - begin) // width, number)] += of_them
     for place in range(number):
-        yield Bar(begin + place * width, begin + (place + 1) * width, rows[place])
+        yield LatencyBar(begin + place * width, begin + (place + 1) * width, rows[place])
     if rows[number]:
-        yield Bar(begin + number * width, None, rows[number])
+        yield LatencyBar(begin + number * width, None, rows[number])
 
 
 def round_up(least: float) -> int:

@@ -2,33 +2,33 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from bulkreset.cognito.list_users import Directory
+from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import Gap
-from bulkreset.cognito.response import advice
+from bulkreset.cognito.read_calls import UnknownFact
+from bulkreset.cognito.response import advice_for
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
-from bulkreset.plan.user_lookup import Lookup
-from bulkreset.plan.user_search import Search
-from bulkreset.report.user_state import Fate, judge
+from bulkreset.plan.user_lookup import LookupStore
+from bulkreset.plan.user_search import UserSearch
+from bulkreset.report.user_state import VerifiedUser, classify
 from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
 AGAIN = "verify again"
 
 
-def must_be_known(pools: Mapping[str, PoolFacts]) -> None:
+def require_described_pools(pools: Mapping[str, PoolFacts]) -> None:
     """Raise TargetError where a pool may not be described, ServiceError where that was not answered."""
     for pool, facts in pools.items():
-        if facts.gap:
-            raise _missing(f"The user pool {pool} could not be described", facts.gap)
+        if facts.unknown:
+            raise _missing_permission_error(f"The user pool {pool} could not be described", facts.unknown)
 
 
-def look_up(
+def look_up_set_users(
     journal: Journal,
-    directories: Mapping[str, Directory],
+    directories: Mapping[str, UserLister],
     pacers: Mapping[str, Pacer],
-    lookup: Lookup,
+    lookup: LookupStore,
     clock: Clock,
     seen: Callable[[int, int], None],
 ) -> None:
@@ -42,32 +42,32 @@ def look_up(
 
     try:
         # By the user's own name where the plan learned it: an alias may be another's by now, or nobody's.
-        sought = ((row.row, row.pool, row.canonical) for row in journal.settled() if row.pool in directories)
+        sought = ((row.row, row.pool, row.canonical) for row in journal.set_rows() if row.pool in directories)
         lookup.fill(sought, fold)
-        gaps = Search(directories, pacers, lookup, clock, lambda _user, _facts: "").run(seen)
+        gaps = UserSearch(directories, pacers, lookup, clock, lambda _user, _facts: "").run(seen)
     except ServiceError as error:
-        raise ServiceError(error.code, error.message, advice(error.code, "ListUsers", AGAIN)) from None
+        raise ServiceError(error.code, error.message, advice_for(error.code, "ListUsers", AGAIN)) from None
     except RecordError as error:
         raise RecordError(error.message, f"Check the disk's space and rights, then {AGAIN}.") from None
     for pool, gap in gaps.items():
-        raise _missing(f"The users of {pool} could not be listed", gap)
+        raise _missing_permission_error(f"The users of {pool} could not be listed", gap)
 
 
-def fates(
-    journal: Journal, lookup: Lookup, pools: Mapping[str, PoolFacts], now: int, within_days: float
-) -> Iterator[Fate]:
+def verified_users(
+    journal: Journal, lookup: LookupStore, pools: Mapping[str, PoolFacts], now: int, within_days: float
+) -> Iterator[VerifiedUser]:
     """What every row whose user was looked up is now, in input order and in constant memory; `now` is Unix milliseconds."""
-    found = lookup.found()
+    found = lookup.findings()
     match = next(found, None)
-    for row in journal.settled():
+    for row in journal.set_rows():
         # A run that goes on has set rows since the look-up began.
         if match is not None and match.row == row.row:
-            yield judge(row, match, pools[row.pool].temporary_days, now, within_days)
+            yield classify(row, match, pools[row.pool].temporary_days, now, within_days)
             match = next(found, None)
 
 
-def _missing(what: str, gap: Gap) -> BulkresetError:
+def _missing_permission_error(what: str, gap: UnknownFact) -> BulkresetError:
     said = f"{what}: {gap.code.rstrip('.')}."
     if gap.denied:
         return TargetError(said, f"Allow {gap.action} on {gap.resource} in the IAM policy, then {AGAIN}.")
-    return ServiceError(gap.code, said, advice(gap.code, gap.action.partition(":")[2], AGAIN))
+    return ServiceError(gap.code, said, advice_for(gap.code, gap.action.partition(":")[2], AGAIN))

@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from bulkreset.cells import as_text
+from bulkreset.cells import spreadsheet_safe
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_lookup import ABSENT, Found
-from bulkreset.report.report import iso
+from bulkreset.plan.user_lookup import ABSENT, RowFinding
+from bulkreset.report.report import format_iso
 
 COLUMNS = (
     "row",
@@ -26,7 +26,7 @@ _TEMPORARY = "FORCE_CHANGE_PASSWORD"
 _OWN = "CONFIRMED"
 
 
-class State(StrEnum):
+class UserState(StrEnum):
     """What a set row is now. All but `changed` and `agrees` are left to be looked after."""
 
     WAITING = "waiting"  # the temporary password is still good, and not used
@@ -41,17 +41,17 @@ class State(StrEnum):
     GONE = "gone"  # the pool has no such user any more
 
 
-DONE = frozenset({State.CHANGED, State.AGREES})
-SHORT = frozenset({State.EXPIRING, State.EXPIRED})  # whose temporary passwords are to be made anew
+DONE = frozenset({UserState.CHANGED, UserState.AGREES})
+SHORT = frozenset({UserState.EXPIRING, UserState.EXPIRED})  # whose temporary passwords are to be made anew
 
 
-class Fate(NamedTuple):
+class VerifiedUser(NamedTuple):
     """One set row. Times are Unix milliseconds; `expires_at` is None for a permanent password."""
 
     row: int
     pool: str
     username: str
-    state: State
+    state: UserState
     status: str
     set_at: int
     modified_at: int | None
@@ -60,38 +60,38 @@ class Fate(NamedTuple):
     def values(self) -> dict[str, Any]:
         """By the report's columns, with times in words; None where there is nothing to say."""
         found = (self.row, self.pool, self.username, self.state.value, self.status or None)
-        times = (None if at is None else iso(at) for at in (self.set_at, self.modified_at, self.expires_at))
+        times = (None if at is None else format_iso(at) for at in (self.set_at, self.modified_at, self.expires_at))
         return dict(zip(COLUMNS, (*found, *times), strict=True))
 
     def cells(self) -> list[Any]:
         """The line of the report; no cell is one that a spreadsheet would run."""
-        return [as_text(value) if isinstance(value, str) else value for value in self.values().values()]
+        return [spreadsheet_safe(value) if isinstance(value, str) else value for value in self.values().values()]
 
 
-def judge(row: SetRow, found: Found, temporary_days: int, now: int, within_days: float) -> Fate:
+def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, within_days: float) -> VerifiedUser:
     """What one set row is now; a temporary password is good for so many days, and expiring within so many."""
     expires = None if row.permanent else row.finished_at + temporary_days * _DAY
     if found.kind == ABSENT:
-        state = State.GONE
+        state = UserState.GONE
     elif found.status == _TEMPORARY and expires is not None:
-        state = _unused(expires, now, within_days)
+        state = _unused_state(expires, now, within_days)
     elif found.status != _OWN:
-        state = State.DIFFERS
+        state = UserState.DIFFERS
     else:
-        state = _confirmed(row, found.modified)
-    return Fate(row.row, row.pool, row.username, state, found.status, row.finished_at, found.modified, expires)
+        state = _confirmed_state(row, found.modified)
+    return VerifiedUser(row.row, row.pool, row.username, state, found.status, row.finished_at, found.modified, expires)
 
 
-def _unused(expires: int, now: int, within_days: float) -> State:
+def _unused_state(expires: int, now: int, within_days: float) -> UserState:
     if now >= expires:
-        return State.EXPIRED
-    return State.EXPIRING if now >= expires - within_days * _DAY else State.WAITING
+        return UserState.EXPIRED
+    return UserState.EXPIRING if now >= expires - within_days * _DAY else UserState.WAITING
 
 
-def _confirmed(row: SetRow, modified: int | None) -> State:
+def _confirmed_state(row: SetRow, modified: int | None) -> UserState:
     """A user who has a password of their own, or the permanent one that was set."""
     if modified is not None and modified < row.started_at - _SLACK:
-        return State.UNTOUCHED  # the password that was set, or changed, was so without the run
+        return UserState.UNTOUCHED  # the password that was set, or changed, was so without the run
     if not row.permanent:
-        return State.CHANGED
-    return State.CHANGED if modified is not None and modified > row.finished_at + _SLACK else State.AGREES
+        return UserState.CHANGED
+    return UserState.CHANGED if modified is not None and modified > row.finished_at + _SLACK else UserState.AGREES

@@ -12,27 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bulkreset.cancellation import Stop, Ui
-from bulkreset.cognito.account import Enquiry
-from bulkreset.cognito.list_users import Directory
+from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.session import open_session
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
-from bulkreset.files import beside, must_be_new
-from bulkreset.job.file import revive
+from bulkreset.files import atomic_writer, require_new
+from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Status
 from bulkreset.plan.preflight import (
-    described,
-    grouped,
+    describe_targets,
+    group_by_quota,
     listing_rate,
-    must_be_the_same_accounts,
-    must_be_the_same_targets,
+    require_same_accounts,
+    require_same_targets,
 )
-from bulkreset.plan.user_lookup import Lookup
-from bulkreset.report.report import iso
-from bulkreset.report.user_lookup_after import AGAIN, fates, look_up, must_be_known
-from bulkreset.report.user_state import COLUMNS, DONE, SHORT, Fate, State
+from bulkreset.plan.user_lookup import LookupStore
+from bulkreset.report.report import format_iso
+from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
+from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
 from bulkreset.send.clock import SystemClock
 from bulkreset.send.pacer import Pacer
 
@@ -41,7 +41,7 @@ _ROOM = "Check the disk's space and rights, or name another file with -o."
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class VerifyRequest:
     """What a verification is to say, and where to.
 
     A temporary password is expiring within so many days; `report` is a new file in place of the run's own, `reissue` a
@@ -55,28 +55,28 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyResult:
     """What came of it. `alive`: the run was still going on; `report` is None where the run has set nothing."""
 
     run_id: str
     checked_at: str
     alive: bool
-    counts: Mapping[State, int] = field(default_factory=dict)
+    counts: Mapping[UserState, int] = field(default_factory=dict)
     report: Path | None = None
     reissue: Path | None = None
 
     @property
-    def left(self) -> int:
+    def unfinished(self) -> int:
         """How many set rows somebody must look after."""
         return sum(rows for state, rows in self.counts.items() if state not in DONE)
 
     @property
     def exit_code(self) -> int:
         """0 where every set row is done."""
-        return EXIT_ROWS if self.left else EXIT_OK
+        return EXIT_ROWS if self.unfinished else EXIT_OK
 
 
-def verify(path: Path, wanted: Wanted, ui: Ui, stop: Stop) -> Verified:
+def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelToken) -> VerifyResult:
     """Look up whom the run in `path` has set, while it goes on or later, and write down what each is now.
 
     Raises Refused for a run or files that do not fit, TargetError where users may not be listed, ServiceError where the
@@ -89,65 +89,74 @@ def verify(path: Path, wanted: Wanted, ui: Ui, stop: Stop) -> Verified:
         facts = journal.facts()
         _must_have_real_users(facts, path)
         try:
-            return _verified(home, journal, facts, wanted, ui, stop, alive=alive)
+            return _verify_run(home, journal, facts, wanted, ui, stop, alive=alive)
         except Interrupted as error:
             raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
 
 
-def _verified(
-    home: RunDir, journal: Journal, facts: dict[str, Any], wanted: Wanted, ui: Ui, stop: Stop, *, alive: bool
-) -> Verified:
+def _verify_run(
+    home: RunDir,
+    journal: Journal,
+    facts: dict[str, Any],
+    wanted: VerifyRequest,
+    ui: UserInterface,
+    stop: CancelToken,
+    *,
+    alive: bool,
+) -> VerifyResult:
     concerned = {pool for pool, status, _ in journal.pool_counts() if status == Status.SET}
     if not concerned:
-        nothing = Verified(facts["run_id"], iso(_now()), alive)
+        nothing = VerifyResult(facts["run_id"], format_iso(_now()), alive)
         _tell(nothing, (), wanted.as_json)
         return nothing
-    job = revive(facts["job"], {})
+    job = job_from_journal(facts["job"], {})
     sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in concerned}
     planned = [target for target in facts["targets"] if target["user_pool_id"] in concerned]
-    must_be_the_same_targets(described(sessions), planned)
-    enquiry = Enquiry(sessions, with_quotas=False)
+    require_same_targets(describe_targets(sessions), planned)
+    enquiry = AccountDiscovery(sessions, with_quotas=False)
     callers, pools = enquiry.callers(), enquiry.pools()
-    must_be_the_same_accounts(callers, planned)
-    must_be_known(pools)
+    require_same_accounts(callers, planned)
+    require_described_pools(pools)
     clock = SystemClock()
-    paces = [(lane, Pacer(listing_rate(job), clock)) for lane in grouped(sessions, callers).values()]
+    paces = [(lane, Pacer(listing_rate(job), clock)) for lane in group_by_quota(sessions, callers).values()]
     pacers = {pool: pacer for lane, pacer in paces for pool in lane}
-    directories = {pool: Directory(sessions[pool], told) for pool, told in pools.items()}
+    directories = {pool: UserLister(sessions[pool], told) for pool, told in pools.items()}
 
     def seen(made: int, calls: int) -> None:
-        ui.checking(made, calls)
+        ui.on_lookup_progress(made, calls)
         stop.check()
 
-    with _scratch() as lookup:
-        counts: Counter[State] = Counter()
+    with _temporary_lookup() as lookup:
+        counts: Counter[UserState] = Counter()
         # The files are begun before the look-up: it takes minutes, and that they cannot be written is said at once.
-        with _files(home, wanted, with_pools=len(job.targets) > 1) as note:
-            look_up(journal, directories, pacers, lookup, clock, seen)
+        with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
+            look_up_set_users(journal, directories, pacers, lookup, clock, seen)
             now = _now()
-            for fate in fates(journal, lookup, pools, now, wanted.within_days):
+            for fate in verified_users(journal, lookup, pools, now, wanted.within_days):
                 stop.check()
                 counts[fate.state] += 1
                 note(fate)
-        in_order = {state: counts[state] for state in State if counts[state]}
-        report = wanted.report or home.fates
-        ended = Verified(facts["run_id"], iso(now), alive, in_order, report, wanted.reissue)
-        _tell(ended, fates(journal, lookup, pools, now, wanted.within_days), wanted.as_json)
+        in_order = {state: counts[state] for state in UserState if counts[state]}
+        report = wanted.report or home.verify_report
+        ended = VerifyResult(facts["run_id"], format_iso(now), alive, in_order, report, wanted.reissue)
+        _tell(ended, verified_users(journal, lookup, pools, now, wanted.within_days), wanted.as_json)
     return ended
 
 
 @contextmanager
-def _files(home: RunDir, wanted: Wanted, *, with_pools: bool) -> Iterator[Callable[[Fate], None]]:
+def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> Iterator[Callable[[VerifiedUser], None]]:
     """What writes one row: to the report and, where it is wanted, to the new input. Both take their names when they are whole."""
     with ExitStack() as stack:
-        rows = csv.writer(stack.enter_context(beside(wanted.report or home.fates, _ROOM)), lineterminator="\n")
+        rows = csv.writer(
+            stack.enter_context(atomic_writer(wanted.report or home.verify_report, _ROOM)), lineterminator="\n"
+        )
         rows.writerow(COLUMNS)
         again = None
         if wanted.reissue:
-            again = csv.writer(stack.enter_context(beside(wanted.reissue, _ROOM)), lineterminator="\n")
+            again = csv.writer(stack.enter_context(atomic_writer(wanted.reissue, _ROOM)), lineterminator="\n")
             again.writerow(("username", "user_pool_id") if with_pools else ("username",))
 
-        def note(fate: Fate) -> None:
+        def note(fate: VerifiedUser) -> None:
             rows.writerow(fate.cells())
             if again and fate.state in SHORT:
                 # As the input had it: an apostrophe against formulas would make it another name.
@@ -157,7 +166,7 @@ def _files(home: RunDir, wanted: Wanted, *, with_pools: bool) -> Iterator[Callab
 
 
 @contextmanager
-def _scratch() -> Iterator[Lookup]:
+def _temporary_lookup() -> Iterator[LookupStore]:
     """A lookup that leaves nothing behind. Not in the run directory, which may be one that nobody writes to any more."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
@@ -165,16 +174,16 @@ def _scratch() -> Iterator[Lookup]:
         raise RecordError(
             f"No temporary directory can be made: {error.strerror}.", f"Make room, then {AGAIN}."
         ) from None
-    with folder as name, Lookup(Path(name) / "lookup.sqlite") as lookup:
+    with folder as name, LookupStore(Path(name) / "lookup.sqlite") as lookup:
         yield lookup
 
 
-def _tell(verified: Verified, rows: Iterable[Fate], out: IO[str] | None) -> None:
+def _tell(verified: VerifyResult, rows: Iterable[VerifiedUser], out: IO[str] | None) -> None:
     """One JSON object, written row by row."""
     if out is None:
         return
     head = {"run_id": verified.run_id, "checked_at": verified.checked_at, "counts": verified.counts}
-    out.write(json.dumps(head | {"left": verified.left})[:-1] + ', "rows": [')
+    out.write(json.dumps(head | {"left": verified.unfinished})[:-1] + ', "rows": [')
     for number, fate in enumerate(rows):
         out.write((",\n" if number else "\n") + json.dumps(fate.values()))
     out.write("\n]}\n")
@@ -192,13 +201,13 @@ def _must_have_real_users(facts: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _must_make_sense(wanted: Wanted, home: RunDir) -> None:
+def _must_make_sense(wanted: VerifyRequest, home: RunDir) -> None:
     if not 0 <= wanted.within_days <= LONGEST:
         raise Refused(f"--within is {wanted.within_days:g}.", f"Give it a number of days from 0 to {LONGEST}.")
     for path in (wanted.report, wanted.reissue):
         if path:
-            must_be_new(path)
-    if wanted.reissue and wanted.reissue.absolute() == (wanted.report or home.fates).absolute():
+            require_new(path)
+    if wanted.reissue and wanted.reissue.absolute() == (wanted.report or home.verify_report).absolute():
         raise Refused(f"{wanted.reissue} cannot be both the report and the new input.", "Name two files.")
 
 

@@ -7,25 +7,25 @@ from pathlib import Path
 
 from bulkreset.errors import InputError, RecordError, Stopped
 from bulkreset.input.decrypt import name_of
-from bulkreset.input.discovery import Nothing
-from bulkreset.input.location import File, Fingerprint, InS3, Place
-from bulkreset.job import TAG, Where
+from bulkreset.input.discovery import InputMissing
+from bulkreset.input.location import Fingerprint, InputFile, LocalFile, S3Object
+from bulkreset.job import TAG, Location
 from bulkreset.s3 import Bucket, BucketError, Object
 
 TAGGED = "bulkreset"  # the name of the tag
 
 
-def put_away(place: Place, mark: Fingerprint, done: Where, run_id: str, bucket: Bucket) -> str:
+def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: str, bucket: Bucket) -> str:
     """Move what is finished, or tag it; where it is then, "" where it is another one by now.
 
     Raises RecordError where that is not possible; then it is as it was, and known as finished all the same.
     """
     try:
-        if not place.has_not_changed(mark):
+        if not place.is_unchanged(mark):
             return ""
-        if isinstance(place, InS3):
-            return _in_s3(place.met, str(done), run_id, bucket)
-        return str(_moved(Path(place.where), Path(done)))
+        if isinstance(place, S3Object):
+            return _archive_in_s3(place.met, str(done), run_id, bucket)
+        return str(_move_file(Path(place.where), Path(done)))
     except BucketError as error:
         raise RecordError(
             f"{place.where} is finished and could not be put away: {error.action} was answered {error.code}.",
@@ -40,33 +40,33 @@ def put_away(place: Place, mark: Fingerprint, done: Where, run_id: str, bucket: 
         ) from None
 
 
-def still_there(where: str, bucket: Bucket) -> Place | None:
+def find_unarchived(where: str, bucket: Bucket) -> InputFile | None:
     """An input that was finished, where it still lies there. Raises RecordError where S3 does not say."""
     try:
-        return InS3(bucket, bucket.head(where)) if where.startswith("s3://") else File(Path(where))
+        return S3Object(bucket, bucket.head(where)) if where.startswith("s3://") else LocalFile(Path(where))
     except BucketError as error:
         if error.is_missing:
             return None
         raise RecordError(f"{where} cannot be looked at: {error.code}.", error.advice) from None
-    except (Nothing, InputError):
+    except (InputMissing, InputError):
         return None
 
 
-def _in_s3(met: Object, done: str, run_id: str, bucket: Bucket) -> str:
+def _archive_in_s3(met: Object, done: str, run_id: str, bucket: Bucket) -> str:
     if done == TAG:
         bucket.tag(met, TAGGED, run_id)
         return f"{TAG} {TAGGED}={run_id}"
     folder = done if done.endswith("/") else f"{done}/"
     taken = {name_of(one.uri) for one in bucket.objects(folder, "/")}
-    to = folder + _free(name_of(met.uri), taken)
+    to = folder + _free_name(name_of(met.uri), taken)
     bucket.copy(met, to)
     bucket.delete([met.uri], match=f'"{met.etag}"')
     return to
 
 
-def _moved(path: Path, folder: Path) -> Path:
+def _move_file(path: Path, folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    to = folder / _free(path.name, set(os.listdir(folder)))  # noqa: PTH208
+    to = folder / _free_name(path.name, set(os.listdir(folder)))  # noqa: PTH208
     try:
         path.rename(to)
     except OSError as error:
@@ -81,7 +81,7 @@ def _moved(path: Path, folder: Path) -> Path:
     return to
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free_name(name: str, taken: set[str]) -> str:
     """The name, or with a number before its endings where it is taken."""
     stem, dot, endings = name.partition(".")
     number, free = 1, name

@@ -9,17 +9,24 @@ from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, report_name
 from bulkreset.log import Log
-from bulkreset.mirror.factory import finish
-from bulkreset.mirror.mirror import Mirror
+from bulkreset.mirror.factory import finish_mirror
+from bulkreset.mirror.mirror import JournalMirror
 from bulkreset.models import Summary
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
-from bulkreset.report.report_writers import Cut, draw
-from bulkreset.report.summary import exit_code_of, public_counts, signed_out, state_of, stopped_by, summarise
+from bulkreset.report.report_writers import ReportSpec, write_report
+from bulkreset.report.summary import (
+    build_summary,
+    describe_error,
+    exit_code_of,
+    public_counts,
+    sign_out_counts,
+    state_of,
+)
 
 
-class Conclusion:
+class Finisher:
     """The end of one execution. `facts` are the run's, as its journal has them, and are kept so.
 
     What is said, written and left with is one: where a report, the page or the mirror cannot be written, the run was
@@ -27,7 +34,7 @@ class Conclusion:
     """
 
     def __init__(
-        self, job: Job, home: RunDir, journal: Journal, facts: dict[str, Any], log: Log, mirror: Mirror | None
+        self, job: Job, home: RunDir, journal: Journal, facts: dict[str, Any], log: Log, mirror: JournalMirror | None
     ) -> None:
         self._job = job
         self._home = home
@@ -37,47 +44,49 @@ class Conclusion:
         self._mirror = mirror
         self._dry = facts["mode"] == "dry_run"
 
-    def draw(self, ended: BulkresetError | None) -> Summary:
+    def write_reports(self, ended: BulkresetError | None) -> Summary:
         """Note and draw it; `ended` is what ended the run early. Raises RecordError where that is not possible."""
         try:
             self._note(undrawn=False, **({"unmirrored": False} if self._mirror else {}))
-            summary = self._drawn(ended)
-            self._logged(summary, ended)
-            if self._mirror and (unput := finish(self._mirror, self._log)):
+            summary = self._write_all(ended)
+            self._log_finished(summary, ended)
+            if self._mirror and (unput := finish_mirror(self._mirror, self._log)):
                 self._note(unmirrored=True)
-                summary = self._drawn(ended or unput)
+                summary = self._write_all(ended or unput)
                 if not ended:
-                    self._logged(summary, unput)
+                    self._log_finished(summary, unput)
         except RecordError as failure:
             stopped = ended if isinstance(ended, RecordError) else failure
             with suppress(RecordError):  # as far as there is room for it
                 self._note(undrawn=True)
-                write_summary(self._noted(stopped), self._home.summary)
+                write_summary(self._note_finished(stopped), self._home.summary)
             raise stopped from None
         return summary
 
-    def _noted(self, ended: BulkresetError | None) -> Summary:
+    def _note_finished(self, ended: BulkresetError | None) -> Summary:
         counts = public_counts(self._journal.counts(), dry_run=self._dry)
-        exit_code = exit_code_of(ended, counts, dry_run=self._dry, signed_out=signed_out(self._journal, self._facts))
+        exit_code = exit_code_of(
+            ended, counts, dry_run=self._dry, signed_out=sign_out_counts(self._journal, self._facts)
+        )
         state, now = state_of(ended), utc_now()
         *earlier, this = self._facts["executions"]
         this |= {"finished_at": now, "state": state, "exit_code": exit_code}
-        self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=stopped_by(ended))
+        self._note(state=state, exit_code=exit_code, finished_at=now, stopped_by=describe_error(ended))
         self._note(executions=[*earlier, this])
-        return summarise(self._journal, ended)
+        return build_summary(self._journal, ended)
 
-    def _drawn(self, ended: BulkresetError | None) -> Summary:
-        summary = self._noted(ended)
+    def _write_all(self, ended: BulkresetError | None) -> Summary:
+        summary = self._note_finished(ended)
         asked = self._job.report
-        cut = Cut(asked.format, redaction=Redaction.of(self._home.redaction_key) if asked.redact else None)
+        cut = ReportSpec(asked.format, redaction=Redaction.load(self._home.redaction_key) if asked.redact else None)
         report = self._home.path / report_name(self._facts["job"])
-        draw(self._journal, report, "ready" if self._dry else "unprocessed", cut)
+        write_report(self._journal, report, "ready" if self._dry else "unprocessed", cut)
         write_summary(summary, self._home.summary)
         if asked.html:
             write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)
         return summary
 
-    def _logged(self, summary: Summary, ended: BulkresetError | None) -> None:
+    def _log_finished(self, summary: Summary, ended: BulkresetError | None) -> None:
         if ended:
             self._log.info("stopped", reason=type(ended).__name__, message=ended.message)
         counts = dict(summary.counts)

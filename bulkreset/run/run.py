@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from bulkreset.cancellation import Stop, Ui
-from bulkreset.cluster.cluster_runner import LINGER_SECONDS, Fleet
-from bulkreset.cognito.account import Enquiry
-from bulkreset.cognito.emulator import Emulator
-from bulkreset.cognito.response import OF_THE_PASSWORD, advice
+from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.cluster.cluster_runner import LINGER_SECONDS, ClusterRunner
+from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.cognito.emulator import EmbeddedCognito
+from bulkreset.cognito.response import PASSWORD_REFUSALS, advice_for
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import (
     BulkresetError,
@@ -20,35 +20,35 @@ from bulkreset.errors import (
     Refused,
     ServiceError,
 )
-from bulkreset.input.input_set import Inputs
+from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
-from bulkreset.journal.execution import begun, unix_ms
+from bulkreset.journal.execution import new_execution, unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_of, handout_of
-from bulkreset.log import forgiving, heard, open_log
-from bulkreset.mirror.factory import mirror_of
-from bulkreset.models import LaneSummary, Summary, in_rows
-from bulkreset.notify.execution_reporter import Afterwards
-from bulkreset.plan.input_binding import must_be_what_was_planned
+from bulkreset.log import capture_library_logs, open_log, tolerant_stream
+from bulkreset.mirror.factory import open_mirror
+from bulkreset.models import LaneSummary, Summary, format_rows
+from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.plan.input_binding import require_planned_input
 from bulkreset.plan.preflight import (
-    Asked,
-    Planned,
+    AwsFacts,
+    PlanFacts,
     Preflight,
-    described,
-    inspect,
-    must_be_the_same_accounts,
+    build_preflight,
+    describe_targets,
+    require_same_accounts,
 )
 from bulkreset.plan.user_check import UNREACHABLE
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.summary import is_resumable, public_counts, signed_out
-from bulkreset.run.apply import Apply, Means
-from bulkreset.run.finish import Conclusion
+from bulkreset.report.summary import is_resumable, public_counts, sign_out_counts
+from bulkreset.run.apply import Apply, RunResources
+from bulkreset.run.finish import Finisher
 from bulkreset.send.clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
+class RunOptions:
     """How a job is run this time.
 
     `console` takes the louder events of the log, None where the process is somebody else's; `out` the metrics that go to standard output. `yes`: it is confirmed beforehand, as it is where a dry run was `approved`.
@@ -61,12 +61,12 @@ class Mode:
     yes: bool = False
     approved: Path | None = None
     stop_after: int | None = None
-    again: bool = False
+    retry_failed: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
 
-    def limited(self, job: Job) -> Job:
+    def with_row_limit(self, job: Job) -> Job:
         """The job as it is run this time, and no other time: with `stop_after` rows at most."""
         if self.stop_after is None:
             return job
@@ -80,11 +80,11 @@ class Run:
         self,
         job: Job,
         home: RunDir,
-        mode: Mode,
+        mode: RunOptions,
         sessions: Mapping[str, TargetSession],
         stack: ExitStack,
-        afterwards: Afterwards,
-        fleet: Fleet | None = None,
+        afterwards: ExecutionReporter,
+        fleet: ClusterRunner | None = None,
     ) -> None:
         stack.callback(home.release)
         self._job = job
@@ -96,55 +96,55 @@ class Run:
         stack.callback(self._journal.close)
         self._facts = self._journal.meta()
         self._log = open_log(
-            stack.enter_context(forgiving(home.open_log())),
+            stack.enter_context(tolerant_stream(home.open_log())),
             self._facts["run_id"],
             mode.console,
             verbosity=mode.verbosity,
             console_json=mode.console_json,
         )
         if mode.console is None:
-            stack.enter_context(heard(self._log))
+            stack.enter_context(capture_library_logs(self._log))
         self._afterwards = afterwards
-        stack.enter_context(afterwards.along(self._not_told))
+        stack.enter_context(afterwards.along(self._warn_notification))
         self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
         self._mirror, self._unmirrored = None, None
         try:
-            self._mirror = stack.enter_context(mirror_of(job, self._facts, home, self._journal, self._log))
+            self._mirror = stack.enter_context(open_mirror(job, self._facts, home, self._journal, self._log))
         except RecordError as error:  # the run stops before it begins, and is told as any other
             if self._facts["state"] == "finished":  # whose report stays
                 raise
             self._unmirrored = error
         if self._mirror and self._handout:
-            self._handout.written = self._mirror.handed
+            self._handout.written = self._mirror.upload_chunk
         self._began = time.monotonic()
         self._sent_for = 0.0
 
-    def take_over(self, rows: Inputs | None, service: Emulator | None, ui: Ui) -> None:
+    def recover(self, rows: InputSet | None, service: EmbeddedCognito | None, ui: UserInterface) -> None:
         """Go on where another process stopped or died: what it had claimed is in doubt."""
-        ui.begin(self._facts["run_id"])
+        ui.on_run_started(self._facts["run_id"])
         if self._unmirrored:
-            self._note_begun()
+            self._note_execution_started()
             return
         self._journal.check(self._facts.get("rows"))
         if "screened" not in self._facts:
             self._journal.forget_plan()
         elif service and rows:
-            for chunk in rows.chunks():
+            for chunk in rows.batches():
                 service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
-        self._journal.take_over()
-        self._note_begun()
-        revived = self._journal.revive_failed() if self._mode.again else {}
-        for code in sorted(OF_THE_PASSWORD & revived.keys()):
-            ui.remark(
-                f"{in_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
+        self._journal.mark_claimed_in_doubt()
+        self._note_execution_started()
+        revived = self._journal.retry_failed() if self._mode.retry_failed else {}
+        for code in sorted(PASSWORD_REFUSALS & revived.keys()):
+            ui.notice(
+                f"{format_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
-    def _note_begun(self) -> None:
+    def _note_execution_started(self) -> None:
         """Begin an execution of its own, also where it will send nothing: how the one before it ended stays."""
-        self._note(executions=[*self._facts.get("executions", []), begun()], **self._untold())
+        self._note(executions=[*self._facts.get("executions", []), new_execution()], **self._lost_execution_time())
 
-    def _untold(self) -> dict[str, float]:
+    def _lost_execution_time(self) -> dict[str, float]:
         """The time of an execution that died, which nobody noted, as its rows tell it."""
         last = (self._facts.get("executions") or [{}])[-1]
         if "started_at" not in last or "finished_at" in last:
@@ -152,26 +152,30 @@ class Run:
         try:
             began = unix_ms(last["started_at"])
         except ValueError:
-            raise self._journal.damaged() from None
+            raise self._journal.damaged_error() from None
         span = self._journal.sent_since(began)
         if span is None:
             return {}
         seconds = {"seconds": (span[1] - began) / 1000, "sending_seconds": (span[1] - span[0]) / 1000}
         return {key: self._facts.get(key, 0.0) + more for key, more in seconds.items()}
 
-    def until_the_end(self, rows: Inputs | None, service: Emulator | None, ui: Ui, stop: Stop) -> BulkresetError | None:
+    def execute(
+        self, rows: InputSet | None, service: EmbeddedCognito | None, ui: UserInterface, stop: CancelToken
+    ) -> BulkresetError | None:
         """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
-        ui.begin(self._facts["run_id"])
+        ui.on_run_started(self._facts["run_id"])
         if self._unmirrored:
             return self._unmirrored
-        self._log.info("run_started", job=self._job.name, mode=self._facts["mode"], targets=described(self._sessions))
+        self._log.info(
+            "run_started", job=self._job.name, mode=self._facts["mode"], targets=describe_targets(self._sessions)
+        )
         try:
-            enquiry = Enquiry(self._sessions, self._job.emulator.quota if service else None)
+            enquiry = AccountDiscovery(self._sessions, self._job.emulator.quota if service else None)
             if not self._planned:
                 self._plan(rows, service, enquiry, ui, stop)
             preflight = self._preflight(enquiry)
-            ui.show(preflight)
-            self._guard(preflight)
+            ui.show_preflight(preflight)
+            self._require_sendable(preflight)
             if self._facts["mode"] == "run" and preflight.sends:
                 self._confirm(preflight, ui)
                 stop.check()
@@ -181,7 +185,7 @@ class Run:
                 raise
             return ended
         except GuardTripped as ended:  # which has stopped nothing where all the rest was on its way
-            left = is_resumable(self._facts, self._journal.counts(), signed_out(self._journal, self._facts))
+            left = is_resumable(self._facts, self._journal.counts(), sign_out_counts(self._journal, self._facts))
             return ended if left else None
         except BulkresetError as ended:
             return ended
@@ -192,7 +196,14 @@ class Run:
         """Whether the plan is whole: its number of rows is noted last."""
         return "rows" in self._facts
 
-    def _plan(self, rows: Inputs | None, service: Emulator | None, enquiry: Enquiry, ui: Ui, stop: Stop) -> None:
+    def _plan(
+        self,
+        rows: InputSet | None,
+        service: EmbeddedCognito | None,
+        enquiry: AccountDiscovery,
+        ui: UserInterface,
+        stop: CancelToken,
+    ) -> None:
         """Pass 1."""
         from bulkreset.plan.planner import Planner  # noqa: PLC0415  (and pandas, which a resumed run does without)
 
@@ -200,80 +211,80 @@ class Run:
         self._facts |= planner.run(self._facts, rows, service, self._home)
         self._log.info("plan_finished", rows=self._facts["rows"], counts=self._counts(), codes=self._journal.codes())
 
-    def _preflight(self, enquiry: Enquiry) -> Preflight:
+    def _preflight(self, enquiry: AccountDiscovery) -> Preflight:
         """What is about to happen; what could not be learned is named."""
-        asked = Asked(enquiry.callers(), enquiry.pools(), enquiry.quotas())
+        asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
         for pool, caller in asked.callers.items():
             if caller.problem:
                 self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
-        must_be_the_same_accounts(asked.callers, self._facts["targets"])
+        require_same_accounts(asked.callers, self._facts["targets"])
         known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
-        planned = Planned(
+        planned = PlanFacts(
             self._counts(),
-            self._journal.ready(),
-            self._journal.before(),
+            self._journal.sendable_counts(),
+            self._journal.status_before_counts(),
             self._facts.get("unchecked", {}),
             self._facts.get("gaps", ()),
             {pool: found.pending for pool, found in self._journal.sign_outs().items()},
-            self._journal.warned(UNREACHABLE),
+            self._journal.warning_count(UNREACHABLE),
         )
-        preflight = inspect(self._job, self._sessions, asked, planned, self._facts.get("approved"))
-        for gap in preflight.gaps:
+        preflight = build_preflight(self._job, self._sessions, asked, planned, self._facts.get("approved"))
+        for gap in preflight.unknown:
             self._log.warning("not_known", what=gap.what, action=gap.action, problem=gap.code)
         lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling, at.pools) for at in preflight.lanes]
         targets = [
             target | {"account": target["account"] or known.get(target["user_pool_id"], "")}
-            for target in described(self._sessions, asked.callers)
+            for target in describe_targets(self._sessions, asked.callers)
         ]
-        days = {pool: facts.temporary_days for pool, facts in asked.pools.items() if facts.gap is None}
+        days = {pool: facts.temporary_days for pool, facts in asked.pools.items() if facts.unknown is None}
         self._note(lanes=[asdict(lane) for lane in lanes], targets=targets, temporary_days=days)
         self._note_execution(callers={pool: caller.arn for pool, caller in asked.callers.items() if caller.arn})
         return preflight
 
-    def _guard(self, preflight: Preflight) -> None:
+    def _require_sendable(self, preflight: Preflight) -> None:
         """What forbids sending anything: a pool that is not there, a guard."""
         for pool, facts in preflight.pools.items():
-            if facts.gap and facts.gap.fatal:
-                code = facts.gap.code
-                raise ServiceError(code, f"Cognito answered {code} when asked for {pool}.", advice(code))
+            if facts.unknown and facts.unknown.fatal:
+                code = facts.unknown.code
+                raise ServiceError(code, f"Cognito answered {code} when asked for {pool}.", advice_for(code))
         most = self._job.guards.max_rows
         if most is not None and preflight.ready > most:
             raise GuardTripped(
-                f"{in_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
+                f"{format_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
                 "Check the input, or raise the guard.",
             )
 
-    def _confirm(self, preflight: Preflight, ui: Ui) -> None:
+    def _confirm(self, preflight: Preflight, ui: UserInterface) -> None:
         if not (self._facts["confirmed"] or self._mode.yes or ui.confirm(preflight)):
             raise GuardTripped("The run was not confirmed, so nothing was sent.")
         self._note(confirmed=True)
 
-    def _apply(self, rows: Inputs | None, preflight: Preflight, ui: Ui, stop: Stop) -> None:
+    def _apply(self, rows: InputSet | None, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
         if self._job.report.redact:
             # The key is there before the first row: a mirror gets it, and one that is damaged is found out in time.
-            Redaction.of(self._home.redaction_key)
-        means = Means(self._handout, self._mirror, self._fleet)
+            Redaction.load(self._home.redaction_key)
+        means = RunResources(self._handout, self._mirror, self._fleet)
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
         if rows:
-            must_be_what_was_planned(rows, self._home)
+            require_planned_input(rows, self._home)
         self._journal.begin_sending()
         if self._fleet or "fleet" in self._facts:
-            self._outlast(stop)
+            self._wait_for_old_workers(stop)
         self._note(state="applying")
         if self._mirror:
-            self._mirror.begin()
+            self._mirror.start_generation()
         began = clock.now()
         try:
             apply.run(preflight, ui, stop)
         finally:
             self._sent_for = clock.now() - began
             # None of them, if it did not begin.
-            for lane, figures in zip(self._facts["lanes"], apply.figures(self._sent_for), strict=False):
+            for lane, figures in zip(self._facts["lanes"], apply.lane_results(self._sent_for), strict=False):
                 lane.update(figures)
 
-    def _outlast(self, stop: Stop) -> None:
+    def _wait_for_old_workers(self, stop: CancelToken) -> None:
         """Wait until no outpost of a coordinator that died can send any more: a lane's rate is one, whoever has it."""
         if self._facts["state"] == "applying" and self._facts.get("fleet"):
             until = time.monotonic() + LINGER_SECONDS
@@ -282,7 +293,7 @@ class Run:
                 time.sleep(0.1)
         self._note(fleet=self._fleet.name if self._fleet else None)
 
-    def report(self, ended: BulkresetError | None) -> Summary:
+    def finish(self, ended: BulkresetError | None) -> Summary:
         """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
         try:
             self._note(
@@ -290,14 +301,14 @@ class Run:
                 seconds=self._facts.get("seconds", 0.0) + time.monotonic() - self._began,
                 sending_seconds=self._facts.get("sending_seconds", 0.0) + self._sent_for,
             )
-            if self._mode.again:
-                self._journal.fail_again()
+            if self._mode.retry_failed:
+                self._journal.restore_failed()
         except RecordError as failure:
             raise (ended if isinstance(ended, RecordError) else failure) from None
-        end = Conclusion(self._job, self._home, self._journal, self._facts, self._log, self._mirror)
-        return self._afterwards.of(end.draw(ended), self._not_told)
+        end = Finisher(self._job, self._home, self._journal, self._facts, self._log, self._mirror)
+        return self._afterwards.of(end.write_reports(ended), self._warn_notification)
 
-    def _not_told(self, problem: str) -> None:
+    def _warn_notification(self, problem: str) -> None:
         self._log.warning("not_told", problem=problem)
 
     def _note(self, **facts: object) -> None:

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.errors import Busy, JobError, RecordError
-from bulkreset.files import beside
-from bulkreset.job import Where
-from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, Lease, holder_of
+from bulkreset.files import atomic_writer
+from bulkreset.job import Location
+from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
 from bulkreset.send.clock import Clock
-from bulkreset.small_file import read_sheet
+from bulkreset.small_file import read_small_file
 
 VERSION = 1
 MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
 @dataclass(slots=True)
-class Finished:
+class CompletedInput:
     """One input that a run has finished. `identity` is what a file looked like, so that it need not be read again."""
 
     size: int
@@ -33,11 +33,11 @@ class Finished:
     identity: list[Any]
     run_id: str
     at: str
-    gone_to: str = ""  # where it was moved, or how it was tagged; "" as long as it was not
+    archived_at: str = ""  # where it was moved, or how it was tagged; "" as long as it was not
 
 
 @dataclass(slots=True)
-class Unfinished:
+class OpenRun:
     """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from.
 
     `made`: its directory was there, so whoever goes on with it, by hand or by night, may have sent something.
@@ -46,36 +46,36 @@ class Unfinished:
     run_dir: str
     inputs: list[str]
     mirror: str = ""
-    made: bool = False
+    created: bool = False
 
 
 @dataclass(slots=True)
-class State:
+class ScheduleState:
     """What is remembered from night to night."""
 
-    finished: dict[str, Finished] = field(default_factory=dict)
-    unfinished: Unfinished | None = None
+    completed: dict[str, CompletedInput] = field(default_factory=dict)
+    open_run: OpenRun | None = None
 
     def as_text(self) -> str:
         """JSON."""
         table = {
             "version": VERSION,
-            "unfinished": _table(self.unfinished) if self.unfinished else None,
-            "finished": {where: _table(one) for where, one in self.finished.items()},
+            "unfinished": _table(self.open_run) if self.open_run else None,
+            "finished": {where: _table(one) for where, one in self.completed.items()},
         }
         return json.dumps(table, indent=1) + "\n"
 
     @classmethod
-    def of(cls, text: str, where: Where) -> "State":
+    def parse(cls, text: str, where: Location) -> "ScheduleState":
         """Read it. Raises JobError where it is none of ours."""
         try:
             table: Mapping[str, Any] = json.loads(text)
             known = table["version"]
             if known == VERSION:
                 begun = table["unfinished"]
-                finished = {name: Finished(**one) for name, one in table["finished"].items()}
+                finished = {name: CompletedInput(**one) for name, one in table["finished"].items()}
                 # Of one who did not say, the worse is taken to be true.
-                return cls(finished, Unfinished(**{"made": True} | begun) if begun else None)
+                return cls(finished, OpenRun(**{"made": True} | begun) if begun else None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",
@@ -86,28 +86,28 @@ class State:
         )
 
 
-class Kept:
+class StateStore:
     """Where the state is kept: read and written whole. Held by `held` while it may change; `check` says whether it still is."""
 
-    def __init__(self, where: Where, bucket: Bucket, clock: Clock = SINCE_BOOT) -> None:
+    def __init__(self, where: Location, bucket: Bucket, clock: Clock = SINCE_BOOT) -> None:
         self.where = where
         self._bucket = bucket
         self._clock = clock
         self._etag = ""
-        self._lease: Lease | None = None
+        self._lease: S3Lease | None = None
 
-    def read(self) -> State:
+    def read(self) -> ScheduleState:
         """As it is; empty where there is none. Raises JobError for what is none or cannot be read, RecordError where S3 does not give it."""
         try:
             if isinstance(self.where, str):
                 body, self._etag = self._bucket.get(self.where, MOST)
-                return State.of(body.decode("utf-8", "replace"), self.where)
-            return State.of(read_sheet(self.where, MOST).decode("utf-8", "replace"), self.where)
+                return ScheduleState.parse(body.decode("utf-8", "replace"), self.where)
+            return ScheduleState.parse(read_small_file(self.where, MOST).decode("utf-8", "replace"), self.where)
         except FileNotFoundError:
-            return State()
+            return ScheduleState()
         except BucketError as error:
             if error.is_missing and error.code != "NoSuchBucket":
-                return State()
+                return ScheduleState()
             raise RecordError(f"The state {self.where} cannot be read: {error.code}.", error.advice) from None
         except OSError as error:
             raise JobError(
@@ -115,11 +115,11 @@ class Kept:
                 "Check its rights, and that it is the state of a job.",
             ) from None
 
-    def write(self, state: State) -> None:
+    def write(self, state: ScheduleState) -> None:
         """In place of the one that was read. Raises RecordError, or Busy where another process has written one since."""
         advice = f"Without it the same inputs may be run again: mend it before the next night ({self.where})."
         if isinstance(self.where, Path):
-            with beside(self.where, advice) as file:
+            with atomic_writer(self.where, advice) as file:
                 file.write(state.as_text())
             return
         try:
@@ -130,13 +130,13 @@ class Kept:
             raise RecordError(f"The state {self.where} cannot be written: {error.code}.", advice) from None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """No other night of this job goes on within the block. Raises Busy where one does."""
         with ExitStack() as stack:
             lock = stack.enter_context(_locked(self._lock, self.where))
             if isinstance(self.where, str):
                 # Whoever holds the lock of this machine succeeds a dead night of this machine.
-                lease = Lease(self._bucket, f"{self.where}.lease", holder_of(lock), SECONDS, self._clock)
+                lease = S3Lease(self._bucket, f"{self.where}.lease", holder_id(lock), SECONDS, self._clock)
                 self._lease = stack.enter_context(lease)
             yield
 
@@ -155,7 +155,7 @@ class Kept:
 
 
 @contextmanager
-def _locked(path: Path, what: Where) -> Iterator[Path]:
+def _locked(path: Path, what: Location) -> Iterator[Path]:
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -170,5 +170,5 @@ def _locked(path: Path, what: Where) -> Iterator[Path]:
         os.close(lock)
 
 
-def _table(value: Finished | Unfinished) -> dict[str, Any]:
+def _table(value: CompletedInput | OpenRun) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}

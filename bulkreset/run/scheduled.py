@@ -5,36 +5,44 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bulkreset.cancellation import Stop, Ui
+from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
-from bulkreset.input.discovery import Nothing, literally, present
-from bulkreset.input.location import Fingerprint, Place
-from bulkreset.job import Job, Where
+from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
+from bulkreset.input.location import Fingerprint, InputFile
+from bulkreset.job import Job, Location
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import Absent, RunDir, must_be_free
-from bulkreset.mirror.factory import brought
+from bulkreset.journal.run_dir import RunDir, RunMissing, require_free
+from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import Summary
-from bulkreset.notify.execution_reporter import Afterwards
-from bulkreset.run.archive import put_away, still_there
-from bulkreset.run.run import Mode
-from bulkreset.run.schedule_state import Finished, Kept, State, Unfinished
+from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.run.archive import archive_input, find_unarchived
+from bulkreset.run.run import RunOptions
+from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
 from bulkreset.run.start import resume, start
 from bulkreset.s3 import Bucket
 from bulkreset.send.clock import Clock
 
 
-class Night:
+class ScheduledJob:
     """One night of a job that has a state. Dry runs and emulated ones change nothing of it. `clock` is what its lease runs by."""
 
-    def __init__(self, job: Job, state: Where, mode: Mode, ui: Ui, stop: Stop, clock: Clock = SINCE_BOOT) -> None:
+    def __init__(
+        self,
+        job: Job,
+        state: Location,
+        mode: RunOptions,
+        ui: UserInterface,
+        stop: CancelToken,
+        clock: Clock = SINCE_BOOT,
+    ) -> None:
         self._job = job
         self._mode = mode
         self._ui = ui
         self._stop = stop
         self._bucket = Bucket(job.input.profile, job.input.region)
-        self._kept = Kept(state, self._bucket, clock)
-        self._state = State()
+        self._kept = StateStore(state, self._bucket, clock)
+        self._state = ScheduleState()
 
     def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
         """Finish what is unfinished, then run all that is new as one run; each as it ends. `named` gives a new run directory.
@@ -43,179 +51,179 @@ class Night:
         """
         if self._mode.dry_run or self._mode.emulate:
             self._state = self._kept.read()
-            yield from self._new(named, remembered=False)
+            yield from self._start_run(named, remembered=False)
             return
-        with self._kept.held(), self._stop.also(self._kept.check):
-            with self._told(counts=True):
+        with self._kept.locked(), self._stop.add_check(self._kept.check):
+            with self._report_execution(counts=True):
                 self._state = self._kept.read()
             finished: Summary | None = None
-            if self._state.unfinished:
-                path = Path(self._state.unfinished.run_dir)
-                finished = self._finish(path)
+            if self._state.open_run:
+                path = Path(self._state.open_run.run_dir)
+                finished = self._finish_open_run(path)
                 if finished:
                     yield path, finished
                     if finished.exit_code > EXIT_ROWS:
                         return
-            self._put_away()
-            yield from self._new(named, remembered=True, one_ran=finished is not None)
+            self._archive_completed()
+            yield from self._start_run(named, remembered=True, one_ran=finished is not None)
 
-    def _finish(self, path: Path) -> Summary | None:
+    def _finish_open_run(self, path: Path) -> Summary | None:
         """Go on with the run that was left; None where it had ended, or cannot be gone on with."""
-        if _is_gone(path) and not self._brought(path):
-            self._must_be_nothing(path)
-            self._forget()
+        if _is_gone(path) and not self._restored_from_mirror(path):
+            self._require_nothing_sent(path)
+            self._forget_open_run()
             return None
         if _state_of(path) == "finished":
-            self._note(path)
+            self._note_completed(path)
             return None
         try:
             summary = resume(path, self._mode, {}, self._ui, self._stop)
         except InputError as error:
-            self._ui.remark(
+            self._ui.notice(
                 f"The unfinished run {path} cannot be gone on with: {error.message}"
                 f" Its report says what it has sent: bulkreset report {path}. Those of its inputs that are there are new, as a whole."
             )
-            self._forget()
+            self._forget_open_run()
             return None
         if summary.state == "finished":
-            self._note(path)
+            self._note_completed(path)
         return summary
 
-    def _must_be_nothing(self, path: Path) -> None:
+    def _require_nothing_sent(self, path: Path) -> None:
         """Raise RunDirError where something may have come of a run that is gone. A mirror has all before a row is sent."""
-        begun = self._state.unfinished
-        if not begun or not begun.made:
+        begun = self._state.open_run
+        if not begun or not begun.created:
             return
         if begun.mirror:
-            self._ui.remark(
+            self._ui.notice(
                 f"Nothing of the unfinished run {path} is in its mirror, so it had sent nothing: its inputs are new."
             )
             return
-        with self._told(counts=True):
+        with self._report_execution(counts=True):
             raise RunDirError(
                 f"The unfinished run {path} is not there any more. It may have set users, whom a new run would set again.",
                 "Bring the directory back, or run the job on the machine that has it. If it is lost and they may be set again,"
                 f' set "unfinished" to null in the state {self._kept.where}.',
             )
 
-    def _brought(self, path: Path) -> bool:
+    def _restored_from_mirror(self, path: Path) -> bool:
         """Whether another machine's run could be brought here from its mirror."""
-        begun = self._state.unfinished
+        begun = self._state.open_run
         if not begun or not begun.mirror:
             return False
         try:
-            brought(begun.mirror, path)
-        except Absent:
+            fetch_run_dir(begun.mirror, path)
+        except RunMissing:
             return False
         return True
 
-    def _new(
+    def _start_run(
         self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
     ) -> Iterator[tuple[Path, Summary]]:
-        with self._told(counts=remembered) as told:
-            new = self._unknown()
+        with self._report_execution(counts=remembered) as told:
+            new = self._new_inputs()
             if not new:
                 if remembered:  # what was read to be known need not be read again
                     self._kept.write(self._state)
                 if self._job.input.expected and not one_ran:
-                    raise Nothing(
+                    raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         "Look at the export; then run the job again.",
                     )
                 if not one_ran:  # whose figures stay
                     told.idle()
                 return
-        given = {"path": tuple(literally(place.where) for place in new)}
+        given = {"path": tuple(escape_pattern(place.where) for place in new)}
         spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         path = named()
         if remembered:
-            with self._told(counts=True):
-                must_be_free(path)  # else the state would take another run for this one
-            self._state.unfinished = Unfinished(
+            with self._report_execution(counts=True):
+                require_free(path)  # else the state would take another run for this one
+            self._state.open_run = OpenRun(
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )
             self._kept.write(self._state)
-        job, made = self._job.model_copy(update={"input": spec}), self._made if remembered else lambda: None
+        job, made = self._job.model_copy(update={"input": spec}), self._note_run_created if remembered else lambda: None
         try:
             summary = start(job, path, self._mode, self._ui, self._stop, made)
         except Refused:
             if remembered:
-                self._unmade(path)
+                self._forget_refused_run(path)
             raise
         if remembered and summary.state == "finished":
-            self._note(path)
-            self._put_away()
+            self._note_completed(path)
+            self._archive_completed()
         yield path, summary
 
-    def _told(self, *, counts: bool) -> Afterwards:
+    def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """The block around what a night does without a run: an error that ends it is told as a run's would be."""
-        return Afterwards(self._job, Path(), self._mode.out, self._ui.remark, counts=counts)
+        return ExecutionReporter(self._job, Path(), self._mode.out, self._ui.notice, counts=counts)
 
     def _mirror_of(self, path: Path) -> str:
         return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
-    def _unknown(self) -> list[Place]:
+    def _new_inputs(self) -> list[InputFile]:
         """The inputs that are there and were not finished as they are. Raises InputError where one cannot be read."""
         try:
-            return [place for place in present(self._job.input) if not self._is_known(place)]
+            return [place for place in find_existing(self._job.input) if not self._is_known(place)]
         except Stopped as error:
             raise InputError(error.message, error.advice) from None
 
-    def _is_known(self, place: Place) -> bool:
-        was = self._state.finished.get(str(place.where))
+    def _is_known(self, place: InputFile) -> bool:
+        was = self._state.completed.get(str(place.where))
         if was is None:
             return False
         seen = [*place.identity()] if isinstance(place.where, Path) else []
         if seen and was.identity == seen:
             return True
-        if not place.has_not_changed(Fingerprint(was.size, was.sha256, was.version)):
+        if not place.is_unchanged(Fingerprint(was.size, was.sha256, was.version)):
             return False
         was.identity = seen
         return True
 
-    def _note(self, path: Path) -> None:
+    def _note_completed(self, path: Path) -> None:
         """Remember the inputs of a finished run, as its journal has them."""
-        begun = self._state.unfinished
+        begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             files, run_id = journal.files(), str(journal.meta()["run_id"])
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
-            self._state.finished[where] = Finished(file.size, file.sha256, file.version, [], run_id, now)
-        self._forget()
+            self._state.completed[where] = CompletedInput(file.size, file.sha256, file.version, [], run_id, now)
+        self._forget_open_run()
 
-    def _made(self) -> None:
+    def _note_run_created(self) -> None:
         """Remember that the run's directory is there."""
-        if self._state.unfinished:
-            self._state.unfinished.made = True
+        if self._state.open_run:
+            self._state.open_run.created = True
             self._kept.write(self._state)
 
-    def _unmade(self, path: Path) -> None:
+    def _forget_refused_run(self, path: Path) -> None:
         """Forget a run that was refused, and whose directory is gone again: nothing of it is missing then."""
-        begun = self._state.unfinished
-        if begun and begun.made and _is_gone(path):
+        begun = self._state.open_run
+        if begun and begun.created and _is_gone(path):
             try:
-                self._forget()
+                self._forget_open_run()
             except BulkresetError as error:  # what it was refused for is what must be said at the end
-                self._ui.remark(str(error))
+                self._ui.notice(str(error))
 
-    def _forget(self) -> None:
-        self._state.unfinished = None
+    def _forget_open_run(self) -> None:
+        self._state.open_run = None
         self._kept.write(self._state)
 
-    def _put_away(self) -> None:
+    def _archive_completed(self) -> None:
         """Move or tag what is finished and still lies where it was; what cannot be is told, and tried again next time."""
         done = self._job.input.done
         if done is None:
             return
-        for where, one in self._state.finished.items():
-            if one.gone_to:
+        for where, one in self._state.completed.items():
+            if one.archived_at:
                 continue
             try:
-                place = still_there(where, self._bucket)
+                place = find_unarchived(where, self._bucket)
                 mark = Fingerprint(one.size, one.sha256, one.version)
-                one.gone_to = put_away(place, mark, done, one.run_id, self._bucket) if place else "gone"
+                one.archived_at = archive_input(place, mark, done, one.run_id, self._bucket) if place else "gone"
             except RecordError as error:
-                self._ui.remark(str(error))
+                self._ui.notice(str(error))
         self._kept.write(self._state)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from bulkreset.age import recipients
-from bulkreset.cancellation import Stop, Ui
-from bulkreset.cluster.cluster_runner import Fleet
+from bulkreset.age import parse_recipients
+from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import DaskCluster
-from bulkreset.cognito.emulator import Emulator, emulator
+from bulkreset.cognito.emulator import EmbeddedCognito, run_emulator
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import (
     JobError,
@@ -18,43 +18,50 @@ from bulkreset.errors import (
     RunDirError,
 )
 from bulkreset.job import Job, is_loopback
-from bulkreset.job.file import revive
-from bulkreset.journal.execution import begun, utc_now
+from bulkreset.job.file import job_from_journal
+from bulkreset.journal.execution import new_execution, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_elsewhere
-from bulkreset.mirror.factory import mirrored
+from bulkreset.mirror.factory import mirror_facts
 from bulkreset.models import Summary
-from bulkreset.notify.execution_reporter import Afterwards
+from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import Approval
-from bulkreset.plan.input_binding import as_planned, files_of, may_send, met, needs_input
+from bulkreset.plan.input_binding import input_files, may_send, needs_input, open_new_input, reopen_input
 from bulkreset.plan.preflight import (
-    described,
-    must_be_paced,
-    must_be_the_same_targets,
+    describe_targets,
+    require_pace,
+    require_same_targets,
 )
-from bulkreset.run.run import Mode, Run
+from bulkreset.run.run import Run, RunOptions
 
 
-def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[], None] = lambda: None) -> Summary:
+def start(
+    job: Job,
+    path: Path,
+    mode: RunOptions,
+    ui: UserInterface,
+    stop: CancelToken,
+    made: Callable[[], None] = lambda: None,
+) -> Summary:
     """Run `job` in the new run directory `path`; `made` is called once that is there, before anything is planned or sent.
 
     Raises Refused where nothing came of it that is worth keeping: the directory is gone then.
     """
     counts = not (mode.dry_run or mode.emulate)
-    with Afterwards(job, path, mode.out, ui.remark, counts=counts) as afterwards, ExitStack() as stack:
+    with ExecutionReporter(job, path, mode.out, ui.notice, counts=counts) as afterwards, ExitStack() as stack:
         approval = Approval(mode.approved) if mode.approved else None
-        rows, described_input = met(job)
+        rows, described_input = open_new_input(job)
         if mode.emulate and rows is None:
             raise JobError(
                 "The emulator has no users but those of an input, so there is nobody to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
-        recipients(job.handout.recipients)  # a wrong key is found out before anything is done
-        service = stack.enter_context(emulator(job)) if mode.emulate else None
-        sessions = _sessions(job, service)
-        must_be_paced(job, sessions)
-        fleet = None if mode.dry_run else _fleet(job, stack, emulated=mode.emulate)
+        parse_recipients(job.handout.recipients)  # a wrong key is found out before anything is done
+        service = stack.enter_context(run_emulator(job)) if mode.emulate else None
+        sessions = _open_sessions(job, service)
+        require_pace(job, sessions)
+        fleet = None if mode.dry_run else _open_cluster(job, stack, emulated=mode.emulate)
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
             "run_id": str(uuid.uuid4()),
@@ -64,23 +71,23 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[
             "signs_out": job.signs_out,
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
-            "approved": approval.described() if approval else None,
-            "stop_after": mode.limited(job).guards.stop_after,
+            "approved": approval.describe() if approval else None,
+            "stop_after": mode.with_row_limit(job).guards.stop_after,
             "started_at": utc_now(),
             "input": described_input,
-            "targets": described(sessions),
+            "targets": describe_targets(sessions),
             "handout": str(elsewhere) if elsewhere else None,
-            "mirror": mirrored(job, path, emulated=mode.emulate),
-            "executions": [begun()],
+            "mirror": mirror_facts(job, path, emulated=mode.emulate),
+            "executions": [new_execution()],
         }
         if approval:
-            approval.must_be_of(facts)
-        files = files_of(rows)
+            approval.require_same_job(facts)
+        files = input_files(rows)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
-            run = Run(mode.limited(job), home, mode, sessions, stack, afterwards, fleet)
+            run = Run(mode.with_row_limit(job), home, mode, sessions, stack, afterwards, fleet)
             made()
-            ended = run.until_the_end(rows, service, ui, stop)
+            ended = run.execute(rows, service, ui, stop)
         except Refused:
             stack.close()
             home.discard()
@@ -88,10 +95,12 @@ def start(job: Job, path: Path, mode: Mode, ui: Ui, stop: Stop, made: Callable[[
                 with suppress(OSError):  # it was not made, or is not empty
                     elsewhere.rmdir()
             raise
-        return run.report(ended)
+        return run.finish(ended)
 
 
-def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop: Stop) -> Summary:
+def resume(
+    path: Path, mode: RunOptions, overrides: Mapping[str, object], ui: UserInterface, stop: CancelToken
+) -> Summary:
     """Go on with the run in `path`: send what is not settled, and nothing else.
 
     `overrides` are laid over the job ("pace.rate": 24, …). Raises Refused where input or target are not what was planned, Busy where another
@@ -107,31 +116,35 @@ def resume(path: Path, mode: Mode, overrides: Mapping[str, object], ui: Ui, stop
                 f"{path} is a dry run that is finished: there is nothing to go on with.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = mode.limited(revive(facts["job"], overrides))
+        job = mode.with_row_limit(job_from_journal(facts["job"], overrides))
         counts = facts["mode"] == "run" and not facts["emulated"]
-        afterwards = stack.enter_context(Afterwards(job, path, mode.out, ui.remark, counts=counts, begun=True))
-        rows = as_planned(job, home) if needs_input(job, facts, home, again=mode.again) else None
-        service = stack.enter_context(emulator(job)) if facts["emulated"] else None
-        sessions = _sessions(job, service)
-        must_be_paced(job, sessions)
+        afterwards = stack.enter_context(ExecutionReporter(job, path, mode.out, ui.notice, counts=counts, begun=True))
+        rows = reopen_input(job, home) if needs_input(job, facts, home, again=mode.retry_failed) else None
+        service = stack.enter_context(run_emulator(job)) if facts["emulated"] else None
+        sessions = _open_sessions(job, service)
+        require_pace(job, sessions)
         if not service:
-            must_be_the_same_targets(described(sessions), facts["targets"])
-        fleet = _fleet(job, stack, emulated=facts["emulated"]) if may_send(facts, home, again=mode.again) else None
+            require_same_targets(describe_targets(sessions), facts["targets"])
+        fleet = (
+            _open_cluster(job, stack, emulated=facts["emulated"])
+            if may_send(facts, home, again=mode.retry_failed)
+            else None
+        )
         run = Run(job, home, mode, sessions, stack, afterwards, fleet)
-        run.take_over(rows, service, ui)
-        return run.report(run.until_the_end(rows, service, ui, stop))
+        run.recover(rows, service, ui)
+        return run.finish(run.execute(rows, service, ui, stop))
 
 
-def _sessions(job: Job, service: Emulator | None) -> dict[str, TargetSession]:
+def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, TargetSession]:
     """A session for each target, by user pool. Raises TargetError where one cannot be had."""
     opened = service.open_session if service else open_session
     return {target.user_pool_id: opened(target) for target in job.targets}
 
 
-def _fleet(job: Job, stack: ExitStack, *, emulated: bool) -> Fleet | None:
+def _open_cluster(job: Job, stack: ExitStack, *, emulated: bool) -> ClusterRunner | None:
     """The job's fleet, connected; None where the lanes run here. Raises FleetError, JobError."""
     if not job.fleet.is_asked_for:
         return None
     if emulated and job.fleet.scheduler and not is_loopback(job.fleet.scheduler):
         raise JobError("The emulator is on this machine, and the fleet is not.", "Pass --fleet local:N with --emulate.")
-    return stack.enter_context(Fleet(DaskCluster(job.fleet)))
+    return stack.enter_context(ClusterRunner(DaskCluster(job.fleet)))

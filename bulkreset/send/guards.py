@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bulkreset.errors import GuardTripped, TimeLimit
-from bulkreset.job import Guards
+from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
 from bulkreset.send.clock import Clock
 
@@ -15,34 +15,34 @@ _FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 
 
 @dataclass(slots=True)
-class _Counted:
+class _LaneCounters:
     """What has come back: rows, failures, and failures since the last success."""
 
     settled: int = 0
     failures: int = 0
-    refused_in_a_row: int = 0
+    failures_in_a_row: int = 0
     last_code: str = ""
 
     def add(self, outcome: Outcome) -> None:
         failed = outcome.status in _FAILURES
         self.settled += 1
         self.failures += failed
-        self.refused_in_a_row = self.refused_in_a_row + 1 if failed else 0
+        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
         self.last_code = outcome.code
 
 
-class Tripwires:
+class GuardMonitor:
     """Counts what comes back in one execution, and the time; says where a guard is tripped.
 
     What says that something is wrong with the calls (refusals in a row, a share of failures) is counted by lane; a
     number of failures is a bound for all lanes together.
     """
 
-    def __init__(self, guards: Guards, clock: Clock, wall: Callable[[], datetime]) -> None:
+    def __init__(self, guards: GuardsConfig, clock: Clock, wall: Callable[[], datetime]) -> None:
         self._guards = guards
         self._clock = clock
-        self._all = _Counted()
-        self._lanes: defaultdict[int, _Counted] = defaultdict(_Counted)
+        self._all = _LaneCounters()
+        self._lanes: defaultdict[int, _LaneCounters] = defaultdict(_LaneCounters)
         limits = []
         if guards.max_duration is not None:
             limits.append(
@@ -53,7 +53,10 @@ class Tripwires:
             )
         if guards.stop_at is not None:
             limits.append(
-                (clock.now() + _until(guards.stop_at, wall()), f"The run's time is over: stop_at is {guards.stop_at}.")
+                (
+                    clock.now() + _seconds_until(guards.stop_at, wall()),
+                    f"The run's time is over: stop_at is {guards.stop_at}.",
+                )
             )
         self._limit = min(limits, default=None)
 
@@ -69,30 +72,34 @@ class Tripwires:
         if self._limit and self._clock.now() >= self._limit[0]:
             raise TimeLimit(self._limit[1])
         if isinstance(self._guards.max_failures, int) and self._all.failures > self._guards.max_failures:
-            raise self._too_many(self._all)
+            raise self._too_many_failures(self._all)
 
-    def tripped(self, lane: int = 0) -> GuardTripped | None:
+    def violation(self, lane: int = 0) -> GuardTripped | None:
         """Why one lane must stop; None where it may go on."""
         counted, in_a_row = self._lanes[lane], self._guards.max_refused_in_a_row
-        if in_a_row and counted.refused_in_a_row >= in_a_row:
+        if in_a_row and counted.failures_in_a_row >= in_a_row:
             return GuardTripped(
-                f"The last {counted.refused_in_a_row} rows all failed ({counted.last_code}): it is not the rows that are wrong.",
+                f"The last {counted.failures_in_a_row} rows all failed ({counted.last_code}): it is not the rows that are wrong.",
                 "Check the user pool, the endpoint and the input; max_refused_in_a_row sets how many are too many.",
             )
         most = self._guards.max_failures
         if not isinstance(most, str) or counted.settled < self._guards.failures_sample:
             return None
         # Exact: 69 of 375 rows are 18.4 %, not more.
-        return self._too_many(counted) if counted.failures > counted.settled * Decimal(most.rstrip("%")) / 100 else None
+        return (
+            self._too_many_failures(counted)
+            if counted.failures > counted.settled * Decimal(most.rstrip("%")) / 100
+            else None
+        )
 
-    def _too_many(self, counted: _Counted) -> GuardTripped:
+    def _too_many_failures(self, counted: _LaneCounters) -> GuardTripped:
         return GuardTripped(
             f"{counted.failures:,} of {counted.settled:,} rows failed, and max_failures allows {self._guards.max_failures}.",
             "Look at the codes in the report, mend the cause, then resume.",
         )
 
 
-def _until(time_of_day: str, now: datetime) -> float:
+def _seconds_until(time_of_day: str, now: datetime) -> float:
     """Seconds from `now` to the next time the clock on the wall shows `time_of_day`, which may be put forward or back till then.
 
     `now` is local and has no zone: the system knows when the clock changes.

@@ -9,23 +9,23 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.input.batch import PIECE_ROWS, Piece
-from bulkreset.input.reader import Pieces, Rows
+from bulkreset.input.batch import PAGE_ROWS, RowPage
+from bulkreset.input.reader import InputReader, PageReader
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import Sendable
+from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row, Secret
 
 BUFFERED = 80_000  # rows that all lanes together hold ready, some 30 MB
 LEAST_BUFFER = 500
-MOST_BUFFER = 2 * PIECE_ROWS
+MOST_BUFFER = 2 * PAGE_ROWS
 
-Answer = tuple[int, Piece | BaseException | None]
+Answer = tuple[int, RowPage | BaseException | None]
 
 
-class Supply:
+class LaneRowSource:
     """One lane's rows: a cursor over the pieces that hold any, and a buffer of those that were read."""
 
-    def __init__(self, source: "Source", pools: Collection[str], most: int) -> None:
+    def __init__(self, source: "InputSource", pools: Collection[str], most: int) -> None:
         self.rows = 0  # how many there were to be sent when it began
         self.ended = False
         self._source = source
@@ -41,38 +41,38 @@ class Supply:
 
         Raises GuardTripped where the input is no longer what was planned.
         """
-        if self.is_hungry():
-            self._source.look()
+        if self.needs_rows():
+            self._source.poll()
         buffer = self._buffer
         taken = [buffer.popleft() for _ in range(min(most, len(buffer)))]
-        if not buffer and self.piece is None:
+        if not buffer and self.next_page is None:
             self.ended = True
         if taken or self.ended:
-            self._source.unchanged()
+            self._source.require_unchanged()
         return taken
 
-    def drop(self) -> None:
+    def discard_rest(self) -> None:
         """Nothing more will be taken."""
         self._buffer.clear()
         self._at = len(self._pieces)
         self.ended = True
 
     @property
-    def piece(self) -> int | None:
+    def next_page(self) -> int | None:
         """The piece that has the next row which is not in the buffer; None where all are."""
         return self._pieces[self._at] if self._at < len(self._pieces) else None
 
-    def is_hungry(self) -> bool:
+    def needs_rows(self) -> bool:
         """Whether more should be read for this lane."""
         return self._at < len(self._pieces) and len(self._buffer) <= self._most // 2
 
-    def expect(self, piece: int, rows: int) -> None:
+    def add_expected(self, piece: int, rows: int) -> None:
         """So many rows of a piece are this lane's."""
         if not self._pieces or self._pieces[-1] != piece:
             self._pieces.append(piece)
         self.rows += rows
 
-    def board(self, wanted: Sequence[Sendable], piece: Piece) -> None:
+    def fill_from(self, wanted: Sequence[SendableRow], piece: RowPage) -> None:
         """Take what the buffer has room for of this lane's rows in the piece at which the cursor stands."""
         for row in wanted:
             if row.row < self._next:
@@ -82,7 +82,7 @@ class Supply:
                 return
             offset = row.row - piece.first
             if piece.usernames[offset] != row.username:
-                raise has_changed(f"Row {row.row} of the input is not the user that was planned.")
+                raise input_changed_error(f"Row {row.row} of the input is not the user that was planned.")
             self._buffer.append(
                 Row(
                     number=row.row,
@@ -90,15 +90,15 @@ class Supply:
                     password=Secret(piece.passwords[offset]),
                     pool=row.pool,
                     permanent=bool(row.permanent),
-                    doubted=bool(row.doubted),
-                    revived=bool(row.revived),
+                    was_in_doubt=bool(row.was_in_doubt),
+                    retrying_failed=bool(row.retrying_failed),
                 )
             )
         self._at += 1
         self._next = 0
 
 
-class Source:
+class InputSource:
     """Reads the input for all lanes, on a thread of its own, so that nobody waits for the search but who needs it.
 
     The journal says which pieces hold rows of which lane, the input has the passwords. A piece that is read for one
@@ -109,17 +109,17 @@ class Source:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: InputReader,
         journal: Journal,
         lanes: Sequence[Collection[str]],
         unchanged: Callable[[], None],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         most = min(MOST_BUFFER, max(LEAST_BUFFER, BUFFERED // max(1, len(lanes))))
-        self.supplies = [Supply(self, pools, most) for pools in lanes]
-        self.unchanged = unchanged
+        self.lane_sources = [LaneRowSource(self, pools, most) for pools in lanes]
+        self.require_unchanged = unchanged
         self._journal = journal
-        self._pieces = rows.pieces()
+        self._pieces = rows.pages()
         self._wake = wake
         self._asked: int | None = None
         self._at = -1  # the piece that was dealt last
@@ -127,12 +127,12 @@ class Source:
         self._requests: SimpleQueue[int | None] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._of = {pool: supply for supply in self.supplies for pool in supply.pools}
-        for piece, pool, count in journal.sendable_pieces(PIECE_ROWS):
-            if pool in self._of:
-                self._of[pool].expect(piece, count)
+        self._by_pool = {pool: supply for supply in self.lane_sources for pool in supply.pools}
+        for piece, pool, count in journal.sendable_pages(PAGE_ROWS):
+            if pool in self._by_pool:
+                self._by_pool[pool].add_expected(piece, count)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Deal out what has been read, and ask for more where a lane is hungry. Never waits.
 
         Raises GuardTripped where the input cannot be read any more, or is not what was planned.
@@ -143,8 +143,8 @@ class Source:
             except Empty:
                 return
             self._asked = None
-            self._deal(number, answer)
-        self._asked = self._choose()
+            self._distribute(number, answer)
+        self._asked = self._choose_page()
         if self._asked is not None:
             self._start()
             self._requests.put(self._asked)
@@ -155,30 +155,34 @@ class Source:
         if self._thread:
             self._thread.join(timeout=1.0)
 
-    def _deal(self, number: int, answer: Piece | BaseException | None) -> None:
+    def _distribute(self, number: int, answer: RowPage | BaseException | None) -> None:
         self._searched = number if answer is None else None
         if answer is None:
             return
         if isinstance(answer, InputError):
-            raise has_changed(answer.message)
+            raise input_changed_error(answer.message)
         if isinstance(answer, BaseException):
             raise answer
-        self.unchanged()
+        self.require_unchanged()
         self._at = number
-        aboard: dict[Supply, list[Sendable]] = {supply: [] for supply in self.supplies if supply.piece == number}
+        aboard: dict[LaneRowSource, list[SendableRow]] = {
+            supply: [] for supply in self.lane_sources if supply.next_page == number
+        }
         for row in self._journal.sendable(answer.first, answer.last):
-            if (supply := self._of.get(row.pool)) in aboard:
+            if (supply := self._by_pool.get(row.pool)) in aboard:
                 aboard[supply].append(row)
         for supply, rows in aboard.items():
-            supply.board(rows, answer)
+            supply.fill_from(rows, answer)
 
-    def _choose(self) -> int | None:
+    def _choose_page(self) -> int | None:
         """The next piece that a hungry lane needs, on a round through the input: none is passed over for long.
 
         A piece that has to be searched for takes turns with those that can be had at once. Where to go back is to pass
         everything again, there are no turns: a search comes to its end, and the round goes on from there.
         """
-        hungry = {piece for supply in self.supplies if supply.is_hungry() and (piece := supply.piece) is not None}
+        hungry = {
+            piece for supply in self.lane_sources if supply.needs_rows() and (piece := supply.next_page) is not None
+        }
         if len(hungry) < 2:  # noqa: PLR2004
             return hungry.pop() if hungry else None
         numbers = sorted(hungry)
@@ -196,7 +200,7 @@ class Source:
         if self._thread:
             return
         self._thread = threading.Thread(
-            target=_read, args=(self._pieces, self._requests, self._answers, self._wake), name="feed", daemon=True
+            target=_read_pages, args=(self._pieces, self._requests, self._answers, self._wake), name="feed", daemon=True
         )
         try:
             self._thread.start()
@@ -205,13 +209,13 @@ class Source:
             raise Stopped("The system lets no thread be started.", "Raise its limit on threads, then resume.") from None
 
 
-def _read(
-    pieces: Pieces, requests: "SimpleQueue[int | None]", answers: "SimpleQueue[Answer]", wake: Callable[[], None]
+def _read_pages(
+    pieces: PageReader, requests: "SimpleQueue[int | None]", answers: "SimpleQueue[Answer]", wake: Callable[[], None]
 ) -> None:
     """The thread: one answer for each request, until there is a None."""
     with closing(pieces):
         while (number := requests.get()) is not None:
-            answer: Piece | BaseException | None
+            answer: RowPage | BaseException | None
             try:
                 answer = pieces.read(number)
             except BaseException as error:  # noqa: BLE001  (raised again by whoever asked)
@@ -220,6 +224,6 @@ def _read(
             wake()
 
 
-def has_changed(what: str) -> GuardTripped:
+def input_changed_error(what: str) -> GuardTripped:
     """The error for an input that is not what was planned."""
     return GuardTripped(f"{what} The input was changed while it was read.", "Restore the file that was planned.")

@@ -4,48 +4,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from bulkreset.cognito.response import HISTORY, STOPS, Answer, Verdict
-from bulkreset.cognito.transport import SignsOut, Transport
-from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status
+from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
+from bulkreset.cognito.transport import SignOutTransport, Transport
+from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the password is the newest in the user's history"
 
 
 @dataclass(slots=True)
-class Tally:
+class AttemptState:
     """One row's attempts so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds.
 
     `doubted`: an answer was once lost; `unsettled`: and what has become of the row is not known since.
     """
 
-    doubted: bool = False
-    unsettled: bool = False
+    was_in_doubt: bool = False
+    outcome_unknown: bool = False
     attempts: int = 0
     throttled: int = 0
     started_at: int | None = None
     finished_at: int | None = None
     latency: float | None = None
-    answer: Answer | None = None
+    response: Response | None = None
 
 
 T = TypeVar("T")  # what an errand is run for: a Row, a Leaver
 T_contra = TypeVar("T_contra", contravariant=True)
-Told = Outcome | SignedOut
+OperationResult = Outcome | SignOutOutcome
 
 
-class Errand(Protocol[T_contra]):
+class Operation(Protocol[T_contra]):
     """One kind of call. `claimed`: it must be written down before its first attempt leaves."""
 
     call: str
-    claimed: bool
+    needs_claim: bool
 
-    def begin(self, what: T_contra) -> Tally:
+    def begin(self, what: T_contra) -> AttemptState:
         """The tally before the first attempt."""
 
-    def send(self, what: T_contra) -> Answer:
+    def send(self, what: T_contra) -> Response:
         """One attempt."""
 
-    def settle(self, what: T_contra, tally: Tally, max_attempts: int) -> Told:
+    def settle(self, what: T_contra, tally: AttemptState, max_attempts: int) -> OperationResult:
         """What became of it after its last attempt; after none, it was given back."""
 
 
@@ -53,23 +53,25 @@ class SetPassword:
     """AdminSetUserPassword, by user pool. A lost answer leaves the row in doubt."""
 
     call = "AdminSetUserPassword"
-    claimed = True
+    needs_claim = True
 
     def __init__(self, transports: Mapping[str, Transport]) -> None:
         self._transports = transports
 
-    def begin(self, what: Row) -> Tally:
+    def begin(self, what: Row) -> AttemptState:
         """In doubt from the beginning where an earlier answer was lost."""
-        return Tally(doubted=what.doubted, unsettled=what.doubted and not what.revived)
+        return AttemptState(
+            was_in_doubt=what.was_in_doubt, outcome_unknown=what.was_in_doubt and not what.retrying_failed
+        )
 
-    def send(self, what: Row) -> Answer:
+    def send(self, what: Row) -> Response:
         """One attempt."""
         return self._transports[what.pool].set_password(what)
 
-    def settle(self, what: Row, tally: Tally, max_attempts: int) -> Outcome:
+    def settle(self, what: Row, tally: AttemptState, max_attempts: int) -> Outcome:
         """The row's outcome."""
         status, message = self._status(tally, max_attempts)
-        answer = tally.answer or Answer(Verdict.UNSENT)
+        answer = tally.response or Response(Disposition.NOT_SENT)
         given_back = status is Status.READY
         return Outcome(
             row=what.number,
@@ -78,26 +80,26 @@ class SetPassword:
             message=message,
             attempts=tally.attempts,
             throttled=tally.throttled,
-            in_doubt=tally.doubted,
+            in_doubt=tally.was_in_doubt,
             latency_ms=None if tally.latency is None else round(tally.latency * 1000),
             request_id=answer.request_id,
             started_at=tally.started_at,
             finished_at=tally.finished_at,
         )
 
-    def _status(self, tally: Tally, max_attempts: int) -> tuple[Status, str]:
+    def _status(self, tally: AttemptState, max_attempts: int) -> tuple[Status, str]:
         """What the row is after its last attempt, and the message that goes with it."""
-        answer = tally.answer
+        answer = tally.response
         if answer is not None:
-            if answer.verdict is Verdict.SET:
+            if answer.disposition is Disposition.DONE:
                 return Status.SET, ""
-            if answer.verdict is Verdict.REFUSED:
-                if answer.code == HISTORY and tally.doubted:
+            if answer.disposition is Disposition.REFUSED:
+                if answer.code == HISTORY_VIOLATION and tally.was_in_doubt:
                     return Status.SET, _ALREADY_SET
                 return Status.FAILED, answer.message
-        if tally.unsettled:
+        if tally.outcome_unknown:
             return Status.IN_DOUBT, answer.message if answer else ""
-        if answer is None or answer.verdict in STOPS or tally.attempts < max_attempts:
+        if answer is None or answer.disposition in FATAL_SET or tally.attempts < max_attempts:
             return Status.READY, ""
         return Status.FAILED, f"given up after {tally.attempts} attempts: {answer.message}"
 
@@ -106,28 +108,28 @@ class SignOut:
     """AdminUserGlobalSignOut, by user pool. Twice does no harm, so a lost answer is no more than one to ask for again."""
 
     call = "AdminUserGlobalSignOut"
-    claimed = False
+    needs_claim = False
 
-    def __init__(self, transports: Mapping[str, SignsOut]) -> None:
+    def __init__(self, transports: Mapping[str, SignOutTransport]) -> None:
         self._transports = transports
 
-    def begin(self, what: Leaver) -> Tally:  # noqa: ARG002  (one as the other)
+    def begin(self, what: SignOutTask) -> AttemptState:  # noqa: ARG002  (one as the other)
         """Nothing is known of it."""
-        return Tally()
+        return AttemptState()
 
-    def send(self, what: Leaver) -> Answer:
+    def send(self, what: SignOutTask) -> Response:
         """One attempt."""
         return self._transports[what.pool].sign_out(what)
 
-    def settle(self, what: Leaver, tally: Tally, max_attempts: int) -> SignedOut:
+    def settle(self, what: SignOutTask, tally: AttemptState, max_attempts: int) -> SignOutOutcome:
         """What became of the sign-out; the row stays set."""
-        answer = tally.answer
-        if answer is not None and answer.verdict is Verdict.SET:
-            return SignedOut(what.number, done=True, attempts=tally.attempts, throttled=tally.throttled)
-        refused = answer is not None and answer.verdict is Verdict.REFUSED
-        if answer is None or not (refused or (answer.verdict not in STOPS and tally.attempts >= max_attempts)):
-            return SignedOut(what.number, done=None, attempts=tally.attempts, throttled=tally.throttled)
+        answer = tally.response
+        if answer is not None and answer.disposition is Disposition.DONE:
+            return SignOutOutcome(what.number, done=True, attempts=tally.attempts, throttled=tally.throttled)
+        refused = answer is not None and answer.disposition is Disposition.REFUSED
+        if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.attempts >= max_attempts)):
+            return SignOutOutcome(what.number, done=None, attempts=tally.attempts, throttled=tally.throttled)
         tries = "" if refused else f" after {tally.attempts} attempts"
         why = f": {answer.message}" if answer.message else ""
         message = f"the password was set; only the sign-out failed{tries}{why}"
-        return SignedOut(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003
+        return SignOutOutcome(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bulkreset.send.clock import Clock
-from bulkreset.send.rate_control import DEPTH, LanePace, Stage
+from bulkreset.send.rate_control import BACKOFF, CubicRate, RateState
 
 # How late a slot may be taken before it is given up for a new one: calls may come closer together by so much.
 LATEST_SLOTS = 0.5
@@ -26,13 +26,13 @@ class PacerState:
 
     rate: float | None
     next_in: float = 0.0
-    wall: float | None = None
+    w_max: float | None = None
     cut_ago: float = float("inf")
-    depth: float = DEPTH
-    stage: Stage = Stage.CEILING
+    backoff: float = BACKOFF
+    rate_state: RateState = RateState.CEILING
     accepted: tuple[float, ...] = ()
 
-    def aged(self, seconds: float) -> "PacerState":
+    def after_seconds(self, seconds: float) -> "PacerState":
         """The same, so many seconds later."""
         return replace(
             self,
@@ -59,8 +59,8 @@ class Pacer:
         self.ceiling = ceiling
         self._clock = clock
         self._on_change = on_change
-        self._pace = LanePace(ceiling or float("inf"))
-        self._stage = Stage.CEILING
+        self._rate_curve = CubicRate(ceiling or float("inf"))
+        self._rate_state = RateState.CEILING
         self._turn = threading.Lock()  # the line: its holder is the one whose slot is next
         self._lock = threading.Lock()
         self._next = clock.now()
@@ -68,7 +68,7 @@ class Pacer:
 
     def rate(self) -> float | None:
         """Calls per second right now; None without pacing."""
-        return None if self.ceiling is None else self._pace.rate(self._clock.now())
+        return None if self.ceiling is None else self._rate_curve.rate(self._clock.now())
 
     def state(self, *, brief: bool = False) -> PacerState:
         """The pace as it is, for a pacer elsewhere; where it goes on with `resume`, no call may leave here any more.
@@ -76,15 +76,15 @@ class Pacer:
         `brief` leaves out what was lately let through.
         """
         with self._lock:
-            now, pace = self._clock.now(), self._pace
-            self._forget(now)
+            now, pace = self._clock.now(), self._rate_curve
+            self._drop_old(now)
             return PacerState(
                 None if self.ceiling is None else pace.rate(now),
                 max(0.0, self._next - now),
-                pace.wall,
+                pace.w_max,
                 now - pace.cut_at,
-                pace.depth,
-                self._stage,
+                pace.backoff,
+                self._rate_state,
                 () if brief else tuple(now - at for at in self._accepted),
             )
 
@@ -93,15 +93,17 @@ class Pacer:
         with self._lock:
             now = self._clock.now()
             self._next = now + state.next_in
-            self._pace = replace(self._pace, wall=state.wall, cut_at=now - state.cut_ago, depth=state.depth)
-            self._stage = state.stage
+            self._rate_curve = replace(
+                self._rate_curve, w_max=state.w_max, cut_at=now - state.cut_ago, backoff=state.backoff
+            )
+            self._rate_state = state.rate_state
             self._accepted = deque(now - ago for ago in state.accepted)
 
     def is_idle(self) -> bool:
         """Whether a slot has passed that nobody took."""
         with self._lock:
             now = self._clock.now()
-            return self.ceiling is not None and now - self._next > max(IDLE_SECONDS, 1 / self._pace.rate(now))
+            return self.ceiling is not None and now - self._next > max(IDLE_SECONDS, 1 / self._rate_curve.rate(now))
 
     def wait(self, stop: threading.Event) -> bool:
         """Wait for a slot of one's own. False where `stop` was set first: then nothing may be sent."""
@@ -114,50 +116,50 @@ class Pacer:
                 if self._clock.wait(stop, slot - self._clock.now()):
                     return False
                 now = self._clock.now()
-                rate = self._pace.rate(now)
+                rate = self._rate_curve.rate(now)
                 # Whoever wakes late (a suspended machine, a busy processor) asks again: late slots would leave in a burst.
                 if now - slot <= max(LATEST_SLOTS / rate, LATEST_SECONDS):
                     break
                 asked = now
             with self._lock:
-                rate = self._pace.rate(now)
+                rate = self._rate_curve.rate(now)
                 self._next = slot + 1 / rate
-                before, self._stage = self._stage, self._pace.stage(now)
-                after = self._stage
+                before, self._rate_state = self._rate_state, self._rate_curve.state(now)
+                after = self._rate_state
             if after is not before:
                 self._on_change(rate, after)
             return True
 
-    def accepted(self) -> None:
+    def on_accepted(self) -> None:
         """The service let a call through (whatever it then made of it)."""
         if self.ceiling is None:
             return
         with self._lock:
             now = self._clock.now()
             self._accepted.append(now)
-            self._forget(now)
+            self._drop_old(now)
 
-    def refused(self, started: float) -> None:
+    def on_throttled(self, started: float) -> None:
         """The service throttled a call that left at `started`, on the pacer's clock."""
         if self.ceiling is None:
             return
         with self._lock:
             now = self._clock.now()
-            before = self._pace
-            self._pace = before.refused(now, started, self._measured(now))
-            cut = self._pace is not before
+            before = self._rate_curve
+            self._rate_curve = before.after_throttle(now, started, self._accepted_rate(now))
+            cut = self._rate_curve is not before
             if cut:
-                self._stage = Stage.THROTTLED
-            rate = self._pace.rate(now)
+                self._rate_state = RateState.THROTTLED
+            rate = self._rate_curve.rate(now)
         if cut:
-            self._on_change(rate, Stage.THROTTLED)
+            self._on_change(rate, RateState.THROTTLED)
 
-    def _measured(self, now: float) -> float | None:
+    def _accepted_rate(self, now: float) -> float | None:
         """Calls per second lately let through, None where too few are known."""
-        self._forget(now)
+        self._drop_old(now)
         span = now - self._accepted[0] if self._accepted else 0.0
         return len(self._accepted) / span if len(self._accepted) >= MEASURED_AT_LEAST and span > 0 else None
 
-    def _forget(self, now: float) -> None:
+    def _drop_old(self, now: float) -> None:
         while self._accepted and self._accepted[0] < now - MEASURED_SECONDS:
             self._accepted.popleft()

@@ -14,32 +14,34 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from bulkreset.cognito.response import STOPS, Answer, Verdict
+from bulkreset.cognito.response import FATAL_SET, Disposition, Response
 from bulkreset.errors import Stopped
-from bulkreset.job import Pace
+from bulkreset.job import PaceConfig
 from bulkreset.send.clock import Clock
-from bulkreset.send.operations import Errand, T, Tally, Told
+from bulkreset.send.operations import AttemptState, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
 
 _NEVER = object()
 FIRST_WAIT = 0.25  # seconds: the upper end of the first backoff; it doubles each time
 
-_AGAIN = frozenset({Verdict.THROTTLED, Verdict.UNSENT, Verdict.DOUBTFUL})
+_AGAIN = frozenset({Disposition.THROTTLED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class RowResult:
     """What became of a row, and what forbids going on, where there was something: an answer, or the lane itself."""
 
-    outcome: Told
+    outcome: OperationResult
     latency: float | None = None
-    fatal: Answer | Stopped | None = None
+    fatal: Response | Stopped | None = None
 
 
 class Worker(Generic[T]):
     """Sends one row at a time through a lane's pacer; one object per thread."""
 
-    def __init__(self, errand: Errand[T], pacer: Pacer, pace: Pace, clock: Clock, stop: threading.Event) -> None:
+    def __init__(
+        self, errand: Operation[T], pacer: Pacer, pace: PaceConfig, clock: Clock, stop: threading.Event
+    ) -> None:
         self._errand = errand
         self._pacer = pacer
         self._clock = clock
@@ -54,7 +56,7 @@ class Worker(Generic[T]):
             retry_error_callback=lambda _state: None,  # attempts used up are no error: the tally has the last answer
         )
 
-    def send(self, what: T) -> Settled:
+    def send(self, what: T) -> RowResult:
         """Try until it is settled, its attempts are used up or the lane stops."""
         tally = self._errand.begin(what)
         first = self._attempt(what, tally)
@@ -63,36 +65,36 @@ class Worker(Generic[T]):
             answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
             self._retrying(next, answers)
         outcome = self._errand.settle(what, tally, self._max_attempts)
-        fatal = tally.answer if tally.answer and tally.answer.verdict in STOPS else None
-        return Settled(outcome, tally.latency, fatal)
+        fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
+        return RowResult(outcome, tally.latency, fatal)
 
-    def _attempt(self, what: T, tally: Tally) -> Answer | None:
+    def _attempt(self, what: T, tally: AttemptState) -> Response | None:
         """One paid attempt; None where the lane stopped before it could leave."""
         if not self._pacer.wait(self._stop):
             return None
         tally.attempts += 1
         started = self._clock.now()
         tally.started_at = tally.started_at or _unix_ms()
-        answer = tally.answer = self._errand.send(what)
+        answer = tally.response = self._errand.send(what)
         tally.latency = self._clock.now() - started
         tally.finished_at = _unix_ms()
-        if answer.verdict is Verdict.THROTTLED:
+        if answer.disposition is Disposition.THROTTLED:
             tally.throttled += 1
-            self._pacer.refused(started)
-        elif answer.verdict in STOPS:
+            self._pacer.on_throttled(started)
+        elif answer.disposition in FATAL_SET:
             self._stop.set()  # here and now: the other threads must not send one call more
-        elif answer.verdict is Verdict.DOUBTFUL:
-            tally.doubted = tally.unsettled = True
-        elif answer.verdict is not Verdict.UNSENT:
-            self._pacer.accepted()
+        elif answer.disposition is Disposition.AMBIGUOUS:
+            tally.was_in_doubt = tally.outcome_unknown = True
+        elif answer.disposition is not Disposition.NOT_SENT:
+            self._pacer.on_accepted()
         return answer
 
     def _sleep(self, seconds: float) -> None:
         self._clock.wait(self._stop, seconds)
 
 
-def _is_to_be_tried_again(answer: Answer | None) -> bool:
-    return answer is not None and answer.verdict in _AGAIN
+def _is_to_be_tried_again(answer: Response | None) -> bool:
+    return answer is not None and answer.disposition in _AGAIN
 
 
 def _unix_ms() -> int:

@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import pytest
 
-from bulkreset.cancellation import Progress, Stop
-from bulkreset.cognito.response import Answer, Verdict
-from bulkreset.input.input_set import Inputs
+from bulkreset.cancellation import CancelToken, SendProgress
+from bulkreset.cognito.response import Disposition, Response
+from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.log import open_log
 from bulkreset.models import Row
-from bulkreset.plan.preflight import LanePlan, Preflight
+from bulkreset.plan.preflight import PlannedLane, Preflight
 from bulkreset.run import apply
 from bulkreset.send.clock import SystemClock
 from tests.lanes.places import Line, write_input
@@ -35,16 +35,16 @@ class Waiting:
     def __init__(self, *_of_boto: object) -> None:
         self.left: list[float] = []
 
-    def set_password(self, _row: Row) -> Answer:
+    def set_password(self, _row: Row) -> Response:
         self.left.append(time.monotonic())
         time.sleep(0.06 * random.uniform(0.7, 1.3))
-        return Answer(Verdict.SET)
+        return Response(Disposition.DONE)
 
 
 class Silent:
     """A Ui that nobody sees."""
 
-    def sending(self, _progress: Progress) -> None:
+    def sending(self, _progress: SendProgress) -> None:
         pass
 
 
@@ -65,10 +65,10 @@ def main(lanes: int, rows: int) -> None:
         source = {"path": write_input(folder, lines)}
         job = Job.model_validate({"name": "x", "input": source, "targets": targets, "pace": {"rate": RATE}})
         journal = Journal.create(folder / "journal.sqlite", pools, {})
-        journal.plan((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
+        journal.add_rows((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
         journal.begin_sending()
         plans = [
-            LanePlan(f"{number:012d}", "us-east-1", (pool,), RATE, "said here", RATE)
+            PlannedLane(f"{number:012d}", "us-east-1", (pool,), RATE, "said here", RATE)
             for number, pool in enumerate(pools)
         ]
         preflight = Preflight(
@@ -81,9 +81,9 @@ def main(lanes: int, rows: int) -> None:
             counts={},
             permanent=len(lines),
             temporary=0,
-            before={},
+            status_before={},
             unchecked={},
-            gaps=(),
+            unknown=(),
             seconds=None,
         )
         sessions: Any = {pool: SimpleNamespace(cognito=lambda: None, renewal=lambda: lambda: False) for pool in pools}
@@ -91,7 +91,9 @@ def main(lanes: int, rows: int) -> None:
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
             events = open_log(log, "x", console)
             cpu = time.process_time()
-            apply.Apply(job, Inputs.of(job.input), sessions, journal, events, SystemClock()).run(preflight, ui, Stop())
+            apply.Apply(job, InputSet.open(job.input), sessions, journal, events, SystemClock()).run(
+                preflight, ui, CancelToken()
+            )
             cpu = time.process_time() - cpu
         journal.close()
     shares = [(len(it.left) - 1) / (it.left[-1] - it.left[0]) / RATE for it in transports]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bulkreset.cluster import worker_agent
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.models import Row
 
 _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))
@@ -16,10 +16,10 @@ _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))
 class Waiting:
     """A transport that only takes its time."""
 
-    def set_password(self, _row: Row) -> Answer:
+    def set_password(self, _row: Row) -> Response:
         if _SECONDS:
             time.sleep(_SECONDS * random.uniform(0.7, 1.3))  # the call: a wait, so that only our own cost is measured
-        return Answer(Verdict.SET)
+        return Response(Disposition.DONE)
 
 
 def dask_setup(_worker: object) -> None:

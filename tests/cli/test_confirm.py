@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from bulkreset.cancellation import Stop
-from bulkreset.cli.prompts import TYPED_BEYOND, Terminal
+from bulkreset.cancellation import CancelToken
+from bulkreset.cli.prompts import TYPED_BEYOND, TerminalUi
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.errors import Refused
-from bulkreset.plan.preflight import Asked, Planned, Preflight, inspect
+from bulkreset.plan.preflight import AwsFacts, PlanFacts, Preflight, build_preflight
 from tests.targets import EU, EU2, callers, job, pools, quotas, sessions
 
 
@@ -19,8 +19,8 @@ def preflight(*ids: str, permanent: int = 0, temporary: int = 0, name: str = "cu
     asked = job(*(ids or (EU,)))
     known = pools(asked, {EU: PoolFacts(EU, name=name)})
     ready = [(EU, 1, permanent), (EU, 0, temporary)]
-    planned = Planned({"ready": permanent + temporary}, ready, {}, {})
-    return inspect(asked, sessions(asked), Asked(callers(asked), known, quotas(asked)), planned)
+    planned = PlanFacts({"ready": permanent + temporary}, ready, {}, {})
+    return build_preflight(asked, sessions(asked), AwsFacts(callers(asked), known, quotas(asked)), planned)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Person:
 
     def confirms(self, typed: str, asked: Preflight) -> bool:
         os.write(self.keyboard, typed.encode())
-        return Terminal(Stop(), show_progress=False).confirm(asked)
+        return TerminalUi(CancelToken(), show_progress=False).confirm(asked)
 
     @property
     def was_asked(self) -> str:
@@ -92,4 +92,4 @@ def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPa
     with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123  (a device)
         monkeypatch.setattr("sys.stdin", nothing)
         with pytest.raises(Refused, match="There is no terminal"):
-            Terminal(Stop(), show_progress=False).confirm(preflight(permanent=1))
+            TerminalUi(CancelToken(), show_progress=False).confirm(preflight(permanent=1))

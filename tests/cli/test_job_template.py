@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.cli.job_template import Kind, complete, keep, text
+from bulkreset.cli.job_template import JobKind, fill_defaults, render_job, write_job
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
 
@@ -23,7 +23,7 @@ def told(kind: str, **more: str) -> dict[str, str]:
     asked = {"kind": kind, **SAID, **({"recipient": AGE} if kind == "temporary" else {}), **more}
     if kind == "from-pool":
         del asked["input"]
-    return complete(asked)
+    return fill_defaults(asked)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_each_kind_is_the_job_that_it_says(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "jobs").mkdir()
     path = tmp_path / "jobs" / "x.toml"
-    job = keep(told(kind), path)
+    job = write_job(told(kind), path)
     assert holds(job)
     assert (job.name, job.targets[0].user_pool_id, job.targets[0].region) == (kind, POOL, "eu-west-1")
     assert job.input.path in {tmp_path / "jobs" / ".." / "users.csv", None}
@@ -51,22 +51,22 @@ def test_each_kind_is_the_job_that_it_says(
 
 def test_answers_are_heard(tmp_path: Path) -> None:
     more = {"name": "autumn", "region": "us-east-1", "profile": "ops", "permanent": "no", "rate": "12.5"}
-    job = keep(told("nightly", **more), tmp_path / "x.toml")
+    job = write_job(told("nightly", **more), tmp_path / "x.toml")
     assert (job.name, job.permanent, job.pace.rate) == ("autumn", False, 12.5)
     assert (job.targets[0].region, job.targets[0].profile) == ("us-east-1", "ops")
 
 
 def test_an_address_stays_an_address_and_a_command_can_be_copied(tmp_path: Path) -> None:
     where = tmp_path / "my job.toml"
-    assert keep(told("nightly", input="s3://nightly/in/*.csv"), where).input.path == "s3://nightly/in/*.csv"
+    assert write_job(told("nightly", input="s3://nightly/in/*.csv"), where).input.path == "s3://nightly/in/*.csv"
     assert "bulkreset run 'my job.toml' --dry-run" in where.read_text()
 
 
 def test_what_is_missing_is_named_all_at_once() -> None:
     with pytest.raises(JobError, match="--kind and --input and --user-pool-id are missing"):
-        complete({})
+        fill_defaults({})
     with pytest.raises(JobError, match="--recipient is missing"):
-        complete({"kind": "temporary", **SAID})
+        fill_defaults({"kind": "temporary", **SAID})
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_wrong_answer_is_refused_by_its_flag(wrong: dict[str, str], said: str) -
 
 def test_nothing_is_kept_that_is_no_job_or_takes_a_place(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"This is not a valid job: pace\.rate"):
-        keep(told("nightly", rate="10001"), tmp_path / "x.toml")
+        write_job(told("nightly", rate="10001"), tmp_path / "x.toml")
     with pytest.raises(RecordError, match="cannot be written: No such file"):
-        keep(told("nightly"), tmp_path / "none" / "x.toml")
+        write_job(told("nightly"), tmp_path / "none" / "x.toml")
     (tmp_path / "old.toml").write_text("mine")
     with pytest.raises(JobError, match="exists already"):
-        keep(told("nightly"), tmp_path / "old.toml")
+        write_job(told("nightly"), tmp_path / "old.toml")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.toml": "mine"}
 
 
@@ -102,9 +102,9 @@ HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_s
 @pytest.mark.parametrize("examples", [30, pytest.param(2000, marks=pytest.mark.soak)])
 def test_whatever_is_answered_is_text_and_nothing_else(examples: int, tmp_path: Path) -> None:
     @settings(deadline=None, max_examples=examples)
-    @given(kind=st.sampled_from(Kind), input_=HOSTILE, profile=HOSTILE)
+    @given(kind=st.sampled_from(JobKind), input_=HOSTILE, profile=HOSTILE)
     def holds(kind: str, input_: str, profile: str) -> None:
-        tables = tomllib.loads(text(told(kind, input=f"/{input_}", profile=profile), tmp_path / "x.toml"))
+        tables = tomllib.loads(render_job(told(kind, input=f"/{input_}", profile=profile), tmp_path / "x.toml"))
         assert tables["targets"] == [{"user_pool_id": POOL, "region": "eu-west-1", "profile": profile}]
         assert tables["input"] == ({"from_pool": True} if kind == "from-pool" else {"path": f"/{input_}"})
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 from rich.console import Console
 
-from bulkreset.cancellation import LaneProgress, Progress
-from bulkreset.cli.progress import Display, Meter
-from bulkreset.models import Outcome, SignedOut, Status
+from bulkreset.cancellation import LaneProgress, SendProgress
+from bulkreset.cli.progress import ProgressDisplay, RateMeter
+from bulkreset.models import Outcome, SignOutOutcome, Status
 
 
 class Shown:
@@ -22,9 +22,9 @@ class Shown:
         size = {"width": width, "height": height} if width else {}
         env = {"TERM": "xterm"} | environ
         self.console = Console(file=self.out, force_terminal=bool(width), soft_wrap=True, _environ=env, **size)  # type: ignore[arg-type]
-        self.display = Display(self.console, quiet=quiet, now=lambda: self.at)
+        self.display = ProgressDisplay(self.console, quiet=quiet, now=lambda: self.at)
 
-    def later(self, seconds: float, progress: Progress) -> str:
+    def later(self, seconds: float, progress: SendProgress) -> str:
         """What is shown for it so much later."""
         self.at += seconds
         self.out.truncate(self.out.seek(0))
@@ -32,13 +32,13 @@ class Shown:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.out.getvalue())
 
 
-def progress(lanes: int, total: int = 1000) -> Progress:
+def progress(lanes: int, total: int = 1000) -> SendProgress:
     """So many lanes of 20 calls per second, nothing sent yet."""
     shown = [LaneProgress(f"{n:012d} eu-west-1", total, 20.0, lambda: 20.0) for n in range(1, lanes + 1)]
-    return Progress(total * lanes, lanes=shown)
+    return SendProgress(total * lanes, lanes=shown)
 
 
-def settle(of: Progress, lane: int, rows: int, status: Status = Status.SET, throttled: int = 0) -> None:
+def settle(of: SendProgress, lane: int, rows: int, status: Status = Status.SET, throttled: int = 0) -> None:
     of.add([Outcome(row, status, attempts=1, throttled=throttled) for row in range(rows)], lane)
 
 
@@ -69,7 +69,7 @@ def test_each_lane_has_a_line_and_the_slowest_says_how_long_it_takes() -> None:
     assert "1 of 3 lanes stopped, about 2 min left" in said
 
 
-def millions(lanes: int) -> Progress:
+def millions(lanes: int) -> SendProgress:
     """Lanes of millions of rows, in which much has happened already."""
     of = progress(lanes, 3_456_789)
     for lane in of.lanes:
@@ -166,7 +166,7 @@ def test_where_nothing_can_be_drawn_a_line_is_told_every_half_minute(width: int,
 def test_events_take_the_figures_in_place_of_the_line() -> None:
     told: list[Mapping[str, object]] = []
     shown, of = Shown(0), progress(1)
-    shown.display = Display(shown.console, quiet=False, now=lambda: shown.at, tell=told.append)
+    shown.display = ProgressDisplay(shown.console, quiet=False, now=lambda: shown.at, tell=told.append)
     shown.later(1, of)
     settle(of, 0, 290)
     settle(of, 0, 10, Status.FAILED, throttled=1)
@@ -204,9 +204,9 @@ def test_planning_checking_and_signing_out() -> None:
     shown.display.show("planning", 40_000, None)
     shown.at += 40
     shown.display.show("checking users", 100, 500, "calls")
-    of = Progress(5, pending=5, counts=Counter({Status.SET: 5}), lanes=progress(1).lanes)
-    of.left(SignedOut(1, done=True))
-    of.left(SignedOut(2, done=False))
+    of = SendProgress(5, pending=5, counts=Counter({Status.SET: 5}), lanes=progress(1).lanes)
+    of.add_sign_out(SignOutOutcome(1, done=True))
+    of.add_sign_out(SignOutOutcome(2, done=False))
     shown.at += 40
     shown.display.sending(of)
     assert shown.out.getvalue().splitlines() == [
@@ -217,6 +217,6 @@ def test_planning_checking_and_signing_out() -> None:
 
 
 def test_rate_is_of_the_last_seconds() -> None:
-    meter = Meter()
+    meter = RateMeter()
     rates = [meter.rate(at, count) for at, count in ((0, 0), (10, 100), (20, 100), (30, 100), (31, 150))]
     assert rates == [None, 10.0, 5.0, 0.0, pytest.approx(50 / 21)]

@@ -1,19 +1,19 @@
 """The console: what a person sees fits the terminal."""
 
-from bulkreset.cli.prompts import fitted
+from bulkreset.cli.prompts import wrap_lines
 
 
 def test_briefing_is_broken_between_words_under_what_it_says() -> None:
     text = "Policy      12 characters, an upper-case letter, a digit\n            and more\n\nRows        1"
-    assert fitted(text, 40).splitlines() == [
+    assert wrap_lines(text, 40).splitlines() == [
         "Policy      12 characters, an upper-case",
         "            letter, a digit",
         "            and more",
         "",
         "Rows        1",
     ]
-    assert fitted(text, 200) == text
+    assert wrap_lines(text, 200) == text
 
 
 def test_word_that_is_longer_than_the_line_is_still_told() -> None:
-    assert fitted(f"Caller      {'x' * 60}", 40).replace("\n", "").replace(" ", "") == f"Caller{'x' * 60}"
+    assert wrap_lines(f"Caller      {'x' * 60}", 40).replace("\n", "").replace(" ", "") == f"Caller{'x' * 60}"

@@ -24,7 +24,7 @@ import dask
 import trustme
 from distributed import Client, Security
 
-from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
 from tests.e2e.command import Argument, Command
@@ -50,7 +50,7 @@ def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def _fail(_parcel: Parcel, parcel: Parcel) -> None:
+def _fail(_parcel: SecretEnvelope, parcel: SecretEnvelope) -> None:
     """A task that fails: Dask logs its arguments."""
     raise ValueError(parcel)
 
@@ -128,7 +128,7 @@ class Dasked:
         Then its pages, its logs, and whatever it has written anywhere.
         """
         with Client(self.url, security=self._security(), set_as_default=False) as client:
-            parcel = Parcel.of([replace(row(7), password=Secret(self.hidden.password))])
+            parcel = SecretEnvelope.pack([replace(row(7), password=Secret(self.hidden.password))])
             future = client.submit(_fail, parcel, parcel=parcel)
             failed = future.exception()
             assert isinstance(failed, ValueError)

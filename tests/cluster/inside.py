@@ -16,19 +16,19 @@ import pytest
 from bulkreset.cluster import assignments
 from bulkreset.cluster import cluster_runner as fleets
 from bulkreset.cluster import worker_agent as outposts
-from bulkreset.cluster.cluster_runner import Fleet
-from bulkreset.cluster.dask_cluster import Lost, Unfit
-from bulkreset.cluster.envelope import Parcel
-from bulkreset.cluster.protocol import Report
-from bulkreset.cluster.remote_lane import FleetLane, Unit
-from bulkreset.cluster.worker_agent import Outpost
-from bulkreset.cognito.response import Answer
+from bulkreset.cluster.cluster_runner import ClusterRunner
+from bulkreset.cluster.dask_cluster import WorkerLost, WorkerRejected
+from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.cluster.protocol import WorkerReport
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
+from bulkreset.cluster.worker_agent import WorkerAgent
+from bulkreset.cognito.response import Response
 from bulkreset.errors import Stopped
-from bulkreset.job import Pace, Target
-from bulkreset.models import Outcome, Row, SignedOut
-from bulkreset.send.coordinator import Coordinator, Feed
-from bulkreset.send.lane import AnyLane, Place, Results
-from bulkreset.send.operations import SetPassword, Told
+from bulkreset.job import PaceConfig, Target
+from bulkreset.models import Outcome, Row, SignOutOutcome
+from bulkreset.send.coordinator import Coordinator, LaneInput
+from bulkreset.send.lane import LaneKey, LaneProtocol, Results
+from bulkreset.send.operations import OperationResult, SetPassword
 from tests.clocks import ForwardClock
 from tests.send.fakes import POOL, SET
 from tests.send.lanes import Given
@@ -36,7 +36,7 @@ from tests.send.lanes import Given
 # Seconds that pass in no test unless it puts the clock forward: however slow the machine is, no lease ends by itself.
 LEASE = 3600.0
 SKEW = 600.0
-PACE = Pace(workers=4, max_attempts=3, max_wait=0.2)  # so many calls at most are held of a lane
+PACE = PaceConfig(workers=4, max_attempts=3, max_wait=0.2)  # so many calls at most are held of a lane
 TINY = 1e-6
 
 
@@ -68,7 +68,7 @@ class SlotClock(ForwardClock):
 class Service:
     """A transport of all outposts: which row was called in which slot. It keeps its answers to itself where `holds` says so."""
 
-    def __init__(self, answer: Callable[[Row], Answer], clock: SlotClock) -> None:
+    def __init__(self, answer: Callable[[Row], Response], clock: SlotClock) -> None:
         self.slots: list[float] = []
         self.rows: list[int] = []
         self.held: list[int] = []
@@ -87,7 +87,7 @@ class Service:
         """Hold nothing any more."""
         self.hold(lambda _row: False)
 
-    def set_password(self, row: Row) -> Answer:
+    def set_password(self, row: Row) -> Response:
         with self._turn:
             self.slots.append(self._clock.slot())
             self.rows.append(row.number)
@@ -111,8 +111,8 @@ class InsideCluster:
         self.unfit: dict[str, str] = {}
         self.ahead: dict[str, float] = {}  # seconds by which clocks were set
         self.lose_answers: set[int] = set()  # of these turns the first one is lost
-        self.sessions: dict[str, Outpost] = {}
-        self.of: dict[str, list[Outpost]] = {name: [] for name in names}
+        self.sessions: dict[str, WorkerAgent] = {}
+        self.of: dict[str, list[WorkerAgent]] = {name: [] for name in names}
         self.looks = 0  # at who is there
         self.refused = 0  # exchanges with who is not reached
         self._one = threading.Lock()  # nobody is cut off or killed in the middle of an exchange
@@ -122,19 +122,21 @@ class InsideCluster:
 
     async def workers(self) -> Sequence[str]:
         if self.gone:
-            raise Lost
+            raise WorkerLost
         self.looks += 1
         return [name for name in self.names if name not in self.dead]
 
-    async def greet(self, worker: str, session: str) -> None:
+    async def handshake(self, worker: str, session: str) -> None:
         if worker in self.unfit:
-            raise Unfit(self.unfit[worker])
+            raise WorkerRejected(self.unfit[worker])
         if worker in self.cut:
-            raise Lost
-        self.sessions[session] = Outpost(self.clock, self.clock.now)
+            raise WorkerLost
+        self.sessions[session] = WorkerAgent(self.clock, self.clock.now)
         self.of.setdefault(worker, []).append(self.sessions[session])
 
-    async def exchange(self, worker: str, session: str, turn: int, lease: float, parcel: Parcel) -> Report:
+    async def exchange(
+        self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
+    ) -> WorkerReport:
         await asyncio.sleep(0)
         with self._one:
             if worker in self.cut | self.dead:
@@ -186,7 +188,9 @@ class Book:
     errors: list[Stopped] = field(default_factory=list)
     check: Callable[[], None] = lambda: None
 
-    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
+    def commit(
+        self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
+    ) -> None:
         del signed_out
         assert not set(claims) & set(self.claimed), "a row was claimed twice"
         self.claimed += claims
@@ -194,19 +198,19 @@ class Book:
             assert outcome.row not in self.outcomes, "a row was settled twice"
             self.outcomes[outcome.row] = outcome
 
-    def hear(self, _place: Place, _told: Told) -> None:
+    def on_result(self, _place: LaneKey, _told: OperationResult) -> None:
         pass
 
-    def secure(self) -> None:
+    def ensure_mirrored(self) -> None:
         pass
 
-    def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
         pass
 
-    def stopped(self, _place: Place, error: Stopped) -> None:
+    def on_lane_stopped(self, _place: LaneKey, error: Stopped) -> None:
         self.errors.append(error)
 
-    def tripped(self, _place: Place) -> Stopped | None:
+    def violation(self, _place: LaneKey) -> Stopped | None:
         return None
 
     def statuses(self) -> dict[str, int]:
@@ -219,28 +223,28 @@ class Book:
 class Inside:
     """A coordinator, a fleet and its outposts, in this process."""
 
-    def __init__(self, workers: Sequence[str], answer: Callable[[Row], Answer]) -> None:
+    def __init__(self, workers: Sequence[str], answer: Callable[[Row], Response]) -> None:
         self.clock = SlotClock()
         self.cluster = InsideCluster(self.clock, *workers)
         self.service = Service(answer, self.clock)
         self.book = Book()
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.lanes: list[FleetLane[Any]] = []
+        self.lanes: list[RemoteLane[Any]] = []
 
     def run(
-        self, rows: Sequence[Sequence[Row]], rate: float | None, during: Callable[[Fleet], None] | None = None
+        self, rows: Sequence[Sequence[Row]], rate: float | None, during: Callable[[ClusterRunner], None] | None = None
     ) -> None:
         """Send these rows, one place for each list; `during` runs on a thread beside it."""
         results: Results = SimpleQueue()
-        with Fleet(self.cluster, self.clock, self.clock.now) as fleet:
+        with ClusterRunner(self.cluster, self.clock, self.clock.now) as fleet:
             feeds, units = [], []
             for number, given in enumerate(rows):
-                place = Place(number, f"Place {number}" if len(rows) > 1 else "")
+                place = LaneKey(number, f"Place {number}" if len(rows) > 1 else "")
                 lane = fleet.lane(SetPassword({}), place, rate, PACE, lambda *_: None)
                 self.lanes.append(lane)
-                feeds.append(Feed(lane, Given(given)))
+                feeds.append(LaneInput(lane, Given(given)))
                 target = Target(user_pool_id=POOL, region="eu-west-1")
-                units.append(Unit(place, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
+                units.append(LaneGroup(place, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
             fleet.send(units, results, lambda event, **fields: self.events.append((event, fields)))
             with ThreadPoolExecutor(1) as pool:
                 beside = pool.submit(during or (lambda _fleet: None), fleet)
@@ -265,7 +269,7 @@ class Inside:
 
 
 @contextmanager
-def inside(*workers: str, answer: Callable[[Row], Answer] = lambda _row: SET) -> Iterator[Inside]:
+def inside(*workers: str, answer: Callable[[Row], Response] = lambda _row: SET) -> Iterator[Inside]:
     """A fleet of these workers."""
     with pytest.MonkeyPatch.context() as patch:
         it = Inside(workers, answer)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cluster.assignments import Places
+from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
-from bulkreset.cluster.protocol import Report
-from bulkreset.cluster.remote_lane import FleetLane, Post, Unit
-from bulkreset.job import Pace, Target
-from bulkreset.send.lane import Place
+from bulkreset.cluster.protocol import WorkerReport
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
+from bulkreset.job import PaceConfig, Target
+from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
 from tests.send.fakes import POOL, FakeClock
 
@@ -30,20 +30,23 @@ def test_place_of_a_lost_worker_is_opened_one_slot_of_its_slowest_lane_after_the
     rate: float, *, dead: bool
 ) -> None:
     clock = FakeClock()
-    places = Places(clock)
-    first, second = places.posts["a"], places.posts["b"] = Post("a", "1"), Post("b", "2")
-    place = Place()
-    lanes = [FleetLane[Any](Nobody(), SetPassword({}), place, own, Pace(), lambda *_: None) for own in (9 * rate, rate)]
-    unit = Unit(place, "", [Target(user_pool_id=POOL, region="eu-west-1")], emulated=True, lanes=lanes, weight=1.0)
+    places = LaneAssignments(clock)
+    first, second = places.posts["a"], places.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
+    place = LaneKey()
+    lanes = [
+        RemoteLane[Any](Nobody(), SetPassword({}), place, own, PaceConfig(), lambda *_: None)
+        for own in (9 * rate, rate)
+    ]
+    unit = LaneGroup(place, "", [Target(user_pool_id=POOL, region="eu-west-1")], emulated=True, lanes=lanes, weight=1.0)
     places.add([unit], SimpleQueue(), lambda *_, **__: None)
-    assert unit.post is first
-    places.heed(first, Report(0.0, opened=[(0, "boto3")]))
-    first.until = clock.now() + 3.0
-    free = places.lose(first, dead=dead)
-    assert free == (clock.now() if dead else first.until + SKEW_SECONDS)
+    assert unit.worker is first
+    places.apply_report(first, WorkerReport(0.0, opened=[(0, "boto3")]))
+    first.lease_ends = clock.now() + 3.0
+    free = places.on_worker_lost(first, dead=dead)
+    assert free == (clock.now() if dead else first.lease_ends + SKEW_SECONDS)
     clock.advance(free - clock.now() + 1 / rate - SHORT)
-    places.allot()
-    assert unit.post is None
+    places.rebalance()
+    assert unit.worker is None
     clock.advance(2 * SHORT)
-    places.allot()
-    assert unit.post is second
+    places.rebalance()
+    assert unit.worker is second

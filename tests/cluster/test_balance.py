@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.cluster.balance import WORTHWHILE, placed
+from bulkreset.cluster.balance import WORTHWHILE, assign
 
 WEIGHTS = st.dictionaries(st.integers(0, 40), st.integers(1, 100), max_size=30)
 WORKERS = st.lists(st.sampled_from("abcdef"), unique=True, max_size=6)
@@ -20,13 +20,13 @@ def loads(weights: Mapping[int, float], found: Mapping[int, str], workers: list[
 def test_every_place_has_a_worker_that_is_there_and_no_move_would_be_worth_it(
     weights: dict[int, int], workers: list[str], carried: dict[int, str]
 ) -> None:
-    found = placed(weights, carried, workers)
+    found = assign(weights, carried, workers)
     if not workers:
         assert found == {}
         return
     assert found.keys() == weights.keys()
     assert set(found.values()) <= set(workers)
-    assert placed(weights, found, workers) == found, "what is placed stays"
+    assert assign(weights, found, workers) == found, "what is placed stays"
     load = loads(weights, found, workers)
     lightest = min(load.values())
     for place, worker in found.items():
@@ -35,9 +35,9 @@ def test_every_place_has_a_worker_that_is_there_and_no_move_would_be_worth_it(
 
 def test_equal_lanes_are_shared_out_evenly_and_a_newcomer_takes_its_share() -> None:
     weights = dict.fromkeys(range(64), 30.0)
-    before = placed(weights, {}, ["a", "b", "c"])
+    before = assign(weights, {}, ["a", "b", "c"])
     assert sorted(loads(weights, before, ["a", "b", "c"]).values()) == [630, 630, 660]
-    after = placed(weights, before, ["a", "b", "c", "d"])
+    after = assign(weights, before, ["a", "b", "c", "d"])
     moved = [place for place in weights if before[place] != after[place]]
     assert 10 <= len(moved) <= 16
     assert {after[place] for place in moved} == {"d"}
@@ -45,6 +45,6 @@ def test_equal_lanes_are_shared_out_evenly_and_a_newcomer_takes_its_share() -> N
 
 def test_only_what_a_lost_worker_had_moves() -> None:
     weights = dict.fromkeys(range(30), 30.0)
-    before = placed(weights, {}, ["a", "b", "c"])
-    after = placed(weights, before, ["a", "b"])
+    before = assign(weights, {}, ["a", "b", "c"])
+    after = assign(weights, before, ["a", "b"])
     assert all(after[place] == before[place] for place in weights if before[place] != "c")

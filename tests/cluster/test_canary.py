@@ -35,7 +35,7 @@ http.client.HTTPConnection.debuglevel = 9
 """
 PLACES = {
     "transport": ("cognito.client", "ValueError(kept)", "BotoTransport.set_password"),
-    "errand": ("dispatch.errand", "RuntimeError(*kept)", "SetPassword.send"),
+    "operation": ("dispatch.errand", "RuntimeError(*kept)", "SetPassword.send"),
     "base": ("dispatch.errand", "BaseException(*kept)", "SetPassword.send"),
     "batch": ("dispatch.lane", "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
     "parcel": ("fleet.parcel", "ValueError(self._packed)", "Parcel.opened"),

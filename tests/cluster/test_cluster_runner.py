@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from bulkreset.cluster import cluster_runner as fleets
-from bulkreset.cluster.cluster_runner import Fleet
-from bulkreset.cluster.envelope import Parcel
-from bulkreset.cluster.protocol import Batch, Close, Open
-from bulkreset.cluster.worker_agent import Outpost
-from bulkreset.cognito.response import Answer
-from bulkreset.errors import Bug, FleetError, FleetLost, ServiceError
+from bulkreset.cluster.cluster_runner import ClusterRunner
+from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows
+from bulkreset.cluster.worker_agent import WorkerAgent
+from bulkreset.cognito.response import Response
+from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError
 from bulkreset.models import Row
 from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside
 from tests.send.fakes import DOUBTFUL, FATAL, SET, THROTTLED
@@ -59,7 +59,7 @@ def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> No
     silent: list[float] = []
     with inside("a", "b") as it:
 
-        def lose(_fleet: Fleet) -> None:
+        def lose(_fleet: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
             lost = holder(it)
             if how == "dead":
@@ -96,7 +96,7 @@ def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing
     with inside("a") as it:
         it.cluster.lose_answers = {1, 2, 3, 5, 8}
 
-        def cut(_fleet: Fleet) -> None:
+        def cut(_fleet: ClusterRunner) -> None:
             wait_until(lambda: not it.cluster.lose_answers)
             it.cluster.cut_off("a")
             it.service.let_go()
@@ -118,7 +118,7 @@ def test_throttled_lane_moves_with_its_pace() -> None:
     """After a cut the worker is lost: the lane goes on under the wall that it had found, not at its ceiling."""
     refused = threading.Event()
 
-    def answer(row: Row) -> Answer:
+    def answer(row: Row) -> Response:
         if row.number == 60 and not refused.is_set():
             refused.set()
             return THROTTLED
@@ -127,16 +127,16 @@ def test_throttled_lane_moves_with_its_pace() -> None:
     with inside("a", "b", answer=answer) as it:
         found: list[float] = []
 
-        def lose(_fleet: Fleet) -> None:
+        def lose(_fleet: ClusterRunner) -> None:
             (lane,) = it.lanes
-            found.append(wait_until(lambda: (lane.state and lane.state.wall) or 0.0))
+            found.append(wait_until(lambda: (lane.state and lane.state.w_max) or 0.0))
             it.cluster.kill(holder(it))
 
         it.service.hold(held_from(61))
         it.run([rows(1, 100)], 60.0, lose)
         (lane,) = it.lanes
         assert lane.state is not None
-        assert [lane.state.wall] == found
+        assert [lane.state.w_max] == found
         assert found[0] < 60
         assert math.isfinite(lane.state.cut_ago), "who goes on was not throttled, and knows when the other one was"
     assert it.book.statuses() == {"set": 100}
@@ -146,7 +146,7 @@ def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None
     """Of each place two batches, of 50 rows each, are with a worker; the rest is still to be shared out."""
     with inside("a") as it:
 
-        def join(_fleet: Fleet) -> None:
+        def join(_fleet: ClusterRunner) -> None:
             wait_until(lambda: {row // 1000 for row in it.service.held} == {0, 1, 2, 3})
             it.cluster.names.append("b")
             wait_until(lambda: sum(lane.is_moving for lane in it.lanes) == 2)
@@ -164,7 +164,7 @@ def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None
 def test_unfit_worker_at_the_start_refuses_the_run() -> None:
     with inside("a", "b") as it:
         it.cluster.unfit["b"] = "it has bulkreset 9.9.9, and this is bulkreset 0.1.0"
-        with pytest.raises(FleetError, match=r"The worker b cannot be used: it has bulkreset 9\.9\.9") as caught:
+        with pytest.raises(ClusterError, match=r"The worker b cannot be used: it has bulkreset 9\.9\.9") as caught:
             it.run([rows(1, 5)], 40.0)
         assert caught.value.exit_code == 2
     assert it.service.rows == []
@@ -173,7 +173,7 @@ def test_unfit_worker_at_the_start_refuses_the_run() -> None:
 def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
     with inside("a") as it:
 
-        def join(_fleet: Fleet) -> None:
+        def join(_fleet: ClusterRunner) -> None:
             it.cluster.unfit["b"] = "its clock is 3.0 s from this one"
             it.cluster.names.append("b")
             wait_until(lambda: it.told("worker_refused"))
@@ -190,7 +190,7 @@ def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
     """Its leases would end too early, and its lanes stand still; or too late."""
     with inside("a", "b") as it:
 
-        def set_clock(_fleet: Fleet) -> None:
+        def set_clock(_fleet: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
             it.cluster.ahead[holder(it)] = ahead
             wait_until(lambda: it.told("worker_refused"))
@@ -205,7 +205,7 @@ def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
 
 def test_no_worker_at_all_refuses_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleets, "NOBODY_SECONDS", 0.0)
-    with inside() as it, pytest.raises(FleetError, match="has no worker"):
+    with inside() as it, pytest.raises(ClusterError, match="has no worker"):
         it.run([rows(1, 5)], 40.0)
 
 
@@ -213,7 +213,7 @@ def test_no_worker_at_all_refuses_the_run(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None:
     with inside("a") as it:
 
-        def lose(fleet: Fleet) -> None:
+        def lose(fleet: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
             if what == "scheduler":
                 it.cluster.gone = True
@@ -224,7 +224,7 @@ def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None
             wait_until(lambda: fleet._failure)
 
         it.service.hold(held_from(10))
-        with pytest.raises(FleetLost, match=r"is lost|has had no worker") as caught:
+        with pytest.raises(ClusterLost, match=r"is lost|has had no worker") as caught:
             it.run([rows(1, 400)], 40.0, lose)
         assert caught.value.exit_code == 3
     settled = set(it.book.outcomes)
@@ -245,7 +245,7 @@ def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
             if len(it.service.held) == 2 * (PACE.workers or 0):
                 raise Enough
 
-        def see_it_stop(_fleet: Fleet) -> None:
+        def see_it_stop(_fleet: ClusterRunner) -> None:
             wait_until(lambda: it.cluster.stopped(0) and it.cluster.stopped(1))
 
         it.book.check = check
@@ -260,20 +260,20 @@ def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
 
 def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has the answer gives its lanes to another worker."""
-    monkeypatch.setattr(Outpost, "close", lambda _self: None)  # of which the machine makes nothing for now
+    monkeypatch.setattr(WorkerAgent, "close", lambda _self: None)  # of which the machine makes nothing for now
     with inside("a") as it:
-        outpost = Outpost(it.clock, it.clock.now)
-        place = Open(0, "", [], emulated=True, lanes=[], pace=PACE, ceilings=[1.0])
-        outpost.exchange(1, it.clock.now(), Parcel.of([place]))
+        outpost = WorkerAgent(it.clock, it.clock.now)
+        place = OpenLanes(0, "", [], emulated=True, lanes=[], pace=PACE, ceilings=[1.0])
+        outpost.exchange(1, it.clock.now(), SecretEnvelope.pack([place]))
         turns = count(2)
 
         def opened() -> Any:  # noqa: ANN401  (a site)
-            outpost.exchange(next(turns), it.clock.now(), Parcel.of([]))
+            outpost.exchange(next(turns), it.clock.now(), SecretEnvelope.pack([]))
             return outpost._sites.get(0)
 
         site = wait_until(opened)
         assert not site.place.stop.is_set()
-        outpost.exchange(next(turns), it.clock.now(), Parcel.of([Close()]))
+        outpost.exchange(next(turns), it.clock.now(), SecretEnvelope.pack([EndSession()]))
         assert site.place.stop.is_set()
         assert outpost.closed.is_set()
 
@@ -281,7 +281,7 @@ def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytes
 def test_fatal_answer_stops_its_place_alone() -> None:
     with inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it:
 
-        def see_it_stop(_fleet: Fleet) -> None:
+        def see_it_stop(_fleet: ClusterRunner) -> None:
             wait_until(lambda: it.cluster.stopped(1))
 
         it.service.hold(lambda row: row > 1010)
@@ -295,20 +295,20 @@ def test_fatal_answer_stops_its_place_alone() -> None:
 
 @pytest.mark.parametrize("where", ["call", "batch"])
 def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(row: Row) -> Answer:
+    def answer(row: Row) -> Response:
         if where == "call" and row.number == 20:
             raise KeyError(row.password.reveal())
         return SET
 
     if where == "batch":
-        follow = Outpost._follow
+        follow = WorkerAgent._handle_order
 
-        def poisoned(self: Outpost, order: object) -> None:
-            if isinstance(order, Batch) and any(row.number == 20 for row in order.rows):
+        def poisoned(self: WorkerAgent, order: object) -> None:
+            if isinstance(order, SendRows) and any(row.number == 20 for row in order.rows):
                 raise KeyError(order.rows[0].password.reveal())
             follow(self, order)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Outpost, "_follow", poisoned)
+        monkeypatch.setattr(WorkerAgent, "_handle_order", poisoned)
     with inside("a", "b", answer=answer) as it:
         with pytest.raises(Bug) as caught:
             it.run([rows(1, 300)], 60.0)
@@ -339,7 +339,7 @@ def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.Monk
 
 
 def test_lost_answers_of_the_service_stay_in_doubt_across_workers() -> None:
-    def answer(row: Row) -> Answer:
+    def answer(row: Row) -> Response:
         return DOUBTFUL if row.number <= 3 else SET
 
     with inside("a", answer=answer) as it:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cli.options import fleet as fleet_of
+from bulkreset.cli.options import parse_cluster as fleet_of
 from bulkreset.cluster import worker_agent
-from bulkreset.cluster.dask_cluster import DaskCluster, Unfit
-from bulkreset.cluster.protocol import PROTOCOL, Greeting
-from bulkreset.errors import FleetError, JobError
-from bulkreset.job import Fleet
+from bulkreset.cluster.dask_cluster import DaskCluster, WorkerRejected
+from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo
+from bulkreset.errors import ClusterError, JobError
+from bulkreset.job import ClusterConfig
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 from tests.canary import Canary, files
@@ -92,8 +92,8 @@ def test_fleet_that_can_be_is_taken_and_none_takes_it_back(fleet: str) -> None:
 
 
 def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:
-    with pytest.raises(FleetError, match="needs certificates") as caught:
-        asyncio.run(DaskCluster(Fleet(scheduler="tls://127.0.0.1:1")).connect())
+    with pytest.raises(ClusterError, match="needs certificates") as caught:
+        asyncio.run(DaskCluster(ClusterConfig(scheduler="tls://127.0.0.1:1")).connect())
     assert caught.value.exit_code == 2
 
 
@@ -106,9 +106,9 @@ class _Worker:
         self._ahead = ahead
 
     async def run(self, _worker: str, function: object, *_args: object, **_keywords: object) -> object:
-        if function is worker_agent.greet:
-            return Greeting(self._protocol, time.time() + self._ahead, 1)
-        return None if function is worker_agent.settle_in else self._version
+        if function is worker_agent.handshake:
+            return WorkerInfo(self._protocol, time.time() + self._ahead, 1)
+        return None if function is worker_agent.start_agent else self._version
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ class _Worker:
 def test_who_may_be_a_worker(
     address: str, says: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = DaskCluster(Fleet(scheduler="tls://scheduler:8786"))
+    cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))
     monkeypatch.setattr(cluster, "_run", _Worker(**says).run)
     if problem is None:
-        asyncio.run(cluster.greet(address, "session"))
+        asyncio.run(cluster.handshake(address, "session"))
         return
-    with pytest.raises(Unfit, match=problem):
-        asyncio.run(cluster.greet(address, "session"))
+    with pytest.raises(WorkerRejected, match=problem):
+        asyncio.run(cluster.handshake(address, "session"))

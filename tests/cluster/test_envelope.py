@@ -7,13 +7,13 @@ import pytest
 from distributed.core import error_message
 from distributed.protocol import deserialize, serialize
 
-from bulkreset.cluster.envelope import Parcel
-from bulkreset.cluster.protocol import Batch
+from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.cluster.protocol import SendRows
 from tests.send.fakes import row
 
 
 def test_arrives_as_it_was_sent_through_dask() -> None:
-    sent = Parcel.of([Batch((0, 0), [row(7)])])
+    sent = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
     header, frames = serialize(sent)
     (batch,) = deserialize(header, [bytes(frame) for frame in frames]).opened()
     assert batch.rows[0].number == 7
@@ -21,13 +21,13 @@ def test_arrives_as_it_was_sent_through_dask() -> None:
 
 
 def test_nothing_else_can_be_serialised_with_a_password() -> None:
-    for content in (row(7), Batch((0, 0), [row(7)])):
+    for content in (row(7), SendRows((0, 0), [row(7)])):
         with pytest.raises(TypeError, match="never serialised"):
             pickle.dumps(content)
 
 
 def test_shows_stars_wherever_dask_shows_arguments(caplog: pytest.LogCaptureFixture) -> None:
-    parcel = Parcel.of([row(7)])
+    parcel = SecretEnvelope.pack([row(7)])
     told = error_message(ValueError(parcel, [parcel], {"parcel": parcel}))
     logging.getLogger().error("Compute Failed\nargs: %s\nkwargs: %r", (parcel,), {"parcel": parcel})
     assert "Hidden" not in f"{parcel} {parcel!r} {told['exception_text']} {caplog.text} {[parcel]}"

@@ -7,16 +7,16 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cluster.envelope import Parcel
+from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS
-from bulkreset.cluster.worker_agent import ABANDONED_SECONDS, Lease, LeasedPacer, Outpost
+from bulkreset.cluster.worker_agent import ABANDONED_SECONDS, LeasedPacer, WorkerAgent, WorkerLease
 from bulkreset.send.pacer import Pacer, PacerState
 from tests.send.fakes import FakeClock
 
 
 def test_no_slot_is_taken_without_a_lease() -> None:
     clock, stop = FakeClock(), threading.Event()
-    lease = Lease(clock, clock.now)
+    lease = WorkerLease(clock, clock.now)
     pacer = LeasedPacer(10.0, clock, lambda *_: None, lease)
     lease.renew(clock.now() + 1.0)
     clock.on_wait = lambda stop, _seconds: stop.set() if clock.now() > 1003 else None
@@ -29,7 +29,7 @@ def test_no_slot_is_taken_without_a_lease() -> None:
 def test_lease_is_never_longer_than_its_end_is_away() -> None:
     """A worker's clock that is set while the lease runs does not lengthen it."""
     clock, unix = FakeClock(), FakeClock(1e9)
-    lease = Lease(clock, unix.now)
+    lease = WorkerLease(clock, unix.now)
     lease.renew(unix.now() + 2.0)
     assert lease.holds()
     unix.advance(-60.0)
@@ -45,8 +45,8 @@ def test_lease_is_never_longer_than_its_end_is_away() -> None:
 
 def test_outpost_is_abandoned_by_a_coordinator_that_died() -> None:
     clock = FakeClock()
-    outpost = Outpost(clock, clock.now)
-    outpost.exchange(1, clock.now() + 5.0, Parcel.of([]))
+    outpost = WorkerAgent(clock, clock.now)
+    outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
     assert not outpost.is_abandoned()
     clock.advance(5.0 + ABANDONED_SECONDS + 0.1)
     assert outpost.is_abandoned()
@@ -54,10 +54,10 @@ def test_outpost_is_abandoned_by_a_coordinator_that_died() -> None:
 
 def test_same_turn_once_more_is_answered_and_not_obeyed_again() -> None:
     clock = FakeClock()
-    outpost = Outpost(clock, clock.now)
-    first = outpost.exchange(1, clock.now() + 5.0, Parcel.of([]))
-    assert outpost.exchange(1, clock.now() + 5.0, Parcel.of(["nonsense"])) is first
-    assert outpost.exchange(2, clock.now() + 5.0, Parcel.of(["nonsense"])) is not first
+    outpost = WorkerAgent(clock, clock.now)
+    first = outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
+    assert outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack(["nonsense"])) is first
+    assert outpost.exchange(2, clock.now() + 5.0, SecretEnvelope.pack(["nonsense"])) is not first
 
 
 @given(
@@ -79,15 +79,15 @@ def test_pace_that_moves_between_clocks_keeps_every_slot_s_distance(
             assert pacer.wait(threading.Event())
             started.append(moment + clock.now() - began)
             if throttled:
-                pacer.refused(clock.now())
+                pacer.on_throttled(clock.now())
             else:
-                pacer.accepted()
+                pacer.on_accepted()
         state = pacer.state()
         moment += clock.now() - began + way
     assert all(later - at >= 1 / rate - 1e-6 for at, later in pairwise(started))
     after = Pacer(rate, FakeClock())
     after.resume(state)
     told = after.state()
-    assert (told.wall, told.depth, told.stage) == (state.wall, state.depth, state.stage)
+    assert (told.w_max, told.backoff, told.rate_state) == (state.w_max, state.backoff, state.rate_state)
     assert told.rate is not None
     assert abs(told.rate - (state.rate or 0)) < 1e-6

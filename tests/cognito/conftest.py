@@ -45,11 +45,11 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that a run can do without is waited for, however busy the machine is."""
 
     def ask(question: Callable[[], object], otherwise: object, _seconds: float = 0.0) -> Callable[[], object]:
-        return background.ask_aside(question, otherwise, PATIENCE)
+        return background.ask_in_background(question, otherwise, PATIENCE)
 
     monkeypatch.setattr(session, "SIDE_SERVICE_SECONDS", PATIENCE)
     for module in (session, account):
-        monkeypatch.setattr(module, "ask_aside", ask)
+        monkeypatch.setattr(module, "ask_in_background", ask)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from bulkreset.cognito import account
-from bulkreset.cognito.account import Enquiry
-from bulkreset.cognito.quota import Quota
+from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
@@ -28,39 +28,39 @@ def session(url: str, pool: str = POOL, region: str = "us-east-1") -> TargetSess
 
 def test_who_calls_which_quota_and_what_pool_are_told_by_pool(sim: Simulator) -> None:
     sim.add_pool(OTHER, name="others")
-    asked = Enquiry({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None)
+    asked = AccountDiscovery({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None)
     assert {pool: facts.name for pool, facts in asked.pools().items()} == {POOL: POOL, OTHER: "others"}
     assert {caller.account for caller in asked.callers().values()} == {"123456789012"}
-    assert asked.quotas() == dict.fromkeys((POOL, OTHER), Quota(30.0, "the default, by Service Quotas"))
+    assert asked.quotas() == dict.fromkeys((POOL, OTHER), AccountQuota(30.0, "the default, by Service Quotas"))
 
 
 def test_what_is_reached_in_one_way_is_asked_for_its_quota_once(sim: Simulator) -> None:
     sim.add_pool(OTHER)
-    Enquiry({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None).quotas()
+    AccountDiscovery({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None).quotas()
     assert len(sim.calls("GetProvisionedLimit")) == 1
 
 
 def test_each_region_is_asked_for_its_own_quota(sim: Simulator) -> None:
     elsewhere = "eu-west-1_Another01"
-    asked = Enquiry({POOL: session(sim.url), elsewhere: session(sim.url, elsewhere, "eu-west-1")}, None)
+    asked = AccountDiscovery({POOL: session(sim.url), elsewhere: session(sim.url, elsewhere, "eu-west-1")}, None)
     asked.quotas()
     assert {call.region for call in sim.calls("GetProvisionedLimit")} == {"us-east-1", "eu-west-1"}
 
 
 def test_emulator_tells_its_own_quota_and_nobody_is_asked(sim: Simulator) -> None:
-    asked = Enquiry({POOL: session(sim.url)}, 77.0)
-    assert asked.quotas() == {POOL: Quota(77.0, "the emulator's")}
+    asked = AccountDiscovery({POOL: session(sim.url)}, 77.0)
+    assert asked.quotas() == {POOL: AccountQuota(77.0, "the emulator's")}
     asked.pools()
     assert sim.calls("GetProvisionedLimit") == []
 
 
 def test_nothing_is_waited_for_where_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "POOL_SECONDS", 0.05)
-    monkeypatch.setattr(account, "ask_aside", lambda _question, otherwise, _seconds=0.0: lambda: otherwise)
+    monkeypatch.setattr(account, "ask_in_background", lambda _question, otherwise, _seconds=0.0: lambda: otherwise)
     with answering(of_the_service({})) as endpoint:
-        asked = Enquiry({POOL: session(endpoint.url)}, None)
-    gap = asked.pools()[POOL].gap
+        asked = AccountDiscovery({POOL: session(endpoint.url)}, None)
+    gap = asked.pools()[POOL].unknown
     assert gap
     assert (gap.action, gap.code, gap.fatal) == ("cognito-idp:DescribeUserPool", "no answer", False)
     quota = asked.quotas()[POOL]
-    assert (quota.value, [gap.code for gap in quota.gaps]) == (30.0, ["no answer"])
+    assert (quota.value, [gap.code for gap in quota.unknown]) == (30.0, ["no answer"])

@@ -2,7 +2,7 @@
 
 import threading
 
-from bulkreset.cognito.background import ask_aside
+from bulkreset.cognito.background import ask_in_background
 from tests.waiting import wait_until
 
 PATIENCE = 90.0  # seconds after which a test gives up
@@ -15,21 +15,21 @@ def test_answer_is_given_again_and_again() -> None:
         asked.append(1)
         return 42
 
-    answer = ask_aside(question, 0, PATIENCE)
+    answer = ask_in_background(question, 0, PATIENCE)
     assert [answer(), answer(), answer()] == [42, 42, 42]
     assert len(asked) == 1
 
 
 def test_questions_are_asked_side_by_side() -> None:
     both = threading.Barrier(2, timeout=PATIENCE)
-    first, second = (ask_aside(lambda: both.wait() >= 0, otherwise=False, seconds=PATIENCE) for _ in range(2))
+    first, second = (ask_in_background(lambda: both.wait() >= 0, otherwise=False, seconds=PATIENCE) for _ in range(2))
     assert first()
     assert second()
 
 
 def test_late_answer_is_not_waited_for_but_taken_when_it_is_there() -> None:
     told, clock = threading.Event(), [1000.0]
-    answer = ask_aside(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=3600, now=lambda: clock[0])
+    answer = ask_in_background(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=3600, now=lambda: clock[0])
     clock[0] += 3600.0  # counted from the question on: nothing is left to wait for
     assert answer() is False
     told.set()
@@ -38,14 +38,14 @@ def test_late_answer_is_not_waited_for_but_taken_when_it_is_there() -> None:
 
 def test_answer_is_waited_for_no_longer_than_was_said() -> None:
     told = threading.Event()
-    answer = ask_aside(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=0.05)
+    answer = ask_in_background(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=0.05)
     assert answer() is False
     told.set()
 
 
 def test_unanswered_question_does_not_keep_the_process() -> None:
     told = threading.Event()
-    ask_aside(lambda: told.wait(PATIENCE), otherwise=False, seconds=0.0)
+    ask_in_background(lambda: told.wait(PATIENCE), otherwise=False, seconds=0.0)
     (thread,) = (thread for thread in threading.enumerate() if thread.name == "aside" and thread.is_alive())
     assert thread.daemon
     told.set()

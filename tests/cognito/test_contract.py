@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.models import Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL, Opened
 from tests.cognito.endpoint import Endpoint, Said, answering
@@ -17,7 +17,7 @@ from tests.e2e.command import LAX
 from tests.journal.journals import planned
 from tests.sim.handle import Simulator
 
-Told = Callable[[Said], Answer]
+Told = Callable[[Said], Response]
 
 PASSWORD = 'Pässword "x"\\1-🚀'
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("credentials")
 ROW = Row(1, "ann", Secret(PASSWORD), POOL, permanent=True)
 
 
-def send(sim: Simulator, opened: Opened, row: Row = ROW, **target: Any) -> Answer:  # noqa: ANN401  (the keys of a target)
+def send(sim: Simulator, opened: Opened, row: Row = ROW, **target: Any) -> Response:  # noqa: ANN401  (the keys of a target)
     """One attempt."""
     sending = opened(sim.url, **target) if target else opened.shared(sim.url)
     return sending.set_password(row)
@@ -41,7 +41,7 @@ def script(sim: Simulator, *steps: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("permanent", "status"), [(True, "CONFIRMED"), (False, "FORCE_CHANGE_PASSWORD")])
 def test_password_is_set_as_written(sim: Simulator, opened: Opened, status: str, *, permanent: bool) -> None:
     answer = send(sim, opened, Row(1, "ann", Secret(PASSWORD), POOL, permanent))
-    assert answer.verdict is Verdict.SET
+    assert answer.disposition is Disposition.DONE
     assert answer.request_id
     assert (answer.code, answer.message) == ("", "")
     assert sim.passwords(POOL) == {"ann": PASSWORD, "bob": None}
@@ -56,28 +56,28 @@ def test_request_is_what_the_service_expects_and_says_who_calls(sim: Simulator, 
 
 
 CODES = [
-    ("TooManyRequestsException", Verdict.THROTTLED),
-    ("InternalErrorException", Verdict.DOUBTFUL),
-    ("UserNotFoundException", Verdict.REFUSED),
-    ("InvalidPasswordException", Verdict.REFUSED),
-    ("InvalidParameterException", Verdict.REFUSED),
-    ("PasswordHistoryPolicyViolationException", Verdict.REFUSED),
-    ("NotAuthorizedException", Verdict.REFUSED),
-    ("SomethingNewException", Verdict.REFUSED),
-    ("ResourceNotFoundException", Verdict.FATAL),
-    ("AccessDeniedException", Verdict.FATAL),
-    ("InvalidSignatureException", Verdict.FATAL),
-    ("ExpiredTokenException", Verdict.EXPIRED),
+    ("TooManyRequestsException", Disposition.THROTTLED),
+    ("InternalErrorException", Disposition.AMBIGUOUS),
+    ("UserNotFoundException", Disposition.REFUSED),
+    ("InvalidPasswordException", Disposition.REFUSED),
+    ("InvalidParameterException", Disposition.REFUSED),
+    ("PasswordHistoryPolicyViolationException", Disposition.REFUSED),
+    ("NotAuthorizedException", Disposition.REFUSED),
+    ("SomethingNewException", Disposition.REFUSED),
+    ("ResourceNotFoundException", Disposition.FATAL),
+    ("AccessDeniedException", Disposition.FATAL),
+    ("InvalidSignatureException", Disposition.FATAL),
+    ("ExpiredTokenException", Disposition.EXPIRED),
 ]
 
 
 @pytest.mark.parametrize(("code", "verdict"), CODES)
 def test_error_is_classified_by_its_code_after_one_request(
-    sim: Simulator, opened: Opened, code: str, verdict: Verdict
+    sim: Simulator, opened: Opened, code: str, verdict: Disposition
 ) -> None:
     script(sim, {"error": code, "message": "why it failed"})
     answer = send(sim, opened)
-    assert (answer.verdict, answer.code, answer.message) == (verdict, code, "why it failed")
+    assert (answer.disposition, answer.code, answer.message) == (verdict, code, "why it failed")
     assert answer.request_id
     assert len(sim.calls()) == 1
 
@@ -87,7 +87,7 @@ def test_message_that_repeats_the_password_is_withheld(sim: Simulator, opened: O
     for step in ({"throttle": 1}, {"error": "InvalidParameterException"}, {"error": "InternalErrorException"}):
         script(sim, step)
         answer = send(sim, opened)
-        assert answer.verdict is not Verdict.SET
+        assert answer.disposition is not Disposition.DONE
         assert "Pässword" not in repr(answer)
         assert "withheld" in answer.message
 
@@ -100,7 +100,7 @@ def test_answer_that_is_not_the_services_is_in_doubt(
 ) -> None:
     script(sim, {"garbage": body, "status": status, "apply": applied})
     answer = send(sim, opened)
-    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "UnreadableAnswer")
+    assert (answer.disposition, answer.code) == (Disposition.AMBIGUOUS, "UnreadableAnswer")
     assert len(sim.calls()) == 1
 
 
@@ -114,7 +114,7 @@ def endpoint() -> Iterator[Endpoint]:
 def told(opened: Opened, endpoint: Endpoint) -> Told:
     """Give what one attempt makes of an answer."""
 
-    def attempt(said: Said) -> Answer:
+    def attempt(said: Said) -> Response:
         endpoint.answers = repeat(said)
         # The endpoint hangs up after each answer: awscrt may see that only after it has begun the next call.
         sending = opened(endpoint.url) if opened.kind == "crt" else opened.shared(endpoint.url)
@@ -129,48 +129,48 @@ NAMED = {"x-amzn-requestid": "r-1"}
 @pytest.mark.parametrize(
     ("body", "headers", "verdict"),
     [
-        (b"{}", {}, Verdict.SET),
-        (b"{}", NAMED, Verdict.SET),
-        (b"", NAMED, Verdict.SET),
-        (b'{"Something":"new"}', NAMED, Verdict.SET),
-        (b"", {}, Verdict.DOUBTFUL),
-        (b'{"login":"please"}', {}, Verdict.DOUBTFUL),
-        (b'{"__type":"UserNotFoundException","message":"no"}', {}, Verdict.DOUBTFUL),
-        (b'{"__type":"UserNotFoundException","message":"no"}', NAMED, Verdict.DOUBTFUL),
-        (b"[]", NAMED, Verdict.DOUBTFUL),
-        (b"null", {}, Verdict.DOUBTFUL),
-        (b"null", NAMED, Verdict.DOUBTFUL),
+        (b"{}", {}, Disposition.DONE),
+        (b"{}", NAMED, Disposition.DONE),
+        (b"", NAMED, Disposition.DONE),
+        (b'{"Something":"new"}', NAMED, Disposition.DONE),
+        (b"", {}, Disposition.AMBIGUOUS),
+        (b'{"login":"please"}', {}, Disposition.AMBIGUOUS),
+        (b'{"__type":"UserNotFoundException","message":"no"}', {}, Disposition.AMBIGUOUS),
+        (b'{"__type":"UserNotFoundException","message":"no"}', NAMED, Disposition.AMBIGUOUS),
+        (b"[]", NAMED, Disposition.AMBIGUOUS),
+        (b"null", {}, Disposition.AMBIGUOUS),
+        (b"null", NAMED, Disposition.AMBIGUOUS),
     ],
 )
 @pytest.mark.parametrize("status", [200, 202])
 def test_success_is_an_empty_object_or_an_answer_with_the_services_mark(
-    told: Told, body: bytes, headers: dict[str, str], verdict: Verdict, status: int
+    told: Told, body: bytes, headers: dict[str, str], verdict: Disposition, status: int
 ) -> None:
     answer = told(Said(body, status, headers))
-    assert answer.verdict is verdict
-    assert answer.code == ("" if verdict is Verdict.SET else "UnreadableAnswer")
+    assert answer.disposition is verdict
+    assert answer.code == ("" if verdict is Disposition.DONE else "UnreadableAnswer")
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_answer_that_is_nested_without_end_is_in_doubt(told: Told, status: int) -> None:
-    assert told(Said(b"[" * 200_000, status)).verdict is Verdict.DOUBTFUL
+    assert told(Said(b"[" * 200_000, status)).disposition is Disposition.AMBIGUOUS
 
 
 @pytest.mark.parametrize("body", [b'{"__type":5,"message":7}', b'{"__type":["x"],"message":["y"]}'])
 def test_error_whose_code_is_no_text_is_in_doubt(told: Told, body: bytes) -> None:
-    assert told(Said(body, 400)).verdict is Verdict.DOUBTFUL
+    assert told(Said(body, 400)).disposition is Disposition.AMBIGUOUS
 
 
 def test_error_that_says_nothing_has_no_words(told: Told) -> None:
     answer = told(Said(b'{"__type":null,"message":null}', 400))
-    assert (answer.verdict, answer.message) == (Verdict.DOUBTFUL, "")
+    assert (answer.disposition, answer.message) == (Disposition.AMBIGUOUS, "")
 
 
 def test_message_that_is_no_unicode_can_be_recorded(told: Told, tmp_path: Path) -> None:
     answer = told(Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
-    assert (answer.verdict, answer.message) == (Verdict.REFUSED, "half \\ud800")
+    assert (answer.disposition, answer.message) == (Disposition.REFUSED, "half \\ud800")
     journal = planned(tmp_path, "ann")
-    journal.record([1], [Outcome(1, Status.FAILED, answer.code, answer.message)])
+    journal.commit([1], [Outcome(1, Status.FAILED, answer.code, answer.message)])
     assert journal.codes() == {"UserNotFoundException": 1}
 
 
@@ -178,7 +178,7 @@ def test_message_that_is_no_unicode_can_be_recorded(told: Told, tmp_path: Path) 
 def test_answer_that_is_lost_is_in_doubt(sim: Simulator, opened: Opened, when: str) -> None:
     script(sim, {"cut": when})
     answer = send(sim, opened)
-    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "ConnectionClosedError")
+    assert (answer.disposition, answer.code) == (Disposition.AMBIGUOUS, "ConnectionClosedError")
     assert sim.users(POOL)["ann"]["applied"] == (1 if when == "after" else 0)
     assert len(sim.calls()) == 1
 
@@ -186,21 +186,25 @@ def test_answer_that_is_lost_is_in_doubt(sim: Simulator, opened: Opened, when: s
 def test_answer_that_comes_too_late_is_in_doubt(sim: Simulator, opened: Opened) -> None:
     script(sim, {"hang": 3600, "apply": True})
     answer = send(sim, opened, read_timeout=0.05)
-    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, "ReadTimeoutError")
+    assert (answer.disposition, answer.code) == (Disposition.AMBIGUOUS, "ReadTimeoutError")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_bare_server_error_is_in_doubt(sim: Simulator, opened: Opened, status: int) -> None:
     script(sim, {"http": status})
     answer = send(sim, opened)
-    assert (answer.verdict, answer.code) == (Verdict.DOUBTFUL, f"HTTP{status}")
+    assert (answer.disposition, answer.code) == (Disposition.AMBIGUOUS, f"HTTP{status}")
     assert len(sim.calls()) == 1
 
 
 def test_expired_credentials_without_newer_ones_end_the_run(sim: Simulator, opened: Opened) -> None:
     sim.configure(faults={"expire": {"AKIDSIMULATED": {"calls": 1}}})
     sending = opened(sim.url)
-    assert [sending.set_password(ROW).verdict for _ in range(3)] == [Verdict.SET, Verdict.EXPIRED, Verdict.EXPIRED]
+    assert [sending.set_password(ROW).disposition for _ in range(3)] == [
+        Disposition.DONE,
+        Disposition.EXPIRED,
+        Disposition.EXPIRED,
+    ]
 
 
 @pytest.fixture
@@ -224,13 +228,13 @@ def test_expired_credentials_are_renewed_once_and_the_attempt_made_again(
     sim.configure(secret_keys={"FIRST": "one", "SECOND": "two"}, faults={"expire": {"FIRST": {"calls": 1}}})
     keys("FIRST", "one", "token-1")
     sending = opened(sim.url)
-    assert sending.set_password(ROW).verdict is Verdict.SET
+    assert sending.set_password(ROW).disposition is Disposition.DONE
     keys("SECOND", "two", "token-2")
     first, second = sending.set_password(ROW), sending.set_password(ROW)
-    assert (first.verdict, first.code) == (Verdict.UNSENT, "ExpiredTokenException")
-    assert second.verdict is Verdict.SET
+    assert (first.disposition, first.code) == (Disposition.NOT_SENT, "ExpiredTokenException")
+    assert second.disposition is Disposition.DONE
     script(sim, {"garbage": True})
-    assert sending.set_password(ROW).verdict is Verdict.DOUBTFUL  # what sends now reads as carefully
+    assert sending.set_password(ROW).disposition is Disposition.AMBIGUOUS  # what sends now reads as carefully
     assert [call.access_key for call in sim.calls()] == ["FIRST", "FIRST", "SECOND", "SECOND"]
 
 
@@ -240,13 +244,13 @@ def test_signature_verifies_and_that_of_a_wrong_secret_does_not(
     sim.configure(secret_keys={"GOOD": "right"})
     for path in ("", "/", "/some/where", "/a%20b/"):
         keys("GOOD", "right", "a-session-token")
-        assert opened(sim.url + path).set_password(ROW).verdict is Verdict.SET, path
+        assert opened(sim.url + path).set_password(ROW).disposition is Disposition.DONE, path
         keys("GOOD", "wrong")
         answer = opened(sim.url + path).set_password(ROW)
-        assert (answer.verdict, answer.code) == (Verdict.FATAL, "InvalidSignatureException")
+        assert (answer.disposition, answer.code) == (Disposition.FATAL, "InvalidSignatureException")
     keys("UNKNOWN", "right")
     answer = opened(sim.url).set_password(ROW)
-    assert (answer.verdict, answer.code) == (Verdict.FATAL, "UnrecognizedClientException")
+    assert (answer.disposition, answer.code) == (Disposition.FATAL, "UnrecognizedClientException")
 
 
 NAMES = ["josé", "山田", "a+b@example.com", 'quo"te', "emoji-🚀", "back\\slash"]
@@ -258,7 +262,7 @@ def test_text_arrives_as_written(sim: Simulator, opened: Opened) -> None:
     sending = opened.shared(sim.url)
     for name, password in product(NAMES, PASSWORDS):
         row = Row(1, name, Secret(password), POOL, permanent=True)
-        assert sending.set_password(row).verdict is Verdict.SET
+        assert sending.set_password(row).disposition is Disposition.DONE
         assert sim.passwords(POOL)[name] == password
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.cognito.crt_transport import CrtTransport
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.session import emulated_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
@@ -31,13 +31,13 @@ pytestmark = [
 ]
 
 
-def verdict(answer: Answer) -> tuple[Verdict, str]:
-    return answer.verdict, answer.code
+def verdict(answer: Response) -> tuple[Disposition, str]:
+    return answer.disposition, answer.code
 
 
-NEVER_SENT = (Verdict.UNSENT, "EndpointConnectionError")
-TOO_LATE = (Verdict.DOUBTFUL, "ReadTimeoutError")
-LOST = (Verdict.DOUBTFUL, "ConnectionClosedError")
+NEVER_SENT = (Disposition.NOT_SENT, "EndpointConnectionError")
+TOO_LATE = (Disposition.AMBIGUOUS, "ReadTimeoutError")
+LOST = (Disposition.AMBIGUOUS, "ConnectionClosedError")
 
 
 # ---- nothing was sent
@@ -62,7 +62,7 @@ def test_host_that_is_unknown_was_not_sent(opened: Opened) -> None:
 def test_connection_that_takes_too_long_was_not_sent(opened: Opened) -> None:
     with deaf() as url:
         answer = opened(url, connect_timeout=0.3).set_password(ROW)
-    assert verdict(answer) == (Verdict.UNSENT, "ConnectTimeoutError")
+    assert verdict(answer) == (Disposition.NOT_SENT, "ConnectTimeoutError")
 
 
 # ---- it may have been sent
@@ -92,7 +92,7 @@ def test_answer_that_never_comes_is_lost_and_its_connection_is_not_used_again(op
             assert len(answers) < PATIENCE
             answer = sending.set_password(ROW)
             answers.append(verdict(answer))
-        assert (answer.verdict, answer.request_id) == (Verdict.SET, "r-1")
+        assert (answer.disposition, answer.request_id) == (Disposition.DONE, "r-1")
         assert server.connections == len(answers)
 
 
@@ -128,7 +128,7 @@ def test_answer_that_breaks_off_is_in_doubt(opened: Opened, said: bytes) -> None
 
     with peer(serve) as server:
         answer = opened(server.url).set_password(ROW)
-    assert answer.verdict is Verdict.DOUBTFUL
+    assert answer.disposition is Disposition.AMBIGUOUS
     assert answer.code in {"ConnectionClosedError", "UnreadableAnswer"}
 
 
@@ -152,7 +152,7 @@ def test_connection_is_used_again(opened: Opened) -> None:
 
     with peer(serve) as server:
         sending = opened(server.url)
-        assert {sending.set_password(ROW).verdict for _ in range(20)} == {Verdict.SET}
+        assert {sending.set_password(ROW).disposition for _ in range(20)} == {Disposition.DONE}
         assert server.connections == 1
 
 
@@ -170,7 +170,7 @@ def test_connection_that_the_server_closed_is_not_used_again(opened: Opened, clo
     with peer(serve) as server:
         sending = opened(server.url)
         for call in range(1, 6):
-            assert sending.set_password(ROW).verdict is Verdict.SET
+            assert sending.set_password(ROW).disposition is Disposition.DONE
             wait_until(lambda call=call: len(ended) == call and has_arrived(ended[-1]))  # type: ignore[misc]
             if isinstance(sending, CrtTransport):  # whose runtime has a thread of its own, which must have seen it, too
                 wait_until(lambda: not any(idle.is_open() for idle in sending._connections._idle))
@@ -188,7 +188,7 @@ def test_many_threads_share_a_transport(sim: Simulator, opened: Opened) -> None:
         wait_until(lambda: len(sim.calls()) == THREADS)  # that many at once
         sim.configure(faults={"every": None})
         answers = list(answers_)
-    assert {answer.verdict for answer in answers} == {Verdict.SET}
+    assert {answer.disposition for answer in answers} == {Disposition.DONE}
     assert len({answer.request_id for answer in answers}) == len(names)
     assert sim.passwords(POOL) == {name: f"Quiet-{name}" for name in names}
 
@@ -200,7 +200,7 @@ def test_certificate_that_nobody_vouches_for_is_sent_nothing(opened: Opened, tmp
     with answering(OK, certificate=certify(tmp_path)) as endpoint:
         answer = opened(endpoint.url).set_password(ROW)
     assert endpoint.received == []
-    assert verdict(answer) == (Verdict.FATAL, "SSLError")
+    assert verdict(answer) == (Disposition.FATAL, "SSLError")
 
 
 def test_certificate_of_another_host_is_sent_nothing(opened: Opened, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_certificate_of_another_host_is_sent_nothing(opened: Opened, tmp_path: P
         url = endpoint.url.replace("127.0.0.1", "localhost")
         answer = opened(url, ca_bundle=certificate).set_password(ROW)
     assert endpoint.received == []
-    assert verdict(answer) == (Verdict.FATAL, "SSLError")
+    assert verdict(answer) == (Disposition.FATAL, "SSLError")
 
 
 @pytest.mark.parametrize("where", ["target", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "profile"])
@@ -224,15 +224,15 @@ def test_certificate_is_trusted_wherever_it_is_named(
         monkeypatch.setenv(where, str(certificate))
     keys = {"ca_bundle": certificate} if where == "target" else {}
     with answering(OK, certificate=certificate) as endpoint:
-        assert opened(endpoint.url, **keys).set_password(ROW).verdict is Verdict.SET
-        assert opened(endpoint.url, verify_ssl=False).set_password(ROW).verdict is Verdict.SET
+        assert opened(endpoint.url, **keys).set_password(ROW).disposition is Disposition.DONE
+        assert opened(endpoint.url, verify_ssl=False).set_password(ROW).disposition is Disposition.DONE
 
 
 def test_no_certificate_is_asked_for_where_the_target_says_so(opened: Opened, tmp_path: Path) -> None:
     with answering(OK, certificate=certify(tmp_path)) as endpoint:
-        assert opened(endpoint.url, verify_ssl=False).set_password(ROW).verdict is Verdict.SET
+        assert opened(endpoint.url, verify_ssl=False).set_password(ROW).disposition is Disposition.DONE
         url = endpoint.url.replace("127.0.0.1", "localhost")
-        assert opened(url, verify_ssl=False).set_password(ROW).verdict is Verdict.SET
+        assert opened(url, verify_ssl=False).set_password(ROW).disposition is Disposition.DONE
 
 
 def test_encryption_that_breaks_after_the_request_left_is_in_doubt(opened: Opened, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_encryption_that_breaks_after_the_request_left_is_in_doubt(opened: Opene
     with answering(Said(raw=b"no TLS record, as a middle box sends it"), certificate=certificate) as endpoint:
         answer = opened(endpoint.url, ca_bundle=certificate).set_password(ROW)
     assert [asked["Password"] for asked in endpoint.asked()] == ["Quiet-Garden.1"]
-    assert answer.verdict is Verdict.DOUBTFUL
+    assert answer.disposition is Disposition.AMBIGUOUS
     assert answer.code in {"SSLError", "ReadTimeoutError"}
 
 
@@ -255,7 +255,9 @@ def test_handshake_that_never_ends_is_never_fatal(opened: Opened, tmp_path: Path
         url = server.url.replace("http", "https")
         answer = opened(url, ca_bundle=certificate, connect_timeout=0.3, read_timeout=0.3).set_password(ROW)
         given_up.set()
-    assert answer.verdict in ({Verdict.UNSENT} if opened.kind == "crt" else {Verdict.UNSENT, Verdict.DOUBTFUL})
+    assert answer.disposition in (
+        {Disposition.NOT_SENT} if opened.kind == "crt" else {Disposition.NOT_SENT, Disposition.AMBIGUOUS}
+    )
 
 
 def test_bundle_without_a_certificate_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +283,7 @@ def test_http_goes_through_the_proxy(
     sim.configure(secret_keys={"AKIDSIMULATED": "simulated"})
     with proxy("us%er:p@ss") as between:
         monkeypatch.setenv(http_proxy, f"http://us%25er:p%40ss@127.0.0.1:{between.port}")
-        assert opened(sim.url).set_password(ROW).verdict is Verdict.SET
+        assert opened(sim.url).set_password(ROW).disposition is Disposition.DONE
     (head,) = between.heads
     assert head.startswith(f"POST {sim.url}".encode())
 
@@ -290,9 +292,9 @@ def test_https_goes_through_a_tunnel(opened: Opened, tmp_path: Path, monkeypatch
     certificate = certify(tmp_path)
     with answering(OK, certificate=certificate) as endpoint, proxy("user:password") as between:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{between.port}")
-        assert opened(endpoint.url, ca_bundle=certificate).set_password(ROW).verdict is Verdict.SET
+        assert opened(endpoint.url, ca_bundle=certificate).set_password(ROW).disposition is Disposition.DONE
         answer = opened(endpoint.url).set_password(ROW)
-        assert verdict(answer) == (Verdict.FATAL, "SSLError")
+        assert verdict(answer) == (Disposition.FATAL, "SSLError")
     assert {head.split()[0] for head in between.heads} == {b"CONNECT"}
     assert len(endpoint.received) == 1
 
@@ -303,7 +305,7 @@ def test_no_proxy_is_taken_where_the_host_is_exempt(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     monkeypatch.setenv("NO_PROXY", exempt)
-    assert opened(sim.url).set_password(ROW).verdict is Verdict.SET
+    assert opened(sim.url).set_password(ROW).disposition is Disposition.DONE
 
 
 def test_proxy_that_refuses_was_sent_nothing(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +315,7 @@ def test_proxy_that_refuses_was_sent_nothing(opened: Opened, monkeypatch: pytest
             monkeypatch.setenv(name, f"http://user:geheim@{address}")
         for url in ("http://cognito.invalid", "https://cognito.invalid"):
             answer = opened(url).set_password(ROW)
-            assert verdict(answer) == (Verdict.UNSENT, "ProxyConnectionError")
+            assert verdict(answer) == (Disposition.NOT_SENT, "ProxyConnectionError")
             assert "geheim" not in repr(answer)
 
 
@@ -324,13 +326,13 @@ def test_tunnel_that_is_refused_was_sent_nothing(
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:wrong@127.0.0.1:{between.port}")
         answer = opened(endpoint.url).set_password(ROW)
     assert endpoint.received == []
-    assert answer.verdict is not Verdict.SET
+    assert answer.disposition is not Disposition.DONE
     if opened.kind == "crt":
-        assert verdict(answer) == (Verdict.UNSENT, "ProxyConnectionError")
+        assert verdict(answer) == (Disposition.NOT_SENT, "ProxyConnectionError")
 
 
 def test_emulated_session_takes_no_proxy(sim: Simulator, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     target = Target(user_pool_id=POOL, region="us-east-1")
     session = emulated_session(target, "us-east-1", sim.url)
-    assert opened.on(session).set_password(ROW).verdict is Verdict.SET
+    assert opened.on(session).set_password(ROW).disposition is Disposition.DONE

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.emulator import _COUNTED, _Quota
+from bulkreset.cognito.emulator import _COUNTED, _QuotaMiddleware
 from tests.send.fakes import FakeClock
 
 
@@ -18,7 +18,7 @@ class Service:
     def __init__(self, rate: float) -> None:
         self.clock = FakeClock()
         self.reached = 0
-        self._quota = _Quota(self._answer, rate, self.clock.now)
+        self._quota = _QuotaMiddleware(self._answer, rate, self.clock.now)
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         del environ

@@ -9,7 +9,7 @@ from bulkreset.cognito import pool as pool_module
 from bulkreset.cognito.pool import PoolFacts, arn_of, describe_pool
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
-from bulkreset.job import Policy, Target
+from bulkreset.job import PasswordPolicy, Target
 from tests.cognito.conftest import POOL
 from tests.cognito.endpoint import Said, answering, of_the_service
 from tests.sim.handle import Simulator
@@ -54,10 +54,10 @@ def test_everything_that_decides_is_told(sim: Simulator) -> None:
     assert found == PoolFacts(
         POOL,
         name="customers",
-        policy=Policy(minimum_length=12, require_uppercase=True, require_numbers=True),
+        policy=PasswordPolicy(minimum_length=12, require_uppercase=True, require_numbers=True),
         history=5,
         temporary_days=7,
-        folds=True,
+        case_insensitive=True,
         aliases=frozenset({"email", "preferred_username"}),
         users=3,
         optional=True,
@@ -74,8 +74,11 @@ def test_pool_that_tells_nothing_has_no_rules_and_compares_case() -> None:
 @pytest.mark.parametrize(("configured", "folds"), [({"CaseSensitive": False}, True), ({"CaseSensitive": True}, False)])
 def test_names_are_folded_only_where_the_pool_says_so(configured: dict[str, bool], *, folds: bool) -> None:
     facts = told(UsernameConfiguration=configured)
-    assert (facts.folds, facts.fold("ÄNN@X.example")) == (folds, "änn@x.example" if folds else "ÄNN@X.example")
-    assert told(UsernameConfiguration={}).folds is False
+    assert (facts.case_insensitive, facts.fold("ÄNN@X.example")) == (
+        folds,
+        "änn@x.example" if folds else "ÄNN@X.example",
+    )
+    assert told(UsernameConfiguration={}).case_insensitive is False
 
 
 @pytest.mark.parametrize(("days", "found"), [(None, 7), (0, 7), (1, 1), (365, 365)])
@@ -118,17 +121,22 @@ def test_users_of_a_pool_sign_in_by_addresses_alone() -> None:
 def test_denial_is_a_gap_that_names_the_pool(sim: Simulator, code: str) -> None:
     sim.configure(faults={"every": {"operation": DESCRIBES, "error": code}})
     found = describe_pool(session(sim.url))
-    assert found.gap
-    assert (found.gap.action, found.gap.code, found.gap.denied, found.gap.fatal) == (ACTION, code, True, False)
-    assert found.gap.resource == f"arn:aws:cognito-idp:us-east-1:*:userpool/{POOL}"
+    assert found.unknown
+    assert (found.unknown.action, found.unknown.code, found.unknown.denied, found.unknown.fatal) == (
+        ACTION,
+        code,
+        True,
+        False,
+    )
+    assert found.unknown.resource == f"arn:aws:cognito-idp:us-east-1:*:userpool/{POOL}"
     assert (found.policy, found.users, found.name) == (None, None, "")
     assert len(sim.calls()) == 1
 
 
 def test_pool_that_is_not_there_is_a_fatal_gap(sim: Simulator) -> None:
     found = describe_pool(session(sim.url, "eu-west-1"))
-    assert found.gap
-    assert (found.gap.code, found.gap.denied, found.gap.fatal) == ("ResourceNotFoundException", False, True)
+    assert found.unknown
+    assert (found.unknown.code, found.unknown.denied, found.unknown.fatal) == ("ResourceNotFoundException", False, True)
     assert len(sim.calls()) == 1
 
 
@@ -139,15 +147,15 @@ def test_pool_that_is_not_there_is_a_fatal_gap(sim: Simulator) -> None:
 )
 def test_what_passes_is_tried_again(sim: Simulator, step: dict[str, Any]) -> None:
     sim.configure(faults={"every": {"operation": DESCRIBES, "until_call": 3, **step}})
-    assert describe_pool(session(sim.url)).gap is None
+    assert describe_pool(session(sim.url)).unknown is None
     assert [call.answer == "ok" for call in sim.calls(DESCRIBES)] == [False] * 3 + [True]
 
 
 def test_what_does_not_pass_is_a_gap_that_is_not_fatal(sim: Simulator) -> None:
     sim.configure(faults={"every": {"operation": DESCRIBES, "error": "TooManyRequestsException"}})
     found = describe_pool(session(sim.url))
-    assert found.gap
-    assert (found.gap.code, found.gap.denied, found.gap.fatal) == ("TooManyRequestsException", False, False)
+    assert found.unknown
+    assert (found.unknown.code, found.unknown.denied, found.unknown.fatal) == ("TooManyRequestsException", False, False)
     assert len(sim.calls(DESCRIBES)) == 6
 
 
@@ -165,14 +173,14 @@ def test_what_does_not_pass_is_a_gap_that_is_not_fatal(sim: Simulator) -> None:
 def test_answer_that_is_none_is_a_gap(said: Said) -> None:
     with answering(said) as endpoint:
         found = describe_pool(session(endpoint.url))
-    assert found.gap
-    assert not found.gap.fatal
+    assert found.unknown
+    assert not found.unknown.fatal
 
 
 def test_endpoint_that_cannot_be_reached_is_a_gap() -> None:
     found = describe_pool(session("http://cognito.invalid"))
-    assert found.gap
-    assert (found.gap.code, found.gap.fatal) == ("EndpointConnectionError", False)
+    assert found.unknown
+    assert (found.unknown.code, found.unknown.fatal) == ("EndpointConnectionError", False)
 
 
 def test_client_that_cannot_be_made_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,8 +191,8 @@ def test_client_that_cannot_be_made_is_a_gap(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(opened, "side_client", refuse)
     found = describe_pool(opened)
-    assert found.gap
-    assert (found.gap.action, found.gap.code, found.gap.fatal) == (ACTION, "No client.", False)
+    assert found.unknown
+    assert (found.unknown.action, found.unknown.code, found.unknown.fatal) == (ACTION, "No client.", False)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_arn_is_of_the_regions_partition(region: str, partition: str) -> None:
 @pytest.mark.parametrize("nonsense", ["many", None, -1, 1.5, [], {}])
 def test_figures_that_are_none_count_as_not_told(nonsense: Any) -> None:  # noqa: ANN401  (whatever JSON holds)
     rules = {"MinimumLength": nonsense, "PasswordHistorySize": nonsense, "TemporaryPasswordValidityDays": nonsense}
-    found = pool_module._facts(POOL, {"EstimatedNumberOfUsers": nonsense, "Policies": {"PasswordPolicy": rules}})
+    found = pool_module._parse_pool(POOL, {"EstimatedNumberOfUsers": nonsense, "Policies": {"PasswordPolicy": rules}})
     assert (found.users, found.history, found.temporary_days) == (None, 0, pool_module.TEMPORARY_DAYS)
     assert found.policy is not None
     assert found.policy.minimum_length is None

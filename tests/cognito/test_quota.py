@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito import quota as quota_module
-from bulkreset.cognito.quota import PUBLISHED, Quota, find_quota
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
@@ -39,24 +39,24 @@ def operations(sim: Simulator) -> list[str]:
 
 def test_provisioned_limit_comes_first(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(provisioned_limits={"UserAccountRecovery": 55}, service_quotas={CODE: 40})
-    assert find_quota(asked) == Quota(55.0, "the provisioned limit")
+    assert find_quota(asked) == AccountQuota(55.0, "the provisioned limit")
     assert operations(sim) == ASKED[:1]
 
 
 def test_applied_quota_comes_second(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(service_quotas={CODE: 40})
-    assert find_quota(asked) == Quota(40.0, "applied, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(40.0, "applied, by Service Quotas")
     assert operations(sim) == ASKED[:2]
 
 
 def test_default_comes_third(sim: Simulator, asked: TargetSession) -> None:
-    assert find_quota(asked) == Quota(30.0, "the default, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(30.0, "the default, by Service Quotas")
     assert operations(sim) == ASKED
 
 
 def test_published_figure_comes_last(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(faults={"every": {"operation": ASKED[2], "error": "NoSuchResourceException"}})
-    assert find_quota(asked) == PUBLISHED == Quota(30.0, "as AWS publishes it")
+    assert find_quota(asked) == PUBLISHED == AccountQuota(30.0, "as AWS publishes it")
     assert operations(sim) == ASKED
 
 
@@ -66,7 +66,7 @@ def test_source_that_is_denied_is_named_and_the_next_one_asked(
 ) -> None:
     sim.configure(faults={"every": {"operation": ASKED[failing], "error": "AccessDeniedException"}})
     found = find_quota(asked)
-    assert found.gaps == (Gap("the quota", ACTIONS[failing], "AccessDeniedException", denied=True),)
+    assert found.unknown == (UnknownFact("the quota", ACTIONS[failing], "AccessDeniedException", denied=True),)
     assert (found.value, operations(sim)) == (30.0, ASKED)
     assert found.source == ("as AWS publishes it" if failing == 2 else "the default, by Service Quotas")
 
@@ -74,7 +74,7 @@ def test_source_that_is_denied_is_named_and_the_next_one_asked(
 def test_all_that_are_denied_are_named(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(faults={"every": {"error": "AccessDeniedException"}})
     found = find_quota(asked)
-    assert [gap.action for gap in found.gaps] == ACTIONS
+    assert [gap.action for gap in found.unknown] == ACTIONS
     assert (found.value, found.source) == (PUBLISHED.value, PUBLISHED.source)
 
 
@@ -89,7 +89,7 @@ def test_service_that_cannot_be_reached_is_named(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", "http://127.0.0.1:9")
     found = find_quota(asked)
-    assert [(gap.action, gap.code, gap.denied) for gap in found.gaps] == [
+    assert [(gap.action, gap.code, gap.denied) for gap in found.unknown] == [
         (action, "EndpointConnectionError", False) for action in ACTIONS[1:]
     ]
     assert (found.value, operations(sim)) == (30.0, ASKED[:1])
@@ -106,7 +106,7 @@ def test_service_without_an_endpoint_in_the_region_is_named(
         return made(service)
 
     monkeypatch.setattr(asked, "side_client", refuse)
-    assert [gap.code for gap in find_quota(asked).gaps] == ["No client can be made."] * 2
+    assert [gap.code for gap in find_quota(asked).unknown] == ["No client can be made."] * 2
 
 
 def test_botocore_that_does_not_know_the_call_leaves_it_out(
@@ -114,7 +114,7 @@ def test_botocore_that_does_not_know_the_call_leaves_it_out(
 ) -> None:
     made = asked.side_client
     monkeypatch.setattr(asked, "side_client", lambda service: object() if service == "cognito-idp" else made(service))
-    assert find_quota(asked) == Quota(30.0, "the default, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(30.0, "the default, by Service Quotas")
     assert operations(sim) == ASKED[1:]
 
 
@@ -123,7 +123,7 @@ def test_figure_that_is_none_is_passed_over(
     asked: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object
 ) -> None:
     monkeypatch.setattr(quota_module, "_provisioned", lambda _session: value)
-    assert find_quota(asked) == Quota(30.0, "the default, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(30.0, "the default, by Service Quotas")
 
 
 @pytest.mark.parametrize(
@@ -142,5 +142,5 @@ def test_answers_without_a_figure_lead_to_the_published_one(
 def test_failure_that_is_told_to_pass_is_not_waited_for(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(faults={"every": {"operation": ASKED[1], "error": "TooManyRequestsException"}})
     found = find_quota(asked)
-    assert [gap.code for gap in found.gaps] == ["TooManyRequestsException"]
+    assert [gap.code for gap in found.unknown] == ["TooManyRequestsException"]
     assert operations(sim) == ASKED

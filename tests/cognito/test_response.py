@@ -4,67 +4,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import HISTORY, OF_THE_PASSWORD, Verdict, advice, classify
+from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, advice_for, classify
 
 CODES = {
-    Verdict.THROTTLED: [
+    Disposition.THROTTLED: [
         *("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"),
         "LimitExceededException",
     ],
-    Verdict.DOUBTFUL: [
+    Disposition.AMBIGUOUS: [
         *("InternalErrorException", "InternalError", "InternalFailure"),
         *("ServiceUnavailable", "ServiceUnavailableException"),
     ],
-    Verdict.REFUSED: [
+    Disposition.REFUSED: [
         *("UserNotFoundException", "InvalidPasswordException", "InvalidParameterException", "NotAuthorizedException"),
-        *(HISTORY, "SomethingNewException"),
+        *(HISTORY_VIOLATION, "SomethingNewException"),
     ],
-    Verdict.FATAL: [
+    Disposition.FATAL: [
         *("ResourceNotFoundException", "OperationNotEnabledException", "AccessDenied", "AccessDeniedException"),
         *("UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidSignatureException"),
         *("OptInRequired", "SubscriptionRequired", "NoCredentialsError", "PartialCredentialsError"),
         *("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSLError"),
     ],
-    Verdict.EXPIRED: ["ExpiredToken", "ExpiredTokenException", "RequestExpired"],
+    Disposition.EXPIRED: ["ExpiredToken", "ExpiredTokenException", "RequestExpired"],
 }
 TABLE = [(code, verdict) for verdict, codes in CODES.items() for code in codes]
 
 
 @pytest.mark.parametrize(("code", "verdict"), TABLE)
-def test_code_decides_at_the_usual_status(code: str, verdict: Verdict) -> None:
+def test_code_decides_at_the_usual_status(code: str, verdict: Disposition) -> None:
     assert classify(code, 400) is verdict
 
 
 @pytest.mark.parametrize(("code", "verdict"), TABLE)
 @pytest.mark.parametrize("status", [0, 200, 400, 403, 429, 500, 503])
-def test_known_code_decides_at_any_status(code: str, verdict: Verdict, status: int) -> None:
+def test_known_code_decides_at_any_status(code: str, verdict: Disposition, status: int) -> None:
     expected = {verdict}
-    if verdict is Verdict.REFUSED and status >= 500:
-        expected = {Verdict.DOUBTFUL}  # what a server says that has lost its way is no refusal
+    if verdict is Disposition.REFUSED and status >= 500:
+        expected = {Disposition.AMBIGUOUS}  # what a server says that has lost its way is no refusal
     assert classify(code, status) in expected
 
 
 @pytest.mark.parametrize("code", ["", "400", "403", "413", "429", "500", "502", "503"])
 @pytest.mark.parametrize("status", [0, 301, 400, 403, 429, 500, 503])
 def test_answer_without_a_code_may_have_been_applied(code: str, status: int) -> None:
-    assert classify(code, status) is Verdict.DOUBTFUL
+    assert classify(code, status) is Disposition.AMBIGUOUS
 
 
 @given(code=st.text(min_size=1), status=st.integers(500, 599))
 def test_server_error_never_settles_a_row_for_good(code: str, status: int) -> None:
-    assert classify(code, status) not in {Verdict.SET, Verdict.REFUSED}
+    assert classify(code, status) not in {Disposition.DONE, Disposition.REFUSED}
 
 
 @given(code=st.text(), status=st.integers(0, 599))
 def test_no_error_answer_is_success(code: str, status: int) -> None:
-    assert classify(code, status) is not Verdict.SET
+    assert classify(code, status) is not Disposition.DONE
 
 
 def test_advice_names_the_call_and_what_comes_then() -> None:
     right = "Allow cognito-idp:{} on the user pool for these credentials, then {}."
-    assert advice("AccessDenied") == right.format("AdminSetUserPassword", "resume")
-    assert advice("AccessDenied", "ListUsers", "ask again") == right.format("ListUsers", "ask again")
-    assert advice("SomethingNewException") == "Mend the cause, then resume."
+    assert advice_for("AccessDenied") == right.format("AdminSetUserPassword", "resume")
+    assert advice_for("AccessDenied", "ListUsers", "ask again") == right.format("ListUsers", "ask again")
+    assert advice_for("SomethingNewException") == "Mend the cause, then resume."
 
 
 ADVICE = {
@@ -86,16 +86,16 @@ ADVICE = {
 
 @pytest.mark.parametrize(("said", "codes"), ADVICE.items())
 def test_advice_is_what_the_code_asks_for(said: str, codes: list[str]) -> None:
-    assert {advice(code) for code in codes} == {said}
+    assert {advice_for(code) for code in codes} == {said}
 
 
 def test_refusals_of_the_password_itself_are_told_apart_from_those_of_the_user() -> None:
-    assert {"InvalidPasswordException", "InvalidParameterException", HISTORY} == OF_THE_PASSWORD
+    assert {"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION} == PASSWORD_REFUSALS
 
 
-@pytest.mark.parametrize("code", [*CODES[Verdict.FATAL], *CODES[Verdict.EXPIRED]])
+@pytest.mark.parametrize("code", [*CODES[Disposition.FATAL], *CODES[Disposition.EXPIRED]])
 def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
-    assert advice(code) != advice("SomethingNewException")
-    assert advice(code).endswith(
+    assert advice_for(code) != advice_for("SomethingNewException")
+    assert advice_for(code).endswith(
         "." if code in {"ResourceNotFoundException", "OperationNotEnabledException"} else "resume."
     )

@@ -182,14 +182,14 @@ def test_newer_credentials_are_found_and_the_same_ones_are_not(configure: Callab
     keys = "[profile nightly]\nregion = eu-west-1\naws_access_key_id = {}\naws_secret_access_key = B\n"
     configure(keys.format("FIRST"))
     session = open_session(target(profile="nightly"))
-    one, other = session.renewal(), session.renewal()
+    one, other = session.credential_refresher(), session.credential_refresher()
     assert not one()
     configure(keys.format("SECOND"))
     assert one()
     assert not one()
     assert other()  # who shares the session still sends with the older ones
     assert not other()
-    assert not session.renewal()()
+    assert not session.credential_refresher()()
     configure("[profile other]\n")
     assert not one()
 
@@ -212,7 +212,7 @@ def test_calls_are_made_in_the_role(sim: Simulator, monkeypatch: pytest.MonkeyPa
     assumed, asked = sim.calls()
     assert (assumed.operation, assumed.pool, assumed.region) == ("AssumeRole", ROLE, "us-east-1")
     assert asked.access_key.startswith("ASIA")
-    assert session.renewal()()  # other keys than before: the role is assumed anew
+    assert session.credential_refresher()()  # other keys than before: the role is assumed anew
 
 
 @pytest.mark.usefixtures("credentials")

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.boto3_transport import BotoTransport
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
-from bulkreset.models import Leaver
+from bulkreset.models import SignOutTask
 from tests.cognito.conftest import POOL
 from tests.sim.handle import Simulator
 
@@ -20,15 +20,15 @@ def session(sim: Simulator) -> TargetSession:
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url))
 
 
-def sign_out(sim: Simulator, *steps: dict[str, Any]) -> Answer:
+def sign_out(sim: Simulator, *steps: dict[str, Any]) -> Response:
     """One attempt for ann, which meets this."""
     sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": list(steps)}}})
-    return BotoTransport.of(session(sim)).sign_out(Leaver(1, "ann", POOL))
+    return BotoTransport.of(session(sim)).sign_out(SignOutTask(1, "ann", POOL))
 
 
 def test_user_is_signed_out(sim: Simulator) -> None:
     answer = sign_out(sim)
-    assert answer.verdict is Verdict.SET
+    assert answer.disposition is Disposition.DONE
     assert answer.request_id
     assert sim.users(POOL)["ann"]["sign_outs"] == 1
     assert sim.passwords(POOL) == {"ann": None, "bob": None}
@@ -37,25 +37,25 @@ def test_user_is_signed_out(sim: Simulator) -> None:
 @pytest.mark.parametrize(
     ("step", "verdict", "code"),
     [
-        ({"throttle": 1}, Verdict.THROTTLED, "TooManyRequestsException"),
-        ({"error": "AccessDeniedException"}, Verdict.FATAL, "AccessDeniedException"),
-        ({"error": "UserNotFoundException"}, Verdict.REFUSED, "UserNotFoundException"),
-        ({"error": "ExpiredTokenException"}, Verdict.EXPIRED, "ExpiredTokenException"),
-        ({"cut": "after"}, Verdict.DOUBTFUL, "ConnectionClosedError"),
-        ({"garbage": True}, Verdict.DOUBTFUL, "UnreadableAnswer"),
-        ({"http": 503}, Verdict.DOUBTFUL, "HTTP503"),
+        ({"throttle": 1}, Disposition.THROTTLED, "TooManyRequestsException"),
+        ({"error": "AccessDeniedException"}, Disposition.FATAL, "AccessDeniedException"),
+        ({"error": "UserNotFoundException"}, Disposition.REFUSED, "UserNotFoundException"),
+        ({"error": "ExpiredTokenException"}, Disposition.EXPIRED, "ExpiredTokenException"),
+        ({"cut": "after"}, Disposition.AMBIGUOUS, "ConnectionClosedError"),
+        ({"garbage": True}, Disposition.AMBIGUOUS, "UnreadableAnswer"),
+        ({"http": 503}, Disposition.AMBIGUOUS, "HTTP503"),
     ],
 )
 def test_answers_to_a_sign_out_mean_what_they_mean_to_a_password(
-    sim: Simulator, step: dict[str, Any], verdict: Verdict, code: str
+    sim: Simulator, step: dict[str, Any], verdict: Disposition, code: str
 ) -> None:
     answer = sign_out(sim, step)
-    assert (answer.verdict, answer.code) == (verdict, code)
+    assert (answer.disposition, answer.code) == (verdict, code)
     assert len(sim.calls()) == 1
 
 
 def test_sign_out_renews_credentials_that_have_expired(sim: Simulator) -> None:
     sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": [{"error": "ExpiredTokenException"}]}}})
     sending = BotoTransport(session(sim).cognito(), session(sim).cognito)
-    first, second = (sending.sign_out(Leaver(1, "ann", POOL)) for _ in range(2))
-    assert (first.verdict, second.verdict) == (Verdict.UNSENT, Verdict.SET)
+    first, second = (sending.sign_out(SignOutTask(1, "ann", POOL)) for _ in range(2))
+    assert (first.disposition, second.disposition) == (Disposition.NOT_SENT, Disposition.DONE)

@@ -8,7 +8,7 @@ from bulkreset.cognito import transport_factory
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.session import open_session
-from bulkreset.cognito.transport_factory import BOTO3_CARRIES, Kind, choose, open_transport
+from bulkreset.cognito.transport_factory import BOTO3_CARRIES, TransportKind, choose_transport, open_transport
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
 
@@ -18,26 +18,26 @@ FAST: list[list[float | None]] = [[None], [24.0, None], [BOTO3_CARRIES + 1], [*S
 
 @pytest.mark.parametrize("wanted", ["boto3", "crt"])
 @pytest.mark.parametrize("ceilings", [[24.0], [None]])
-def test_job_may_say_which(wanted: Kind, ceilings: list[float | None]) -> None:
-    assert choose(wanted, ceilings) == wanted
+def test_job_may_say_which(wanted: TransportKind, ceilings: list[float | None]) -> None:
+    assert choose_transport(wanted, ceilings) == wanted
 
 
 def test_boto3_carries_what_it_can() -> None:
-    assert choose("auto", SLOW) == "boto3"
-    assert choose("auto", []) == "boto3"
+    assert choose_transport("auto", SLOW) == "boto3"
+    assert choose_transport("auto", []) == "boto3"
 
 
 @pytest.mark.parametrize("ceilings", FAST)
 def test_runtime_carries_more_where_it_is_installed(
     ceilings: list[float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert choose("auto", ceilings) == "crt"
+    assert choose_transport("auto", ceilings) == "crt"
 
     def missing(_name: str) -> ModuleSpec | None:
         return None
 
     monkeypatch.setattr(transport_factory, "find_spec", missing)
-    assert choose("auto", ceilings) == "boto3"
+    assert choose_transport("auto", ceilings) == "boto3"
 
 
 @pytest.mark.usefixtures("credentials")

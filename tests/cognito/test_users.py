@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.list_users import Directory, expressions, user_in
+from bulkreset.cognito.list_users import UserLister, filters_for, parse_user
 from bulkreset.cognito.pool import PoolFacts, describe_pool
-from bulkreset.cognito.read_calls import ReadError
-from bulkreset.cognito.response import Verdict
+from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
@@ -21,7 +21,7 @@ LISTS = "ListUsers"
 PLAIN = PoolFacts(POOL)
 ALIASED = PoolFacts(POOL, aliases=frozenset({"email", "phone_number", "preferred_username"}))
 BY_MAIL = PoolFacts(POOL, sign_in_by=frozenset({"email"}))
-FOLDING = PoolFacts(POOL, folds=True, aliases=frozenset({"email"}))
+FOLDING = PoolFacts(POOL, case_insensitive=True, aliases=frozenset({"email"}))
 
 pytestmark = pytest.mark.usefixtures("credentials")
 
@@ -33,9 +33,9 @@ def told(named: Mapping[str, str], status: str | None = "CONFIRMED", *, enabled:
     return user | ({"UserStatus": status} if status else {})
 
 
-def directory_at(url: str, facts: PoolFacts = PLAIN) -> Directory:
+def directory_at(url: str, facts: PoolFacts = PLAIN) -> UserLister:
     """A pool's directory at one endpoint."""
-    return Directory(session(url), facts)
+    return UserLister(session(url), facts)
 
 
 def session(url: str) -> TargetSession:
@@ -57,13 +57,13 @@ ADDRESSES = {"email": "Ann@X.example", "phone_number": "+4512345678", "preferred
         (ALIASED, {"email_verified": "true"}, ["Ann", SUB]),
         (BY_MAIL, ADDRESSES, ["Ann", SUB, "Ann@X.example"]),
         (FOLDING, ADDRESSES | {"email_verified": "true"}, ["ann", SUB, "ann@x.example"]),
-        (PoolFacts(POOL, folds=True), {"sub": "ANN"}, ["ann"]),
+        (PoolFacts(POOL, case_insensitive=True), {"sub": "ANN"}, ["ann"]),
     ],
 )
 def test_user_goes_by_what_the_pool_takes_as_its_name_the_surest_first(
     facts: PoolFacts, attributes: dict[str, str], names: list[str]
 ) -> None:
-    user = user_in(told(attributes), facts)
+    user = parse_user(told(attributes), facts)
     assert list(user.names) == names
     assert user.username == "Ann", "the canonical name is never folded"
 
@@ -82,18 +82,18 @@ def test_user_goes_by_what_the_pool_takes_as_its_name_the_surest_first(
 def test_user_is_federated_by_status_or_by_its_identities(
     status: str | None, attributes: dict[str, str], *, federated: bool
 ) -> None:
-    user = user_in(told(attributes, status), PLAIN)
+    user = parse_user(told(attributes, status), PLAIN)
     assert (user.federated, user.status) == (federated, status or "UNKNOWN")
 
 
 def test_user_is_enabled_unless_it_is_said_not_to_be() -> None:
-    assert [user_in(told({}, enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
-    assert user_in({"Username": "ann"}, PLAIN).enabled
+    assert [parse_user(told({}, enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
+    assert parse_user({"Username": "ann"}, PLAIN).enabled
 
 
 def test_attribute_without_a_value_names_nobody() -> None:
     user = {"Username": "ann", "Attributes": [{"Name": "sub"}, {"Name": "preferred_username"}]}
-    assert user_in(user, ALIASED).names == ("ann",)
+    assert parse_user(user, ALIASED).names == ("ann",)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_attribute_without_a_value_names_nobody() -> None:
     ],
 )
 def test_name_is_asked_for_as_each_thing_that_it_may_be(name: str, facts: PoolFacts, asked: list[str]) -> None:
-    assert list(expressions(name, facts)) == asked
+    assert list(filters_for(name, facts)) == asked
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", '\\"', "a\\", '"', "=", "ü🚀", 'x" or username = "y'])
 def test_whatever_is_in_a_name_is_quoted(name: str, sim: Simulator) -> None:
     sim.add_pool(POOL, [name, "ann"])
-    (expression,) = expressions(name, PLAIN)
+    (expression,) = filters_for(name, PLAIN)
     page = directory_at(sim.url).page(None, expression)
     assert [user.username for user in page.users] == [name]
 
@@ -154,7 +154,7 @@ def test_page_knows_its_users_as_the_pool_compares_names(sim: Simulator) -> None
     user = {"username": "Ann", "attributes": {"email": "Ann@X.example", "email_verified": "true"}}
     sim.add_pool(POOL, [user], case_sensitive=False, alias_attributes=["email"])
     at = session(sim.url)
-    (found,) = Directory(at, describe_pool(at)).page().users
+    (found,) = UserLister(at, describe_pool(at)).page().users
     assert found.names == ("ann", f"{1:08x}-0000-4000-8000-{1:012x}", "ann@x.example")
 
 
@@ -171,23 +171,23 @@ def test_page_knows_its_users_as_the_pool_compares_names(sim: Simulator) -> None
     ids=lambda said: said.body.decode(),
 )
 def test_page_that_is_none_may_pass(said: Said) -> None:
-    with answering(said) as endpoint, pytest.raises(ReadError) as caught:
+    with answering(said) as endpoint, pytest.raises(ReadCallError) as caught:
         directory_at(endpoint.url).page("same")
-    assert caught.value.verdict is Verdict.DOUBTFUL
+    assert caught.value.verdict is Disposition.AMBIGUOUS
 
 
 @pytest.mark.parametrize(
     ("code", "verdict"),
     [
-        ("TooManyRequestsException", Verdict.THROTTLED),
-        ("AccessDeniedException", Verdict.FATAL),
-        ("InvalidParameterException", Verdict.REFUSED),
-        ("ExpiredTokenException", Verdict.EXPIRED),
+        ("TooManyRequestsException", Disposition.THROTTLED),
+        ("AccessDeniedException", Disposition.FATAL),
+        ("InvalidParameterException", Disposition.REFUSED),
+        ("ExpiredTokenException", Disposition.EXPIRED),
     ],
 )
-def test_refusal_is_told_and_not_tried_again(sim: Simulator, code: str, verdict: Verdict) -> None:
+def test_refusal_is_told_and_not_tried_again(sim: Simulator, code: str, verdict: Disposition) -> None:
     sim.configure(faults={"every": {"operation": LISTS, "error": code}})
-    with pytest.raises(ReadError, match=code) as caught:
+    with pytest.raises(ReadCallError, match=code) as caught:
         directory_at(sim.url).page()
     assert caught.value.verdict is verdict
     assert len(sim.calls()) == 1
@@ -195,16 +195,16 @@ def test_refusal_is_told_and_not_tried_again(sim: Simulator, code: str, verdict:
 
 def test_newer_credentials_are_taken_where_there_are_some(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = directory_at(sim.url)
-    assert not directory.renew()
+    assert not directory.refresh_credentials()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEWER")
-    assert directory.renew()
+    assert directory.refresh_credentials()
     directory.page()
     assert [call.access_key for call in sim.calls()] == ["AKIDNEWER"]
 
 
 def test_each_expression_is_a_filter_that_the_service_reads(sim: Simulator) -> None:
     directory = directory_at(sim.url)
-    for expression in (*expressions("+45@x", ALIASED), *expressions(SUB, PLAIN)):
+    for expression in (*filters_for("+45@x", ALIASED), *filters_for(SUB, PLAIN)):
         assert re.fullmatch(r'[a-z_]+ = ".*"', expression)
         assert directory.page(None, expression).users == ()
 
@@ -213,7 +213,7 @@ def test_members_of_a_group_are_told_as_users_page_by_page(sim: Simulator) -> No
     names = [f"user{number:03d}" for number in range(130)]
     zoe = {"username": "Zoe", "status": "RESET_REQUIRED", "created": 1_600_000_000}
     sim.add_pool(POOL, [*names, zoe], groups={"staff": [*names[:120], "Zoe"]})
-    directory = Directory(session(sim.url), FOLDING)
+    directory = UserLister(session(sim.url), FOLDING)
     first = directory.members("staff")
     second = directory.members("staff", first.token)
     third = directory.members("staff", second.token)
@@ -230,12 +230,12 @@ def test_members_of_a_group_are_told_as_users_page_by_page(sim: Simulator) -> No
 
 def test_group_that_is_not_there_is_fatal(sim: Simulator) -> None:
     sim.add_pool(POOL, ["ann"])
-    with pytest.raises(ReadError) as caught:
-        Directory(session(sim.url), FOLDING).members("staff")
-    assert (caught.value.code, caught.value.verdict) == ("ResourceNotFoundException", Verdict.FATAL)
+    with pytest.raises(ReadCallError) as caught:
+        UserLister(session(sim.url), FOLDING).members("staff")
+    assert (caught.value.code, caught.value.verdict) == ("ResourceNotFoundException", Disposition.FATAL)
 
 
 def test_users_of_one_status_are_filtered_by_the_service(sim: Simulator) -> None:
     sim.add_pool(POOL, ["ann", {"username": "bob", "status": "FORCE_CHANGE_PASSWORD"}])
-    found = Directory(session(sim.url), FOLDING).page(None, 'cognito:user_status = "FORCE_CHANGE_PASSWORD"')
+    found = UserLister(session(sim.url), FOLDING).page(None, 'cognito:user_status = "FORCE_CHANGE_PASSWORD"')
     assert [user.username for user in found.users] == ["bob"]

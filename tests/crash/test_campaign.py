@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.age import identities
+from bulkreset.age import load_identities
 from bulkreset.journal.sealed_passwords import read_handout
 from tests.crash.test_resume import hold, let_go
 from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names
@@ -33,7 +33,7 @@ def statuses(run_dir: Path) -> dict[int, tuple[str, str]]:
 def assert_sealed_before_claimed(run_dir: Path, key: Key, sim: Simulator) -> None:
     """Whatever was claimed or sent is on disk, sealed; what the service was sent is what was sealed."""
     handout = run_dir / "handout"
-    lines = [line for _, line in read_handout(handout, identities(key.path))] if any(handout.glob("*.age")) else []
+    lines = [line for _, line in read_handout(handout, load_identities(key.path))] if any(handout.glob("*.age")) else []
     sealed = {line.row for line in lines}
     touched = {row for row, (_, status) in statuses(run_dir).items() if status not in {"ready", "rejected", "skipped"}}
     assert touched <= sealed

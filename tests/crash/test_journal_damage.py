@@ -22,9 +22,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The journal of a run that stopped in the middle, its log folded in."""
     path = tmp_path_factory.mktemp("whole") / "journal.sqlite"
     journal = Journal.create(path, ["us-east-1_A"], {"rows": ROWS})
-    journal.plan((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
-    journal.record(range(1, SETTLED + 1), [])
-    journal.record([], [Outcome(row, Status.SET, attempts=1, latency_ms=60) for row in range(1, SETTLED + 1)])
+    journal.add_rows((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
+    journal.commit(range(1, SETTLED + 1), [])
+    journal.commit([], [Outcome(row, Status.SET, attempts=1, latency_ms=60) for row in range(1, SETTLED + 1)])
     journal.close()
     return path
 
@@ -38,9 +38,9 @@ def settled_rows_survive(path: Path) -> None:
     with contextlib.closing(journal):
         try:
             journal.check(ROWS)
-            journal.take_over()
+            journal.mark_claimed_in_doubt()
             sendable = {row.row for row in journal.sendable(1, ROWS)}
-            reported = [found[0] for found in journal.report("unprocessed")]
+            reported = [found[0] for found in journal.report_rows("unprocessed")]
         except BulkresetError:
             return
     assert not sendable & set(range(1, SETTLED + 1))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.report.run_status import status_of
+from bulkreset.report.run_status import read_status
 from tests.crash.test_resume import ENDS_WHILE_IT_PLANS, hold, let_go, resume, sent
 from tests.e2e.command import PATIENCE, SET, Command, people, write_csv
 from tests.sim import Simulator
@@ -112,7 +112,7 @@ def test_killed_wherever_and_resumed_no_row_is_lost_or_settled_twice(bulkreset: 
         hold(sim, calls)
         with bulkreset.start("resume", run_dir) as process:
             sent(sim, history.calls.total() + calls)
-            wait_until(lambda: status_of(run_dir).counts.get("set", 0) >= answered)  # noqa: B023
+            wait_until(lambda: read_status(run_dir).counts.get("set", 0) >= answered)  # noqa: B023
             process.kill()
             process.communicate()
         let_go(sim)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.report.run_status import status_of
+from bulkreset.report.run_status import read_status
 from tests.bucket import BUCKET, Storage
 from tests.crash.test_resume import hold, let_go, sent
 from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
@@ -68,7 +68,7 @@ def test_killed_on_one_machine_and_gone_on_with_on_another(
     hold(sim, 15)
     with bulkreset.start("run", job, "--yes", "--run-dir", first) as process:
         sent(sim, 18)
-        wait_until(lambda: status_of(first).counts.get("set") == 14)
+        wait_until(lambda: read_status(first).counts.get("set") == 14)
         wait_until(lambda: settled_in(storage, "runs/run/")[0])
         process.kill()
         process.communicate()
@@ -139,7 +139,7 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
     assert facts["stopped_by"] == ran.summary["stopped_by"]
     assert facts["stopped_by"]["message"] in ran.complaints[0]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
-    assert status_of(ran.run_dir).resumable
+    assert read_status(ran.run_dir).resumable
     assert ran.column("status") == ["set"] * 3
     storage.configure(faults=[])
     again = finish(bulkreset.start("resume", ran.run_dir), ran.run_dir)

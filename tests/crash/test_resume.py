@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cancellation import Stop
+from bulkreset.cancellation import CancelToken
 from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import Refused
 from bulkreset.job.file import load
-from bulkreset.report.run_status import status_of
+from bulkreset.report.run_status import read_status
 from bulkreset.run import start
-from bulkreset.run.run import Mode
+from bulkreset.run.run import RunOptions
 from tests.e2e.command import (
     PATIENCE,
     POOL,
@@ -83,7 +83,7 @@ def begun(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(bulkreset.home / "users.csv", people(10))
     job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n')
     run_dir = bulkreset.home / "run"
-    start.start(load(job, {"guards.stop_after": 2}), run_dir, Mode(None, yes=True), Silent(), Stop())
+    start.start(load(job, {"guards.stop_after": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
     return run_dir
 
 
@@ -98,7 +98,7 @@ def refusal(run_dir: Path, sim: Simulator) -> str:
     """Why the run is not gone on with: nothing is sent, and the exit code is 2."""
     before = len(sim.calls(SET))
     with pytest.raises(Refused) as caught:
-        start.resume(run_dir, Mode(None, yes=True), {}, Silent(), Stop())
+        start.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
     assert (caught.value.exit_code, len(sim.calls(SET))) == (2, before)
     return str(caught.value)
 
@@ -224,7 +224,7 @@ def test_resume_refuses_credentials_of_another_account(
     sim.configure(accounts={"AKIDOTHER": "210987654321"})
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     before = len(sim.calls(SET))
-    ended = start.resume(begun, Mode(None, yes=True), {}, Silent(), Stop())
+    ended = start.resume(begun, RunOptions(None, yes=True), {}, Silent(), CancelToken())
     assert (ended.exit_code, len(sim.calls(SET))) == (2, before)
     assert "210987654321" in (ended.stopped_by or {})["message"]
 
@@ -348,7 +348,7 @@ def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim:
         *bulkreset.against(source), "--yes", "--rate", "40", "--workers", "4", "--run-dir", run_dir
     ) as process:
         sent(sim, 13)
-        wait_until(lambda: status_of(run_dir).counts.get("set") == 9)
+        wait_until(lambda: read_status(run_dir).counts.get("set") == 9)
         process.kill()
         process.communicate()
     let_go(sim)
@@ -397,7 +397,7 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
     assert process.returncode in {143, -9}
     with sqlite3.connect(run_dir / "journal.sqlite") as journal:
         assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
-    found = status_of(run_dir)
+    found = read_status(run_dir)
     assert not found.plan_complete
     assert "The plan is not whole" in describe_status(found)
     if number == signal.SIGTERM:
@@ -409,7 +409,7 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
     assert again.code == 1
     assert again.summary["counts"] == {"rejected": 50, "set": 3}
     assert again.summary["plan_complete"] is True
-    assert "The plan is not whole" not in again.stdout + describe_status(status_of(run_dir))
+    assert "The plan is not whole" not in again.stdout + describe_status(read_status(run_dir))
     assert_they_agree(again, sim)
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import pyrage
 
-from bulkreset.job import Policy
-from bulkreset.report.passwords_export import hand_out as in_process
+from bulkreset.job import PasswordPolicy
+from bulkreset.report.passwords_export import read_passwords as in_process
 from tests.e2e.command import POOL, REGION, WITHOUT_PAGE, Command, Ran, finish
 from tests.e2e.command import write_csv as write_columns
 from tests.sim import Simulator
@@ -22,7 +22,7 @@ STRICT: Final = {
     "RequireNumbers": True,
     "RequireSymbols": True,
 }
-POLICY: Final = Policy(
+POLICY: Final = PasswordPolicy(
     minimum_length=26, require_uppercase=True, require_lowercase=True, require_numbers=True, require_symbols=True
 )
 HEADER: Final = "username,password,expires_at,pool"

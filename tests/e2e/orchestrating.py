@@ -17,7 +17,7 @@ HEAVY = {"boto3", "pandas", "pydantic", "bulkreset.api"} & sys.modules.keys()
 
 import pytest  # noqa: E402
 
-from bulkreset import Job, Moment, Plan, Result, Stop, apply, errors, load, plan, resume  # noqa: E402
+from bulkreset import ApiProgress, CancelToken, Job, Plan, Result, apply, errors, load, plan, resume  # noqa: E402
 
 NAMES = [f"user.{number:02d}" for number in range(30)]
 PASSWORD = "Quiet-Garden.1"
@@ -45,7 +45,7 @@ def job_for(url: str, **keys: Any) -> Job:  # noqa: ANN401  (job keys)
 
 
 def review_and_apply(url: str) -> None:
-    moments: list[Moment] = []
+    moments: list[ApiProgress] = []
     planned = plan(job_for(url), run_dir="dry", on_progress=moments.append)
     assert isinstance(planned, Plan)
     assert (planned.summary.mode, planned.summary.counts) == ("dry_run", {"ready": 30, "rejected": 1})
@@ -56,7 +56,7 @@ def review_and_apply(url: str) -> None:
     done = apply(planned, run_dir="run", on_progress=moments.append)
     assert done.summary.counts == {"set": 30, "rejected": 1}
     assert (done.summary.approved or {})["run_dir"] == str(Path("dry").absolute())
-    assert moments[-1] == Moment("sending", 30, 30, {"set": 30}, 30, 0)
+    assert moments[-1] == ApiProgress("sending", 30, 30, {"set": 30}, 30, 0)
     assert done.report.read_text(encoding="utf-8").count("\n") == 32
     assert Result.load("run") == done
 
@@ -70,9 +70,9 @@ def ask_first(url: str) -> None:
 
 
 def stop_and_go_on(url: str) -> None:
-    stop = Stop()
+    stop = CancelToken()
 
-    def seen(moment: Moment) -> None:
+    def seen(moment: ApiProgress) -> None:
         if moment.phase == "sending" and moment.done:
             logging.getLogger("botocore.endpoint").warning("sent %s", PASSWORD)
             threading.Thread(target=stop.request).start()
@@ -96,7 +96,7 @@ def fail(url: str) -> None:
     class OursError(Exception):
         pass
 
-    def broken(moment: Moment) -> None:
+    def broken(moment: ApiProgress) -> None:
         if moment.phase == "sending":
             raise OursError
 

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from bulkreset.cli.main import app
 from bulkreset.errors import Refused
-from bulkreset.input.password_policy import unmet
-from bulkreset.report.passwords_export import hand_out as in_process
+from bulkreset.input.password_policy import failed_rules
+from bulkreset.report.passwords_export import read_passwords as in_process
 from tests.canary import Canary
 from tests.crash.test_resume import resume
 from tests.e2e.campaigns import (
@@ -88,7 +88,7 @@ def test_scramble_sets_every_user_to_another_password_signs_them_out_and_keeps_n
     assert (ran.code, ran.summary["counts"]) == (0, {"set": count})
     passwords = held(sim)
     assert len(passwords) == len(set(passwords.values())) == count
-    assert all(unmet(POLICY, password) == [] for password in passwords.values())
+    assert all(failed_rules(POLICY, password) == [] for password in passwords.values())
     assert {user["status"] for user in sim.users(POOL).values()} == {"CONFIRMED"}
     assert {(user["applied"], user["sign_outs"]) for user in sim.users(POOL).values()} == {(1, 1)}
     assert ran.summary["signed_out"] == {"done": count, "failed": 0, "pending": 0}
@@ -116,7 +116,7 @@ def test_what_is_handed_out_is_what_the_service_holds(bulkreset: Command, sim: S
     assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 1, "set": 60})
     assert "sealed to 2 recipients, in the run directory" in ran.stderr
     assert handed_out(bulkreset, ran.run_dir, key) == opened(ran.run_dir, spare) == held(sim)
-    assert all(unmet(POLICY, password) == [] for password in held(sim).values())
+    assert all(failed_rules(POLICY, password) == [] for password in held(sim).values())
     assert {user["status"] for user in sim.users(POOL).values()} == {"FORCE_CHANGE_PASSWORD"}
     assert sim.calls(OUT) == []
     first = next(in_process(ran.run_dir, key.path))

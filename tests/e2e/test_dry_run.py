@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.text import printable
+from bulkreset.text import printable_cell
 from tests.crash.test_resume import resume
 from tests.e2e.command import FREE, LAX, POOL, SAMPLES, SET, Command, Ran, seed, write_csv, write_job
 from tests.sim import Simulator
@@ -45,7 +45,7 @@ def test_each_row_has_the_verdict_that_the_sample_expects_for_free_and_the_real_
     assert "signed_out" not in dry.summary
     assert "Sign-outs" not in dry.stdout
     with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:
-        expected = [tuple(map(printable, row)) for row in csv.reader(file)][1:]
+        expected = [tuple(map(printable_cell, row)) for row in csv.reader(file)][1:]
     assert _verdicts(dry) == expected
     assert (dry.code, dry.complaints) == (1, [])
     assert (dry.summary["mode"], dry.summary["state"], dry.summary["attempts"]) == ("dry_run", "finished", 0)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from bulkreset.cli.main import app
 from bulkreset.job import Job
 from bulkreset.job.file import load
-from bulkreset.run.run import Mode
+from bulkreset.run.run import RunOptions
 from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, Ran, people, write_csv
 from tests.sim import Simulator
 
@@ -57,7 +57,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
 
 
 def test_demo_is_the_sample_job_emulated_and_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Job, Mode]] = []
+    asked: list[tuple[Job, RunOptions]] = []
     monkeypatch.setattr("bulkreset.cli.run._execute", lambda sample, _, mode, **__: asked.append((sample, mode)))
     assert CliRunner().invoke(app, ["demo"]).exit_code == 0
     ((sample, mode),) = asked

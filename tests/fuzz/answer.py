@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSResponse, HeadersDict
 from bulkreset.cognito import crt_transport
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.crt_transport import CrtTransport
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from bulkreset.models import Row, Secret
@@ -49,8 +49,8 @@ def one(data: bytes) -> None:
     answers = _through_botocore(status, headers, body), crt_transport._read(status, list(headers.items()), body, _ROW)
     for answer in answers:
         _tells_nothing(answer)
-        assert (answer.verdict is Verdict.SET) is _is_success(status, headers, body), answer
-    assert answers[0].verdict is answers[1].verdict, answers
+        assert (answer.disposition is Disposition.DONE) is _is_success(status, headers, body), answer
+    assert answers[0].disposition is answers[1].disposition, answers
 
 
 def _is_success(status: int, headers: Mapping[str, str], body: bytes) -> bool:
@@ -64,7 +64,7 @@ def _is_success(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     return told == {} or ("x-amzn-requestid" in headers and "__type" not in (told or {}))
 
 
-def _tells_nothing(answer: Answer) -> None:
+def _tells_nothing(answer: Response) -> None:
     told = (answer.code, answer.message, answer.request_id)
     assert not [text for text in told if PASSWORD in text or json.dumps(PASSWORD)[1:-1] in text], answer
     for text in told:
@@ -77,7 +77,7 @@ def _to_the_letter(answer: bytes) -> None:
     said = _boto(url).set_password(_ROW), _runtime(url).set_password(_ROW)
     for read in said:
         _tells_nothing(read)
-        assert read.verdict is not Verdict.SET or b"HTTP/1" in answer, read
+        assert read.disposition is not Disposition.DONE or b"HTTP/1" in answer, read
 
 
 class _Raw(io.BytesIO):
@@ -85,7 +85,7 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
-def _through_botocore(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def _through_botocore(status: int, headers: Mapping[str, str], body: bytes) -> Response:
     """What boto3 makes of an answer that no socket has carried."""
     named: Any = HeadersDict(headers)  # as botocore makes it of urllib3's
     _NEXT[0] = AWSResponse("http://127.0.0.1", status, named, _Raw(body))

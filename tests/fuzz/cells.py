@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.report.report import COLUMNS
-from bulkreset.report.report_writers import draw
-from bulkreset.text import printable
+from bulkreset.report.report_writers import write_report
+from bulkreset.text import printable_cell
 from tests.fuzz.scratch import folder
 
 _POOL = "eu-west-1_Fuzzed001"
@@ -26,17 +26,17 @@ def one(data: bytes) -> None:
         leftover.unlink()
     journal = Journal.create(path, [_POOL], {})
     try:
-        journal.plan(
+        journal.add_rows(
             (number, pool, username, True, "ready", "", "") for number, (pool, username, *_) in enumerate(rows, 1)
         )
-        journal.record(
+        journal.commit(
             [],
             [
                 Outcome(number, Status.FAILED, code, message, request_id=request_id)
                 for number, (_, _, code, message, request_id) in enumerate(rows, 1)
             ],
         )
-        draw(journal, report, "unprocessed")
+        write_report(journal, report, "unprocessed")
     finally:
         journal.close()
     with report.open(encoding="utf-8", newline="") as file:
@@ -49,7 +49,7 @@ def one(data: bytes) -> None:
         shown = [by_name[name] for name in ("user_pool_id", "username", "code", "message", "request_id")]
         assert not [cell for cell in cells if cell.startswith(_RUN)]
         assert not any(unicodedata.category(letter) == "Cc" and letter not in "\t\n" for letter in "".join(shown))
-        assert shown == [printable("'" + text if text.startswith(_RUN) else text) for text in told]
+        assert shown == [printable_cell("'" + text if text.startswith(_RUN) else text) for text in told]
 
 
 def _rows(texts: list[str]) -> Iterator[list[str]]:

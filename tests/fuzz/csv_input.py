@@ -1,7 +1,7 @@
 """The CSV reader: every record is a row that is what was written, a row that says what is wrong, or the file is refused."""
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import LONGEST_VALUE
+from bulkreset.input.batch import MAX_VALUE_LENGTH
 from tests.fuzz.reading import Line, read, small
 from tests.fuzz.scratch import written
 
@@ -45,5 +45,5 @@ def _plainly(content: bytes, encoding: str, delimiter: str) -> list[Line] | None
     for line in lines[1:]:
         cells = line.split(delimiter)
         by_name = dict(zip(names, cells, strict=False)) if len(cells) == len(names) else {}
-        rows.append(Line._make([*(by_name.get(field, "")[:LONGEST_VALUE] for field in _FIELDS), ""]))
+        rows.append(Line._make([*(by_name.get(field, "")[:MAX_VALUE_LENGTH] for field in _FIELDS), ""]))
     return rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyrage
 
-from bulkreset.age import recipients, seal
+from bulkreset.age import encrypt, parse_recipients
 from bulkreset.errors import InputError
 from tests.fuzz.reading import read, small
 from tests.fuzz.scratch import CANARY, comes_back, folder, open_files, written
@@ -47,9 +47,9 @@ def _whole(kind: int, public: str) -> bytes:
     if kind in {_GZIP, _BOTH}:
         content = gzip.compress(content, mtime=0)
     if kind in {_AGE, _BOTH, _ARMOUR}:
-        content = seal(content, recipients([public]))
+        content = encrypt(content, parse_recipients([public]))
     if kind == _ARMOUR:
-        content = pyrage.encrypt(_PEOPLE.encode(), recipients([public]), armored=True)
+        content = pyrage.encrypt(_PEOPLE.encode(), parse_recipients([public]), armored=True)
     return content
 
 

@@ -5,12 +5,12 @@ import tomllib
 from datetime import UTC, datetime
 
 from bulkreset.errors import JobError
-from bulkreset.input.validation import Screen
+from bulkreset.input.validation import RowValidator
 from bulkreset.job import Job
-from bulkreset.job.file import load, revive
+from bulkreset.job.file import job_from_journal, load
 from bulkreset.models import Outcome, Status
 from bulkreset.send.clock import SystemClock
-from bulkreset.send.guards import Tripwires
+from bulkreset.send.guards import GuardMonitor
 from tests.fuzz.scratch import CANARY, written
 
 _TABLES = [Job, *(field.annotation for field in Job.model_fields.values())]
@@ -31,7 +31,7 @@ def one(data: bytes) -> None:
         return
     kept = json.loads(json.dumps(job.model_dump(mode="json")))
     assert CANARY not in json.dumps(kept["notify"])
-    again = revive(kept, {})
+    again = job_from_journal(kept, {})
     assert _without_urls(again) == _without_urls(job)
     _is_of_use(job)
 
@@ -43,10 +43,10 @@ def _must_not_tell(said: str, data: bytes) -> None:
 
 def _is_of_use(job: Job) -> None:
     """What is made of a job before anything is sent can be made of it."""
-    Screen(job)
-    guards = Tripwires(job.guards, SystemClock(), lambda: datetime(2026, 3, 29, 1, 30, tzinfo=UTC))
+    RowValidator(job)
+    guards = GuardMonitor(job.guards, SystemClock(), lambda: datetime(2026, 3, 29, 1, 30, tzinfo=UTC))
     guards.add([Outcome(row, Status.FAILED, "NotAuthorizedException") for row in range(1, 5)])
-    guards.tripped()
+    guards.violation()
 
 
 def _without_urls(job: Job) -> Job:

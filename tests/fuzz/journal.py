@@ -13,8 +13,8 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.report.page import write_page
-from bulkreset.report.rewrite import Wanted, redraw
-from bulkreset.report.run_status import status_of
+from bulkreset.report.rewrite import ReportRequest, rewrite_report
+from bulkreset.report.run_status import read_status
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder
 
@@ -53,7 +53,7 @@ def one(data: bytes) -> None:
     else:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection, suppress(sqlite3.Error):
             (_fact if kind == _FACTS else _cell)(connection, edits)
-    for look in (lambda: status_of(home), lambda: redraw(home, Wanted(), 1)):
+    for look in (lambda: read_status(home), lambda: rewrite_report(home, ReportRequest(), 1)):
         _honest(look)
     _honest(lambda: _resumed(path, home, log_is_whole=kind != _LOG))
 
@@ -69,11 +69,11 @@ def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
     facts = Journal.facts_in(path)
     with closing(Journal.open(path)) as journal:
         journal.check(facts.get("rows"))
-        journal.take_over()
-        journal.revive_failed()
+        journal.mark_claimed_in_doubt()
+        journal.retry_failed()
         sendable = journal.sendable(1, ROWS)
-        pieces = list(journal.sendable_pieces(10))
-        reported = [found[0] for found in journal.report("unprocessed")]
+        pieces = list(journal.sendable_pages(10))
+        reported = [found[0] for found in journal.report_rows("unprocessed")]
         write_page(journal, home / "report.html", home)
     if facts.get("rows") == ROWS:
         # SQLite takes a log that breaks off for one that was never longer: whole commits may be gone, never a part of one.
@@ -107,7 +107,7 @@ def _whole() -> Path:
     home.mkdir()
     path = home / "journal.sqlite"
     journal = Journal.create(path, [_POOL], _facts())
-    journal.plan(
+    journal.add_rows(
         (row, _POOL, f"user.{row:03d}", True, "ready", "", "")
         if row % 9
         else (row, "other", "", None, "rejected", "bad_value", "line 1")
@@ -116,9 +116,9 @@ def _whole() -> Path:
     journal.note(rows=ROWS, screened=True, temporary_days={_POOL: 7})
     journal._db.execute("PRAGMA wal_autocheckpoint = 0")
     sent = [row for row in range(1, ROWS + 1) if row % 9]
-    journal.record(sent, [], rates=[RateChange(1_700_000_000_000, "1", "eu-west-1", 24.0, "throttled")])
+    journal.commit(sent, [], rates=[RateChange(1_700_000_000_000, "1", "eu-west-1", 24.0, "throttled")])
     at = 1_700_000_000_000
-    journal.record(
+    journal.commit(
         [],
         [
             Outcome(row, Status.SET, attempts=1, latency_ms=60 + row, started_at=at + row, finished_at=at + row + 60)

@@ -2,12 +2,13 @@
 
 import pandas as pd
 
-from bulkreset.input.batch import Chunk
-from bulkreset.input.password_policy import unmet, violates
-from bulkreset.input.validation import Screen
-from bulkreset.job import Job, Policy
+from bulkreset.input.batch import RowBatch
+from bulkreset.input.password_policy import failed_rules, violation_mask
+from bulkreset.input.validation import RowValidator
+from bulkreset.job import Job, PasswordPolicy
 from tests.sim.errors import ApiError
-from tests.sim.policy import PasswordPolicy, check_policy, check_syntax
+from tests.sim.policy import PasswordPolicy as SimPolicy
+from tests.sim.policy import check_policy, check_syntax
 
 _POOL = "eu-west-1_Fuzzed001"
 
@@ -17,11 +18,11 @@ def one(data: bytes) -> None:
     switches, least = (data[:2] + b"\0\0")[:2]
     keys = {name: bool(switches >> bit & 1) for bit, name in enumerate(_SWITCHES)}
     minimum = 6 + least % 94
-    policy = Policy(minimum_length=minimum, **keys)
-    theirs = PasswordPolicy(minimum_length=minimum, **keys)
+    policy = PasswordPolicy(minimum_length=minimum, **keys)
+    theirs = SimPolicy(minimum_length=minimum, **keys)
     passwords = data[2:].decode("utf-8", "replace").split("\x1e")
     series = pd.Series(passwords, dtype="str")
-    assert violates(policy, series).tolist() == [bool(unmet(policy, password)) for password in passwords]
+    assert violation_mask(policy, series).tolist() == [bool(failed_rules(policy, password)) for password in passwords]
     for password, status, message in zip(passwords, *_screened(policy, passwords), strict=True):
         assert len(password) < 4 or password not in message
         if "\0" in password or not password:
@@ -37,7 +38,7 @@ def one(data: bytes) -> None:
 _SWITCHES = ("require_uppercase", "require_lowercase", "require_numbers", "require_symbols")
 
 
-def _screened(policy: Policy, passwords: list[str]) -> tuple[list[str], list[str]]:
+def _screened(policy: PasswordPolicy, passwords: list[str]) -> tuple[list[str], list[str]]:
     job = Job.model_validate(
         {
             "name": "fuzz",
@@ -48,11 +49,11 @@ def _screened(policy: Policy, passwords: list[str]) -> tuple[list[str], list[str
     )
     columns = {"username": "ann", "password": passwords, "permanent": "", "user_pool_id": ""}
     frame = pd.DataFrame(columns, index=range(len(passwords))).astype("str")
-    rows = list(Screen(job).rows(Chunk(1, frame, {})))
+    rows = list(RowValidator(job).validate(RowBatch(1, frame, {})))
     return [row.status for row in rows], [row.message for row in rows]
 
 
-def _takes(policy: PasswordPolicy, password: str) -> bool:
+def _takes(policy: SimPolicy, password: str) -> bool:
     try:
         check_syntax(password)
         check_policy(policy, password)

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from bulkreset.errors import InputError
 from bulkreset.input import csv_reader, parquet_reader
-from bulkreset.input.reader import Rows, open_rows
-from bulkreset.job import Input
+from bulkreset.input.reader import InputReader, open_rows
+from bulkreset.job import InputConfig
 from tests.fuzz.scratch import must_not_tell
 
 PIECE = 3
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 @contextmanager
 def small() -> Iterator[None]:
     """Pieces of three rows, of which one call passes two."""
-    sizes: Any = {"PIECE_ROWS": PIECE, "PASSED_PIECES": 2, "CHUNK_ROWS": 2 * PIECE}
+    sizes: Any = {"PAGE_ROWS": PIECE, "SKIPPED_PAGES": 2, "BATCH_ROWS": 2 * PIECE}
     with patch.multiple(csv_reader, **sizes), patch.multiple(parquet_reader, **sizes):
         yield
 
@@ -36,7 +36,7 @@ def small() -> Iterator[None]:
 def read(path: Path, order: Sequence[int] = (), **keys: Any) -> list[Line] | InputError:  # noqa: ANN401  (keys of [input])
     """The rows of a file, or the error that refuses it. Asserts that pieces in any order are the same rows."""
     try:
-        rows = open_rows(Input(path=path, **keys))
+        rows = open_rows(InputConfig(path=path, **keys))
         lines = list(_lines(rows))
     except InputError as error:
         must_not_tell(error)
@@ -46,9 +46,9 @@ def read(path: Path, order: Sequence[int] = (), **keys: Any) -> list[Line] | Inp
     return lines
 
 
-def _lines(rows: Rows) -> Iterator[Line]:
+def _lines(rows: InputReader) -> Iterator[Line]:
     first = 1
-    for chunk in rows.chunks():
+    for chunk in rows.batches():
         assert chunk.first == first
         cells = zip(*(chunk.frame[name].tolist() for name in chunk.frame.columns), strict=True)
         for offset, values in enumerate(cells):
@@ -59,9 +59,9 @@ def _lines(rows: Rows) -> Iterator[Line]:
         assert chunk.last == first - 1
 
 
-def _compare(rows: Rows, lines: list[Line], order: Sequence[int]) -> None:
+def _compare(rows: InputReader, lines: list[Line], order: Sequence[int]) -> None:
     count = -(-len(lines) // PIECE)
-    with closing(rows.pieces()) as pieces:
+    with closing(rows.pages()) as pieces:
         for number in [number % count for number in order if count]:
             known = pieces.knows(number)
             times = 1

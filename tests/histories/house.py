@@ -94,7 +94,7 @@ def _execute(asked: Asked) -> int:
 
 def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house only)
     from bulkreset.job.file import load  # noqa: PLC0415
-    from bulkreset.run.run import Mode  # noqa: PLC0415
+    from bulkreset.run.run import RunOptions  # noqa: PLC0415
     from bulkreset.run.start import resume, start  # noqa: PLC0415
 
     class Silent:
@@ -102,10 +102,10 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
             return lambda *_args: True
 
     keys = {"guards.stop_after": asked.stop_after, "guards.max_failures": asked.max_failures}
-    mode, ui, path = Mode(None, yes=True, again=asked.again), Silent(), Path(asked.run_dir)
+    mode, ui, path = RunOptions(None, yes=True, retry_failed=asked.again), Silent(), Path(asked.run_dir)
     # So that a few rows take many commits.
     lots = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
-    groups = patch.multiple("bulkreset.send.coordinator", GROUP_ROWS=3, GROUP_SECONDS=0.005)
+    groups = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
     with lots, groups, patch("bulkreset.send.worker.FIRST_WAIT", 0.005):
         if asked.job:
             return start(load(Path(asked.job), keys), path, mode, ui, stop).exit_code  # type: ignore[arg-type]
@@ -168,17 +168,17 @@ class _Hooks:
 @contextmanager
 def _ending(asked: Asked) -> Iterator[Any]:
     """The block in which hooks are at every commit and every call."""
-    from bulkreset.cancellation import Stop  # noqa: PLC0415
+    from bulkreset.cancellation import CancelToken  # noqa: PLC0415
     from bulkreset.cognito.boto3_transport import BotoTransport  # noqa: PLC0415
-    from bulkreset.journal.connection import Connection  # noqa: PLC0415
+    from bulkreset.journal.connection import JournalConnection  # noqa: PLC0415
     from bulkreset.journal.journal import Journal  # noqa: PLC0415
 
-    stop = Stop()
+    stop = CancelToken()
     hooks = _Hooks(asked, stop)
     with (
-        patch.object(Connection, "_transaction", hooks.committing(Connection._transaction)),
+        patch.object(JournalConnection, "_transaction", hooks.committing(JournalConnection._transaction)),
         patch.object(BotoTransport, "_send", hooks.sending(BotoTransport._send)),
-        patch.object(Journal, "record", hooks.recording(Journal.record)),
+        patch.object(Journal, "commit", hooks.recording(Journal.commit)),
     ):
         yield stop
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bulkreset.journal.journal import Journal
-from bulkreset.report.rewrite import Wanted, redraw
-from bulkreset.report.run_status import status_of
+from bulkreset.report.rewrite import ReportRequest, rewrite_report
+from bulkreset.report.run_status import read_status
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
 from tests.histories.house import KILLED, UNCLAIMED, Asked, House
 from tests.sim import Call, Simulator
@@ -157,11 +157,11 @@ class History(RuleBasedStateMachine):
             return
         self.world.steps += 1
         redrawn = self.home / f"report-{self.world.steps}.csv"
-        redraw(self.run_dir, Wanted(output=redrawn), 1)
+        rewrite_report(self.run_dir, ReportRequest(output=redrawn), 1)
         with redrawn.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         calls = self.sim.calls(SET)
-        status = status_of(self.run_dir)
+        status = read_status(self.run_dir)
         assert not status.alive
         if "rows" not in self._facts():
             assert not calls

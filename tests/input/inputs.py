@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyrage
 
-from bulkreset.age import recipients, seal
-from bulkreset.input.csv_reader import CsvRows
+from bulkreset.age import encrypt, parse_recipients
+from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Input
+from bulkreset.job import InputConfig
 
 
 class Seen(NamedTuple):
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 def read(path: Path, **spec: Any) -> list[Seen]:  # noqa: ANN401  (the keys of [input])
     """Every row of the file at `path`, and that its chunks number them without a gap."""
     seen: list[Seen] = []
-    for chunk in open_rows(Input(path=path, **spec)).chunks():
+    for chunk in open_rows(InputConfig(path=path, **spec)).batches():
         assert chunk.first == len(seen) + 1
         frame = chunk.frame
         cells = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
@@ -41,10 +41,10 @@ def read(path: Path, **spec: Any) -> list[Seen]:  # noqa: ANN401  (the keys of [
     return seen
 
 
-def open_csv(spec: Input) -> CsvRows:
+def open_csv(spec: InputConfig) -> CsvReader:
     """The rows of a CSV file."""
     rows = open_rows(spec)
-    assert isinstance(rows, CsvRows)
+    assert isinstance(rows, CsvReader)
     return rows
 
 
@@ -81,7 +81,7 @@ def sealed_file(path: Path, key: Path, content: bytes | None = None) -> Path:
     """Seal a file to a key, and take the open one away; with `content` there was none."""
     public = key.read_text(encoding="ascii").splitlines()[0].rpartition(" ")[2]
     made = path.with_name(f"{path.name}.age")
-    made.write_bytes(seal(path.read_bytes() if content is None else content, recipients([public])))
+    made.write_bytes(encrypt(path.read_bytes() if content is None else content, parse_recipients([public])))
     if content is None:
         path.unlink()
     return made

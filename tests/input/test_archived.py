@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.input.archived import found_again
-from bulkreset.input.discovery import literally
-from bulkreset.input.input_set import Inputs
-from bulkreset.job import Input, Where
-from bulkreset.run.archive import put_away
+from bulkreset.input.archived import reopen_archived
+from bulkreset.input.discovery import escape_pattern
+from bulkreset.input.input_set import InputSet
+from bulkreset.job import InputConfig, Location
+from bulkreset.run.archive import archive_input
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 
@@ -20,12 +20,12 @@ class Shelf:
     def __init__(self, folder: Path, storage: Storage | None) -> None:
         self._folder = folder
         self._storage = storage
-        self.done: Where = f"s3://{BUCKET}/archive" if storage else folder / "archive"
+        self.done: Location = f"s3://{BUCKET}/archive" if storage else folder / "archive"
 
     def put(self, name: str, *users: str) -> str:
         text = "username,password\n" + "".join(f"{user},Hidden-{user}\n" for user in users)
         if self._storage:
-            return literally(self._storage.put(name, text.encode()))
+            return escape_pattern(self._storage.put(name, text.encode()))
         path = self._folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -40,20 +40,22 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
 def test_input_is_found_where_it_was_put(shelf: Shelf) -> None:
     shelf.put("archive/[x].csv", "eve")  # as many bytes as the one that is looked for
     paths = shelf.put("in/[x].csv", "ann"), shelf.put("in/b.csv", "bob")
-    spec = Input(path=paths, done=shelf.done, state=Path("s.json"))
-    planned = Inputs.of(spec)
-    assert [row for chunk in planned.chunks() for row in chunk.frame["username"]] == ["ann", "bob"]
-    noted = planned.noted()
+    spec = InputConfig(path=paths, done=shelf.done, state=Path("s.json"))
+    planned = InputSet.open(spec)
+    assert [row for chunk in planned.batches() for row in chunk.frame["username"]] == ["ann", "bob"]
+    noted = planned.planned_files()
     bucket = Bucket()
-    assert put_away(planned.places[0], noted[0].mark, shelf.done, "r1", bucket).endswith("/archive/[x]-2.csv")
+    assert archive_input(planned.files[0], noted[0].fingerprint, shelf.done, "r1", bucket).endswith(
+        "/archive/[x]-2.csv"
+    )
     shelf.put("in/[x].csv", "new")
-    again = found_again(spec, noted)
+    again = reopen_archived(spec, noted)
     assert again
-    again.must_be(noted, 2)
-    assert [row for chunk in again.chunks() for row in chunk.frame["username"]] == ["ann", "bob"]
+    again.require_unchanged(noted, 2)
+    assert [row for chunk in again.batches() for row in chunk.frame["username"]] == ["ann", "bob"]
     assert again.names == ["[x].csv", "b.csv"]
     shelf.put("archive/[x]-2.csv", "ava")
     with pytest.raises(InputError, match="has changed since"):
-        again.must_be(noted, 2)
-    assert found_again(spec, noted) is None
-    assert found_again(spec.model_copy(update={"done": None}), noted) is None
+        again.require_unchanged(noted, 2)
+    assert reopen_archived(spec, noted) is None
+    assert reopen_archived(spec.model_copy(update={"done": None}), noted) is None

@@ -8,17 +8,17 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.input.batch import FIELDS, find_columns
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Columns, Input
+from bulkreset.job import ColumnsConfig, InputConfig
 from tests.input.inputs import csv_file, parquet_file
 
-NONE = Columns(password=None)
+NONE = ColumnsConfig(password=None)
 HERE = Path("users.csv")
 
 
 def usernames(path: Path, **spec: Any) -> list[str]:  # noqa: ANN401  (the keys of [input])
     """What the reader finds where passwords are made here; every other field is empty."""
     found: list[str] = []
-    for chunk in open_rows(Input(path=path, **spec), with_passwords=False).chunks():
+    for chunk in open_rows(InputConfig(path=path, **spec), with_passwords=False).batches():
         assert list(chunk.frame.columns) == list(FIELDS)
         assert set(chunk.frame["password"]) <= {""}
         assert not chunk.malformed
@@ -30,7 +30,7 @@ def test_username_is_enough() -> None:
     assert find_columns(["username"], NONE, HERE) == {"username": 0}
     assert find_columns(["x", " username ", "permanent"], NONE, HERE) == {"username": 1, "permanent": 2}
     with pytest.raises(InputError, match="has no column 'password'"):
-        find_columns(["username"], Columns(), HERE)
+        find_columns(["username"], ColumnsConfig(), HERE)
 
 
 @pytest.mark.parametrize("name", ["password", "Password", " PASSWORD "])
@@ -54,19 +54,19 @@ def test_optional_column_that_is_spelt_otherwise_is_not_passed_over(tmp_path: Pa
     written = csv_file(tmp_path, f"username,password,{found}\nann,Quiet-1,true\n"), parquet_file(tmp_path, cells)
     for path in written:
         with pytest.raises(InputError) as caught:
-            list(open_rows(Input(path=path)).chunks())
+            list(open_rows(InputConfig(path=path)).batches())
         assert repr(found.strip()) in caught.value.message
         assert f"Rename it to {field!r}, set [input] columns.{field} to" in caught.value.advice
-        named = Columns(**{field: found.strip()})
-        (chunk,) = open_rows(Input(path=path, columns=named)).chunks()
+        named = ColumnsConfig(**{field: found.strip()})
+        (chunk,) = open_rows(InputConfig(path=path, columns=named)).batches()
         assert chunk.frame[field].tolist() == ["true"]
 
 
 def test_column_that_the_job_names_or_that_is_only_similar_is_no_misspelling() -> None:
     header = ["Permanent", "password", "permanently", "user_pool", "permanent2 x"]
-    assert find_columns(header, Columns(username="Permanent"), HERE) == {"username": 0, "password": 1}
+    assert find_columns(header, ColumnsConfig(username="Permanent"), HERE) == {"username": 0, "password": 1}
     both = ["username", "password", "Permanent", "permanent"]
-    assert find_columns(both, Columns(), HERE) == {"username": 0, "password": 1, "permanent": 3}
+    assert find_columns(both, ColumnsConfig(), HERE) == {"username": 0, "password": 1, "permanent": 3}
 
 
 def test_input_without_a_header_is_refused_without_showing_it() -> None:
@@ -97,4 +97,4 @@ def test_input_with_passwords_is_refused_in_every_format(tmp_path: Path) -> None
 
 def test_renamed_columns_are_found(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "mail;note\nann;x\n")
-    assert usernames(path, delimiter=";", columns=Columns(username="mail")) == ["ann"]
+    assert usernames(path, delimiter=";", columns=ColumnsConfig(username="mail")) == ["ann"]

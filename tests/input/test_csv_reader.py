@@ -9,7 +9,7 @@ import pytest
 
 from bulkreset.errors import InputError
 from bulkreset.input import csv_reader
-from bulkreset.job import Columns, Input
+from bulkreset.job import ColumnsConfig, InputConfig
 from tests.input.inputs import Seen, csv_file, open_csv, pairs, read
 
 ODD = [
@@ -199,7 +199,7 @@ def test_columns_are_found_by_name_and_others_ignored(tmp_path: Path) -> None:
 
 
 def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
-    columns = Columns(username="E-Mail", password="Kennwort", permanent="fest", user_pool_id="Pool")
+    columns = ColumnsConfig(username="E-Mail", password="Kennwort", permanent="fest", user_pool_id="Pool")
     text = "username,Kennwort,fest,Pool,E-Mail\nwrong,One-1,true,eu-west-1_A,ann\n"
     assert read(csv_file(tmp_path, text), columns=columns) == [Seen(1, "ann", "One-1", "true", "eu-west-1_A")]
 
@@ -383,13 +383,13 @@ def test_file_that_cannot_decode_any_further_is_an_error(tmp_path: Path, encodin
 
 
 def test_chunk_does_not_show_its_rows(tmp_path: Path) -> None:
-    rows = open_csv(Input(path=csv_file(tmp_path, "username,password\nann,Hidden-1\n")))
-    assert [repr(chunk) for chunk in rows.chunks()] == ["Chunk(rows 1 to 1)"]
+    rows = open_csv(InputConfig(path=csv_file(tmp_path, "username,password\nann,Hidden-1\n")))
+    assert [repr(chunk) for chunk in rows.batches()] == ["Chunk(rows 1 to 1)"]
 
 
 def test_rows_can_be_read_again_from_the_start(tmp_path: Path) -> None:
-    rows = open_csv(Input(path=csv_file(tmp_path, "username,password\nann,One-1\n")))
-    assert [[chunk.first for chunk in rows.chunks()] for _ in range(2)] == [[1], [1]]
+    rows = open_csv(InputConfig(path=csv_file(tmp_path, "username,password\nann,One-1\n")))
+    assert [[chunk.first for chunk in rows.batches()] for _ in range(2)] == [[1], [1]]
 
 
 def test_neither_many_columns_nor_long_values_are_kept(tmp_path: Path) -> None:

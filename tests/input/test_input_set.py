@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
 from bulkreset.input import csv_reader, input_set, parquet_reader
-from bulkreset.input.input_set import Inputs
-from bulkreset.job import Input
+from bulkreset.input.input_set import InputSet
+from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, key_file, parquet_file, sealed_file
 
 SIZE = 5  # rows of a piece, here
@@ -24,16 +24,16 @@ def csv_of(rows: Sequence[str]) -> str:
     return "username,password\n" + "".join(f"{name},Hidden-{name}\n" for name in rows)
 
 
-def read(found: Inputs) -> list[str]:
+def read(found: InputSet) -> list[str]:
     names: list[str] = []
-    for chunk in found.chunks():
+    for chunk in found.batches():
         assert chunk.first == len(names) + 1
         names += list(chunk.frame["username"])
     return names
 
 
-def of(path: Path | list[Path], **spec: Any) -> Inputs:  # noqa: ANN401  (the keys of [input])
-    return Inputs.of(Input.model_validate({"path": path, **spec}))
+def of(path: Path | list[Path], **spec: Any) -> InputSet:  # noqa: ANN401  (the keys of [input])
+    return InputSet.open(InputConfig.model_validate({"path": path, **spec}))
 
 
 @pytest.fixture
@@ -56,8 +56,12 @@ def test_folder_pattern_and_list_are_read_in_order_as_one(mixed: Path) -> None:
     assert read(of([mixed / "c.csv.gz", mixed, mixed / "b.csv"])) == ["cat", "dan", "ann", "ben"]
     found = of(mixed)
     read(found)
-    assert [(it.name, it.first) for it in found.noted()] == [("a.parquet", 1), ("b.csv", 2), ("c.csv.gz", 4)]
-    assert found.described()["files"] == 3
+    assert [(it.name, it.first_row) for it in found.planned_files()] == [
+        ("a.parquet", 1),
+        ("b.csv", 2),
+        ("c.csv.gz", 4),
+    ]
+    assert found.describe()["files"] == 3
 
 
 def test_sealed_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None:
@@ -93,34 +97,34 @@ def test_file_whose_name_is_a_pattern_means_itself(tmp_path: Path) -> None:
 
 def test_malformed_row_is_told_with_its_place_in_its_file(mixed: Path) -> None:
     csv_file(mixed, "username,password\nx,y,z\n", "bb.csv")
-    told = {chunk.first + at: what for chunk in of(mixed).chunks() for at, what in chunk.malformed.items()}
+    told = {chunk.first + at: what for chunk in of(mixed).batches() for at, what in chunk.malformed.items()}
     assert told == {4: "line 2: 3 fields where the header has 2"}
 
 
 def test_sameness_is_that_of_every_file_its_name_and_its_place(mixed: Path) -> None:
     found = of(mixed)
     total = len(read(found))
-    noted, whole = found.noted(), found.described()
+    noted, whole = found.planned_files(), found.describe()
     again = of(mixed)
-    again.must_be(noted, total)
-    assert again.described() == whole
+    again.require_unchanged(noted, total)
+    assert again.describe() == whole
     csv_file(mixed, csv_of(["ann", "bea"]), "b.csv")
     with pytest.raises(InputError, match=r"b\.csv has changed since it was planned"):
-        of(mixed).must_be(noted, total)
-    assert of(mixed).described()["sha256"] != whole["sha256"]
+        of(mixed).require_unchanged(noted, total)
+    assert of(mixed).describe()["sha256"] != whole["sha256"]
     csv_file(mixed, csv_of(["ann", "ben"]), "b.csv")
     csv_file(mixed, csv_of([]), "bb.csv")
     with pytest.raises(InputError, match=r"bb\.csv was not there when it was planned"):
-        of(mixed).must_be(noted, total)
+        of(mixed).require_unchanged(noted, total)
     (mixed / "bb.csv").unlink()
     (mixed / "c.csv.gz").unlink()
     with pytest.raises(InputError, match=r"c\.csv\.gz was planned and is not there"):
-        of(mixed).must_be(noted, total)
+        of(mixed).require_unchanged(noted, total)
 
 
 def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
     found = of(mixed)
-    look = found.watched()
+    look = found.change_detector()
     assert look() == ""
     os.utime(mixed / "b.csv", ns=(1, 1))
     assert look() == str(mixed / "b.csv")
@@ -130,11 +134,11 @@ def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of five rows."""
     for module in (input_set, csv_reader, parquet_reader):
-        monkeypatch.setattr(module, "PIECE_ROWS", SIZE)
+        monkeypatch.setattr(module, "PAGE_ROWS", SIZE)
     for module in (csv_reader, parquet_reader):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 2 * SIZE)
-    monkeypatch.setattr(csv_reader, "PASSED_PIECES", 2)
-    monkeypatch.setattr(parquet_reader, "PASSED_PIECES", 2)
+        monkeypatch.setattr(module, "BATCH_ROWS", 2 * SIZE)
+    monkeypatch.setattr(csv_reader, "SKIPPED_PAGES", 2)
+    monkeypatch.setattr(parquet_reader, "SKIPPED_PAGES", 2)
     monkeypatch.setattr(input_set, "PASSED_FILES", 2)
 
 
@@ -160,9 +164,9 @@ def test_any_piece_has_the_rows_that_the_chunks_have(
     found = of(folder)
     names = read(found)
     fresh = of(folder)
-    fresh.must_be(found.noted(), len(names))
+    fresh.require_unchanged(found.planned_files(), len(names))
     pieces = [-(-len(names) // SIZE), *order]
-    with closing(fresh.pieces()) as source:
+    with closing(fresh.pages()) as source:
         for number in [*range(pieces[0]), *order]:
             if number >= pieces[0]:
                 continue
@@ -185,7 +189,7 @@ def test_many_files_are_opened_one_at_a_time(tmp_path: Path) -> None:
     try:
         found = of(tmp_path)
         assert len(read(found)) == 200
-        with closing(found.pieces()) as source:
+        with closing(found.pages()) as source:
             piece = None
             while piece is None:
                 piece = source.read(0)

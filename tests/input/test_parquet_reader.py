@@ -10,7 +10,7 @@ import pytest
 
 from bulkreset.errors import InputError
 from bulkreset.input import parquet_reader
-from bulkreset.job import Columns
+from bulkreset.job import ColumnsConfig
 from tests.input.inputs import Seen, pairs, parquet_file, read
 from tests.input.test_csv_reader import ODD
 
@@ -103,7 +103,7 @@ def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
 
 def test_columns_are_renamed_and_trimmed(tmp_path: Path) -> None:
     path = parquet_file(tmp_path, {" mail ": ["a"], "secret.word": ["One-1"]})
-    assert pairs(read(path, columns=Columns(username="mail", password="secret.word"))) == [("a", "One-1")]
+    assert pairs(read(path, columns=ColumnsConfig(username="mail", password="secret.word"))) == [("a", "One-1")]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_row_whose_bytes_are_not_utf8_is_malformed(tmp_path: Path, *, encode: bo
 
 
 def test_rows_are_numbered_across_row_groups_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_reader, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(parquet_reader, "BATCH_ROWS", 7)
     names = [f"user{number}" for number in range(50)]
     path = parquet_file(tmp_path, {"username": names, "password": names}, row_group_size=10)
     assert pq.ParquetFile(path).num_row_groups == 5

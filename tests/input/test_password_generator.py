@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.input.password_generator import OF_EACH, Generator
-from bulkreset.input.password_policy import unmet
-from bulkreset.job import Policy
+from bulkreset.input.password_generator import OF_EACH, PasswordGenerator
+from bulkreset.input.password_policy import failed_rules
+from bulkreset.job import PasswordPolicy
 
 POOL = "eu-west-1_Here00001"
 KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
 LOOK_ALIKE = "0OoQ1lI|5S2Z8B"
 
 policies = st.builds(
-    Policy,
+    PasswordPolicy,
     minimum_length=st.none() | st.integers(6, 99),
     require_uppercase=st.booleans(),
     require_lowercase=st.booleans(),
@@ -24,15 +24,15 @@ policies = st.builds(
 )
 
 
-def made(policy: Policy = Policy(), length: int = 24, *, permanent: bool = True) -> str:  # noqa: B008  (frozen)
+def made(policy: PasswordPolicy = PasswordPolicy(), length: int = 24, *, permanent: bool = True) -> str:  # noqa: B008  (frozen)
     """One password."""
-    return Generator({POOL: policy}, length).make(POOL, permanent=permanent).reveal()
+    return PasswordGenerator({POOL: policy}, length).make(POOL, permanent=permanent).reveal()
 
 
 @given(policies, st.integers(12, 64), st.booleans())
-def test_any_policy_is_met_with_margin(policy: Policy, length: int, permanent: bool) -> None:  # noqa: FBT001  (given)
+def test_any_policy_is_met_with_margin(policy: PasswordPolicy, length: int, permanent: bool) -> None:  # noqa: FBT001  (given)
     password = made(policy, length, permanent=permanent)
-    assert unmet(policy, password) == []
+    assert failed_rules(policy, password) == []
     assert length <= len(password) <= 101
     for kind in KINDS:
         assert sum(character in kind for character in password) >= OF_EACH
@@ -59,11 +59,11 @@ def test_every_character_that_may_come_does_come() -> None:
 
 
 def test_no_two_are_alike() -> None:
-    generator = Generator({POOL: Policy()}, 12)
+    generator = PasswordGenerator({POOL: PasswordPolicy()}, 12)
     passwords = [generator.make(POOL, permanent=False).reveal() for _ in range(4000)]
     assert len(set(passwords)) == len(passwords)
 
 
 @pytest.mark.parametrize(("minimum", "length", "expected"), [(None, 24, 24), (24, 24, 26), (40, 24, 42), (99, 12, 101)])
 def test_length_leaves_room_above_the_pool_s_minimum(minimum: int | None, length: int, expected: int) -> None:
-    assert len(made(Policy(minimum_length=minimum), length)) == expected
+    assert len(made(PasswordPolicy(minimum_length=minimum), length)) == expected

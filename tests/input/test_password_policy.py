@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from moto.cognitoidp.exceptions import InvalidPasswordException
 from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUser, CognitoIdpUserPool, cognitoidp_backends
 
-from bulkreset.input.password_policy import stricter, unmet, violates
-from bulkreset.job import Policy
+from bulkreset.input.password_policy import combine, failed_rules, violation_mask
+from bulkreset.job import PasswordPolicy
 
 SYMBOLS = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-"
-STRICT = Policy(
+STRICT = PasswordPolicy(
     minimum_length=8, require_uppercase=True, require_lowercase=True, require_numbers=True, require_symbols=True
 )
 
 POLICIES = st.builds(
-    Policy,
+    PasswordPolicy,
     minimum_length=st.none() | st.integers(6, 99),
     require_uppercase=st.booleans(),
     require_lowercase=st.booleans(),
@@ -32,14 +32,14 @@ PASSWORDS = st.text(st.characters(codec="utf-8"), max_size=20) | st.text(
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
 def test_each_symbol_of_the_services_list_counts(symbol: str) -> None:
-    policy = Policy(require_symbols=True)
+    policy = PasswordPolicy(require_symbols=True)
     for password in (f"{symbol}Abcdef1", f"Abc{symbol}def1", f"Abcdef1{symbol}", symbol):
-        assert unmet(policy, password) == []
+        assert failed_rules(policy, password) == []
 
 
 @pytest.mark.parametrize("other", [*"€£§°¬¿¡«÷éßΩж王٣🚀", "\t", "\n", "\u00a0", "\u3000", "\x00", "\x7f"])
 def test_no_other_character_counts_as_a_symbol(other: str) -> None:
-    assert unmet(Policy(require_symbols=True), f"Abc{other}def1") == ["a symbol"]
+    assert failed_rules(PasswordPolicy(require_symbols=True), f"Abc{other}def1") == ["a symbol"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_no_other_character_counts_as_a_symbol(other: str) -> None:
     [("Abc def1", True), ("Abc  def1", True), ("a b", True), (" Abcdef1", False), ("Abcdef1 ", False), (" ", False)],
 )
 def test_space_counts_as_a_symbol_only_inside(password: str, *, counts: bool) -> None:
-    assert unmet(Policy(require_symbols=True), password) == ([] if counts else ["a symbol"])
+    assert failed_rules(PasswordPolicy(require_symbols=True), password) == ([] if counts else ["a symbol"])
 
 
 @pytest.mark.parametrize(
@@ -63,26 +63,26 @@ def test_space_counts_as_a_symbol_only_inside(password: str, *, counts: bool) ->
     ],
 )
 def test_letters_and_digits_are_basic_latin_only(rule: str, password: str, words: str) -> None:
-    assert unmet(Policy.model_validate({rule: True}), password) == [words]
-    assert unmet(Policy.model_validate({rule: True}), password + "aA1") == []
+    assert failed_rules(PasswordPolicy.model_validate({rule: True}), password) == [words]
+    assert failed_rules(PasswordPolicy.model_validate({rule: True}), password + "aA1") == []
 
 
 @pytest.mark.parametrize("length", [6, 8, 12, 99])
 def test_minimum_length_counts_characters(length: int) -> None:
-    policy = Policy(minimum_length=length)
+    policy = PasswordPolicy(minimum_length=length)
     for character in ("a", "é", "王", "\uffff"):
-        assert unmet(policy, character * length) == []
-        assert unmet(policy, character * (length - 1)) == [f"at least {length} characters"]
+        assert failed_rules(policy, character * length) == []
+        assert failed_rules(policy, character * (length - 1)) == [f"at least {length} characters"]
 
 
 @pytest.mark.parametrize("length", [6, 8, 99])
 def test_character_beyond_the_basic_plane_is_counted_as_the_service_may_count_it_at_most(length: int) -> None:
-    policy = Policy(minimum_length=length)
+    policy = PasswordPolicy(minimum_length=length)
     enough = -(-length // 2)  # as UTF-16 units, of which each is two
     for password in ("🚀" * length, "🚀" * enough, "🚀" + "a" * (length - 2), "a" * (length - 2) + "\U0001f680"):
-        assert unmet(policy, password) == []
-        assert not violates(policy, pd.Series([password], dtype="str")).any()
-    assert unmet(policy, "🚀" * (enough - 1)) == [f"at least {length} characters"]
+        assert failed_rules(policy, password) == []
+        assert not violation_mask(policy, pd.Series([password], dtype="str")).any()
+    assert failed_rules(policy, "🚀" * (enough - 1)) == [f"at least {length} characters"]
 
 
 # What Cognito takes and refuses: the rule that is not met, of STRICT, or "" where all are.
@@ -111,27 +111,27 @@ CASES = {
 
 @pytest.mark.parametrize("password", CASES)
 def test_password_is_judged_as_the_service_does(password: str) -> None:
-    assert unmet(STRICT, password) == ([CASES[password]] if CASES[password] else [])
+    assert failed_rules(STRICT, password) == ([CASES[password]] if CASES[password] else [])
 
 
 def test_every_unmet_rule_is_named_and_none_that_is_met() -> None:
     words = ["an upper-case letter (A-Z)", "a lower-case letter (a-z)", "a digit (0-9)", "a symbol"]
-    assert unmet(STRICT, "ж") == ["at least 8 characters", *words]
-    assert unmet(STRICT, "Пароль-Aa1") == []
-    assert unmet(STRICT, "password-1") == words[:1]
-    assert unmet(STRICT, "Aa1-" * 64) == []
+    assert failed_rules(STRICT, "ж") == ["at least 8 characters", *words]
+    assert failed_rules(STRICT, "Пароль-Aa1") == []
+    assert failed_rules(STRICT, "password-1") == words[:1]
+    assert failed_rules(STRICT, "Aa1-" * 64) == []
 
 
 def test_without_a_policy_nothing_is_checked() -> None:
-    assert unmet(Policy(), "") == []
-    assert not violates(Policy(), pd.Series(["", "a"], dtype="str")).any()
+    assert failed_rules(PasswordPolicy(), "") == []
+    assert not violation_mask(PasswordPolicy(), pd.Series(["", "a"], dtype="str")).any()
 
 
 @given(policy=POLICIES, passwords=st.lists(PASSWORDS, min_size=1, max_size=8))
 @example(policy=STRICT, passwords=["Aa1-aaaa\n", "\nAa1 aaaa", "Aa1\n \naaaa", "a\x00 \x00B1aaa"])
-def test_a_column_is_judged_as_each_of_its_passwords(policy: Policy, passwords: list[str]) -> None:
+def test_a_column_is_judged_as_each_of_its_passwords(policy: PasswordPolicy, passwords: list[str]) -> None:
     column = pd.Series(passwords, dtype="str")
-    assert violates(policy, column).tolist() == [bool(unmet(policy, password)) for password in passwords]
+    assert violation_mask(policy, column).tolist() == [bool(failed_rules(policy, password)) for password in passwords]
 
 
 # The parts of a password that meet each rule, and parts that meet none of them.
@@ -145,7 +145,7 @@ MEETS_NOTHING = st.sampled_from("éÄßΩжЖ王٣½€§°ⅷＡａ１")
 
 
 @st.composite
-def judged(draw: st.DrawFn) -> tuple[Policy, str, list[str]]:
+def judged(draw: st.DrawFn) -> tuple[PasswordPolicy, str, list[str]]:
     """A policy, a password, and which of the policy's rules it was made not to meet."""
     asked = {rule: draw(st.booleans()) for rule in MEETS}
     met = {rule: draw(st.booleans()) for rule in MEETS}
@@ -156,36 +156,40 @@ def judged(draw: st.DrawFn) -> tuple[Policy, str, list[str]]:
     missing = [words for rule, (_, words) in MEETS.items() if asked[rule] and not met[rule]]
     if shortest is not None and len(password) < shortest:
         missing.insert(0, f"at least {shortest} characters")
-    return Policy.model_validate({"minimum_length": shortest, **asked}), password, missing
+    return PasswordPolicy.model_validate({"minimum_length": shortest, **asked}), password, missing
 
 
 @given(case=judged())
-def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(case: tuple[Policy, str, list[str]]) -> None:
+def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(
+    case: tuple[PasswordPolicy, str, list[str]],
+) -> None:
     policy, password, missing = case
-    assert unmet(policy, password) == missing
-    assert violates(policy, pd.Series([password], dtype="str")).tolist() == [bool(missing)]
+    assert failed_rules(policy, password) == missing
+    assert violation_mask(policy, pd.Series([password], dtype="str")).tolist() == [bool(missing)]
 
 
 @given(case=judged(), salt=st.uuids())
-def test_what_is_said_of_a_password_never_holds_it(case: tuple[Policy, str, list[str]], salt: UUID) -> None:
+def test_what_is_said_of_a_password_never_holds_it(case: tuple[PasswordPolicy, str, list[str]], salt: UUID) -> None:
     policy, password, _ = case
     core = f"{password}{salt.hex[:4]}"
-    assert core not in ", ".join(unmet(policy, core))
+    assert core not in ", ".join(failed_rules(policy, core))
 
 
 @given(one=POLICIES, other=POLICIES, password=PASSWORDS)
-def test_stricter_policy_asks_for_what_either_asks_for(one: Policy, other: Policy, password: str) -> None:
-    both = stricter(one, other)
-    met = not unmet(one, password) and not unmet(other, password)
-    assert (not unmet(both, password)) is met
-    assert stricter(other, one) == both
-    assert stricter(both, one) == both
+def test_stricter_policy_asks_for_what_either_asks_for(
+    one: PasswordPolicy, other: PasswordPolicy, password: str
+) -> None:
+    both = combine(one, other)
+    met = not failed_rules(one, password) and not failed_rules(other, password)
+    assert (not failed_rules(both, password)) is met
+    assert combine(other, one) == both
+    assert combine(both, one) == both
 
 
 def test_policy_that_is_not_known_asks_for_nothing() -> None:
-    assert stricter(STRICT, None) is STRICT
-    assert stricter(STRICT, Policy()) == STRICT
-    assert stricter(Policy(), Policy.model_construct(minimum_length=128)).minimum_length == 128
+    assert combine(STRICT, None) is STRICT
+    assert combine(STRICT, PasswordPolicy()) == STRICT
+    assert combine(PasswordPolicy(), PasswordPolicy.model_construct(minimum_length=128)).minimum_length == 128
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +202,9 @@ def pool() -> CognitoIdpUserPool:
 
 
 @given(policy=POLICIES, password=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40))
-def test_moto_agrees_where_it_models_the_policy(pool: CognitoIdpUserPool, policy: Policy, password: str) -> None:
+def test_moto_agrees_where_it_models_the_policy(
+    pool: CognitoIdpUserPool, policy: PasswordPolicy, password: str
+) -> None:
     # moto takes any digit and any space for good, and nothing of 99 characters or more: left out here.
     pool.extended_config["Policies"]["PasswordPolicy"] = {
         "MinimumLength": policy.minimum_length or 0,
@@ -214,4 +220,4 @@ def test_moto_agrees_where_it_models_the_policy(pool: CognitoIdpUserPool, policy
         accepted = True
     except InvalidPasswordException:
         accepted = False
-    assert accepted == (not unmet(policy, password))
+    assert accepted == (not failed_rules(policy, password))

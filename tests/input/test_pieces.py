@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
 from bulkreset.input import csv_reader, parquet_reader
-from bulkreset.input.batch import Piece
-from bulkreset.input.reader import Rows, open_rows
-from bulkreset.job import Input
+from bulkreset.input.batch import RowPage
+from bulkreset.input.reader import InputReader, open_rows
+from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, open_csv, parquet_file, read
 
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\ufeff🚀x'), max_size=8)
@@ -36,14 +36,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
     for module in (csv_reader, parquet_reader):
-        monkeypatch.setattr(module, "PIECE_ROWS", 3)
-        monkeypatch.setattr(module, "PASSED_PIECES", 2)
-        monkeypatch.setattr(module, "CHUNK_ROWS", 6)
+        monkeypatch.setattr(module, "PAGE_ROWS", 3)
+        monkeypatch.setattr(module, "SKIPPED_PAGES", 2)
+        monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
-def asked(rows: Rows, numbers: list[int]) -> Iterator[tuple[int, Piece]]:
+def asked(rows: InputReader, numbers: list[int]) -> Iterator[tuple[int, RowPage]]:
     """The pieces in this order, each asked for until it comes."""
-    with closing(rows.pieces()) as pieces:
+    with closing(rows.pages()) as pieces:
         for number in numbers:
             known, times = pieces.knows(number), 1
             while (piece := pieces.read(number)) is None:
@@ -56,9 +56,9 @@ def asked(rows: Rows, numbers: list[int]) -> Iterator[tuple[int, Piece]]:
 def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: str = "utf-8") -> None:
     """What the pieces hold is what the chunks hold."""
     expected = [(seen.username, seen.password) for seen in read(path, encoding=encoding)]
-    rows = open_rows(Input(path=path, encoding=encoding))
+    rows = open_rows(InputConfig(path=path, encoding=encoding))
     if planned:
-        list(rows.chunks())
+        list(rows.batches())
     last = (len(expected) + 2) // 3
     for number, piece in asked(rows, [number % last for number in numbers if last]):
         assert piece.first == number * 3 + 1
@@ -108,7 +108,7 @@ def test_csv_of_any_encoding_in_any_order(tmp_path: Path, encoding: str, *, plan
 )
 def test_only_an_encoding_without_state_is_entered_in_the_middle(tmp_path: Path, encoding: str, *, may: bool) -> None:
     path = csv_file(tmp_path, "username,password\n")
-    assert open_csv(Input(path=path, encoding=encoding)).can_be_entered is may
+    assert open_csv(InputConfig(path=path, encoding=encoding)).can_be_entered is may
 
 
 @pytest.mark.usefixtures("small")
@@ -132,7 +132,7 @@ def test_a_piece_behind_the_end_is_an_error(tmp_path: Path, name: str) -> None:
         path = csv_file(tmp_path, "username,password\na,b\n", name)
     with (
         pytest.raises(InputError, match="ends before row 2001"),
-        closing(open_rows(Input(path=path)).pieces()) as pieces,
+        closing(open_rows(InputConfig(path=path)).pages()) as pieces,
     ):
         pieces.read(1)
 
@@ -143,12 +143,12 @@ def test_real_pieces_of_a_planned_file_are_all_known(tmp_path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("username", "password"))
         writer.writerows((f"üser{row}", f'Two "lines"\n{row}') for row in range(50_000))
-    rows = open_rows(Input(path=path))
-    with closing(rows.pieces()) as fresh:
+    rows = open_rows(InputConfig(path=path))
+    with closing(rows.pages()) as fresh:
         assert not fresh.knows(20)
         assert fresh.read(20) is None
-    list(rows.chunks())
-    with closing(rows.pieces()) as pieces:
+    list(rows.batches())
+    with closing(rows.pages()) as pieces:
         for number in (24, 0, 13, 12, 14):
             assert pieces.knows(number)
             piece = pieces.read(number)

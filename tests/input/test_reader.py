@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.input.csv_reader import CsvRows
+from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.location import fingerprint
-from bulkreset.input.parquet_reader import ParquetRows
+from bulkreset.input.parquet_reader import ParquetReader
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Input
+from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, pairs, parquet_file, read
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -20,20 +20,20 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 @pytest.mark.parametrize(
     ("name", "kind", "reader"),
     [
-        ("users.csv", None, CsvRows),
-        ("users.txt", None, CsvRows),
-        ("users", None, CsvRows),
-        ("users.csv.gz", None, CsvRows),
-        ("users.parquet", None, ParquetRows),
-        ("USERS.PARQUET", None, ParquetRows),
-        ("users.pq", None, ParquetRows),
-        ("users.parquet", "csv", CsvRows),
-        ("users.csv", "parquet", ParquetRows),
+        ("users.csv", None, CsvReader),
+        ("users.txt", None, CsvReader),
+        ("users", None, CsvReader),
+        ("users.csv.gz", None, CsvReader),
+        ("users.parquet", None, ParquetReader),
+        ("USERS.PARQUET", None, ParquetReader),
+        ("users.pq", None, ParquetReader),
+        ("users.parquet", "csv", CsvReader),
+        ("users.csv", "parquet", ParquetReader),
     ],
 )
 def test_format_is_the_jobs_or_the_names(tmp_path: Path, name: str, kind: str | None, reader: type) -> None:
     path = csv_file(tmp_path, "", name)
-    assert type(open_rows(Input.model_validate({"path": path, "format": kind}))) is reader
+    assert type(open_rows(InputConfig.model_validate({"path": path, "format": kind}))) is reader
 
 
 def test_format_in_the_job_beats_the_name(tmp_path: Path) -> None:
@@ -43,20 +43,20 @@ def test_format_in_the_job_beats_the_name(tmp_path: Path) -> None:
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no input file"):
-        open_rows(Input(path=tmp_path / "none.csv"))
+        open_rows(InputConfig(path=tmp_path / "none.csv"))
     with pytest.raises(InputError, match="is not a file"):
-        open_rows(Input(path=tmp_path))
+        open_rows(InputConfig(path=tmp_path))
 
 
 def test_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="File name too long"):
-        open_rows(Input(path=tmp_path / ("x" * 300)))
+        open_rows(InputConfig(path=tmp_path / ("x" * 300)))
 
 
 def test_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(InputError, match="is not a file"):
-        open_rows(Input(path=tmp_path / "pipe.csv"))
+        open_rows(InputConfig(path=tmp_path / "pipe.csv"))
 
 
 def test_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
@@ -64,10 +64,10 @@ def test_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
         csv_file(tmp_path, "username,password\n"),
         parquet_file(tmp_path, {"username": ["a"], "password": ["b"]}),
     ):
-        rows = open_rows(Input(path=path))
+        rows = open_rows(InputConfig(path=path))
         path.unlink()
         with pytest.raises(InputError, match="cannot be read"):
-            list(rows.chunks())
+            list(rows.batches())
         with pytest.raises(InputError, match="cannot be read: No such file"):
             fingerprint(path)
 
@@ -77,7 +77,7 @@ def test_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
 def test_file_that_opens_but_does_not_read_is_an_error(kind: str) -> None:
     path = Path("/proc/self/mem")
     with pytest.raises(InputError, match="cannot be read"):
-        list(open_rows(Input.model_validate({"path": path, "format": kind})).chunks())
+        list(open_rows(InputConfig.model_validate({"path": path, "format": kind})).batches())
     with pytest.raises(InputError, match="cannot be read"):
         fingerprint(path)
 
@@ -88,7 +88,7 @@ def test_file_without_permission_is_an_error(tmp_path: Path, kind: str) -> None:
     path = csv_file(tmp_path, "username,password\n", f"users.{kind}")
     path.chmod(0)
     with pytest.raises(InputError, match="Permission denied"):
-        list(open_rows(Input(path=path)).chunks())
+        list(open_rows(InputConfig(path=path)).batches())
 
 
 def test_fingerprint_is_size_and_sha256(tmp_path: Path) -> None:

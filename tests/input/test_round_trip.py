@@ -35,8 +35,8 @@ def test_csv_comes_back_as_written(
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         csv.writer(file, quoting=quoting).writerows([("username", "password"), *table])  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "CHUNK_ROWS", 2 * size)
-        patch.setattr(csv_reader, "PIECE_ROWS", size)
+        patch.setattr(csv_reader, "BATCH_ROWS", 2 * size)
+        patch.setattr(csv_reader, "PAGE_ROWS", size)
         assert pairs(read(path)) == table
 
 
@@ -49,7 +49,7 @@ def test_parquet_comes_back_as_written(folder: Path, table: list[tuple[str, str]
     }
     pq.write_table(pa.table(columns), path, row_group_size=group)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet_reader, "CHUNK_ROWS", size)
+        patch.setattr(parquet_reader, "BATCH_ROWS", size)
         assert pairs(read(path)) == table
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from bulkreset.errors import BulkresetError, InputError, Stopped
 from bulkreset.input import discovery
-from bulkreset.input.input_set import Inputs
-from bulkreset.job import Input
+from bulkreset.input.input_set import InputSet
+from bulkreset.job import InputConfig
 from bulkreset.s3 import BLOCK, Bucket
 from tests.bucket import BUCKET, Storage
 
@@ -23,12 +23,12 @@ def csv_of(rows: Sequence[str]) -> bytes:
 CSV = csv_of(ROWS[:100])
 
 
-def read(found: Inputs) -> list[str]:
-    return [name for chunk in found.chunks() for name in chunk.frame["username"]]
+def read(found: InputSet) -> list[str]:
+    return [name for chunk in found.batches() for name in chunk.frame["username"]]
 
 
-def of(path: str) -> Inputs:
-    return Inputs.of(Input(path=path))
+def of(path: str) -> InputSet:
+    return InputSet.open(InputConfig(path=path))
 
 
 @pytest.fixture(autouse=True)
@@ -43,16 +43,16 @@ def test_patterns_are_those_of_a_shell(s3: Storage) -> None:
         s3.put(key, b"username,password\n" if key.endswith("v") else b"")
 
     def named(path: str) -> list[str]:
-        return [str(place.where).removeprefix(f"{AT}/in/") for place in of(path).places]
+        return [str(place.where).removeprefix(f"{AT}/in/") for place in of(path).files]
 
     assert named(f"{AT}/in/") == ["[x].csv", "a.csv", "b.csv"]
     assert named(f"{AT}/in/[ab].csv") == ["a.csv", "b.csv"]
     assert named(f"{AT}/in/[!a].csv") == ["b.csv"]
     assert named(f"{AT}/in/?.*") == ["a.csv", "b.csv", "d.txt"]
     assert named(f"{AT}/in/**/*.csv") == ["[x].csv", "a.csv", "b.csv", "deep/er/c.csv"]
-    assert named(discovery.literally(f"{AT}/in/[x].csv")) == ["[x].csv"]
+    assert named(discovery.escape_pattern(f"{AT}/in/[x].csv")) == ["[x].csv"]
     for nothing in (f"{AT}/in/*.xml", f"{AT}/out/", f"{AT}/in/none.csv", f"{AT}-other/in.csv"):
-        with pytest.raises(discovery.Nothing):
+        with pytest.raises(discovery.InputMissing):
             of(nothing)
 
 
@@ -61,7 +61,7 @@ def test_answers_that_break_off_are_asked_for_again(s3: Storage) -> None:
     uri = s3.put("in.csv", whole)
     found = of(uri)
     s3.configure(faults=[["GET /nightly/in.csv", 0, "", 3]])
-    assert found.described()["size"] == len(whole)
+    assert found.describe()["size"] == len(whole)
     s3.configure(faults=[["GET /nightly/in.csv", 0, "", 3]])
     assert read(found) == ROWS
 
@@ -103,7 +103,7 @@ def test_another_object_is_never_read_in_its_place(
         s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     uri = s3.put("in.csv", CSV)
     found = of(uri)
-    assert found.described()["files"] == 1
+    assert found.describe()["files"] == 1
     assert read(found) == ROWS[:100]
     change(s3)
     if versions:  # the version that was planned is still there
@@ -112,4 +112,4 @@ def test_another_object_is_never_read_in_its_place(
         with pytest.raises(InputError, match="is not the object any more"):
             read(found)
     with pytest.raises(InputError, match=r"has changed|no input"):
-        of(uri).must_be(found.noted(), found.total)
+        of(uri).require_unchanged(found.planned_files(), found.total)

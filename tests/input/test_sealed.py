@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bulkreset.errors import InputError, JobError
 from bulkreset.input import csv_reader, parquet_reader
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Input
+from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, key_file, pairs, parquet_file, read, sealed_file
 
 SECRET = "Hush-Hush.7734"
@@ -43,9 +43,9 @@ def key(tmp_path: Path) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
     for module in (csv_reader, parquet_reader):
-        monkeypatch.setattr(module, "PIECE_ROWS", 3)
-        monkeypatch.setattr(module, "PASSED_PIECES", 2)
-        monkeypatch.setattr(module, "CHUNK_ROWS", 6)
+        monkeypatch.setattr(module, "PAGE_ROWS", 3)
+        monkeypatch.setattr(module, "SKIPPED_PAGES", 2)
+        monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
 def refused(path: Path, identity: Path | None) -> InputError:
@@ -96,11 +96,13 @@ def test_sealed_pieces_in_any_order(
     plain = made(folder, name, row_group_size=4)
     if name == "users.csv":
         csv_file(folder, TEXT.encode(encoding))
-    spec = Input(path=sealed_file(plain, key), identity=key, encoding=encoding if name == "users.csv" else "utf-8")
+    spec = InputConfig(
+        path=sealed_file(plain, key), identity=key, encoding=encoding if name == "users.csv" else "utf-8"
+    )
     rows = open_rows(spec)
     if planned:
-        list(rows.chunks())
-    with closing(rows.pieces()) as pieces:
+        list(rows.batches())
+    with closing(rows.pages()) as pieces:
         for number in numbers:
             while (piece := pieces.read(number)) is None:
                 pass
@@ -109,9 +111,9 @@ def test_sealed_pieces_in_any_order(
 
 def test_planned_sealed_csv_is_entered_in_the_middle(tmp_path: Path, key: Path) -> None:
     text = "username,password\n" + "".join(f"user{number},{SECRET}{number}\n" for number in range(50_000))
-    rows = open_rows(Input(path=sealed_file(csv_file(tmp_path, text, "big.csv.gz"), key), identity=key))
-    list(rows.chunks())
-    with closing(rows.pieces()) as pieces:
+    rows = open_rows(InputConfig(path=sealed_file(csv_file(tmp_path, text, "big.csv.gz"), key), identity=key))
+    list(rows.batches())
+    with closing(rows.pages()) as pieces:
         for number in (24, 0, 13, 12, 14):
             assert pieces.knows(number)
             piece = pieces.read(number)
@@ -127,10 +129,10 @@ def test_sealed_csv_is_read_in_constant_memory(tmp_path: Path, key: Path) -> Non
     path = sealed_file(csv_file(tmp_path, text), key)
     assert path.stat().st_size > 4_000_000
     del text
-    rows = open_rows(Input(path=path, identity=key))
+    rows = open_rows(InputConfig(path=path, identity=key))
     tracemalloc.start()
     try:
-        with closing(rows.pieces()) as pieces:
+        with closing(rows.pages()) as pieces:
             while pieces.read(9) is None:
                 pass
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
@@ -148,8 +150,8 @@ def test_sealed_parquet_is_in_memory_once(tmp_path: Path, key: Path) -> None:
     )
     path = sealed_file(tmp_path / "users.parquet", key)
     size = path.stat().st_size
-    rows = open_rows(Input(path=path, identity=key))
-    assert isinstance(rows, parquet_reader.ParquetRows)
+    rows = open_rows(InputConfig(path=path, identity=key))
+    assert isinstance(rows, parquet_reader.ParquetReader)
     tracemalloc.start()  # which sees Python's own memory: where the opened file is
     try:
         with rows.open() as file:
@@ -195,13 +197,13 @@ def test_sealed_file_that_breaks_off(tmp_path: Path, key: Path, name: str, left:
 def test_damage_in_the_middle_is_found_where_it_is_come_to(
     tmp_path: Path, key: Path, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_reader, "CHUNK_ROWS", 2000)
+    monkeypatch.setattr(csv_reader, "BATCH_ROWS", 2000)
     text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(20_000))
     path = sealed_file(csv_file(tmp_path, text, name), key)
     whole = path.read_bytes()
     place = len(whole) * 3 // 4
     path.write_bytes(whole[:place] + (b"" if harm == "cut" else bytes([whole[place] ^ 1]) + whole[place + 1 :]))
-    chunks = open_rows(Input(path=path, identity=key)).chunks()
+    chunks = open_rows(InputConfig(path=path, identity=key)).batches()
     assert next(chunks).last == 2000
     with pytest.raises(InputError, match="cannot be opened: it is damaged") as caught:
         list(chunks)
@@ -245,9 +247,9 @@ def test_file_is_let_go(tmp_path: Path, key: Path) -> None:
     path = sealed_file(made(tmp_path, "users.csv.gz"), key)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(10):
-        rows = open_rows(Input(path=path, identity=key))
-        for _chunk in rows.chunks():
+        rows = open_rows(InputConfig(path=path, identity=key))
+        for _chunk in rows.batches():
             break
-        with closing(rows.pieces()) as pieces:
+        with closing(rows.pages()) as pieces:
             pieces.read(0)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 4

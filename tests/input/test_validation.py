@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.input.batch import FIELDS, Chunk
+from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.reader import open_rows
-from bulkreset.input.validation import Screen, Screened
-from bulkreset.job import Job, Policy
+from bulkreset.input.validation import RowValidator, ValidatedRow
+from bulkreset.job import Job, PasswordPolicy
 from bulkreset.journal.journal import Journal
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -40,16 +40,16 @@ def job(pools: tuple[str, ...] = (POOL,), path: Path = Path("users.csv"), **keys
     return Job.model_validate(tables | keys)
 
 
-def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | None = None) -> Chunk:
+def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | None = None) -> RowBatch:
     """A chunk of (username, password, permanent, pool); what is left out is empty."""
     cells = [(*row, *("",) * (len(FIELDS) - len(row))) for row in rows]
     frame = {name: pd.array([row[place] for row in cells], dtype="str") for place, name in enumerate(FIELDS)}
-    return Chunk(first, pd.DataFrame(frame), malformed or {})
+    return RowBatch(first, pd.DataFrame(frame), malformed or {})
 
 
-def screen_one(*row: str, **keys: Any) -> Screened:  # noqa: ANN401  (job keys)
+def screen_one(*row: str, **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
     """What becomes of one row."""
-    (found,) = Screen(job(**keys)).rows(chunk(row))
+    (found,) = RowValidator(job(**keys)).validate(chunk(row))
     return found
 
 
@@ -68,7 +68,7 @@ FAULTS = [
 ]
 
 
-def with_faults(*faults: dict[str, str]) -> Screened:
+def with_faults(*faults: dict[str, str]) -> ValidatedRow:
     """What becomes of a good row that is given these faults."""
     row = {"username": "ann", "password": GOOD, "permanent": "true", "user_pool_id": ""}
     for fault in reversed(faults):
@@ -96,7 +96,9 @@ def test_the_first_fault_in_order_names_the_row(first: int) -> None:
 
 
 def test_malformed_line_comes_before_everything_and_keeps_its_reason() -> None:
-    rows = Screen(job()).rows(chunk(("", ""), ("bob", GOOD), first=7, malformed={0: "line 9: broken quoting"}))
+    rows = RowValidator(job()).validate(
+        chunk(("", ""), ("bob", GOOD), first=7, malformed={0: "line 9: broken quoting"})
+    )
     assert list(rows) == [
         (7, POOL, "", False, "rejected", "bad_value", "line 9: broken quoting"),
         (8, POOL, "bob", False, "ready", "", ""),
@@ -210,19 +212,19 @@ def test_message_has_no_part_of_the_password(username: str, password: str, perma
 @settings(max_examples=50)
 @given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT, TEXT), min_size=1, max_size=4))
 def test_rows_are_judged_one_by_one_whatever_stands_beside_them(rows: list[tuple[str, ...]]) -> None:
-    screen = Screen(job())
-    together = [found[1:] for found in screen.rows(chunk(*rows))]
-    assert together == [found[1:] for row in rows for found in screen.rows(chunk(row))]
+    screen = RowValidator(job())
+    together = [found[1:] for found in screen.validate(chunk(*rows))]
+    assert together == [found[1:] for row in rows for found in screen.validate(chunk(row))]
 
 
 @pytest.mark.parametrize("keep", ["refuse", "first", "last"])
 def test_bad_sample_becomes_what_is_expected_of_it(tmp_path: Path, keep: str) -> None:
     bad = job(path=SAMPLES / "bad.csv", permanent=True)
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {})
-    for part in open_rows(bad.input).chunks():
-        journal.plan(Screen(bad).rows(part))
-    journal.reject_twins(keep)
-    found = [(str(row[0]), *row[2:5]) for row in journal.report("ready")]
+    for part in open_rows(bad.input).batches():
+        journal.add_rows(RowValidator(bad).validate(part))
+    journal.reject_duplicates(keep)
+    found = [(str(row[0]), *row[2:5]) for row in journal.report_rows("ready")]
     journal.close()
     with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:
         expected = [tuple(row) for row in csv.reader(file)][1:]
@@ -233,28 +235,28 @@ def test_bad_sample_becomes_what_is_expected_of_it(tmp_path: Path, keep: str) ->
 
 
 def test_good_samples_are_all_ready() -> None:
-    screen = Screen(job())
-    for part in open_rows(job(path=SAMPLES / "users.csv").input).chunks():
-        assert {found.status for found in screen.rows(part)} == {"ready"}
-    free = Screen(job(password={}))
-    for part in open_rows(job(path=SAMPLES / "tricky.csv").input).chunks():
-        assert {found.code for found in free.rows(part)} == {""}
+    screen = RowValidator(job())
+    for part in open_rows(job(path=SAMPLES / "users.csv").input).batches():
+        assert {found.status for found in screen.validate(part)} == {"ready"}
+    free = RowValidator(job(password={}))
+    for part in open_rows(job(path=SAMPLES / "tricky.csv").input).batches():
+        assert {found.code for found in free.validate(part)} == {""}
 
 
-LONG = Policy(minimum_length=20)
+LONG = PasswordPolicy(minimum_length=20)
 
 
 def test_policy_that_the_pool_told_is_asked_for_beside_the_jobs() -> None:
-    screen = Screen(job(), (), {POOL: LONG})
-    short, lax, good = screen.rows(chunk(("ann", GOOD), ("bob", "sunny" * 5), ("cat", GOOD * 2)))
+    screen = RowValidator(job(), (), {POOL: LONG})
+    short, lax, good = screen.validate(chunk(("ann", GOOD), ("bob", "sunny" * 5), ("cat", GOOD * 2)))
     assert (short.code, short.message) == ("password_policy", "the password needs at least 20 characters")
     assert lax.message == "the password needs an upper-case letter (A-Z), a digit (0-9), a symbol"
     assert good.status == "ready"
 
 
 def test_each_pools_rows_meet_its_own_policy() -> None:
-    screen = Screen(job((POOL, OTHER)), (), {POOL: LONG, OTHER: None})
-    found = screen.rows(chunk(("ann", GOOD, "", POOL), ("ann", GOOD, "", OTHER), ("bob", "sunny", "", OTHER)))
+    screen = RowValidator(job((POOL, OTHER)), (), {POOL: LONG, OTHER: None})
+    found = screen.validate(chunk(("ann", GOOD, "", POOL), ("ann", GOOD, "", OTHER), ("bob", "sunny", "", OTHER)))
     assert [(row.pool, row.code) for row in found] == [
         (POOL, "password_policy"),
         (OTHER, ""),
@@ -263,16 +265,16 @@ def test_each_pools_rows_meet_its_own_policy() -> None:
 
 
 def test_policy_that_is_not_known_leaves_the_jobs() -> None:
-    (found,) = Screen(job(), (), {POOL: None}).rows(chunk(("ann", "sunny")))
+    (found,) = RowValidator(job(), (), {POOL: None}).validate(chunk(("ann", "sunny")))
     assert found.code == "password_policy"
-    (found,) = Screen(job(password={}), (), {}).rows(chunk(("ann", "x")))
+    (found,) = RowValidator(job(password={}), (), {}).validate(chunk(("ann", "x")))
     assert found.status == "ready"
 
 
-def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> Screened:  # noqa: ANN401  (job keys)
+def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
     """What becomes of one row whose password is made here."""
     asked: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "policy": STRICT}} | keys
-    (found,) = Screen(job(handout={"recipients": recipients}, **asked)).rows(chunk(row))
+    (found,) = RowValidator(job(handout={"recipients": recipients}, **asked)).validate(chunk(row))
     return found
 
 

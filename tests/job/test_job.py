@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from bulkreset.cli import run
 from bulkreset.errors import InputError, JobError
 from bulkreset.input.reader import open_rows
-from bulkreset.job import Input, Job, Pace, Policy, Target
-from bulkreset.job.file import _name_from, load, revive
+from bulkreset.job import InputConfig, Job, PaceConfig, PasswordPolicy, Target
+from bulkreset.job.file import _name_from, job_from_journal, load
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
 INPUT = '[input]\npath = "users.csv"\n'
@@ -49,10 +49,10 @@ def problem(folder: Path, text: str | bytes, **overrides: Any) -> str:  # noqa: 
 def test_fewest_keys_make_a_job_of_defaults(folder: Path) -> None:
     made = job(folder, FEWEST)
     assert (made.name, made.permanent) == ("nightly", False)
-    assert made.input == Input(path=folder / "users.csv")
+    assert made.input == InputConfig(path=folder / "users.csv")
     assert made.targets == (Target(user_pool_id=POOL),)
-    assert made.pace == Pace(rate="auto", share=0.8, max_attempts=10, max_wait=20.0)
-    assert made.password.policy == Policy()
+    assert made.pace == PaceConfig(rate="auto", share=0.8, max_attempts=10, max_wait=20.0)
+    assert made.password.policy == PasswordPolicy()
     assert made.guards.max_rows is None
 
 
@@ -98,7 +98,7 @@ quota = 100
     (target,) = made.targets
     assert (target.verify_ssl, target.connect_timeout, target.read_timeout) == (False, 2, 3.5)
     assert target.ca_bundle == folder / "ca.pem"
-    assert made.password.policy == Policy(minimum_length=12, require_symbols=True)
+    assert made.password.policy == PasswordPolicy(minimum_length=12, require_symbols=True)
     assert (made.pace.rate, made.pace.share, made.pace.workers, made.pace.max_attempts) == (24, 0.5, 8, 3)
     assert (made.guards.max_rows, made.emulator.quota) == (0, 100)
 
@@ -516,7 +516,7 @@ def test_ration_is_a_number_of_rows(folder: Path, rows: str) -> None:
 def test_folder_of_the_handout_is_relative_to_the_file(folder: Path) -> None:
     made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'path = "out"\n')
     assert made.handout.path == folder / "out"
-    assert revive(made.model_dump(mode="json"), {}) == made
+    assert job_from_journal(made.model_dump(mode="json"), {}) == made
 
 
 FROM_POOL = "[input]\nfrom_pool = true\n" + TARGET
@@ -532,7 +532,7 @@ def test_pool_is_an_input_where_passwords_are_made(folder: Path) -> None:
     assert chosen.statuses == ("CONFIRMED",)
     assert chosen.not_in == folder / "done.csv"
     assert chosen.created_before == datetime(2026, 1, 31, tzinfo=UTC)
-    assert revive(json.loads(made.model_dump_json()), {}) == made
+    assert job_from_journal(json.loads(made.model_dump_json()), {}) == made
 
 
 @pytest.mark.parametrize(
@@ -613,7 +613,7 @@ def test_url_is_in_the_job_and_in_nothing_that_is_made_of_it(folder: Path) -> No
     assert made.notify.urls[0].get_secret_value() == "json://T0ken"
     shown = repr(made) + str(made) + made.model_dump_json() + json.dumps(made.model_dump(mode="json"))
     assert "T0ken" not in shown
-    assert revive(made.model_dump(mode="json"), {}).notify.urls[0].get_secret_value().startswith("*")
+    assert job_from_journal(made.model_dump(mode="json"), {}).notify.urls[0].get_secret_value().startswith("*")
 
 
 def test_places_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> None:
@@ -638,10 +638,10 @@ def test_who_is_told_names_the_extra_that_is_missing(
 def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
     made = job(folder, '[input]\npath = ["in/*.csv", "s3://bucket/in/", "/data/x.csv"]\n' + TARGET)
     assert made.input.places == (folder / "in/*.csv", "s3://bucket/in/", Path("/data/x.csv"))
-    assert revive(made.model_dump(mode="json"), {}) == made
+    assert job_from_journal(made.model_dump(mode="json"), {}) == made
     night = job(folder, '[input]\npath = "in"\nstate = "s.json"\ndone = "old"\nexpected = true\n' + TARGET)
     assert (night.input.state, night.input.done) == (folder / "s.json", folder / "old")
-    assert revive(night.model_dump(mode="json"), {}) == night
+    assert job_from_journal(night.model_dump(mode="json"), {}) == night
     assert (
         job(folder, '[input]\npath = "s3://bucket/in/"\nstate = "s.json"\ndone = "tag"\n' + TARGET).input.done == "tag"
     )

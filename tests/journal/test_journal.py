@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal import schema
-from bulkreset.journal.connection import usable
+from bulkreset.journal.connection import translate_sqlite_errors
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import SignOuts
-from bulkreset.journal.records import InputFile, SetRow
-from bulkreset.models import Leaver, Outcome, SignedOut, Status
-from bulkreset.report.report_writers import draw
+from bulkreset.journal.queries import SignOutCounts
+from bulkreset.journal.records import JournalFile, SetRow
+from bulkreset.models import Outcome, SignOutOutcome, SignOutTask, Status
+from bulkreset.report.report_writers import write_report
 from tests.journal.journals import OTHER, POOL, done, planned, statuses
 
 
 def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    assert [(row.row, row.username, row.pool, row.permanent, row.doubted) for row in journal.sendable(2, 3)] == [
+    assert [(row.row, row.username, row.pool, row.permanent, row.was_in_doubt) for row in journal.sendable(2, 3)] == [
         (2, "bob", POOL, 1, 0),
         (3, "cat", POOL, 1, 0),
     ]
@@ -33,14 +33,14 @@ def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
 
 def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve", "fay")
-    journal.plan(
+    journal.add_rows(
         [(7, POOL, "", None, "rejected", "missing_username", "why"), (8, POOL, "gil", True, "skipped", "", "")]
     )
-    journal.record(
+    journal.commit(
         [1, 2, 3, 4, 5],
         [],
     )
-    journal.record(
+    journal.commit(
         [],
         [
             done(1),
@@ -49,7 +49,7 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
             Outcome(4, Status.READY, attempts=1, throttled=1),
         ],
     )
-    assert [(row.row, row.doubted) for row in journal.sendable(1, 8)] == [(3, 1), (4, 0), (6, 0)]
+    assert [(row.row, row.was_in_doubt) for row in journal.sendable(1, 8)] == [(3, 1), (4, 0), (6, 0)]
     assert journal.counts() == {
         "set": 1,
         "failed": 1,
@@ -63,30 +63,32 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
 
 def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.record([], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
-    journal.revive_failed()
+    journal.commit([], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
+    journal.retry_failed()
     for rows in (journal.sendable(1, 3), journal.sendable_after(0, {POOL}, 3)):
-        assert [(row.row, row.doubted, row.revived) for row in rows] == [(1, 1, 1), (2, 1, 0), (3, 0, 0)]
+        assert [(row.row, row.was_in_doubt, row.retrying_failed) for row in rows] == [(1, 1, 1), (2, 1, 0), (3, 0, 0)]
 
 
 def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(1, 15)))
-    journal.plan([(15, OTHER, "there", True, "ready", "", ""), (16, OTHER, "gone", True, "rejected", "too_long", "")])
+    journal.add_rows(
+        [(15, OTHER, "there", True, "ready", "", ""), (16, OTHER, "gone", True, "rejected", "too_long", "")]
+    )
     settled = [done(row) for row in (1, 2, 3, 4, 8, 9)]
-    journal.record([], [*settled, Outcome(6, Status.IN_DOUBT), Outcome(7, Status.FAILED)])
-    assert list(journal.sendable_pieces(3)) == [(1, POOL, 2), (3, POOL, 3), (4, POOL, 2), (4, OTHER, 1)]
-    assert list(journal.sendable_pieces(100)) == [(0, POOL, 7), (0, OTHER, 1)]
-    journal.record([], [done(row) for row in range(1, 16)])
-    assert list(journal.sendable_pieces(3)) == []
+    journal.commit([], [*settled, Outcome(6, Status.IN_DOUBT), Outcome(7, Status.FAILED)])
+    assert list(journal.sendable_pages(3)) == [(1, POOL, 2), (3, POOL, 3), (4, POOL, 2), (4, OTHER, 1)]
+    assert list(journal.sendable_pages(100)) == [(0, POOL, 7), (0, OTHER, 1)]
+    journal.commit([], [done(row) for row in range(1, 16)])
+    assert list(journal.sendable_pages(3)) == []
 
 
 def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.plan(
+    journal.add_rows(
         [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
     )
     nothing = (None, None, "", None, None, "", "")
-    assert [tuple(row) for row in journal.report("unprocessed")] == [
+    assert [tuple(row) for row in journal.report_rows("unprocessed")] == [
         (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
         (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
         (3, "1", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
@@ -95,22 +97,22 @@ def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Pa
 
 def test_last_row_of_a_piece_and_the_first_of_the_next_are_told_apart(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
-    journal.record([], [done(row) for row in (1, 2, 5, 6)])
-    assert list(journal.sendable_pieces(3)) == [(0, POOL, 1), (1, POOL, 1)]
+    journal.commit([], [done(row) for row in (1, 2, 5, 6)])
+    assert list(journal.sendable_pages(3)) == [(0, POOL, 1), (1, POOL, 1)]
 
 
 def test_first_and_last_rows_that_are_still_to_be_sent_are_found(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
-    journal.record([], [*(done(row) for row in (3, 4)), Outcome(1, Status.IN_DOUBT), Outcome(6, Status.IN_DOUBT)])
-    assert list(journal.sendable_pieces(1)) == [(row - 1, POOL, 1) for row in (1, 2, 5, 6)]
-    journal.record([], [done(row) for row in (2, 5)])
-    assert list(journal.sendable_pieces(1)) == [(0, POOL, 1), (5, POOL, 1)]
+    journal.commit([], [*(done(row) for row in (3, 4)), Outcome(1, Status.IN_DOUBT), Outcome(6, Status.IN_DOUBT)])
+    assert list(journal.sendable_pages(1)) == [(row - 1, POOL, 1) for row in (1, 2, 5, 6)]
+    journal.commit([], [done(row) for row in (2, 5)])
+    assert list(journal.sendable_pages(1)) == [(0, POOL, 1), (5, POOL, 1)]
 
 
 def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.plan([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
-    journal.record([], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
+    journal.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
+    journal.commit([], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
     assert [tuple(row)[:5] for row in journal.sendable_after(1, {POOL, OTHER}, 4)] == [
         (2, "bob", POOL, 1, 0),
         (4, "dan", POOL, 1, 1),
@@ -123,56 +125,60 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
 
 def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.plan([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
+    journal.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
     journal.begin_signing_out()
-    journal.record([], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
-    gone = [SignedOut(1, done=True), SignedOut(7, done=True)]
-    journal.record([], [], [*gone, SignedOut(2, False, "Code", "why")])  # noqa: FBT003
+    journal.commit([], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
+    gone = [SignOutOutcome(1, done=True), SignOutOutcome(7, done=True)]
+    journal.commit([], [], [*gone, SignOutOutcome(2, False, "Code", "why")])  # noqa: FBT003
     journal.begin_signing_out()  # as a resumed run does
-    assert sorted(journal.leavers(POOL, 9), key=lambda leaver: leaver.number) == [
-        Leaver(3, "cat", POOL),
-        Leaver(5, "eve", POOL),
+    assert sorted(journal.sign_out_tasks(POOL, 9), key=lambda leaver: leaver.number) == [
+        SignOutTask(3, "cat", POOL),
+        SignOutTask(5, "eve", POOL),
     ]
-    assert len(journal.leavers(POOL, 1)) == 1
-    assert journal.leavers(OTHER, 9) == [Leaver(6, "fay", OTHER)]
-    assert journal.sign_outs() == {POOL: SignOuts(2, 1, 2), OTHER: SignOuts(pending=1)}
-    assert [row[4:6] for row in journal.report("x") if row[10] == 0] == [("Code", "why")]
-    assert journal.revive_failed() == {"": 1}
-    assert journal.sign_outs()[POOL] == SignOuts(2, 0, 3)
-    assert {row[4:6] for row in journal.report("x")} == {("", "")}
+    assert len(journal.sign_out_tasks(POOL, 1)) == 1
+    assert journal.sign_out_tasks(OTHER, 9) == [SignOutTask(6, "fay", OTHER)]
+    assert journal.sign_outs() == {POOL: SignOutCounts(2, 1, 2), OTHER: SignOutCounts(pending=1)}
+    assert [row[4:6] for row in journal.report_rows("x") if row[10] == 0] == [("Code", "why")]
+    assert journal.retry_failed() == {"": 1}
+    assert journal.sign_outs()[POOL] == SignOutCounts(2, 0, 3)
+    assert {row[4:6] for row in journal.report_rows("x")} == {("", "")}
 
 
 def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.plan([(4, OTHER, "dan", False, "ready", "", "")])
-    journal.note_checked([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
+    journal.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
+    journal.store_findings([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
     times = {"started_at": 1000, "finished_at": 2000}
-    journal.record([], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
+    journal.commit([], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
     told = [SetRow(1, POOL, "ann", "sub-1", 1, 1000, 2000), SetRow(4, OTHER, "dan", "dan", 0, 1000, 2000)]
-    assert list(journal.settled()) == told
-    assert [journal.settled_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
+    assert list(journal.set_rows()) == told
+    assert [journal.set_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
 
 
 def test_claim_reads_as_in_doubt_until_it_is_settled(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.record([1], [])
+    journal.commit([1], [])
     assert statuses(journal) == ["in_doubt", "unprocessed"]
-    assert [row[8] for row in journal.report("unprocessed")] == [1, 0]
-    journal.record([2], [done(1)])
+    assert [row[8] for row in journal.report_rows("unprocessed")] == [1, 0]
+    journal.commit([2], [done(1)])
     assert statuses(journal) == ["set", "in_doubt"]
-    assert [row[8] for row in journal.report("unprocessed")] == [0, 1]
+    assert [row[8] for row in journal.report_rows("unprocessed")] == [0, 1]
 
 
 def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.record([1, 2], [])
-    journal.record([], [done(1)])
-    journal.take_over()
+    journal.commit([1, 2], [])
+    journal.commit([], [done(1)])
+    journal.mark_claimed_in_doubt()
     journal.check(3)
-    assert [(row.row, row.doubted) for row in journal.sendable(1, 3)] == [(2, 1), (3, 0)]
-    journal.record([2], [])
-    journal.record([], [done(2)])
-    assert [(row[3], row[8]) for row in journal.report("unprocessed")] == [("set", 0), ("set", 1), ("unprocessed", 0)]
+    assert [(row.row, row.was_in_doubt) for row in journal.sendable(1, 3)] == [(2, 1), (3, 0)]
+    journal.commit([2], [])
+    journal.commit([], [done(2)])
+    assert [(row[3], row[8]) for row in journal.report_rows("unprocessed")] == [
+        ("set", 0),
+        ("set", 1),
+        ("unprocessed", 0),
+    ]
 
 
 def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
@@ -180,13 +186,13 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
     first = Outcome(
         1, Status.IN_DOUBT, "Lost", "why", 3, 1, in_doubt=True, latency_ms=9, started_at=1000, finished_at=2000
     )
-    journal.record([1], [])
-    journal.record([], [first])
-    journal.record([1], [])
-    journal.record(
+    journal.commit([1], [])
+    journal.commit([], [first])
+    journal.commit([1], [])
+    journal.commit(
         [], [done(1, attempts=2, throttled=1, latency_ms=7, request_id="r2", started_at=3000, finished_at=4000)]
     )
-    (row,) = journal.report("unprocessed")
+    (row,) = journal.report_rows("unprocessed")
     assert row[3:13] == ("set", "", "", 5, 2, 1, 1, None, 7, "r2")
     assert row[13:15] == (1000, 4000)
     assert journal.totals() == (5, 2)
@@ -197,30 +203,30 @@ def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: 
     journal = planned(tmp_path, "ann")
     lost = Outcome(1, status, "ConnectionClosedError", "why", 3, in_doubt=True, request_id="r1")
     for claims, outcomes in (([1], []), ([], [lost]), ([1], []), ([], [Outcome(1, status, in_doubt=True)])):
-        journal.record(claims, outcomes)
-    (row,) = journal.report("ready")
+        journal.commit(claims, outcomes)
+    (row,) = journal.report_rows("ready")
     assert row[3:7] == (status, "ConnectionClosedError", "why", 3)
     assert row[12] == "r1"
 
 
 def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.record([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
-    journal.record([], [Outcome(1, Status.READY)])
-    (row,) = journal.report("unprocessed")
+    journal.commit([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
+    journal.commit([], [Outcome(1, Status.READY)])
+    (row,) = journal.report_rows("unprocessed")
     assert (row[3], row[6], row[11], row[13], row[14]) == ("unprocessed", 1, 5, 1000, 2000)
 
 
 def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     failed = [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1), done(3)]
-    journal.record([], failed)
+    journal.commit([], failed)
     assert journal.codes() == {"A": 1, "B": 1}
-    assert journal.revive_failed() == {"A": 1, "B": 1}
+    assert journal.retry_failed() == {"A": 1, "B": 1}
     assert statuses(journal) == ["unprocessed", "unprocessed", "set", "unprocessed"]
-    journal.record([1, 2], [])
-    journal.record([], [done(1), Outcome(2, Status.READY)])
-    journal.fail_again()
+    journal.commit([1, 2], [])
+    journal.commit([], [done(1), Outcome(2, Status.READY)])
+    journal.restore_failed()
     assert statuses(journal) == ["set", "failed", "set", "unprocessed"]
     assert journal.codes() == {"B": 1}
 
@@ -228,29 +234,29 @@ def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["given back", "died"])
 def test_a_row_in_doubt_that_is_not_sent_again_keeps_what_is_known_of_it(tmp_path: Path, end: str) -> None:
     journal = planned(tmp_path, "ann")
-    journal.record([1], [Outcome(1, Status.IN_DOUBT, "ReadTimeoutError", "lost", 1, in_doubt=True)])
-    journal.record([1], [])
+    journal.commit([1], [Outcome(1, Status.IN_DOUBT, "ReadTimeoutError", "lost", 1, in_doubt=True)])
+    journal.commit([1], [])
     if end == "given back":
-        journal.record([], [Outcome(1, Status.IN_DOUBT, in_doubt=True)])
+        journal.commit([], [Outcome(1, Status.IN_DOUBT, in_doubt=True)])
     else:
-        journal.take_over()
+        journal.mark_claimed_in_doubt()
     assert statuses(journal) == ["in_doubt"]
-    assert [(row.code, row.message) for row in journal.report("unprocessed")] == [("ReadTimeoutError", "lost")]
+    assert [(row.code, row.message) for row in journal.report_rows("unprocessed")] == [("ReadTimeoutError", "lost")]
 
 
 def test_a_failed_row_that_died_on_its_way_says_nothing_of_its_failure(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.record([], [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1)])
-    journal.revive_failed()
-    journal.record([1], [])
-    journal.take_over()
+    journal.commit([], [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1)])
+    journal.retry_failed()
+    journal.commit([1], [])
+    journal.mark_claimed_in_doubt()
     assert statuses(journal) == ["in_doubt", "failed"]
-    assert [row.code for row in journal.report("unprocessed")] == ["", "B"]
+    assert [row.code for row in journal.report_rows("unprocessed")] == ["", "B"]
 
 
 def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.plan(
+    journal.add_rows(
         [
             (3, OTHER, "cat", False, "ready", "", ""),
             (4, OTHER, "dan", True, "ready", "", ""),
@@ -258,14 +264,14 @@ def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
             (6, OTHER, "fay", True, "ready", "", ""),
         ]
     )
-    journal.record([], [done(1), Outcome(2, Status.IN_DOUBT)])
-    assert sorted(journal.ready()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
+    journal.commit([], [done(1), Outcome(2, Status.IN_DOUBT)])
+    assert sorted(journal.sendable_counts()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
 
 
 def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.plan([(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")])
-    journal.record([], [done(3)])
+    journal.add_rows([(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")])
+    journal.commit([], [done(3)])
     assert sorted(journal.pool_counts()) == [(POOL, "ready", 2), (POOL, "set", 1), (OTHER, "ready", 1)]
 
 
@@ -274,7 +280,7 @@ def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tm
 )
 def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[int]) -> None:
     journal = planned(tmp_path, "ann", "ann", "ann", "bob")
-    journal.plan(
+    journal.add_rows(
         [
             (5, OTHER, "ann", True, "ready", "", ""),  # another pool: another user
             (6, POOL, "Ann", True, "ready", "", ""),  # the service tells case apart
@@ -284,8 +290,8 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
             (10, POOL, "bob", True, "rejected", "too_long", "kept"),  # not ready: no twin of bob's
         ]
     )
-    journal.reject_twins(keep)
-    rows = list(journal.report("ready"))
+    journal.reject_duplicates(keep)
+    rows = list(journal.report_rows("ready"))
     assert [row[0] for row in rows if row[3] == "ready"] == ready
     assert {row[4] for row in rows if row[3] == "rejected"} == {"duplicate_username", "too_long"}
     assert rows[9][4:6] == ("too_long", "kept")
@@ -295,9 +301,11 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
 
 def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann")
-    journal.plan([(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")])
-    journal.reject_twins("refuse")
-    assert [(row.status, row.code) for row in journal.report("x")] == [
+    journal.add_rows(
+        [(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")]
+    )
+    journal.reject_duplicates("refuse")
+    assert [(row.status, row.code) for row in journal.report_rows("x")] == [
         *[("rejected", "duplicate_username")] * 2,
         ("rejected", "missing_password"),
         ("set", ""),
@@ -306,8 +314,12 @@ def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Pa
 
 def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "ann")
-    journal.reject_twins("refuse")
-    assert [row[5] for row in journal.report("x")] == ["row 3 names the same user", "", "row 1 names the same user"]
+    journal.reject_duplicates("refuse")
+    assert [row[5] for row in journal.report_rows("x")] == [
+        "row 3 names the same user",
+        "",
+        "row 1 names the same user",
+    ]
 
 
 @settings(max_examples=40)
@@ -317,7 +329,7 @@ def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
 )
 def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *names)
-    journal.reject_twins(keep)
+    journal.reject_duplicates(keep)
     left = [(row.row, row.username) for row in journal.sendable(1, len(names))]
     journal.close()
     once = {name for name in names if names.count(name) == 1}
@@ -331,14 +343,14 @@ def test_plan_is_forgotten_as_a_whole(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     journal.forget_plan()
     assert journal.counts() == {}
-    journal.plan([(1, POOL, "ann", True, "ready", "", "")])
+    journal.add_rows([(1, POOL, "ann", True, "ready", "", "")])
     assert journal.counts() == {"ready": 1}
 
 
 def test_plan_that_breaks_off_leaves_no_row_of_its_chunk(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     with pytest.raises(RecordError):
-        journal.plan([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
+        journal.add_rows([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
     assert journal.counts() == {"ready": 1}
 
 
@@ -346,9 +358,9 @@ def test_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     wrong = Outcome(2, Status.SET, attempts=None)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="NOT NULL"):
-        journal.record([2], [done(1), wrong])
+        journal.commit([2], [done(1), wrong])
     assert statuses(journal) == ["unprocessed", "unprocessed"]
-    journal.record([2], [done(1)])
+    journal.commit([2], [done(1)])
     assert statuses(journal) == ["set", "in_doubt"]
 
 
@@ -367,18 +379,22 @@ STRANGE = [
     *(("username", b"user.0"), ("pool", BLOB), ("pool", 1.5), ("pool", POOL), ("pool", 3)),
     *((cell, value) for cell in ("attempts", "throttled", "latency_ms") for value in ("1?", 1.5, BLOB)),
     *((cell, value) for cell in ("permanent", "signed_out", "in_doubt") for value in (-1, 2, BLOB)),
-    *((cell, it) for cell in ("started_at", "finished_at") for it in (-1, 1.5, schema.LATEST + 1, BLOB)),
+    *((cell, it) for cell in ("started_at", "finished_at") for it in (-1, 1.5, schema.MAX_TIME + 1, BLOB)),
 ]
 
 
 def lived_through(folder: Path) -> Journal:
     """A journal of rows that have everything that a run writes: the first of times, and the last."""
     journal = planned(folder, "ann", "bob")
-    journal.plan([(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")])
-    journal.note_checked([(2, "ready", "", "", "CONFIRMED", "robert")])
-    ends = {"started_at": 0, "finished_at": schema.LATEST}
-    journal.record([], [done(1, latency_ms=0, **ends), done(2, started_at=schema.LATEST, finished_at=0, in_doubt=True)])
-    journal.record([], [], [SignedOut(1, done=True), SignedOut(2, done=False)])
+    journal.add_rows(
+        [(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")]
+    )
+    journal.store_findings([(2, "ready", "", "", "CONFIRMED", "robert")])
+    ends = {"started_at": 0, "finished_at": schema.MAX_TIME}
+    journal.commit(
+        [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
+    )
+    journal.commit([], [], [SignOutOutcome(1, done=True), SignOutOutcome(2, done=False)])
     return journal
 
 
@@ -390,7 +406,7 @@ def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, 
     with pytest.raises(RecordError, match="damaged"):
         journal.check(4)
     with contextlib.suppress(RecordError):  # a report of it can be drawn, or is refused
-        draw(journal, tmp_path / "report.csv", "unprocessed")
+        write_report(journal, tmp_path / "report.csv", "unprocessed")
 
 
 @pytest.mark.parametrize("value", [None, 1.5, BLOB])
@@ -436,8 +452,8 @@ def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_pa
 def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
     begun = {"job": {"name": "nightly"}, "mode": "run", "state": "applying", "started_at": "2026-11-20T01:15:00.000Z"}
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], begun)
-    journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
-    journal.record([2], [done(1)])
+    journal.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
+    journal.commit([2], [done(1)])
     to = tmp_path / "elsewhere" / "copy.sqlite"
     to.parent.mkdir()
     for leftover in (False, True):
@@ -463,15 +479,15 @@ def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is(tmp_path: Path) -> None:
-    files = [InputFile("b.csv", 20, "bb", "v2"), InputFile("a.csv", 10, "aa"), InputFile("c.csv", 30, "cc")]
+    files = [JournalFile("b.csv", 20, "bb", "v2"), JournalFile("a.csv", 10, "aa"), JournalFile("c.csv", 30, "cc")]
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {}, files)
     assert journal.files() == files
     assert [file.version for file in files] == ["v2", "", ""]
     journal.begin_file(0, 1)
     journal.begin_file(2, 3)
     assert [file.first_row for file in journal.files()] == [1, None, 3]
-    journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
-    assert [row.file for row in journal.report("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
+    journal.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
+    assert [row.file for row in journal.report_rows("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
     journal.forget_plan()
     assert journal.files() == files
     journal.close()
@@ -495,10 +511,10 @@ def test_report_of_some_statuses_goes_by_what_the_report_calls_them(
     tmp_path: Path, only: list[str], rows: list[int]
 ) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.plan([(5, POOL, "", True, "rejected", "missing_username", "why")])
-    journal.record([1, 3], [Outcome(2, Status.IN_DOUBT)])
-    journal.record([], [done(1)])
-    assert [row.row for row in journal.report("unprocessed", only)] == rows
+    journal.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
+    journal.commit([1, 3], [Outcome(2, Status.IN_DOUBT)])
+    journal.commit([], [done(1)])
+    assert [row.row for row in journal.report_rows("unprocessed", only)] == rows
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
@@ -566,7 +582,7 @@ def test_malformed_file_is_restored_and_a_full_disk_is_not(tmp_path: Path) -> No
     with pytest.raises(RecordError, match=r"malformed\. Restore it from a backup"):
         journal.counts()
     journal.close()
-    with pytest.raises(RecordError, match="Check the disk's space"), usable("X cannot be used"):
+    with pytest.raises(RecordError, match="Check the disk's space"), translate_sqlite_errors("X cannot be used"):
         raise sqlite3.OperationalError("database or disk is full")
 
 
@@ -614,10 +630,10 @@ def test_reader_is_not_held_up_by_a_writer_nor_sees_half_of_what_it_does(tmp_pat
 
 def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).report("unprocessed")
+    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).report_rows("unprocessed")
     next(reading)
-    journal.record([1, 2], [])
-    journal.record([], [done(1)])
+    journal.commit([1, 2], [])
+    journal.commit([], [done(1)])
     assert next(reading)[3] == "unprocessed"  # as it was when the reading began
     assert statuses(journal) == ["set", "in_doubt"]
 
@@ -627,8 +643,8 @@ def test_what_is_read_while_held_is_as_it_was_at_the_beginning(tmp_path: Path) -
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     for row in (1, 2):
         seen = reader.counts()
-        with contextlib.suppress(ZeroDivisionError), reader.held():
-            journal.record([], [done(row)])
+        with contextlib.suppress(ZeroDivisionError), reader.snapshot():
+            journal.commit([], [done(row)])
             assert reader.counts() == seen
             assert statuses(reader).count("set") == row - 1
             raise ZeroDivisionError
@@ -649,7 +665,7 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
     other = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(RecordError, match="locked") as caught:
-        journal.record([1], [])
+        journal.commit([1], [])
     assert str(caught.value).startswith(f"The journal {tmp_path / 'journal.sqlite'} cannot be used: ")
     other.execute("ROLLBACK")
     other.close()
@@ -682,7 +698,7 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
 @pytest.mark.parametrize("held", [(1, 2, 3), ()], ids=["rows", "none"])
 def test_whole_journal_is_used(tmp_path: Path, held: tuple[int, ...]) -> None:
     journal = planned(tmp_path)
-    journal.plan([(row, POOL, "user", True, "ready", "", "") for row in held])
+    journal.add_rows([(row, POOL, "user", True, "ready", "", "") for row in held])
     journal.check(None)  # the plan was not finished: it does not yet say how many
     if held:
         journal.check(len(held))
@@ -704,7 +720,7 @@ def test_journal_without_each_planned_row_once_is_damaged(
     tmp_path: Path, held: tuple[int, ...], rows: int | None, status: str
 ) -> None:
     journal = planned(tmp_path)
-    journal.plan([(row, POOL, "user", True, status, "", "") for row in held])
+    journal.add_rows([(row, POOL, "user", True, status, "", "") for row in held])
     with pytest.raises(RecordError, match=r"journal\.sqlite is damaged\.") as caught:
         journal.check(rows)
     assert caught.value.advice == (

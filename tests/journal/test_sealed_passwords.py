@@ -7,9 +7,9 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from bulkreset.age import identities, recipients
+from bulkreset.age import load_identities, parse_recipients
 from bulkreset.errors import InputError, JobError, RecordError, RunDirError
-from bulkreset.journal.sealed_passwords import Handout, Line, read_handout
+from bulkreset.journal.sealed_passwords import Line, PasswordArchive, read_handout
 from bulkreset.models import Row, Secret
 
 POOL = "eu-west-1_Here00001"
@@ -36,10 +36,10 @@ def public(key: Path) -> str:
 
 
 def test_lines_come_back_as_they_were_written_in_that_order(tmp_path: Path, key: Path) -> None:
-    handout = Handout(tmp_path / "handout", recipients([public(key)]))
+    handout = PasswordArchive(tmp_path / "handout", parse_recipients([public(key)]))
     handout.write([row(1, SECRETS[0]), row(2, SECRETS[1])])
     handout.write([row(1, SECRETS[2])])
-    found = list(read_handout(tmp_path / "handout", identities(key)))
+    found = list(read_handout(tmp_path / "handout", load_identities(key)))
     assert found == [
         (1, Line(1, POOL, "user,1", SECRETS[0])),
         (1, Line(2, POOL, "user,2", SECRETS[1])),
@@ -49,15 +49,15 @@ def test_lines_come_back_as_they_were_written_in_that_order(tmp_path: Path, key:
 
 
 def test_a_later_execution_writes_behind_the_earlier_one(tmp_path: Path, key: Path) -> None:
-    to = recipients([public(key)])
-    Handout(tmp_path, to).write([row(1, SECRETS[0])])
-    Handout(tmp_path, to).write([row(1, SECRETS[1])])
-    assert [line.password for _, line in read_handout(tmp_path, identities(key))] == list(SECRETS[:2])
+    to = parse_recipients([public(key)])
+    PasswordArchive(tmp_path, to).write([row(1, SECRETS[0])])
+    PasswordArchive(tmp_path, to).write([row(1, SECRETS[1])])
+    assert [line.password for _, line in read_handout(tmp_path, load_identities(key))] == list(SECRETS[:2])
 
 
 def test_nobody_else_may_look_and_nothing_is_readable_on_disk(tmp_path: Path, key: Path) -> None:
     folder = tmp_path / "deep" / "handout"
-    Handout(folder, recipients([public(key)])).write([row(1, SECRETS[0])])
+    PasswordArchive(folder, parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     (chunk,) = folder.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(chunk.stat().st_mode) == 0o600
@@ -66,29 +66,29 @@ def test_nobody_else_may_look_and_nothing_is_readable_on_disk(tmp_path: Path, ke
 
 
 def test_another_key_opens_nothing(tmp_path: Path, key: Path) -> None:
-    Handout(tmp_path / "handout", recipients([public(key)])).write([row(1, SECRETS[0])])
+    PasswordArchive(tmp_path / "handout", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     other = [pyrage.x25519.Identity.generate()]
     with pytest.raises(InputError, match="none of the identities opens it"):
         list(read_handout(tmp_path / "handout", other))
 
 
 def test_a_chunk_that_is_cut_off_is_said_to_be_damaged(tmp_path: Path, key: Path) -> None:
-    Handout(tmp_path / "handout", recipients([public(key)])).write([row(1, SECRETS[0])])
+    PasswordArchive(tmp_path / "handout", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     (chunk,) = (tmp_path / "handout").iterdir()
     chunk.write_bytes(chunk.read_bytes()[:-5])
     with pytest.raises(InputError, match="damaged"):
-        list(read_handout(tmp_path / "handout", identities(key)))
+        list(read_handout(tmp_path / "handout", load_identities(key)))
 
 
 def test_folder_that_cannot_be_written_is_found_out_before_anything_is_sent(tmp_path: Path, key: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RecordError, match="cannot be written"):
-        Handout(tmp_path / "file" / "handout", recipients([public(key)]))
+        PasswordArchive(tmp_path / "file" / "handout", parse_recipients([public(key)]))
 
 
 def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path, key: Path) -> None:
     (tmp_path / f".{os.getpid()}.probe").touch()
-    Handout(tmp_path, recipients([public(key)])).write([row(1, SECRETS[0])])
+    PasswordArchive(tmp_path, parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     assert [path.name for path in tmp_path.iterdir() if path != key] == ["00000001.age"]
 
 
@@ -100,7 +100,7 @@ def test_folder_without_a_handout_is_said_to_have_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", ["age1nonsense", "ssh-ed25519 AAAA", "", "AGE-SECRET-KEY-1QQ"])
 def test_what_is_no_public_key_is_no_recipient(wrong: str) -> None:
     with pytest.raises(JobError, match="not the public key"):
-        recipients([wrong])
+        parse_recipients([wrong])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_no_identity_is_refused_without_showing_it(tmp_path: Path, text:
     path = tmp_path / "key"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match="no key that can be used") as caught:
-        identities(path)
+        load_identities(path)
     assert "NONSENSE" not in str(caught.value)
 
 
@@ -118,5 +118,5 @@ def test_what_is_no_identity_is_refused_without_showing_it(tmp_path: Path, text:
 def test_identity_without_permission_is_refused(tmp_path: Path, key: Path) -> None:
     key.chmod(0)
     with pytest.raises(InputError, match="cannot be read"):
-        identities(key)
+        load_identities(key)
     assert tmp_path.exists()

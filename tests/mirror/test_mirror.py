@@ -11,18 +11,18 @@ from typing import Any
 import pyrage
 import pytest
 
-from bulkreset.age import recipients
+from bulkreset.age import parse_recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
-from bulkreset.job import Mirror as Asked
+from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import Absent, RunDir
-from bulkreset.journal.sealed_passwords import Handout
+from bulkreset.journal.run_dir import RunDir, RunMissing
+from bulkreset.journal.sealed_passwords import PasswordArchive
 from bulkreset.mirror import mirror as module
-from bulkreset.mirror.lease import SECONDS, Lease
-from bulkreset.mirror.mirror import Mirror
-from bulkreset.mirror.objects import pieces
+from bulkreset.mirror.lease import SECONDS, S3Lease
+from bulkreset.mirror.mirror import JournalMirror
+from bulkreset.mirror.objects import list_objects
 from bulkreset.mirror.restore import restore
-from bulkreset.models import Outcome, RateChange, Row, Secret, SignedOut, Status
+from bulkreset.models import Outcome, RateChange, Row, Secret, SignOutOutcome, Status
 from bulkreset.report.redaction import Redaction
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
@@ -49,17 +49,17 @@ class Running:
     def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
             with closing(Journal.create(place, [POOL], FACTS | {"rows": rows})) as journal:
-                journal.plan([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
+                journal.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
         self.told: list[str] = []
         asked = Asked(to=f"s3://{BUCKET}/runs/")
-        self.mirror = Mirror(asked, AT, self.home, self.journal, self.told.append)
+        self.mirror = JournalMirror(asked, AT, self.home, self.journal, self.told.append)
 
-    def begin(self) -> Mirror:
-        self.mirror.take()
-        self.mirror.begin()
+    def begin(self) -> JournalMirror:
+        self.mirror.acquire()
+        self.mirror.start_generation()
         return self.mirror
 
     def close(self, *, let_go: bool = True) -> None:
@@ -73,27 +73,27 @@ class Running:
 
 def rows_of(path: Path) -> list[tuple[Any, ...]]:
     with closing(Journal.open(path / "journal.sqlite", read_only=True)) as journal:
-        return [found[:16] for found in journal.report("unprocessed")]
+        return [found[:16] for found in journal.report_rows("unprocessed")]
 
 
 def deltas(storage: Storage) -> list[str]:
     return [key for key in storage.keys("runs/r/") if "-delta-" in key]
 
 
-def claim(mirror: Mirror, *claims: int, outcomes: Sequence[Outcome] = ()) -> None:
+def claim(mirror: JournalMirror, *claims: int, outcomes: Sequence[Outcome] = ()) -> None:
     """Claim rows as the coordinator does, before it sends them."""
-    mirror.record(claims, outcomes)
-    mirror.secure()
+    mirror.commit(claims, outcomes)
+    mirror.flush()
 
 
-def some_commits(mirror: Mirror) -> None:
+def some_commits(mirror: JournalMirror) -> None:
     claim(mirror, 1, 2)
-    mirror.record([], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
+    mirror.commit([], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
     claim(mirror, 3, outcomes=[Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
-    mirror.record(
+    mirror.commit(
         [],
         [done(3)],
-        [SignedOut(1, done=True), SignedOut(3, done=False, code="No", message="why")],
+        [SignOutOutcome(1, done=True), SignOutOutcome(3, done=False, code="No", message="why")],
         [RateChange(1, "a", "r", 2.5, "x")],
     )
     claim(mirror, 4)
@@ -101,7 +101,7 @@ def some_commits(mirror: Mirror) -> None:
 
 def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
-    Redaction.of(run.home.redaction_key)
+    Redaction.load(run.home.redaction_key)
     some_commits(run.begin())
     assert len(deltas(s3)) == 3
     with pytest.raises(Busy, match="held by another process"):
@@ -117,11 +117,11 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     other.close()
     again = Running(tmp_path / "here", fresh=False)
     with pytest.raises(RunDirError, match="another process has gone on with it"):
-        again.mirror.take()
+        again.mirror.acquire()
     again.close()
     namesake = Running(tmp_path / "else" / "here")
     with pytest.raises(RunDirError, match="is the mirror of another run"):
-        namesake.mirror.take()
+        namesake.mirror.acquire()
     namesake.close()
 
 
@@ -129,10 +129,10 @@ def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path,
     run = Running(tmp_path / "here")
     mirror = run.begin()
     claim(mirror, 1)
-    mirror.record([], [done(1, attempts=1)])
-    mirror._base_aside()  # while an outcome waits
+    mirror.commit([], [done(1, attempts=1)])
+    mirror._upload_base_in_background()  # while an outcome waits
     claim(mirror, 2, outcomes=[done(1, attempts=1)])
-    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "begun", "delta"]
+    assert [piece.kind for piece in list_objects(mirror._bucket, AT)] == ["base", "begun", "delta"]
     run.close(let_go=False)
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
@@ -147,7 +147,7 @@ def test_base_that_fails_in_between_is_told_and_all_the_rest_is_put(
     mirror = run.begin()
     claim(mirror, 1)
     s3.configure(faults=[fault])
-    mirror._base_aside()
+    mirror._upload_base_in_background()
     assert len(run.told) == 1
     claim(mirror, 2, outcomes=[done(1, attempts=1)])
     claim(mirror, 3, outcomes=[done(2, attempts=1)])
@@ -155,8 +155,8 @@ def test_base_that_fails_in_between_is_told_and_all_the_rest_is_put(
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
-    mirror._base_aside()  # takes away what the last one could not
-    assert [piece.kind for piece in pieces(mirror._bucket, AT)] == ["base", "begun"]
+    mirror._upload_base_in_background()  # takes away what the last one could not
+    assert [piece.kind for piece in list_objects(mirror._bucket, AT)] == ["base", "begun"]
 
 
 @pytest.mark.parametrize("harm", ["gap", "cut", "other", "base", "none"])
@@ -176,7 +176,7 @@ def test_gap_or_damage_is_refused(tmp_path: Path, s3: Storage, harm: str) -> Non
     else:
         base = next(found for found in s3.keys("runs/r/") if "-base-" in found)
         s3.put(base, b"\x1f\x8b") if harm == "base" else s3.client.delete_object(Bucket=BUCKET, Key=base)
-    with pytest.raises(Absent if harm == "none" else RunDirError):
+    with pytest.raises(RunMissing if harm == "none" else RunDirError):
         restore(AT, tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
@@ -193,9 +193,9 @@ def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypa
 
 def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -> None:
     bucket, uri, clock = Bucket(), f"s3://{BUCKET}/lease", ForwardClock()
-    first = Lease(bucket, uri, "one", clock=clock).take()
+    first = S3Lease(bucket, uri, "one", clock=clock).acquire()
     with pytest.raises(Busy, match="held by another process"):
-        Lease(bucket, uri, "two").take()
+        S3Lease(bucket, uri, "two").acquire()
     ends = first._good_until
     clock.advance(SECONDS / 4)
     wait_until(lambda: first._good_until > ends)
@@ -204,9 +204,9 @@ def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -
     first._thread.join()
     clock.advance(SECONDS * 0.9)
     first.check()
-    with Lease(bucket, uri, "one") as successor:  # of the same place, at once
+    with S3Lease(bucket, uri, "one") as successor:  # of the same place, at once
         with pytest.raises(Busy):
-            Lease(bucket, uri, "two").take()
+            S3Lease(bucket, uri, "two").acquire()
         clock.advance(SECONDS / 4)
         with pytest.raises(Busy, match="could not be renewed for 60 seconds"):
             first.check()
@@ -215,9 +215,9 @@ def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -
             first.check()
         successor.check()
     assert s3.keys() == []
-    with Lease(bucket, uri, "one"):
+    with S3Lease(bucket, uri, "one"):
         end_lease(s3, "lease")
-        with Lease(bucket, uri, "two") as other:
+        with S3Lease(bucket, uri, "two") as other:
             other.check()
 
 
@@ -226,7 +226,7 @@ def test_nothing_is_put_under_a_lease_that_is_lost(tmp_path: Path, s3: Storage) 
     run = Running(tmp_path / "here")
     claim(run.begin(), 1)
     end_lease(s3, "runs/r/lease.json")
-    with Lease(Bucket(), f"{AT}lease.json", "another"):
+    with S3Lease(Bucket(), f"{AT}lease.json", "another"):
         run.mirror._lease._renew_once()  # as its thread does
         with pytest.raises(Busy, match="is lost: another process has taken it"):
             claim(run.mirror, 2)
@@ -234,21 +234,21 @@ def test_nothing_is_put_under_a_lease_that_is_lost(tmp_path: Path, s3: Storage) 
         with pytest.raises(Busy, match="is lost"):
             run.mirror.check()
         with pytest.raises(Busy, match="is lost"):
-            run.mirror.end()
+            run.mirror.finish()
     run.close()
 
 
 def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
-    run.mirror = Mirror(asked, AT, run.home, run.journal, run.told.append)
+    run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.told.append)
     mirror = run.begin()
-    handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
-    handout.written = mirror.handed
+    handout = PasswordArchive(run.home.handout, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())]))
+    handout.written = mirror.upload_chunk
     handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, 1)
     run.home.summary.write_text("{}", encoding="utf-8")
-    mirror.end()
+    mirror.finish()
     for key in s3.keys("runs/r/"):
         found = s3.client.head_object(Bucket=BUCKET, Key=key)
         assert (found["ServerSideEncryption"], "mirror" in found["SSEKMSKeyId"]) == ("aws:kms", True), key
@@ -272,7 +272,7 @@ def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     run = Running(tmp_path / "here")
     claim(run.begin(), 1)
-    run.mirror.record([], [done(1, attempts=1)])  # which is not in S3 any more
+    run.mirror.commit([], [done(1, attempts=1)])  # which is not in S3 any more
     machine_is_dead(run, s3)
     for _ in range(2):
         again = Running(tmp_path / "here", fresh=False)
@@ -287,7 +287,7 @@ def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
     other.close()
     late = Running(tmp_path / "here", fresh=False)
     with pytest.raises(RunDirError, match="another process has gone on with it"):
-        late.mirror.take()
+        late.mirror.acquire()
     late.close()
 
 
@@ -300,19 +300,19 @@ def test_base_that_was_put_before_a_crash_is_known_again(
         claim(run.begin(), 1)
         run.close()
         run = Running(tmp_path / "here", fresh=False)
-    run.mirror.take()
-    monkeypatch.setattr(run.mirror, "_clear", lambda *_: 1 / 0)
+    run.mirror.acquire()
+    monkeypatch.setattr(run.mirror, "_delete_old", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run.mirror.begin()
+        run.mirror.start_generation()
     machine_is_dead(run, s3)
     restore(AT, tmp_path / "there")  # there is a base of it
     again = Running(tmp_path / "here", fresh=False)
     claim(again.begin(), 2)
     again.close()
-    assert [piece.kind for piece in pieces(again.mirror._bucket, AT)] == ["base", "begun", "delta"]
+    assert [piece.kind for piece in list_objects(again.mirror._bucket, AT)] == ["base", "begun", "delta"]
     other = Running(tmp_path / "there", fresh=False)
     with pytest.raises(RunDirError, match="another process has gone on with it"):
-        other.mirror.take()
+        other.mirror.acquire()
     other.close()
 
 
@@ -363,9 +363,9 @@ class History:
         self.storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
 
     def go_on(self, run: Running) -> None:
-        run.mirror.take()
-        run.journal.take_over()
-        run.mirror.begin()
+        run.mirror.acquire()
+        run.journal.mark_claimed_in_doubt()
+        run.mirror.start_generation()
         self.gone_on += 1
         for _ in range(self.chance.randrange(1, 3)):
             known = {row[0]: row[3] for row in rows_of(run.home.path)}
@@ -378,14 +378,14 @@ class History:
             self.sent |= set(rows)
             told = rows[: self.chance.randrange(1, 3)]
             for row in told:
-                run.mirror.record([], [done(row, attempts=1)])
+                run.mirror.commit([], [done(row, attempts=1)])
             if self.chance.random() < 0.5:
-                run.mirror.secure()
+                run.mirror.flush()
                 self.settled |= set(told)
             if self.chance.random() < 0.3:
-                run.mirror._base_aside()
+                run.mirror._upload_base_in_background()
         if self.chance.random() < 0.3:
-            run.mirror.end()
+            run.mirror.finish()
 
 
 @pytest.mark.soak
@@ -400,10 +400,10 @@ def test_whoever_goes_on_knows_all_that_was_sent(
     assert min(history.refused, history.gone_on, len(history.settled)) > 0
 
 
-def sealed(run: Running, mirror: Mirror, row: int) -> Path:
+def sealed(run: Running, mirror: JournalMirror, row: int) -> Path:
     """Put one row's password into the run's handout, and claim the row; the last chunk."""
-    handout = Handout(run.home.handout, recipients([str(pyrage.x25519.Identity.generate().to_public())]))
-    handout.written = mirror.handed
+    handout = PasswordArchive(run.home.handout, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())]))
+    handout.written = mirror.upload_chunk
     handout.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, row)
     return max(run.home.handout.iterdir())
@@ -412,7 +412,7 @@ def sealed(run: Running, mirror: Mirror, row: int) -> Path:
 @pytest.mark.parametrize("what", ["handout/0+2", "redaction.key"])
 def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
     run = Running(tmp_path / "here")
-    Redaction.of(run.home.redaction_key)
+    Redaction.load(run.home.redaction_key)
     mirror = run.begin()
     chunks = [sealed(run, mirror, row) for row in (1, 2)]
     run.close()
@@ -430,7 +430,7 @@ def test_chunk_is_never_put_over_another(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
     chunk = sealed(run, mirror, 1)
-    mirror.handed(chunk)  # as after an answer that was lost
+    mirror.upload_chunk(chunk)  # as after an answer that was lost
     body = chunk.read_bytes()
     chunk.unlink()
     with pytest.raises(Busy, match=r"handout/00000001\.age is there, and not as it was to be put"):
@@ -443,5 +443,5 @@ def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path
     run = Running(tmp_path / "here")
     s3.configure(faults=[["^PUT ", 403, "AccessDenied", 99]])
     with pytest.raises(RecordError, match=r"Allow s3:PutObject on arn:aws:s3:::nightly/runs/r/lease\.json"):
-        run.mirror.take()
+        run.mirror.acquire()
     run.close()

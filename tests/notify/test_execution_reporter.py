@@ -8,7 +8,7 @@ import pytest
 
 from bulkreset.errors import InputError, RecordError
 from bulkreset.notify import execution_reporter
-from bulkreset.notify.execution_reporter import Afterwards
+from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.report.run_status import RunStatus
 from tests.notify.test_metrics import SUMMARY, read
 from tests.targets import EU, job
@@ -42,13 +42,13 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "b.prom"
 
 
-def watched(path: Path, said: list[str], *, counts: bool = True, begun: bool = False) -> Afterwards:
+def watched(path: Path, said: list[str], *, counts: bool = True, begun: bool = False) -> ExecutionReporter:
     wanted: dict[str, Any] = {
         "name": "nightly",
         "metrics": {"textfile": path},
         "notify": {"urls_from": "env:NO_SUCH_HOOK"},
     }
-    return Afterwards(job(EU, **wanted), path.parent / "run", None, said.append, counts=counts, begun=begun)
+    return ExecutionReporter(job(EU, **wanted), path.parent / "run", None, said.append, counts=counts, begun=begun)
 
 
 def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
         asked.append(run_dir)
         return UNDER_WAY
 
-    monkeypatch.setattr(execution_reporter, "status_of", status_of)
+    monkeypatch.setattr(execution_reporter, "read_status", status_of)
     with watched(path, said) as telling, telling.along(said.append):
         wait_until(path.exists)
         found = read(path)
@@ -104,7 +104,7 @@ def test_night_without_input_is_a_success_and_one_that_is_refused_is_none(path: 
 
 
 def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution_reporter, "status_of", lambda _: UNDER_WAY)
+    monkeypatch.setattr(execution_reporter, "read_status", lambda _: UNDER_WAY)
     home = path.parent / "run"
     with pytest.raises(InputError), watched(path, [], begun=True):
         raise InputError("")
@@ -123,7 +123,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     def unreadable(_: Path) -> RunStatus:
         raise RecordError("")
 
-    monkeypatch.setattr(execution_reporter, "status_of", unreadable)
+    monkeypatch.setattr(execution_reporter, "read_status", unreadable)
     with pytest.raises(InputError), watched(path, [], begun=True):
         raise InputError("")
     assert ("bulkreset_rows", "set") not in read(path)

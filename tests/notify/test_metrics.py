@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.notify import emf, textfile
-from bulkreset.notify.execution_result import Ending
-from bulkreset.notify.metrics import STATUSES, Figures, after, without
+from bulkreset.notify.execution_result import ExecutionResult
+from bulkreset.notify.metrics import STATUSES, RunMetrics, metrics_finished, metrics_refused
 
 LANES = (
     LaneSummary("111122223333", "eu-west-1", 23.5, 30.0, 24.0, ("a",), 10, {"set": 7, "failed": 1}),
@@ -21,7 +21,7 @@ SUMMARY = Summary(
     *("id", "nightly", "run", False, "finished", 1, False, "", "", 9.0),
     *(10, {"set": 9, "failed": 1}, {"X": 1}, 12, 2, 4.5, 2.0, LANES, {}, ()),
 )
-FIGURES = after(SUMMARY, 3.5)
+FIGURES = metrics_finished(SUMMARY, 3.5)
 
 
 def read(path: Path) -> dict[tuple[str, str], float]:
@@ -36,7 +36,7 @@ def read(path: Path) -> dict[tuple[str, str], float]:
 
 def test_textfile_has_all_figures(tmp_path: Path) -> None:
     path = tmp_path / "b.prom"
-    textfile.write(path, FIGURES)
+    textfile.write_textfile(path, FIGURES)
     found = read(path)
     assert {labels: value for (name, labels), value in found.items() if name == "bulkreset_rows"} == {
         status.value: SUMMARY.counts.get(status, 0) for status in STATUSES
@@ -60,22 +60,22 @@ def test_textfile_has_all_figures(tmp_path: Path) -> None:
 def test_last_success_outlives_failures_and_runs_under_way(tmp_path: Path) -> None:
     path = tmp_path / "b.prom"
     path.write_text("not { metrics", encoding="utf-8")
-    textfile.write(path, replace(FIGURES, exit_code=0))
+    textfile.write_textfile(path, replace(FIGURES, exit_code=0))
     first = read(path)[textfile.SUCCESS, ""]
-    textfile.write(path, replace(FIGURES, exit_code=None))
+    textfile.write_textfile(path, replace(FIGURES, exit_code=None))
     under_way = read(path)
     assert (under_way[textfile.SUCCESS, ""], under_way["bulkreset_running", ""]) == (first, 1)
     assert ("bulkreset_exit_code", "") not in under_way
-    textfile.write(path, FIGURES)
+    textfile.write_textfile(path, FIGURES)
     assert read(path)[textfile.SUCCESS, ""] == first < read(path)[textfile.FINISHED, ""]
-    textfile.write(path, without(Ending.by(RuntimeError(), "nightly", 1.0)))
+    textfile.write_textfile(path, metrics_refused(ExecutionResult.from_error(RuntimeError(), "nightly", 1.0)))
     refused = read(path)
     assert (refused[textfile.SUCCESS, ""], refused["bulkreset_exit_code", ""]) == (first, 70)
 
 
 def test_ceiling_is_unknown_where_a_lane_is_unpaced() -> None:
-    lanes = after(replace(SUMMARY, lanes=(replace(LANES[0], ceiling=None), LANES[1])), 1.0)
-    assert (lanes.ceiling, FIGURES.ceiling, Figures("x", 1.0, {}).ceiling) == (None, 44.0, None)
+    lanes = metrics_finished(replace(SUMMARY, lanes=(replace(LANES[0], ceiling=None), LANES[1])), 1.0)
+    assert (lanes.ceiling, FIGURES.ceiling, RunMetrics("x", 1.0, {}).ceiling) == (None, 44.0, None)
 
 
 def test_emf_line_is_what_cloudwatch_reads(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
 from bulkreset.errors import Busy, InputError, Interrupted, JobError
-from bulkreset.job import Notify
+from bulkreset.job import NotifyConfig
 from bulkreset.notify import notifier
-from bulkreset.notify.execution_result import End, Ending
+from bulkreset.notify.execution_result import ExecutionResult, ResultKind
 from bulkreset.notify.notifier import check, notify
 from tests.notify.hook import Hook, web_hook
 
-ENDING = Ending(
+ENDING = ExecutionResult(
     "nightly",
-    End.FAILURE,
+    ResultKind.FAILURE,
     1,
     61.4,
     "finished",
@@ -41,7 +41,7 @@ def hook() -> Iterator[Hook]:
 
 def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> None:
     (tmp_path / "urls").write_text(f"# the team's\n\n{hook.url}?format=text\n", encoding="utf-8")
-    assert notify(Notify(urls_from=f"file:{tmp_path / 'urls'}"), ENDING) == []
+    assert notify(NotifyConfig(urls_from=f"file:{tmp_path / 'urls'}"), ENDING) == []
     (got,) = hook.got
     assert got["title"] == "bulkreset nightly: finished, exit code 1"
     lines = dict(line.split(": ", 1) for line in got["message"].splitlines())
@@ -56,7 +56,7 @@ def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPat
     times = iter([0.0, -80.0, notifier.PATIENCE])  # 90 s are left for the one that answers, and none for the other
     with web_hook() as other:
         monkeypatch.setenv("HOOKS", f"{other.url}\n{hook.url}")
-        assert notify(Notify(urls_from="env:HOOKS"), ENDING, lambda: next(times)) == [
+        assert notify(NotifyConfig(urls_from="env:HOOKS"), ENDING, lambda: next(times)) == [
             "url 2 did not answer within 10 s"
         ]
         assert len(other.got) == 1
@@ -68,7 +68,7 @@ def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPat
 def test_who_cannot_be_told_is_named_without_the_url(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
     hook.status = 500
     urls = (f"{hook.url}?token={SECRET}", f"nonsense://{SECRET}", f"slack://{SECRET}", f"json://127.0.0.1:1/{SECRET}")
-    wanted = Notify.model_validate({"urls": urls})
+    wanted = NotifyConfig.model_validate({"urls": urls})
     assert notify(wanted, ENDING) == [
         "url 2 is not one that Apprise knows",
         "url 3 is not one that Apprise knows",
@@ -81,12 +81,12 @@ def test_who_cannot_be_told_is_named_without_the_url(hook: Hook, capsys: pytest.
 
 
 def test_urls_that_are_not_there(tmp_path: Path) -> None:
-    assert check(Notify(urls_from="env:NO_SUCH_HOOK")) == [
+    assert check(NotifyConfig(urls_from="env:NO_SUCH_HOOK")) == [
         'notify.urls_from = "env:NO_SUCH_HOOK": that variable is not set'
     ]
-    (problem,) = check(Notify(urls_from=f"file:{tmp_path / 'none'}"))
+    (problem,) = check(NotifyConfig(urls_from=f"file:{tmp_path / 'none'}"))
     assert problem.endswith("that file cannot be read")
-    kept = Notify.model_validate_json(Notify.model_validate({"urls": [SECRET]}).model_dump_json())
+    kept = NotifyConfig.model_validate_json(NotifyConfig.model_validate({"urls": [SECRET]}).model_dump_json())
     (problem,) = check(kept)
     assert "needs notify.urls_from" in problem
 
@@ -96,10 +96,10 @@ def test_topic_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
     topic = boto3.client("sns", region_name="eu-west-1").create_topic(Name="resets")["TopicArn"]
-    assert notify(Notify(sns_topic_arn=topic), ENDING) == []
+    assert notify(NotifyConfig(sns_topic_arn=topic), ENDING) == []
     ((_, message, subject, *_),) = sns_backends[DEFAULT_ACCOUNT_ID]["eu-west-1"].topics[topic].sent_notifications
     assert (message, subject) == (ENDING.text, ENDING.title)
-    assert notify(Notify(sns_topic_arn=f"{topic}-gone"), ENDING) == ["SNS: NotFound"]
+    assert notify(NotifyConfig(sns_topic_arn=f"{topic}-gone"), ENDING) == ["SNS: NotFound"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_topic_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_end_without_a_summary(error: Exception, code: int, told: str) -> None:
-    ending = Ending.by(error, "nightly", 2.0)
-    assert (ending.end, ending.exit_code) == (End.FAILURE, code)
+    ending = ExecutionResult.from_error(error, "nightly", 2.0)
+    assert (ending.end, ending.exit_code) == (ResultKind.FAILURE, code)
     assert f"Stopped by: {told}\n" in ending.text
     assert "standard error" in ending.text

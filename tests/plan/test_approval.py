@@ -35,7 +35,7 @@ def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: AN
     found = {key: value for key, value in facts(**change).items() if value is not None}
     home = RunDir.create(path, lambda journal: Journal.create(journal, [EU], found).close())
     journal = Journal.open(home.journal)
-    journal.plan([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
+    journal.add_rows([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
     journal.close()
     home.release()
     return path
@@ -44,18 +44,18 @@ def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: AN
 def test_finished_dry_run_is_an_approval(tmp_path: Path) -> None:
     path = made(tmp_path / "dry")
     approval = Approval(path)
-    assert approval.described() == {
+    assert approval.describe() == {
         "run_dir": str(path),
         "run_id": "r",
         "finished_at": "2024-01-31T00:01:00.000Z",
     }
-    approval.must_be_of(facts(mode="run", run_id="other", state="planning", started_at="later"))
+    approval.require_same_job(facts(mode="run", run_id="other", state="planning", started_at="later"))
 
 
 def test_approval_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path / "dry")
     monkeypatch.chdir(tmp_path)
-    assert Approval(Path("dry")).described()["run_dir"] == str(tmp_path / "dry")
+    assert Approval(Path("dry")).describe()["run_dir"] == str(tmp_path / "dry")
 
 
 def test_real_run_is_no_approval(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_directory_that_is_no_runs_is_no_approval(tmp_path: Path) -> None:
 def test_input_may_lie_elsewhere(tmp_path: Path) -> None:
     elsewhere = job(EU, input={"path": Path("/b/users.csv")}).model_dump(mode="json")
     moved = facts(job=elsewhere, input={"path": "/b/users.csv", "size": 10, "sha256": "0a"})
-    Approval(made(tmp_path / "dry")).must_be_of(moved)
+    Approval(made(tmp_path / "dry")).require_same_job(moved)
 
 
 JOBS: dict[str, tuple[dict[str, Any], str]] = {
@@ -98,7 +98,7 @@ JOBS: dict[str, tuple[dict[str, Any], str]] = {
 def test_key_of_the_job_that_changed_is_named(tmp_path: Path, what: str) -> None:
     change, said = JOBS[what]
     with pytest.raises(ApprovalError) as caught:
-        Approval(made(tmp_path / "dry")).must_be_of(facts(job=job(EU, **change).model_dump(mode="json")))
+        Approval(made(tmp_path / "dry")).require_same_job(facts(job=job(EU, **change).model_dump(mode="json")))
     assert said in str(caught.value)
     assert str(tmp_path / "dry") in str(caught.value)
 
@@ -118,7 +118,7 @@ def test_key_of_the_job_that_changed_is_named(tmp_path: Path, what: str) -> None
 )
 def test_input_and_target_that_changed_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(ApprovalError) as caught:
-        Approval(made(tmp_path / "dry")).must_be_of(facts(**change))
+        Approval(made(tmp_path / "dry")).require_same_job(facts(**change))
     assert said in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -126,14 +126,14 @@ def test_input_and_target_that_changed_are_named(tmp_path: Path, change: dict[st
 def test_everything_that_changed_is_named_at_once(tmp_path: Path) -> None:
     change = facts(emulated=True, job=job(EU, permanent=True, name="other").model_dump(mode="json"))
     with pytest.raises(ApprovalError) as caught:
-        Approval(made(tmp_path / "dry")).must_be_of(change)
+        Approval(made(tmp_path / "dry")).require_same_job(change)
     assert str(caught.value).count(";") == 2
 
 
 @pytest.mark.parametrize("account", ["", None])
 def test_account_that_is_not_known_is_no_difference(tmp_path: Path, account: str | None) -> None:
-    Approval(made(tmp_path / "dry")).must_be_of(facts(targets=[TARGET | {"account": account}]))
-    Approval(made(tmp_path / "other", targets=[TARGET | {"account": account}])).must_be_of(facts())
+    Approval(made(tmp_path / "dry")).require_same_job(facts(targets=[TARGET | {"account": account}]))
+    Approval(made(tmp_path / "other", targets=[TARGET | {"account": account}])).require_same_job(facts())
 
 
 PLANNED = [("ready", ""), ("rejected", "user_not_found")]
@@ -142,7 +142,7 @@ PLANNED = [("ready", ""), ("rejected", "user_not_found")]
 def test_same_plan_is_what_was_approved(tmp_path: Path) -> None:
     approval = Approval(made(tmp_path / "dry", *PLANNED))
     journal = Journal.open(made(tmp_path / "run", *PLANNED) / "journal.sqlite")
-    approval.must_be_planned_in(journal)
+    approval.require_same_rows(journal)
     journal.close()
 
 
@@ -164,7 +164,7 @@ def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, 
     approval = Approval(made(tmp_path / "dry", *PLANNED))
     journal = Journal.open(made(tmp_path / "run", *now) / "journal.sqlite")
     with pytest.raises(ApprovalError, match=said):
-        approval.must_be_planned_in(journal)
+        approval.require_same_rows(journal)
     journal.close()
 
 
@@ -183,19 +183,19 @@ def test_not_more_rows_may_be_sent_at_first_than_were_approved(
 ) -> None:
     approval = Approval(made(tmp_path / "dry", stop_after=reviewed))
     if not said:
-        approval.must_be_of(facts(stop_after=now))
+        approval.require_same_job(facts(stop_after=now))
         return
     with pytest.raises(ApprovalError, match=said):
-        approval.must_be_of(facts(stop_after=now))
+        approval.require_same_job(facts(stop_after=now))
 
 
 def test_pool_that_was_looked_up_and_is_not_now_is_named(tmp_path: Path) -> None:
     denied = {EU: "AccessDeniedException"}
     with pytest.raises(ApprovalError, match=f"the users of {EU} were looked up and are not now .AccessDeniedException"):
-        Approval(made(tmp_path / "dry")).must_be_of(facts(unchecked=denied))
-    Approval(made(tmp_path / "other", unchecked=denied)).must_be_of(facts(unchecked=denied))
+        Approval(made(tmp_path / "dry")).require_same_job(facts(unchecked=denied))
+    Approval(made(tmp_path / "other", unchecked=denied)).require_same_job(facts(unchecked=denied))
 
 
 def test_emulator_is_another_endpoint_each_time(tmp_path: Path) -> None:
     approval = Approval(made(tmp_path / "dry", emulated=True))
-    approval.must_be_of(facts(emulated=True, targets=[TARGET | {"endpoint": "http://127.0.0.1:1"}]))
+    approval.require_same_job(facts(emulated=True, targets=[TARGET | {"endpoint": "http://127.0.0.1:1"}]))

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bulkreset.cognito.list_users import User
+from bulkreset.cognito.list_users import PoolUser
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.input import batch as chunk_module
-from bulkreset.job import Select
+from bulkreset.job import SelectConfig
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
-from bulkreset.plan.pool_users import Roll
-from bulkreset.plan.user_store import Listing
+from bulkreset.plan.pool_users import PoolUserSource
+from bulkreset.plan.user_store import UserStore
 from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
@@ -35,30 +35,30 @@ PEOPLE = [
 
 
 @pytest.fixture
-def listing(tmp_path: Path) -> Iterator[Listing]:
-    with Listing(tmp_path / "listing.sqlite") as opened:
+def listing(tmp_path: Path) -> Iterator[UserStore]:
+    with UserStore(tmp_path / "listing.sqlite") as opened:
         yield opened
 
 
 class Called:
     """One roll of some pools, on a clock of its own. `told` is how many rows it told of on the way."""
 
-    def __init__(self, listing: Listing, *directories: Listed, rate: float | None = None, **select: Any) -> None:  # noqa: ANN401
+    def __init__(self, listing: UserStore, *directories: Listed, rate: float | None = None, **select: Any) -> None:  # noqa: ANN401
         self.clock = FakeClock()
         self.told: list[int] = []
         pools = {directory.facts.user_pool_id: directory for directory in directories}
         pacers = dict.fromkeys(pools, Pacer(rate, self.clock))
-        self.roll = Roll(Select.model_validate(select), pools, pacers, listing, self.clock, kind_of)
+        self.roll = PoolUserSource(SelectConfig.model_validate(select), pools, pacers, listing, self.clock, kind_of)
 
     def call(self) -> "Called":
-        self.roll.call(self.told.append)
+        self.roll.list_all(self.told.append)
         return self
 
     @property
     def rows(self) -> list[tuple[str, str]]:
         """Pool and username of each row, and that the chunks number them without a gap."""
         found: list[tuple[str, str]] = []
-        for chunk in self.roll.chunks():
+        for chunk in self.roll.batches():
             assert chunk.first == len(found) + 1
             assert set(chunk.frame["password"]) | set(chunk.frame["permanent"]) == {""}
             found += zip(chunk.frame["user_pool_id"], chunk.frame["username"], strict=True)
@@ -70,7 +70,7 @@ class Called:
         return [name for _, name in self.rows]
 
 
-def kind_of(user: User, _facts: PoolFacts) -> str:
+def kind_of(user: PoolUser, _facts: PoolFacts) -> str:
     return "" if user.enabled else "disabled"
 
 
@@ -80,7 +80,7 @@ def write(path: Path, names: Sequence[Sequence[str]], header: Sequence[str] = ("
     return path
 
 
-def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: Listing) -> None:
+def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore) -> None:
     other = Listed([told("bea"), told("abe")], PoolFacts(EU2, users=2))
     called = Called(listing, other, Listed(PEOPLE)).call()
     here = [(EU, name) for name in ("ann", "bob", "cat", "dan", "zoe")]
@@ -106,7 +106,7 @@ def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: Listing) -
     ],
     ids=str,
 )
-def test_selection(listing: Listing, select: Mapping[str, Any], names: list[str]) -> None:
+def test_selection(listing: UserStore, select: Mapping[str, Any], names: list[str]) -> None:
     directory = Listed(PEOPLE, groups={"staff": ["ann", "bob"], "board": ["bob", "zoe"], "nobody": []})
     assert Called(listing, directory, **select).call().names == names
     expressions = {expression for _, expression in directory.asked}
@@ -117,7 +117,7 @@ def test_selection(listing: Listing, select: Mapping[str, Any], names: list[str]
         assert expressions == {'cognito:user_status = "CONFIRMED"' if one else ""}
 
 
-def test_all_pages_are_read_and_paced(listing: Listing) -> None:
+def test_all_pages_are_read_and_paced(listing: UserStore) -> None:
     directory = Listed(crowd(200))
     called = Called(listing, directory, rate=2.0)
     began = called.clock.now()
@@ -126,15 +126,15 @@ def test_all_pages_are_read_and_paced(listing: Listing) -> None:
     assert called.clock.now() - began >= 1.4
 
 
-def test_rows_come_in_chunks(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chunk_module.CHUNK_ROWS == 20_000
+def test_rows_come_in_chunks(listing: UserStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chunk_module.BATCH_ROWS == 20_000
     monkeypatch.setattr("bulkreset.plan.pool_users.CHUNK_ROWS", 70)
     other = Listed([told("ann")], PoolFacts(EU2, users=1))
     rows = Called(listing, Listed(crowd(150)), other).call().rows
     assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]
 
 
-def test_list_that_is_begun_again_lists_nobody_twice(listing: Listing) -> None:
+def test_list_that_is_begun_again_lists_nobody_twice(listing: UserStore) -> None:
     directory = Listed(crowd(240), faults=[None, None, STALE])
     called = Called(listing, directory).call()
     assert directory.pages == [None, "60", "120", None, "60", "120", "180"]
@@ -143,12 +143,12 @@ def test_list_that_is_begun_again_lists_nobody_twice(listing: Listing) -> None:
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
-def test_call_that_failed_is_made_again(listing: Listing, fault: Any) -> None:  # noqa: ANN401  (pytest's)
+def test_call_that_failed_is_made_again(listing: UserStore, fault: Any) -> None:  # noqa: ANN401  (pytest's)
     directory = Listed(crowd(150), faults=[fault, None, fault, fault])
     assert len(Called(listing, directory).call().names) == 150
 
 
-def test_expired_credentials_are_renewed(listing: Listing) -> None:
+def test_expired_credentials_are_renewed(listing: UserStore) -> None:
     directory = Listed(crowd(130), faults=[None, EXPIRED], renewals=1)
     assert len(Called(listing, directory).call().names) == 130
 
@@ -163,7 +163,7 @@ def test_expired_credentials_are_renewed(listing: Listing) -> None:
     ],
     ids=["away", "stale", "refused", "expired"],
 )
-def test_listing_that_breaks_off_can_be_resumed(listing: Listing, faults: list[Any], code: str) -> None:
+def test_listing_that_breaks_off_can_be_resumed(listing: UserStore, faults: list[Any], code: str) -> None:
     with pytest.raises(ServiceError, match=f"The users of {EU} could not be listed: {code}") as caught:
         Called(listing, Listed(crowd(200), faults=faults)).call()
     assert "Resume" in caught.value.advice
@@ -179,7 +179,7 @@ def test_listing_that_breaks_off_can_be_resumed(listing: Listing, faults: list[A
     ],
 )
 def test_pool_that_may_not_be_listed_is_a_refusal(
-    listing: Listing,
+    listing: UserStore,
     select: dict[str, Any],
     error: Any,  # noqa: ANN401  (pytest's)
     said: str,
@@ -189,20 +189,20 @@ def test_pool_that_may_not_be_listed_is_a_refusal(
     assert said in str(caught.value)
 
 
-def test_listing_is_stopped_at_once(listing: Listing) -> None:
+def test_listing_is_stopped_at_once(listing: UserStore) -> None:
     directory = Listed(crowd(6000))
 
     def stop(_rows: int) -> None:
         raise Interrupted("Stopped by SIGINT.")
 
     with pytest.raises(Interrupted):
-        Called(listing, directory).roll.call(stop)
+        Called(listing, directory).roll.list_all(stop)
     assert len(directory.asked) <= 2
 
 
-def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: Listing, tmp_path: Path) -> None:
+def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: UserStore, tmp_path: Path) -> None:
     people = [told("Ann"), told("bob", email="Bob@x.example"), told("cat"), told("sub-x"), told("+45123")]
-    facts = PoolFacts(EU, users=5, folds=True, sign_in_by=frozenset({"email"}))
+    facts = PoolFacts(EU, users=5, case_insensitive=True, sign_in_by=frozenset({"email"}))
     exact = Listed([told("Ann"), told("ann"), told("cat")], PoolFacts(EU2, users=3))
     rows = [("ANN", ""), ("bob@X.example", ""), ("'+45123", EU), ("cat", EU2), ("nobody", "eu-west-1_Elsewhere1")]
     path = write(tmp_path / "report.csv", rows, ("username", "user_pool_id"))
@@ -210,23 +210,23 @@ def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: Listin
     assert called.rows == [(EU, "cat"), (EU, "sub-x"), (EU2, "Ann"), (EU2, "ann")]
 
 
-def test_apostrophe_before_what_is_no_formula_is_part_of_the_name(listing: Listing, tmp_path: Path) -> None:
+def test_apostrophe_before_what_is_no_formula_is_part_of_the_name(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "names.csv", [("'bob",), ("'=x",)])
     directory = Listed([told("bob"), told("'bob"), told("=x"), told("ann")])
     assert Called(listing, directory, not_in=str(path)).call().names == ["ann", "bob"]
 
 
-def test_file_with_passwords_is_read_for_its_names_alone(listing: Listing, tmp_path: Path) -> None:
+def test_file_with_passwords_is_read_for_its_names_alone(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "old.csv", [("ann", "Secret-Word.1")], ("username", "password"))
     assert Called(listing, Listed(PEOPLE), not_in=str(path)).call().names == ["bob", "cat", "dan", "zoe"]
 
 
-def test_parquet_file_of_names(listing: Listing, tmp_path: Path) -> None:
+def test_parquet_file_of_names(listing: UserStore, tmp_path: Path) -> None:
     pq.write_table(pa.table({"username": ["zoe", "ann"]}), tmp_path / "done.parquet")
     assert Called(listing, Listed(PEOPLE), not_in=str(tmp_path / "done.parquet")).call().names == ["bob", "cat", "dan"]
 
 
-def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: Listing, tmp_path: Path) -> None:
+def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: UserStore, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("username,code\nann,x\nbob\n", encoding="utf-8")
     for path, said in (
@@ -242,24 +242,24 @@ def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: Listing, tmp_pa
         assert directory.asked == []
 
 
-def test_names_are_not_compared_where_it_is_not_known_how(listing: Listing, tmp_path: Path) -> None:
-    gap = Gap("x", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
-    directory = Listed(PEOPLE, PoolFacts(EU, gap=gap))
+def test_names_are_not_compared_where_it_is_not_known_how(listing: UserStore, tmp_path: Path) -> None:
+    gap = UnknownFact("x", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
+    directory = Listed(PEOPLE, PoolFacts(EU, unknown=gap))
     with pytest.raises(TargetError, match="which not_in needs: AccessDeniedException"):
         Called(listing, directory, not_in=str(write(tmp_path / "names.csv", [("ann",)]))).call()
     assert len(Called(listing, directory).call().names) == 5
 
 
-def test_known_is_what_the_list_says(listing: Listing) -> None:
-    called = Called(listing, Listed([told("Out", enabled=False)], PoolFacts(EU, users=1, folds=True))).call()
-    ((match,),) = (list(users) for users in called.roll.known().values())
+def test_known_is_what_the_list_says(listing: UserStore) -> None:
+    called = Called(listing, Listed([told("Out", enabled=False)], PoolFacts(EU, users=1, case_insensitive=True))).call()
+    ((match,),) = (list(users) for users in called.roll.as_matches().values())
     assert (match.names, match.username, match.kind) == (("out",), "Out", "disabled")
 
 
 def test_listing_leaves_nothing_behind_and_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "listing.sqlite"
     path.write_text("what a killed process left", encoding="utf-8")
-    with Listing(path) as listing:
+    with UserStore(path) as listing:
         assert path.stat().st_mode & 0o777 == 0o600
         Called(listing, Listed(PEOPLE)).call()
     assert list(tmp_path.iterdir()) == []

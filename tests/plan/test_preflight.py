@@ -6,28 +6,28 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.quota import Quota
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.quota import AccountQuota
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
 from bulkreset.plan.preflight import (
-    Asked,
-    LanePlan,
-    Planned,
-    described,
+    AwsFacts,
+    PlanFacts,
+    PlannedLane,
+    build_preflight,
+    describe_targets,
     expected_seconds,
-    inspect,
     listing_rate,
-    must_be_the_same_targets,
     plan_lanes,
+    require_same_targets,
 )
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
-GAP = Gap("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
+GAP = UnknownFact("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
 
 
-def lanes(asked: Job, called: Mapping[str, Caller] | None = None) -> tuple[LanePlan, ...]:
+def lanes(asked: Job, called: Mapping[str, Caller] | None = None) -> tuple[PlannedLane, ...]:
     """The lanes of a job, at a quota of 30."""
     return plan_lanes(asked, sessions(asked), callers(asked) if called is None else called, quotas(asked))
 
@@ -73,7 +73,7 @@ def test_ceiling_is_the_jobs_rate_or_a_share_of_the_quota(pace: dict[str, Any], 
 
 def test_lane_has_the_quota_that_was_told_for_any_of_its_pools() -> None:
     asked = job(EU, EU2)
-    told, published = Quota(60.0, "applied"), Quota(30.0, "as published", (GAP,))
+    told, published = AccountQuota(60.0, "applied"), AccountQuota(30.0, "as published", (GAP,))
     for first, second in ((told, published), (published, told)):
         (lane,) = plan_lanes(asked, sessions(asked), callers(asked), {EU: first, EU2: second})
         assert (lane.quota, lane.source, lane.ceiling) == (60.0, "applied", 48.0)
@@ -88,8 +88,8 @@ def test_users_are_listed_unpaced_where_nothing_is_paced() -> None:
     assert listing_rate(job(EU, pace={"rate": "none"})) is None
 
 
-def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | None = 24) -> LanePlan:
-    return LanePlan("1", region, pools, quota, "told", ceiling)
+def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | None = 24) -> PlannedLane:
+    return PlannedLane("1", region, pools, quota, "told", ceiling)
 
 
 def test_longest_lane_is_how_long_it_takes() -> None:
@@ -106,10 +106,10 @@ def test_quota_below_the_ceiling_is_how_long_it_takes() -> None:
 
 def test_preflight_counts_what_will_be_sent() -> None:
     asked = job(EU, US)
-    planned = Planned(
+    planned = PlanFacts(
         {"ready": 276, "rejected": 1}, [(EU, 1, 240), (EU, 0, 24), (US, 1, 12)], {"CONFIRMED": 270}, {US: "why"}
     )
-    found = inspect(asked, sessions(asked), Asked(callers(asked), pools(asked), quotas(asked)), planned)
+    found = build_preflight(asked, sessions(asked), AwsFacts(callers(asked), pools(asked), quotas(asked)), planned)
     assert (found.permanent, found.temporary, found.ready) == (252, 24, 276)
     assert found.seconds == 11
     assert found.endpoints == {
@@ -118,34 +118,34 @@ def test_preflight_counts_what_will_be_sent() -> None:
     }
     assert not found.emulated
     assert found.counts == {"ready": 276, "rejected": 1}
-    assert (found.before, found.unchecked, found.gaps) == ({"CONFIRMED": 270}, {US: "why"}, ())
+    assert (found.status_before, found.unchecked, found.unknown) == ({"CONFIRMED": 270}, {US: "why"}, ())
     assert found.approved is None
 
 
 def test_every_gap_is_told_once() -> None:
     asked = job(EU, EU2)
-    unread = Gap("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
-    unlisted = Gap("who is there", "cognito-idp:ListUsers", "AccessDeniedException", denied=True)
-    brought = Asked(
+    unread = UnknownFact("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
+    unlisted = UnknownFact("who is there", "cognito-idp:ListUsers", "AccessDeniedException", denied=True)
+    brought = AwsFacts(
         callers(asked),
-        {EU: PoolFacts(EU, gap=unread), EU2: PoolFacts(EU2)},
-        {EU: Quota(30.0, "p", (GAP,)), EU2: Quota(30.0, "p", (GAP,))},
+        {EU: PoolFacts(EU, unknown=unread), EU2: PoolFacts(EU2)},
+        {EU: AccountQuota(30.0, "p", (GAP,)), EU2: AccountQuota(30.0, "p", (GAP,))},
     )
-    found = inspect(asked, sessions(asked), brought, Planned({}, [], {}, {}, [unlisted]))
-    assert found.gaps == (unread, GAP, unlisted)
+    found = build_preflight(asked, sessions(asked), brought, PlanFacts({}, [], {}, {}, [unlisted]))
+    assert found.unknown == (unread, GAP, unlisted)
 
 
 def test_pool_goes_by_its_own_name_where_that_is_known() -> None:
     asked = job(EU, US)
-    brought = Asked(callers(asked), pools(asked, {EU: PoolFacts(EU, name="customers")}), quotas(asked))
-    found = inspect(asked, sessions(asked), brought, Planned({}, [], {}, {}))
+    brought = AwsFacts(callers(asked), pools(asked, {EU: PoolFacts(EU, name="customers")}), quotas(asked))
+    found = build_preflight(asked, sessions(asked), brought, PlanFacts({}, [], {}, {}))
     assert (found.name_of(EU), found.name_of(US)) == ("customers", US)
 
 
 def test_emulator_has_its_own_quota() -> None:
     asked = job(EU)
-    brought = Asked(callers(asked), pools(asked), {EU: Quota(100.0, "the emulator's")})
-    found = inspect(asked, sessions(asked, emulated=True), brought, Planned({}, [], {}, {}))
+    brought = AwsFacts(callers(asked), pools(asked), {EU: AccountQuota(100.0, "the emulator's")})
+    found = build_preflight(asked, sessions(asked, emulated=True), brought, PlanFacts({}, [], {}, {}))
     assert found.emulated
     assert [(lane.quota, lane.ceiling) for lane in found.lanes] == [(100, 80)]
 
@@ -159,13 +159,13 @@ def test_targets_are_described_with_the_account_where_it_is_known() -> None:
         "profile": None,
         "role_arn": None,
     }
-    assert described(sessions(asked)) == [plain]
-    assert described(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]
+    assert describe_targets(sessions(asked)) == [plain]
+    assert describe_targets(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]
 
 
 @pytest.mark.parametrize("key", ["region", "endpoint"])
 def test_target_that_is_reached_elsewhere_is_refused(key: str) -> None:
-    (planned,) = described(sessions(job(EU)))
-    must_be_the_same_targets([dict(planned)], [planned])
+    (planned,) = describe_targets(sessions(job(EU)))
+    require_same_targets([dict(planned)], [planned])
     with pytest.raises(RunDirError, match=f"The {key} of {EU} was .* and is elsewhere now"):
-        must_be_the_same_targets([planned | {key: "elsewhere"}], [planned])
+        require_same_targets([planned | {key: "elsewhere"}], [planned])

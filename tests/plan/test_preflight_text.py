@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.quota import Quota
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.quota import AccountQuota
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
-from bulkreset.plan.preflight import Asked, Planned, inspect
-from bulkreset.plan.preflight_text import SHOWN, briefing
-from bulkreset.text import duration
+from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
+from bulkreset.plan.preflight_text import SHOWN, preflight_lines
+from bulkreset.text import format_duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
 READY = [(EU, 1, 240), (EU, 0, 24)]
-UNREAD = Gap("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", "arn:pool", denied=True)
-UNLISTED = Gap("who is in the pool", "cognito-idp:ListUsers", "AccessDenied", "arn:pool", denied=True)
-UNTOLD = Gap("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
-UNREACHED = Gap("the quota", "servicequotas:GetServiceQuota", "EndpointConnectionError")
+UNREAD = UnknownFact("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", "arn:pool", denied=True)
+UNLISTED = UnknownFact("who is in the pool", "cognito-idp:ListUsers", "AccessDenied", "arn:pool", denied=True)
+UNTOLD = UnknownFact("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
+UNREACHED = UnknownFact("the quota", "servicequotas:GetServiceQuota", "EndpointConnectionError")
 
 
 def lines(
     asked: Job,
     *facts: PoolFacts,
-    planned: Planned | None = None,
+    planned: PlanFacts | None = None,
     approved: dict[str, str] | None = None,
     **brought: Any,  # noqa: ANN401  (the fields of Asked)
 ) -> list[tuple[str, str]]:
@@ -38,9 +38,9 @@ def lines(
         "quotas": quotas(asked),
     }
     emulated = bool(brought.pop("emulated", False))
-    plan = planned or Planned({"ready": 264, "rejected": 1}, READY, {}, {})
-    found = inspect(asked, sessions(asked, emulated=emulated), Asked(**(known | brought)), plan, approved)
-    return [(line[:12].strip(), line[12:]) for line in briefing(found).splitlines()]
+    plan = planned or PlanFacts({"ready": 264, "rejected": 1}, READY, {}, {})
+    found = build_preflight(asked, sessions(asked, emulated=emulated), AwsFacts(**(known | brought)), plan, approved)
+    return [(line[:12].strip(), line[12:]) for line in preflight_lines(found).splitlines()]
 
 
 def said(shown: list[tuple[str, str]], label: str) -> list[str]:
@@ -54,9 +54,9 @@ def said(shown: list[tuple[str, str]], label: str) -> list[str]:
     return found
 
 
-def planned(**change: Any) -> Planned:  # noqa: ANN401  (the fields of Planned)
+def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned)
     values: dict[str, Any] = {"counts": {"ready": 264}, "ready": READY, "before": {}, "unchecked": {}}
-    return Planned(**values | change)
+    return PlanFacts(**values | change)
 
 
 def test_whole_of_a_plain_run() -> None:
@@ -77,8 +77,10 @@ def test_whole_of_a_plain_run() -> None:
 
 
 def test_every_line_begins_with_its_label_in_a_column() -> None:
-    found = briefing(
-        inspect(job(EU), sessions(job(EU)), Asked(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned())
+    found = preflight_lines(
+        build_preflight(
+            job(EU), sessions(job(EU)), AwsFacts(callers(job(EU)), pools(job(EU)), quotas(job(EU))), planned()
+        )
     )
     assert all(line[11] == " " or line.startswith("Passwordless") for line in found.splitlines())
 
@@ -165,7 +167,7 @@ def test_temporary_passwords_say_what_they_mean_and_when_they_expire() -> None:
     shown = lines(job(EU, US), PoolFacts(EU, temporary_days=7), PoolFacts(US, temporary_days=3))
     must = "each user must choose a new password at the next sign-in, and cannot use forgot-password"
     assert said(shown, "Temporary") == [f"24: {must} until then; they expire after 3 days"]
-    unknown = lines(job(EU), PoolFacts(EU, gap=UNREAD))
+    unknown = lines(job(EU), PoolFacts(EU, unknown=UNREAD))
     (text,) = said(unknown, "Temporary")
     assert text.endswith("cannot use forgot-password until then")
 
@@ -191,7 +193,7 @@ def test_run_that_sends_nothing_says_nothing_of_sending() -> None:
     ],
 )
 def test_pace_names_the_quota_and_its_source(pace: dict[str, Any], text: str) -> None:
-    shown = lines(job(EU, pace=pace), quotas={EU: Quota(60.0, "applied, by Service Quotas")})
+    shown = lines(job(EU, pace=pace), quotas={EU: AccountQuota(60.0, "applied, by Service Quotas")})
     assert said(shown, "Pace") == [f"eu-west-1: {text}"]
     assert bool(said(shown, "Duration")) is (text != "unpaced")
 
@@ -210,7 +212,7 @@ def test_end_is_told_with_its_day_where_that_is_another() -> None:
     ("seconds", "words"), [(0.25, "0.2 s"), (59.9, "59.9 s"), (60, "1 min"), (3599, "1 h 0 min"), (5400, "1 h 30 min")]
 )
 def test_duration_is_told_as_a_person_would(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_every_guard_is_told() -> None:
@@ -236,8 +238,8 @@ def test_every_guard_is_told() -> None:
 def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
     shown = lines(
         job(EU),
-        PoolFacts(EU, gap=UNREAD),
-        quotas={EU: Quota(30.0, "published", (UNTOLD,))},
+        PoolFacts(EU, unknown=UNREAD),
+        quotas={EU: AccountQuota(30.0, "published", (UNTOLD,))},
         planned=planned(gaps=[UNLISTED]),
     )
     assert said(shown, "Not known") == [
@@ -256,7 +258,7 @@ def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
 
 
 def test_service_that_was_not_reached_needs_no_permission() -> None:
-    shown = lines(job(EU), quotas={EU: Quota(30.0, "published", (UNREACHED,))})
+    shown = lines(job(EU), quotas={EU: AccountQuota(30.0, "published", (UNREACHED,))})
     assert said(shown, "Not known") == [
         "the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"
     ]

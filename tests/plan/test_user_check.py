@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan import user_check as check_module
 from bulkreset.plan.paged_reader import ATTEMPTS
-from bulkreset.plan.user_check import UNREACHABLE, Check
+from bulkreset.plan.user_check import UNREACHABLE, UserCheck
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
@@ -50,21 +50,21 @@ class Checked:
         def directory_of(_session: TargetSession, of: PoolFacts) -> Listed:
             return directories[of.user_pool_id]
 
-        monkeypatch.setattr(check_module, "Directory", directory_of)
+        monkeypatch.setattr(check_module, "UserLister", directory_of)
         self.folder = folder
         self.scratch = folder / "lookup.sqlite"
         self.journal = Journal.create(folder / "journal.sqlite", list(directories), {"run_id": "r"})
-        self.journal.plan([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
+        self.journal.add_rows([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
         opened = sessions(asked, emulated=emulated)
-        self.check = Check(asked, opened, facts, [list(directories)], set(protected), FakeClock())
+        self.check = UserCheck(asked, opened, facts, [list(directories)], set(protected), FakeClock())
 
-    def run(self) -> tuple[dict[str, str], list[Gap]]:
+    def run(self) -> tuple[dict[str, str], list[UnknownFact]]:
         return self.check.run(self.journal, self.scratch, lambda _made, _calls: None)
 
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Status, code, message and status before of every row."""
-        return [(row[3], row[4], row[5], row[15]) for row in self.journal.report("unprocessed")]
+        return [(row[3], row[4], row[5], row[15]) for row in self.journal.report_rows("unprocessed")]
 
     @property
     def codes(self) -> list[str]:
@@ -138,7 +138,7 @@ def test_protected_user_is_left_alone_whatever_the_row_calls_it(
 
 def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here("ann"))
-    checked.journal.plan([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
+    checked.journal.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
     checked.run()
     assert checked.codes == ["unprocessed", "password_policy"]
 
@@ -150,7 +150,7 @@ def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch
         ({"plan": {"check_users": False}}, None, "the job asks for no check"),
         (
             {},
-            PoolFacts(EU, gap=Gap("x", "y", "AccessDeniedException", denied=True)),
+            PoolFacts(EU, unknown=UnknownFact("x", "y", "AccessDeniedException", denied=True)),
             "how the pool compares names is not known: DescribeUserPool was not answered (AccessDeniedException)",
         ),
     ],
@@ -182,7 +182,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
 
 def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folding, exact = (
-        Listed([told("Ann")], PoolFacts(EU, users=1, folds=True)),
+        Listed([told("Ann")], PoolFacts(EU, users=1, case_insensitive=True)),
         Listed([told("Ann")], PoolFacts(EU2, users=1)),
     )
     rows = [(EU, "ANN"), (EU2, "ANN"), (EU2, "Ann")]
@@ -249,7 +249,7 @@ def test_users_who_could_not_recover_are_warned_of_where_nobody_will_know_their_
         ("unprocessed", ""),
         *[("unprocessed", STRANDED)] * 3,
     ]
-    assert checked.journal.warned(UNREACHABLE) == 3
+    assert checked.journal.warning_count(UNREACHABLE) == 3
 
 
 @pytest.mark.parametrize("how", [{}, SCRAMBLES | {"handout": {"recipients": ["age1"]}}], ids=["input", "handed-out"])
@@ -259,7 +259,7 @@ def test_nobody_is_warned_of_where_somebody_knows_the_passwords(
     checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
     checked.run()
     assert {row[2] for row in checked.rows} == {""}
-    assert checked.journal.warned(UNREACHABLE) == 0
+    assert checked.journal.warning_count(UNREACHABLE) == 0
 
 
 @pytest.mark.parametrize("how", [{}, SCRAMBLES], ids=["input", "scramble"])
@@ -291,7 +291,9 @@ def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
 def test_pool_that_could_not_be_asked_at_first_is_asked_when_the_check_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shut = Listed(FOUND, PoolFacts(EU, users=7, gap=Gap("it", "cognito-idp:DescribeUserPool", "AccessDenied")))
+    shut = Listed(
+        FOUND, PoolFacts(EU, users=7, unknown=UnknownFact("it", "cognito-idp:DescribeUserPool", "AccessDenied"))
+    )
     broken = Listed(FOUND, PoolFacts(EU2, users=7), [LOST] * ATTEMPTS)
     checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: broken}, [(EU, "fed"), (EU2, "fed")])
     with pytest.raises(ServiceError):

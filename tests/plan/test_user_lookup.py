@@ -6,49 +6,49 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.plan.user_lookup import ABSENT, NOBODY, Found, Lookup, Match, Progress
+from bulkreset.plan.user_lookup import ABSENT, NOBODY, LookupProgress, LookupStore, RowFinding, UserMatch
 from tests.journal.journals import OTHER, POOL
 
 ANN, BOB = (
-    Match(("ann", "sub-ann", "ann@x"), "Ann", "CONFIRMED", ""),
-    Match(("bob", "sub-bob"), "bob", "UNCONFIRMED", ""),
+    UserMatch(("ann", "sub-ann", "ann@x"), "Ann", "CONFIRMED", ""),
+    UserMatch(("bob", "sub-bob"), "bob", "UNCONFIRMED", ""),
 )
 
 
 @pytest.fixture
-def lookup(tmp_path: Path) -> Iterator[Lookup]:
-    with Lookup(tmp_path / "lookup.sqlite") as opened:
+def lookup(tmp_path: Path) -> Iterator[LookupStore]:
+    with LookupStore(tmp_path / "lookup.sqlite") as opened:
         yield opened
 
 
-def fill(lookup: Lookup, *names: str, pool: str = POOL, folds: bool = False) -> Lookup:
+def fill(lookup: LookupStore, *names: str, pool: str = POOL, folds: bool = False) -> LookupStore:
     """Seek these names, one for each row from 1 on."""
     rows = ((row, pool, name) for row, name in enumerate(names, 1))
     lookup.fill(rows, lambda _pool, name: name.lower() if folds else name)
     return lookup
 
 
-def rows(lookup: Lookup) -> dict[int, tuple[str, str, str]]:
+def rows(lookup: LookupStore) -> dict[int, tuple[str, str, str]]:
     """What is known of each row."""
-    return {found.row: (found.username, found.status, found.kind) for found in lookup.found()}
+    return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
 
-def test_new_lookup_seeks_and_knows_nothing(lookup: Lookup) -> None:
+def test_new_lookup_seeks_and_knows_nothing(lookup: LookupStore) -> None:
     assert not lookup.is_filled
     assert lookup.names(POOL) == 0
-    assert lookup.search(POOL) == Progress(None, 0, 0, swept=False)
+    assert lookup.progress(POOL) == LookupProgress(None, 0, 0, swept=False)
     assert lookup.missing(POOL, "", 10) == []
-    assert list(lookup.found()) == []
+    assert list(lookup.findings()) == []
 
 
-def test_names_are_counted_as_the_pool_compares_them(lookup: Lookup) -> None:
+def test_names_are_counted_as_the_pool_compares_them(lookup: LookupStore) -> None:
     fill(lookup, "Ann", "ann", "bob", "ANN", folds=True)
     assert lookup.is_filled
     assert (lookup.names(POOL), lookup.names(OTHER)) == (2, 0)
     assert lookup.missing(POOL, "", 10) == [("ann", "ANN"), ("bob", "bob")]
 
 
-def test_input_that_breaks_off_is_no_lookup(lookup: Lookup) -> None:
+def test_input_that_breaks_off_is_no_lookup(lookup: LookupStore) -> None:
     def breaking() -> Iterator[tuple[int, str, str]]:
         yield 1, POOL, "ann"
         raise KeyError
@@ -59,97 +59,97 @@ def test_input_that_breaks_off_is_no_lookup(lookup: Lookup) -> None:
     assert lookup.names(POOL) == 0
 
 
-def test_nobody_asks_for_missing_names_twice(lookup: Lookup) -> None:
+def test_nobody_asks_for_missing_names_twice(lookup: LookupStore) -> None:
     fill(lookup, "dan", "ann", "cat", "bob")
     assert [name for name, _ in lookup.missing(POOL, "", 2)] == ["ann", "bob"]
     assert [name for name, _ in lookup.missing(POOL, "bob", 2)] == ["cat", "dan"]
-    lookup.note_answers(POOL, [("ann", ANN), ("cat", NOBODY)])
+    lookup.store_matches(POOL, [("ann", ANN), ("cat", NOBODY)])
     assert [name for name, _ in lookup.missing(POOL, "", 10)] == ["bob", "dan"]
 
 
-def test_page_tells_of_each_row_whom_it_means(lookup: Lookup) -> None:
+def test_page_tells_of_each_row_whom_it_means(lookup: LookupStore) -> None:
     fill(lookup, "bob", "ann@x", "nobody", "ann")
-    lookup.note_page(POOL, [ANN, BOB], "next", swept=False)
-    assert list(lookup.found()) == [
-        Found(1, "bob", "UNCONFIRMED", ""),
-        Found(2, "Ann", "CONFIRMED", ""),
-        Found(4, "Ann", "CONFIRMED", ""),
+    lookup.store_page(POOL, [ANN, BOB], "next", swept=False)
+    assert list(lookup.findings()) == [
+        RowFinding(1, "bob", "UNCONFIRMED", ""),
+        RowFinding(2, "Ann", "CONFIRMED", ""),
+        RowFinding(4, "Ann", "CONFIRMED", ""),
     ]
-    assert lookup.search(POOL) == Progress("next", 1, 2, swept=False)
+    assert lookup.progress(POOL) == LookupProgress("next", 1, 2, swept=False)
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["surest first", "surest last"])
-def test_surest_name_wins_whichever_page_it_is_on(lookup: Lookup, first: int) -> None:
+def test_surest_name_wins_whichever_page_it_is_on(lookup: LookupStore, first: int) -> None:
     fill(lookup, "ann@x")
-    named, aliased = Match(("ann@x",), "ann@x", "CONFIRMED", ""), ANN
+    named, aliased = UserMatch(("ann@x",), "ann@x", "CONFIRMED", ""), ANN
     both = [named, aliased] if first == 0 else [aliased, named]
     for match in both:
-        lookup.note_page(POOL, [match], "next", swept=False)
+        lookup.store_page(POOL, [match], "next", swept=False)
     assert rows(lookup) == {1: ("ann@x", "CONFIRMED", "")}
 
 
-def test_first_of_two_equally_sure_users_stays(lookup: Lookup) -> None:
+def test_first_of_two_equally_sure_users_stays(lookup: LookupStore) -> None:
     fill(lookup, "annie")
-    lookup.note_page(POOL, [Match(("one", "s1", "annie"), "one", "CONFIRMED", "")], "next", swept=False)
-    lookup.note_page(POOL, [Match(("two", "s2", "annie"), "two", "CONFIRMED", "")], None, swept=True)
+    lookup.store_page(POOL, [UserMatch(("one", "s1", "annie"), "one", "CONFIRMED", "")], "next", swept=False)
+    lookup.store_page(POOL, [UserMatch(("two", "s2", "annie"), "two", "CONFIRMED", "")], None, swept=True)
     assert rows(lookup) == {1: ("one", "CONFIRMED", "")}
 
 
-def test_pools_are_kept_apart(lookup: Lookup) -> None:
+def test_pools_are_kept_apart(lookup: LookupStore) -> None:
     lookup.fill([(1, POOL, "ann"), (2, OTHER, "ann")], lambda _pool, name: name)
-    lookup.note_page(POOL, [ANN], None, swept=True)
-    lookup.absent(POOL)
+    lookup.store_page(POOL, [ANN], None, swept=True)
+    lookup.mark_absent(POOL)
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
-    assert lookup.search(OTHER) == Progress(None, 0, 0, swept=False)
+    assert lookup.progress(OTHER) == LookupProgress(None, 0, 0, swept=False)
 
 
-def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: Lookup) -> None:
+def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: LookupStore) -> None:
     fill(lookup, "ann", "nobody")
-    lookup.note_page(POOL, [ANN], None, swept=True)
-    assert lookup.search(POOL) == Progress(None, 1, 1, swept=True)
-    lookup.absent(POOL)
+    lookup.store_page(POOL, [ANN], None, swept=True)
+    assert lookup.progress(POOL) == LookupProgress(None, 1, 1, swept=True)
+    lookup.mark_absent(POOL)
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 2: ("", "", ABSENT)}
 
 
-def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: Lookup) -> None:
+def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: LookupStore) -> None:
     fill(lookup, "ann", "sub-ann", "nobody")
-    lookup.note_answers(POOL, [("ann", ANN), ("nobody", NOBODY)])
+    lookup.store_matches(POOL, [("ann", ANN), ("nobody", NOBODY)])
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
 
-def test_user_who_is_met_later_is_not_absent(lookup: Lookup) -> None:
+def test_user_who_is_met_later_is_not_absent(lookup: LookupStore) -> None:
     fill(lookup, "ann")
-    lookup.note_answers(POOL, [("ann", NOBODY)])
-    lookup.note_answers(POOL, [("ann", ANN)])
+    lookup.store_matches(POOL, [("ann", NOBODY)])
+    lookup.store_matches(POOL, [("ann", ANN)])
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
 
 
 def test_sweep_goes_on_from_its_page_in_another_process(tmp_path: Path) -> None:
-    with Lookup(tmp_path / "lookup.sqlite") as before:
+    with LookupStore(tmp_path / "lookup.sqlite") as before:
         fill(before, "ann", "bob")
-        before.note_page(POOL, [ANN], "second", swept=False)
-        before.note_page(POOL, [], "third", swept=False)
-    with Lookup(tmp_path / "lookup.sqlite") as after:
+        before.store_page(POOL, [ANN], "second", swept=False)
+        before.store_page(POOL, [], "third", swept=False)
+    with LookupStore(tmp_path / "lookup.sqlite") as after:
         assert after.is_filled
-        assert after.search(POOL) == Progress("third", 2, 1, swept=False)
+        assert after.progress(POOL) == LookupProgress("third", 2, 1, swept=False)
         assert rows(after) == {1: ("Ann", "CONFIRMED", "")}
         assert after.missing(POOL, "", 10) == [("bob", "bob")]
 
 
-def test_sweep_that_begins_again_keeps_whom_it_met(lookup: Lookup) -> None:
+def test_sweep_that_begins_again_keeps_whom_it_met(lookup: LookupStore) -> None:
     fill(lookup, "ann", "bob")
-    lookup.note_page(POOL, [ANN], "second", swept=False)
-    lookup.begin_again(POOL)
-    assert lookup.search(POOL) == Progress(None, 0, 0, swept=False)
+    lookup.store_page(POOL, [ANN], "second", swept=False)
+    lookup.restart_sweep(POOL)
+    assert lookup.progress(POOL) == LookupProgress(None, 0, 0, swept=False)
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
 
 
-def test_page_that_breaks_off_leaves_nothing(lookup: Lookup) -> None:
+def test_page_that_breaks_off_leaves_nothing(lookup: LookupStore) -> None:
     fill(lookup, "ann", "bob")
     with pytest.raises(RecordError):
-        lookup.note_page(POOL, [ANN, BOB._replace(status=None)], "next", swept=False)  # type: ignore[arg-type]
-    assert list(lookup.found()) == []
-    assert lookup.search(POOL).pages == 0
+        lookup.store_page(POOL, [ANN, BOB._replace(status=None)], "next", swept=False)  # type: ignore[arg-type]
+    assert list(lookup.findings()) == []
+    assert lookup.progress(POOL).pages == 0
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_page_that_breaks_off_leaves_nothing(lookup: Lookup) -> None:
 def test_broken_file_begins_again(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "lookup.sqlite"
     path.write_bytes(content)
-    with Lookup(path) as lookup:
+    with LookupStore(path) as lookup:
         assert not lookup.is_filled
         fill(lookup, "ann")
         assert lookup.names(POOL) == 1
@@ -166,30 +166,30 @@ def test_broken_file_begins_again(tmp_path: Path, content: bytes) -> None:
 
 def test_file_with_a_broken_page_begins_again(tmp_path: Path) -> None:
     path = tmp_path / "lookup.sqlite"
-    with Lookup(path) as lookup:
+    with LookupStore(path) as lookup:
         fill(lookup, *(f"user{number:04d}" for number in range(2000)))
     content = bytearray(path.read_bytes())
     content[4096:-4096] = b"\xa5" * (len(content) - 8192)
     path.write_bytes(content)
-    with Lookup(path) as lookup:
+    with LookupStore(path) as lookup:
         assert not lookup.is_filled
         assert lookup.names(POOL) == 0
 
 
 def test_discarded_lookup_leaves_no_file(tmp_path: Path) -> None:
-    with Lookup(tmp_path / "lookup.sqlite") as lookup:
+    with LookupStore(tmp_path / "lookup.sqlite") as lookup:
         fill(lookup, "ann")
-        lookup.note_page(POOL, [ANN], None, swept=True)
+        lookup.store_page(POOL, [ANN], None, swept=True)
         lookup.discard()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_lookup_is_for_its_owner_only(tmp_path: Path) -> None:
-    with Lookup(tmp_path / "lookup.sqlite") as lookup:
+    with LookupStore(tmp_path / "lookup.sqlite") as lookup:
         fill(lookup, "ann")
         assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
 
 
 def test_lookup_that_cannot_be_written_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"directory check cannot be written.*No such file"):
-        Lookup(tmp_path / "none" / "lookup.sqlite")
+        LookupStore(tmp_path / "none" / "lookup.sqlite")

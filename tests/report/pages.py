@@ -72,8 +72,8 @@ def journal_of(
 ) -> Journal:
     """A journal of these rows, and what came of them; a fact of ... is left out."""
     journal = Journal.create(folder / "journal.sqlite", (POOL, OTHER), facts_of(**facts))
-    journal.plan(plan)
-    journal.record([], outcomes, (), rates)
+    journal.add_rows(plan)
+    journal.commit([], outcomes, (), rates)
     return journal
 
 

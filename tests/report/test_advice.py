@@ -3,7 +3,7 @@
 import pytest
 
 from bulkreset.cognito import boto3_transport, response, response_parser
-from bulkreset.models import Code, Kind, Status
+from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.report.advice import MEANINGS, next_step
 
 OF_THE_SERVICE = {
@@ -11,7 +11,7 @@ OF_THE_SERVICE = {
         response._THROTTLED
         | response._DOUBTFUL
         | response._EXPIRED
-        | response.OF_THE_PASSWORD
+        | response.PASSWORD_REFUSALS
         | response._ADVICE.keys()
     ),
     *(kind.__name__ for kind in (*boto3_transport.UNSENT, *response_parser.NO_CREDENTIALS)),
@@ -22,8 +22,8 @@ OF_THE_SERVICE = {
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        *((Status.REJECTED, code.value) for code in Code),
-        *((Status.SKIPPED, kind.value) for kind in Kind),
+        *((Status.REJECTED, code.value) for code in RejectCode),
+        *((Status.SKIPPED, kind.value) for kind in SkipReason),
         *((Status.FAILED, code) for code in sorted(OF_THE_SERVICE)),
     ],
 )

@@ -24,7 +24,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.report.page import ROWS
 from bulkreset.report.redaction import WITHHELD, Redaction
-from bulkreset.text import visible
+from bulkreset.text import show_invisible
 from tests.journal.journals import OTHER, POOL
 from tests.report.pages import (
     ARN,
@@ -103,7 +103,7 @@ def test_page_tells_what_came_of_the_run_and_how_to_go_on(full: Drawn) -> None:
 
 def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Path) -> None:
     journal = of_all_kinds(tmp_path)
-    journal.plan([(row, OTHER, f"late{row}", True, "skipped", "disabled", "") for row in range(1701, 2501)])
+    journal.add_rows([(row, OTHER, f"late{row}", True, "skipped", "disabled", "") for row in range(1701, 2501)])
     tree = parsed(drawn(journal))
     shown = rows_of(tree, "rows")
     assert len(shown) == ROWS
@@ -164,7 +164,7 @@ def test_run_without_rows_and_run_of_one(tmp_path: Path) -> None:
 
 def test_live_run_is_told_as_it_stands(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(4), [sent(1)], rows=4, state="applying", stopped_by={"code": "Old"})
-    journal.record([2], [])
+    journal.commit([2], [])
     tree = parsed(drawn(journal, alive=True))
     assert "1 of 4 passwords have been set so far; 1 is on its way and 2 are still to be sent." in text_of(tree)
     assert not list(tree.iter("pre"))
@@ -205,7 +205,7 @@ def test_usernames_can_be_redacted(tmp_path: Path) -> None:
     assert "user000" not in page
     text = text_of(parsed(page))
     assert WITHHELD in text
-    assert redaction.name(POOL, "user0001") in text
+    assert redaction.redact_name(POOL, "user0001") in text
 
 
 @given(
@@ -224,7 +224,7 @@ def test_hostile_text_is_text_and_nothing_else(texts: list[str]) -> None:
         assert _skeleton(found) == _harmless()
         everything = "".join(found.itertext())
         for text in texts:
-            assert visible(text) in everything
+            assert show_invisible(text) in everything
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", page)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pyrage
 import pytest
 
-from bulkreset.age import identities, recipients
+from bulkreset.age import load_identities, parse_recipients
 from bulkreset.errors import InputError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import Handout, folder_elsewhere, read_handout
+from bulkreset.journal.sealed_passwords import PasswordArchive, folder_elsewhere, read_handout
 from bulkreset.models import Outcome, Row, Secret, Status
-from bulkreset.report.passwords_export import Given, hand_out
+from bulkreset.report.passwords_export import IssuedPassword, read_passwords
 from tests.targets import EU, EU2, job
 
 DAY = 86_400_000  # milliseconds
@@ -28,7 +28,7 @@ class Campaigned:
         identity = pyrage.x25519.Identity.generate()
         self.key = folder / "key.txt"
         self.key.write_text(f"{identity}\n")
-        self.to = recipients([str(identity.to_public())])
+        self.to = parse_recipients([str(identity.to_public())])
         self.names = names
         known = {
             "run_id": "r",
@@ -44,19 +44,19 @@ class Campaigned:
         )
         home.release()
         self.journal = Journal.open(home.journal)
-        self.journal.plan([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
+        self.journal.add_rows([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
         self.folder = Path(facts["handout"]) if facts.get("handout") else home.handout
 
     def write(self, passwords: Mapping[int, str]) -> None:
         """One chunk, by a new execution."""
         rows = [Row(row, self.names[row - 1], Secret(text), EU, permanent=False) for row, text in passwords.items()]
-        Handout(self.folder, self.to).write(rows)
+        PasswordArchive(self.folder, self.to).write(rows)
 
     def settle(self, *numbers: int, status: Status = Status.SET, at: int = WHEN) -> None:
-        self.journal.record([], [Outcome(row, status, started_at=at, finished_at=at) for row in numbers])
+        self.journal.commit([], [Outcome(row, status, started_at=at, finished_at=at) for row in numbers])
 
-    def given(self) -> list[Given]:
-        return list(hand_out(self.run_dir, self.key))
+    def given(self) -> list[IssuedPassword]:
+        return list(read_passwords(self.run_dir, self.key))
 
     def passwords(self) -> dict[str, str]:
         return {one.username: one.password for one in self.given()}
@@ -87,7 +87,7 @@ def test_row_that_is_sent_again_while_it_is_read_never_comes_out_with_the_older_
     run.write({1: "P1", 2: "P2"})
     run.settle(1)
     run.settle(2, status=Status.IN_DOUBT)
-    given = hand_out(run.run_dir, run.key)
+    given = read_passwords(run.run_dir, run.key)
     assert next(given).password == "P1"
     run.write({2: "P2 again"})
     run.settle(2)
@@ -99,7 +99,7 @@ def test_when_it_expires_is_told_as_far_as_it_is_known(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"], temporary_days={EU: 3})
     run.write({1: "P1"})
     run.settle(1)
-    assert run.given() == [Given("ann", "P1", "2026-09-24T14:13:20Z", EU)]
+    assert run.given() == [IssuedPassword("ann", "P1", "2026-09-24T14:13:20Z", EU)]
     run.journal.note(temporary_days={EU2: 3})
     assert run.given()[0].expires_at == ""
     run.journal.note(temporary_days={EU: None})
@@ -151,11 +151,11 @@ def test_another_key_and_a_damaged_chunk_give_nothing_at_all(tmp_path: Path) -> 
     run.settle(1, 2)
     (tmp_path / "other").write_text(f"{pyrage.x25519.Identity.generate()}\n")
     with pytest.raises(InputError, match="none of the identities"):
-        next(hand_out(run.run_dir, tmp_path / "other"))
+        next(read_passwords(run.run_dir, tmp_path / "other"))
     chunk = run.folder / "00000002.age"
     chunk.write_bytes(chunk.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"00000002\.age cannot be opened"):
-        next(hand_out(run.run_dir, run.key))
+        next(read_passwords(run.run_dir, run.key))
 
 
 def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_handout(
@@ -210,4 +210,4 @@ def test_lines_of_no_row_are_no_bug(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.write({1: "P1"})
     assert run.passwords() == {}
-    assert len(list(read_handout(run.folder, identities(run.key)))) == 1
+    assert len(list(read_handout(run.folder, load_identities(run.key)))) == 1

@@ -12,29 +12,43 @@ from hypothesis import strategies as st
 
 from bulkreset.cells import is_redacted
 from bulkreset.errors import RunDirError
-from bulkreset.journal.records import Reported
+from bulkreset.journal.records import ReportRow
 from bulkreset.models import Outcome, Status
 from bulkreset.report.redaction import WITHHELD, Redaction
-from bulkreset.report.report_writers import Cut, draw
+from bulkreset.report.report_writers import ReportSpec, write_report
 from tests.journal.journals import OTHER, POOL, planned
 
 KEYED = Redaction(bytes(32))
 
 
-def row(username: str, **said: str) -> Reported:
+def row(username: str, **said: str) -> ReportRow:
     """A row of a report."""
     told = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
     numbers = dict.fromkeys(("attempts", "throttled", "in_doubt"), 0)
     nothing = dict.fromkeys(("permanent", "signed_out", "latency_ms", "started_at", "finished_at"))
-    return Reported(row=1, username=username, status="failed", status_before="", file="", **told, **numbers, **nothing)  # type: ignore[arg-type]
+    return ReportRow(row=1, username=username, status="failed", status_before="", file="", **told, **numbers, **nothing)  # type: ignore[arg-type]
 
 
 def test_same_user_of_the_same_pool_has_one_hash() -> None:
-    ann = KEYED.name(POOL, "ann")
+    ann = KEYED.redact_name(POOL, "ann")
     assert is_redacted(ann)
-    assert KEYED.row(row("ann@example.com", canonical="ann")).username == ann == KEYED.row(row("ann")).username
-    assert len({ann, KEYED.name(OTHER, "ann"), KEYED.name(POOL, "bob"), Redaction(b"k" * 32).name(POOL, "ann")}) == 4
-    assert KEYED.row(row("")).username == ""
+    assert (
+        KEYED.redact_row(row("ann@example.com", canonical="ann")).username
+        == ann
+        == KEYED.redact_row(row("ann")).username
+    )
+    assert (
+        len(
+            {
+                ann,
+                KEYED.redact_name(OTHER, "ann"),
+                KEYED.redact_name(POOL, "bob"),
+                Redaction(b"k" * 32).redact_name(POOL, "ann"),
+            }
+        )
+        == 4
+    )
+    assert KEYED.redact_row(row("")).username == ""
 
 
 @given(
@@ -46,7 +60,7 @@ def test_same_user_of_the_same_pool_has_one_hash() -> None:
 def test_name_is_nowhere(name: str, before: str, after: str, spell: "type[str]") -> None:
     assume(name.casefold() not in WITHHELD.casefold())
     text = f"{before} {spell(name)} {after}"
-    kept = KEYED.row(row(name, message=text, code=text, user_pool_id=text, request_id=text))
+    kept = KEYED.redact_row(row(name, message=text, code=text, user_pool_id=text, request_id=text))
     assert kept.message == kept.code == kept.user_pool_id == kept.request_id == WITHHELD
     assert is_redacted(kept.username)
     assert is_redacted(kept.canonical)
@@ -54,13 +68,13 @@ def test_name_is_nowhere(name: str, before: str, after: str, spell: "type[str]")
 
 @pytest.mark.parametrize("name", ["user", "e", "ann", "west"])
 def test_codes_and_pools_that_are_words_stay(name: str) -> None:
-    kept = KEYED.row(row(name, code="UserNotFoundException", message="none", request_id="a-nn-1"))
+    kept = KEYED.redact_row(row(name, code="UserNotFoundException", message="none", request_id="a-nn-1"))
     assert (kept.code, kept.user_pool_id, kept.request_id) == ("UserNotFoundException", POOL, "a-nn-1")
 
 
 def test_key_is_made_once_at_random_and_is_its_owners(tmp_path: Path) -> None:
     first, other = tmp_path / "a.key", tmp_path / "b.key"
-    hashes = [Redaction.of(path).name(POOL, "ann") for path in (first, first, other)]
+    hashes = [Redaction.load(path).redact_name(POOL, "ann") for path in (first, first, other)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert stat.S_IMODE(first.stat().st_mode) == 0o600
     assert {path.name for path in tmp_path.iterdir()} == {"a.key", "b.key"}
@@ -70,20 +84,20 @@ def test_key_is_made_once_at_random_and_is_its_owners(tmp_path: Path) -> None:
 def test_damaged_key_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "redaction.key").write_bytes(content)
     with pytest.raises(RunDirError, match=r"redaction\.key is not a redaction key"):
-        Redaction.of(tmp_path / "redaction.key")
+        Redaction.load(tmp_path / "redaction.key")
     assert (tmp_path / "redaction.key").read_bytes() == content
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_redacted_report_has_no_name_and_no_key(tmp_path: Path, form: str) -> None:
     journal = planned(tmp_path, "ann.smith", "bob.jones")
-    journal.plan([(3, "ann.smith", "ann.smith", None, "rejected", "unknown_pool", "no target is ann.smith")])
-    journal.record([], [Outcome(2, Status.FAILED, "Refused: bob.jones", "User BOB.JONES is disabled.", 1)])
-    redaction = Redaction.of(tmp_path / "redaction.key")
+    journal.add_rows([(3, "ann.smith", "ann.smith", None, "rejected", "unknown_pool", "no target is ann.smith")])
+    journal.commit([], [Outcome(2, Status.FAILED, "Refused: bob.jones", "User BOB.JONES is disabled.", 1)])
+    redaction = Redaction.load(tmp_path / "redaction.key")
     report = tmp_path / f"report.{form}"
-    draw(journal, report, "ready", Cut(form, redaction=redaction))
+    write_report(journal, report, "ready", ReportSpec(form, redaction=redaction))
     content = str(pq.read_table(report).to_pylist()) if form == "parquet" else report.read_text(encoding="utf-8")
     assert not re.findall(r"smith|jones", content.lower())
     assert (tmp_path / "redaction.key").read_text(encoding="ascii").strip() not in content
     for name in ("ann.smith", "bob.jones"):
-        assert redaction.name(POOL, name) in content
+        assert redaction.redact_name(POOL, name) in content

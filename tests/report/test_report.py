@@ -13,8 +13,8 @@ import pytest
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import LaneSummary, Outcome, Status, Summary
-from bulkreset.report.report import COLUMNS, write_new, write_summary
-from bulkreset.report.report_writers import Cut, draw
+from bulkreset.report.report import COLUMNS, write_new_csv, write_summary
+from bulkreset.report.report_writers import ReportSpec, write_report
 from tests.journal.journals import OTHER, POOL, done, planned
 
 SUMMARY = Summary(
@@ -57,18 +57,18 @@ def test_columns_are_the_published_ones() -> None:
 
 def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.plan(
+    journal.add_rows(
         [
             (6, OTHER, "fay", False, "skipped", "protected", "why"),
             (5, "eu-west-1_Unknown", "eve", None, "rejected", "unknown_pool", "no target"),
             (7, "", "", True, "rejected", "bad_value", "line 9"),
         ]
     )
-    journal.record([4, 3, 2, 1], [])
-    journal.record([], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
-    journal.record([], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
-    journal.record([], [Outcome(4, Status.READY)])
-    draw(journal, tmp_path / "report.csv", "unprocessed")
+    journal.commit([4, 3, 2, 1], [])
+    journal.commit([], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
+    journal.commit([], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
+    journal.commit([], [Outcome(4, Status.READY)])
+    write_report(journal, tmp_path / "report.csv", "unprocessed")
     rows = cells(tmp_path / "report.csv")
     assert [tuple(row.values()) for row in rows] == [
         ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 7),
@@ -86,7 +86,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
 
 def test_report_of_many_rows_is_complete(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(5000)))
-    draw(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", "ready")
     rows = cells(tmp_path / "report.csv")
     assert [int(row["row"]) for row in rows] == list(range(1, 5001))
     assert {row["status"] for row in rows} == {"ready"}
@@ -98,18 +98,18 @@ def test_cell_that_a_spreadsheet_would_run_is_made_safe(tmp_path: Path, start: s
     formula = f'{start}HYPERLINK("x","y")'
     journal = planned(tmp_path)
     pool = formula if column == "user_pool_id" else POOL
-    journal.plan([(1, pool, formula if column == "username" else "ann", True, "rejected", "", "")])
+    journal.add_rows([(1, pool, formula if column == "username" else "ann", True, "rejected", "", "")])
     if column not in {"username", "user_pool_id"}:
         named = {column: formula}
-        journal.record([], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
-    draw(journal, tmp_path / "report.csv", "ready")
+        journal.commit([], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
+    write_report(journal, tmp_path / "report.csv", "ready")
     (row,) = cells(tmp_path / "report.csv")
     assert row[column] == f"'{formula}"
     assert (row["row"], row["status_before"]) == ("1", "")
 
 
 def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
-    draw(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", "ready")
+    write_report(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", "ready")
     assert "'\u240d=1+1".encode() in (tmp_path / "report.csv").read_bytes()
 
 
@@ -130,7 +130,7 @@ def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
     ],
 )
 def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
-    draw(planned(tmp_path, name, "next"), tmp_path / "report.csv", "ready")
+    write_report(planned(tmp_path, name, "next"), tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [name, "next"]
 
 
@@ -146,16 +146,16 @@ def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
 )
 def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
     journal = planned(tmp_path, name, "next")
-    draw(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [shown, "next"]
-    draw(journal, tmp_path / "report.jsonl", "ready", Cut("jsonl"))
+    write_report(journal, tmp_path / "report.jsonl", "ready", ReportSpec("jsonl"))
     lines = (tmp_path / "report.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[0])["username"] == name
     assert not set(lines[0]) & {"\x1b", "\x9b", "\x7f", "\x00", "\r"}
 
 
 def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
-    draw(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
+    write_report(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
     assert first == ",".join(COLUMNS).encode()
     assert ",ann\u240d,".encode() in second
@@ -165,8 +165,8 @@ def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
 
 def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.plan([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
-    draw(journal, tmp_path / "report.csv", "ready")
+    journal.add_rows([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
+    write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 
 
@@ -178,7 +178,7 @@ def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
         path.write_text("old")
         (tmp_path / f".{path.name}.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(RecordError, match=rf"report\.csv cannot be written: {os.strerror(errno.ENOSPC)}"):
-        draw(journal, report, "ready")
+        write_report(journal, report, "ready")
     with pytest.raises(RecordError, match=r"summary\.json cannot be written"):
         write_summary(SUMMARY, summary)
     assert report.read_text() == summary.read_text() == "old"
@@ -189,13 +189,13 @@ def test_journal_that_breaks_off_leaves_the_old_report(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text("old")
     journal._db.execute("DROP TABLE rows")
     with pytest.raises(RecordError, match="no such table"):
-        draw(journal, tmp_path / "report.csv", "ready")
+        write_report(journal, tmp_path / "report.csv", "ready")
     assert (tmp_path / "report.csv").read_text() == "old"
 
 
 def test_folder_that_is_gone_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="No such file"):
-        draw(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
+        write_report(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
 
 
 def test_report_replaces_what_was_there_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_report_replaces_what_was_there_and_leaves_nothing_beside(tmp_path: Path
     try:
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
-            draw(planned(tmp_path / name, name), home / "report.csv", "ready")
+            write_report(planned(tmp_path / name, name), home / "report.csv", "ready")
             write_summary(SUMMARY, home / "summary.json")
     finally:
         os.umask(before)
@@ -229,7 +229,7 @@ def test_summary_is_json_with_the_published_keys(tmp_path: Path) -> None:
 def test_report_of_a_read_only_journal(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
-    draw(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == ["ann"]
 
 
@@ -239,7 +239,7 @@ def test_whatever_ends_the_writing_leaves_nothing_behind(tmp_path: Path) -> None
         raise KeyError
 
     with pytest.raises(KeyError):
-        write_new(tmp_path / "new.csv", ("username",), rows())
+        write_new_csv(tmp_path / "new.csv", ("username",), rows())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -247,5 +247,5 @@ def test_new_file_does_not_take_the_place_of_another(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("kept")
     for name in ("old.csv", "nowhere/new.csv"):
         with pytest.raises(RunDirError):
-            write_new(tmp_path / name, ("username",), [])
+            write_new_csv(tmp_path / name, ("username",), [])
     assert (tmp_path / "old.csv").read_text() == "kept"

@@ -18,8 +18,8 @@ from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.report import report_writers
-from bulkreset.report.report import COLUMNS, iso
-from bulkreset.report.report_writers import Cut, draw, pour
+from bulkreset.report.report import COLUMNS, format_iso
+from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
 from tests.journal.journals import OTHER, POOL, done, planned
 
 FORMS = ("csv", "jsonl", "parquet")
@@ -29,19 +29,19 @@ FORMS = ("csv", "jsonl", "parquet")
 def journal(tmp_path: Path) -> Journal:
     """Rows of every fate, with values of every type."""
     made = planned(tmp_path, "=ann", "bob", "größe\u2028x", "dan")
-    made.plan(
+    made.add_rows(
         [(5, "no.pool", "eve", None, "rejected", "unknown_pool", "no target"), (6, OTHER, "", False, "skipped", "", "")]
     )
-    made.record([1, 2, 3], [])
-    made.record([], [done(1, attempts=2, throttled=1, latency_ms=0, request_id="q", started_at=0, finished_at=61_005)])
-    made.record([], [Outcome(2, Status.FAILED, "+Odd", 'say "no"', 1)])
+    made.commit([1, 2, 3], [])
+    made.commit([], [done(1, attempts=2, throttled=1, latency_ms=0, request_id="q", started_at=0, finished_at=61_005)])
+    made.commit([], [Outcome(2, Status.FAILED, "+Odd", 'say "no"', 1)])
     return made
 
 
 def drawn(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
     """A report as a program reads it."""
     out = io.BytesIO()
-    pour(journal, out, "unprocessed", Cut(form, only))
+    stream_report(journal, out, "unprocessed", ReportSpec(form, only))
     if form == "parquet":
         return pq.read_table(io.BytesIO(out.getvalue())).to_pylist()
     if form == "jsonl":
@@ -80,14 +80,14 @@ def test_typed_forms_have_what_the_journal_has(journal: Journal) -> None:
     ]
     assert table[0]["finished_at"] == datetime(1970, 1, 1, 0, 1, 1, 5000, tzinfo=UTC)
     in_words = [
-        {name: iso(round(at.timestamp() * 1000)) if isinstance(at, datetime) else at for name, at in row.items()}
+        {name: format_iso(round(at.timestamp() * 1000)) if isinstance(at, datetime) else at for name, at in row.items()}
         for row in table
     ]
     assert in_words == lines
 
 
 def test_parquet_says_its_types(journal: Journal, tmp_path: Path) -> None:
-    draw(journal, tmp_path / "report.parquet", "ready", Cut("parquet"))
+    write_report(journal, tmp_path / "report.parquet", "ready", ReportSpec("parquet"))
     types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "report.parquet")}
     assert {types.pop(name) for name in ("row", "attempts", "throttled", "latency_ms")} == {"int64"}
     assert {types.pop(name) for name in ("in_doubt", "permanent", "signed_out")} == {"bool"}
@@ -104,8 +104,8 @@ def test_only_some_statuses(journal: Journal, form: str) -> None:
 
 
 def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_writers, "GROUP_ROWS", 300)
-    draw(planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", "ready", Cut("parquet"))
+    monkeypatch.setattr(report_writers, "COMMIT_ROWS", 300)
+    write_report(planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", "ready", ReportSpec("parquet"))
     file = pq.ParquetFile(tmp_path / "report.parquet")
     assert [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)] == [300, 300, 300, 100]
     assert file.read().column("username").to_pylist() == [*map(str, range(1000))]
@@ -115,7 +115,7 @@ def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: 
 @given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=20))
 def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))
-    journal.record([], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
+    journal.commit([], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
     shown = [row["finished_at"] for row in drawn(journal, "csv")]
     assert [row["finished_at"] for row in drawn(journal, "jsonl")] == shown
     journal.close()
@@ -130,7 +130,7 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
     report.write_text("old")
     (tmp_path / f".{report.name}.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(RecordError, match="cannot be written: No space left"):
-        draw(planned(tmp_path, "ann"), report, "ready", Cut(form))
+        write_report(planned(tmp_path, "ann"), report, "ready", ReportSpec(form))
     assert report.read_text() == "old"
     assert {path.name for path in tmp_path.iterdir()} <= {
         report.name,
@@ -140,4 +140,4 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
 
 def test_form_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"cannot draw the report as xml.*csv, parquet, jsonl"):
-        pour(planned(tmp_path, "ann"), io.BytesIO(), "ready", Cut("xml"))
+        stream_report(planned(tmp_path, "ann"), io.BytesIO(), "ready", ReportSpec("xml"))

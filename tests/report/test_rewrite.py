@@ -12,7 +12,7 @@ import pytest
 from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
-from bulkreset.report.rewrite import STANDARD_OUTPUT, Wanted, redraw, statuses
+from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
 from tests.journal.journals import POOL, done
 
 Made = Callable[..., Path]
@@ -28,8 +28,8 @@ def made(tmp_path: Path) -> Made:
         job = {"name": "x"} | ({"report": report} if report else {})
         facts = {"run_id": "r", "job": job, "mode": mode, "state": "finished", "started_at": "2026-01-01"}
         with closing(Journal.create(home / "journal.sqlite", [POOL], facts)) as journal:
-            journal.plan([(at, POOL, f"user{at}", True, "ready", "", "") for at in range(1, 5)])
-            journal.record([], [done(1), Outcome(2, Status.FAILED, "Code", "user2 is not there"), done(3)])
+            journal.add_rows([(at, POOL, f"user{at}", True, "ready", "", "") for at in range(1, 5)])
+            journal.commit([], [done(1), Outcome(2, Status.FAILED, "Code", "user2 is not there"), done(3)])
         return home
 
     return make
@@ -41,28 +41,28 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_the_runs_own_report_is_drawn_without_more(made: Made) -> None:
     home = made()
-    assert redraw(home, Wanted(), 1) == home / "report.csv"
+    assert rewrite_report(home, ReportRequest(), 1) == home / "report.csv"
     rows = (home / "report.csv").read_text(encoding="utf-8").splitlines()
     assert [row.split(",")[2] for row in rows] == ["username", "user1", "user2", "user3", "user4"]
 
 
 def test_form_is_the_files_the_flags_or_the_jobs(made: Made, tmp_path: Path) -> None:
     home = made(format="jsonl")
-    assert redraw(home, Wanted(), 1) == home / "report.jsonl"
-    assert redraw(home, Wanted("parquet"), 1) == home / "report.parquet"
+    assert rewrite_report(home, ReportRequest(), 1) == home / "report.jsonl"
+    assert rewrite_report(home, ReportRequest("parquet"), 1) == home / "report.parquet"
     for name, beginning in (("a.csv", b"row,"), ("a.PQ", b"PAR1"), ("a.txt", b"{"), ("a.jsonl", b"{")):
-        redraw(home, Wanted(output=tmp_path / name), 1)
+        rewrite_report(home, ReportRequest(output=tmp_path / name), 1)
         assert (tmp_path / name).read_bytes().startswith(beginning)
 
 
 def test_a_part_or_another_redaction_is_another_file(made: Made) -> None:
     home = made()
-    redraw(home, Wanted(), 1)
+    rewrite_report(home, ReportRequest(), 1)
     whole = (home / "report.csv").read_bytes()
     found = [
-        redraw(home, Wanted(only=("set",)), 1),
-        redraw(home, Wanted(redacted=True), 1),
-        redraw(home, Wanted("jsonl", ("failed", "unprocessed"), redacted=True), 1),
+        rewrite_report(home, ReportRequest(only=("set",)), 1),
+        rewrite_report(home, ReportRequest(redacted=True), 1),
+        rewrite_report(home, ReportRequest("jsonl", ("failed", "unprocessed"), redacted=True), 1),
     ]
     names = ["report-set.csv", "report-redacted.csv", "report-failed-unprocessed-redacted.jsonl"]
     assert found == [home / name for name in names]
@@ -74,24 +74,24 @@ def test_a_part_or_another_redaction_is_another_file(made: Made) -> None:
 
 def test_job_that_redacts_is_heard_unless_names_are_asked_for(made: Made) -> None:
     home = made(format="csv", redact="usernames")
-    assert redraw(home, Wanted(), 1) == home / "report.csv"
+    assert rewrite_report(home, ReportRequest(), 1) == home / "report.csv"
     assert ",user" not in (home / "report.csv").read_text().partition("\n")[2]
-    assert redraw(home, Wanted(redacted=False), 1) == home / "report-usernames.csv"
+    assert rewrite_report(home, ReportRequest(redacted=False), 1) == home / "report-usernames.csv"
     assert "user1" in (home / "report-usernames.csv").read_text()
 
 
 def test_dry_runs_rows_are_ready(made: Made) -> None:
     home = made("dry_run")
-    redraw(home, Wanted("jsonl", ("ready", "unprocessed")), 1)
+    rewrite_report(home, ReportRequest("jsonl", ("ready", "unprocessed")), 1)
     assert [line["status"] for line in lines(home / "report-ready-unprocessed.jsonl")] == ["ready"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_standard_output_has_the_same_bytes(made: Made, tmp_path: Path, form: str) -> None:
     home = made()
-    redraw(home, Wanted(form, output=tmp_path / "file"), 1)
+    rewrite_report(home, ReportRequest(form, output=tmp_path / "file"), 1)
     reading, writing = os.pipe()
-    assert redraw(home, Wanted(form, output=STANDARD_OUTPUT), writing) is None
+    assert rewrite_report(home, ReportRequest(form, output=STANDARD_OUTPUT), writing) is None
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
         assert stream.read() == (tmp_path / "file").read_bytes()
@@ -104,27 +104,27 @@ def test_reader_that_goes_ends_it_quietly_and_a_full_disk_does_not(made: Made) -
     reading, writing = os.pipe()
     os.close(reading)
     for form in ("csv", "jsonl", "parquet"):
-        assert redraw(home, Wanted(form, output=STANDARD_OUTPUT), writing) is None
+        assert rewrite_report(home, ReportRequest(form, output=STANDARD_OUTPUT), writing) is None
     os.close(writing)
     with Path("/dev/full").open("wb") as full, pytest.raises(RecordError, match="Not the whole report"):
-        redraw(home, Wanted(output=STANDARD_OUTPUT), full.fileno())
+        rewrite_report(home, ReportRequest(output=STANDARD_OUTPUT), full.fileno())
 
 
 def test_what_cannot_be_drawn_is_refused(made: Made) -> None:
     home = made()
     _, terminal = os.openpty()
     with pytest.raises(Refused, match="Parquet is not for a terminal"):
-        redraw(home, Wanted("parquet", output=STANDARD_OUTPUT), terminal)
+        rewrite_report(home, ReportRequest("parquet", output=STANDARD_OUTPUT), terminal)
     os.close(terminal)
     with pytest.raises(Refused, match="--only goes with csv"):
-        redraw(home, Wanted("html", ("failed",)), 1)
+        rewrite_report(home, ReportRequest("html", ("failed",)), 1)
     with pytest.raises(Refused, match=r"A page is a file of its own"):
-        redraw(home, Wanted("html", output=STANDARD_OUTPUT), 1)
+        rewrite_report(home, ReportRequest("html", output=STANDARD_OUTPUT), 1)
     assert not list(home.glob("report*"))
 
 
 def test_statuses_are_named_with_commas_or_one_by_one() -> None:
-    assert statuses(["failed, ready", "failed"]) == ("ready", "failed")
+    assert parse_statuses(["failed, ready", "failed"]) == ("ready", "failed")
     for wrong in ("claimed", "failed,,set", "Failed"):
         with pytest.raises(Refused, match="ready, rejected, skipped, set, failed, in_doubt, unprocessed"):
-            statuses([wrong])
+            parse_statuses([wrong])

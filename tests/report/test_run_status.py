@@ -17,7 +17,7 @@ from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
-from bulkreset.report.run_status import RunStatus, runs_in, status_of
+from bulkreset.report.run_status import RunStatus, list_runs, read_status
 from tests.journal.journals import POOL, done
 
 FACTS: dict[str, Any] = {
@@ -52,7 +52,7 @@ def made(path: Path, *names: str, **facts: object) -> Path:
     """A run directory of ready rows that nobody holds."""
     home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], FACTS | facts).close())
     journal = Journal.open(home.journal)
-    journal.plan([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     journal.close()
     home.release()
     return path
@@ -61,8 +61,8 @@ def made(path: Path, *names: str, **facts: object) -> Path:
 def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: object) -> None:
     """Claim the first rows of a run, settle some, and note facts."""
     journal = Journal.open(path / "journal.sqlite")
-    journal.record(range(1, claims + 1), [])
-    journal.record([], outcomes)
+    journal.commit(range(1, claims + 1), [])
+    journal.commit([], outcomes)
     journal.note(**facts)
     journal.close()
 
@@ -82,7 +82,7 @@ def test_planned_run_has_everything_left(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob", rows=2)
     home = RunDir.open(path)
     home.lock()
-    assert status_of(path) == RunStatus(
+    assert read_status(path) == RunStatus(
         run_dir=str(path),
         job="nightly",
         mode="run",
@@ -94,7 +94,7 @@ def test_planned_run_has_everything_left(tmp_path: Path) -> None:
         codes={},
         attempts=0,
         throttled=0,
-        left=2,
+        rows_left=2,
         rate=0.0,
         seconds_left=None,
         resumable=False,
@@ -108,65 +108,65 @@ def test_run_that_was_stopped_can_be_resumed(tmp_path: Path, state: str) -> None
     failed = Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1)
     lost = Outcome(3, Status.IN_DOUBT, "ReadTimeoutError", "x", 3, 1, in_doubt=True)
     record(path, done(1, attempts=1), failed, lost, state=state)
-    status = status_of(path)
+    status = read_status(path)
     assert (status.state, status.alive, status.resumable) == (state, False, True)
     assert status.counts == {"set": 1, "failed": 1, "in_doubt": 1, "unprocessed": 1}
     assert status.codes == {"ReadTimeoutError": 1, "UserNotFoundException": 1}
-    assert (status.rows, status.left, status.attempts, status.throttled) == (4, 2, 5, 1)
+    assert (status.rows, status.rows_left, status.attempts, status.throttled) == (4, 2, 5, 1)
     assert (status.rate, status.seconds_left) == (0.0, None)
 
 
 def test_finished_run_has_nothing_left(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob")
     record(path, done(1), Outcome(2, Status.FAILED, "UserNotFoundException"), state="finished", rows=2)
-    status = status_of(path)
-    assert (status.state, status.left, status.resumable) == ("finished", 0, False)
+    status = read_status(path)
+    assert (status.state, status.rows_left, status.resumable) == ("finished", 0, False)
 
 
 def test_finished_dry_run_has_nothing_to_resume(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state="finished", rows=2)
-    status = status_of(path)
-    assert (status.mode, status.state, status.left, status.resumable) == ("dry_run", "finished", 0, False)
+    status = read_status(path)
+    assert (status.mode, status.state, status.rows_left, status.resumable) == ("dry_run", "finished", 0, False)
     assert status.counts == {"ready": 2}
 
 
 @pytest.mark.parametrize("state", ["planning", "interrupted", "stopped"])
 def test_dry_run_whose_plan_is_not_whole_can_be_resumed(tmp_path: Path, state: str) -> None:
     path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state=state)
-    status = status_of(path)
+    status = read_status(path)
     assert (status.state, status.resumable) == ("crashed" if state == "planning" else state, True)
     record(path, rows=2, state="finished")
-    assert not status_of(path).resumable
+    assert not read_status(path).resumable
 
 
 @pytest.mark.parametrize("state", ["planning", "planned", "applying"])
 def test_run_that_is_under_way_in_no_process_has_crashed(tmp_path: Path, state: str) -> None:
     path = made(tmp_path / "one", "ann", "bob", "cat")
     record(path, done(1), claims=2, state=state)
-    status = status_of(path)
+    status = read_status(path)
     assert (status.state, status.alive, status.resumable) == ("crashed", False, True)
     assert status.counts == {"set": 1, "in_doubt": 1, "unprocessed": 1}
-    assert status.left == 2
+    assert status.rows_left == 2
 
 
 def test_crash_after_the_last_row_is_resumable_too(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann")
     record(path, done(1), state="applying")
-    status = status_of(path)
-    assert (status.state, status.left, status.resumable) == ("crashed", 0, True)
+    status = read_status(path)
+    assert (status.state, status.rows_left, status.resumable) == ("crashed", 0, True)
 
 
 @pytest.mark.process
 def test_run_is_alive_in_its_process_and_crashed_when_that_is_killed(tmp_path: Path) -> None:
     path = made(tmp_path / "one", *"abcdef")
     with applying(path) as process:
-        alive = status_of(path)
+        alive = read_status(path)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        dead = status_of(path)
+        dead = read_status(path)
     assert (alive.state, alive.alive, alive.resumable) == ("applying", True, False)
     assert alive.counts == {"set": 1, "failed": 1, "claimed": 2, "ready": 2}
-    assert (alive.rate, alive.left, alive.seconds_left) == (1.0, 4, 4.0)
+    assert (alive.rate, alive.rows_left, alive.seconds_left) == (1.0, 4, 4.0)
     assert dead == replace(
         alive,
         state="crashed",
@@ -183,7 +183,7 @@ def test_looking_neither_takes_the_lock_nor_changes_a_file(tmp_path: Path) -> No
     record(path, state="applying")
     content = (path / "journal.sqlite").read_bytes()
     for _ in range(3):
-        assert not status_of(path).alive
+        assert not read_status(path).alive
     assert (path / "journal.sqlite").read_bytes() == content
     RunDir.open(path).lock()
 
@@ -195,18 +195,18 @@ def test_rate_is_of_the_last_minute(tmp_path: Path) -> None:
     record(path, *old, *new, state="applying")
     home = RunDir.open(path)
     home.lock()
-    status = status_of(path)
+    status = read_status(path)
     home.release()
-    assert (status.rate, status.left, status.seconds_left) == (2.0, 19, 9.5)
+    assert (status.rate, status.rows_left, status.seconds_left) == (2.0, 19, 9.5)
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(RunDirError, match="not a run directory"):
-            status_of(path)
+            read_status(path)
     (tmp_path / "journal.sqlite").write_bytes(b"username,password\n" * 100)
     with pytest.raises(RecordError, match="is damaged"):
-        status_of(tmp_path)
+        read_status(tmp_path)
 
 
 def test_damaged_journal_is_a_record_error(tmp_path: Path) -> None:
@@ -215,14 +215,14 @@ def test_damaged_journal_is_a_record_error(tmp_path: Path) -> None:
     journal.execute("DROP TABLE rows")
     journal.close()
     with pytest.raises(RecordError, match="no such table"):
-        status_of(path)
+        read_status(path)
 
 
 def test_runs_of_a_folder_are_told_the_newest_first(tmp_path: Path) -> None:
     made(tmp_path / "a", "ann", started_at="2024-01-30T00:00:00.000Z", state="stopped")
     made(tmp_path / "b", "ann", started_at="2024-02-01T00:00:00.000Z", state="applying")
     made(tmp_path / "c", started_at="2024-01-31T00:00:00.000Z", state="finished")
-    found = [(Path(status.run_dir).name, status.state) for status in runs_in(tmp_path)[0]]
+    found = [(Path(status.run_dir).name, status.state) for status in list_runs(tmp_path)[0]]
     assert found == [("b", "crashed"), ("c", "finished"), ("a", "stopped")]
 
 
@@ -240,7 +240,7 @@ def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path
         journal.execute(change)
         journal.close()
     os.mkfifo(tmp_path / "pipe")
-    found, unreadable = runs_in(tmp_path)
+    found, unreadable = list_runs(tmp_path)
     assert [Path(status.run_dir).name for status in found] == ["good"]
     assert [Path(one.run_dir).name for one in unreadable] == ["empty", "newer", "text", "torn", "zeros"]
     assert [one.problem.partition("journal.sqlite ")[2] for one in unreadable[:3]] == [
@@ -251,6 +251,6 @@ def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path
 
 
 def test_folder_of_runs_that_is_not_there_has_none(tmp_path: Path) -> None:
-    assert runs_in(tmp_path / "none") == ([], [])
+    assert list_runs(tmp_path / "none") == ([], [])
     (tmp_path / "file").touch()
-    assert runs_in(tmp_path / "file") == ([], [])
+    assert list_runs(tmp_path / "file") == ([], [])

@@ -15,7 +15,7 @@ from bulkreset.errors import (
     TimeLimit,
 )
 from bulkreset.models import LaneSummary, Outcome, Status
-from bulkreset.report.summary import exit_code_of, public_counts, state_of, summarise
+from bulkreset.report.summary import build_summary, exit_code_of, public_counts, state_of
 from tests.journal.journals import POOL, done, planned
 
 ENDINGS: list[tuple[BulkresetError | None, str, int]] = [
@@ -69,9 +69,9 @@ def test_counts_are_in_the_reports_words() -> None:
 
 def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdefgh")
-    journal.plan([(9, POOL, "", True, "rejected", "missing_username", "x")])
-    journal.record([1, 2, 3, 4], [])
-    journal.record(
+    journal.add_rows([(9, POOL, "", True, "rejected", "missing_username", "x")])
+    journal.commit([1, 2, 3, 4], [])
+    journal.commit(
         [],
         [
             done(1, attempts=1),
@@ -93,9 +93,9 @@ def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
         targets=[{"user_pool_id": POOL}],
         lanes=[{"account": "1", "region": "r", "rate": 24.0, "quota": 30.0, "ceiling": 24.0}],
     )
-    summary = summarise(journal, ServiceError("AccessDenied", "No.", "Allow it."))
+    summary = build_summary(journal, ServiceError("AccessDenied", "No.", "Allow it."))
     counted: dict[str, int] = {}
-    for row in journal.report("unprocessed"):
+    for row in journal.report_rows("unprocessed"):
         counted[row[3]] = counted.get(row[3], 0) + 1
     assert summary.counts == counted == {"set": 2, "failed": 1, "in_doubt": 1, "unprocessed": 4, "rejected": 1}
     assert summary.rows == 9
@@ -120,6 +120,6 @@ def test_run_that_sent_nothing_has_no_rate(tmp_path: Path) -> None:
         input={},
         targets=[],
     )
-    summary = summarise(journal, None)
+    summary = build_summary(journal, None)
     assert (summary.rows_per_second, summary.sending_seconds, summary.stopped_by) == (0.0, 0.0, None)
     assert summary.counts == {"ready": 1}

@@ -8,23 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.models import RateChange, Status
-from bulkreset.report.charts import moments, scale
-from bulkreset.report.timeline import BUCKETS, course_of, latency_of, round_up, width_for
+from bulkreset.report.charts import axis_labels, time_labels
+from bulkreset.report.timeline import BUCKETS, bucket_width, build_latency_histogram, build_timeline, round_up
 from tests.journal.journals import OTHER
 from tests.report.pages import BEGUN, journal_of, lane, ready, sent
 
 
 @given(st.integers(0, 400 * 86_400_000))
 def test_buckets_are_bounded(span: int) -> None:
-    width = width_for(span)
+    width = bucket_width(span)
     assert span // width < BUCKETS
     assert width == 200 or span >= width * BUCKETS / 3
 
 
 def test_nothing_sent_has_no_course(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(3))
-    assert course_of(journal, [lane()]) is None
-    assert latency_of(journal) is None
+    assert build_timeline(journal, [lane()]) is None
+    assert build_latency_histogram(journal) is None
 
 
 def test_course_counts_every_row_and_every_throttled_call_once(tmp_path: Path) -> None:
@@ -33,15 +33,17 @@ def test_course_counts_every_row_and_every_throttled_call_once(tmp_path: Path) -
         sent(row, luck.choice([Status.SET, Status.FAILED]), at=luck.randrange(600_000), throttled=luck.randrange(3))
         for row in range(1, 501)
     ]
-    course = course_of(journal_of(tmp_path, ready(520), outcomes), [lane()])
+    course = build_timeline(journal_of(tmp_path, ready(520), outcomes), [lane()])
     assert course
     seconds = course.width / 1000
-    assert sum(step.settled * seconds for step in course.steps) == pytest.approx(500)
-    assert sum(step.throttled * seconds for step in course.steps) == pytest.approx(sum(it.throttled for it in outcomes))
-    for step in course.steps:
+    assert sum(step.settled * seconds for step in course.buckets) == pytest.approx(500)
+    assert sum(step.throttled * seconds for step in course.buckets) == pytest.approx(
+        sum(it.throttled for it in outcomes)
+    )
+    for step in course.buckets:
         ended = [it for it in outcomes if step.at_ms <= (it.finished_at or 0) < step.at_ms + course.width]
         assert step.settled * seconds == pytest.approx(len(ended))
-    assert {later.at_ms - step.at_ms for step, later in zip(course.steps, course.steps[1:], strict=False)} == {
+    assert {later.at_ms - step.at_ms for step, later in zip(course.buckets, course.buckets[1:], strict=False)} == {
         course.width
     }
 
@@ -51,10 +53,10 @@ def test_lane_is_at_its_ceiling_until_its_first_change_and_then_keeps_its_last_r
     rates = [RateChange(BEGUN + int(at * 1000), "111111111111", "eu-west-1", rate, "throttled") for at, rate in changes]
     outcomes = [sent(row, at=(row - 1) * 1000, latency=0) for row in range(1, 11)]
     journal = journal_of(tmp_path, ready(10), outcomes, rates)
-    course = course_of(journal, [lane(), lane(OTHER, ceiling=5.0)])
+    course = build_timeline(journal, [lane(), lane(OTHER, ceiling=5.0)])
     assert course
     assert course.ceiling == 29.0
-    allowed = {(step.at_ms - BEGUN) / 1000: step.allowed for step in course.steps}
+    allowed = {(step.at_ms - BEGUN) / 1000: step.allowed for step in course.buckets}
     assert (allowed[0], allowed[3], allowed[4], allowed[5], allowed[7], allowed[9]) == (
         29.0,
         29.0,
@@ -63,17 +65,17 @@ def test_lane_is_at_its_ceiling_until_its_first_change_and_then_keeps_its_last_r
         25.0,
         25.0,
     )
-    unpaced = course_of(journal, [lane(), lane(OTHER, ceiling=None)])
+    unpaced = build_timeline(journal, [lane(), lane(OTHER, ceiling=None)])
     assert unpaced
     assert unpaced.ceiling is None
-    assert {step.allowed for step in unpaced.steps} == {None}
+    assert {step.allowed for step in unpaced.buckets} == {None}
 
 
 def test_latencies_are_those_of_the_rows(tmp_path: Path) -> None:
     luck = random.Random(5)
     took = [int(luck.lognormvariate(4, 0.7)) for _ in range(999)] + [31_234]
     outcomes = [sent(row, latency=ms) for row, ms in enumerate(took, 1)]
-    latency = latency_of(journal_of(tmp_path, ready(1000), outcomes))
+    latency = build_latency_histogram(journal_of(tmp_path, ready(1000), outcomes))
     assert latency
     ordered = sorted(took)
     assert latency.shares == {50: ordered[499], 90: ordered[899], 99: ordered[989]}
@@ -87,7 +89,7 @@ def test_latencies_are_those_of_the_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("took", [[0], [7, 7, 7], [1, 10_000_000], [9_999, 10_050]])
 def test_few_latencies(tmp_path: Path, took: list[int]) -> None:
     outcomes = [sent(row, latency=ms) for row, ms in enumerate(took, 1)]
-    latency = latency_of(journal_of(tmp_path, ready(len(took)), outcomes))
+    latency = build_latency_histogram(journal_of(tmp_path, ready(len(took)), outcomes))
     assert latency
     assert latency.longest == max(took)
     assert sum(bar.rows for bar in latency.bars) == len(took)
@@ -96,7 +98,7 @@ def test_few_latencies(tmp_path: Path, took: list[int]) -> None:
 
 @given(st.floats(0, 1e9))
 def test_axis_reaches_above_the_highest_in_round_steps(highest: float) -> None:
-    labels = scale(highest)
+    labels = axis_labels(highest)
     assert labels[0] == 0
     assert labels[-1] >= min(highest, 1e8)
     assert len(labels) <= 7
@@ -104,7 +106,7 @@ def test_axis_reaches_above_the_highest_in_round_steps(highest: float) -> None:
 
 @given(st.integers(1, 400 * 86_400_000), st.integers(4, 9))
 def test_moments_lie_within_and_are_few(span: int, most: int) -> None:
-    found = moments(BEGUN + 123, BEGUN + 123 + span, most)
+    found = time_labels(BEGUN + 123, BEGUN + 123 + span, most)
     assert len(found) <= most
     assert all(BEGUN + 123 <= at <= BEGUN + 123 + span for at in found)
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import Gap
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.plan.paged_reader import ATTEMPTS
-from bulkreset.plan.user_lookup import Lookup
-from bulkreset.report.user_lookup_after import fates, look_up, must_be_known
-from bulkreset.report.user_state import Fate
+from bulkreset.plan.user_lookup import LookupStore
+from bulkreset.report.user_lookup_after import look_up_set_users, require_described_pools, verified_users
+from bulkreset.report.user_state import VerifiedUser
 from bulkreset.send.pacer import Pacer
 from tests.journal.journals import OTHER, POOL, done, planned
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
@@ -26,15 +26,15 @@ DAY = 86_400_000
 
 
 @pytest.fixture
-def lookup(tmp_path: Path) -> Iterator[Lookup]:
-    with Lookup(tmp_path / "lookup.sqlite") as opened:
+def lookup(tmp_path: Path) -> Iterator[LookupStore]:
+    with LookupStore(tmp_path / "lookup.sqlite") as opened:
         yield opened
 
 
 def ended(folder: Path, *names: str) -> Journal:
     """A run that has set these users, with permanent passwords."""
     journal = planned(folder, *names)
-    journal.record([], [done(row, started_at=SET, finished_at=SET) for row in range(1, len(names) + 1)])
+    journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in range(1, len(names) + 1)])
     return journal
 
 
@@ -42,25 +42,27 @@ def listed(*users: dict[str, Any], size: int | None = None, **facts: Any) -> Lis
     return Listed(users, PoolFacts(POOL, users=len(users) if size is None else size, **facts))
 
 
-def look(journal: Journal, lookup: Lookup, *directories: Listed, rate: float | None = 24.0) -> FakeClock:
+def look(journal: Journal, lookup: LookupStore, *directories: Listed, rate: float | None = 24.0) -> FakeClock:
     """Look everybody up on a clock of its own."""
     clock = FakeClock()
     pools = {directory.facts.user_pool_id: directory for directory in directories}
-    look_up(journal, pools, dict.fromkeys(pools, Pacer(rate, clock)), lookup, clock, lambda _made, _calls: None)
+    look_up_set_users(
+        journal, pools, dict.fromkeys(pools, Pacer(rate, clock)), lookup, clock, lambda _made, _calls: None
+    )
     return clock
 
 
-def judged(journal: Journal, lookup: Lookup, *directories: Listed) -> list[tuple[int, str, str]]:
+def judged(journal: Journal, lookup: LookupStore, *directories: Listed) -> list[tuple[int, str, str]]:
     pools = {directory.facts.user_pool_id: directory.facts for directory in directories}
     return [(fate.row, fate.username, fate.state.value) for fate in found(journal, lookup, pools)]
 
 
-def found(journal: Journal, lookup: Lookup, pools: dict[str, PoolFacts]) -> list[Fate]:
-    return list(fates(journal, lookup, pools, SET + DAY, 1.0))
+def found(journal: Journal, lookup: LookupStore, pools: dict[str, PoolFacts]) -> list[VerifiedUser]:
+    return list(verified_users(journal, lookup, pools, SET + DAY, 1.0))
 
 
 @pytest.mark.parametrize("size", [0, 10**6], ids=["sweep", "look-ups"])
-def test_each_row_has_its_own_user(tmp_path: Path, lookup: Lookup, size: int) -> None:
+def test_each_row_has_its_own_user(tmp_path: Path, lookup: LookupStore, size: int) -> None:
     journal = ended(tmp_path, "dan", "bob", "cat", "ann")
     late = {"UserLastModifiedDate": datetime.fromtimestamp((SET + DAY) / 1000, UTC)}
     pool = listed(told("ann"), told("bob") | late, told("cat", "RESET_REQUIRED"), size=size)
@@ -73,57 +75,57 @@ def test_each_row_has_its_own_user(tmp_path: Path, lookup: Lookup, size: int) ->
     ]
 
 
-def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: Lookup) -> None:
+def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: LookupStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.record([], [done(2, started_at=SET, finished_at=SET)])
+    journal.commit([], [done(2, started_at=SET, finished_at=SET)])
     pool = listed(*crowd(3), size=10**6)
     look(journal, lookup, pool)
     assert set(pool.names) == {"bob"}
     assert judged(journal, lookup, pool) == [(2, "bob", "gone")]
 
 
-def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: Lookup) -> None:
+def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: LookupStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.record([], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
+    journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
     pool = listed(told("ann"), told("bob"), told("cat"), told("dan"))
     look(journal, lookup, pool)
-    journal.record([], [done(row, started_at=SET, finished_at=SET) for row in (1, 3)])
+    journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in (1, 3)])
     assert judged(journal, lookup, pool) == [(2, "bob", "agrees"), (4, "dan", "agrees")]
 
 
-def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, lookup: Lookup) -> None:
+def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, lookup: LookupStore) -> None:
     journal = ended(tmp_path, "ann")
-    journal.plan([(2, OTHER, "bob", True, "ready", "", "")])
-    journal.record([], [done(2, started_at=SET, finished_at=SET)])
+    journal.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
+    journal.commit([], [done(2, started_at=SET, finished_at=SET)])
     pool = listed(told("ann"))
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ann", "agrees")]
 
 
-def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: Lookup) -> None:
+def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: LookupStore) -> None:
     journal = planned(tmp_path, "ann@old.example")
-    journal.note_checked([(1, Status.READY.value, "", "", "CONFIRMED", "u-1")])
-    journal.record([], [done(1, started_at=SET, finished_at=SET)])
+    journal.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "u-1")])
+    journal.commit([], [done(1, started_at=SET, finished_at=SET)])
     pool = listed(told("u-1", email="ann@new.example", email_verified="true"), aliases=frozenset({"email"}))
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ann@old.example", "agrees")]
 
 
-def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: Lookup) -> None:
+def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: LookupStore) -> None:
     journal = ended(tmp_path, "ANN")
     pool = listed(told("ann"), folds=True)
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ANN", "agrees")]
 
 
-def test_calls_are_paced(tmp_path: Path, lookup: Lookup) -> None:
+def test_calls_are_paced(tmp_path: Path, lookup: LookupStore) -> None:
     pool = Listed(crowd(1200), PoolFacts(POOL, users=1200))
     clock = look(ended(tmp_path, *(f"user{number:05d}" for number in range(1200))), lookup, pool, rate=2.0)
     assert len(pool.pages) == 20
     assert clock.now() >= 1000 + 19 / 2
 
 
-def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: Lookup) -> None:
+def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: LookupStore) -> None:
     pool = listed(told("ann"))
     pool.always = DENIED
     with pytest.raises(TargetError, match=r"ListUsers|listed: AccessDenied") as caught:
@@ -133,7 +135,7 @@ def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: Lookup) -> 
 
 
 @pytest.mark.parametrize("fault", [GONE, LOST, STALE, THROTTLED, EXPIRED], ids=lambda fault: fault.code)
-def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: Lookup, fault: Any) -> None:  # noqa: ANN401
+def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: LookupStore, fault: Any) -> None:  # noqa: ANN401
     pool = listed(told("ann"))
     pool.always = fault
     with pytest.raises(ServiceError, match=fault.code) as caught:
@@ -143,7 +145,7 @@ def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: Lookup, fault:
     assert "--no-check-users" not in str(caught.value)
 
 
-def test_page_is_asked_for_again(tmp_path: Path, lookup: Lookup) -> None:
+def test_page_is_asked_for_again(tmp_path: Path, lookup: LookupStore) -> None:
     pool = listed(told("ann"))
     pool.faults.extend([LOST, THROTTLED] * (ATTEMPTS // 2 - 1))
     look(ended(tmp_path, "ann"), lookup, pool)
@@ -154,29 +156,31 @@ def ended_again(folder: Path) -> Journal:
     return Journal.open(folder / "journal.sqlite", read_only=True)
 
 
-def test_stop_is_let_through(tmp_path: Path, lookup: Lookup) -> None:
+def test_stop_is_let_through(tmp_path: Path, lookup: LookupStore) -> None:
     def stop(_made: int, _calls: int) -> None:
         raise Interrupted("Stopped by SIGINT.")
 
     pool = listed(told("ann"))
     pacers = {POOL: Pacer(None, FakeClock())}
     with pytest.raises(Interrupted):
-        look_up(ended(tmp_path, "ann"), {POOL: pool}, pacers, lookup, FakeClock(), stop)
+        look_up_set_users(ended(tmp_path, "ann"), {POOL: pool}, pacers, lookup, FakeClock(), stop)
 
 
-def test_lookup_that_cannot_be_written_says_what_next(tmp_path: Path, lookup: Lookup) -> None:
+def test_lookup_that_cannot_be_written_says_what_next(tmp_path: Path, lookup: LookupStore) -> None:
     lookup._db.close()
     with pytest.raises(RecordError, match="verify again"):
         look(ended(tmp_path, "ann"), lookup, listed(told("ann")))
 
 
 def gap(code: str, *, denied: bool = False) -> dict[str, PoolFacts]:
-    return {POOL: PoolFacts(POOL, gap=Gap("all", "cognito-idp:DescribeUserPool", code, "arn:x", denied=denied))}
+    return {
+        POOL: PoolFacts(POOL, unknown=UnknownFact("all", "cognito-idp:DescribeUserPool", code, "arn:x", denied=denied))
+    }
 
 
 def test_pool_must_be_described() -> None:
-    must_be_known({POOL: PoolFacts(POOL)})
+    require_described_pools({POOL: PoolFacts(POOL)})
     with pytest.raises(TargetError, match=r"Allow cognito-idp:DescribeUserPool on arn:x"):
-        must_be_known(gap("AccessDeniedException", denied=True))
+        require_described_pools(gap("AccessDeniedException", denied=True))
     with pytest.raises(ServiceError, match=rf"The user pool {POOL} could not be described: no answer\."):
-        must_be_known(gap("no answer"))
+        require_described_pools(gap("no answer"))

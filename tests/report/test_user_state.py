@@ -3,8 +3,8 @@
 import pytest
 
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_lookup import ABSENT, Found
-from bulkreset.report.user_state import COLUMNS, DONE, Fate, State, judge
+from bulkreset.plan.user_lookup import ABSENT, RowFinding
+from bulkreset.report.user_state import COLUMNS, DONE, UserState, VerifiedUser, classify
 
 POOL = "eu-west-1_Here00001"
 DAY = 86_400_000
@@ -14,32 +14,32 @@ MINUTE = 60_000
 
 def judged(
     status: str, *, permanent: int = 0, modified: int | None = SET, now: int = SET + DAY, kind: str = ""
-) -> Fate:
+) -> VerifiedUser:
     """A row that was set at SET, of a pool whose temporary passwords are good for seven days."""
     row = SetRow(1, POOL, "ann", "ann", permanent, SET - 100, SET)
-    return judge(row, Found(1, "ann", status, kind, modified), 7, now, 1.0)
+    return classify(row, RowFinding(1, "ann", status, kind, modified), 7, now, 1.0)
 
 
 @pytest.mark.parametrize(
     ("status", "modified", "now", "state"),
     [
-        ("FORCE_CHANGE_PASSWORD", SET, SET, State.WAITING),
-        ("FORCE_CHANGE_PASSWORD", None, SET + 6 * DAY - 1, State.WAITING),
-        ("FORCE_CHANGE_PASSWORD", SET, SET + 6 * DAY, State.EXPIRING),
-        ("FORCE_CHANGE_PASSWORD", SET, SET + 7 * DAY - 1, State.EXPIRING),
-        ("FORCE_CHANGE_PASSWORD", SET, SET + 7 * DAY, State.EXPIRED),
-        ("FORCE_CHANGE_PASSWORD", SET - DAY, SET, State.WAITING),
-        ("CONFIRMED", SET + DAY, SET + 9 * DAY, State.CHANGED),
-        ("CONFIRMED", SET + 1, SET + MINUTE, State.CHANGED),
-        ("CONFIRMED", None, SET + DAY, State.CHANGED),
-        ("CONFIRMED", SET - 4 * MINUTE, SET + DAY, State.CHANGED),  # a clock that is ahead
-        ("CONFIRMED", SET - DAY, SET + DAY, State.UNTOUCHED),
-        ("RESET_REQUIRED", SET + DAY, SET + DAY, State.DIFFERS),
-        ("UNCONFIRMED", SET + DAY, SET + DAY, State.DIFFERS),
-        ("", None, SET + DAY, State.DIFFERS),
+        ("FORCE_CHANGE_PASSWORD", SET, SET, UserState.WAITING),
+        ("FORCE_CHANGE_PASSWORD", None, SET + 6 * DAY - 1, UserState.WAITING),
+        ("FORCE_CHANGE_PASSWORD", SET, SET + 6 * DAY, UserState.EXPIRING),
+        ("FORCE_CHANGE_PASSWORD", SET, SET + 7 * DAY - 1, UserState.EXPIRING),
+        ("FORCE_CHANGE_PASSWORD", SET, SET + 7 * DAY, UserState.EXPIRED),
+        ("FORCE_CHANGE_PASSWORD", SET - DAY, SET, UserState.WAITING),
+        ("CONFIRMED", SET + DAY, SET + 9 * DAY, UserState.CHANGED),
+        ("CONFIRMED", SET + 1, SET + MINUTE, UserState.CHANGED),
+        ("CONFIRMED", None, SET + DAY, UserState.CHANGED),
+        ("CONFIRMED", SET - 4 * MINUTE, SET + DAY, UserState.CHANGED),  # a clock that is ahead
+        ("CONFIRMED", SET - DAY, SET + DAY, UserState.UNTOUCHED),
+        ("RESET_REQUIRED", SET + DAY, SET + DAY, UserState.DIFFERS),
+        ("UNCONFIRMED", SET + DAY, SET + DAY, UserState.DIFFERS),
+        ("", None, SET + DAY, UserState.DIFFERS),
     ],
 )
-def test_temporary_password(status: str, modified: int | None, now: int, state: State) -> None:
+def test_temporary_password(status: str, modified: int | None, now: int, state: UserState) -> None:
     found = judged(status, modified=modified, now=now)
     assert found.state is state
     assert found.expires_at == SET + 7 * DAY
@@ -48,17 +48,17 @@ def test_temporary_password(status: str, modified: int | None, now: int, state: 
 @pytest.mark.parametrize(
     ("status", "modified", "state"),
     [
-        ("CONFIRMED", SET, State.AGREES),
-        ("CONFIRMED", None, State.AGREES),
-        ("CONFIRMED", SET - 4 * MINUTE, State.AGREES),
-        ("CONFIRMED", SET + 4 * MINUTE, State.AGREES),
-        ("CONFIRMED", SET + 6 * MINUTE, State.CHANGED),
-        ("CONFIRMED", SET - 6 * MINUTE, State.UNTOUCHED),
-        ("FORCE_CHANGE_PASSWORD", SET + DAY, State.DIFFERS),
-        ("RESET_REQUIRED", SET + DAY, State.DIFFERS),
+        ("CONFIRMED", SET, UserState.AGREES),
+        ("CONFIRMED", None, UserState.AGREES),
+        ("CONFIRMED", SET - 4 * MINUTE, UserState.AGREES),
+        ("CONFIRMED", SET + 4 * MINUTE, UserState.AGREES),
+        ("CONFIRMED", SET + 6 * MINUTE, UserState.CHANGED),
+        ("CONFIRMED", SET - 6 * MINUTE, UserState.UNTOUCHED),
+        ("FORCE_CHANGE_PASSWORD", SET + DAY, UserState.DIFFERS),
+        ("RESET_REQUIRED", SET + DAY, UserState.DIFFERS),
     ],
 )
-def test_permanent_password(status: str, modified: int | None, state: State) -> None:
+def test_permanent_password(status: str, modified: int | None, state: UserState) -> None:
     found = judged(status, permanent=1, modified=modified, now=SET + 100 * DAY)
     assert found.state is state
     assert found.expires_at is None
@@ -66,22 +66,22 @@ def test_permanent_password(status: str, modified: int | None, state: State) -> 
 
 @pytest.mark.parametrize("permanent", [0, 1])
 def test_who_is_not_there_is_gone(permanent: int) -> None:
-    assert judged("", permanent=permanent, modified=None, kind=ABSENT).state is State.GONE
+    assert judged("", permanent=permanent, modified=None, kind=ABSENT).state is UserState.GONE
 
 
 def test_some_days_may_be_none() -> None:
     row = SetRow(1, POOL, "ann", "ann", 0, SET, SET)
-    found = Found(1, "ann", "FORCE_CHANGE_PASSWORD", "", SET)
-    assert judge(row, found, 1, SET + DAY - 1, 0).state is State.WAITING
-    assert judge(row, found, 1, SET + DAY, 0).state is State.EXPIRED
+    found = RowFinding(1, "ann", "FORCE_CHANGE_PASSWORD", "", SET)
+    assert classify(row, found, 1, SET + DAY - 1, 0).state is UserState.WAITING
+    assert classify(row, found, 1, SET + DAY, 0).state is UserState.EXPIRED
 
 
 def test_only_who_needs_nobody_is_done() -> None:
-    assert set(State) - DONE == {"waiting", "expiring", "expired", "untouched", "differs", "gone"}
+    assert set(UserState) - DONE == {"waiting", "expiring", "expired", "untouched", "differs", "gone"}
 
 
 def test_line_has_times_in_words_and_no_formula() -> None:
-    found = Fate(7, POOL, "=cmd()", State.EXPIRED, "FORCE_CHANGE_PASSWORD", 1_000, None, 86_401_001)
+    found = VerifiedUser(7, POOL, "=cmd()", UserState.EXPIRED, "FORCE_CHANGE_PASSWORD", 1_000, None, 86_401_001)
     assert ",".join(COLUMNS) == "row,user_pool_id,username,state,user_status,set_at,modified_at,expires_at"
     assert found.cells() == [
         *(7, POOL, "'=cmd()", "expired", "FORCE_CHANGE_PASSWORD"),

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.cancellation import Stop
-from bulkreset.cli.prompts import Terminal, describe_verified
+from bulkreset.cancellation import CancelToken
+from bulkreset.cli.prompts import TerminalUi, describe_verified
 from bulkreset.errors import RecordError, Refused, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.report.user_state import DONE, State
-from bulkreset.report.verify import Verified, Wanted, _files, verify
+from bulkreset.report.user_state import DONE, UserState
+from bulkreset.report.verify import VerifyRequest, VerifyResult, _open_outputs, verify
 from tests.journal.journals import planned
 from tests.targets import EU, job
 
 FACTS = {"mode": "run", "emulated": False, "state": "finished", "started_at": "2024-01-31T00:00:00.000Z"}
 
 
-def verified(run_dir: Path, wanted: Wanted) -> Verified:
-    stop = Stop()
-    return verify(run_dir, wanted, Terminal(stop, show_progress=False), stop)
+def verified(run_dir: Path, wanted: VerifyRequest) -> VerifyResult:
+    stop = CancelToken()
+    return verify(run_dir, wanted, TerminalUi(stop, show_progress=False), stop)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def run_dir(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("within", [-1, 366, math.nan, math.inf])
 def test_days_have_bounds(run_dir: Path, within: float) -> None:
     with pytest.raises(Refused, match="from 0 to 365"):
-        verified(run_dir, Wanted(within))
+        verified(run_dir, VerifyRequest(within))
 
 
 @pytest.mark.parametrize("name", ["old.csv", "link.csv", "nowhere/new.csv"])
@@ -50,22 +50,22 @@ def test_files_must_be_new(run_dir: Path, key: str, name: str) -> None:
     (run_dir / "old.csv").write_text("kept")
     (run_dir / "link.csv").symlink_to("nowhere")
     with pytest.raises(Refused, match=r"exists already|no directory to be in"):
-        verified(run_dir, Wanted(**{key: run_dir / name}))  # type: ignore[arg-type]
+        verified(run_dir, VerifyRequest(**{key: run_dir / name}))  # type: ignore[arg-type]
     assert (run_dir / "old.csv").read_text() == "kept"
 
 
 def test_one_file_cannot_be_both(run_dir: Path) -> None:
     with pytest.raises(Refused, match="Name two files"):
-        verified(run_dir, Wanted(report=run_dir / "one.csv", reissue=run_dir / "one.csv"))
+        verified(run_dir, VerifyRequest(report=run_dir / "one.csv", reissue=run_dir / "one.csv"))
     with pytest.raises(Refused, match="Name two files"):
-        verified(run_dir, Wanted(reissue=run_dir / "verify.csv"))
+        verified(run_dir, VerifyRequest(reissue=run_dir / "verify.csv"))
 
 
 def test_file_that_cannot_be_begun_leaves_nothing_of_the_other(run_dir: Path) -> None:
-    wanted = Wanted(reissue=run_dir / ("n" * 250))  # and longer while it is not whole
+    wanted = VerifyRequest(reissue=run_dir / ("n" * 250))  # and longer while it is not whole
     with (
         pytest.raises(RecordError, match="File name too long"),
-        _files(RunDir(run_dir), wanted, with_pools=False),
+        _open_outputs(RunDir(run_dir), wanted, with_pools=False),
     ):
         pass
     assert not [path for path in run_dir.iterdir() if path.name.endswith((".csv", ".partial"))]
@@ -73,7 +73,7 @@ def test_file_that_cannot_be_begun_leaves_nothing_of_the_other(run_dir: Path) ->
 
 def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
     out = io.StringIO()
-    found = verified(run_dir, Wanted(reissue=run_dir / "again.csv", as_json=out))
+    found = verified(run_dir, VerifyRequest(reissue=run_dir / "again.csv", as_json=out))
     assert json.loads(out.getvalue()) == {
         "run_id": "r",
         "checked_at": found.checked_at,
@@ -97,25 +97,25 @@ def test_run_that_set_nobody_real_has_nobody_to_look_up(run_dir: Path, facts: di
     with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
         journal.note(**facts)
     with pytest.raises(RunDirError) as refused:
-        verified(run_dir, Wanted())
+        verified(run_dir, VerifyRequest())
     assert said.format(run_dir=run_dir) in str(refused.value)
 
 
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirError):
-        verified(tmp_path, Wanted())
+        verified(tmp_path, VerifyRequest())
 
 
-@pytest.mark.parametrize("state", State)
-def test_exit_code_is_zero_where_all_are_done(state: State) -> None:
-    found = told({State.CHANGED: 3, state: 2})
+@pytest.mark.parametrize("state", UserState)
+def test_exit_code_is_zero_where_all_are_done(state: UserState) -> None:
+    found = told({UserState.CHANGED: 3, state: 2})
     assert found.exit_code == (0 if state in DONE else 1)
-    assert found.left == (0 if state in DONE else 2)
+    assert found.unfinished == (0 if state in DONE else 2)
     assert ("Nothing is left to be done." in describe_verified(found)) is (state in DONE)
 
 
 def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
-    words = describe_verified(told(dict.fromkeys(State, 1000), alive=True))
+    words = describe_verified(told(dict.fromkeys(UserState, 1000), alive=True))
     assert words.splitlines() == [
         "Verified: 8,000 rows: "
         + ", ".join(
@@ -131,5 +131,5 @@ def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
     ]
 
 
-def told(counts: Mapping[State, int], *, alive: bool = False) -> Verified:
-    return Verified("r", "2024-01-31T00:00:00.000Z", alive, counts, Path("verify.csv"))
+def told(counts: Mapping[UserState, int], *, alive: bool = False) -> VerifyResult:
+    return VerifyResult("r", "2024-01-31T00:00:00.000Z", alive, counts, Path("verify.csv"))

@@ -5,37 +5,39 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import Busy, JobError, RecordError
-from bulkreset.job import Where
-from bulkreset.run.archive import put_away, still_there
-from bulkreset.run.schedule_state import Finished, Kept, State, Unfinished
+from bulkreset.job import Location
+from bulkreset.run.archive import archive_input, find_unarchived
+from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 
-STATE = State({"a.csv": Finished(1, "x", "", [1, 2], "run", "now")}, Unfinished("runs/1", ["b.csv"], "s3://x/y/"))
+STATE = ScheduleState(
+    {"a.csv": CompletedInput(1, "x", "", [1, 2], "run", "now")}, OpenRun("runs/1", ["b.csv"], "s3://x/y/")
+)
 
 
 @pytest.fixture(params=["here", pytest.param("s3", marks=pytest.mark.process)])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Where:
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     if request.param == "here":
         return tmp_path / "nightly.json"
     request.getfixturevalue("s3")
     return f"s3://{BUCKET}/nightly.json"
 
 
-def test_state_comes_back_and_is_held_by_one(where: Where) -> None:
-    kept = Kept(where, Bucket())
-    with kept.held():
-        assert kept.read() == State()
+def test_state_comes_back_and_is_held_by_one(where: Location) -> None:
+    kept = StateStore(where, Bucket())
+    with kept.locked():
+        assert kept.read() == ScheduleState()
         kept.write(STATE)
-        with pytest.raises(Busy, match="Another night"), Kept(where, Bucket()).held():
+        with pytest.raises(Busy, match="Another night"), StateStore(where, Bucket()).locked():
             pass
-    with kept.held():
-        assert Kept(where, Bucket()).read() == STATE
+    with kept.locked():
+        assert StateStore(where, Bucket()).read() == STATE
 
 
 def test_state_in_s3_is_not_written_over_another_one(s3: Storage) -> None:
     where = f"s3://{BUCKET}/nightly.json"
-    first, second = Kept(where, Bucket()), Kept(where, Bucket())
+    first, second = StateStore(where, Bucket()), StateStore(where, Bucket())
     first.read()
     second.read()
     first.write(STATE)
@@ -53,34 +55,34 @@ def test_what_is_no_state_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(JobError, match=r"is not the state of a job|has version 9"):
-        Kept(path, Bucket()).read()
+        StateStore(path, Bucket()).read()
 
 
 def test_object_is_moved_or_tagged_and_never_another_one(s3: Storage) -> None:
     bucket = Bucket()
     uri = s3.put("in/mon.csv.gz", b"one")
     s3.put("archive/mon.csv.gz", b"another")
-    place = still_there(uri, bucket)
+    place = find_unarchived(uri, bucket)
     assert place
     mark = place.fingerprint()
-    assert put_away(place, mark, "tag", "r1", bucket) == "tag bulkreset=r1"
+    assert archive_input(place, mark, "tag", "r1", bucket) == "tag bulkreset=r1"
     tags = s3.client.get_object_tagging(Bucket=BUCKET, Key="in/mon.csv.gz")["TagSet"]
     assert tags == [{"Key": "bulkreset", "Value": "r1"}]
     archive = f"s3://{BUCKET}/archive"
     s3.put("in/mon.csv.gz", b"two")
-    assert put_away(place, mark, archive, "r1", bucket) == ""
+    assert archive_input(place, mark, archive, "r1", bucket) == ""
     s3.put("in/mon.csv.gz", b"one")
-    assert put_away(place, mark, archive, "r1", bucket) == f"{archive}/mon-2.csv.gz"
+    assert archive_input(place, mark, archive, "r1", bucket) == f"{archive}/mon-2.csv.gz"
     assert s3.keys() == ["archive/mon-2.csv.gz", "archive/mon.csv.gz"]
-    assert still_there(uri, bucket) is None
+    assert find_unarchived(uri, bucket) is None
 
 
 def test_file_that_cannot_be_moved_stays(tmp_path: Path) -> None:
     path = tmp_path / "mon.csv"
     path.write_bytes(b"one")
     (tmp_path / "archive").write_bytes(b"no folder")
-    place = still_there(str(path), Bucket())
+    place = find_unarchived(str(path), Bucket())
     assert place
     with pytest.raises(RecordError, match="is finished and could not be moved"):
-        put_away(place, place.fingerprint(), tmp_path / "archive", "r1", Bucket())
+        archive_input(place, place.fingerprint(), tmp_path / "archive", "r1", Bucket())
     assert path.read_bytes() == b"one"

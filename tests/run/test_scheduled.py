@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cancellation import Stop
+from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
 from bulkreset.models import Summary
-from bulkreset.run.run import Mode
-from bulkreset.run.schedule_state import Kept, State
-from bulkreset.run.scheduled import Night
+from bulkreset.run.run import RunOptions
+from bulkreset.run.schedule_state import ScheduleState, StateStore
+from bulkreset.run.scheduled import ScheduledJob
 from bulkreset.send.clock import Clock
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
@@ -52,13 +52,22 @@ def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bulkreset.home
 
 
-def planned(job: Path, ui: Any, stop: Stop | None = None, clock: Clock = SINCE_BOOT, *, dry: bool = False) -> Night:  # noqa: ANN401  (an Onlooker)
+def planned(
+    job: Path,
+    ui: Any,  # noqa: ANN401  (a real user interface or a fake)
+    stop: CancelToken | None = None,
+    clock: Clock = SINCE_BOOT,
+    *,
+    dry: bool = False,
+) -> ScheduledJob:
     asked = load(job, {})
     assert asked.input.state
-    return Night(asked, asked.input.state, Mode(None, dry_run=dry, yes=True), ui, stop or Stop(), clock)
+    return ScheduledJob(
+        asked, asked.input.state, RunOptions(None, dry_run=dry, yes=True), ui, stop or CancelToken(), clock
+    )
 
 
-def night(job: Path, run_dir: Path, ui: Any, stop: Stop | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
+def night(job: Path, run_dir: Path, ui: Any, stop: CancelToken | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
     """What came of a night's runs."""
     return [summary for _, summary in planned(job, ui, stop, dry=dry).run(lambda: run_dir)]
 
@@ -123,7 +132,7 @@ def test_night_that_loses_its_lease_sends_nothing_more(
 def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
     write_csv(here / "mon.csv", people(150))
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n")
-    stop = Stop()
+    stop = CancelToken()
     with while_sending(sim, stop.request):
         (summary,) = night(job, here / "run", Onlooker(), stop)
     before = sent(sim)
@@ -199,7 +208,7 @@ def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirro
     write_csv(here / "mon.csv", people(2))
     mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', mirror)
-    stop, ui = Stop(), Onlooker()
+    stop, ui = CancelToken(), Onlooker()
     stop.request()
     assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
     assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"]
@@ -216,15 +225,15 @@ def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_b
 ) -> None:
     write_csv(here / "mon.csv", people(2))
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
-    write = Kept.write
+    write = StateStore.write
 
-    def full(kept: Kept, state: State) -> None:
-        if state.unfinished and state.unfinished.made:
+    def full(kept: StateStore, state: ScheduleState) -> None:
+        if state.open_run and state.open_run.created:
             raise RecordError("The state cannot be written: the disk is full.")
         write(kept, state)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Kept, "write", full)
+        patched.setattr(StateStore, "write_textfile", full)
         with pytest.raises(RecordError, match="the disk is full"):
             night(job, here / "run", Onlooker())
     assert sent(sim) == []

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.models import Row, Secret
 
 POOL = "eu-west-1_Here00001"
@@ -49,18 +49,18 @@ class FakeClock:
 class Scripted:
     """A transport that gives the next of its answers, and the last one for ever. A call takes `seconds`."""
 
-    def __init__(self, clock: FakeClock, answers: Sequence[Answer], seconds: float = 0.0) -> None:
+    def __init__(self, clock: FakeClock, answers: Sequence[Response], seconds: float = 0.0) -> None:
         self._clock = clock
-        self._answers: Iterator[Answer] = chain(answers, repeat(answers[-1]))
+        self._answers: Iterator[Response] = chain(answers, repeat(answers[-1]))
         self._seconds = seconds
         self.sent: list[float] = []
         self.meant: list[object] = []
 
-    def set_password(self, row: Row) -> Answer:
+    def set_password(self, row: Row) -> Response:
         """Note when the call left, and for whom."""
         return self.answer(row)
 
-    def answer(self, what: object) -> Answer:
+    def answer(self, what: object) -> Response:
         """The next answer, whatever is called."""
         self.sent.append(self._clock.now())
         self.meant.append(what)
@@ -71,15 +71,21 @@ class Scripted:
 def row(number: int = 1, *, doubted: bool = False, revived: bool = False, pool: str = POOL) -> Row:
     """A row to be sent."""
     return Row(
-        number, f"user{number}", Secret(f"Hidden-{number}"), pool, permanent=True, doubted=doubted, revived=revived
+        number,
+        f"user{number}",
+        Secret(f"Hidden-{number}"),
+        pool,
+        permanent=True,
+        was_in_doubt=doubted,
+        retrying_failed=revived,
     )
 
 
-SET = Answer(Verdict.SET, request_id="r-set")
-THROTTLED = Answer(Verdict.THROTTLED, "TooManyRequestsException", "slow down", "r-throttled")
-DOUBTFUL = Answer(Verdict.DOUBTFUL, "ReadTimeoutError", "the answer was lost")
-UNSENT = Answer(Verdict.UNSENT, "EndpointConnectionError", "no connection could be made")
-REFUSED = Answer(Verdict.REFUSED, "UserNotFoundException", "User does not exist.", "r-refused")
-HISTORY = Answer(Verdict.REFUSED, "PasswordHistoryPolicyViolationException", "used before", "r-history")
-FATAL = Answer(Verdict.FATAL, "AccessDeniedException", "not authorized", "r-fatal")
-EXPIRED = Answer(Verdict.EXPIRED, "ExpiredTokenException", "expired")
+SET = Response(Disposition.DONE, request_id="r-set")
+THROTTLED = Response(Disposition.THROTTLED, "TooManyRequestsException", "slow down", "r-throttled")
+DOUBTFUL = Response(Disposition.AMBIGUOUS, "ReadTimeoutError", "the answer was lost")
+UNSENT = Response(Disposition.NOT_SENT, "EndpointConnectionError", "no connection could be made")
+REFUSED = Response(Disposition.REFUSED, "UserNotFoundException", "User does not exist.", "r-refused")
+HISTORY = Response(Disposition.REFUSED, "PasswordHistoryPolicyViolationException", "used before", "r-history")
+FATAL = Response(Disposition.FATAL, "AccessDeniedException", "not authorized", "r-fatal")
+EXPIRED = Response(Disposition.EXPIRED, "ExpiredTokenException", "expired")

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from bulkreset.cognito.response import Answer
+from bulkreset.cognito.response import Response
 from bulkreset.errors import RecordError, Stopped
-from bulkreset.job import Pace
-from bulkreset.models import Leaver, Outcome, Row, SignedOut, Status
-from bulkreset.send.coordinator import Coordinator, Feed
-from bulkreset.send.lane import AnyLane, Lane, Place, Results
-from bulkreset.send.operations import SetPassword, SignOut, Told
+from bulkreset.job import PaceConfig
+from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
+from bulkreset.send.coordinator import Coordinator, LaneInput
+from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
+from bulkreset.send.operations import OperationResult, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
 from tests.send.fakes import POOL, SET, FakeClock, row
 
@@ -24,12 +24,14 @@ class FakeLedger:
     def __init__(self, fail_at: int | None = None, insecure_at: int | None = None) -> None:
         self.claimed: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
-        self.signed_out: dict[int, SignedOut] = {}
+        self.signed_out: dict[int, SignOutOutcome] = {}
         self.commits = 0
         self._fail_at = fail_at
         self._insecure_at = insecure_at
 
-    def record(self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignedOut] = ()) -> None:
+    def commit(
+        self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
+    ) -> None:
         """Commit, or say that it is not possible."""
         self.commits += 1
         if self._fail_at and self.commits >= self._fail_at:
@@ -40,7 +42,7 @@ class FakeLedger:
         self.outcomes |= {outcome.row: outcome for outcome in outcomes}
         self.signed_out |= {outcome.row: outcome for outcome in signed_out}
 
-    def secure(self) -> None:
+    def ensure_mirrored(self) -> None:
         """Say that it is, or that it is not possible."""
         if self._insecure_at and self.commits >= self._insecure_at:
             raise RecordError("The other disk is full.")
@@ -53,21 +55,21 @@ class FakeLedger:
 class Service:
     """A transport that answers by `answer`, and checks that what it is sent was claimed before."""
 
-    def __init__(self, ledger: FakeLedger, answer: Callable[[int], Answer] = lambda _number: SET) -> None:
+    def __init__(self, ledger: FakeLedger, answer: Callable[[int], Response] = lambda _number: SET) -> None:
         self._ledger = ledger
         self._answer = answer
         self.received: list[int] = []
         self.unclaimed: list[int] = []
         self.left: list[int] = []
 
-    def set_password(self, sent: Row) -> Answer:
+    def set_password(self, sent: Row) -> Response:
         """Note the row and answer."""
         self.received.append(sent.number)
         if sent.number not in self._ledger.claimed:
             self.unclaimed.append(sent.number)
         return self._answer(sent.number)
 
-    def sign_out(self, leaver: Leaver) -> Answer:
+    def sign_out(self, leaver: SignOutTask) -> Response:
         """Note that the user left, who must be set by then."""
         self.left.append(leaver.number)
         return self._answer(-leaver.number)
@@ -95,7 +97,7 @@ class Given:
             taken.append(thing)
         return taken
 
-    def drop(self) -> None:
+    def discard_rest(self) -> None:
         """Nothing more is taken."""
         self.dropped = True
 
@@ -105,7 +107,7 @@ class Bench:
 
     def __init__(
         self,
-        answer: Callable[[int], Answer] = lambda _number: SET,
+        answer: Callable[[int], Response] = lambda _number: SET,
         *,
         fail_at: int | None = None,
         insecure_at: int | None = None,
@@ -114,7 +116,7 @@ class Bench:
     ) -> None:
         self.ledger = FakeLedger(fail_at, insecure_at)
         self.service = Service(self.ledger, answer)
-        self.observed: list[Told] = []
+        self.observed: list[OperationResult] = []
         self.clock = FakeClock()
         self.lanes: list[Lane[Any]] = []
         self.supplies: list[Given] = []
@@ -124,16 +126,16 @@ class Bench:
         self.trips: Callable[[int], Stopped | None] = lambda _place: None
         self._together = together
         self._results: Results = SimpleQueue()
-        self._pace = Pace(workers=workers, max_attempts=3, max_wait=1)
+        self._pace = PaceConfig(workers=workers, max_attempts=3, max_wait=1)
 
-    def lane(self, rate: float | None = None, place: Place | None = None) -> Lane[Row]:
+    def lane(self, rate: float | None = None, place: LaneKey | None = None) -> Lane[Row]:
         """One more lane."""
         errand, pacer = SetPassword({POOL: self.service}), Pacer(rate, self.clock)
         lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane
 
-    def leaving(self, place: Place) -> Lane[Leaver]:
+    def leaving(self, place: LaneKey) -> Lane[SignOutTask]:
         """One more lane, of sign-outs."""
         errand, pacer = SignOut({POOL: self.service}), Pacer(None, self.clock)
         lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
@@ -144,11 +146,11 @@ class Bench:
         """Run one lane for each of `rows`; afterwards no thread may live."""
         self.supplies = [Given(given) for given in rows]
         names = [f"Place {number}" if len(rows) > 1 else "" for number in range(len(rows))]
-        places = [Place(number, name) for number, name in enumerate(names)]
-        feeds = [Feed(self.lane(place=place), given) for place, given in zip(places, self.supplies, strict=True)]
+        places = [LaneKey(number, name) for number, name in enumerate(names)]
+        feeds = [LaneInput(self.lane(place=place), given) for place, given in zip(places, self.supplies, strict=True)]
         self.run_feeds(feeds, check)
 
-    def run_feeds(self, feeds: Sequence[Feed], check: Callable[[], None] = lambda: None) -> None:
+    def run_feeds(self, feeds: Sequence[LaneInput], check: Callable[[], None] = lambda: None) -> None:
         """Run these."""
         self.check = check
         coordinator = Coordinator(self.ledger, self.clock, self._results, self, together=self._together)
@@ -158,18 +160,18 @@ class Bench:
         finally:
             self.threads_ended = not any(thread.is_alive() for lane in self.lanes for thread in lane._threads)
 
-    def hear(self, place: Place, told: Told) -> None:
+    def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """What the coordinator tells."""
 
-    def observe(self, told: Sequence[tuple[AnyLane, Told]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
         """What the coordinator tells."""
         self.observed += [outcome for _, outcome in told]
 
-    def stopped(self, place: Place, _error: Stopped) -> None:
+    def on_lane_stopped(self, place: LaneKey, _error: Stopped) -> None:
         """What the coordinator tells."""
         self.heard.append(place.number)
 
-    def tripped(self, place: Place) -> Stopped | None:
+    def violation(self, place: LaneKey) -> Stopped | None:
         """Ask the test."""
         return self.trips(place.number)
 

@@ -5,11 +5,11 @@ from threading import Event, Thread
 
 import pytest
 
-from bulkreset.cognito.response import Answer
+from bulkreset.cognito.response import Response
 from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
-from bulkreset.models import Leaver, Row, Status
-from bulkreset.send.coordinator import Feed
-from bulkreset.send.lane import UNPACED_BACKLOG, Place
+from bulkreset.models import Row, SignOutTask, Status
+from bulkreset.send.coordinator import LaneInput
+from bulkreset.send.lane import UNPACED_BACKLOG, LaneKey
 from tests.send.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET
 from tests.send.lanes import Bench, Given, rows
 
@@ -18,13 +18,13 @@ WORKERS = 4  # of a lane, unless a test says otherwise
 MANY = 3000  # more rows than any stop lets through
 
 
-def held_from(bench: Bench, lane: int, number: int, answer: Callable[[int], Answer]) -> Callable[[int], Answer]:
+def held_from(bench: Bench, lane: int, number: int, answer: Callable[[int], Response]) -> Callable[[int], Response]:
     """Answer `number` and the rows before it; hold the later rows of its lane until that lane is stopped.
 
     So no more than one row for each worker is sent after `number`, however the threads take turns.
     """
 
-    def held(sent: int) -> Answer:
+    def held(sent: int) -> Response:
         if sent > number:
             assert bench.lanes[lane].stop.wait(PATIENCE)
         return answer(sent)
@@ -116,7 +116,7 @@ def test_claims_that_cannot_be_secured_are_given_back_and_no_outcome_is_recorded
 
 
 @pytest.mark.parametrize("answer", [FATAL, EXPIRED])
-def test_answer_that_forbids_going_on_stops_the_run(answer: Answer) -> None:
+def test_answer_that_forbids_going_on_stops_the_run(answer: Response) -> None:
     bench = Bench()
     bench.service._answer = held_from(bench, 0, 300, lambda number: answer if number == 300 else SET)
     with pytest.raises(ServiceError) as caught:
@@ -164,7 +164,7 @@ def test_stop_is_obeyed_and_what_is_in_flight_is_recorded(error: Exception) -> N
 def test_call_in_flight_is_waited_for() -> None:
     leaving, go_on = Event(), Event()
 
-    def answer(_number: int) -> Answer:
+    def answer(_number: int) -> Response:
         leaving.set()
         assert go_on.wait(PATIENCE)
         return SET
@@ -183,7 +183,7 @@ def test_call_in_flight_is_waited_for() -> None:
 
 
 def test_bug_in_a_worker_is_raised_and_its_row_left_in_doubt() -> None:
-    def answer(number: int) -> Answer:
+    def answer(number: int) -> Response:
         if number == 200:
             raise ZeroDivisionError
         return SET
@@ -243,7 +243,7 @@ def test_outcome_waits_for_no_full_group() -> None:
     """While one call hangs, the outcomes of the others are committed."""
     committed, bench = Event(), Bench(workers=4)
 
-    def answer(number: int) -> Answer:
+    def answer(number: int) -> Response:
         if number == 1:
             assert committed.wait(PATIENCE)
         return SET
@@ -285,7 +285,7 @@ def test_several_places_may_stop_and_the_first_is_told() -> None:
     assert sum(number > 2000 for number in bench.service.received) == 300
 
 
-def both_held(bench: Bench, answer: Callable[[int], Answer]) -> Callable[[int], Answer]:
+def both_held(bench: Bench, answer: Callable[[int], Response]) -> Callable[[int], Response]:
     """Hold what comes after the fifth row of the first lane, and after the hundredth of the second, until that lane is stopped."""
     first, second = held_from(bench, 0, 5, answer), held_from(bench, 1, MANY + 100, answer)
     return lambda number: (first if number <= MANY else second)(number)
@@ -318,7 +318,7 @@ def test_guard_of_a_place_stops_that_place() -> None:
 
 
 def test_bug_in_one_place_stops_all() -> None:
-    def answer(number: int) -> Answer:
+    def answer(number: int) -> Response:
         if number == 5:
             raise ZeroDivisionError
         return SET
@@ -355,24 +355,24 @@ class Following:
         self._place = place
         self._seen: set[int] = set()
 
-    def take(self, most: int) -> list[Leaver]:
+    def take(self, most: int) -> list[SignOutTask]:
         done = [number for number, status in self._bench.ledger.statuses().items() if status == "set"]
         found = [number for number in done if number not in self._seen and number // 1000 == self._place][:most]
         self._seen.update(found)
         self.ended = not found
-        return [Leaver(number, f"user{number}", POOL) for number in found]
+        return [SignOutTask(number, f"user{number}", POOL) for number in found]
 
-    def drop(self) -> None:
+    def discard_rest(self) -> None:
         self.dropped = True
 
 
-def with_leaving(bench: Bench, *given: Iterable[Row]) -> list[Feed]:
+def with_leaving(bench: Bench, *given: Iterable[Row]) -> list[LaneInput]:
     """Feeds of passwords, and of the sign-outs that follow them; the rows of place n begin with 1000 n."""
     feeds = []
     for number, rows_ in enumerate(given):
-        place = Place(number, f"Place {number}")
-        sets = Feed(bench.lane(place=place), Given(rows_))
-        feeds += [sets, Feed(bench.leaving(place), Following(bench, number), after=sets)]
+        place = LaneKey(number, f"Place {number}")
+        sets = LaneInput(bench.lane(place=place), Given(rows_))
+        feeds += [sets, LaneInput(bench.leaving(place), Following(bench, number), after=sets)]
     return feeds
 
 

@@ -6,12 +6,12 @@ from typing import Any, cast
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.input.password_generator import Generator
-from bulkreset.job import Policy
-from bulkreset.journal.records import Sendable
+from bulkreset.input.password_generator import PasswordGenerator
+from bulkreset.job import PasswordPolicy
+from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row
 from bulkreset.send import generated_source
-from bulkreset.send.generated_source import Campaign, Made
+from bulkreset.send.generated_source import GeneratedLaneSource, GeneratedSource
 
 ONE, TWO = "eu-west-1_Here00001", "eu-west-1_Here00002"
 LOT = 5
@@ -20,14 +20,14 @@ LOT = 5
 class FakeJournal:
     """Rows that are still to be sent; `asked` is what was asked for: (behind row, most)."""
 
-    def __init__(self, *rows: Sendable) -> None:
+    def __init__(self, *rows: SendableRow) -> None:
         self.rows = list(rows)
         self.asked: list[tuple[int, int]] = []
 
     def ready(self) -> list[tuple[str, int, int]]:
         return [(row.pool, row.permanent, 1) for row in self.rows]
 
-    def sendable_after(self, row: int, pools: frozenset[str], most: int) -> list[Sendable]:
+    def sendable_after(self, row: int, pools: frozenset[str], most: int) -> list[SendableRow]:
         self.asked.append((row, most))
         return [found for found in self.rows if found.row > row and found.pool in pools][:most]
 
@@ -53,23 +53,23 @@ class FakeHandout:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lots of five rows."""
-    monkeypatch.setattr(generated_source, "CHUNK_ROWS", LOT)
+    monkeypatch.setattr(generated_source, "BATCH_ROWS", LOT)
 
 
-def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doubted: int = 0) -> list[Sendable]:
-    return [Sendable(number, f"user{number}", pool, permanent, doubted) for number in range(first, last + 1)]
+def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doubted: int = 0) -> list[SendableRow]:
+    return [SendableRow(number, f"user{number}", pool, permanent, doubted) for number in range(first, last + 1)]
 
 
-def made(journal: FakeJournal, handout: FakeHandout | None, *pools: str) -> Made:
-    generator = Generator({ONE: Policy(), TWO: Policy()}, 24)
-    return Made(cast("Any", journal), pools or (ONE,), generator, cast("Any", handout))
+def made(journal: FakeJournal, handout: FakeHandout | None, *pools: str) -> GeneratedLaneSource:
+    generator = PasswordGenerator({ONE: PasswordPolicy(), TWO: PasswordPolicy()}, 24)
+    return GeneratedLaneSource(cast("Any", journal), pools or (ONE,), generator, cast("Any", handout))
 
 
 def numbers(rows: Sequence[Row]) -> list[int]:
     return [row.number for row in rows]
 
 
-def drained(supply: Made, most: int) -> list[Row]:
+def drained(supply: GeneratedLaneSource, most: int) -> list[Row]:
     """Everything that can be taken."""
     found: list[Row] = []
     while not supply.ended:
@@ -120,7 +120,7 @@ def test_a_lot_that_cannot_be_handed_out_gives_no_row() -> None:
     handout.failing = RecordError("The handout cannot be written.")
     with pytest.raises(RecordError):
         supply.take(5)
-    assert not supply._made
+    assert not supply._ready_rows
 
 
 def test_end_is_known_when_nothing_more_is_found() -> None:
@@ -144,15 +144,15 @@ def test_nothing_to_send_hands_nothing_out() -> None:
 def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
     supply = made(FakeJournal(*sendable(1, 9)), FakeHandout())
     supply.take(2)
-    supply.drop()
+    supply.discard_rest()
     assert supply.ended
-    assert not supply._made
+    assert not supply._ready_rows
 
 
 def test_row_is_what_the_journal_has_of_it() -> None:
     journal = FakeJournal(*sendable(1, 1), *sendable(2, 2, permanent=1), *sendable(3, 3, doubted=1))
     rows = drained(made(journal, FakeHandout()), 9)
-    assert [(row.pool, row.permanent, row.doubted) for row in rows] == [
+    assert [(row.pool, row.permanent, row.was_in_doubt) for row in rows] == [
         (ONE, False, False),
         (ONE, True, False),
         (ONE, False, True),
@@ -163,9 +163,9 @@ def test_row_is_what_the_journal_has_of_it() -> None:
 
 def test_every_lane_has_its_own_pools_rows_and_all_share_the_handout() -> None:
     journal, handout = FakeJournal(*sendable(1, 3), *sendable(4, 6, TWO), *sendable(7, 8)), FakeHandout()
-    generator = Generator({ONE: Policy(), TWO: Policy(minimum_length=40)}, 24)
-    lanes = Campaign(cast("Any", journal), [(ONE,), (TWO,)], generator, cast("Any", handout))
-    one, two = lanes.supplies
+    generator = PasswordGenerator({ONE: PasswordPolicy(), TWO: PasswordPolicy(minimum_length=40)}, 24)
+    lanes = GeneratedSource(cast("Any", journal), [(ONE,), (TWO,)], generator, cast("Any", handout))
+    one, two = lanes.lane_sources
     assert (one.rows, two.rows) == (5, 3)
     assert numbers(two.take(9)) == [4, 5, 6]
     assert numbers(one.take(9)) == [1, 2, 3, 7, 8]

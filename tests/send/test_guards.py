@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, TimeLimit
-from bulkreset.job import Guards
+from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
-from bulkreset.send.guards import Tripwires
+from bulkreset.send.guards import GuardMonitor
 from tests.send.fakes import FakeClock
 
 EVENING = datetime.fromisoformat("2024-01-31T22:30:15")
@@ -23,10 +23,10 @@ def outcomes(letters: str) -> list[Outcome]:
     return [Outcome(row, LETTERS[letter], f"Code{row}") for row, letter in enumerate(letters, 1)]
 
 
-def tripping(watch: Tripwires) -> None:
+def tripping(watch: GuardMonitor) -> None:
     """Raise where all must stop, or the one lane."""
     watch.check()
-    if error := watch.tripped():
+    if error := watch.violation():
         raise error
 
 
@@ -35,7 +35,9 @@ class Bench:
 
     def __init__(self, at: datetime = EVENING, **guards: object) -> None:
         self.clock = FakeClock()
-        self.watch = Tripwires(Guards.model_validate({"max_refused_in_a_row": 0} | guards), self.clock, lambda: at)
+        self.watch = GuardMonitor(
+            GuardsConfig.model_validate({"max_refused_in_a_row": 0} | guards), self.clock, lambda: at
+        )
 
     def stops_at(self, letters: str) -> int | None:
         """The row after which nothing more may be sent, None where there is none such."""
@@ -60,7 +62,7 @@ class Bench:
 
 
 def test_guards_of_a_job_that_names_none_let_failures_pass() -> None:
-    watch = Tripwires(Guards(), FakeClock(), lambda: EVENING)
+    watch = GuardMonitor(GuardsConfig(), FakeClock(), lambda: EVENING)
     for _ in range(50):
         watch.add(outcomes("f" * 99 + "s"))
         tripping(watch)
@@ -137,7 +139,7 @@ def test_failures_in_a_row_are_ended_by_a_success_only(most: int, letters: str, 
 
 
 def test_hundred_refusals_in_a_row_stop_a_job_that_names_no_guard() -> None:
-    watch = Tripwires(Guards(), FakeClock(), lambda: EVENING)
+    watch = GuardMonitor(GuardsConfig(), FakeClock(), lambda: EVENING)
     watch.add(outcomes("f" * 99))
     tripping(watch)
     watch.add(outcomes("f"))
@@ -249,7 +251,7 @@ def test_clock_on_the_wall_is_looked_at_once() -> None:
         looked.append(EVENING)
         return EVENING
 
-    watch = Tripwires(Guards(stop_at="22:31"), clock, wall)
+    watch = GuardMonitor(GuardsConfig(stop_at="22:31"), clock, wall)
     for _ in range(44):
         clock.advance(1)
         watch.check()
@@ -291,11 +293,11 @@ def test_what_says_that_the_calls_are_wrong_is_counted_by_lane() -> None:
         bench.watch.add(outcomes("sss"), lane=1)
         bench.watch.add(outcomes("ss"), lane=2)
     bench.watch.check()
-    assert [bench.watch.tripped(lane) for lane in (0, 1, 2, 3)] == [None] * 4
+    assert [bench.watch.violation(lane) for lane in (0, 1, 2, 3)] == [None] * 4
     bench.watch.add(outcomes("ssfff"), lane=0)
     bench.watch.add(outcomes("fffff"), lane=2)
     bench.watch.check()
-    share, nothing, in_a_row = (bench.watch.tripped(lane) for lane in (0, 1, 2))
+    share, nothing, in_a_row = (bench.watch.violation(lane) for lane in (0, 1, 2))
     assert "9 of 14 rows failed" in str(share)
     assert nothing is None
     assert "last 5 rows" in str(in_a_row)
@@ -307,6 +309,6 @@ def test_number_of_failures_is_counted_over_all_lanes() -> None:
     bench.watch.add(outcomes("sf"), lane=1)
     bench.watch.check()
     bench.watch.add(outcomes("f"), lane=2)
-    assert [bench.watch.tripped(lane) for lane in (0, 1, 2)] == [None] * 3
+    assert [bench.watch.violation(lane) for lane in (0, 1, 2)] == [None] * 3
     with pytest.raises(GuardTripped, match="4 of 5 rows failed, and max_failures allows 3"):
         bench.watch.check()

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.input.batch import Piece
+from bulkreset.input.batch import RowPage
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Row, Status
 from bulkreset.send import input_source
-from bulkreset.send.input_source import Source, Supply
+from bulkreset.send.input_source import InputSource, LaneRowSource
 
 SIZE = 5  # rows of a piece, here
 PATIENCE = 90.0  # seconds after which a test gives up
@@ -36,7 +36,7 @@ class FakePieces:
     def knows(self, number: int) -> bool:
         return number <= self._seen
 
-    def read(self, number: int) -> Piece | None:
+    def read(self, number: int) -> RowPage | None:
         if self.failing:
             raise self.failing
         if number > self._seen:
@@ -46,7 +46,7 @@ class FakePieces:
             self._seen = number
         self.read_pieces.append(number)
         part = self._rows[number * SIZE : (number + 1) * SIZE]
-        return Piece(number * SIZE + 1, [name for name, _ in part], [secret for _, secret in part])
+        return RowPage(number * SIZE + 1, [name for name, _ in part], [secret for _, secret in part])
 
     def close(self) -> None:
         self.closed = True
@@ -58,17 +58,17 @@ class FakeRows:
     def __init__(self, pieces: FakePieces) -> None:
         self._pieces = pieces
 
-    def pieces(self) -> FakePieces:
+    def pages(self) -> FakePieces:
         return self._pieces
 
-    def chunks(self, first: int = 1) -> Iterator[Any]:
+    def batches(self, first: int = 1) -> Iterator[Any]:
         raise NotImplementedError
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of five rows, and buffers for eight."""
-    monkeypatch.setattr(input_source, "PIECE_ROWS", SIZE)
+    monkeypatch.setattr(input_source, "PAGE_ROWS", SIZE)
     monkeypatch.setattr(input_source, "LEAST_BUFFER", 8)
     monkeypatch.setattr(input_source, "MOST_BUFFER", 8)
 
@@ -85,17 +85,17 @@ POOLS = ("r_A", "r_B", "r_C", "r_D")
 @contextmanager
 def source(
     folder: Path, pools: str, *, remembers: bool = True, searched: bool = False, settled: Sequence[int] = ()
-) -> Iterator[tuple[Source, FakePieces, list[str]]]:
+) -> Iterator[tuple[InputSource, FakePieces, list[str]]]:
     """A feed of rows whose pools are the letters; what was asked of the file is noted."""
     path = folder / "journal.sqlite"
     path.unlink(missing_ok=True)
     journal = Journal.create(path, POOLS, {})
     names = [(f"user{row}", f"Hidden-{row}") for row in range(1, len(pools) + 1)]
-    journal.plan((row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1))
-    journal.record([], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
+    journal.add_rows((row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1))
+    journal.commit([], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
     pieces = FakePieces(names, remembers=remembers, searched=searched)
     asked: list[str] = []
-    made = Source(
+    made = InputSource(
         FakeRows(pieces), journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
     )
     try:
@@ -108,7 +108,7 @@ def source(
     assert pieces.closed or made._thread is None
 
 
-def taken(supply: Supply, most: int) -> list[Row]:
+def taken(supply: LaneRowSource, most: int) -> list[Row]:
     """Rows of a lane, waited for."""
     read_one = pieces_of(supply).read_one
     read_one.clear()
@@ -118,7 +118,7 @@ def taken(supply: Supply, most: int) -> list[Row]:
     return found
 
 
-def pieces_of(supply: Supply) -> FakePieces:
+def pieces_of(supply: LaneRowSource) -> FakePieces:
     """The pieces that a lane reads."""
     pieces = supply._source._pieces
     assert isinstance(pieces, FakePieces)
@@ -147,13 +147,13 @@ def test_every_lane_gets_its_rows_once_and_in_order(
         for number in range(4)
     }
     with source(folder, pools, remembers=remembers, searched=searched, settled=settled) as (made, _, _):
-        assert [supply.rows for supply in made.supplies] == [len(rows) for rows in expected.values()]
+        assert [supply.rows for supply in made.lane_sources] == [len(rows) for rows in expected.values()]
         found: dict[int, list[Row]] = {number: [] for number in range(4)}
         for number, most in [*order, *((number, 7) for number in range(4) for _ in range(20))]:
-            more = taken(made.supplies[number], most)
+            more = taken(made.lane_sources[number], most)
             assert len(more) <= most
             found[number] += more
-        assert all(supply.ended for supply in made.supplies)
+        assert all(supply.ended for supply in made.lane_sources)
         assert {number: [row.number for row in rows] for number, rows in found.items()} == expected
         for row in (row for rows in found.values() for row in rows):
             assert (row.username, row.password.reveal()) == (f"user{row.number}", f"Hidden-{row.number}")
@@ -163,20 +163,20 @@ def test_every_lane_gets_its_rows_once_and_in_order(
 def test_lanes_in_step_share_every_reading(tmp_path: Path) -> None:
     with source(tmp_path, "ABCD" * 20) as (made, pieces, _):
         for _ in range(20):
-            for supply in made.supplies:
+            for supply in made.lane_sources:
                 assert len(taken(supply, 1)) == 1
         assert sorted(pieces.read_pieces) == list(range(16))
 
 
 def test_nobody_waits_for_rows_of_a_lane_that_takes_none(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10) as (made, pieces, _):
-        assert [row.number for row in taken(made.supplies[1], 10)] == list(range(501, 506))
+        assert [row.number for row in taken(made.lane_sources[1], 10)] == list(range(501, 506))
         assert len(pieces.read_pieces) < 5
 
 
 def test_a_search_does_not_hold_up_who_needs_none(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10, searched=True) as (made, pieces, _):
-        first, last = made.supplies[:2]
+        first, last = made.lane_sources[:2]
         last.take(1)
         got = 0
         while pieces._seen < 80:
@@ -188,7 +188,7 @@ def test_a_search_does_not_hold_up_who_needs_none(tmp_path: Path) -> None:
 
 def test_where_a_search_would_be_lost_it_comes_to_its_end(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, pieces, _):
-        first, last = made.supplies[:2]
+        first, last = made.lane_sources[:2]
         got = 0
         found: list[Row] = []
         while not found:
@@ -203,8 +203,8 @@ def test_where_a_search_would_be_lost_it_comes_to_its_end(tmp_path: Path) -> Non
 def test_buffers_are_bounded(tmp_path: Path) -> None:
     with source(tmp_path, "ABCD" * 100) as (made, _, _):
         for _ in range(90):
-            taken(made.supplies[0], 1)
-            assert all(len(supply._buffer) <= 8 for supply in made.supplies)
+            taken(made.lane_sources[0], 1)
+            assert all(len(supply._buffer) <= 8 for supply in made.lane_sources)
 
 
 def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,25 +213,25 @@ def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.
     journal = Journal.create(tmp_path / "journal.sqlite", POOLS, {})
     rows = FakeRows(FakePieces([], remembers=True, searched=False))
     for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):
-        made = Source(rows, journal, [[f"r_{number}"] for number in range(lanes)], lambda: None)
-        assert {supply._most for supply in made.supplies} == {most}
+        made = InputSource(rows, journal, [[f"r_{number}"] for number in range(lanes)], lambda: None)
+        assert {supply._most for supply in made.lane_sources} == {most}
     journal.close()
 
 
 def test_dropped_lane_is_read_for_no_more(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 50 + "B" * 50) as (made, pieces, _):
-        taken(made.supplies[0], 1)
-        made.supplies[0].drop()
-        assert made.supplies[0].ended
+        taken(made.lane_sources[0], 1)
+        made.lane_sources[0].discard_rest()
+        assert made.lane_sources[0].ended
         before = len(pieces.read_pieces)
-        while taken(made.supplies[1], 5):
+        while taken(made.lane_sources[1], 5):
             pass
         assert all(piece >= 10 for piece in pieces.read_pieces[before + 1 :])
 
 
 def test_file_is_looked_at_before_anything_of_it_is_used_and_at_the_end(tmp_path: Path) -> None:
     with source(tmp_path, "AAA") as (made, _, asked):
-        supply = made.supplies[0]
+        supply = made.lane_sources[0]
         supply.take(1)
         assert asked == []
         taken(supply, 1)
@@ -256,14 +256,14 @@ def test_input_that_is_not_what_was_planned_ends_it(tmp_path: Path, change: Call
     with source(tmp_path, "AAA") as (made, pieces, _):
         change(pieces)
         with pytest.raises(GuardTripped, match="was changed while it was read"):
-            taken(made.supplies[0], 1)
+            taken(made.lane_sources[0], 1)
 
 
 def test_bug_in_the_reading_comes_out(tmp_path: Path) -> None:
     with source(tmp_path, "AAA") as (made, pieces, _):
         pieces.failing = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):
-            taken(made.supplies[0], 1)
+            taken(made.lane_sources[0], 1)
 
 
 def test_without_a_thread_nothing_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,4 +273,4 @@ def test_without_a_thread_nothing_can_be_read(tmp_path: Path, monkeypatch: pytes
     with source(tmp_path, "AAA") as (made, _, _):
         monkeypatch.setattr("threading.Thread.start", refuse)
         with pytest.raises(Stopped, match="no thread"):
-            made.supplies[0].take(1)
+            made.lane_sources[0].take(1)

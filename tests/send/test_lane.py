@@ -5,12 +5,20 @@ from typing import Any
 
 import pytest
 
-from bulkreset.job import Pace
+from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Status
-from bulkreset.send.lane import BACKLOG_SECONDS, MOST_WORKERS, UNPACED_BACKLOG, UNPACED_RATE, Crash, Lane, Results
+from bulkreset.send.lane import (
+    BACKLOG_SECONDS,
+    MOST_WORKERS,
+    UNPACED_BACKLOG,
+    UNPACED_RATE,
+    Lane,
+    Results,
+    WorkerCrashed,
+)
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import Pacer
-from bulkreset.send.worker import Settled
+from bulkreset.send.worker import RowResult
 from tests.send.fakes import POOL, SET, FakeClock, Scripted, row
 from tests.send.lanes import rows
 
@@ -26,52 +34,52 @@ class Bench:
         self.transport = Scripted(self.clock, [SET])
         self.pacer = Pacer(rate, self.clock)
         errand = SetPassword({POOL: self.transport})
-        self.lane = Lane(errand, self.pacer, Pace(**pace), self.clock, self.results, carries=carries)
+        self.lane = Lane(errand, self.pacer, PaceConfig(**pace), self.clock, self.results, carries=carries)
 
     def back(self, latency: float) -> None:
         """One row comes back."""
-        self.lane.took_back(Settled(Outcome(1, Status.SET), latency))
+        self.lane.on_result(RowResult(Outcome(1, Status.SET), latency))
 
 
 @pytest.mark.parametrize("rate", [0.1, 1, 24, 300])
 def test_lane_takes_on_what_it_sends_in_half_a_second(rate: float) -> None:
     bench = Bench(rate)
-    room = bench.lane.room()
+    room = bench.lane.capacity()
     assert max(1, rate * BACKLOG_SECONDS) <= room <= rate * BACKLOG_SECONDS + 1
-    bench.lane.outstanding = room
-    assert bench.lane.room() == 0
+    bench.lane.in_flight = room
+    assert bench.lane.capacity() == 0
 
 
 def test_lane_takes_rows_in_lots() -> None:
     bench = Bench(None)
-    assert bench.lane.room() == UNPACED_BACKLOG
-    bench.lane.outstanding = UNPACED_BACKLOG // 2 + 1
-    assert bench.lane.room() == 0
-    bench.lane.outstanding = UNPACED_BACKLOG // 2
-    assert bench.lane.room() == UNPACED_BACKLOG // 2
+    assert bench.lane.capacity() == UNPACED_BACKLOG
+    bench.lane.in_flight = UNPACED_BACKLOG // 2 + 1
+    assert bench.lane.capacity() == 0
+    bench.lane.in_flight = UNPACED_BACKLOG // 2
+    assert bench.lane.capacity() == UNPACED_BACKLOG // 2
 
 
 @pytest.mark.parametrize(("rate", "latency"), [(24, 0.05), (24, 0.5), (24, 3.0), (100, 0.2)])
 def test_lane_keeps_the_threads_that_rate_and_latency_ask_for(rate: float, latency: float) -> None:
     bench = Bench(rate)
     bench.back(latency)
-    assert rate * latency <= bench.lane._needed() <= min(MOST_WORKERS, rate * latency * 1.2 + 2)
+    assert rate * latency <= bench.lane._target_workers() <= min(MOST_WORKERS, rate * latency * 1.2 + 2)
 
 
 @pytest.mark.parametrize("rate", [None, 24, 10_000])
 def test_threads_are_bounded(rate: float | None) -> None:
     bench = Bench(rate)
     bench.back(1000.0)
-    assert bench.lane._needed() == MOST_WORKERS
+    assert bench.lane._target_workers() == MOST_WORKERS
 
 
 def test_lane_has_more_threads_and_rows_for_a_transport_that_carries_more() -> None:
     slow, fast = Bench(None), Bench(None, carries=5000)
-    assert (slow.lane._needed(), fast.lane._needed()) == (2, 14)
-    assert (slow.lane.room(), fast.lane.room()) == (128, 500)
+    assert (slow.lane._target_workers(), fast.lane._target_workers()) == (2, 14)
+    assert (slow.lane.capacity(), fast.lane.capacity()) == (128, 500)
     for bench in (slow, fast):
         bench.back(0.02)
-    assert (slow.lane._needed(), fast.lane._needed()) == (14, 100)
+    assert (slow.lane._target_workers(), fast.lane._target_workers()) == (14, 100)
 
 
 def test_latency_of_a_busy_processor_asks_for_no_more_threads() -> None:
@@ -80,48 +88,48 @@ def test_latency_of_a_busy_processor_asks_for_no_more_threads() -> None:
         bench.back(0.001)
         for _ in range(100):
             bench.back(0.05)
-    assert bench.lane._needed() == 14
+    assert bench.lane._target_workers() == 14
 
 
 def test_job_may_say_how_many_threads() -> None:
-    assert Bench(24, workers=3).lane._needed() == 3
+    assert Bench(24, workers=3).lane._target_workers() == 3
 
 
 def test_slots_that_nobody_takes_ask_for_more_threads() -> None:
     bench = Bench(24)
     bench.back(0.1)
-    before = bench.lane._needed()
+    before = bench.lane._target_workers()
     bench.lane._threads.extend([None] * 8)  # type: ignore[list-item]
-    bench.lane.outstanding = 20
-    assert bench.lane._needed() == before
+    bench.lane.in_flight = 20
+    assert bench.lane._target_workers() == before
     bench.clock.advance(5)
-    assert bench.lane._needed() == 10
+    assert bench.lane._target_workers() == 10
 
 
 def test_no_more_threads_than_rows() -> None:
     bench = Bench(None, workers=8)
-    bench.lane.staff()
+    bench.lane.ensure_workers()
     assert bench.lane._threads == []
     bench.lane.put(rows(1, 3))
-    bench.lane.staff()
+    bench.lane.ensure_workers()
     assert len(bench.lane._threads) == 3
     found = [result for _ in range(3) if (result := bench.results.get(timeout=PATIENCE))]
-    assert {result.outcome.row for _, result in found if isinstance(result, Settled)} == {1, 2, 3}
+    assert {result.outcome.row for _, result in found if isinstance(result, RowResult)} == {1, 2, 3}
     for lane, came in found:
-        lane.took_back(came)
-    assert bench.lane.outstanding == 0
+        lane.on_result(came)
+    assert bench.lane.in_flight == 0
     bench.lane.close()
 
 
 def test_crash_comes_out_and_stops_the_lane() -> None:
     bench = Bench(None, workers=1)
     bench.lane.put([row(1, pool="eu-west-1_Nobody"), row(2)])
-    bench.lane.staff()
+    bench.lane.ensure_workers()
     crashed, after = (found[1] for _ in range(2) if (found := bench.results.get(timeout=PATIENCE)))
-    assert isinstance(crashed, Crash)
+    assert isinstance(crashed, WorkerCrashed)
     assert isinstance(crashed.error, KeyError)
     assert bench.lane.stop.is_set()
-    assert isinstance(after, Settled)
+    assert isinstance(after, RowResult)
     assert isinstance(after.outcome, Outcome)
     assert after.outcome.status is Status.READY
     assert bench.transport.sent == []

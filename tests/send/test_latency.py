@@ -14,22 +14,22 @@ def test_quickest_answer_is_forgotten_by_a_hundredth_with_each_slower_one() -> N
     """Of a transport that carries 700 calls per second; 7 in what it carries, for any other."""
     bench = Bench(1000)
     back(bench, QUICK, 1)
-    assert bench.lane._needed() == 13
+    assert bench.lane._target_workers() == 13
     back(bench, SLOW, 100)
-    assert bench.lane._needed() == 34  # 1000 x 0.01 x 1.01 ** 100 x 1.2, and one
+    assert bench.lane._target_workers() == 34  # 1000 x 0.01 x 1.01 ** 100 x 1.2, and one
     back(bench, QUICK, 1)
-    assert bench.lane._needed() == 13, "one quick answer is enough"
+    assert bench.lane._target_workers() == 13, "one quick answer is enough"
 
 
 def test_service_that_has_become_slow_for_good_gets_its_threads() -> None:
     bench = Bench(100)
     back(bench, QUICK, 1)
     back(bench, SLOW, 400)
-    assert bench.lane._needed() == 61
+    assert bench.lane._target_workers() == 61
 
 
 def test_faster_transport_forgets_as_slowly_in_time() -> None:
     bench = Bench(1000, carries=7000)
     back(bench, QUICK, 1)
     back(bench, SLOW, 1000)
-    assert bench.lane._needed() == 34
+    assert bench.lane._target_workers() == 34

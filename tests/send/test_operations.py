@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import Answer, Verdict, advice
-from bulkreset.job import Pace
-from bulkreset.models import Leaver, SignedOut
+from bulkreset.cognito.response import Disposition, Response, advice_for
+from bulkreset.job import PaceConfig
+from bulkreset.models import SignOutOutcome, SignOutTask
 from bulkreset.send.operations import SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import Worker
@@ -30,23 +30,23 @@ from tests.send.fakes import (
 class Leaving(Scripted):
     """The script, for sign-outs."""
 
-    def sign_out(self, leaver: Leaver) -> Answer:
+    def sign_out(self, leaver: SignOutTask) -> Response:
         return self.answer(leaver)
 
 
 class Bench:
     """A worker that signs out."""
 
-    def __init__(self, *answers: Answer, attempts: int = 3) -> None:
+    def __init__(self, *answers: Response, attempts: int = 3) -> None:
         clock, self.stop = FakeClock(), threading.Event()
         self.transport = Leaving(clock, answers)
-        pace = Pace(max_attempts=attempts, max_wait=2.0)
+        pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
         self.worker = Worker(SignOut({POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
 
-    def send(self) -> SignedOut:
-        leaver = Leaver(1, "user1", POOL)
+    def send(self) -> SignOutOutcome:
+        leaver = SignOutTask(1, "user1", POOL)
         outcome = self.worker.send(leaver).outcome
-        assert isinstance(outcome, SignedOut)
+        assert isinstance(outcome, SignOutOutcome)
         assert outcome.row == leaver.number
         assert self.transport.meant == [leaver] * outcome.attempts
         return outcome
@@ -70,7 +70,7 @@ class Bench:
     ],
 )
 def test_what_becomes_of_a_sign_out(
-    answers: list[Answer],
+    answers: list[Response],
     code: str,
     attempts: int,
     throttled: int,
@@ -89,28 +89,28 @@ def test_what_becomes_of_a_sign_out(
     [
         (REFUSED, "the password was set; only the sign-out failed: User does not exist."),
         (THROTTLED, "the password was set; only the sign-out failed after 3 attempts: slow down"),
-        (Answer(Verdict.REFUSED, "Code"), "the password was set; only the sign-out failed"),
-        (Answer(Verdict.DOUBTFUL, "Code"), "the password was set; only the sign-out failed after 3 attempts"),
+        (Response(Disposition.REFUSED, "Code"), "the password was set; only the sign-out failed"),
+        (Response(Disposition.AMBIGUOUS, "Code"), "the password was set; only the sign-out failed after 3 attempts"),
     ],
 )
-def test_failed_sign_out_says_what_failed_and_after_how_many_attempts(answer: Answer, message: str) -> None:
+def test_failed_sign_out_says_what_failed_and_after_how_many_attempts(answer: Response, message: str) -> None:
     assert Bench(answer).send().message == message
 
 
 def test_stop_before_it_left_gives_it_back() -> None:
     bench = Bench(SET)
     bench.stop.set()
-    assert bench.send() == SignedOut(1, done=None)
+    assert bench.send() == SignOutOutcome(1, done=None)
 
 
 @given(answers=st.lists(st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, FATAL]), min_size=1, max_size=6))
-def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer]) -> None:
+def test_no_sequence_of_answers_is_told_wrong(answers: list[Response]) -> None:
     bench = Bench(*answers, attempts=4)
     outcome = bench.send()
     last = [*answers, *[answers[-1]] * 4][outcome.attempts - 1]
-    assert outcome.done is {Verdict.SET: True, Verdict.FATAL: None}.get(last.verdict, False)
+    assert outcome.done is {Disposition.DONE: True, Disposition.FATAL: None}.get(last.disposition, False)
 
 
 def test_advice_names_the_call_that_was_denied() -> None:
-    assert "cognito-idp:AdminSetUserPassword on" in advice("AccessDeniedException", SetPassword.call)
-    assert "cognito-idp:AdminUserGlobalSignOut on" in advice("AccessDenied", SignOut.call)
+    assert "cognito-idp:AdminSetUserPassword on" in advice_for("AccessDeniedException", SetPassword.call)
+    assert "cognito-idp:AdminUserGlobalSignOut on" in advice_for("AccessDenied", SignOut.call)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulkreset.send.clock import SystemClock
 from bulkreset.send.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer, PacerState
-from bulkreset.send.rate_control import DEPTH, EARLY, FLOOR, LARGEST_STEP, MARGIN, Stage
+from bulkreset.send.rate_control import ACCEPTED_SHARE, BACKOFF, MIN_CUT, MIN_RATE, UNMEASURED_SHARE, RateState
 from tests.send.fakes import FakeClock
 
 
@@ -53,12 +53,12 @@ def test_no_window_holds_more_attempts_than_the_rate_allows(ceiling: float, step
         elif kind == "idle":
             clock.advance(amount)
         elif kind == "accepted":
-            pacer.accepted()
+            pacer.on_accepted()
         else:
-            pacer.refused(clock.now() - amount)
+            pacer.on_throttled(clock.now() - amount)
         rate = pacer.rate()
         assert rate is not None
-        assert min(FLOOR, ceiling) <= rate <= ceiling
+        assert min(MIN_RATE, ceiling) <= rate <= ceiling
     # A slot may be taken late, by half an interval or, where that is more, a millisecond.
     assert holds(left, ceiling, max(0.5 / ceiling, 0.001))
 
@@ -69,7 +69,7 @@ def test_after_a_cut_attempts_leave_at_the_new_rate(refusals: list[int]) -> None
     pacer = Pacer(50, clock)
     left: list[tuple[float, float]] = []
     for attempts in refusals:
-        pacer.refused(clock.now())
+        pacer.on_throttled(clock.now())
         for _ in range(attempts):
             assert pacer.wait(stop)
             left.append((clock.now(), pacer.rate() or 0))
@@ -158,7 +158,7 @@ def test_without_a_rate_nobody_waits() -> None:
     assert pacer.rate() is None
     assert not pacer.is_idle()
     assert all(pacer.wait(stop) for _ in range(100))
-    pacer.refused(clock.now())
+    pacer.on_throttled(clock.now())
     assert pacer.rate() is None
     assert clock.waited == []
     stop.set()
@@ -200,9 +200,9 @@ def test_slot_that_passed_untaken_is_noticed() -> None:
 def test_slot_of_a_lane_that_was_cut_passes_later() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(10, clock)
-    pacer.refused(clock.now())
+    pacer.on_throttled(clock.now())
     pacer.wait(stop)
-    spacing = 1 / (10 * EARLY * (1 - DEPTH))
+    spacing = 1 / (10 * UNMEASURED_SHARE * (1 - BACKOFF))
     clock.advance(2 * spacing - 0.002)
     assert not pacer.is_idle()
     clock.advance(0.002)
@@ -215,7 +215,7 @@ def test_accepted_calls_are_forgotten_in_time(rate: float | None) -> None:
     pacer = Pacer(rate, clock)
     for _ in range(10_000):
         clock.advance(0.1)
-        pacer.accepted()
+        pacer.on_accepted()
     assert len(pacer._accepted) <= MEASURED_SECONDS / 0.1 + 1
 
 
@@ -230,9 +230,9 @@ def test_cut_is_measured_by_what_was_lately_accepted() -> None:
     pacer, changes = noting(25, clock)
     for _ in range(40):
         clock.advance(1 / 20)
-        pacer.accepted()
-    pacer.refused(clock.now())
-    assert pacer.rate() == pytest.approx(20 * MARGIN * (1 - DEPTH), rel=0.06)
+        pacer.on_accepted()
+    pacer.on_throttled(clock.now())
+    assert pacer.rate() == pytest.approx(20 * ACCEPTED_SHARE * (1 - BACKOFF), rel=0.06)
     assert changes == [(pacer.rate(), "throttled")]
 
 
@@ -240,19 +240,19 @@ def test_fewest_calls_that_are_a_measure_in_a_part_of_a_second() -> None:
     clock = FakeClock()
     pacer, changes = noting(25, clock)
     for _ in range(MEASURED_AT_LEAST):
-        pacer.accepted()
+        pacer.on_accepted()
         clock.advance(1 / 20)
-    pacer.refused(clock.now())
-    assert [rate for rate, _ in changes] == pytest.approx([20 * MARGIN * (1 - DEPTH)])
+    pacer.on_throttled(clock.now())
+    assert [rate for rate, _ in changes] == pytest.approx([20 * ACCEPTED_SHARE * (1 - BACKOFF)])
 
 
 def test_calls_that_all_came_back_at_this_moment_are_no_measure() -> None:
     clock = FakeClock()
     pacer, changes = noting(25, clock)
     for _ in range(2 * MEASURED_AT_LEAST):
-        pacer.accepted()
-    pacer.refused(clock.now())
-    assert [rate for rate, _ in changes] == pytest.approx([25 * EARLY * (1 - DEPTH)])
+        pacer.on_accepted()
+    pacer.on_throttled(clock.now())
+    assert [rate for rate, _ in changes] == pytest.approx([25 * UNMEASURED_SHARE * (1 - BACKOFF)])
 
 
 def test_too_few_or_too_old_calls_are_no_measure() -> None:
@@ -260,14 +260,14 @@ def test_too_few_or_too_old_calls_are_no_measure() -> None:
     (few, fews), (old, olds) = noting(100, clock), noting(100, clock)
     for pacer, count in ((few, MEASURED_AT_LEAST - 1), (old, 50)):
         for _ in range(count):
-            pacer.accepted()
+            pacer.on_accepted()
     clock.advance(0.1)
-    few.refused(clock.now())
+    few.on_throttled(clock.now())
     clock.advance(MEASURED_SECONDS)
-    old.refused(clock.now())
+    old.on_throttled(clock.now())
     assert fews == olds
     assert [why for _, why in fews] == ["throttled"]
-    assert fews[0][0] == pytest.approx(100 * EARLY * (1 - DEPTH))
+    assert fews[0][0] == pytest.approx(100 * UNMEASURED_SHARE * (1 - BACKOFF))
 
 
 @pytest.mark.parametrize(("calls", "ago", "rate"), [(8, 1.99, 50 * 0.7), (7, 1.99, 50 * 0.9), (8, 2.01, 50 * 0.9)])
@@ -276,10 +276,10 @@ def test_measure_in_figures(calls: int, ago: float, rate: float) -> None:
     clock = FakeClock()
     pacer = Pacer(50, clock)
     for _ in range(calls):
-        pacer.accepted()
+        pacer.on_accepted()
     clock.advance(ago)
-    pacer.refused(clock.now())
-    assert pacer.state().wall == pytest.approx(rate)
+    pacer.on_throttled(clock.now())
+    assert pacer.state().w_max == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("late", "after"), [(0.049, 1000.2), (0.051, 1000.251)])
@@ -298,7 +298,7 @@ def test_refusals_of_one_round_trip_are_one_cut() -> None:
     pacer, changes = noting(100, clock)
     clock.advance(1)
     for started in (0.9, 0.5, 0.1, 0.0):
-        pacer.refused(clock.now() - started)
+        pacer.on_throttled(clock.now() - started)
     assert len(changes) == 1
 
 
@@ -313,10 +313,10 @@ def test_lane_settles_just_under_the_quota(quota: float, ceiling: float) -> None
         tokens, at = min(depth, tokens + (clock.now() - at) * quota), clock.now()
         if tokens >= 1:
             tokens -= 1
-            pacer.accepted()
+            pacer.on_accepted()
             accepted += clock.now() >= 1060
         else:
-            pacer.refused(clock.now())
+            pacer.on_throttled(clock.now())
             refused += clock.now() >= 1060
     best = min(quota, ceiling) * 240
     assert accepted >= 0.9 * best
@@ -328,12 +328,12 @@ def test_every_stage_is_told_once_at_its_first_slot() -> None:
     pacer, changes = noting(50, clock)
     for _ in range(100):
         pacer.wait(stop)
-        pacer.accepted()
+        pacer.on_accepted()
     assert changes == []
-    pacer.refused(clock.now())
+    pacer.on_throttled(clock.now())
     while clock.now() < 1060:
         pacer.wait(stop)
-        pacer.accepted()
+        pacer.on_accepted()
     assert [why for _, why in changes] == ["throttled", "recovered", "probing", "at the ceiling"] or [
         why for _, why in changes
     ] == ["throttled", "recovered", "at the ceiling"]
@@ -346,9 +346,9 @@ def cut(clock: FakeClock) -> Pacer:
     """A pacer of 50 calls per second that took a slot, had ten calls let through and was cut half a second ago."""
     pacer = Pacer(50, clock)
     for _ in range(10):
-        pacer.accepted()
+        pacer.on_accepted()
         clock.advance(0.05)
-    pacer.refused(clock.now())
+    pacer.on_throttled(clock.now())
     clock.advance(0.5)
     pacer.wait(threading.Event())
     return pacer
@@ -356,7 +356,7 @@ def cut(clock: FakeClock) -> Pacer:
 
 def figures(state: PacerState) -> list[float | None]:
     """All the numbers of a state."""
-    return [state.rate, state.next_in, state.wall, state.cut_ago, state.depth, *state.accepted]
+    return [state.rate, state.next_in, state.w_max, state.cut_ago, state.backoff, *state.accepted]
 
 
 def test_state_has_the_pace_as_times_from_now() -> None:
@@ -366,8 +366,13 @@ def test_state_has_the_pace_as_times_from_now() -> None:
     assert rate is not None
     clock.advance(1.25 / rate)
     state, brief = pacer.state(), pacer.state(brief=True)
-    assert (state.rate, state.next_in, state.depth, state.stage) == (pacer.rate(), 0.0, DEPTH, Stage.THROTTLED)
-    assert (state.wall, state.cut_ago) == pytest.approx((50 * LARGEST_STEP, 0.5 + 1.25 / rate))
+    assert (state.rate, state.next_in, state.backoff, state.rate_state) == (
+        pacer.rate(),
+        0.0,
+        BACKOFF,
+        RateState.THROTTLED,
+    )
+    assert (state.w_max, state.cut_ago) == pytest.approx((50 * MIN_CUT, 0.5 + 1.25 / rate))
     assert state.accepted == pytest.approx([1.0 + 1.25 / rate - 0.05 * place for place in range(10)])
     assert brief == replace(state, accepted=())
     pacer.wait(threading.Event())
@@ -388,8 +393,8 @@ def test_state_of_a_lane_without_a_rate_has_none() -> None:
 
 @pytest.mark.parametrize(("way", "waited"), [(0.0, 0.02), (0.015, 0.005), (3.0, 0.0)])
 def test_state_on_its_way_grows_older(way: float, waited: float) -> None:
-    state = PacerState(10.0, 0.02, 12.0, 5.0, 0.14, Stage.RECOVERED, (0.5, 0.25))
-    aged = state.aged(way)
+    state = PacerState(10.0, 0.02, 12.0, 5.0, 0.14, RateState.RECOVERED, (0.5, 0.25))
+    aged = state.after_seconds(way)
     assert aged.next_in == pytest.approx(waited)
     assert (aged.cut_ago, *aged.accepted) == pytest.approx((5.0 + way, 0.5 + way, 0.25 + way))
     assert replace(aged, next_in=0.02, cut_ago=5.0, accepted=(0.5, 0.25)) == state
@@ -397,10 +402,10 @@ def test_state_on_its_way_grows_older(way: float, waited: float) -> None:
 
 def test_pace_taken_over_is_the_one_that_was_handed_over() -> None:
     pacer = Pacer(24, FakeClock())
-    pacer.resume(state := PacerState(None, 0.02, 12.0, 5.0, 4 * DEPTH, Stage.THROTTLED, (0.5, 0.25)))
+    pacer.resume(state := PacerState(None, 0.02, 12.0, 5.0, 4 * BACKOFF, RateState.THROTTLED, (0.5, 0.25)))
     told = pacer.state()
     assert figures(replace(told, rate=None)) == pytest.approx(figures(state))
-    assert (told.rate, told.stage) == (pacer.rate(), Stage.THROTTLED)
+    assert (told.rate, told.rate_state) == (pacer.rate(), RateState.THROTTLED)
 
 
 def test_pace_goes_on_elsewhere_as_if_nothing_had_happened() -> None:
@@ -410,17 +415,17 @@ def test_pace_goes_on_elsewhere_as_if_nothing_had_happened() -> None:
     after, changes = noting(50, there)
     after.resume(before.state())
     assert figures(after.state()) == pytest.approx(figures(before.state()))
-    assert after.state().stage is before.state().stage
+    assert after.state().rate_state is before.state().rate_state
     stop, left = threading.Event(), []
     for pacer, clock in ((before, here), (after, there)):
         began = clock.now()
-        pacer.refused(began - 0.6)  # of a call from before the cut
+        pacer.on_throttled(began - 0.6)  # of a call from before the cut
         slots = []
         for number in range(400):
             assert pacer.wait(stop)
             slots.append(clock.now() - began)
             if number == 20:
-                pacer.refused(clock.now())
+                pacer.on_throttled(clock.now())
         left.append(slots)
     assert left[1] == pytest.approx(left[0])
     assert [why for _, why in changes][:2] == ["throttled", "recovered"]

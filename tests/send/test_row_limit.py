@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.send.coordinator import Feed
-from bulkreset.send.lane import Place
-from bulkreset.send.row_limit import Budget, Gated, Rationed
+from bulkreset.send.coordinator import LaneInput
+from bulkreset.send.lane import LaneKey
+from bulkreset.send.row_limit import GatedSource, LimitedSource, RowBudget
 from tests.send.fakes import REFUSED, SET
 from tests.send.lanes import Bench, Given, rows
 
 
 def test_without_a_limit_everything_is_taken() -> None:
-    supply = Rationed(Given(range(7)), Budget(None))
+    supply = LimitedSource(Given(range(7)), RowBudget(None))
     assert supply.take(5) == [0, 1, 2, 3, 4]
     assert not supply.ended
     assert supply.take(5) == [5, 6]
@@ -20,27 +20,27 @@ def test_without_a_limit_everything_is_taken() -> None:
 
 
 def test_no_more_is_taken_than_is_left() -> None:
-    budget = Budget(5)
-    supply = Rationed(Given(range(100)), budget)
+    budget = RowBudget(5)
+    supply = LimitedSource(Given(range(100)), budget)
     assert supply.take(3) == [0, 1, 2]
     assert not supply.ended
     assert supply.take(3) == [3, 4]
     assert supply.ended
     assert supply.take(3) == []
-    assert budget.left == 0
+    assert budget.remaining == 0
 
 
 def test_several_lanes_share_it() -> None:
-    budget = Budget(5)
-    one, two = Rationed(Given("abcdef"), budget), Rationed(Given("uvwxyz"), budget)
+    budget = RowBudget(5)
+    one, two = LimitedSource(Given("abcdef"), budget), LimitedSource(Given("uvwxyz"), budget)
     assert [one.take(2), two.take(2), one.take(2), two.take(2)] == [["a", "b"], ["u", "v"], ["c"], []]
     assert one.ended
     assert two.ended
 
 
 def test_rows_that_end_before_it_leave_the_rest_to_the_others() -> None:
-    budget = Budget(5)
-    one, two = Rationed(Given("a"), budget), Rationed(Given("uvwxyz"), budget)
+    budget = RowBudget(5)
+    one, two = LimitedSource(Given("a"), budget), LimitedSource(Given("uvwxyz"), budget)
     assert one.take(3) == ["a"]
     assert one.ended
     assert two.take(9) == ["u", "v", "w", "x"]
@@ -48,7 +48,7 @@ def test_rows_that_end_before_it_leave_the_rest_to_the_others() -> None:
 
 def test_what_is_dropped_is_dropped_behind_it() -> None:
     supply = Given("abc")
-    Rationed(supply, Budget(2)).drop()
+    LimitedSource(supply, RowBudget(2)).discard_rest()
     assert supply.dropped
 
 
@@ -58,21 +58,21 @@ def test_what_is_dropped_is_dropped_behind_it() -> None:
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9))),
 )
 def test_together_they_never_take_more(sizes: list[int], left: int, turns: list[tuple[int, int]]) -> None:
-    budget = Budget(left)
-    lanes = [Rationed(Given(range(size)), budget) for size in sizes]
+    budget = RowBudget(left)
+    lanes = [LimitedSource(Given(range(size)), budget) for size in sizes]
     taken = sum(len(lanes[lane % len(lanes)].take(most)) for lane, most in turns)
-    assert taken + (budget.left or 0) == left
+    assert taken + (budget.remaining or 0) == left
     assert taken <= min(left, sum(sizes))
 
 
 @pytest.mark.parametrize("ration", [1, 130, 400])
 def test_coordinator_sends_just_so_many_rows_and_comes_to_its_end(ration: int) -> None:
     bench = Bench(lambda number: REFUSED if number % 7 == 0 else SET)
-    budget = Budget(ration)
+    budget = RowBudget(ration)
     parts = [rows(1, 300), rows(301, 600)]
     bench.run_feeds(
         [
-            Feed(bench.lane(place=Place(number, f"Place {number}")), Rationed(Given(part), budget))
+            LaneInput(bench.lane(place=LaneKey(number, f"Place {number}")), LimitedSource(Given(part), budget))
             for number, part in enumerate(parts)
         ]
     )
@@ -83,7 +83,7 @@ def test_coordinator_sends_just_so_many_rows_and_comes_to_its_end(ration: int) -
 
 def test_shut_gate_gives_nothing_and_ends_nothing() -> None:
     is_open = False
-    supply = Gated(Given(range(3)), lambda: is_open)
+    supply = GatedSource(Given(range(3)), lambda: is_open)
     assert supply.take(5) == []
     assert not supply.ended
     is_open = True

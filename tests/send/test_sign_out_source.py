@@ -3,31 +3,31 @@
 from pathlib import Path
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import SignOuts
-from bulkreset.models import Outcome, SignedOut, Status
-from bulkreset.send.sign_out_source import LOOK_SECONDS, Leavers
+from bulkreset.journal.queries import SignOutCounts
+from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.send.sign_out_source import LOOK_SECONDS, SignOutSource
 from tests.journal.journals import OTHER, POOL, done, planned
 from tests.send.fakes import FakeClock
 
 
-def numbers(leavers: Leavers, most: int) -> list[int]:
+def numbers(leavers: SignOutSource, most: int) -> list[int]:
     return sorted(leaver.number for leaver in leavers.take(most))
 
 
-def made(folder: Path, count: int) -> tuple[Journal, Leavers, FakeClock]:
+def made(folder: Path, count: int) -> tuple[Journal, SignOutSource, FakeClock]:
     journal = planned(folder, *(f"u{number}" for number in range(count)))
     journal.begin_signing_out()
     clock = FakeClock()
-    return journal, Leavers(journal, [POOL, OTHER], clock), clock
+    return journal, SignOutSource(journal, [POOL, OTHER], clock), clock
 
 
 def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
     journal, leavers, clock = made(tmp_path, 9)
     assert numbers(leavers, 5) == []
     assert leavers.ended
-    journal.record([1, 2, 3, 4], [])
+    journal.commit([1, 2, 3, 4], [])
     failed = Outcome(2, Status.FAILED, "UserNotFoundException")
-    journal.record([], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
+    journal.commit([], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
     assert numbers(leavers, 5) == []
     assert not leavers.ended  # it has not looked again
     clock.advance(LOOK_SECONDS)
@@ -39,14 +39,14 @@ def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
 
 def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -> None:
     journal, leavers, clock = made(tmp_path, 30)
-    journal.record([], [done(number) for number in range(1, 31)])
+    journal.commit([], [done(number) for number in range(1, 31)])
     seen: list[int] = []
     while batch := numbers(leavers, 4):
         seen += batch
         if len(seen) % 3:
-            out = SignedOut(batch[0], done=True)
-            journal.record([], [], [out])
-            leavers.settled(out)
+            out = SignOutOutcome(batch[0], done=True)
+            journal.commit([], [], [out])
+            leavers.on_settled(out)
         clock.advance(LOOK_SECONDS)
     assert sorted(seen) == list(range(1, 31))
     assert len(leavers._in_hand) < 30
@@ -54,16 +54,24 @@ def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -
 
 def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_path: Path) -> None:
     journal, leavers, _ = made(tmp_path, 5)
-    journal.record([], [done(number, message="early") for number in range(1, 5)])
-    journal.record([], [], [SignedOut(1, done=True), SignedOut(2, False, "Code", "why"), SignedOut(3, done=None)])  # noqa: FBT003
-    assert journal.sign_outs() == {POOL: SignOuts(done=1, failed=1, pending=2)}
-    report = {row[0]: row for row in journal.report("unprocessed")}
+    journal.commit([], [done(number, message="early") for number in range(1, 5)])
+    journal.commit(
+        [],
+        [],
+        [
+            SignOutOutcome(1, done=True),
+            SignOutOutcome(2, done=False, code="Code", message="why"),
+            SignOutOutcome(3, done=None),
+        ],
+    )
+    assert journal.sign_outs() == {POOL: SignOutCounts(done=1, failed=1, pending=2)}
+    report = {row[0]: row for row in journal.report_rows("unprocessed")}
     assert [report[row][10] for row in range(1, 6)] == [1, 0, None, None, None]
     assert report[2][3:6] == ("set", "Code", "why")
     assert report[1][5] == "early"
     assert journal.codes() == {"Code": 1}
-    assert journal.revive_failed() == {}
-    assert journal.sign_outs() == {POOL: SignOuts(done=1, failed=0, pending=3)}
+    assert journal.retry_failed() == {}
+    assert journal.sign_outs() == {POOL: SignOutCounts(done=1, failed=0, pending=3)}
     assert journal.codes() == {}
     assert numbers(leavers, 9) == [2, 3, 4]
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from bulkreset.errors import GuardTripped
-from bulkreset.send.coordinator import Feed
+from bulkreset.send.coordinator import LaneInput
 from tests.send.fakes import REFUSED
 from tests.send.lanes import Bench, Given, rows
 
@@ -27,7 +27,7 @@ def test_thread_that_waits_for_its_slot_when_a_guard_trips_sends_nothing() -> No
 
     bench.clock.on_wait, bench.trips = wait, trips
     with pytest.raises(GuardTripped):
-        bench.run_feeds([Feed(lane, Given(rows(1, 30)))])
+        bench.run_feeds([LaneInput(lane, Given(rows(1, 30)))])
     assert bench.service.received == [1, 2]
     statuses = bench.ledger.statuses()
     assert [statuses[row] for row in (1, 2)] == ["failed", "failed"]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import Answer, Verdict
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.errors import Stopped
-from bulkreset.job import Pace
+from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Status
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import Pacer
-from bulkreset.send.rate_control import DEPTH, EARLY
+from bulkreset.send.rate_control import BACKOFF, UNMEASURED_SHARE
 from bulkreset.send.worker import Worker
 from tests.send.fakes import (
     DOUBTFUL,
@@ -36,12 +36,12 @@ from tests.send.fakes import (
 class Bench:
     """A worker with its clock, its stop and its scripted service."""
 
-    def __init__(self, *answers: Answer, attempts: int = 4, rate: float | None = 50, seconds: float = 0.0) -> None:
+    def __init__(self, *answers: Response, attempts: int = 4, rate: float | None = 50, seconds: float = 0.0) -> None:
         self.clock = FakeClock()
         self.stop = threading.Event()
         self.transport = Scripted(self.clock, answers, seconds)
         self.pacer = Pacer(rate, self.clock)
-        pace = Pace(max_attempts=attempts, max_wait=2.0)
+        pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
         self.worker = Worker(SetPassword(defaultdict(lambda: self.transport)), self.pacer, pace, self.clock, self.stop)
 
     def send(self, *, doubted: bool = False, revived: bool = False) -> "Sent":
@@ -61,7 +61,7 @@ class Sent:
 
     outcome: Outcome
     latency: float | None
-    fatal: Answer | None
+    fatal: Response | None
 
 
 OTHER_HISTORY = "set by an earlier call whose answer was lost"
@@ -97,7 +97,7 @@ OUTCOMES = [
 
 @pytest.mark.parametrize(("answers", "status", "code", "attempts", "throttled", "in_doubt", "message"), OUTCOMES)
 def test_what_becomes_of_a_row(
-    answers: list[Answer],
+    answers: list[Response],
     status: Status,
     code: str,
     attempts: int,
@@ -134,7 +134,7 @@ def test_row_that_an_earlier_call_had_set_says_so_in_full() -> None:
         ([UNSENT], Status.IN_DOUBT, "no connection"),
     ],
 )
-def test_row_that_was_in_doubt_before_stays_so(answers: list[Answer], status: Status, message: str) -> None:
+def test_row_that_was_in_doubt_before_stays_so(answers: list[Response], status: Status, message: str) -> None:
     outcome = Bench(*answers).send(doubted=True).outcome
     assert (outcome.status, outcome.in_doubt) == (status, True)
     assert message in outcome.message
@@ -159,7 +159,7 @@ def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
     ],
 )
 def test_row_that_failed_after_a_lost_answer_is_in_doubt_only_where_another_is_lost(
-    answers: list[Answer], status: Status
+    answers: list[Response], status: Status
 ) -> None:
     bench = Bench(*(answers or [SET]), attempts=2)
     if not answers:
@@ -177,7 +177,7 @@ def test_row_that_never_left_is_given_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(("answer", "status"), [(THROTTLED, "ready"), (UNSENT, "ready"), (DOUBTFUL, "in_doubt")])
-def test_stop_during_the_backoff_gives_the_row_back(answer: Answer, status: str) -> None:
+def test_stop_during_the_backoff_gives_the_row_back(answer: Response, status: str) -> None:
     bench = Bench(answer, attempts=100)
     bench.clock.on_wait = lambda stop, _seconds: stop.set() if len(bench.transport.sent) == 2 else None
     outcome = bench.send().outcome
@@ -188,34 +188,34 @@ ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL
 
 
 @given(answers=st.lists(ALL, min_size=1, max_size=8), attempts=st.integers(1, 8), doubted=st.booleans())
-def test_no_sequence_of_answers_is_told_wrong(answers: list[Answer], attempts: int, *, doubted: bool) -> None:
+def test_no_sequence_of_answers_is_told_wrong(answers: list[Response], attempts: int, *, doubted: bool) -> None:
     bench = Bench(*answers, attempts=attempts)
     settled = bench.send(doubted=doubted)
     outcome = settled.outcome
     seen = [*answers, *[answers[-1]] * attempts][: outcome.attempts]
     last = seen[-1]
-    unsettled = {Verdict.THROTTLED, Verdict.DOUBTFUL, Verdict.UNSENT}
+    unsettled = {Disposition.THROTTLED, Disposition.AMBIGUOUS, Disposition.NOT_SENT}
     assert 1 <= outcome.attempts <= attempts
     # Nothing is sent after an answer that settles, and what is unsettled is tried to the end.
-    assert all(answer.verdict in unsettled for answer in seen[:-1])
-    assert last.verdict not in unsettled or outcome.attempts == attempts
-    doubtful = doubted or any(answer.verdict is Verdict.DOUBTFUL for answer in seen)
+    assert all(answer.disposition in unsettled for answer in seen[:-1])
+    assert last.disposition not in unsettled or outcome.attempts == attempts
+    doubtful = doubted or any(answer.disposition is Disposition.AMBIGUOUS for answer in seen)
     assert outcome.in_doubt is doubtful
-    assert outcome.throttled == sum(answer.verdict is Verdict.THROTTLED for answer in seen)
+    assert outcome.throttled == sum(answer.disposition is Disposition.THROTTLED for answer in seen)
     # `set` needs an answer that says so; nothing that may have been applied is called ready or unsent.
     assert (outcome.status is Status.SET) == (last is SET or (last is HISTORY and doubtful))
     if doubtful:
-        assert outcome.status in {Status.SET, Status.IN_DOUBT} or last.verdict is Verdict.REFUSED
+        assert outcome.status in {Status.SET, Status.IN_DOUBT} or last.disposition is Disposition.REFUSED
     else:
         assert outcome.status is not Status.IN_DOUBT
     if outcome.status is Status.READY:
-        assert last.verdict in {Verdict.FATAL, Verdict.EXPIRED}
+        assert last.disposition in {Disposition.FATAL, Disposition.EXPIRED}
 
 
 @given(
     answers=st.lists(st.sampled_from([THROTTLED, DOUBTFUL, UNSENT]), min_size=1, max_size=9), rate=st.floats(0.5, 100)
 )
-def test_every_attempt_takes_its_own_slot(answers: list[Answer], rate: float) -> None:
+def test_every_attempt_takes_its_own_slot(answers: list[Response], rate: float) -> None:
     bench = Bench(*answers, SET, attempts=10, rate=rate)
     bench.send()
     sent = bench.transport.sent
@@ -262,11 +262,11 @@ def test_throttling_slows_the_lane_and_other_answers_do_not() -> None:
 @pytest.mark.parametrize(
     ("answer", "counts"), [(SET, True), (REFUSED, True), (HISTORY, True), (UNSENT, False), (DOUBTFUL, False)]
 )
-def test_pace_is_measured_by_the_calls_that_the_service_took(answer: Answer, *, counts: bool) -> None:
+def test_pace_is_measured_by_the_calls_that_the_service_took(answer: Response, *, counts: bool) -> None:
     bench = Bench(*[answer] * 10, THROTTLED, attempts=1, rate=50, seconds=0.1)
     for _ in range(11):
         bench.worker.send(row())
-    unmeasured = 50 * EARLY * (1 - DEPTH)
+    unmeasured = 50 * UNMEASURED_SHARE * (1 - BACKOFF)
     assert ((bench.pacer.rate() or 0) < 0.9 * unmeasured) is counts
 
 
@@ -289,6 +289,6 @@ def test_bug_in_a_transport_is_not_an_outcome() -> None:
     def broken() -> Scripted:
         raise ZeroDivisionError
 
-    worker = Worker(SetPassword(defaultdict(broken)), bench.pacer, Pace(), bench.clock, bench.stop)
+    worker = Worker(SetPassword(defaultdict(broken)), bench.pacer, PaceConfig(), bench.clock, bench.stop)
     with pytest.raises(ZeroDivisionError):
         worker.send(row())

@@ -76,7 +76,7 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
         "service_quotas": settings.service_quotas.update,
         "provisioned_limits": settings.provisioned_limits.update,
         "token_seconds": lambda value: setattr(settings, "token_seconds", float(value)),
-        "keep_calls": lambda value: setattr(service.log, "keep", bool(value)),
+        "keep_calls": lambda value: setattr(service.log, "write_job", bool(value)),
     }
     if unknown := config.keys() - readers.keys():
         message = f"unknown settings: {sorted(unknown)}"
