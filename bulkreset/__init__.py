@@ -1,8 +1,8 @@
-"""Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable.
+"""Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable.
 
-    from bulkreset import apply, load, plan, resume
+    from bulkreset import apply, dry_run, load, resume
 
-What is named here is the Python interface. All but the version is imported when it is first asked for.
+These names are the Python interface. Each is imported when it is first used, except the version.
 """
 
 from importlib import import_module
@@ -13,17 +13,20 @@ from bulkreset.version import __version__
 if TYPE_CHECKING:
     from bulkreset.api import ApiProgress as ApiProgress
     from bulkreset.api import CancelToken as CancelToken
+    from bulkreset.api import DryRun as DryRun
     from bulkreset.api import Job as Job
-    from bulkreset.api import Plan as Plan
     from bulkreset.api import Preflight as Preflight
     from bulkreset.api import Result as Result
     from bulkreset.api import Summary as Summary
     from bulkreset.api import apply as apply
+    from bulkreset.api import dry_run as dry_run
     from bulkreset.api import load as load
-    from bulkreset.api import plan as plan
     from bulkreset.api import resume as resume
 
-_PUBLIC = ("Job", "Moment", "Plan", "Preflight", "Result", "Stop", "Summary", "apply", "load", "plan", "resume")
+_PUBLIC = (
+    *("ApiProgress", "CancelToken", "DryRun", "Job", "Preflight", "Result", "Summary"),
+    *("apply", "dry_run", "load", "resume"),
+)
 
 __all__ = ["__version__", "errors", *_PUBLIC]  # noqa: PLE0604  (made below)
 

@@ -28,14 +28,14 @@ from bulkreset.small_file import read_small_file
 __all__ = [
     "ApiProgress",
     "CancelToken",
+    "DryRun",
     "Job",
-    "Plan",
     "Preflight",
     "Result",
     "Summary",
     "apply",
+    "dry_run",
     "load",
-    "plan",
     "resume",
 ]
 
@@ -99,7 +99,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Result):
+class DryRun(Result):
     """A dry run that has come to its end. `preflight` is what a run would do; it can be handed to `apply`."""
 
     job: Job
@@ -121,14 +121,14 @@ def load(job: PathLike | Mapping[str, Any], overrides: Mapping[str, Any] | None 
     return load_file(Path(job), overrides or {})
 
 
-def plan(
+def dry_run(
     job: Job,
     *,
     run_dir: PathLike | None = None,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
-) -> Plan:
+) -> DryRun:
     """Make a dry run: every row read, screened and looked up; nothing is sent.
 
     `run_dir` must be new; without one it is `runs/<job>-<UTC time>`. `on_progress` is called from the calling thread,
@@ -144,11 +144,11 @@ def plan(
     )
     if listener.preflight is None:
         raise Refused("The plan has no preflight.")  # it cannot have ended without one
-    return Plan(path, result.summary, job, listener.preflight)
+    return DryRun(path, result.summary, job, listener.preflight)
 
 
 def apply(
-    job: Job | Plan,
+    job: Job | DryRun,
     *,
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
@@ -167,7 +167,7 @@ def apply(
     (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. An error whose `run_dir` is set left a run
     behind that `resume` can go on with; never apply it anew, for that would set every row again.
     """
-    if isinstance(job, Plan):
+    if isinstance(job, DryRun):
         approved = approved or job.run_dir
         emulate = emulate or job.summary.emulated
         job = job.job

@@ -6,12 +6,12 @@
     │   ├── InputError         the input file
     │   ├── TargetError        the Region, the credentials, the endpoint
     │   ├── RunDirError        the run directory
-    │   ├── FleetError         the cluster, or a worker of it
+    │   ├── ClusterError       the cluster, or a worker of it
     │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
     │   ├── ServiceError       the service answered that no call can succeed
-    │   ├── FleetLost          the scheduler or all workers are gone
+    │   ├── ClusterLost        the scheduler or all workers are gone
     │   └── RecordError        the journal or a report cannot be written
     ├── Busy               4   another process holds the run
     ├── TimeLimit          5   resumable

@@ -30,10 +30,10 @@ QUEUE = "bulkreset"  # CHANGE. The queue of the one machine that has them
 @task(queue=QUEUE, retries=3, retry_delay=timedelta(minutes=10))
 def review() -> dict[str, Any]:
     """Make a dry run. What it found is shown to who approves it."""
-    from bulkreset import errors, load, plan  # a DAG file is read every few seconds: import where it is used
+    from bulkreset import dry_run, errors, load  # a DAG file is read every few seconds: import where it is used
 
     try:
-        planned = plan(load(JOB), run_dir=RUNS / f"{JOB.stem}-{uuid4().hex[:8]}-dry")
+        planned = dry_run(load(JOB), run_dir=RUNS / f"{JOB.stem}-{uuid4().hex[:8]}-dry")
     except (errors.Refused, errors.GuardTripped) as error:
         raise AirflowFailException(str(error)) from None
     return {"run_dir": str(planned.run_dir), "briefing": planned.briefing, "report": str(planned.report)}

@@ -107,7 +107,7 @@ class Listed(UserLister):
         shown = tuple(parse_user(user, self.facts) for user in found[start : start + PAGE])
         return UserPage(shown, str(start + PAGE) if start + PAGE < len(found) else None)
 
-    def renew(self) -> bool:
+    def refresh_credentials(self) -> bool:
         """There are newer credentials as often as was said."""
         self.renewals -= 1
         return self.renewals >= 0

@@ -150,7 +150,7 @@ def test_example_in_python_names_what_there_is() -> None:
         if isinstance(node, ast.ImportFrom):
             assert all(hasattr(bulkreset, alias.name) for alias in node.names)
     called = {ast.unparse(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for name in ("plan", "apply", "resume"):
+    for name in ("dry_run", "apply", "resume"):
         known = inspect.signature(getattr(bulkreset, name)).parameters
         assert {keyword.arg for keyword in called[name].keywords} <= known.keys()
 

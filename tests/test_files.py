@@ -13,9 +13,9 @@ from bulkreset.files import atomic_bytes_writer, atomic_writer, remove_stale
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.files import beside
+from bulkreset.files import atomic_writer
 
-with beside(Path(sys.argv[1]), "") as file:
+with atomic_writer(Path(sys.argv[1]), "") as file:
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -37,7 +37,7 @@ class SecretEnvelope:
         return pickle.loads(self._packed)  # noqa: S301  (as everything that Dask carries)
 
     def __repr__(self) -> str:
-        return "Parcel(********)"
+        return "SecretEnvelope(********)"
 
     def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
         return type(self), (self._packed,)

@@ -76,11 +76,11 @@ class UserLister:
     def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> UserPage:
         found = answer.get(key) or None
         if found == token and found is not None:  # a page that leads to itself would be read for ever
-            raise ReadCallError("UnreadableAnswer", Disposition.AMBIGUOUS)
+            raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
         try:
             return UserPage(tuple(parse_user(told, self.facts) for told in answer["Users"]), found)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise ReadCallError("UnreadableAnswer", Disposition.AMBIGUOUS) from None
+            raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
 
     def refresh_credentials(self) -> bool:
         """Take newer credentials where the provider has some."""

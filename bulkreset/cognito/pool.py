@@ -59,7 +59,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         answer = retrying(call_read, client.describe_user_pool, UserPoolId=pool)
         return _parse_pool(pool, answer.get("UserPool"))
     except (AttributeError, TypeError, ValueError):  # not told as the API says
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
+        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     except ReadCallError as error:
         return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
     except TargetError as error:
@@ -78,7 +78,7 @@ def arn_of(session: TargetSession, account: str = "") -> str:
 def _parse_pool(pool: str, told: object) -> PoolFacts:
     """The facts in an answer; what is not as the API says counts as not told."""
     if not isinstance(told, Mapping):
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableAnswer"))
+        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     policies: Any = told.get("Policies") or {}
     rules: Any = policies.get("PasswordPolicy")
     factors = frozenset((policies.get("SignInPolicy") or {}).get("AllowedFirstAuthFactors") or ())

@@ -76,10 +76,10 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
     except _UNREACHED as error:
         raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
     except (BotoCoreError, UnreadableResponseError, ValueError) as error:
-        name = "UnreadableAnswer" if isinstance(error, UnreadableResponseError) else type(error).__name__
+        name = "UnreadableResponse" if isinstance(error, UnreadableResponseError) else type(error).__name__
         raise ReadCallError(name, Disposition.AMBIGUOUS) from None
     except Exception as error:  # noqa: BLE001  (an answer on which botocore chokes)
         raise ReadCallError(type(error).__name__, Disposition.AMBIGUOUS) from None
     if not isinstance(answer, Mapping):
-        raise ReadCallError("UnreadableAnswer", Disposition.AMBIGUOUS)
+        raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
     return dict(answer)

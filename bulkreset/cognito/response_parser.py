@@ -21,7 +21,7 @@ NO_CREDENTIALS = (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
-UNREADABLE = Response(Disposition.AMBIGUOUS, "UnreadableAnswer", "the answer could not be read")
+UNREADABLE = Response(Disposition.AMBIGUOUS, "UnreadableResponse", "the answer could not be read")
 BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certificate could not be verified")
 
 
@@ -30,7 +30,7 @@ class UnreadableResponseError(Exception):
 
 
 def parse_body(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in a body, None where it is empty. Raises UnreadableAnswerError for anything else."""
+    """The JSON object in a body, None where it is empty. Raises UnreadableResponseError for anything else."""
     if body == b"{}":  # every success
         return {}
     try:
@@ -43,7 +43,7 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
 
 
 def require_service_response(status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise UnreadableAnswerError for what is no JSON object, and where a success is not Cognito's own.
+    """Raise UnreadableResponseError for what is no JSON object, and where a success is not Cognito's own.
 
     A success is an empty object, or at least has the service's request id. `headers` know no case, or have small letters.
     """

@@ -60,7 +60,7 @@ _NEXT: Mapping[str, str] = {
             "InternalFailure",
             "ServiceUnavailable",
             "ServiceUnavailableException",
-            "UnreadableAnswer",
+            "UnreadableResponse",
             "ReadTimeoutError",
         ),
         _DOUBT,

@@ -60,8 +60,8 @@ class ScheduleState:
         """JSON."""
         table = {
             "version": VERSION,
-            "unfinished": _table(self.open_run) if self.open_run else None,
-            "finished": {where: _table(one) for where, one in self.completed.items()},
+            "open_run": _table(self.open_run) if self.open_run else None,
+            "completed": {where: _table(one) for where, one in self.completed.items()},
         }
         return json.dumps(table, indent=1) + "\n"
 
@@ -72,10 +72,10 @@ class ScheduleState:
             table: Mapping[str, Any] = json.loads(text)
             known = table["version"]
             if known == VERSION:
-                begun = table["unfinished"]
-                finished = {name: CompletedInput(**one) for name, one in table["finished"].items()}
+                begun = table["open_run"]
+                finished = {name: CompletedInput(**one) for name, one in table["completed"].items()}
                 # Of one who did not say, the worse is taken to be true.
-                return cls(finished, OpenRun(**{"made": True} | begun) if begun else None)
+                return cls(finished, OpenRun(**{"created": True} | begun) if begun else None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",

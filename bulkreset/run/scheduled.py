@@ -103,7 +103,7 @@ class ScheduledJob:
             raise RunDirError(
                 f"The unfinished run {path} is not there any more. It may have set users, whom a new run would set again.",
                 "Bring the directory back, or run the job on the machine that has it. If it is lost and they may be set again,"
-                f' set "unfinished" to null in the state {self._kept.where}.',
+                f' set "open_run" to null in the state {self._kept.where}.',
             )
 
     def _restored_from_mirror(self, path: Path) -> bool:

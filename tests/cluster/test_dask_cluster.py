@@ -43,8 +43,8 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     }
     places = list(dasked.told())
     told = b"\n".join(content for _, content in places)
-    assert b"Run out-of-band function 'greet'" in told, "or there is nothing to see"
-    assert b"Parcel(********)" in told, "Dask shows the arguments of what failed"
+    assert b"Run out-of-band function 'handshake'" in told, "or there is nothing to see"
+    assert b"SecretEnvelope(********)" in told, "Dask shows the arguments of what failed"
     assert b"bulkreset_exchange" in told, "it is loud enough to show what is sent"
     assert canary.among(places) == set()
     assert dict(places)["dumps"] == b"{(0, 0)}"

@@ -15,7 +15,7 @@ from tests.send.fakes import row
 def test_arrives_as_it_was_sent_through_dask() -> None:
     sent = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
     header, frames = serialize(sent)
-    (batch,) = deserialize(header, [bytes(frame) for frame in frames]).opened()
+    (batch,) = deserialize(header, [bytes(frame) for frame in frames]).unpack()
     assert batch.rows[0].number == 7
     assert batch.rows[0].password.reveal() == "Hidden-7"
 

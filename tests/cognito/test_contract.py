@@ -100,7 +100,7 @@ def test_answer_that_is_not_the_services_is_in_doubt(
 ) -> None:
     script(sim, {"garbage": body, "status": status, "apply": applied})
     answer = send(sim, opened)
-    assert (answer.disposition, answer.code) == (Disposition.AMBIGUOUS, "UnreadableAnswer")
+    assert (answer.disposition, answer.code) == (Disposition.AMBIGUOUS, "UnreadableResponse")
     assert len(sim.calls()) == 1
 
 
@@ -148,7 +148,7 @@ def test_success_is_an_empty_object_or_an_answer_with_the_services_mark(
 ) -> None:
     answer = told(Said(body, status, headers))
     assert answer.disposition is verdict
-    assert answer.code == ("" if verdict is Disposition.DONE else "UnreadableAnswer")
+    assert answer.code == ("" if verdict is Disposition.DONE else "UnreadableResponse")
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])

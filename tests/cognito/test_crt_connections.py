@@ -129,7 +129,7 @@ def test_answer_that_breaks_off_is_in_doubt(opened: Opened, said: bytes) -> None
     with peer(serve) as server:
         answer = opened(server.url).set_password(ROW)
     assert answer.disposition is Disposition.AMBIGUOUS
-    assert answer.code in {"ConnectionClosedError", "UnreadableAnswer"}
+    assert answer.code in {"ConnectionClosedError", "UnreadableResponse"}
 
 
 def test_connection_that_is_reset_is_in_doubt(opened: Opened) -> None:

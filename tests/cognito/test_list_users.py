@@ -151,7 +151,7 @@ def test_refusal_in_the_middle_gives_no_half_of_a_group() -> None:
 
 
 def test_page_that_leads_to_itself_is_a_target_error() -> None:
-    with answering(page(["ann"], "again")) as endpoint, pytest.raises(TargetError, match="UnreadableAnswer"):
+    with answering(page(["ann"], "again")) as endpoint, pytest.raises(TargetError, match="UnreadableResponse"):
         group_members(session(endpoint.url), "admins")
 
 

@@ -95,12 +95,12 @@ def test_answer_that_did_not_come_is_named_for_what_went_wrong(error: Exception,
 
 def test_answer_that_cannot_be_read_is_in_doubt() -> None:
     found = failed(UnreadableResponseError())
-    assert (found.code, found.verdict) == ("UnreadableAnswer", Disposition.AMBIGUOUS)
+    assert (found.code, found.verdict) == ("UnreadableResponse", Disposition.AMBIGUOUS)
 
 
 @pytest.mark.parametrize("answer", [None, [], "Users"], ids=repr)
 def test_answer_that_is_no_mapping_is_in_doubt(answer: Any) -> None:  # noqa: ANN401  (nonsense)
-    with pytest.raises(ReadCallError, match="UnreadableAnswer"):
+    with pytest.raises(ReadCallError, match="UnreadableResponse"):
         call_read(lambda: answer)
 
 

@@ -42,7 +42,7 @@ def test_user_is_signed_out(sim: Simulator) -> None:
         ({"error": "UserNotFoundException"}, Disposition.REFUSED, "UserNotFoundException"),
         ({"error": "ExpiredTokenException"}, Disposition.EXPIRED, "ExpiredTokenException"),
         ({"cut": "after"}, Disposition.AMBIGUOUS, "ConnectionClosedError"),
-        ({"garbage": True}, Disposition.AMBIGUOUS, "UnreadableAnswer"),
+        ({"garbage": True}, Disposition.AMBIGUOUS, "UnreadableResponse"),
         ({"http": 503}, Disposition.AMBIGUOUS, "HTTP503"),
     ],
 )

@@ -182,7 +182,7 @@ def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator) -> No
     status = json.loads(told[0])
     assert status["state"] == "stopped"
     assert status["counts"] == ran.summary["counts"]
-    assert status["left"] == ran.summary["counts"]["unprocessed"]
+    assert status["rows_left"] == ran.summary["counts"]["unprocessed"]
     assert (status["alive"], status["resumable"]) == (False, True)
     assert f"resume with: bulkreset resume {ran.run_dir}" in told[1]
 

@@ -88,13 +88,13 @@ def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int
 KILLED_WHILE_IT_REPORTS = """
 import os
 from bulkreset.journal.journal import Journal
-report = Journal.report
+report_rows = Journal.report_rows
 def ending(*args, **named):
-    for number, row in enumerate(report(*args, **named)):
+    for number, row in enumerate(report_rows(*args, **named)):
         if number == 3:
             os.kill(os.getpid(), 9)
         yield row
-Journal.report = ending
+Journal.report_rows = ending
 """
 
 

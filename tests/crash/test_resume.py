@@ -374,16 +374,16 @@ def moment(told: str) -> datetime:
 # Chunks of ten rows, and a signal behind the second of them.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.intake import csv_rows, inputs
-from bulkreset.journal.plan_writer import WrittenPlan
-csv_rows.CHUNK_ROWS, csv_rows.PIECE_ROWS, inputs.PIECE_ROWS = 10, 5, 5
-plan, chunks = WrittenPlan.plan, []
+from bulkreset.input import csv_reader, input_set
+from bulkreset.journal.plan_writer import PlanWriter
+csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, input_set.PAGE_ROWS = 10, 5, 5
+plan, chunks = PlanWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
     chunks.append(rows)
     if len(chunks) == 2:
         os.kill(os.getpid(), {:d})
-WrittenPlan.plan = ending
+PlanWriter.add_rows = ending
 """
 
 

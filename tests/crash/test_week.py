@@ -42,7 +42,7 @@ class Week:
 
     def finished(self) -> set[str]:
         state = json.loads(self.storage.client.get_object(Bucket=BUCKET, Key="nightly.json")["Body"].read())
-        return {Path(where).stem for where in state["finished"]}
+        return {Path(where).stem for where in state["completed"]}
 
 
 def rows_of(day: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ HEAVY = {"boto3", "pandas", "pydantic", "bulkreset.api"} & sys.modules.keys()
 
 import pytest  # noqa: E402
 
-from bulkreset import ApiProgress, CancelToken, Job, Plan, Result, apply, errors, load, plan, resume  # noqa: E402
+from bulkreset import ApiProgress, CancelToken, DryRun, Job, Result, apply, dry_run, errors, load, resume  # noqa: E402
 
 NAMES = [f"user.{number:02d}" for number in range(30)]
 PASSWORD = "Quiet-Garden.1"
@@ -46,8 +46,8 @@ def job_for(url: str, **keys: Any) -> Job:  # noqa: ANN401  (job keys)
 
 def review_and_apply(url: str) -> None:
     moments: list[ApiProgress] = []
-    planned = plan(job_for(url), run_dir="dry", on_progress=moments.append)
-    assert isinstance(planned, Plan)
+    planned = dry_run(job_for(url), run_dir="dry", on_progress=moments.append)
+    assert isinstance(planned, DryRun)
     assert (planned.summary.mode, planned.summary.counts) == ("dry_run", {"ready": 30, "rejected": 1})
     assert (planned.exit_code, planned.ok) == (1, False)
     assert "31" not in planned.briefing
@@ -107,7 +107,7 @@ def fail(url: str) -> None:
         (errors.RunDirError, lambda: apply(job_for(url), run_dir="run", confirm=True)),
         (errors.RunDirError, lambda: Result.load("nowhere")),
         (errors.TimeLimit, lambda: apply(job_for(url, **{"guards.stop_after": 2}), run_dir="limit", confirm=True)),
-        (errors.GuardTripped, lambda: plan(job_for(url, **{"guards.max_rows": 2}), run_dir="guarded")),
+        (errors.GuardTripped, lambda: dry_run(job_for(url, **{"guards.max_rows": 2}), run_dir="guarded")),
     ):
         with pytest.raises(wanted):
             call()
@@ -119,7 +119,7 @@ def fail(url: str) -> None:
 def main(folder: str, url: str) -> None:
     os.chdir(folder)
     assert not HEAVY
-    assert set(dir(bulkreset)) >= {"Job", "apply", "plan", "resume", "load", "errors", "__version__"}
+    assert set(dir(bulkreset)) >= {"Job", "apply", "dry_run", "resume", "load", "errors", "__version__"}
     Path("in.csv").write_text(
         "username,password\n" + "".join(f"{name},{PASSWORD}\n" for name in [*NAMES, "nobody"]), encoding="utf-8"
     )

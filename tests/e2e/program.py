@@ -31,7 +31,7 @@ class Program:
 
     def plan(self, job: Path | Mapping[str, Any], **keys: object) -> Ran:
         """Make a dry run; `keys` are job keys ("pace.rate"), also with two underscores for a dot."""
-        return self._ended(job, keys, lambda asked, at: api.plan(asked, run_dir=at))
+        return self._ended(job, keys, lambda asked, at: api.dry_run(asked, run_dir=at))
 
     def apply(self, job: Path | Mapping[str, Any], **keys: object) -> Ran:
         """Run a job, confirmed; `keys` as above."""

@@ -462,14 +462,14 @@ def test_handout_command_says_what_is_wrong(ended: Ended, tmp_path: Path) -> Non
 # The command has passwords that never end.
 ENDLESS = """
 import time
-from bulkreset.review import handing
-whole = handing.hand_out
+from bulkreset.report import passwords_export
+whole = passwords_export.read_passwords
 def endless(*args):
     given = list(whole(*args))
     while True:
         yield from given
         time.sleep(0.01)  # slow enough to be ended in the middle
-handing.hand_out = endless
+passwords_export.read_passwords = endless
 """
 
 

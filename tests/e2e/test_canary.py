@@ -67,7 +67,7 @@ os.write(1, b"dumpable: %d" % ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 os.abort()
 """
 # A busy machine may take longer to tell of a run than a run waits for it.
-UNHURRIED = "from bulkreset.telling import notifier; notifier.PATIENCE = 90"
+UNHURRIED = "from bulkreset.notify import notifier; notifier.PATIENCE = 90"
 
 
 class Secrets:
@@ -267,7 +267,7 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
     shown: list[object] = []
     try:
         job = api.load(tables)
-        plan = api.plan(job)
+        plan = api.dry_run(job)
         shown += [job, plan, plan.briefing, job.model_dump_json()]
         with pytest.raises(BulkresetError) as caught:
             api.apply(plan, on_progress=shown.append)

@@ -57,7 +57,7 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
         process.send_signal(signal.SIGKILL)
         process.communicate()
     crashed = set(sent(sim))
-    assert kept(bulkreset)["unfinished"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
+    assert kept(bulkreset)["open_run"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
     sim.configure(faults={"every": None})
     export(bulkreset, "tue.csv", ROWS[30:])
     ran, runs = night(bulkreset, job)
@@ -67,7 +67,7 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     assert sim.passwords(POOL) == dict(ROWS)
     assert {user for user in crashed if sent(sim).count(user) > 1} < crashed
     assert sorted(path.name for path in (bulkreset.home / "archive").iterdir()) == ["mon.csv", "tue.csv"]
-    assert kept(bulkreset)["unfinished"] is None
+    assert kept(bulkreset)["open_run"] is None
     before = len(sent(sim))
     ran, runs = night(bulkreset, job)
     assert (ran.code, ran.stdout, runs) == (0, f"No new input at {bulkreset.home}/in: nothing to do.\n", [])

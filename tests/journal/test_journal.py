@@ -675,13 +675,13 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.journal.records import InputFile, SetRow
+from bulkreset.journal.records import JournalFile, SetRow
 from bulkreset.journal.journal import Journal
-from bulkreset.models import Leaver, Outcome, SignedOut, Status
+from bulkreset.models import SignOutTask, Outcome, SignOutOutcome, Status
 journal = Journal.open(Path(sys.argv[1]))
 journal.begin_sending()
 for row in range(1, 6):
-    journal.record([row], [Outcome(row - 1, Status.SET)] if row > 1 else [])
+    journal.commit([row], [Outcome(row - 1, Status.SET)] if row > 1 else [])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

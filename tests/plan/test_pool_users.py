@@ -128,7 +128,7 @@ def test_all_pages_are_read_and_paced(listing: UserStore) -> None:
 
 def test_rows_come_in_chunks(listing: UserStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chunk_module.BATCH_ROWS == 20_000
-    monkeypatch.setattr("bulkreset.plan.pool_users.CHUNK_ROWS", 70)
+    monkeypatch.setattr("bulkreset.plan.pool_users.BATCH_ROWS", 70)
     other = Listed([told("ann")], PoolFacts(EU2, users=1))
     rows = Called(listing, Listed(crowd(150)), other).call().rows
     assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]

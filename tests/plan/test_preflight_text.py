@@ -55,7 +55,7 @@ def said(shown: list[tuple[str, str]], label: str) -> list[str]:
 
 
 def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned)
-    values: dict[str, Any] = {"counts": {"ready": 264}, "ready": READY, "before": {}, "unchecked": {}}
+    values: dict[str, Any] = {"counts": {"ready": 264}, "ready": READY, "status_before": {}, "unchecked": {}}
     return PlanFacts(**values | change)
 
 
@@ -144,11 +144,11 @@ def test_history_is_told() -> None:
 
 def test_users_to_be_set_are_told_by_status_the_most_first() -> None:
     before = {"FORCE_CHANGE_PASSWORD": 10, "CONFIRMED": 1250, "UNCONFIRMED": 4}
-    assert said(lines(job(EU), planned=planned(before=before)), "Users") == [
+    assert said(lines(job(EU), planned=planned(status_before=before)), "Users") == [
         "looked up; those to be set are 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
         "a permanent password confirms the UNCONFIRMED ones",
     ]
-    temporary = planned(before=before, ready=[(EU, 0, 24)])
+    temporary = planned(status_before=before, ready=[(EU, 0, 24)])
     assert len(said(lines(job(EU), planned=temporary), "Users")) == 1
 
 
@@ -240,7 +240,7 @@ def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
         job(EU),
         PoolFacts(EU, unknown=UNREAD),
         quotas={EU: AccountQuota(30.0, "published", (UNTOLD,))},
-        planned=planned(gaps=[UNLISTED]),
+        planned=planned(unknown=[UNLISTED]),
     )
     assert said(shown, "Not known") == [
         "its policy: cognito-idp:DescribeUserPool was denied (AccessDeniedException)",
@@ -285,7 +285,7 @@ def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
 
 
 def test_one_is_told_as_one() -> None:
-    one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], stranded=1)
+    one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], unrecoverable=1)
     guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "stop_after": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert said(shown, "Billing") == ["up to 1 user becomes a monthly active user"]
@@ -313,7 +313,7 @@ def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -
 
 
 def test_scramble_warns_of_users_who_could_not_come_back() -> None:
-    shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 2400)], stranded=1200))
+    shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 2400)], unrecoverable=1200))
     (text,) = said(shown, "WARNING")
     assert text.startswith("1,200 users have no verified e-mail address or phone number: they could not recover;")
     assert text.endswith('plan.skip = ["unrecoverable", …] leaves them alone')

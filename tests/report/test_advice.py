@@ -15,7 +15,7 @@ OF_THE_SERVICE = {
         | response._ADVICE.keys()
     ),
     *(kind.__name__ for kind in (*boto3_transport.UNSENT, *response_parser.NO_CREDENTIALS)),
-    *("UserNotFoundException", "NotAuthorizedException", "UnreadableAnswer", "ReadTimeoutError"),
+    *("UserNotFoundException", "NotAuthorizedException", "UnreadableResponse", "ReadTimeoutError"),
 }
 
 

@@ -104,7 +104,7 @@ def test_only_some_statuses(journal: Journal, form: str) -> None:
 
 
 def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_writers, "COMMIT_ROWS", 300)
+    monkeypatch.setattr(report_writers, "GROUP_ROWS", 300)
     write_report(planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", "ready", ReportSpec("parquet"))
     file = pq.ParquetFile(tmp_path / "report.parquet")
     assert [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)] == [300, 300, 300, 100]

@@ -113,7 +113,7 @@ def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Pat
 
 def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: LookupStore) -> None:
     journal = ended(tmp_path, "ANN")
-    pool = listed(told("ann"), folds=True)
+    pool = listed(told("ann"), case_insensitive=True)
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ANN", "agrees")]
 

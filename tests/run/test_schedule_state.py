@@ -49,7 +49,7 @@ def test_state_in_s3_is_not_written_over_another_one(s3: Storage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"version": 1}', '{"version": 9, "finished": {}, "unfinished": null}']
+    "text", ["", "[]", "{}", '{"version": 1}', '{"version": 9, "completed": {}, "open_run": null}']
 )
 def test_what_is_no_state_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"

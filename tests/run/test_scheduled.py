@@ -148,7 +148,7 @@ def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(her
     with pytest.raises(InputError, match="a quote on line 3"):
         night(job, here / "second", Onlooker(), dry=True)
     (here / "kept.csv").rename(here / "mon.csv")
-    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"], (
+    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"], (
         "a dry run forgets nothing"
     )
     (here / "elsewhere").rename(here / "run")
@@ -156,7 +156,7 @@ def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(her
     assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(150)])
 
 
-@pytest.mark.parametrize("known", [{"made": False}, {"made": True}, {}])
+@pytest.mark.parametrize("known", [{"created": False}, {"created": True}, {}])
 def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten_by_hand(
     here: Path, sim: Simulator, known: dict[str, bool]
 ) -> None:
@@ -164,29 +164,29 @@ def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
     state = {
         "version": 1,
-        "unfinished": {"run_dir": str(here / "gone"), "inputs": [str(source)]} | known,
-        "finished": {},
+        "open_run": {"run_dir": str(here / "gone"), "inputs": [str(source)]} | known,
+        "completed": {},
     }
     (here / "state.json").write_text(json.dumps(state), encoding="utf-8")
-    if known != {"made": False}:
-        with pytest.raises(RunDirError, match='set "unfinished" to null'):
+    if known != {"created": False}:
+        with pytest.raises(RunDirError, match='set "open_run" to null'):
             night(job, here / "run", Onlooker())
         assert sent(sim) == []
-        (here / "state.json").write_text(json.dumps(state | {"unfinished": None}), encoding="utf-8")
+        (here / "state.json").write_text(json.dumps(state | {"open_run": None}), encoding="utf-8")
     (summary,) = night(job, here / "run", Onlooker())
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_run_that_may_not_be_looked_at_is_not_gone(here: Path, sim: Simulator, *, made: bool) -> None:
+@pytest.mark.parametrize("created", [False, True])
+def test_run_that_may_not_be_looked_at_is_not_gone(here: Path, sim: Simulator, *, created: bool) -> None:
     source = write_csv(here / "mon.csv", people(2))
     job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
-    unfinished = {"run_dir": str(here / ("x" * 300)), "inputs": [str(source)], "made": made}
-    state = json.dumps({"version": 1, "unfinished": unfinished, "finished": {}})
+    unfinished = {"run_dir": str(here / ("x" * 300)), "inputs": [str(source)], "created": created}
+    state = json.dumps({"version": 1, "open_run": unfinished, "completed": {}})
     (here / "state.json").write_text(state, encoding="utf-8")
     with pytest.raises(RunDirError, match="cannot be used"):
         night(job, here / "run", Onlooker())
-    assert (sent(sim), json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]) == ([], unfinished)
+    assert (sent(sim), json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]) == ([], unfinished)
 
 
 def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
@@ -211,7 +211,7 @@ def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirro
     stop, ui = CancelToken(), Onlooker()
     stop.request()
     assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
-    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["unfinished"]["made"]
+    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"]
     shutil.rmtree(here / "run")
     for key in storage.keys("runs/"):  # as it is where the machine dies before its run can end
         storage.client.delete_object(Bucket=BUCKET, Key=key)

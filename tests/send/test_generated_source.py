@@ -24,7 +24,7 @@ class FakeJournal:
         self.rows = list(rows)
         self.asked: list[tuple[int, int]] = []
 
-    def ready(self) -> list[tuple[str, int, int]]:
+    def sendable_counts(self) -> list[tuple[str, int, int]]:
         return [(row.pool, row.permanent, 1) for row in self.rows]
 
     def sendable_after(self, row: int, pools: frozenset[str], most: int) -> list[SendableRow]:
@@ -53,7 +53,7 @@ class FakeHandout:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lots of five rows."""
-    monkeypatch.setattr(generated_source, "BATCH_ROWS", LOT)
+    monkeypatch.setattr(generated_source, "CHUNK_ROWS", LOT)
 
 
 def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doubted: int = 0) -> list[SendableRow]:

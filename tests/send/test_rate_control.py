@@ -192,7 +192,7 @@ def test_wall_at_the_ceiling_is_not_probed_beyond() -> None:
     ]
 
 
-@given(ceiling=CEILINGS, w_max=st.floats(MIN_RATE, 1000), times=st.lists(st.floats(0, 100), max_size=30).map(sorted))
+@given(ceiling=CEILINGS, wall=st.floats(MIN_RATE, 1000), times=st.lists(st.floats(0, 100), max_size=30).map(sorted))
 def test_stages_follow_each_other_and_say_what_the_rate_does(ceiling: float, wall: float, times: list[float]) -> None:
     pace = replace(CubicRate(ceiling), w_max=wall, cut_at=0.0)
     order = [RateState.THROTTLED, RateState.RECOVERED, RateState.PROBING, RateState.CEILING]
