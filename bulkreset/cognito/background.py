@@ -23,7 +23,7 @@ def ask_in_background(
     until = now() + (SECONDS if seconds is None else seconds)
     answers: list[_Answer] = []
     # A daemon, which the process need not wait for at its end.
-    thread = threading.Thread(target=lambda: answers.append(question()), name="aside", daemon=True)
+    thread = threading.Thread(target=lambda: answers.append(question()), name="background question", daemon=True)
     thread.start()
 
     def answer() -> _Answer:

@@ -101,7 +101,7 @@ def test_lane_that_is_denied_stops_alone_and_is_taken_up_by_resume(bulkreset: Co
     assert_they_agree(ran, sim)
     with bulkreset.start("status", ran.run_dir, "--json") as process:
         status = json.loads(process.communicate()[0])
-    assert status["left"] == 20
+    assert status["rows_left"] == 20
     assert [lane["counts"] for lane in status["lanes"]] == [lane["counts"] for lane in ran.summary["lanes"]]
     with bulkreset.start("status", ran.run_dir) as process:
         assert f"{B.account} {B.region}: 20 unprocessed, 10 set" in process.communicate()[0].replace(

@@ -38,7 +38,7 @@ class Onlooker:
     def __getattr__(self, _name: str) -> Callable[..., bool]:
         return lambda *_args: True
 
-    def remark(self, text: str) -> None:
+    def notice(self, text: str) -> None:
         self.remarks.append(text)
 
 
@@ -233,7 +233,7 @@ def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_b
         write(kept, state)
 
     with monkeypatch.context() as patched:
-        patched.setattr(StateStore, "write_textfile", full)
+        patched.setattr(StateStore, "write", full)
         with pytest.raises(RecordError, match="the disk is full"):
             night(job, here / "run", Onlooker())
     assert sent(sim) == []
