@@ -1,4 +1,4 @@
-"""Who watches a run and may stop it: progress, questions, signals."""
+"""Interfaces to watch a run and to stop it: progress, confirmation and signals."""
 
 import signal
 import time
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, SignOutOutcome, Status
 
-if TYPE_CHECKING:  # what a command can do without is not loaded for it
+if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
 
 
@@ -20,7 +20,10 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class LaneProgress:
-    """How far one lane is. `pace` tells its calls per second right now, None without pacing, as `ceiling` is then."""
+    """The progress of one lane.
+
+    `pace` returns the current rate in calls per second. Without pacing it returns None, and `ceiling` is None, too.
+    """
 
     name: str
     total: int
@@ -32,20 +35,21 @@ class LaneProgress:
 
     @property
     def settled(self) -> int:
-        """Rows that this execution need not come back to."""
+        """Return the number of rows that this execution has finished."""
         return self.counts.total() - self.counts[Status.READY]
 
     @property
     def remaining(self) -> int:
-        """Rows that are still to be sent."""
+        """Return the number of rows still to be sent; 0 if the lane was stopped."""
         return 0 if self.stopped else max(0, self.total - self.settled)
 
 
 @dataclass(slots=True)
 class SendProgress:
-    """How far the sending is: rows by outcome, and attempts; `lanes` in the preflight's order.
+    """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
-    `pending` counts who was to be signed out when it began, None where nobody is; `gone` who was, or could not be.
+    `pending` is the number of users to sign out when sending began; None if the job signs nobody out. `signed_out`
+    counts finished sign-outs, including failed ones; `sign_out_failed` counts the failed ones.
     """
 
     total: int
@@ -60,16 +64,16 @@ class SendProgress:
 
     @property
     def to_sign_out(self) -> int:
-        """How many users are to be signed out, those who were included."""
+        """Return how many users to sign out, including those already signed out."""
         return 0 if self.pending is None else self.pending + self.counts[Status.SET]
 
     @property
     def settled(self) -> int:
-        """Rows that this run need not come back to."""
+        """Return the number of rows that this run has finished."""
         return self.counts.total() - self.counts[Status.READY]
 
     def add(self, outcomes: Sequence[Outcome], lane: int | None = None) -> None:
-        """Count some outcomes, of a lane where its number is told."""
+        """Count outcomes; if `lane` is given, count them for that lane, too."""
         for outcome in outcomes:
             self.counts[outcome.status] += 1
             self.attempts += outcome.attempts
@@ -86,32 +90,32 @@ class SendProgress:
 
 
 class UserInterface(Protocol):
-    """A terminal, a log, nobody."""
+    """What a run reports to and asks: a terminal, a log, or nothing."""
 
     def on_run_started(self, run_id: str) -> None:
-        """Take note which run goes on."""
+        """Handle the start of a run, or its continuation."""
 
     def on_rows_read(self, rows: int) -> None:
-        """So many rows have been read."""
+        """Handle the number of rows read so far."""
 
     def on_lookup_progress(self, made: int, calls: int) -> None:
-        """So many calls have been made to look the users up, of about so many."""
+        """Handle lookup progress: `made` of about `calls` calls to look up users."""
 
     def notice(self, text: str) -> None:
-        """Something worth knowing before it goes on."""
+        """Show a message before the run continues."""
 
     def show_preflight(self, preflight: "Preflight") -> None:
-        """What is about to happen."""
+        """Show what the run is about to do."""
 
     def confirm(self, preflight: "Preflight") -> bool:
-        """Whether it may."""
+        """Return whether the run may start sending."""
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Some rows have been settled."""
+        """Handle progress after some rows were settled."""
 
 
 class CancelToken:
-    """A request to stop, made by a signal or by another thread; looked at between one thing and the next."""
+    """A request to stop, made by a signal or by another thread. The run checks it between steps."""
 
     def __init__(self) -> None:
         self.signal_number = 0
@@ -119,23 +123,23 @@ class CancelToken:
         self._also: Callable[[], None] = lambda: None
 
     def request(self) -> None:
-        """Ask for a stop, from any thread: what is in flight is finished and recorded. Ends the run as SIGTERM would."""
+        """Request a stop, from any thread. Calls in flight are finished and recorded; the run ends as on SIGTERM."""
         self._by = "request"
         self.signal_number = self.signal_number or signal.SIGTERM
 
     def on_signal(self, number: int) -> None:
-        """Ask for a stop because of a signal. A closed terminal asks for the same as a polite kill; the first one counts."""
+        """Request a stop because of a signal. SIGHUP (closed terminal) counts as SIGTERM; only the first signal counts."""
         if not self.signal_number:
             self._by = signal.Signals(number).name
             self.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
 
     def is_set(self) -> bool:
-        """Whether a stop was asked for."""
+        """Return whether a stop was requested."""
         return bool(self.signal_number)
 
     @contextmanager
     def add_check(self, check: Callable[[], None]) -> Iterator[None]:
-        """Have something else looked at within the block, wherever this is, which may raise."""
+        """Let every `check` inside the block also call this one, which may raise. It replaces an outer one."""
         self._also, before = check, self._also
         try:
             yield
@@ -143,13 +147,13 @@ class CancelToken:
             self._also = before
 
     def check_between(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, looked at between one and the next. Raises as `check` does."""
+        """Yield the items and call `check` after each. Raises what `check` raises."""
         for item in items:
             yield item
             self.check()
 
     def check(self) -> None:
-        """Raise Interrupted where a stop was asked for, or what else forbids going on."""
+        """Raise Interrupted if a stop was requested, or whatever the added check raises."""
         if self.signal_number:
             raise Interrupted(
                 f"Stopped by {self._by or signal.Signals(self.signal_number).name}.",

@@ -1,4 +1,4 @@
-"""The values that travel: Secret, Status, Code, Kind, Row, Outcome, Leaver, SignedOut, RateChange, LaneSummary, Summary."""
+"""The value types that all packages share: secrets, statuses, rows, outcomes and summaries."""
 
 import json
 import re
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Never
 
-_SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # what JSON escapes, or may
+_SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
 
 
 def format_rows(number: int) -> str:
-    """A number of rows, as people are told it."""
+    """Return a number of rows as text for people, such as "1,200 rows"."""
     return f"{number:,} {'row' if number == 1 else 'rows'}"
 
 
 class Secret:
-    """A password. It shows itself to nobody: `reveal` is for the one line that sends it."""
+    """A password that is never printed or serialised. Only the line that sends it calls `reveal`."""
 
     __slots__ = ("_value",)
 
@@ -24,11 +24,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The password itself."""
+        """Return the password in plain text."""
         return self._value
 
     def withhold(self, text: str) -> str:
-        """`text`, or a notice in its place where it repeats the password in any usual spelling."""
+        """Return `text`, or a notice instead of it if it contains the password, plain or JSON-escaped."""
         spellings = {self._value}
         if _SPELT_OTHERWISE(self._value):
             spellings |= {json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]}
@@ -51,7 +51,7 @@ class Secret:
 
 
 class Status(StrEnum):
-    """What a row is, or what became of it. `claimed` exists in the journal only."""
+    """The status of a row. `claimed` exists in the journal only."""
 
     READY = "ready"
     REJECTED = "rejected"
@@ -64,21 +64,21 @@ class Status(StrEnum):
 
 
 class RejectCode(StrEnum):
-    """Why a row was rejected in the plan."""
+    """The reason why the plan rejected a row."""
 
     BAD_VALUE = "bad_value"
     MISSING_USERNAME = "missing_username"
-    MISSING_PASSWORD = "missing_password"  # noqa: S105  (the name of a code)
+    MISSING_PASSWORD = "missing_password"  # noqa: S105  (a code, not a password)
     TOO_LONG = "too_long"
     UNKNOWN_POOL = "unknown_pool"
-    PASSWORD_WHITESPACE = "password_whitespace"  # noqa: S105  (the name of a code)
-    PASSWORD_POLICY = "password_policy"  # noqa: S105  (the name of a code)
+    PASSWORD_WHITESPACE = "password_whitespace"  # noqa: S105  (a code, not a password)
+    PASSWORD_POLICY = "password_policy"  # noqa: S105  (a code, not a password)
     DUPLICATE_USERNAME = "duplicate_username"
     USER_NOT_FOUND = "user_not_found"
 
 
 class SkipReason(StrEnum):
-    """Why a row was skipped in the plan: what sets its user apart."""
+    """The reason why the plan skipped a row: a property of its user."""
 
     PROTECTED = "protected"
     FEDERATED = "federated"
@@ -90,7 +90,10 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the input, ready to be sent. `doubted`: an earlier call's answer was lost; `revived`: it has failed since."""
+    """One line of the input, ready to be sent.
+
+    `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row has failed since then.
+    """
 
     number: int
     username: str
@@ -103,9 +106,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a row after its attempts. Times are Unix milliseconds, latency is the last attempt's.
+    """The result of a row after its attempts. Times are Unix milliseconds; `latency_ms` is the last attempt's latency.
 
-    `status` is `set`, `failed`, `in_doubt`, or `ready` where the row was given back unsettled.
+    `status` is `set`, `failed` or `in_doubt`, or `ready` if the row was returned unsettled.
     """
 
     row: int
@@ -123,7 +126,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SignOutTask:
-    """A user whose password was set and who is to be signed out."""
+    """A user to sign out, whose password was set."""
 
     number: int
     username: str
@@ -132,7 +135,7 @@ class SignOutTask:
 
 @dataclass(frozen=True, slots=True)
 class SignOutOutcome:
-    """What became of a sign-out: `done`, or not and why; None where it was given back unsettled."""
+    """The result of a sign-out. `done` is None if it was returned unsettled; `code` and `message` say why it failed."""
 
     row: int
     done: bool | None
@@ -144,7 +147,7 @@ class SignOutOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RateChange:
-    """A lane's new rate in calls per second, and why; `at_ms` is Unix milliseconds."""
+    """A change of a lane's rate. `rate` is the new rate in calls per second; `at_ms` is Unix milliseconds."""
 
     at_ms: int
     account: str
@@ -155,9 +158,10 @@ class RateChange:
 
 @dataclass(frozen=True, slots=True)
 class LaneSummary:
-    """One lane as the summary shows it: calls per second it ran at, its quota, the ceiling taken.
+    """One lane in the summary. `rate`, `quota` and `ceiling` (the limit that was used) are calls per second.
 
-    `rows` were to be sent in the last execution, `counts` are over all; `stopped_by` is what stopped this lane.
+    `rows` is the number of rows to send in the last execution; `counts` covers all executions. `stopped_by` describes
+    the error that stopped this lane.
     """
 
     account: str
@@ -174,10 +178,11 @@ class LaneSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """summary.json: one run in figures. `seconds` is the whole run, `sending_seconds` the time of sending; `report` the file's name.
+    """The content of summary.json: the figures of one run.
 
-    Where the plan is not complete, `rows` and `counts` are of the rows that had been read. `unchecked` names the pools whose
-    users were not looked up, and why.
+    `seconds` is the duration of the whole run, `sending_seconds` the time spent sending; `report` is a file name.
+    If the plan is not complete, `rows` and `counts` cover the rows that were read. `unchecked` maps each pool whose
+    users were not looked up to the reason.
     """
 
     run_id: str

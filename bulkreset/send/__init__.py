@@ -1,1 +1,1 @@
-"""Doing it: the pace, the workers, the lanes and the coordinator that feeds them."""
+"""Sending: pacers, workers, lanes and the coordinator that feeds the lanes."""

@@ -1,4 +1,4 @@
-"""Time, injected: now, and a wait that a stop ends at once."""
+"""The injected clock: the current time, and a wait that a stop event ends at once."""
 
 import threading
 import time
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Monotonic seconds, and waiting in them."""
+    """A monotonic clock in seconds that can also wait."""
 
     def now(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
+        """Return seconds since some fixed moment; the value never decreases."""
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """Wait until `stop` is set or the seconds are over; True where it was set."""
+        """Wait until `stop` is set or the seconds are over. Return True if it was set."""
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> float:
-        """Seconds of time.monotonic."""
+        """Return time.monotonic() in seconds."""
         return time.monotonic()
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """Block this thread on the event."""
+        """Block this thread until `stop` is set or the seconds are over. Return True if it was set."""
         return stop.wait(seconds) if seconds > 0 else stop.is_set()

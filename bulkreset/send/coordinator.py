@@ -1,4 +1,4 @@
-"""The coordinator: the one thread that claims rows, feeds the lanes and records outcomes."""
+"""The coordinator, the only thread that claims rows, feeds the lanes and records outcomes."""
 
 import time
 from collections.abc import Sequence
@@ -13,60 +13,63 @@ from bulkreset.send.clock import Clock
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import OperationResult
 
-COMMIT_SECONDS = 0.1  # an outcome waits no longer than this for its commit
+COMMIT_SECONDS = 0.1  # the longest time that an outcome waits for its commit
 COMMIT_ROWS = 500
-BATCH_SECONDS = 0.005  # results are taken in lots: to wake for each would cost more than to take it
-TURN_SECONDS = 0.04  # how long results are gathered before the lanes are looked at again: many lanes share one commit
+BATCH_SECONDS = 0.005  # results are taken in batches: waking up for each one costs more than taking it
+TURN_SECONDS = 0.04  # how long results are collected before lanes get rows again: many lanes share one commit
 
 
 class JournalWriter(Protocol):
-    """What the coordinator needs of the journal: claims and outcomes, committed together."""
+    """The part of the journal that the coordinator uses. Claims and outcomes are committed together."""
 
     def commit(
         self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
     ) -> None:
-        """Commit, durably. Raises RecordError where that is not possible."""
+        """Commit durably. Raises RecordError if that fails."""
 
     def ensure_mirrored(self) -> None:
-        """Have what is committed wherever it must be before anything is sent on it. Raises RecordError, Busy."""
+        """Copy committed claims to the mirror, if required, before their rows are sent. Raises RecordError or Busy."""
 
 
 class RowSource(Protocol):
-    """The rows that are to go through a lane."""
+    """The rows to send through one lane."""
 
     @property
     def ended(self) -> bool:
-        """Whether the last `take` has found that there are no more."""
+        """Return whether the last `take` found that there are no more rows."""
 
     def take(self, most: int) -> Sequence[Any]:
-        """Up to `most` rows; fewer, or none, where the next ones are still looked for. Does not wait."""
+        """Return up to `most` rows; fewer or none if the next ones are still being read. Does not wait."""
 
     def discard_rest(self) -> None:
-        """Nothing more will be taken."""
+        """Drop the remaining rows; `take` is not called again."""
 
 
 class RunObserver(Protocol):
-    """Who looks on, and may stop it."""
+    """The observer of a run, which may also stop it."""
 
     def check(self) -> None:
-        """Raise where all sending must stop."""
+        """Raise if all sending must stop."""
 
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
-        """Hear what has come back, before it is committed."""
+        """Handle a result before it is committed."""
 
     def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
-        """Hear what is committed."""
+        """Handle results that were just committed."""
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
-        """Hear that nothing more is sent to a place."""
+        """Handle the stop of all lanes with this key."""
 
     def violation(self, place: LaneKey) -> Stopped | None:
-        """Why nothing more may be sent to a place, of which something was heard; None where it may."""
+        """Return why nothing more may be sent for a lane key after its latest result; None if sending may continue."""
 
 
 @dataclass(slots=True, eq=False)
 class LaneInput:
-    """A lane and the rows that are to go through it. One that comes `after` another may get rows as long as that lives."""
+    """A lane and the rows to send through it.
+
+    If `after` is set, the source may get new rows until that input is settled. `done`: no more rows will be taken.
+    """
 
     lane: LaneProtocol
     source: RowSource
@@ -75,10 +78,10 @@ class LaneInput:
 
 
 class Coordinator:
-    """Runs feeds to their end, or to a stop. Nothing is sent whose claim is not committed.
+    """Runs lane inputs until they end or are stopped. A row is sent only after its claim is committed.
 
-    A place whose calls cannot succeed, or whose guard is tripped, is stopped; the others go on, unless `together`.
-    `patience` is how many seconds a stop waits for what is in flight.
+    If the calls of a lane key cannot succeed, or its guard trips, its lanes stop. The other lanes continue, unless
+    `together` is true. `patience` is how many seconds a stop waits for calls in flight.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Coordinator:
         *,
         together: bool = False,
     ) -> None:
-        self.stopped: dict[int, Stopped] = {}  # by the place's number, the first one first
+        self.stopped: dict[int, Stopped] = {}  # by lane key number, in the order of the stops
         self._journal = ledger
         self._clock = clock
         self._results = results
@@ -105,9 +108,9 @@ class Coordinator:
         self._shutting_down = False
 
     def run(self, feeds: Sequence[LaneInput]) -> None:
-        """Send everything. Raises what the watch raises, RecordError, and at the end what stopped a place first.
+        """Send all rows. Raises RecordError, what the observer raises and, at the end, the first error that stopped a lane.
 
-        On a stop of any kind, what is in flight is finished and recorded before this raises.
+        On any stop, calls in flight are finished and recorded before this raises.
         """
         self._inputs = feeds
         try:
@@ -130,11 +133,11 @@ class Coordinator:
         return any(feed.lane.in_flight for feed in self._inputs)
 
     def _is_over(self) -> bool:
-        """Whether nothing is left to be sent or waited for: what comes back last needs no guard to look at it."""
+        """Return whether no row remains to send or wait for. Guards do not check the last result, as nothing follows it."""
         return all(feed.done for feed in self._inputs) and not self._is_busy()
 
     def _claim_rows(self) -> None:
-        """Take rows for every lane that has room; commit their claims; hand them over."""
+        """Take rows for every lane that has room, commit their claims, then pass the rows to the lanes."""
         taken: list[tuple[LaneProtocol, Sequence[Any]]] = []
         for feed in self._inputs:
             lane = feed.lane
@@ -156,11 +159,11 @@ class Coordinator:
                 feed.lane.ensure_workers()
 
     def _is_settled(self, feed: LaneInput, taking: Sequence[LaneProtocol]) -> bool:
-        """Whether all that went through a feed is in the ledger; what was taken for a lane just now is not even out."""
+        """Return whether all rows of a lane input are settled in the journal. Lanes in `taking` were just given rows."""
         return feed.done and not feed.lane.in_flight and feed.lane not in taking and not self._results_to_commit
 
     def _collect_results(self) -> None:
-        """Gather results for a turn, or until a lane that is not paced wants rows; commit a group that is full or old."""
+        """Collect results for TURN_SECONDS or until an unpaced lane has room; commit them if the group is full or old."""
         began = self._clock.now()
         while len(self._results_to_commit) < COMMIT_ROWS and (left := TURN_SECONDS - (self._clock.now() - began)) > 0:
             try:
@@ -192,7 +195,7 @@ class Coordinator:
             self._stop_lane(lane.key, fatal if isinstance(fatal, Stopped) else _service_error(fatal, lane))
         if not (
             self._shutting_down or self._is_over()
-        ):  # each by itself: a guard stops new calls at once, and misses no streak
+        ):  # after each result: guards stop new calls at once and miss no streak
             self._observer.check()
             if error := self._observer.violation(lane.key):
                 self._stop_lane(lane.key, error)
@@ -205,7 +208,7 @@ class Coordinator:
         self._observer.on_committed(told)
 
     def _mirror_claims(self, taken: Sequence[tuple[LaneProtocol, Sequence[Any]]]) -> None:
-        """Have the claims of these rows secured; where that is not possible none of them was sent, so they are given back."""
+        """Mirror the claims of these rows. If that fails, none of them was sent, so they are returned as unsent."""
         try:
             self._journal.ensure_mirrored()
         except BaseException:
@@ -216,7 +219,7 @@ class Coordinator:
             raise
 
     def _stop_lane(self, place: LaneKey, error: Stopped) -> None:
-        """Send nothing more to a place. What of it is in flight comes back and is recorded."""
+        """Stop all lanes of a lane key. Their calls in flight are finished and recorded."""
         if place.number in self.stopped:
             return
         if place.name:
@@ -231,7 +234,7 @@ class Coordinator:
                 feed.lane.return_unsent()
 
     def _shutdown(self) -> None:
-        """Stop the lanes, take what is still in flight, record it."""
+        """Stop the lanes, then collect and record the results still in flight."""
         self._shutting_down = True
         for feed in self._inputs:
             feed.lane.stop.set()
@@ -240,7 +243,7 @@ class Coordinator:
         while self._is_busy():
             try:
                 found = self._results.get(timeout=max(0.0, until - self._clock.now()))
-            except Empty:  # an answer that drips and never ends: its row stays claimed, which reads as in doubt
+            except Empty:  # an answer that never ends: its row stays claimed, which means in doubt
                 break
             if found:
                 self._handle_result(*found)

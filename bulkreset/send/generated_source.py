@@ -1,4 +1,4 @@
-"""The campaign: rows whose passwords are made as they are due, and handed out before they are claimed."""
+"""Row sources for generated passwords. Passwords are generated when needed and archived before rows are claimed."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -11,16 +11,16 @@ from bulkreset.models import Row
 
 
 class GeneratedLaneSource:
-    """One lane's rows.
+    """The rows of one lane, with generated passwords.
 
-    With a handout, a lot of passwords is sealed and on disk before the first of them leaves here; without one they are
-    made row by row, and kept nowhere.
+    With a `handout`, a batch of passwords is encrypted and on disk before `take` returns the first of them. Without
+    one, passwords are generated row by row and not stored.
     """
 
     def __init__(
         self, journal: Journal, pools: Collection[str], generator: PasswordGenerator, handout: PasswordArchive | None
     ) -> None:
-        # How many there are to be sent when it begins.
+        # Rows to send at the start.
         self.rows = sum(rows for pool, _, rows in journal.sendable_counts() if pool in pools)
         self.ended = False
         self.pools = frozenset(pools)
@@ -31,7 +31,7 @@ class GeneratedLaneSource:
         self._ready_rows: deque[Row] = deque()
 
     def take(self, most: int) -> Sequence[Row]:
-        """Up to `most` rows. Raises RecordError where a lot cannot be handed out: then none of it is sent."""
+        """Return up to `most` rows. Raises RecordError if a batch cannot be archived; then none of its rows is sent."""
         if self._handout is None:
             taken = [self._with_password(row) for row in self._next_rows(most)]
         else:
@@ -45,7 +45,7 @@ class GeneratedLaneSource:
         return taken
 
     def discard_rest(self) -> None:
-        """Nothing more will be taken."""
+        """Drop the remaining rows; `take` is not called again."""
         self._ready_rows.clear()
         self.ended = True
 
@@ -68,7 +68,7 @@ class GeneratedLaneSource:
 
 
 class GeneratedSource:
-    """The rows of all lanes, from the journal: nothing of the input is needed any more."""
+    """The rows of all lanes, read from the journal; the input is no longer needed."""
 
     def __init__(
         self,
@@ -80,4 +80,4 @@ class GeneratedSource:
         self.lane_sources = [GeneratedLaneSource(journal, pools, generator, handout) for pools in lanes]
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is nothing to release."""

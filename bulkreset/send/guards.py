@@ -1,4 +1,4 @@
-"""The guards: when sending must stop although more could be sent."""
+"""Guards that stop sending at a time limit or after too many failures."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 
 @dataclass(slots=True)
 class _LaneCounters:
-    """What has come back: rows, failures, and failures since the last success."""
+    """Counts of settled rows, failures, and failures since the last success."""
 
     settled: int = 0
     failures: int = 0
@@ -32,10 +32,10 @@ class _LaneCounters:
 
 
 class GuardMonitor:
-    """Counts what comes back in one execution, and the time; says where a guard is tripped.
+    """Counts the outcomes of one execution, watches the time and detects tripped guards.
 
-    What says that something is wrong with the calls (refusals in a row, a share of failures) is counted by lane; a
-    number of failures is a bound for all lanes together.
+    Signs of a problem with the calls (failures in a row, a percentage of failures) are counted per lane. An absolute
+    number of failures is a limit for all lanes together.
     """
 
     def __init__(self, guards: GuardsConfig, clock: Clock, wall: Callable[[], datetime]) -> None:
@@ -61,21 +61,21 @@ class GuardMonitor:
         self._limit = min(limits, default=None)
 
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
-        """Count some outcomes of one lane, in the order in which they came back."""
+        """Count outcomes of one lane, in the order in which they arrived."""
         for outcome in outcomes:
             if outcome.status is not Status.READY:
                 self._all.add(outcome)
                 self._lanes[lane].add(outcome)
 
     def check(self) -> None:
-        """Raise GuardTripped or TimeLimit where all sending must stop."""
+        """Raise GuardTripped or TimeLimit if all sending must stop."""
         if self._limit and self._clock.now() >= self._limit[0]:
             raise TimeLimit(self._limit[1])
         if isinstance(self._guards.max_failures, int) and self._all.failures > self._guards.max_failures:
             raise self._too_many_failures(self._all)
 
     def violation(self, lane: int = 0) -> GuardTripped | None:
-        """Why one lane must stop; None where it may go on."""
+        """Return why one lane must stop; None if it may continue."""
         counted, in_a_row = self._lanes[lane], self._guards.max_refused_in_a_row
         if in_a_row and counted.failures_in_a_row >= in_a_row:
             return GuardTripped(
@@ -85,7 +85,7 @@ class GuardMonitor:
         most = self._guards.max_failures
         if not isinstance(most, str) or counted.settled < self._guards.failures_sample:
             return None
-        # Exact: 69 of 375 rows are 18.4 %, not more.
+        # Decimal is exact: 69 of 375 rows are 18.4 %, not more.
         return (
             self._too_many_failures(counted)
             if counted.failures > counted.settled * Decimal(most.rstrip("%")) / 100
@@ -100,9 +100,9 @@ class GuardMonitor:
 
 
 def _seconds_until(time_of_day: str, now: datetime) -> float:
-    """Seconds from `now` to the next time the clock on the wall shows `time_of_day`, which may be put forward or back till then.
+    """Return the seconds from `now` until local time next reads `time_of_day`, allowing for DST changes.
 
-    `now` is local and has no zone: the system knows when the clock changes.
+    `now` is local time without a zone; the system knows when the clock changes.
     """
     hour, minute = map(int, time_of_day.split(":"))
     then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""The feed: one reading of the input for all lanes, each of which takes its rows from it at its own pace."""
+"""Row sources that read the input once for all lanes. Each lane takes its rows at its own pace."""
 
 import threading
 from array import array
@@ -15,7 +15,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row, Secret
 
-BUFFERED = 80_000  # rows that all lanes together hold ready, some 30 MB
+BUFFERED = 80_000  # rows that all lanes together buffer, about 30 MB
 LEAST_BUFFER = 500
 MOST_BUFFER = 2 * PAGE_ROWS
 
@@ -23,23 +23,23 @@ Answer = tuple[int, RowPage | BaseException | None]
 
 
 class LaneRowSource:
-    """One lane's rows: a cursor over the pieces that hold any, and a buffer of those that were read."""
+    """The rows of one lane: a cursor over the pages that contain its rows, and a buffer of rows already read."""
 
     def __init__(self, source: "InputSource", pools: Collection[str], most: int) -> None:
-        self.rows = 0  # how many there were to be sent when it began
+        self.rows = 0  # rows to send at the start
         self.ended = False
         self._source = source
         self.pools = frozenset(pools)
         self._most = most
         self._pieces = array("L")
         self._at = 0
-        self._next = 0  # the first row of that piece that was not taken yet
+        self._next = 0  # the first row of that page that is not in the buffer yet
         self._buffer: deque[Row] = deque()
 
     def take(self, most: int) -> Sequence[Row]:
-        """Up to `most` rows; fewer, or none, where the next ones are still looked for. Then `ended` says whether there are any.
+        """Return up to `most` rows; fewer or none if the next ones are still being read. `ended` says if there are no more.
 
-        Raises GuardTripped where the input is no longer what was planned.
+        Raises GuardTripped if the input is no longer the planned one.
         """
         if self.needs_rows():
             self._source.poll()
@@ -52,28 +52,28 @@ class LaneRowSource:
         return taken
 
     def discard_rest(self) -> None:
-        """Nothing more will be taken."""
+        """Drop the remaining rows; `take` is not called again."""
         self._buffer.clear()
         self._at = len(self._pieces)
         self.ended = True
 
     @property
     def next_page(self) -> int | None:
-        """The piece that has the next row which is not in the buffer; None where all are."""
+        """Return the number of the page with the next row that is not in the buffer; None if there is none."""
         return self._pieces[self._at] if self._at < len(self._pieces) else None
 
     def needs_rows(self) -> bool:
-        """Whether more should be read for this lane."""
+        """Return whether more should be read for this lane."""
         return self._at < len(self._pieces) and len(self._buffer) <= self._most // 2
 
     def add_expected(self, piece: int, rows: int) -> None:
-        """So many rows of a piece are this lane's."""
+        """Register that page `piece` contains `rows` rows of this lane."""
         if not self._pieces or self._pieces[-1] != piece:
             self._pieces.append(piece)
         self.rows += rows
 
     def fill_from(self, wanted: Sequence[SendableRow], piece: RowPage) -> None:
-        """Take what the buffer has room for of this lane's rows in the piece at which the cursor stands."""
+        """Buffer this lane's rows of the page at the cursor, as far as there is room. Raises GuardTripped if users differ."""
         for row in wanted:
             if row.row < self._next:
                 continue
@@ -99,12 +99,12 @@ class LaneRowSource:
 
 
 class InputSource:
-    """Reads the input for all lanes, on a thread of its own, so that nobody waits for the search but who needs it.
+    """Reads the input for all lanes on its own thread, so that only the lane that needs a slow page waits for it.
 
-    The journal says which pieces hold rows of which lane, the input has the passwords. A piece that is read for one
-    lane serves all that stand at it. `unchanged` raises where the input is no longer the file that was planned: it is
-    asked after a piece was read, before any of it is used, whenever a lane takes rows, and at its end. `wake` is called from the
-    thread when a piece is there.
+    The journal knows which pages contain rows of which lane; the input contains the passwords. A page read for one
+    lane is used for every lane whose cursor is at it. `unchanged` raises if the input is no longer the planned file.
+    It is called after a page is read and before it is used, whenever a lane takes rows, and when a lane ends. The
+    thread calls `wake` when a page is available.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class InputSource:
         self._pieces = rows.pages()
         self._wake = wake
         self._asked: int | None = None
-        self._at = -1  # the piece that was dealt last
-        self._searched: int | None = None  # the piece of which the last answer said that it is still looked for
+        self._at = -1  # the page that was distributed last
+        self._searched: int | None = None  # the page that the last answer reported as still being searched for
         self._requests: SimpleQueue[int | None] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -133,9 +133,9 @@ class InputSource:
                 self._by_pool[pool].add_expected(piece, count)
 
     def poll(self) -> None:
-        """Deal out what has been read, and ask for more where a lane is hungry. Never waits.
+        """Distribute the page that was read and request another if a lane needs rows. Never waits.
 
-        Raises GuardTripped where the input cannot be read any more, or is not what was planned.
+        Raises GuardTripped if the input can no longer be read or is not the planned one.
         """
         if self._asked is not None:
             try:
@@ -150,7 +150,7 @@ class InputSource:
             self._requests.put(self._asked)
 
     def close(self) -> None:
-        """End the thread; one in the middle of a long read is left to the process's end."""
+        """End the thread. Waits at most 1 s; a thread in a long read ends with the process."""
         self._requests.put(None)
         if self._thread:
             self._thread.join(timeout=1.0)
@@ -175,10 +175,10 @@ class InputSource:
             supply.fill_from(rows, answer)
 
     def _choose_page(self) -> int | None:
-        """The next piece that a hungry lane needs, on a round through the input: none is passed over for long.
+        """Return the next page that a lane needs, going round the input so that no lane waits for long; None if none does.
 
-        A piece that has to be searched for takes turns with those that can be had at once. Where to go back is to pass
-        everything again, there are no turns: a search comes to its end, and the round goes on from there.
+        Alternate between pages available immediately and pages that need a search. If going back means reading
+        everything again, finish the current search first and continue from there.
         """
         hungry = {
             piece for supply in self.lane_sources if supply.needs_rows() and (piece := supply.next_page) is not None
@@ -212,18 +212,18 @@ class InputSource:
 def _read_pages(
     pieces: PageReader, requests: "SimpleQueue[int | None]", answers: "SimpleQueue[Answer]", wake: Callable[[], None]
 ) -> None:
-    """The thread: one answer for each request, until there is a None."""
+    """Answer each page request until the request is None. Runs on the reader thread."""
     with closing(pieces):
         while (number := requests.get()) is not None:
             answer: RowPage | BaseException | None
             try:
                 answer = pieces.read(number)
-            except BaseException as error:  # noqa: BLE001  (raised again by whoever asked)
+            except BaseException as error:  # noqa: BLE001  (raised again by `poll`)
                 answer = error
             answers.put((number, answer))
             wake()
 
 
 def input_changed_error(what: str) -> GuardTripped:
-    """The error for an input that is not what was planned."""
+    """Return the error for an input that is not the planned one."""
     return GuardTripped(f"{what} The input was changed while it was read.", "Restore the file that was planned.")

@@ -1,4 +1,4 @@
-"""The lane: one kind of call in one account and Region, with one pacer and the threads that its rate needs."""
+"""Lanes: each sends one kind of call in one account and Region, with one pacer and as many threads as its rate needs."""
 
 import math
 import threading
@@ -16,31 +16,31 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import RowResult, Worker
 
 MOST_WORKERS = CONNECTIONS // 2
-FIRST_LATENCY = 0.1  # seconds assumed until one is seen
-UNPACED_RATE = 700  # calls per second that boto3 carries in one process: what unpaced lanes have threads for
-ONE_THREAD = 350  # of them that one thread carries where the service answers at once
-BACKLOG_SECONDS = 0.5  # how much claimed work waits for a thread: it is what a crash leaves in doubt
+FIRST_LATENCY = 0.1  # seconds assumed until one is measured
+UNPACED_RATE = 700  # calls per second that boto3 manages in one process; sets the threads of unpaced lanes
+ONE_THREAD = 350  # calls per second that one thread manages if the service answers at once
+BACKLOG_SECONDS = 0.5  # seconds of claimed rows that wait for a thread; a crash leaves them in doubt
 UNPACED_BACKLOG = 128
 UNPACED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerCrashed:
-    """A thread of the lane ended by a bug; `error` is for whoever raises it again."""
+    """A bug ended a thread of the lane. The coordinator raises `error` again."""
 
     error: BaseException
 
 
 Result = RowResult | WorkerCrashed
-# What comes back of the lanes; None wakes who waits for it.
+# The results of the lanes; None wakes the waiting coordinator.
 Results: TypeAlias = "SimpleQueue[tuple[LaneProtocol, Result] | None]"
 
 
 @dataclass(frozen=True, slots=True)
 class LaneKey:
-    """Where a lane's calls go: an account in a Region. Lanes of one place stop together.
+    """The account and Region that a lane's calls go to. Lanes with the same key stop together.
 
-    `number` tells one place from the next, `name` is for people; it is "" where there is one place only.
+    `number` identifies the key; `name` is for people and is "" if there is only one key.
     """
 
     number: int = 0
@@ -49,60 +49,63 @@ class LaneKey:
 
 
 class RateView(Protocol):
-    """What is asked of a lane's pacer: calls per second at most, None for no pacing."""
+    """The readable part of a lane's pacer. Rates are calls per second, None without pacing."""
 
     @property
     def ceiling(self) -> float | None:
-        """Of the job, or of the quota."""
+        """Return the maximum rate, from the job or from the quota."""
 
     @property
     def rate(self) -> Callable[[], float | None]:
-        """Tells the rate as it is now."""
+        """Return a function that returns the current rate."""
 
 
 class LaneProtocol(Protocol):
-    """A lane, wherever its threads are: here, or on a worker of a fleet."""
+    """A lane whose threads are in this process or on a worker agent of a cluster."""
 
     in_flight: int
     attempts: int
 
     @property
     def operation(self) -> Operation[Any]:
-        """What is called for its rows."""
+        """Return the operation to call for its rows."""
 
     @property
     def pacer(self) -> "RateView":
-        """Its pace."""
+        """Return its pacer's rates."""
 
     @property
     def key(self) -> LaneKey:
-        """Where its calls go."""
+        """Return the account and Region that its calls go to."""
 
     @property
     def stop(self) -> threading.Event:
-        """The place's."""
+        """Return the stop event of its lane key."""
 
     def capacity(self) -> int:
-        """How many more rows may be claimed for it now."""
+        """Return how many more rows may be claimed for it now."""
 
     def put(self, rows: Sequence[Any]) -> None:
-        """Hand over rows whose claim is committed."""
+        """Queue rows whose claims are committed."""
 
     def on_result(self, result: Result) -> None:
-        """One result of it has been taken."""
+        """Handle one of its results, taken by the coordinator."""
 
     def ensure_workers(self) -> None:
-        """See to it that somebody works."""
+        """Start workers if its rows need more."""
 
     def return_unsent(self) -> None:
-        """Return what was not sent."""
+        """Put rows that were not sent into the results."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """End its workers; no more rows will come."""
 
 
 class Lane(Generic[T]):
-    """Rows go in by `put`; a Result for each comes out of `results`, which lanes may share."""
+    """A lane with threads in this process. For each row passed to `put`, one Result arrives in `results`.
+
+    Lanes may share `results`. `carries` is the calls per second that it has threads for without pacing.
+    """
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class Lane(Generic[T]):
         self._quickest: float | None = None
 
     def capacity(self) -> int:
-        """How many more rows may be claimed for this lane now."""
+        """Return how many more rows may be claimed for this lane now."""
         rate = self.pacer.rate()
         backlog = (
             max(UNPACED_BACKLOG, math.ceil(self._max_rate * UNPACED_SECONDS))
@@ -137,41 +140,41 @@ class Lane(Generic[T]):
             else max(1, math.ceil(rate * BACKLOG_SECONDS))
         )
         limit = backlog + len(self._threads)
-        # In lots: a claim is a commit, and one for every row would be a commit for every row.
+        # Claim in batches: each claim is a commit, and a commit per row would be slow.
         return limit - self.in_flight if self.in_flight <= limit - backlog // 2 else 0
 
     def put(self, rows: Sequence[T]) -> None:
-        """Hand over rows whose claim is committed."""
+        """Queue rows whose claims are committed."""
         self.in_flight += len(rows)
         for row in rows:
             self._inbox.put(row)
 
     def on_result(self, result: Result) -> None:
-        """The coordinator has taken one result of this lane."""
+        """Handle one result of this lane, taken by the coordinator."""
         self.in_flight -= 1
         if isinstance(result, RowResult):
             self.attempts += result.outcome.attempts
         if isinstance(result, RowResult) and result.latency is not None:
-            # A latency is forgotten as slowly as results are many: else a busy processor's delays would ask for more threads.
+            # Let the lowest latency grow slowly, less per result at high rates: delays of a busy CPU must not add threads.
             forgotten = (self._quickest or result.latency) * (1 + 7 / self._max_rate)
             self._quickest = min(result.latency, forgotten)
 
     def close(self) -> None:
-        """End the threads. One that still waits for an answer is left to the process's end."""
+        """End the threads. A thread that still waits for an answer ends with the process."""
         for _ in self._threads:
             self._inbox.put(None)
         for thread in self._threads:
             thread.join(timeout=None if not self.in_flight else 0.1)
 
     def ensure_workers(self) -> None:
-        """Start the threads that are lacking for what is outstanding. Raises Stopped where not even one can be had."""
+        """Start the threads still needed for the rows in flight. Raises Stopped if not even one thread can be started."""
         for _ in range(min(self._target_workers(), self.in_flight) - len(self._threads)):
             worker = Worker(self.operation, self.pacer, self._pace, self._clock, self.stop)
             name = f"worker-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._run_worker, args=(worker,), name=name, daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the system's limit: go on with those there are
+            except RuntimeError:  # the system's limit: continue with the existing threads
                 if self._threads:
                     return
                 raise Stopped(
@@ -180,7 +183,7 @@ class Lane(Generic[T]):
             self._threads.append(thread)
 
     def return_unsent(self) -> None:
-        """Return what waits in the inbox, unsent."""
+        """Put the rows that wait in the inbox into the results, unsent."""
         while True:
             try:
                 what = self._inbox.get_nowait()
@@ -191,7 +194,7 @@ class Lane(Generic[T]):
                 self._results.put((self, RowResult(given_back)))
 
     def _target_workers(self) -> int:
-        """Little's law: rate times latency, and a little more. Where slots pass untaken, more of them."""
+        """Return the number of threads by Little's law: rate times latency plus a margin; more if slots stay unused."""
         if self._pace.workers:
             return self._pace.workers
         rate = self.pacer.rate()
@@ -207,7 +210,7 @@ class Lane(Generic[T]):
         while (what := self._inbox.get()) is not None:
             try:
                 result: Result = worker.send(what)
-            except BaseException as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
+            except BaseException as error:  # noqa: BLE001  (a bug; the coordinator raises it again)
                 self.stop.set()
                 result = WorkerCrashed(error)
             self._results.put((self, result))

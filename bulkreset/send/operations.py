@@ -1,4 +1,4 @@
-"""The errand: what is called for a row, and what its answers make of it: a password set, or a sign-out."""
+"""Operations: the call for one row (set a password, sign out a user) and how its answers become an outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _ALREADY_SET = "set by an earlier call whose answer was lost: the password is th
 
 @dataclass(slots=True)
 class AttemptState:
-    """One row's attempts so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds.
+    """The attempts of one row so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds.
 
-    `doubted`: an answer was once lost; `unsettled`: and what has become of the row is not known since.
+    `was_in_doubt`: an answer was lost at some time. `outcome_unknown`: since then the row's outcome is not known.
     """
 
     was_in_doubt: bool = False
@@ -28,29 +28,29 @@ class AttemptState:
     response: Response | None = None
 
 
-T = TypeVar("T")  # what an errand is run for: a Row, a Leaver
+T = TypeVar("T")  # the item of an operation: a Row or a SignOutTask
 T_contra = TypeVar("T_contra", contravariant=True)
 OperationResult = Outcome | SignOutOutcome
 
 
 class Operation(Protocol[T_contra]):
-    """One kind of call. `claimed`: it must be written down before its first attempt leaves."""
+    """One kind of call. `needs_claim`: a row must be claimed in the journal before its first attempt is sent."""
 
     call: str
     needs_claim: bool
 
     def begin(self, what: T_contra) -> AttemptState:
-        """The tally before the first attempt."""
+        """Return the state before the first attempt."""
 
     def send(self, what: T_contra) -> Response:
-        """One attempt."""
+        """Send one attempt and return its response."""
 
     def settle(self, what: T_contra, tally: AttemptState, max_attempts: int) -> OperationResult:
-        """What became of it after its last attempt; after none, it was given back."""
+        """Return the outcome after the last attempt. Without an attempt, the row counts as returned unsent."""
 
 
 class SetPassword:
-    """AdminSetUserPassword, by user pool. A lost answer leaves the row in doubt."""
+    """AdminSetUserPassword, with one transport per user pool. A lost answer leaves the row in doubt."""
 
     call = "AdminSetUserPassword"
     needs_claim = True
@@ -59,17 +59,17 @@ class SetPassword:
         self._transports = transports
 
     def begin(self, what: Row) -> AttemptState:
-        """In doubt from the beginning where an earlier answer was lost."""
+        """Return a new state, already in doubt if an earlier answer was lost."""
         return AttemptState(
             was_in_doubt=what.was_in_doubt, outcome_unknown=what.was_in_doubt and not what.retrying_failed
         )
 
     def send(self, what: Row) -> Response:
-        """One attempt."""
+        """Send one attempt and return its response."""
         return self._transports[what.pool].set_password(what)
 
     def settle(self, what: Row, tally: AttemptState, max_attempts: int) -> Outcome:
-        """The row's outcome."""
+        """Return the row's outcome."""
         status, message = self._status(tally, max_attempts)
         answer = tally.response or Response(Disposition.NOT_SENT)
         given_back = status is Status.READY
@@ -88,7 +88,7 @@ class SetPassword:
         )
 
     def _status(self, tally: AttemptState, max_attempts: int) -> tuple[Status, str]:
-        """What the row is after its last attempt, and the message that goes with it."""
+        """Return the row's status after its last attempt, and the message for it."""
         answer = tally.response
         if answer is not None:
             if answer.disposition is Disposition.DONE:
@@ -105,7 +105,7 @@ class SetPassword:
 
 
 class SignOut:
-    """AdminUserGlobalSignOut, by user pool. Twice does no harm, so a lost answer is no more than one to ask for again."""
+    """AdminUserGlobalSignOut, with one transport per user pool. It may be repeated, so a lost answer is just retried."""
 
     call = "AdminUserGlobalSignOut"
     needs_claim = False
@@ -113,16 +113,16 @@ class SignOut:
     def __init__(self, transports: Mapping[str, SignOutTransport]) -> None:
         self._transports = transports
 
-    def begin(self, what: SignOutTask) -> AttemptState:  # noqa: ARG002  (one as the other)
-        """Nothing is known of it."""
+    def begin(self, what: SignOutTask) -> AttemptState:  # noqa: ARG002  (same signature as SetPassword)
+        """Return an empty state: earlier attempts do not matter."""
         return AttemptState()
 
     def send(self, what: SignOutTask) -> Response:
-        """One attempt."""
+        """Send one attempt and return its response."""
         return self._transports[what.pool].sign_out(what)
 
     def settle(self, what: SignOutTask, tally: AttemptState, max_attempts: int) -> SignOutOutcome:
-        """What became of the sign-out; the row stays set."""
+        """Return the outcome of the sign-out; the row stays set."""
         answer = tally.response
         if answer is not None and answer.disposition is Disposition.DONE:
             return SignOutOutcome(what.number, done=True, attempts=tally.attempts, throttled=tally.throttled)

@@ -1,4 +1,4 @@
-"""The pacer: when the next attempt of a lane may leave."""
+"""The pacer, which decides when a lane may send its next attempt."""
 
 import threading
 from collections import deque
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from bulkreset.send.clock import Clock
 from bulkreset.send.rate_control import BACKOFF, CubicRate, RateState
 
-# How late a slot may be taken before it is given up for a new one: calls may come closer together by so much.
+# How late a slot may be used, in slot intervals; a later thread asks for a new slot. Calls may be closer by as much.
 LATEST_SLOTS = 0.5
-LATEST_SECONDS = 0.001  # where that is more: a clock wakes no more exactly
+LATEST_SECONDS = 0.001  # the minimum for it: a clock does not wake more exactly
 IDLE_SECONDS = 0.05
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
@@ -18,10 +18,10 @@ MEASURED_AT_LEAST = 8
 
 @dataclass(frozen=True, slots=True)
 class PacerState:
-    """A pacer's pace, to be gone on with on another clock: all times are seconds before or after the moment it was taken.
+    """The state of a pacer, to be resumed on another clock. All times are seconds relative to the moment it was taken.
 
-    `next_in` is the time until the next slot, never below 0; `cut_ago` the time since the last cut; `accepted` has how
-    long ago each call was that was lately let through. `rate` is calls per second at that moment, None without pacing.
+    `next_in` is the time until the next slot, never below 0. `cut_ago` is the time since the last rate cut. `accepted`
+    has the age of each recently accepted call. `rate` is calls per second at that moment, None without pacing.
     """
 
     rate: float | None
@@ -33,7 +33,7 @@ class PacerState:
     accepted: tuple[float, ...] = ()
 
     def after_seconds(self, seconds: float) -> "PacerState":
-        """The same, so many seconds later."""
+        """Return the same state as it is `seconds` later."""
         return replace(
             self,
             next_in=max(0.0, self.next_in - seconds),
@@ -45,12 +45,12 @@ class PacerState:
 class Pacer:
     """Evenly spaced slots for one lane, shared by its threads. `ceiling` is calls per second, None for no pacing.
 
-    `on_change` is told of the rate and why it changed: at each cut, and at the first slot in each stage that follows.
+    `on_change` gets the rate and the reason of a change: at each cut, and at the first slot of each later RateState.
 
-    In any window of w seconds at most rate·w + 1 slots fall, and at most rate·w + 1½ calls leave: whoever wakes late takes a
-    slot of at most half an interval ago, and the next one falls where it would have. Whoever is first in line holds the next slot and nobody
-    holds a later one, so a change of rate works from the next slot on. Nothing is saved up while nobody asks, so there
-    is never a burst. The lock of the state is never held while waiting.
+    Any window of w seconds has at most rate·w + 1 slots and at most rate·w + 1½ calls: a thread that wakes late uses a
+    slot that is at most half an interval old, and the next slot does not move. Only the first waiting thread holds a
+    slot, so a change of rate applies from the next slot on. Unused slots are not saved, so there is never a burst. The
+    state lock is never held while waiting.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class Pacer:
         self._on_change = on_change
         self._rate_curve = CubicRate(ceiling or float("inf"))
         self._rate_state = RateState.CEILING
-        self._turn = threading.Lock()  # the line: its holder is the one whose slot is next
+        self._turn = threading.Lock()  # the queue of threads: the holder has the next slot
         self._lock = threading.Lock()
         self._next = clock.now()
         self._accepted: deque[float] = deque()
 
     def rate(self) -> float | None:
-        """Calls per second right now; None without pacing."""
+        """Return the current rate in calls per second; None without pacing."""
         return None if self.ceiling is None else self._rate_curve.rate(self._clock.now())
 
     def state(self, *, brief: bool = False) -> PacerState:
-        """The pace as it is, for a pacer elsewhere; where it goes on with `resume`, no call may leave here any more.
+        """Return the current state for another pacer. After that one resumes it, this pacer may send no more calls.
 
-        `brief` leaves out what was lately let through.
+        `brief` leaves out the recently accepted calls.
         """
         with self._lock:
             now, pace = self._clock.now(), self._rate_curve
@@ -89,7 +89,7 @@ class Pacer:
             )
 
     def resume(self, state: PacerState) -> None:
-        """Go on with a pace: no slot falls earlier here than it would have there."""
+        """Continue from a state. No slot comes earlier here than it would on the other pacer."""
         with self._lock:
             now = self._clock.now()
             self._next = now + state.next_in
@@ -100,13 +100,13 @@ class Pacer:
             self._accepted = deque(now - ago for ago in state.accepted)
 
     def is_idle(self) -> bool:
-        """Whether a slot has passed that nobody took."""
+        """Return whether a slot has passed unused."""
         with self._lock:
             now = self._clock.now()
             return self.ceiling is not None and now - self._next > max(IDLE_SECONDS, 1 / self._rate_curve.rate(now))
 
     def wait(self, stop: threading.Event) -> bool:
-        """Wait for a slot of one's own. False where `stop` was set first: then nothing may be sent."""
+        """Wait for a slot. Return False if `stop` was set first; then nothing may be sent."""
         if self.ceiling is None:
             return not stop.is_set()
         asked = self._clock.now()
@@ -117,7 +117,7 @@ class Pacer:
                     return False
                 now = self._clock.now()
                 rate = self._rate_curve.rate(now)
-                # Whoever wakes late (a suspended machine, a busy processor) asks again: late slots would leave in a burst.
+                # A thread that wakes late (suspended machine, busy CPU) asks again: late slots would cause a burst.
                 if now - slot <= max(LATEST_SLOTS / rate, LATEST_SECONDS):
                     break
                 asked = now
@@ -131,7 +131,7 @@ class Pacer:
             return True
 
     def on_accepted(self) -> None:
-        """The service let a call through (whatever it then made of it)."""
+        """Record that the service did not throttle a call, whatever its result."""
         if self.ceiling is None:
             return
         with self._lock:
@@ -140,7 +140,7 @@ class Pacer:
             self._drop_old(now)
 
     def on_throttled(self, started: float) -> None:
-        """The service throttled a call that left at `started`, on the pacer's clock."""
+        """Cut the rate because a call sent at `started` (pacer's clock) was throttled."""
         if self.ceiling is None:
             return
         with self._lock:
@@ -155,7 +155,7 @@ class Pacer:
             self._on_change(rate, RateState.THROTTLED)
 
     def _accepted_rate(self, now: float) -> float | None:
-        """Calls per second lately let through, None where too few are known."""
+        """Return the recently accepted calls per second; None if too few calls are known."""
         self._drop_old(now)
         span = now - self._accepted[0] if self._accepted else 0.0
         return len(self._accepted) / span if len(self._accepted) >= MEASURED_AT_LEAST and span > 0 else None

@@ -1,37 +1,35 @@
-"""The control law: a lane's rate as a pure function of what was accepted, what was refused, and the time since."""
+"""Rate control: a lane's rate as a pure function of accepted calls, throttled calls and the time since."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-BACKOFF = 0.07  # how far under the wall a first cut goes, as a share of it
-MAX_BACKOFF = (
-    0.5  # how far cuts on cuts go: the refill of a drained quota is waited for, then the wall is approached anew
-)
-ACCEPTED_SHARE = 0.98  # of the rate lately accepted: it holds what the quota had saved up as well
-MIN_CUT = 0.7  # of the wall: what was accepted says little while calls are still slow to come back
-UNMEASURED_SHARE = 0.9  # of the rate, where there is nothing to measure yet
-REPEAT_SECONDS = 1.0  # seconds within which a cut follows on another one
-RECOVERY_SECONDS = 6.0  # seconds from a cut until the rate is back at the wall
-DOUBLING_SECONDS = 6.5  # seconds past the plateau until it is twice the wall
-PROBING_SHARE = 1.02  # of the wall: from there on the lane asks for more than was let through
-MIN_RATE = 0.5  # calls per second: a lane never stops asking
+BACKOFF = 0.07  # how far below w_max a first cut goes, as a share of w_max
+MAX_BACKOFF = 0.5  # the same for repeated cuts, at most: wait until a drained quota refills, then approach w_max again
+ACCEPTED_SHARE = 0.98  # share of the recently accepted rate, which also contains the saved-up burst of the quota
+MIN_CUT = 0.7  # share of the current rate, the lowest w_max: few calls count as accepted while answers are slow
+UNMEASURED_SHARE = 0.9  # share of the current rate, if there is no measurement yet
+REPEAT_SECONDS = 1.0  # seconds after a cut within which the next one is a repeated cut
+RECOVERY_SECONDS = 6.0  # seconds from a cut until the rate is back at w_max
+DOUBLING_SECONDS = 6.5  # seconds from then until the rate is twice w_max
+PROBING_SHARE = 1.02  # share of w_max: from there on the lane sends more than was accepted
+MIN_RATE = 0.5  # calls per second: a lane never stops sending
 
 
 class RateState(StrEnum):
-    """What a lane's rate is doing, and so the reason of its latest change."""
+    """The phase of a lane's rate, which is also the reason of its latest change."""
 
     CEILING = "at the ceiling"
-    THROTTLED = "throttled"  # cut, and on its way back to the wall
-    RECOVERED = "recovered"  # back at the wall
-    PROBING = "probing"  # above the wall
+    THROTTLED = "throttled"  # cut, and rising back to w_max
+    RECOVERED = "recovered"  # back at w_max
+    PROBING = "probing"  # above w_max
 
 
 @dataclass(frozen=True, slots=True)
 class CubicRate:
-    """A lane's pace. Rates are calls per second, times are seconds on the injected clock.
+    """The rate curve of a lane. Rates are calls per second, times are seconds on the injected clock.
 
-    `wall` is the rate that the service lately let through when it refused, None while it has refused nothing; `depth`
-    how far under it the last cut went.
+    `w_max` is the rate that the service recently accepted when it throttled; None if it has not throttled yet.
+    `backoff` is how far below w_max the last cut went, as a share of w_max.
     """
 
     ceiling: float
@@ -40,10 +38,10 @@ class CubicRate:
     backoff: float = BACKOFF
 
     def rate(self, now: float) -> float:
-        """The rate at `now`.
+        """Return the rate at `now`.
 
-        After a cut it follows a cubic, as TCP CUBIC does: quickly up to just under the wall, slowly past it, and faster
-        the longer nothing is refused, so that it stays near a quota that holds and soon finds one that grew.
+        After a cut it follows a cubic curve, as TCP CUBIC does: it rises quickly to just below w_max, passes it slowly,
+        then rises faster the longer no call is throttled. So it stays near a stable quota and soon finds a higher one.
         """
         if self.w_max is None:
             return self.ceiling
@@ -55,7 +53,7 @@ class CubicRate:
         return min(self.ceiling, max(MIN_RATE, self.w_max * share))
 
     def state(self, now: float) -> RateState:
-        """What the rate is doing at `now`."""
+        """Return the phase of the rate at `now`."""
         rate = self.rate(now)
         if self.w_max is None or rate >= self.ceiling:
             return RateState.CEILING
@@ -64,9 +62,10 @@ class CubicRate:
         return RateState.PROBING if rate >= self.w_max * PROBING_SHARE else RateState.RECOVERED
 
     def after_throttle(self, now: float, started: float, accepted: float | None) -> "CubicRate":
-        """The pace after a refusal of a call that started at `started`; `accepted` is the rate lately let through.
+        """Return the curve after a throttled call that started at `started`; `accepted` is the recently accepted rate.
 
-        A call that started before the last cut tells nothing new: one cut per round trip, however many were refused.
+        `accepted` is None if unknown. A call that started before the last cut changes nothing, so there is one cut per
+        round trip, however many calls were throttled.
         """
         if started <= self.cut_at:
             return self

@@ -1,4 +1,4 @@
-"""The ration: how many rows may be sent in one execution, over all lanes, and when the next ones may be taken."""
+"""Row sources that limit how many rows one execution sends over all lanes, and when rows may be taken."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from bulkreset.send.coordinator import RowSource
 
 
 class RowBudget:
-    """What is left of the ration; None where there is no limit."""
+    """The number of rows that may still be sent in all lanes together; None without a limit."""
 
     def __init__(self, rows: int | None) -> None:
         self.remaining = rows
 
 
 class LimitedSource:
-    """A supply that ends where the budget does."""
+    """A row source that ends when the budget is used up."""
 
     def __init__(self, supply: RowSource, budget: RowBudget) -> None:
         self._supply = supply
@@ -22,11 +22,11 @@ class LimitedSource:
 
     @property
     def ended(self) -> bool:
-        """Whether the last `take` has found that there are no more, or no more may be taken."""
+        """Return whether the last `take` found no more rows, or the budget is used up."""
         return self._supply.ended or self._budget.remaining == 0
 
     def take(self, most: int) -> Sequence[Any]:
-        """Up to `most` rows, and no more than are left."""
+        """Return up to `most` rows, but no more than the remaining budget."""
         if self._budget.remaining is None:
             return self._supply.take(most)
         taken = self._supply.take(min(most, self._budget.remaining)) if self._budget.remaining else []
@@ -34,12 +34,12 @@ class LimitedSource:
         return taken
 
     def discard_rest(self) -> None:
-        """Nothing more will be taken."""
+        """Drop the remaining rows; `take` is not called again."""
         self._supply.discard_rest()
 
 
 class GatedSource:
-    """A supply whose rows can be taken where the gate is open only."""
+    """A row source whose rows can be taken only while `is_open` returns True."""
 
     def __init__(self, supply: RowSource, is_open: Callable[[], bool]) -> None:
         self._supply = supply
@@ -47,13 +47,13 @@ class GatedSource:
 
     @property
     def ended(self) -> bool:
-        """Whether the last `take` has found that there are no more."""
+        """Return whether the last `take` found that there are no more rows."""
         return self._supply.ended
 
     def take(self, most: int) -> Sequence[Any]:
-        """Up to `most` rows; none as long as the gate is shut."""
+        """Return up to `most` rows; none while the gate is closed."""
         return self._supply.take(most) if self._is_open() else []
 
     def discard_rest(self) -> None:
-        """Nothing more will be taken."""
+        """Drop the remaining rows; `take` is not called again."""
         self._supply.discard_rest()

@@ -1,4 +1,4 @@
-"""The leavers: users whose password was set and who are to be signed out, found in the journal as they come."""
+"""The source of users to sign out: users whose password was set, read from the journal while sending continues."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,11 +6,11 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import SignOutOutcome, SignOutTask
 from bulkreset.send.clock import Clock
 
-LOOK_SECONDS = 0.25  # between two looks at a journal that has given all it had
+LOOK_SECONDS = 0.25  # between two queries if the journal had no more users
 
 
 class SignOutSource:
-    """One lane's. Only committed rows are found; those in hand are remembered until what became of them is committed."""
+    """The users to sign out in one lane. Only committed rows are found; taken ones are kept until their outcome is committed."""
 
     def __init__(self, journal: Journal, pools: Collection[str], clock: Clock) -> None:
         self.ended = False
@@ -21,7 +21,7 @@ class SignOutSource:
         self._look_at = float("-inf")
 
     def take(self, most: int) -> Sequence[SignOutTask]:
-        """Up to `most` users. `ended` only says that there are none now: a set that is still to come brings another."""
+        """Return up to `most` users. `ended` only means that there are none now: the next password set adds a user."""
         self.ended = False
         if self._clock.now() < self._look_at:
             return []
@@ -30,7 +30,7 @@ class SignOutSource:
             lacking = most - len(found)
             if lacking <= 0:
                 break
-            # Who is in hand is still pending in the journal, and may come first.
+            # Users already taken are still pending in the journal and may come first.
             pending = self._journal.sign_out_tasks(pool, lacking + len(self._in_hand))
             found += [leaver for leaver in pending if leaver.number not in self._in_hand][:lacking]
         if len(found) < most:
@@ -40,9 +40,9 @@ class SignOutSource:
         return found
 
     def on_settled(self, outcome: SignOutOutcome) -> None:
-        """What became of one is committed."""
+        """Forget a user whose outcome was committed."""
         self._in_hand.discard(outcome.row)
 
     def discard_rest(self) -> None:
-        """Nothing more will be taken."""
+        """End the source; `take` is not called again."""
         self.ended = True

@@ -1,4 +1,4 @@
-"""The worker: one row's errand run until it is settled, every attempt paying its slot."""
+"""The worker, which sends one row until it is settled. Every attempt takes a slot of the pacer."""
 
 import threading
 import time
@@ -22,14 +22,14 @@ from bulkreset.send.operations import AttemptState, Operation, OperationResult, 
 from bulkreset.send.pacer import Pacer
 
 _NEVER = object()
-FIRST_WAIT = 0.25  # seconds: the upper end of the first backoff; it doubles each time
+FIRST_WAIT = 0.25  # seconds: the maximum of the first backoff; it doubles each time
 
 _AGAIN = frozenset({Disposition.THROTTLED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What became of a row, and what forbids going on, where there was something: an answer, or the lane itself."""
+    """The outcome of a row. `latency` is in seconds; `fatal` is the answer or lane error that must stop the lane."""
 
     outcome: OperationResult
     latency: float | None = None
@@ -47,21 +47,21 @@ class Worker(Generic[T]):
         self._clock = clock
         self._stop = stop
         self._max_attempts = pace.max_attempts
-        # Retry outside, slot inside: every attempt pays. No hooks: tenacity's own would log arguments, and one is a password.
+        # The retry wraps the slot, so every attempt takes one. No hooks: tenacity's would log arguments, also passwords.
         self._retrying = Retrying(
             retry=retry_if_result(_is_to_be_tried_again),
             wait=wait_random_exponential(multiplier=FIRST_WAIT, max=pace.max_wait),
             stop=stop_after_attempt(pace.max_attempts) | stop_when_event_set(stop),
             sleep=self._sleep,
-            retry_error_callback=lambda _state: None,  # attempts used up are no error: the tally has the last answer
+            retry_error_callback=lambda _state: None,  # used-up attempts are no error: the state has the last answer
         )
 
     def send(self, what: T) -> RowResult:
-        """Try until it is settled, its attempts are used up or the lane stops."""
+        """Send a row until it is settled, its attempts are used up or the lane stops. Return its result."""
         tally = self._errand.begin(what)
         first = self._attempt(what, tally)
         if _is_to_be_tried_again(first):
-            # Its result is tenacity's first attempt: for the many rows that need no second one, tenacity is not set going.
+            # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
             answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
             self._retrying(next, answers)
         outcome = self._errand.settle(what, tally, self._max_attempts)
@@ -69,7 +69,7 @@ class Worker(Generic[T]):
         return RowResult(outcome, tally.latency, fatal)
 
     def _attempt(self, what: T, tally: AttemptState) -> Response | None:
-        """One paid attempt; None where the lane stopped before it could leave."""
+        """Wait for a slot and send one attempt. Return None if the lane stopped first."""
         if not self._pacer.wait(self._stop):
             return None
         tally.attempts += 1
@@ -82,7 +82,7 @@ class Worker(Generic[T]):
             tally.throttled += 1
             self._pacer.on_throttled(started)
         elif answer.disposition in FATAL_SET:
-            self._stop.set()  # here and now: the other threads must not send one call more
+            self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
             tally.was_in_doubt = tally.outcome_unknown = True
         elif answer.disposition is not Disposition.NOT_SENT:
