@@ -128,7 +128,7 @@ class CancelToken:
         self.signal_number = self.signal_number or signal.SIGTERM
 
     def on_signal(self, number: int) -> None:
-        """Request a stop because of a signal. SIGHUP (closed terminal) counts as SIGTERM; only the first signal counts."""
+        """Request a stop because of a signal. SIGHUP (closed terminal) acts as SIGTERM; the first signal counts."""
         if not self.signal_number:
             self._by = signal.Signals(number).name
             self.signal_number = signal.SIGTERM if number == signal.SIGHUP else number

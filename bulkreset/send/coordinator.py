@@ -108,7 +108,7 @@ class Coordinator:
         self._shutting_down = False
 
     def run(self, feeds: Sequence[LaneInput]) -> None:
-        """Send all rows. Raises RecordError, what the observer raises and, at the end, the first error that stopped a lane.
+        """Send all rows. Raises RecordError, the observer's errors and, at the end, the first error that stopped lanes.
 
         On any stop, calls in flight are finished and recorded before this raises.
         """
@@ -133,7 +133,7 @@ class Coordinator:
         return any(feed.lane.in_flight for feed in self._inputs)
 
     def _is_over(self) -> bool:
-        """Return whether no row remains to send or wait for. Guards do not check the last result, as nothing follows it."""
+        """Return whether no row remains to send or wait for. Then guards need not check the last result."""
         return all(feed.done for feed in self._inputs) and not self._is_busy()
 
     def _claim_rows(self) -> None:
@@ -159,11 +159,11 @@ class Coordinator:
                 feed.lane.ensure_workers()
 
     def _is_settled(self, feed: LaneInput, taking: Sequence[LaneProtocol]) -> bool:
-        """Return whether all rows of a lane input are settled in the journal. Lanes in `taking` were just given rows."""
+        """Return whether all rows of a lane input are committed. Lanes in `taking` have rows that are not sent yet."""
         return feed.done and not feed.lane.in_flight and feed.lane not in taking and not self._results_to_commit
 
     def _collect_results(self) -> None:
-        """Collect results for TURN_SECONDS or until an unpaced lane has room; commit them if the group is full or old."""
+        """Collect results for TURN_SECONDS or until an unpaced lane has room; commit a group that is full or old."""
         began = self._clock.now()
         while len(self._results_to_commit) < COMMIT_ROWS and (left := TURN_SECONDS - (self._clock.now() - began)) > 0:
             try:

@@ -37,8 +37,9 @@ class LaneRowSource:
         self._buffer: deque[Row] = deque()
 
     def take(self, most: int) -> Sequence[Row]:
-        """Return up to `most` rows; fewer or none if the next ones are still being read. `ended` says if there are no more.
+        """Return up to `most` rows; fewer or none if the next ones are still being read.
 
+        `ended` then says whether there are no more rows.
         Raises GuardTripped if the input is no longer the planned one.
         """
         if self.needs_rows():
@@ -73,7 +74,7 @@ class LaneRowSource:
         self.rows += rows
 
     def fill_from(self, wanted: Sequence[SendableRow], piece: RowPage) -> None:
-        """Buffer this lane's rows of the page at the cursor, as far as there is room. Raises GuardTripped if users differ."""
+        """Buffer this lane's rows of the current page while there is room. Raises GuardTripped if a user differs."""
         for row in wanted:
             if row.row < self._next:
                 continue
@@ -175,7 +176,7 @@ class InputSource:
             supply.fill_from(rows, answer)
 
     def _choose_page(self) -> int | None:
-        """Return the next page that a lane needs, going round the input so that no lane waits for long; None if none does.
+        """Return the next page that a lane needs, in turn so that no lane waits for long; None if no lane needs one.
 
         Alternate between pages available immediately and pages that need a search. If going back means reading
         everything again, finish the current search first and continue from there.

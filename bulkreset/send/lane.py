@@ -1,4 +1,4 @@
-"""Lanes: each sends one kind of call in one account and Region, with one pacer and as many threads as its rate needs."""
+"""Lanes. Each sends one kind of call in one account and Region, with one pacer and the threads that its rate needs."""
 
 import math
 import threading
@@ -155,7 +155,7 @@ class Lane(Generic[T]):
         if isinstance(result, RowResult):
             self.attempts += result.outcome.attempts
         if isinstance(result, RowResult) and result.latency is not None:
-            # Let the lowest latency grow slowly, less per result at high rates: delays of a busy CPU must not add threads.
+            # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
             forgotten = (self._quickest or result.latency) * (1 + 7 / self._max_rate)
             self._quickest = min(result.latency, forgotten)
 
@@ -167,7 +167,7 @@ class Lane(Generic[T]):
             thread.join(timeout=None if not self.in_flight else 0.1)
 
     def ensure_workers(self) -> None:
-        """Start the threads still needed for the rows in flight. Raises Stopped if not even one thread can be started."""
+        """Start the threads still needed for the rows in flight. Raises Stopped if no thread can be started."""
         for _ in range(min(self._target_workers(), self.in_flight) - len(self._threads)):
             worker = Worker(self.operation, self.pacer, self._pace, self._clock, self.stop)
             name = f"worker-{len(self._threads) + 1}"
@@ -194,7 +194,7 @@ class Lane(Generic[T]):
                 self._results.put((self, RowResult(given_back)))
 
     def _target_workers(self) -> int:
-        """Return the number of threads by Little's law: rate times latency plus a margin; more if slots stay unused."""
+        """Return the number of threads: rate times latency (Little's law) plus a margin, more if slots stay unused."""
         if self._pace.workers:
             return self._pace.workers
         rate = self.pacer.rate()

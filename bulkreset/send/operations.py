@@ -105,7 +105,7 @@ class SetPassword:
 
 
 class SignOut:
-    """AdminUserGlobalSignOut, with one transport per user pool. It may be repeated, so a lost answer is just retried."""
+    """AdminUserGlobalSignOut, with one transport per user pool. Repeating it is safe, so a lost answer is retried."""
 
     call = "AdminUserGlobalSignOut"
     needs_claim = False

@@ -18,7 +18,7 @@ MEASURED_AT_LEAST = 8
 
 @dataclass(frozen=True, slots=True)
 class PacerState:
-    """The state of a pacer, to be resumed on another clock. All times are seconds relative to the moment it was taken.
+    """The state of a pacer, to resume on another clock. All times are seconds relative to the moment it was taken.
 
     `next_in` is the time until the next slot, never below 0. `cut_ago` is the time since the last rate cut. `accepted`
     has the age of each recently accepted call. `rate` is calls per second at that moment, None without pacing.
@@ -71,7 +71,7 @@ class Pacer:
         return None if self.ceiling is None else self._rate_curve.rate(self._clock.now())
 
     def state(self, *, brief: bool = False) -> PacerState:
-        """Return the current state for another pacer. After that one resumes it, this pacer may send no more calls.
+        """Return the current state. If another pacer is to resume from it, no more calls may leave through this one.
 
         `brief` leaves out the recently accepted calls.
         """
@@ -140,7 +140,7 @@ class Pacer:
             self._drop_old(now)
 
     def on_throttled(self, started: float) -> None:
-        """Cut the rate because a call sent at `started` (pacer's clock) was throttled."""
+        """Cut the rate for a throttled call sent at `started` (pacer's clock), if sent after the last cut."""
         if self.ceiling is None:
             return
         with self._lock:

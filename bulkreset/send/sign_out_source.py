@@ -10,7 +10,10 @@ LOOK_SECONDS = 0.25  # between two queries if the journal had no more users
 
 
 class SignOutSource:
-    """The users to sign out in one lane. Only committed rows are found; taken ones are kept until their outcome is committed."""
+    """The users to sign out in one lane. Only committed rows are found.
+
+    Users taken are remembered until their outcome is committed, so that none is taken twice.
+    """
 
     def __init__(self, journal: Journal, pools: Collection[str], clock: Clock) -> None:
         self.ended = False

@@ -47,7 +47,8 @@ class Worker(Generic[T]):
         self._clock = clock
         self._stop = stop
         self._max_attempts = pace.max_attempts
-        # The retry wraps the slot, so every attempt takes one. No hooks: tenacity's would log arguments, also passwords.
+        # The retry wraps the slot, so every attempt takes one. No hooks: tenacity's would log arguments, and one is a
+        # password.
         self._retrying = Retrying(
             retry=retry_if_result(_is_to_be_tried_again),
             wait=wait_random_exponential(multiplier=FIRST_WAIT, max=pace.max_wait),
