@@ -108,7 +108,7 @@ def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
     for attribute in sorted(facts.aliases | facts.sign_in_by):
         if (attribute == "email" and "@" not in name) or (attribute == "phone_number" and not name.startswith("+")):
             continue
-        # If users sign in with this attribute, nobody knows the username, which is an identifier: try the attribute first.
+        # If users sign in with this attribute, the username is an identifier that nobody knows: try this one first.
         attributes.insert(0 if attribute in facts.sign_in_by else len(attributes), attribute)
     for attribute in attributes:
         for spelling in dict.fromkeys((name, facts.fold(name))):
