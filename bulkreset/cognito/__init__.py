@@ -1,1 +1,1 @@
-"""The service: sessions, the call that sets a password, what its answers mean, and an emulator."""
+"""Everything that calls Cognito: sessions, the call that sets a password, its responses, and an emulator."""

@@ -1,4 +1,4 @@
-"""The enquiry: what AWS is asked before a run, side by side: who is calling, the quotas, the pools."""
+"""Asks AWS in parallel, before a run, for the caller, the quotas and the pools."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,13 +8,14 @@ from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller, TargetSession
 
-POOL_SECONDS = 20.0  # how long a pool's description is waited for: retries included
+POOL_SECONDS = 20.0  # longest wait for a pool's description, retries included
 
 
 class AccountDiscovery:
-    """Asks at once when it is made; each answer is waited for when it is wanted. All are by user pool id.
+    """Facts about the account. All questions start in the constructor; each method waits for its answers.
 
-    `emulated_quota` is the emulator's, None where the targets are real; `with_quotas`: whether quotas matter at all.
+    All results are keyed by user pool id. `emulated_quota` is the emulator's quota in calls per second, None if the
+    targets are real. If `with_quotas` is false, no quotas are asked for.
     """
 
     def __init__(
@@ -25,22 +26,22 @@ class AccountDiscovery:
         ways: dict[tuple[object, ...], Callable[[], AccountQuota]] = {}
         self._quotas: dict[str, Callable[[], AccountQuota]] = {}
         for pool, session in sessions.items() if with_quotas else ():
-            target = session.target  # what is reached in the same way has one quota
+            target = session.target  # targets with the same settings and Region share one quota
             way = target.model_copy(update={"user_pool_id": ""}).model_dump_json(), session.region
             if way not in ways:
                 ways[way] = _ask_quota(session, emulated_quota)
             self._quotas[pool] = ways[way]
 
     def pools(self) -> dict[str, PoolFacts]:
-        """What is known of each pool."""
+        """Return the facts about each pool."""
         return {pool: answer() for pool, answer in self._pools.items()}
 
     def callers(self) -> dict[str, Caller]:
-        """Who is calling, for each pool."""
+        """Return the caller's identity for each pool."""
         return {pool: answer() for pool, answer in self._callers.items()}
 
     def quotas(self) -> dict[str, AccountQuota]:
-        """The quota under which each pool is."""
+        """Return the quota that applies to each pool; empty without `with_quotas`."""
         return {pool: answer() for pool, answer in self._quotas.items()}
 
 

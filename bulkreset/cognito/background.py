@@ -1,11 +1,11 @@
-"""Aside: a question to a service that the run can do without, asked in a thread and waited for a few seconds at most."""
+"""Asks a service that the run can do without, in a thread, and waits for a limited time."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-SECONDS = 4.0  # from the question on; a time-out of botocore's does not bound the name look-up
+SECONDS = 4.0  # counted from the question; botocore's timeouts do not limit the DNS lookup
 
 _Answer = TypeVar("_Answer")
 
@@ -16,13 +16,13 @@ def ask_in_background(
     seconds: float | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> Callable[[], _Answer]:
-    """Ask now. Return a function that waits for the answer, and returns `otherwise` if none came within `seconds`.
+    """Ask now. Return a function that waits for the answer and returns `otherwise` if none comes within `seconds`.
 
-    The default is SECONDS. `question` must not raise.
+    The time counts from now; the default is SECONDS. `question` must not raise.
     """
     until = now() + (SECONDS if seconds is None else seconds)
     answers: list[_Answer] = []
-    # A daemon, which the process need not wait for at its end.
+    # A daemon thread: the process does not wait for it when it exits.
     thread = threading.Thread(target=lambda: answers.append(question()), name="background question", daemon=True)
     thread.start()
 

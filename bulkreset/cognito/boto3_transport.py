@@ -1,4 +1,4 @@
-"""The boto3 transport: AdminSetUserPassword and AdminUserGlobalSignOut for one row, as an Answer."""
+"""Sends AdminSetUserPassword and AdminUserGlobalSignOut for one row with boto3 and returns a Response."""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -37,7 +37,10 @@ UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
-    """Both calls through a boto3 client, shared by all threads of a lane. `renew` makes a client with other credentials."""
+    """A transport that sends both calls with one boto3 client, shared by all threads of a lane.
+
+    `renew` returns a client with newer credentials, or None if there are none.
+    """
 
     def __init__(
         self,
@@ -52,12 +55,12 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
 
     @classmethod
     def of(cls, session: TargetSession) -> Self:
-        """The transport of one target. Raises TargetError where no client can be made."""
+        """Return the transport of one target. Raises TargetError if no client can be created."""
         newer = session.credential_refresher()
         return cls(session.cognito(), lambda: session.cognito() if newer() else None)
 
     def sign_out(self, leaver: SignOutTask) -> Response:
-        """Send one attempt, as `set_password` does."""
+        """Send one attempt, as `set_password` does; expired credentials are renewed for the next one."""
         return self._sent(
             lambda client: _answer(
                 lambda: client.admin_user_global_sign_out(UserPoolId=leaver.pool, Username=leaver.username), str
@@ -73,10 +76,10 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
         )
 
 
-def _answer(  # noqa: PLR0911  (one for each kind of answer)
+def _answer(  # noqa: PLR0911  (one return for each kind of result)
     call: Callable[[], Mapping[str, Any]], withhold: Callable[[str], str]
 ) -> Response:
-    """One call. What a library says is not passed on: only names, codes and scrubbed messages are."""
+    """Make one call. The Response has only names, codes and scrubbed messages, never a library's own text."""
     try:
         answer = call()
     except ClientError as error:
@@ -84,32 +87,32 @@ def _answer(  # noqa: PLR0911  (one for each kind of answer)
     except SSLError as error:
         if is_about_the_certificate(error):
             return BAD_CERTIFICATE
-        return Response(Disposition.AMBIGUOUS, "SSLError", "the answer was lost")  # the request may have left before
+        return Response(Disposition.AMBIGUOUS, "SSLError", "the answer was lost")  # the request may have been sent
     except UNSENT as error:
         return not_sent_response(type(error).__name__)
     except NO_CREDENTIALS as error:
         return no_credentials_response(error)
     except UnreadableResponseError:
         return UNREADABLE
-    except Exception as error:  # noqa: BLE001  (a lost answer, or one on which botocore chokes: it may have been applied)
+    except Exception as error:  # noqa: BLE001  (response lost, or botocore cannot parse it: it may have been applied)
         return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
     return success_response(answer["ResponseMetadata"].get("RequestId"), withhold)
 
 
 def is_about_the_certificate(error: SSLError) -> bool:
-    """Whether the handshake failed on it, so that nothing was sent."""
+    """Return whether the TLS handshake failed because of the certificate, so that nothing was sent."""
     cause: object = error.kwargs.get("error")
     while isinstance(cause, BaseException):
-        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):  # the latter where it is of another host
+        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):  # the latter: another host's
             return True
         cause = cause.args[0] if cause.args else None
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
-    """Raise where an answer's body is neither empty nor a JSON object, as behind a captive proxy.
+    """Raise UnreadableResponseError if a body is neither empty nor a JSON object, as behind a captive proxy.
 
-    botocore takes any body with HTTP 200 for success, and makes a 5xx body that it cannot parse the error's message.
+    botocore takes any body with HTTP 200 as success, and uses a 5xx body that it cannot parse as the error message.
     """
     parse_body(response_dict["body"])
 

@@ -1,4 +1,4 @@
-"""Connections of AWS's C runtime to one endpoint, kept alive between calls."""
+"""Opens connections of AWS's C runtime (CRT) to one endpoint and keeps them alive between calls."""
 
 import ctypes
 import threading
@@ -28,14 +28,14 @@ from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import not_sent_response
 from bulkreset.errors import TargetError
 
-PATIENCE: Final = 1.0  # seconds that a handshake may take before botocore is asked what is wrong with it
+PATIENCE: Final = 1.0  # seconds to wait for a handshake before botocore is used to find out what is wrong
 _LONGEST_MS: Final = 2**31 - 1
 _TIMED_OUT: Final = frozenset({"AWS_IO_SOCKET_TIMEOUT", "AWS_IO_TLS_NEGOTIATION_TIMEOUT"})
 _IN_CALLBACKS: Final = threading.local()
 
 
 class NoConnectionError(Exception):
-    """Nothing could be sent; `answer` says why."""
+    """No connection could be opened, so nothing was sent; `response` says why."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__(answer.code)
@@ -43,11 +43,11 @@ class NoConnectionError(Exception):
 
 
 class ConnectionPool:
-    """As many connections to the end of a route as there are calls at once. Whoever takes one has it alone."""
+    """Open connections to one endpoint, one for each call in flight. A connection is used by one call at a time."""
 
     def __init__(self, route: Endpoint) -> None:
         self._route = route
-        self._idle: list[HttpClientConnection] = []  # the last one used is the first one taken: the others may close
+        self._idle: list[HttpClientConnection] = []  # last in, first out: the rest may time out
         self._asking = threading.Lock()
         self._options = SocketOptions()
         self._options.connect_timeout_ms = max(1, min(_LONGEST_MS, round(route.connect_timeout * 1000)))
@@ -57,18 +57,18 @@ class ConnectionPool:
         self._proxy = _proxy_options(route.proxy, context, tunnel=self._tls is not None) if route.proxy else None
 
     def acquire(self) -> HttpClientConnection:
-        """An open connection. Raises NoConnectionError."""
+        """Return an open connection. Raises NoConnectionError if none can be opened."""
         while self._idle:
             try:
                 connection = self._idle.pop()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took the last one
                 break
-            if connection.is_open():  # else the server has closed it: nothing was sent on it
+            if connection.is_open():  # otherwise the server has closed it; nothing was sent on it
                 return connection
         return self._connect()
 
     def release(self, connection: HttpClientConnection) -> None:
-        """Keep a connection, whose answer was read to its end, for the next call."""
+        """Keep a connection for the next call. Its response must have been read completely."""
         if connection.is_open():
             self._idle.append(connection)
 
@@ -90,14 +90,17 @@ class ConnectionPool:
             raise NoConnectionError(not_sent_response("ConnectTimeoutError")) from None
         except NoConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001  (whatever the runtime names it, nothing was sent)
+        except Exception as error:  # noqa: BLE001  (the runtime has many errors; for all of them nothing was sent)
             raise NoConnectionError(self._reason(error)) from None
         finally:
             if not connecting.done():
                 connecting.add_done_callback(_close)
 
     def _objection(self) -> Response | None:
-        """What botocore says of an encrypted way. One thread at a time asks: a slow network must not be asked more."""
+        """Return botocore's diagnosis of a TLS connection, None if there is none.
+
+        Only one thread at a time asks, so that a slow network does not get more load.
+        """
         if not self._tls or not self._asking.acquire(blocking=False):
             return None
         try:
@@ -106,7 +109,7 @@ class ConnectionPool:
             self._asking.release()
 
     def _reason(self, error: Exception) -> Response:
-        """Why a connection could not be made, in botocore's words."""
+        """Return why a connection could not be opened, with botocore's error name as the code."""
         name = getattr(error, "name", "")
         if name.startswith("AWS_IO_TLS_ERROR") and (answer := self._objection()):
             return answer
@@ -117,7 +120,7 @@ class ConnectionPool:
 
 @cache
 def _bootstrap() -> ClientBootstrap:
-    """What makes connections: one thread for all, which waits for the network more than it works."""
+    """Return the bootstrap for all connections. One thread is enough: it mostly waits for the network."""
     group = EventLoopGroup(1)
     return ClientBootstrap(group, DefaultHostResolver(group))
 
@@ -149,16 +152,16 @@ def _proxy_options(proxy: Proxy, context: ClientTlsContext | None, *, tunnel: bo
 
 
 def _close(connecting: "Future[HttpClientConnection]") -> None:
-    """Close a connection that came when nobody waited for it any more."""
+    """Close a connection that was opened after its caller stopped waiting."""
     if not connecting.exception():
         connecting.result().close()
 
 
 def keep_thread_state() -> None:
-    """Let Python keep its state of the runtime's thread, on which this is called.
+    """Keep Python's thread state for the runtime's thread. Call this on that thread.
 
-    Else the state is made anew and thrown away at every callback, four times a call: memory mapped and unmapped, which
-    halts every other thread. Source: PyGILState_Ensure, which counts; the first one of a thread makes the state.
+    Otherwise every callback, four for each call, creates and destroys the state. That maps and unmaps memory, which
+    stops every other thread. PyGILState_Ensure counts its calls; the first one on a thread creates the state.
     """
     if not hasattr(_IN_CALLBACKS, "kept"):
         _IN_CALLBACKS.kept = ctypes.pythonapi.PyGILState_Ensure()

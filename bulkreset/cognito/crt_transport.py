@@ -1,4 +1,4 @@
-"""The transport through AWS's C runtime: AdminSetUserPassword written here, signed and sent by awscrt."""
+"""Builds AdminSetUserPassword requests; AWS's C runtime (awscrt) signs and sends them."""
 
 import io
 import json
@@ -33,14 +33,14 @@ from bulkreset.models import Row
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-_PARSER: Final[Any] = JSONParser()  # whose stubs ask for the shape of a success
+_PARSER: Final[Any] = JSONParser()  # Any: its stubs require a shape, which an error does not need
 
 
 class CrtTransport(RenewingTransport["Credentials | None"]):
-    """AdminSetUserPassword on the route and with the credentials of a boto3 session."""
+    """A transport that sends AdminSetUserPassword to the endpoint and with the credentials of a boto3 session."""
 
     def __init__(self, session: TargetSession) -> None:
-        """Raises TargetError where the session's certificates or proxy cannot be used."""
+        """Resolve the endpoint. Raises TargetError if the session's certificates or proxy cannot be used."""
         newer = session.credential_refresher()
 
         def renewed() -> "Credentials | None":
@@ -63,11 +63,11 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         except NO_CREDENTIALS as error:
             self._connections.release(connection)
             return no_credentials_response(error)
-        except Exception:  # noqa: BLE001  (nothing has left yet: as a rule, the server has closed the connection just now)
+        except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
             connection.close()
             return not_sent_response("EndpointConnectionError")
         if not exchange.done.acquire(timeout=self._patience):
-            connection.close()  # whatever still comes on it must not be taken for another call's answer
+            connection.close()  # a late response must not be taken for that of another call
             return Response(Disposition.AMBIGUOUS, "ReadTimeoutError", "the answer was lost or could not be read")
         if exchange.failure:
             connection.close()
@@ -78,7 +78,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
-        """The request of one row, with the keys that are valid now. Raises one of NO_CREDENTIALS."""
+        """Return the request for one row, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
         if credentials is None:
             raise NoCredentialsError
         body = json.dumps(
@@ -95,7 +95,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         return request
 
     def _config(self, keys: ReadOnlyCredentials) -> AwsSigningConfig:
-        """What a request is signed with: the keys and the second. One serves for all requests of that second."""
+        """Return the signing configuration for `keys`. All requests in the same second share one."""
         used, second, config = self._signing
         now = int(time.time())
         if used != keys or second != now:
@@ -109,7 +109,10 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
 
 class _Exchange:
-    """A request on its way, and its answer. The runtime's thread fills it in, and releases `done` at the end."""
+    """A request in flight and its response. The runtime's thread sets the fields and releases `done` at the end.
+
+    `failure` is the error that ended the exchange, None if the response is complete.
+    """
 
     __slots__ = ("body", "done", "failure", "headers", "status")
 
@@ -137,7 +140,7 @@ class _Exchange:
 
 
 def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Response:
-    """What an answer says, by the rules for botocore's."""
+    """Return the Response for an HTTP response, by the same rules as for botocore's."""
     named = {name.lower(): value for name, value in headers}
     try:
         require_service_response(status, named, body)
@@ -148,10 +151,10 @@ def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) ->
         )
     except UnreadableResponseError:
         return UNREADABLE
-    except Exception as error:  # noqa: BLE001  (an error on which botocore chokes: it may have been applied)
+    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error: it may have been applied)
         return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def _name_of(failure: BaseException) -> str:
-    """Botocore's name for an exchange that broke off."""
+    """Return botocore's error name for an exchange that failed before the response was complete."""
     return "SSLError" if getattr(failure, "name", "").startswith("AWS_IO_TLS") else "ConnectionClosedError"

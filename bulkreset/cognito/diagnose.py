@@ -1,4 +1,4 @@
-"""The probe: a way that AWS's runtime could not go, gone once more by botocore, which can say what is wrong with it."""
+"""Retries with botocore a connection that AWS's runtime could not open, to find out what is wrong."""
 
 from typing import Any, Final
 
@@ -11,16 +11,17 @@ from bulkreset.cognito.endpoint import Endpoint
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import BAD_CERTIFICATE, not_sent_response
 
-LONGEST: Final = 2.0  # seconds of connecting, and of waiting for an answer
+LONGEST: Final = 2.0  # seconds to connect, and again to wait for a response
 
 
 def diagnose_connection(route: Endpoint) -> Response | None:
-    """What is wrong with the way; None where botocore gets through. Nothing of a row is sent: an unsigned HEAD is.
+    """Return what is wrong with the connection; None if botocore gets through, or may have got through.
 
-    The runtime tells a bad certificate only ten to thirty seconds later, and then not from any other failed handshake.
+    It sends an unsigned HEAD request without any data of a row. The runtime reports a bad certificate only after 10 to
+    30 seconds, and does not distinguish it from any other failed handshake.
     """
     patience: Any = (min(route.connect_timeout, LONGEST), min(route.connect_timeout, LONGEST))
-    trusted: Any = route.ca_file or False  # a path, as botocore's own callers give it
+    trusted: Any = route.ca_file or False  # a path, as botocore itself passes it
     session = URLLib3Session(verify=trusted, proxies=route.proxies, timeout=patience)
     try:
         session.send(AWSRequest("HEAD", route.url).prepare())
@@ -28,7 +29,7 @@ def diagnose_connection(route: Endpoint) -> Response | None:
         return BAD_CERTIFICATE if is_about_the_certificate(error) else not_sent_response("EndpointConnectionError")
     except UNSENT as error:
         return not_sent_response(type(error).__name__)
-    except (BotoCoreError, ValueError):  # it may have got through and not been answered
+    except (BotoCoreError, ValueError):  # the request may have arrived without a response
         return None
     finally:
         session.close()

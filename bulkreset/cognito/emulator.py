@@ -1,4 +1,4 @@
-"""The embedded Cognito: moto on loopback, seeded with the job's own users, behind a request quota like the real one."""
+"""Runs an embedded Cognito: moto on loopback, with the job's own users and a request quota like the real one."""
 
 import json
 import logging
@@ -16,8 +16,8 @@ from bulkreset.job import Job, Target
 
 _COUNTED = "AWSCognitoIdentityProviderService.AdminSetUserPassword"
 _THROTTLED = json.dumps({"__type": "TooManyRequestsException", "message": "Too many requests"}).encode()
-_SHORTEST = 6  # no user pool allows less
-_LONGEST = 257  # moto refuses what is as long as its maximum or longer
+_SHORTEST = 6  # the smallest minimum length that a user pool allows
+_LONGEST = 257  # moto refuses a password whose length is this maximum or more
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -31,11 +31,14 @@ class EmbeddedCognito:
         self._job = job
 
     def open_session(self, target: Target) -> TargetSession:
-        """A session for the emulated twin of `target`."""
+        """Return a session for the emulated copy of `target`."""
         return emulated_session(target, _region_of(target), self.url)
 
     def seed(self, pools: Iterable[str], usernames: Iterable[str]) -> None:
-        """Create users, confirmed and without a password; "" is the job's only pool, and a pool that the job has not gets none."""
+        """Create confirmed users without a password; `pools` and `usernames` have the same length.
+
+        Pool "" means the job's only pool. Pools outside the job, empty usernames and existing users are skipped.
+        """
         from moto.cognitoidp.models import CognitoIdpUser, cognitoidp_backends  # noqa: PLC0415  (an extra)
 
         homes = {
@@ -77,7 +80,7 @@ class EmbeddedCognito:
 
 @contextmanager
 def run_emulator(job: Job) -> Iterator[EmbeddedCognito]:
-    """Run the emulator for the time of the block. Raises JobError where the extra `emulator` is not installed."""
+    """Run the emulator during the block. Raises JobError if the extra `emulator` is not installed."""
     try:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415  (an extra)
         from werkzeug.serving import make_server  # noqa: PLC0415  (an extra)
@@ -102,7 +105,7 @@ def run_emulator(job: Job) -> Iterator[EmbeddedCognito]:
 
 @contextmanager
 def _no_aws_configuration() -> Iterator[None]:
-    """Hide the user's AWS settings: moto reads them, and a broken profile must not end what touches nothing real."""
+    """Hide the user's AWS settings: moto reads them, and a broken profile must not stop an emulated run."""
     hidden = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     for name in hidden:
         del os.environ[name]
@@ -117,7 +120,10 @@ def _no_aws_configuration() -> Iterator[None]:
 
 
 class _QuotaMiddleware:
-    """A token bucket before the application: a tenth of a second deep, refused calls take nothing out."""
+    """A token bucket in front of the application, with the tokens of 0.1 seconds, at least one.
+
+    `rate` is in calls per second. Refused calls take no token.
+    """
 
     def __init__(self, application: _Application, rate: float, clock: Callable[[], float]) -> None:
         self._application = application
@@ -133,7 +139,7 @@ class _QuotaMiddleware:
             return self._application(environ, start_response)
         environ["wsgi.input"].read(
             int(environ.get("CONTENT_LENGTH") or 0)
-        )  # or the next request on this connection begins with it
+        )  # otherwise the next request on this connection would start with this body
         start_response(
             "400 Bad Request",
             [

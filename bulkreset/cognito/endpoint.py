@@ -1,4 +1,4 @@
-"""The way that boto3 would take to Cognito: URL, headers, signature, certificates and proxy, as botocore resolves them."""
+"""Resolves how boto3 would reach Cognito: URL, headers, signature, certificates and proxy."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy; `user` and `password` are "" where it asks for none."""
+    """An HTTP proxy; `user` and `password` are "" if the proxy needs none."""
 
     scheme: str
     host: str
@@ -32,7 +32,10 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a call goes, and how. `trusted` is a file of certificates, None where none is asked for; times are seconds."""
+    """The address of a call and how to reach it.
+
+    `ca_file` is a file of trusted certificates, None if the server's certificate is not verified. Timeouts are seconds.
+    """
 
     url: str
     scheme: str
@@ -44,20 +47,20 @@ class Endpoint:
     service: str
     ca_file: str | None
     certificates: bytes | None = field(repr=False)
-    proxies: Mapping[str, str] = field(repr=False)  # as botocore takes them
+    proxies: Mapping[str, str] = field(repr=False)  # in botocore's format
     proxy: Proxy | None
     connect_timeout: float
     read_timeout: float
 
     @property
     def netloc(self) -> str:
-        """What the Host header says: no port where it is the scheme's own."""
+        """Return the value of the Host header, without a port if it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def resolve_endpoint(session: TargetSession) -> Endpoint:
-    """The route of `session`'s calls. Raises TargetError for certificates or a proxy that cannot be used."""
+    """Return the endpoint of `session`'s calls. Raises TargetError if the certificates or the proxy cannot be used."""
     request, signing = _as_boto3_would_send(session)
     url = urlsplit(request["url"])
     path = url.path or "/"
@@ -82,7 +85,7 @@ def resolve_endpoint(session: TargetSession) -> Endpoint:
 
 
 def _as_boto3_would_send(session: TargetSession) -> tuple[Mapping[str, Any], Any]:
-    """The request that a client of boto3 prepares, and its signer; the client is stopped before it signs or sends."""
+    """Return the request that a boto3 client prepares, and its signer. The client neither signs nor sends it."""
     client = session.cognito()
     prepared: list[tuple[Mapping[str, Any], Any]] = []
 
@@ -90,14 +93,14 @@ def _as_boto3_would_send(session: TargetSession) -> tuple[Mapping[str, Any], Any
         prepared.append((params, request_signer))
         return SimpleNamespace(status_code=200), {}
 
-    events: Any = client.meta.events  # whose stubs know no answer of a hook
+    events: Any = client.meta.events  # Any: the stubs do not allow a hook to return a value
     events.register("before-call.cognito-identity-provider.AdminSetUserPassword", instead)
     client.admin_set_user_password(UserPoolId=session.target.user_pool_id, Username="", Password="", Permanent=True)
     return prepared[0]
 
 
 def _trusted_by(session: TargetSession) -> str | None:
-    """The file of certificates that botocore would trust; None where nothing is verified."""
+    """Return the path of the CA file that botocore would trust; None if certificates are not verified."""
     if not session.target.verify_ssl:
         return None
     named = session.target.ca_bundle or session.config_value("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
@@ -111,7 +114,7 @@ def _certificates_in(path: str) -> bytes:
         raise TargetError(f"The CA bundle {path} cannot be used: {error}.", "Name a PEM file.") from None
     if not found:
         raise TargetError(f"The CA bundle {path} has no certificate in it.", "Name a PEM file.")
-    # Nothing but certificates: the runtime refuses a file that has a key or a line of text in it.
+    # Return only the certificates: the runtime refuses a file that also has a key or a line of text.
     return b"\n".join(found) + b"\n"
 
 
@@ -125,7 +128,7 @@ def _proxy(url: str | None) -> Proxy | None:
         raise TargetError(
             "The proxy of the environment cannot be used: its URL cannot be read.", "Mend HTTPS_PROXY, or HTTP_PROXY."
         ) from None
-    # As botocore does: a name without a password is no way to sign in at a proxy.
+    # Like botocore: use the user name only if there is a password too.
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     known = bool(user and password)
     return Proxy(parts.scheme, parts.hostname or "", port, user if known else "", password if known else "")

@@ -1,4 +1,4 @@
-"""The directory: who is in a user pool, asked through calls that change nothing and cost nothing."""
+"""Lists the users of a pool and the members of its groups. The calls change nothing and cost nothing."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,18 +16,19 @@ from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
-ATTEMPTS = 6  # for one page of a group
-PAGE = 60  # users: the most that ListUsers gives at once
+ATTEMPTS = 6  # attempts to read one page of a group
+PAGE = 60  # users; the maximum of ListUsers
 _NAMES = frozenset({"sub", "email", "phone_number", "preferred_username"})
 _EXTERNAL = "EXTERNAL_PROVIDER"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolUser:
-    """One user of a pool. `names`: whatever names the user in a call, folded as the pool compares names, the surest first.
+    """One user of a pool.
 
-    `created` and `modified` are Unix milliseconds, None where they are not told; `reachable`: by a verified e-mail
-    address or phone number, without which nobody recovers a password.
+    `names` has every name that identifies the user in a call, folded as the pool compares names, the most certain
+    first. `created` and `modified` are Unix milliseconds, None if unknown. `reachable`: the user has a verified e-mail
+    address or phone number; without one a user cannot recover a password.
     """
 
     username: str
@@ -42,14 +43,14 @@ class PoolUser:
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """Some users, and the token of the next page, None after the last."""
+    """One page of users, and the token of the next page, None after the last."""
 
     users: tuple[PoolUser, ...]
     token: str | None
 
 
 class UserLister:
-    """The lists of one pool's users; used by one thread at a time, but for `page` and `members`."""
+    """Lists the users of one pool. Only `page` and `members` may be called by several threads at once."""
 
     def __init__(self, session: TargetSession, facts: PoolFacts) -> None:
         self.session = session
@@ -58,9 +59,9 @@ class UserLister:
         self._client = self._prepared(session.cognito())
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """One call of ListUsers. Raises ReadError.
+        """Return one page of ListUsers. Raises ReadCallError if the call fails.
 
-        AttributesToGet is left out: with it the call fails where a user has not one of them.
+        The call does not use AttributesToGet: with it the call fails if a user lacks one of the attributes.
         """
         params: dict[str, Any] = {"UserPoolId": self.facts.user_pool_id, "Limit": PAGE}
         params |= {"Filter": expression} if expression else {}
@@ -68,14 +69,14 @@ class UserLister:
         return self._page_in(call_read(self._client.list_users, **params), "PaginationToken", token)
 
     def members(self, group: str, token: str | None = None) -> UserPage:
-        """One call of ListUsersInGroup. Raises ReadError."""
+        """Return one page of ListUsersInGroup. Raises ReadCallError if the call fails."""
         params = {"UserPoolId": self.facts.user_pool_id, "GroupName": group, "Limit": PAGE}
         params |= {"NextToken": token} if token else {}
         return self._page_in(call_read(self._client.list_users_in_group, **params), "NextToken", token)
 
     def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> UserPage:
         found = answer.get(key) or None
-        if found == token and found is not None:  # a page that leads to itself would be read for ever
+        if found == token and found is not None:  # a token that leads to its own page would loop forever
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
         try:
             return UserPage(tuple(parse_user(told, self.facts) for told in answer["Users"]), found)
@@ -83,7 +84,7 @@ class UserLister:
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
 
     def refresh_credentials(self) -> bool:
-        """Take newer credentials where the provider has some."""
+        """Use newer credentials if the provider has some. Return whether it had."""
         if not self._newer():
             return False
         self._client = self._prepared(self.session.cognito())
@@ -97,9 +98,9 @@ class UserLister:
 
 
 def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
-    """The filters that find the user whom `name` names, the likeliest first; each is a call.
+    """Yield the filters that may find the user with this name, the most likely first. Each filter is one call.
 
-    A filter takes one attribute, so a name that may be several things is asked for as each of them.
+    A filter has only one attribute, so there is one filter for each attribute that `name` may be.
     """
     attributes = ["username"]
     if _is_a_uuid(name):
@@ -107,7 +108,7 @@ def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
     for attribute in sorted(facts.aliases | facts.sign_in_by):
         if (attribute == "email" and "@" not in name) or (attribute == "phone_number" and not name.startswith("+")):
             continue
-        # In a pool whose users sign in by it, the username itself is an identifier that nobody knows.
+        # If users sign in with this attribute, the username is an identifier that nobody knows: try this one first.
         attributes.insert(0 if attribute in facts.sign_in_by else len(attributes), attribute)
     for attribute in attributes:
         for spelling in dict.fromkeys((name, facts.fold(name))):
@@ -116,7 +117,10 @@ def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
 
 
 def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
-    """A user as ListUsers tells of one. Raises KeyError or TypeError where it is not told as the API says."""
+    """Return the user in an entry of ListUsers.
+
+    Raises AttributeError, KeyError, TypeError or ValueError if the entry does not have the API's format.
+    """
     attributes = {found["Name"]: found.get("Value", "") for found in told.get("Attributes", ())}
     names = [told["Username"], attributes.get("sub", "")]
     verified = {
@@ -125,7 +129,7 @@ def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
         if str(attributes.get(f"{attribute}_verified")).lower() == "true"
     }
     for name in names:
-        name.encode()  # raises for what no journal can hold
+        name.encode()  # raises UnicodeEncodeError if a journal cannot store the name
     naming = facts.sign_in_by | (facts.aliases & (verified | {"preferred_username"}))
     names.extend(attributes.get(attribute, "") for attribute in sorted(naming))
     return PoolUser(
@@ -149,9 +153,9 @@ def _is_a_uuid(name: str) -> bool:
 
 
 def group_members(session: TargetSession, group: str) -> set[str]:
-    """Every name by which a row could mean a member of `group`. Raises TargetError where the group cannot be read.
+    """Return every name that a row could use for a member of `group`. Raises TargetError if it cannot be read.
 
-    Source: ListUsersInGroup, 60 users a page.
+    Uses ListUsersInGroup with 60 users per page.
     """
     client = session.cognito()
     client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
@@ -175,7 +179,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
             if not page.get("NextToken"):
                 return names
             if more.get("NextToken") == page["NextToken"]:
-                raise UnreadableResponseError  # noqa: TRY301  (a page that leads to itself would be read for ever)
+                raise UnreadableResponseError  # noqa: TRY301  (a token that leads to its own page would loop forever)
             more = {"NextToken": page["NextToken"]}
     except (ClientError, BotoCoreError, UnreadableResponseError, AttributeError, KeyError, TypeError) as error:
         code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
@@ -186,7 +190,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether trying again may help."""
+    """Return whether a retry may help."""
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return classify(error.response["Error"].get("Code", ""), status) in {

@@ -1,4 +1,4 @@
-"""The pool: what DescribeUserPool tells of a user pool, as far as it decides what a set password means there."""
+"""Reads the facts about a user pool that affect a password reset, with DescribeUserPool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +13,18 @@ from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
 
 ATTEMPTS = 6
-TEMPORARY_DAYS = 7  # what 0, or nothing, means
+TEMPORARY_DAYS = 7  # Cognito's default, also used if the pool has 0 or no value
 _VERIFIABLE = ("email", "phone_number")
 
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """One user pool.
+    """The facts about one user pool.
 
-    `policy` is None where it is not known, `users` the service's estimate. `folds`: names that differ only in case name
-    one user. A verified attribute in `aliases` names its user, one in `sign_in_by` does so unverified, too.
-    `passwordless`: the pool lets nobody in by password. `optional`: some of its users may have none.
+    `policy` is None if unknown; `users` is the service's estimate. `case_insensitive`: names that differ only in case
+    identify the same user. An attribute in `aliases` identifies its user if it is verified, one in `sign_in_by` even if
+    it is not. `passwordless`: no user can sign in with a password. `optional`: some users may have no password.
+    `unknown` says why the pool could not be described, None if it could.
     """
 
     user_pool_id: str
@@ -40,12 +41,15 @@ class PoolFacts:
     unknown: UnknownFact | None = None
 
     def fold(self, name: str) -> str:
-        """The name as the pool compares it."""
+        """Return the name in the form in which the pool compares names."""
         return name.lower() if self.case_insensitive else name
 
 
 def describe_pool(session: TargetSession) -> PoolFacts:
-    """Ask DescribeUserPool; what is not told has its `gap`. Never raises for an answer or a lost one."""
+    """Return the facts from DescribeUserPool; if it fails, `unknown` says why.
+
+    Never raises because of a response or a lost response.
+    """
     pool = session.target.user_pool_id
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ReadCallError) and error.is_transient),
@@ -58,7 +62,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
         answer = retrying(call_read, client.describe_user_pool, UserPoolId=pool)
         return _parse_pool(pool, answer.get("UserPool"))
-    except (AttributeError, TypeError, ValueError):  # not told as the API says
+    except (AttributeError, TypeError, ValueError):  # not in the API's format
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     except ReadCallError as error:
         return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
@@ -70,13 +74,16 @@ UNKNOWN = "its name, its password policy and how it compares names"
 
 
 def arn_of(session: TargetSession, account: str = "") -> str:
-    """The pool's ARN; `*` for an account that is not known."""
+    """Return the pool's ARN, with `*` if the account is unknown."""
     partition = "aws-cn" if session.region.startswith("cn-") else "aws-us-gov" if "-gov-" in session.region else "aws"
     return f"arn:{partition}:cognito-idp:{session.region}:{account or '*'}:userpool/{session.target.user_pool_id}"
 
 
 def _parse_pool(pool: str, told: object) -> PoolFacts:
-    """The facts in an answer; what is not as the API says counts as not told."""
+    """Return the facts in a response. Fields that it lacks get their defaults.
+
+    Raises AttributeError, TypeError or ValueError if a field does not have the API's format.
+    """
     if not isinstance(told, Mapping):
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     policies: Any = told.get("Policies") or {}
@@ -99,7 +106,7 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
 
 
 def _policy(rules: Mapping[str, Any]) -> PasswordPolicy:
-    # Not through validation: a pool's own minimum is a fact, whatever the job's bounds for one are.
+    # Without validation: the pool's own minimum length is a fact, even if the job would not allow it.
     return PasswordPolicy.model_construct(
         minimum_length=_number(rules.get("MinimumLength")) or None,
         require_uppercase=bool(rules.get("RequireUppercase")),

@@ -1,4 +1,4 @@
-"""The quota: how many calls per second an account may make in a Region, and who says so."""
+"""Finds how many calls per second an account may make in a Region, and from which source this is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import FASTEST
 
-# Calls per second of an account in a Region, as AWS publishes them; none of them can be raised.
-RECOVERY = 30.0  # UserAccountRecovery: AdminSetUserPassword, and the users' own resets
+# Calls per second of an account in a Region, as AWS publishes them; AWS does not raise them.
+RECOVERY = 30.0  # UserAccountRecovery: AdminSetUserPassword and users' own resets
 LISTING = 30.0  # UserList: ListUsers
 
 _CATEGORY = "UserAccountRecovery"
 _CODE = "L-7D6E8ED3"
 _WHAT = "the quota"
-_LEAST = 0.1  # calls per second: less is not a quota
+_LEAST = 0.1  # calls per second; a smaller value is not taken as a quota
 _NEITHER = frozenset({"NoSuchResourceException", "ResourceNotFoundException", "UnknownOperationException"})
 
 
 @dataclass(frozen=True, slots=True)
 class AccountQuota:
-    """Calls per second, the `source` in words, and what was asked in vain on the way."""
+    """A quota: calls per second, the `source` in words, and the failed lookups before it in `unknown`."""
 
     value: float
     source: str
@@ -33,9 +33,10 @@ PUBLISHED = AccountQuota(RECOVERY, "as AWS publishes it")
 
 
 def find_quota(session: TargetSession) -> AccountQuota:
-    """The lane's quota: its provisioned limit, else Service Quotas' applied value, its default, the published one.
+    """Return the target's quota from the first source that has one.
 
-    Never raises for an answer or a lost one.
+    The sources are the provisioned limit, the applied value of Service Quotas, its default, and the published value.
+    Never raises because of a response or a lost response.
     """
     gaps: list[UnknownFact] = []
     for ask, action, source in (
@@ -52,7 +53,10 @@ def find_quota(session: TargetSession) -> AccountQuota:
 def _ask_source(
     ask: Callable[[TargetSession], Any], session: TargetSession, action: str, gaps: list[UnknownFact]
 ) -> float | None:
-    """One source's figure, None where it has none; why not is added to `gaps`, unless there is just nothing to know."""
+    """Return one source's value, None if it has none.
+
+    If the call fails, the reason is added to `gaps`, unless the source only has no such quota or operation.
+    """
     try:
         value = ask(session)
     except ReadCallError as error:
@@ -67,7 +71,7 @@ def _ask_source(
 
 def _provisioned(session: TargetSession) -> object:
     client = session.side_client("cognito-idp")
-    if not hasattr(client, "get_provisioned_limit"):  # an older botocore
+    if not hasattr(client, "get_provisioned_limit"):  # an older botocore does not have this call
         return None
     limit = {"LimitClass": "API_CATEGORY", "Attributes": {"Category": _CATEGORY}}
     return (call_read(client.get_provisioned_limit, LimitDefinition=limit).get("Limit") or {}).get(

@@ -1,4 +1,4 @@
-"""The reads: calls that change nothing and cost nothing, and why one of them failed."""
+"""Makes read-only calls, which cost nothing, and explains why one failed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError
 
 @dataclass(frozen=True, slots=True)
 class UnknownFact:
-    """What could not be learned: `what` in words, the IAM `action` of the call, the `code` of its failure.
+    """A fact that could not be read: `what` in words, the IAM `action` of the call, the `code` of its failure.
 
-    `resource` is the ARN that a policy statement would name. `denied`: a permission is missing. `fatal`: no call can
-    succeed there.
+    `resource` is the ARN for a policy statement. `denied`: a permission is missing. `fatal`: no call to this target can
+    succeed.
     """
 
     what: str
@@ -37,7 +37,7 @@ class UnknownFact:
 
 
 class ReadCallError(Exception):
-    """A read that failed. `code` is the service's, or the transport's name for what went wrong."""
+    """A read failed. `code` is the service's error code, or the name of the client library's error."""
 
     def __init__(self, code: str, verdict: Disposition) -> None:
         super().__init__(code)
@@ -46,22 +46,22 @@ class ReadCallError(Exception):
 
     @property
     def denied(self) -> bool:
-        """Whether a permission is missing."""
+        """Return whether a permission is missing."""
         return self.code in _DENIED
 
     @property
     def is_transient(self) -> bool:
-        """Whether trying again may help."""
+        """Return whether a retry may help."""
         return self.verdict in {Disposition.THROTTLED, Disposition.AMBIGUOUS, Disposition.NOT_SENT}
 
     def unknown_fact(self, what: str, action: str, resource: str = "*") -> UnknownFact:
-        """What is not known for that reason."""
+        """Return the fact that is unknown because of this error."""
         fatal = self.verdict is Disposition.FATAL and not self.denied
         return UnknownFact(what, action, self.code, resource, denied=self.denied, fatal=fatal)
 
 
 def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str, Any]:  # noqa: ANN401  (the call's own)
-    """One call. Raises ReadError for anything but an answer."""
+    """Return the response of one call. Raises ReadCallError if there is no readable, successful response."""
     try:
         answer = call(**params)
     except ClientError as error:
@@ -78,7 +78,7 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
     except (BotoCoreError, UnreadableResponseError, ValueError) as error:
         name = "UnreadableResponse" if isinstance(error, UnreadableResponseError) else type(error).__name__
         raise ReadCallError(name, Disposition.AMBIGUOUS) from None
-    except Exception as error:  # noqa: BLE001  (an answer on which botocore chokes)
+    except Exception as error:  # noqa: BLE001  (a response that botocore cannot parse)
         raise ReadCallError(type(error).__name__, Disposition.AMBIGUOUS) from None
     if not isinstance(answer, Mapping):
         raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)

@@ -1,6 +1,6 @@
-"""What an answer of Cognito means for the run: a verdict by error code, and the advice that goes with it.
+"""Maps error codes of Cognito to a disposition, which says what the run does next, and to advice for the user.
 
-Codes come from the service's own error table; a code that is in no list here is a refusal, counted and shown.
+The codes come from the service's own error table. A code in none of these lists is a refusal, counted and shown.
 """
 
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from enum import Enum, auto
 
 
 class Disposition(Enum):
-    """What the run must make of one attempt."""
+    """The result of one attempt, as it matters for the run."""
 
-    DONE = auto()  # done: the password set, or the user signed out
-    THROTTLED = auto()  # not applied: try again, and slow the lane
-    NOT_SENT = auto()  # not applied, for a reason that passes: try again
-    AMBIGUOUS = auto()  # may have been applied: try again
-    REFUSED = auto()  # this row failed: go on with the others
+    DONE = auto()  # applied: the password is set, or the user is signed out
+    THROTTLED = auto()  # not applied: retry, and slow the lane down
+    NOT_SENT = auto()  # not applied, for a temporary reason: retry
+    AMBIGUOUS = auto()  # may have been applied: retry
+    REFUSED = auto()  # this row failed: continue with the others
     EXPIRED = auto()  # the credentials have expired: nothing was applied
     FATAL = auto()  # no call can succeed: stop
 
@@ -24,7 +24,7 @@ FATAL_SET = frozenset({Disposition.FATAL, Disposition.EXPIRED})
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One attempt's result. `code` is the service's, or the transport's name for what went wrong."""
+    """The result of one attempt. `code` is the service's error code, or the transport's name for the error."""
 
     disposition: Disposition
     code: str = ""
@@ -34,7 +34,7 @@ class Response:
 
 HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
 
-# Refusals of the password itself: the same one will be refused again unless the pool's rules were changed.
+# Refusals of the password itself: it will be refused again unless the pool's rules change.
 PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
 _THROTTLED = frozenset(
@@ -72,7 +72,7 @@ _ADVICE = {
 
 
 def classify(code: str, http_status: int) -> Disposition:
-    """The verdict for an error answer: by its code; by HTTP status only where no code could be read."""
+    """Return the disposition for an error code, or one by HTTP status if the code is unreadable or in no list."""
     if code in _THROTTLED:
         return Disposition.THROTTLED
     if code in _DOUBTFUL:
@@ -81,10 +81,10 @@ def classify(code: str, http_status: int) -> Disposition:
         return Disposition.EXPIRED
     if code in _ADVICE:
         return Disposition.FATAL
-    unreadable = not code or code.isdigit()  # botocore puts the HTTP status where it finds no code
+    unreadable = not code or code.isdigit()  # botocore uses the HTTP status if it finds no code
     return Disposition.AMBIGUOUS if unreadable or http_status >= 500 else Disposition.REFUSED  # noqa: PLR2004
 
 
 def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
-    """What to do about a fatal code that came as the answer to `call`, and `then`."""
+    """Return the advice for a fatal code in a response to `call`; `then` is the next step, a verb."""
     return _ADVICE.get(code, "Mend the cause, then {then}.").format(call=call, then=then)

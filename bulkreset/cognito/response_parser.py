@@ -1,4 +1,4 @@
-"""What came back, read: as strictly, and in the same words, whichever transport it came through."""
+"""Parses responses with the same strictness and the same messages for every transport."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certif
 
 
 class UnreadableResponseError(Exception):
-    """An answer that is not the service's: botocore would take any body with HTTP 200 for success."""
+    """A response is not the service's own. botocore would take any body with HTTP 200 as success."""
 
 
 def parse_body(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in a body, None where it is empty. Raises UnreadableResponseError for anything else."""
-    if body == b"{}":  # every success
+    """Return the JSON object in a body, None if it is empty. Raises UnreadableResponseError for anything else."""
+    if body == b"{}":  # the body of every success
         return {}
     try:
         answer = json.loads(body) if body else None
@@ -43,9 +43,10 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
 
 
 def require_service_response(status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise UnreadableResponseError for what is no JSON object, and where a success is not Cognito's own.
+    """Raise UnreadableResponseError if a body is not empty and not a JSON object, or a success is not Cognito's own.
 
-    A success is an empty object, or at least has the service's request id. `headers` know no case, or have small letters.
+    A success of Cognito is an empty object, or at least has the service's request id. `headers` must ignore case, or
+    have lower-case names.
     """
     answer = parse_body(body)
     if status >= 300 or answer == {}:  # noqa: PLR2004
@@ -55,17 +56,17 @@ def require_service_response(status: int, headers: Mapping[str, str], body: byte
 
 
 def success_response(request_id: str | None, withhold: Callable[[str], str]) -> Response:
-    """It is done. `withhold` keeps the password out of what is told, here and below."""
+    """Return the Response for a success. `withhold` removes the password from a text, here and below."""
     return Response(Disposition.DONE, request_id=scrub_message(request_id, withhold))
 
 
 def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) -> Response:
-    """An error answer, as botocore's parser gives it ("Error", "ResponseMetadata")."""
+    """Return the Response for an error that botocore's parser has parsed ("Error", "ResponseMetadata")."""
     details: Any = parsed.get("Error", {})
     metadata: Any = parsed.get("ResponseMetadata", {})
     said = details.get("Code")
     told = said if isinstance(said, str) else ""
-    # By the code as it came: a password that is a part of it must not change what the run does.
+    # Classify the code as received: a password that is part of it must not change what the run does.
     verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
     known = verdict is not Disposition.REFUSED or told == HISTORY_VIOLATION or told in PASSWORD_REFUSALS
     code = told if known else scrub_message(told, withhold)
@@ -82,16 +83,16 @@ def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) ->
 
 
 def not_sent_response(code: str) -> Response:
-    """Nothing has left this machine."""
+    """Return the Response for an attempt that has not left this machine."""
     return Response(Disposition.NOT_SENT, code, "no connection could be made")
 
 
 def no_credentials_response(error: Exception) -> Response:
-    """No request could be signed: `error` is one of NO_CREDENTIALS."""
+    """Return the Response for a request that could not be signed. `error` is one of NO_CREDENTIALS."""
     return Response(Disposition.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
 
 
 def scrub_message(text: object, withhold: Callable[[str], str]) -> str:
-    """What the service says, as text that can be kept and does not repeat the password."""
+    """Return the service's text as valid UTF-8, "" for None, without the password."""
     kept = str(text or "").encode("utf-8", "backslashreplace").decode()
     return withhold(kept)

@@ -1,4 +1,4 @@
-"""The role: a target's credentials where they are those of a role, assumed with somebody else's."""
+"""Provides the credentials of a target's role, which is assumed with other credentials."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ from bulkreset.job import Target
 if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
-# AssumeRole changes nothing and is not counted: botocore may try it again.
+# AssumeRole changes nothing and does not count against the rate, so botocore may retry it.
 _CONFIG: Mapping[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": 3},
     "connect_timeout": 5.0,
@@ -23,9 +23,9 @@ _CONFIG: Mapping[str, Any] = {
 
 
 class RoleProvider(CredentialProvider):
-    """Credentials of a role, assumed with those of another session. They renew themselves before they expire.
+    """Provides the credentials of a role, assumed with another session's. They renew themselves before they expire.
 
-    They raise CredentialRetrievalError, whose provider is the role, where that cannot be assumed.
+    They raise CredentialRetrievalError if the role cannot be assumed; its `provider` is the role's ARN.
     """
 
     METHOD = "bulkreset-role"
@@ -43,18 +43,18 @@ class RoleProvider(CredentialProvider):
         )
 
     def load(self) -> DeferredRefreshableCredentials:
-        """The credentials; they are asked for when they are first needed."""
+        """Return the credentials. They are fetched when they are first needed."""
         return DeferredRefreshableCredentials(self._fetch, self.METHOD)
 
     def _fetch(self) -> Any:  # noqa: ANN401
-        # Told as one error, whose kind ends a lane, and not with STS's own codes: those would be taken for Cognito's.
+        # Raise only this error, which stops a lane. STS's own error codes would be taken for Cognito's.
         try:
             return self._fetcher.fetch_credentials()
         except ClientError as error:
             problem = f"STS answered {error.response['Error'].get('Code', 'an error')}"
         except (BotoCoreError, ValueError) as error:
             problem = f"STS could not be reached ({type(error).__name__})"
-        except Exception as error:  # noqa: BLE001  (an answer that is not STS's, as behind a captive portal)
+        except Exception as error:  # noqa: BLE001  (a response that is not STS's, as behind a captive portal)
             problem = f"STS could not be understood ({type(error).__name__})"
         raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
 

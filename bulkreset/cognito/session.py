@@ -1,4 +1,4 @@
-"""One target's way to AWS: its credentials, Region and endpoint, its clients, and who is calling."""
+"""Opens a session for one target, with its credentials, Region, endpoint and clients, and finds the caller."""
 
 import os
 import ssl
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
-SIDE_SERVICE_SECONDS = 2.0  # how long a service that the run can do without is waited for
+SIDE_SERVICE_SECONDS = 2.0  # timeout for a service that the run can do without
 CONNECTIONS = 256
 EMULATED_ACCOUNT = "123456789012"
 
-# One retry layer: ours, where every attempt pays its slot. botocore's parameter check is off because its error prints
-# the value it refuses, and a value here may be a password; the screen has checked the types.
+# botocore does not retry: we do, so that every attempt uses a slot of the rate. botocore's parameter check is off,
+# because its error prints the value it refuses, which may be a password; the input's types were checked before.
 _CONFIG: Mapping[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": 1},
     "parameter_validation": False,
-    # Given whole: what botocore builds of its parts, for every call anew, is a tenth of the call's cost.
+    # A complete value: otherwise botocore builds it for every call, which is a tenth of the call's cost.
     "user_agent": f"bulkreset/{__version__} boto3/{boto3.__version__}",
 }
 
 
-# One loader of botocore's models for all sessions: each of its own would read them anew, 12 MB for every target.
+# All sessions share one loader of botocore's models: otherwise each target would load them again, 12 MB each.
 _loader = cache(create_loader)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, as STS says; "" where STS could not be reached, and `problem` says why."""
+    """The caller's identity from STS. If STS gave none, `account` and `arn` are "" and `problem` says why."""
 
     account: str = ""
     arn: str = ""
@@ -59,7 +59,7 @@ class Caller:
 
 
 class AwsSession(boto3.Session):
-    """A boto3 session that keeps its botocore session, which boto3 hides: only that one has the configuration."""
+    """A boto3 session with its botocore session in `inner`. boto3 hides that one, but only it has the configuration."""
 
     def __init__(self, inner: botocore.session.Session, region: str | None, profile: str | None = None) -> None:
         super().__init__(botocore_session=inner, region_name=region, profile_name=profile)
@@ -67,7 +67,7 @@ class AwsSession(boto3.Session):
 
 
 class TargetSession:
-    """A boto3 session for one target."""
+    """A boto3 session for one target, with refreshable credentials. `emulated`: it can only reach the emulator."""
 
     def __init__(self, target: Target, session: AwsSession, *, emulated: bool = False) -> None:
         self.target = target
@@ -75,22 +75,22 @@ class TargetSession:
         self.emulated = emulated
         self._key_in_use = _credential_id(session)
         self._refresh_lock = threading.Lock()
-        self._client_lock = threading.Lock()  # a client may be used by many threads, but is made by one at a time
+        self._client_lock = threading.Lock()  # many threads may use a client, but only one at a time may create one
         self._endpoint = ""
 
     @property
     def region(self) -> str:
-        """The Region the calls go to."""
+        """Return the Region of the calls, "" if unknown."""
         return self._session.region_name or ""
 
     @property
     def endpoint(self) -> str:
-        """The URL that the calls go to, wherever it was configured."""
+        """Return the URL of the calls, wherever it was configured."""
         self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
         return self._endpoint
 
     def cognito(self) -> "CognitoIdentityProviderClient":
-        """A new client for the target's endpoint. Raises TargetError where none can be made."""
+        """Return a new client for the target's endpoint. Raises TargetError if none can be created."""
         target = self.target
         config = Config(
             **_CONFIG,
@@ -106,14 +106,17 @@ class TargetSession:
         return client
 
     def side_client(self, service: str) -> Any:  # noqa: ANN401  (boto3 has a class for each service)
-        """A new client of a service that the run can do without, which is not waited for long; Cognito is at the target's endpoint."""
+        """Return a new client with short timeouts, for calls that the run can do without.
+
+        The client for Cognito uses the target's endpoint. Raises TargetError if no client can be created.
+        """
         config = Config(
             **_CONFIG,
             connect_timeout=SIDE_SERVICE_SECONDS,
             read_timeout=SIDE_SERVICE_SECONDS,
             proxies={} if self.emulated else None,
         )
-        if service != "cognito-idp":  # these follow boto3's own configuration
+        if service != "cognito-idp":  # other services use boto3's own configuration
             return self._client(service, config)
         return self._client(service, config, endpoint_url=self.target.endpoint_url, verify=self._verify())
 
@@ -134,18 +137,18 @@ class TargetSession:
             ) from None
 
     def credentials(self) -> "Credentials | None":
-        """Where each call's keys come from: a provider that renews them does so when it is asked for them."""
+        """Return the source of each call's keys, None if there is none. It renews expiring keys when they are read."""
         return self._session.get_credentials()
 
-    def config_value(self, name: str) -> Any:  # noqa: ANN401  (what the configuration holds)
-        """A setting of botocore's, such as "ca_bundle", from environment or profile."""
+    def config_value(self, name: str) -> Any:  # noqa: ANN401  (any type of setting)
+        """Return a setting of botocore, such as "ca_bundle", from the environment or the profile."""
         return self._session.inner.get_config_variable(name)
 
     def credential_refresher(self) -> Callable[[], bool]:
-        """For one of several that send with this session: where its credentials have expired, whether there are newer ones now.
+        """Return a function for one user of this session that refreshes expired credentials.
 
-        From then on `cognito` and `credentials` give those. Each has a renewal of its own: that the first one has renewed must
-        not make the newer credentials old ones for the others.
+        It returns whether there are newer credentials; from then on `cognito` and `credentials` use them. Each function
+        tracks its own credential version, so that one user's refresh is visible to the others.
         """
         had = self._key_in_use
 
@@ -159,7 +162,7 @@ class TargetSession:
         return renewed
 
     def _refresh_credentials(self) -> bool:
-        """Ask the provider anew: a role, SSO, a process, a file."""
+        """Ask the provider again (a role, SSO, a process, a file). Return whether it has other credentials now."""
         if self.emulated:
             return False
         try:
@@ -173,13 +176,13 @@ class TargetSession:
         return True
 
     def start_caller_lookup(self) -> Callable[[], Caller]:
-        """Ask STS who is calling, aside."""
+        """Ask STS in the background who is calling. Return a function that waits for the answer."""
         if self.emulated:
             return lambda: Caller(EMULATED_ACCOUNT, f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
         return ask_in_background(lambda: _caller(self), Caller(problem="STS did not answer"))
 
     def caller(self) -> Caller:
-        """Ask STS, and wait; the run goes on without an answer."""
+        """Return who is calling. Waits for STS for a limited time; without an answer only `problem` is set."""
         return self.start_caller_lookup()()
 
 
@@ -190,16 +193,16 @@ def _caller(session: TargetSession) -> Caller:
         return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
     except (BotoCoreError, TargetError, ValueError) as error:
         return Caller(problem=f"STS could not be reached ({type(error).__name__})")
-    except Exception as error:  # noqa: BLE001  (an answer that is not STS's: the run can do without)
+    except Exception as error:  # noqa: BLE001  (a response that is not STS's: the run can do without it)
         return Caller(problem=f"STS could not be understood ({type(error).__name__})")
     account, arn = answer.get("Account"), answer.get("Arn")
     return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 
 
 def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | None:
-    """What tells one set of credentials from the next: the access key and the session token.
+    """Return the access key and session token, which identify a set of credentials; None without a provider.
 
-    Raises TargetError where a provider is configured and gives none.
+    Raises TargetError if a provider is configured but gives no credentials.
     """
     try:
         credentials = session.get_credentials()
@@ -224,7 +227,7 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
 def aws_session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> AwsSession:
     """Return a session that shares botocore's models with all others, with the resolver's credentials if there is one.
 
-    Raises errors of botocore's, ProfileNotFound among them.
+    Raises botocore's errors, for example ProfileNotFound.
     """
     inner = botocore.session.Session(profile=profile)
     inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
@@ -234,7 +237,10 @@ def aws_session(profile: str | None, region: str | None, resolver: CredentialRes
 
 
 def open_session(target: Target) -> TargetSession:
-    """The session for `target`. Raises TargetError where profile, Region, credentials or certificates are missing."""
+    """Return the session for `target`.
+
+    Raises TargetError if its profile, Region, credentials or certificates are missing or cannot be used.
+    """
     try:
         if target.ca_bundle:
             ssl.create_default_context(cafile=target.ca_bundle)
@@ -242,7 +248,7 @@ def open_session(target: Target) -> TargetSession:
         raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
     try:
         session = aws_session(target.profile, target.region)
-        if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself reads AWS_DEFAULT_REGION only
+        if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
             session = aws_session(target.profile, os.environ["AWS_REGION"])
     except ProfileNotFound:
         of_the_environment = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
@@ -270,18 +276,18 @@ def open_session(target: Target) -> TargetSession:
 
 
 def _with_role(target: Target, session: AwsSession) -> AwsSession:
-    """The session, or one with the credentials of the target's role. Asks nobody yet."""
+    """Return the session, or one with the credentials of the target's role. Makes no call yet."""
     if not target.role_arn:
         return session
     return aws_session(target.profile, session.region_name, CredentialResolver([RoleProvider(target, session)]))
 
 
 def emulated_session(target: Target, region: str, url: str) -> TargetSession:
-    """A session that can reach nothing but the emulator at `url`: no profile, no real credentials, no proxy."""
+    """Return a session that can only reach the emulator at `url`: no profile, no real credentials, no proxy."""
     inner = botocore.session.Session()
     inner.set_credentials("emulated", "emulated")
     session = AwsSession(inner, region)
-    # The emulator speaks plain HTTP on loopback, so what the job says of TLS does not apply.
+    # The emulator uses plain HTTP on loopback, so the job's TLS settings do not apply.
     nowhere_else = {"endpoint_url": url, "profile": None, "role_arn": None, "region": region, "ca_bundle": None}
     emulated = target.model_copy(update=nowhere_else)
     return TargetSession(emulated, session, emulated=True)

@@ -1,4 +1,4 @@
-"""A transport: one attempt for one row, as an Answer; and what every transport does when credentials expire."""
+"""Defines a transport, which sends one attempt for one row, and how it renews expired credentials."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -12,23 +12,23 @@ ClientT = TypeVar("ClientT")
 
 
 class Transport(Protocol):
-    """One small blocking call; nothing above knows which library makes it."""
+    """Sends the call that sets a password, and blocks. Its callers do not know which library it uses."""
 
     def set_password(self, row: Row) -> Response:
-        """Send one attempt, without any retry. Never raises for an answer or a lost one."""
+        """Send one attempt without a retry. Never raises because of a response or a lost response."""
 
 
 class SignOutTransport(Protocol):
-    """The same for the other call."""
+    """Sends AdminUserGlobalSignOut in the same way."""
 
     def sign_out(self, leaver: SignOutTask) -> Response:
-        """Send one attempt, without any retry. Never raises for an answer or a lost one."""
+        """Send one attempt without a retry. Never raises because of a response or a lost response."""
 
 
 class RenewingTransport(ABC, Generic[ClientT]):
-    """A transport shared by all threads of a lane; `means` is what it sends with: a client, credentials.
+    """A transport shared by all threads of a lane. `means` is a client or credentials to send with.
 
-    `renew` gives other means where the provider of the credentials has newer ones, and None where it has not.
+    `renew` returns new means if the credentials' provider has newer credentials, None if it has not.
     """
 
     def __init__(self, means: ClientT, renew: Callable[[], ClientT | None]) -> None:
@@ -37,7 +37,7 @@ class RenewingTransport(ABC, Generic[ClientT]):
         self._renewing = threading.Lock()
 
     def set_password(self, row: Row) -> Response:
-        """Send one attempt. Where the credentials have expired, they are renewed for the next one."""
+        """Send one attempt. If the credentials have expired, renew them for the next one."""
         return self._sent(lambda means: self._send(means, row))
 
     def _sent(self, send: Callable[[ClientT], Response]) -> Response:
@@ -46,7 +46,7 @@ class RenewingTransport(ABC, Generic[ClientT]):
         if answer.disposition is not Disposition.EXPIRED:
             return answer
         with self._renewing:
-            if self._means is means:  # the first thread renews; the others find it done
+            if self._means is means:  # the first thread renews; the others use its result
                 renewed = self._renew()
                 if renewed is None:
                     return answer
@@ -57,4 +57,4 @@ class RenewingTransport(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _send(self, means: ClientT, row: Row) -> Response:
-        """One call. What a library says is not passed on: only names, codes and scrubbed messages are."""
+        """Make one call. The Response has only names, codes and scrubbed messages, never a library's own text."""

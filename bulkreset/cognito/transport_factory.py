@@ -1,4 +1,4 @@
-"""Which transport carries a run: boto3, or AWS's C runtime where it is installed and the run is fast."""
+"""Chooses the transport of a run: boto3, or AWS's C runtime if it is installed and the run is fast."""
 
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -10,15 +10,15 @@ from bulkreset.cognito.transport import Transport
 
 TransportKind = Literal["boto3", "crt"]
 
-BOTO3_CARRIES: Final = 400  # calls per second that leave half a processor to everything else; boto3 takes 1 ms for one
+BOTO3_CARRIES: Final = 400  # calls per second that leave half a processor for other work; boto3 needs 1 ms per call
 
 
-# Calls per second in one process, as measured: what a lane without a pace has threads for.
+# Measured calls per second in one process. A lane without a pace gets enough threads for this rate.
 MAX_RATE: Final[Mapping[TransportKind, int]] = {"boto3": 700, "crt": 5000}
 
 
 def choose_transport(wanted: TransportKind | Literal["auto"], ceilings: Iterable[float | None]) -> TransportKind:
-    """The transport for lanes with these ceilings, in calls per second; None is a lane without one."""
+    """Return the transport for lanes with these ceilings, in calls per second; None is a lane without a ceiling."""
     if wanted != "auto":
         return wanted
     rates = list(ceilings)
@@ -27,7 +27,7 @@ def choose_transport(wanted: TransportKind | Literal["auto"], ceilings: Iterable
 
 
 def open_transport(kind: TransportKind, session: TargetSession) -> Transport:
-    """A transport of that kind for one target. Raises TargetError where none can be made."""
+    """Return a transport of this kind for one target. Raises TargetError if none can be created."""
     if kind == "boto3":
         return BotoTransport.of(session)
     from bulkreset.cognito.crt_transport import CrtTransport  # noqa: PLC0415  (an extra)
