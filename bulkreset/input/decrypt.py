@@ -47,7 +47,7 @@ class InputContent:
         self.name = name.removesuffix(SUFFIX)
 
     def check(self) -> None:
-        """Raise InputError if the file's name and content disagree on encryption, or the key cannot decrypt it."""
+        """Raise InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file."""
         begins = self._starts_encrypted()
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
@@ -144,7 +144,7 @@ def is_encrypted(where: Location) -> bool:
 
 
 class _DecryptedFile(io.RawIOBase):
-    """The decrypted content of a file. Seeking forward reads up to the position; seeking back reopens the file first."""
+    """The decrypted content of a file. Seeking reads up to the position; seeking back reopens the file first."""
 
     def __init__(self, place: InputFile, by: list[Any]) -> None:
         self._place = place

@@ -64,7 +64,7 @@ class InputSet:
         return cls(spec, find_inputs(spec), with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return the path, size, SHA-256 and number of files for journal and summary. The first call reads every file."""
+        """Return path, size, SHA-256 and number of files for journal and summary. The first call reads every file."""
         whole = combined_fingerprint(zip(self.names, self.fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
         return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files)}
@@ -82,7 +82,7 @@ class InputSet:
         return self._map_files(lambda place: place.fingerprint())
 
     def require_unchanged(self, planned: Sequence[PlannedFile], rows: int) -> None:
-        """Raise InputError if these are not the planned files. Take fingerprints, first rows and total from the plan."""
+        """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
         again = "Restore it, or plan a new run."
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
@@ -146,7 +146,10 @@ class InputSet:
 
 
 def names_of(found: Sequence[Location]) -> list[str]:
-    """Return a distinct name for each file: its path below the folder that all files have in common."""
+    """Return a name for each file: its path below the folder that all files have in common.
+
+    It is the full path or address if local files and S3 objects are mixed.
+    """
     texts = [str(where) for where in found]
     if len({text.startswith(S3) for text in texts}) > 1:
         return texts

@@ -113,7 +113,7 @@ class S3Object:
         return Fingerprint(self.met.size, digest, self.met.version or self.met.etag)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether size and version (or ETag) are as planned. S3 never reuses these for other content."""
+        """Return whether size and version (or ETag) are as planned. S3 gives a version or ETag to one content only."""
         try:
             now = self._bucket.head(self.where)
         except BucketError as error:

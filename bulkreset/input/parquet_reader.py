@@ -81,7 +81,10 @@ class ParquetReader:
         return self._opened(source, self._coded)
 
     def _check_footer_size(self, source: pa.BufferReader | None) -> None:
-        """Raise InputError if the footer is too long: Arrow reads it whole, with the length that the file's end states."""
+        """Raise InputError if the footer is longer than LARGEST_FOOTER.
+
+        Arrow reads the footer as a whole, whatever length the end of the file states.
+        """
         if source:
             source.seek(max(0, source.size() - FOOTER_ENDS))
             end = source.read(FOOTER_ENDS)
@@ -103,7 +106,10 @@ class ParquetReader:
         return pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
 
     def _columns_to_keep_encoded(self, source: pa.BufferReader | None) -> Sequence[str]:
-        """Return our columns if a dictionary value, which is stored once and used by many rows, is long; otherwise ()."""
+        """Return our columns if any dictionary value is long, otherwise ().
+
+        A dictionary value is stored once but many rows may use it. Raises InputError if values are too large.
+        """
         names = list(self.names(self._opened(source)).values())
         file = self._opened(source, names)
         coded = False

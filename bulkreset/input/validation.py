@@ -52,7 +52,7 @@ class RowValidator:
         self._policies = {pool: combine(job.password.policy, told.get(pool)) for pool in self._pools}
 
     def validate(self, chunk: RowBatch) -> Iterator[ValidatedRow]:
-        """Return each row of the batch with its status. If several checks fail, the first one gives code and message."""
+        """Return each row of the batch with its status. If several checks fail, the first one sets the code."""
         frame = chunk.frame
         pools = frame["user_pool_id"].where(frame["user_pool_id"] != "", self._only_pool)
         permanents = [self._permanent_of(text) for text in frame["permanent"]]
