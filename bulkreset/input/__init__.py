@@ -1,1 +1,1 @@
-"""What is asked: the input read row by row, and every row screened before anything is sent."""
+"""Read the input row by row and validate every row before anything is sent."""

@@ -1,4 +1,4 @@
-"""Finished inputs, found again where a night has put them: the same content, under another path or address."""
+"""Find finished inputs that a scheduled run has archived: the same content under another path or address."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from bulkreset.s3 import Bucket, BucketError
 
 
 class ArchivedFile:
-    """A place that is what was planned where its content is: to S3 a moved object is a new one."""
+    """An archived file that is compared by content, because S3 treats a moved object as a new one."""
 
     def __init__(self, place: InputFile) -> None:
         self.where = place.where
@@ -25,23 +25,23 @@ class ArchivedFile:
         self._found: Fingerprint | None = None
 
     def open(self) -> io.BufferedReader:
-        """Its bytes."""
+        """Return a stream of the file's bytes."""
         return self._place.open()
 
     def size(self) -> int:
-        """Its bytes, counted."""
+        """Return the size in bytes."""
         return self._place.size()
 
     def identity(self) -> tuple[object, ...]:
-        """What changes whenever it is written or replaced."""
+        """Return values that change whenever the file is written or replaced."""
         return self._place.identity()
 
     def fingerprint(self) -> Fingerprint:
-        """Read all of it."""
+        """Return the fingerprint; this reads the whole file."""
         return self._place.fingerprint()
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """By its content; once that is known, as the place knows itself again."""
+        """Return whether the content is as planned. Later calls also check that the file itself has not changed."""
         if self._found and not self._place.is_unchanged(self._found):
             return False
         found = self._found = self._found or self.fingerprint()
@@ -51,9 +51,9 @@ class ArchivedFile:
 def reopen_archived(
     spec: InputConfig, planned: Sequence[PlannedFile], *, with_passwords: bool = True
 ) -> InputSet | None:
-    """The input as it was planned, each file where it was or in `input.done`; None where one is in neither.
+    """Return the input as it was planned. Each file is at its old path or in `input.done`; None if one is in neither.
 
-    Raises InputError where the archive may not be read, Stopped where S3 is out of reach.
+    Raises InputError if access to the archive is denied, Stopped if S3 cannot be reached.
     """
     if spec.done in {None, TAG} or len(spec.places) != len(planned):
         return None
@@ -70,12 +70,12 @@ def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFi
     try:
         (place,) = find_inputs(spec.model_copy(update={"path": (given,)}))
         return place if place.is_unchanged(mark) else None
-    except (InputError, ValueError):  # gone, or by now a folder with more
+    except (InputError, ValueError):  # the file is gone, or the path is now a folder with more files
         return None
 
 
 def _find_archived(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:
-    """What lies in the archive under the input's name, or that with a number, and has its content."""
+    """Return the archived file with the input's name (or name-NUMBER) and the same content, None if there is none."""
     stem, dot, endings = name_of(unescape_pattern(given) if isinstance(given, str) else given).partition(".")
     fits = re.compile(re.escape(stem) + r"(-\d+)?" + re.escape(dot + endings))
     return next(

@@ -1,4 +1,4 @@
-"""A chunk of the input's rows, and what every input format must check before it makes one."""
+"""Batches and pages of input rows, and the checks that all input formats share."""
 
 import gzip
 from collections.abc import Mapping, Sequence
@@ -9,24 +9,23 @@ from bulkreset.errors import BulkresetError, InputError, Stopped
 from bulkreset.job import ColumnsConfig, Location
 from bulkreset.s3 import BucketError
 
-if TYPE_CHECKING:  # only a plan has frames: the rest does without pandas, which is slow to load
+if TYPE_CHECKING:  # only planning uses frames; pandas is slow to load, so nothing else imports it
     import pandas as pd
 
 BATCH_ROWS = 20_000
 PAGE_ROWS = 2_000
-SKIPPED_PAGES = 10  # what one call may pass on its way to a piece: some hundredths of a second
-MAX_VALUE_LENGTH = (
-    1024  # characters that are kept of a value: beyond what any of our fields may have, it is refused for its length
-)
+SKIPPED_PAGES = 10  # pages that one call may skip on the way to its page; takes some hundredths of a second
+# Characters kept of a value. No field of ours may be this long, so a longer value is rejected for its length anyway.
+MAX_VALUE_LENGTH = 1024
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
 
 
 class RowBatch:
-    """Some consecutive rows. `frame` has the columns of FIELDS, all text, "" where a cell is absent or empty.
+    """Some consecutive rows. `frame` has the columns of FIELDS, all text; an absent or empty cell is "".
 
-    `malformed` maps an offset in the frame to what is wrong with that line; such a row's cells are "". `file` is the
-    number of the file that they are from, of an input that has several.
+    `malformed` maps an offset in the frame to the error text of that line; all cells of such a row are "". `file` is
+    the number of the file that the rows are from, if the input has several files.
     """
 
     def __init__(self, first: int, frame: "pd.DataFrame", malformed: dict[int, str], file: int = 0) -> None:
@@ -41,10 +40,10 @@ class RowBatch:
 
 
 class RowPage:
-    """PIECE_ROWS consecutive rows, fewer at the end of the input: the two columns that sending needs.
+    """The two columns that sending needs, for PAGE_ROWS consecutive rows (fewer at the end of the input).
 
-    Pieces lie on one grid, whatever the format: piece 0 begins with row 1. A malformed row's cells mean nothing: it was
-    rejected in the plan, and is not sent.
+    All formats use the same page numbers: page 0 begins with row 1. Ignore the cells of a malformed row: the plan
+    rejected it, so it is not sent.
     """
 
     __slots__ = ("first", "last", "passwords", "usernames")
@@ -62,7 +61,11 @@ class RowPage:
 def find_columns(
     header: list[str], columns: ColumnsConfig, path: Location, *, delimited: bool = True
 ) -> dict[str, int]:
-    """Where each of our fields stands in `header`. Raises InputError naming what is missing, there twice, or spelt otherwise."""
+    """Return the index of each of our fields in `header`.
+
+    Raises InputError if a column is missing, occurs twice or is spelled differently; the message names the column.
+    Also raises it if the job generates passwords and the input has a password column.
+    """
     names = [name.strip() for name in header]
     wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
     if columns.password is None and "password" in [name.casefold() for name in names]:
@@ -77,7 +80,7 @@ def find_columns(
                 "Keep one of them, or rename the others.",
             )
         if field in NEEDED and name not in names:
-            # What stands in the first line is not shown: without a header it is somebody's password.
+            # Do not show the first line: if the header is missing, it contains a user's password.
             near = [found for found in names if found.casefold() == name.casefold()]
             raise InputError(
                 f"The input {path} has no column {name!r} among the {len(names)} of its {'first line' if delimited else 'schema'}"
@@ -91,7 +94,10 @@ def find_columns(
 
 
 def _reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location) -> None:
-    """Raise InputError where a column may be meant for an optional one that is missing: to pass it over could set another kind of password."""
+    """Raise InputError if a missing optional column may be present under a similar name.
+
+    Ignoring such a column could set the wrong kind of password.
+    """
     name = wanted[field]
     near = [found for found in names if _fold_name(found) == _fold_name(name) != "" and found not in wanted.values()]
     if near:
@@ -102,19 +108,19 @@ def _reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: s
 
 
 def _fold_name(name: str) -> str:
-    """A name as it is compared for likeness: its letters, in one case."""
+    """Return the name's letters only, case-folded, to compare similar names."""
     return "".join(filter(str.isalpha, name.casefold()))
 
 
 def input_too_short_error(path: Location, row: int) -> InputError:
-    """The error for an input that ends before a row that it should have."""
+    """Return the error for an input that ends before an expected row."""
     return InputError(f"The input {path} ends before row {row}.", "Check the file.")
 
 
 def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
-    """The error for a file that the system, S3 or its format does not let us read to the end.
+    """Return the error for a file that cannot be read to its end because of the system, S3 or its format.
 
-    Where a later try may succeed it is Stopped, InputError elsewhere.
+    It is Stopped if a retry may succeed, otherwise InputError.
     """
     if isinstance(error, BucketError):
         if error.is_changed or error.is_missing:
@@ -130,12 +136,12 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
             f"The sealed input {path} cannot be opened: {error}.",
             "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
         )
-    if isinstance(error, gzip.BadGzipFile):  # whose own words quote the file, and the file holds passwords
+    if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords
         why = "it is not gzip, or it is damaged"
-    elif isinstance(error, UnicodeDecodeError):  # the same
+    elif isinstance(error, UnicodeDecodeError):  # its own message quotes the file, too
         why = "a name in it is not UTF-8"
     else:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        # Arrow quotes what it stumbled over.
+        # Arrow quotes the value that it could not read, so remove unprintable characters.
         why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
     return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its rights.")

@@ -1,4 +1,4 @@
-"""CSV input: records counted exactly, a malformed line kept as a row that says what is wrong with it."""
+"""Read CSV input. Records are counted exactly; a malformed line stays a row and carries an error text."""
 
 import codecs
 import csv
@@ -30,27 +30,27 @@ from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, sniff_forma
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
-LONGEST_LINE = 1 << 20  # characters: a file without line breaks must not be read into memory whole
-HEAD = 1 << 16  # characters, from whose line ends the file's are known
+LONGEST_LINE = 1 << 20  # characters; without a limit, a file without line breaks would be read into memory whole
+HEAD = 1 << 16  # characters read to detect the file's line ending
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
-# Encodings in which every character stands for itself: reading can begin at any of them. The others, which shift
-# states or begin with a mark of their byte order, are read from the beginning.
+# Encodings without state: reading can begin at any character. Other encodings shift states or begin with a
+# byte order mark, so they are read from the beginning.
 _STATELESS = re.compile(r"utf-8|utf-8-sig|ascii|iso8859-\d+|cp(125\d|437|85\d|86\d|874)|koi8-[rtu]|mac-.*|tis-620")
 
 
 class _Position(NamedTuple):
-    """Where a piece begins: for the text's `seek`, and the number of the line before it."""
+    """Start of a page: `place` is the argument for the text's `seek`, `line` the number of the line before it."""
 
     place: int
     line: int
 
 
 class CsvReader:
-    """CSV, also gzipped, also sealed.
+    """A CSV file, which may be gzipped and encrypted.
 
-    The records come from the csv module in strict mode: pandas' own parser fills short lines up, forgives broken
-    quotes and does not say which line a bad byte stood on, so a row could be lost or changed in silence.
+    The csv module in strict mode parses the records. The pandas parser would pad short lines, accept broken quotes and
+    not report the line of a bad byte, so a row could be lost or changed without an error.
     """
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
@@ -58,12 +58,12 @@ class CsvReader:
         self._content = content
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         self.is_packed = self._content.name.endswith(".gz")
-        self.marks: list[_Position] = []  # of each piece, as they were first passed
+        self.marks: list[_Position] = []  # start of each page, added when the page is first read
 
     def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows in order, those before `first` only where they share a chunk with it.
+        """Yield the rows in order; rows before `first` only if they share a batch with it.
 
-        Raises InputError on a bad header, an endless line or a quote that may have swallowed lines.
+        Raises InputError on a bad header, a line that is too long, or a quote that may have swallowed lines.
         """
         with self.translate_errors(), closing(self.open()) as text:
             records = CsvRecords(text, self.spec)
@@ -78,11 +78,11 @@ class CsvReader:
                 start += len(batch)
 
     def pages(self) -> "CsvPages":
-        """The same rows in any order."""
+        """Return a reader of the same rows in any order."""
         return CsvPages(self)
 
     def next_page(self, records: "CsvRecords") -> list[list[str] | str]:
-        """The records of the next piece; where it begins is remembered."""
+        """Return the records of the next page and remember where the page begins."""
         if self.can_be_entered and records.taken == len(self.marks):
             self.marks.append(records.mark())
         records.taken += 1
@@ -90,14 +90,14 @@ class CsvReader:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Turn what the system, S3, gzip and age say into our errors."""
+        """Convert exceptions of the system, S3, gzip and age to our errors."""
         try:
             yield
         except (OSError, EOFError, zlib.error, DecryptError, BucketError) as error:
             raise unreadable_input_error(self.spec.file, error) from None
 
     def _format_error(self) -> InputError | None:
-        """The error for a file that is no CSV by its first bytes; None where they say nothing."""
+        """Return the error for a file whose first bytes show that it is not CSV; None if they do not show it."""
         with closing(self._open_bytes()) as stream:
             begins = stream.read(LONGEST_BEGINNING)
         wide = codecs.lookup(self.spec.encoding).name.startswith(("utf-16", "utf-32"))
@@ -108,35 +108,41 @@ class CsvReader:
         return self._content.open_gzip() if self.is_packed else self._content.open()
 
     def open(self) -> TextIO:
-        """The file as text, with the line ends that it has."""
-        # A BOM is no part of the first column's name. Bytes that do not decode are kept as lone surrogates, so that
-        # their line can be named instead of ending the file there.
+        """Return the file as a text stream that keeps its line endings."""
+        # A BOM is not part of the first column's name. Keep bytes that do not decode as lone surrogates: then the
+        # error can name their line, and reading continues after it.
         encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
         beginning = ""
 
         def opened(end: str) -> TextIO:
             return io.TextIOWrapper(self._open_bytes(), encoding=encoding, errors="surrogateescape", newline=end)
 
-        with closing(opened("\n")) as text, suppress(UnicodeError):  # which is told when its line is reached
+        with closing(opened("\n")) as text, suppress(UnicodeError):  # reported when its line is reached
             beginning = text.read(HEAD)
-        # LF and CRLF end a line, and CR where there is no LF at all: a lone CR in a password must not cut it.
+        # LF and CRLF end a line. CR does so only if there is no LF at all: a lone CR must not cut a password.
         return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n")
 
 
 class CsvRecords:
-    """The header's fields; then each record's that are ours, or what is wrong with its line. Blank lines are no records."""
+    """An iterator over the file's records: a list of fields, or the error text of a malformed line.
+
+    It yields all fields of the header first, then only our fields of each record. It skips blank lines.
+    """
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
-        self.taken = 0  # pieces
+        self.taken = 0  # pages
         self._width = 0
-        self._ours: list[int] = []  # where they stand in a record
+        self._ours: list[int] = []  # indexes of our fields in a record
         self._text = text
         self._spec = spec
         self._lines = _LineReader(text, spec)
         self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True)
 
     def header(self) -> dict[str, int]:
-        """Read the header: where our fields stand in each record that follows. Raises InputError where it does not fit."""
+        """Read the header and return the index of each of our fields in the following records.
+
+        Raises InputError if the header is malformed or does not fit.
+        """
         fields = next(self, [])
         if isinstance(fields, str):
             raise InputError(
@@ -147,11 +153,11 @@ class CsvRecords:
         return {field: place for place, field in enumerate(places)}
 
     def mark(self) -> _Position:
-        """Where the next record begins."""
+        """Return the position at which the next record begins."""
         return _Position(self._text.tell(), self._lines.number)
 
     def go_to(self, piece: int, mark: _Position) -> None:
-        """Go on at a mark."""
+        """Continue reading at `mark`, the start of page `piece`."""
         self._text.seek(mark.place)
         self._lines.number = mark.line
         self.taken = piece
@@ -167,7 +173,7 @@ class CsvRecords:
                 fields = next(parser)
             except csv.Error as error:
                 if lines.number > line or self._may_reach_on(lines.last):
-                    # What an open quote swallows may be rows: to guess where they end could set a wrong password.
+                    # An open quote may swallow rows. Guessing where they end could set a wrong password.
                     raise InputError(
                         f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
                         f" (found at line {lines.number}).",
@@ -184,14 +190,14 @@ class CsvRecords:
             if len(fields) == self._width:
                 if not self._ours:
                     return fields
-                # Neither many columns nor long values may fill the memory: a batch has thousands of records.
+                # A batch has thousands of records, so many columns or long values could fill the memory.
                 if lines.number == line and len(lines.last) <= MAX_VALUE_LENGTH:
                     return [fields[place] for place in self._ours]
                 return [fields[place][:MAX_VALUE_LENGTH] for place in self._ours]
             return f"line {line}: {len(fields)} fields where the header has {self._width}"
 
     def _may_reach_on(self, line: str) -> bool:
-        """Whether a line with broken quoting may leave a quote open, read leniently or by counting its quotes."""
+        """Return whether a line with broken quoting may leave a quote open, by its quote count or a lenient parse."""
         if line.count('"') % 2:
             return True
         lenient = csv.reader([line, "\n"], delimiter=self._spec.delimiter)
@@ -202,7 +208,7 @@ class CsvRecords:
         return lenient.line_num > 1
 
 
-# How the csv module's words for what is not about quotes are told.
+# Our texts for the csv module's errors that are not about quotes, by the first 16 characters of its message.
 _SAID = {
     "new-line charact": "a carriage return inside a value that is not quoted",
     "field larger tha": "a value of more than 131,072 characters",
@@ -210,7 +216,11 @@ _SAID = {
 
 
 class _LineReader:
-    """The file's lines, each of bounded length. `last` is the newest, `undecoded` the number of one that did not decode."""
+    """An iterator over the file's lines, each of bounded length.
+
+    `number` counts the lines read and `last` is the latest line. `undecoded` is the number of a line that did not
+    decode, or 0.
+    """
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self._text = text
@@ -244,10 +254,10 @@ class _LineReader:
 
 
 class CsvPages:
-    """Reading begins where a piece was seen to begin before, or goes on where it stands, or begins anew."""
+    """Pages of a CSV file. Reading starts at a known page start, at the current position, or at the beginning."""
 
     def __init__(self, rows: CsvReader) -> None:
-        # gzip can be entered, too, but only by unpacking all that lies before.
+        # gzip can seek, too, but only by unpacking everything before the position.
         self.remembers = rows.can_be_entered and not rows.is_packed
         self._rows = rows
         self._text: TextIO | None = None
@@ -255,11 +265,11 @@ class CsvPages:
         self._places: list[int] = []
 
     def knows(self, number: int) -> bool:
-        """Whether where the piece begins has been seen, or is where reading stands."""
+        """Return whether the start of the page is known or is the current position."""
         return number < len(self._rows.marks) or (self._records is not None and number == self._records.taken)
 
     def read(self, number: int) -> RowPage | None:
-        """The piece with this number; None where there is still more to pass."""
+        """Return the page with this number; None if more pages must be skipped first, then call again."""
         with self._rows.translate_errors():
             records = self._near(number)
             for _ in range(SKIPPED_PAGES):
@@ -272,12 +282,12 @@ class CsvPages:
             return None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._text:
             self._text.close()
 
     def _near(self, number: int) -> CsvRecords:
-        """The records, not beyond the beginning of a piece and as near to it as is known."""
+        """Return the records at the nearest known position at or before the start of the page."""
         records, marks = self._records, self._rows.marks
         if records is None or (records.taken > number and not marks):
             self.close()
@@ -292,7 +302,7 @@ class CsvPages:
 
 
 def _make_batch(first: int, batch: list[list[str] | str], places: dict[str, int]) -> RowBatch:
-    import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
+    import pandas as pd  # noqa: PLC0415  (slow to load, and pages do not need it)
 
     malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
     blank = [""] * len(places)

@@ -1,4 +1,4 @@
-"""The content of an input's file: as it stands there, or opened with a key; what is opened is never on disk."""
+"""Read the content of an input file, decrypted if needed. Decrypted content is never written to disk."""
 
 import codecs
 import gzip
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIX = ".age"
-LONGEST_BEGINNING = 4  # bytes that tell one kind of file from another
+LONGEST_BEGINNING = 4  # bytes needed to tell file formats apart
 _SHEET = ("is a spreadsheet or an archive", "Save it as CSV.")
 _UTF16 = ("looks like UTF-16", 'Set [input] encoding = "utf-16", or save it as UTF-8.')
 _UTF32 = ("looks like UTF-32", 'Set [input] encoding = "utf-32", or save it as UTF-8.')
-# What is named CSV by mistake, the longer beginning first.
+# File formats that are named CSV by mistake. Longer beginnings come first.
 _OTHERS = (
     (codecs.BOM_UTF32_LE, *_UTF32),
     (codecs.BOM_UTF32_BE, *_UTF32),
@@ -36,7 +36,7 @@ _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----"
 
 
 class InputContent:
-    """What is in the file at `place`. `name` is in lower case, and without what says that it is sealed."""
+    """The content of the file `place`. `name` is in lower case and without the suffix of encrypted files."""
 
     def __init__(self, spec: InputConfig, place: InputFile) -> None:
         self._place = place
@@ -47,7 +47,7 @@ class InputContent:
         self.name = name.removesuffix(SUFFIX)
 
     def check(self) -> None:
-        """Raise InputError where the file is not sealed as it is said to be, or the key does not open it."""
+        """Raise InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file."""
         begins = self._starts_encrypted()
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
@@ -77,9 +77,9 @@ class InputContent:
             raise unreadable_input_error(self._path, error) from None
 
     def open(self) -> io.BufferedReader:
-        """The content as a stream in constant memory; to go back in a sealed one reads it anew.
+        """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
 
-        Raises OSError, and at a read UnsealError and BucketError.
+        Raises OSError; reading also raises DecryptError and BucketError.
         """
         return (
             io.BufferedReader(_DecryptedFile(self._place, self._identities))
@@ -88,14 +88,14 @@ class InputContent:
         )
 
     def open_gzip(self) -> gzip.GzipFile:
-        """The same, out of gzip."""
+        """Return the same stream, decompressed from gzip."""
         return _GzipFile(self.open())
 
     def read_all(self) -> "pa.Buffer":
-        """All of it in memory, once. Raises OSError, UnsealError, BucketError."""
+        """Return the whole content in memory, as one copy. Raises OSError, DecryptError, BucketError."""
         import pyarrow as pa  # noqa: PLC0415  (only Parquet needs it)
 
-        room = memoryview(bytearray(self._place.size()))  # what is sealed takes more room than its content
+        room = memoryview(bytearray(self._place.size()))  # an encrypted file is larger than its content
         filled = 0
         with self.open() as file:
             while read := file.readinto(room[filled:]):
@@ -117,7 +117,7 @@ class InputContent:
 
 
 def sniff_format(begins: bytes) -> tuple[str, str] | None:
-    """What a file is that begins so and is no CSV, and what to do; None where nothing says that it is something else."""
+    """Return the format of a file with this beginning and advice for the user; None if it may be CSV."""
     if not begins:
         return "is empty", "Check that the export has been written."
     return next(
@@ -126,7 +126,7 @@ def sniff_format(begins: bytes) -> tuple[str, str] | None:
 
 
 def sniff_utf16(begins: bytes) -> tuple[str, str] | None:
-    """The same for ASCII in two bytes each, without a mark of their order."""
+    """Return the same for UTF-16 without a byte order mark, detected by ASCII characters of two bytes each."""
     for nothing, ending in ((1, "le"), (0, "be")):
         if begins[nothing::2] == b"\0\0" and b"\0" not in begins[1 - nothing :: 2]:
             return "looks like UTF-16", f'Set [input] encoding = "utf-16-{ending}", or save it as UTF-8.'
@@ -134,17 +134,17 @@ def sniff_utf16(begins: bytes) -> tuple[str, str] | None:
 
 
 def name_of(where: Location) -> str:
-    """The last part of a path or an address."""
+    """Return the last part of a path or an address."""
     return where.rpartition("/")[2] if isinstance(where, str) else where.name
 
 
 def is_encrypted(where: Location) -> bool:
-    """Whether a file is named as a sealed one."""
+    """Return whether the file's name says that it is encrypted."""
     return name_of(where).lower().endswith(SUFFIX)
 
 
 class _DecryptedFile(io.RawIOBase):
-    """A sealed file's content. A place behind is come to by opening the file anew, any place by reading up to it."""
+    """The decrypted content of a file. Seeking reads up to the position; seeking back reopens the file first."""
 
     def __init__(self, place: InputFile, by: list[Any]) -> None:
         self._place = place
@@ -159,13 +159,13 @@ class _DecryptedFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer, or some of it."""
+        """Fill the buffer or a part of it. Return the number of bytes read."""
         read = self._stream.readinto1(buffer)
         self._at += read
         return read
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, which is counted from the beginning or from here."""
+        """Go to an offset from the beginning or the current position. Return the new position."""
         if whence == io.SEEK_END:
             raise io.UnsupportedOperation
         place = offset if whence == io.SEEK_SET else self._at + offset
@@ -183,7 +183,7 @@ class _DecryptedFile(io.RawIOBase):
 
 
 class _GzipFile(gzip.GzipFile):
-    """Lets go of what it reads from, too."""
+    """A gzip file that also closes its source."""
 
     def __init__(self, source: io.BufferedReader) -> None:
         super().__init__(fileobj=source, mode="rb")

@@ -1,4 +1,4 @@
-"""The search for inputs: what a path, a folder, a pattern or a list of them means, here and in S3."""
+"""Find the input files for a path, a folder, a pattern or a list of these, on this machine and in S3."""
 
 import glob
 import os
@@ -16,8 +16,8 @@ from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_erro
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import Bucket, BucketError, Object, split
 
-AT_ONCE = 16  # objects that are asked for side by side
-MOST_FILES = 20_000  # of one input: each is some kilobytes of memory
+AT_ONCE = 16  # objects that are requested in parallel
+MOST_FILES = 20_000  # per input; each file takes some kilobytes of memory
 _KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
 _ENDINGS = tuple(ending + sealed for ending in _KNOWN for sealed in ("", ".age"))
 
@@ -25,13 +25,14 @@ _Named = TypeVar("_Named", bound=Location)
 
 
 class InputMissing(InputError):
-    """What was named is not there; perhaps it is not there yet."""
+    """The named input does not exist, perhaps not yet."""
 
 
 def find_inputs(spec: InputConfig) -> list[InputFile]:
-    """The files of an input in the order of their reading: as the list has them, of a folder or a pattern by name; each once.
+    """Return the files of an input in reading order, each once.
 
-    Raises InputError for what may not be read; Nothing for what is not there, or matches nothing.
+    They are in the order of the list; files of a folder or a pattern are sorted by name. Raises InputError if a file or
+    folder cannot be read or there are too many files, InputMissing if one does not exist or a pattern has no match.
     """
     bucket = Bucket(spec.profile, spec.region)
     found: list[Location] = []
@@ -41,7 +42,7 @@ def find_inputs(spec: InputConfig) -> list[InputFile]:
 
 
 def find_existing(spec: InputConfig) -> list[InputFile]:
-    """The same, and what is not there is passed over."""
+    """Return the same files, but ignore paths that do not exist or match nothing."""
     found: dict[Location, InputFile] = {}
     for given in spec.places:
         with suppress(InputMissing):
@@ -50,25 +51,25 @@ def find_existing(spec: InputConfig) -> list[InputFile]:
 
 
 def escape_pattern(where: Location) -> str:
-    """The path or address, as one that means itself and is no pattern."""
+    """Return the path or address, escaped so that it is not read as a pattern."""
     if isinstance(where, str):
         return S3 + glob.escape(where.removeprefix(S3))
-    return str(where)  # a file of that name comes before a pattern
+    return str(where)  # no escape needed: a file of that name takes precedence over a pattern
 
 
 def unescape_pattern(given: str) -> str:
-    """The address that `literally` was given."""
+    """Return the address that was passed to `escape_pattern`."""
     return re.sub(r"\[([*?[])\]", r"\1", given)
 
 
 def has_known_name(name: str) -> bool:
-    """Whether a file of that name is an input."""
+    """Return whether a file of that name is an input."""
     name = name.lower()
     return name.endswith(_ENDINGS) and not name.startswith(".")
 
 
 def _find_local(given: Path) -> Sequence[Location]:
-    """The files that a path of this machine's means."""
+    """Return the files that a local path, folder or pattern stands for."""
     try:
         if given.is_dir():
             with os.scandir(given) as entries:
@@ -88,7 +89,7 @@ def _find_local(given: Path) -> Sequence[Location]:
 
 
 def _find_in_s3(bucket: Bucket, given: str) -> Sequence[Location]:
-    """The objects that an address means: one, those at once below a prefix, or those that a pattern fits."""
+    """Return the addresses for one object, for the objects directly below a prefix, or for those matching a pattern."""
     _, key = split(given)
     if not key or key.endswith("/"):
         known = (one.uri for one in _list_objects(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2]))
@@ -108,7 +109,7 @@ def _find_in_s3(bucket: Bucket, given: str) -> Sequence[Location]:
 
 
 def _cap(found: Iterable[_Named], given: Location) -> list[_Named]:
-    """All of them. Raises InputError where they are more than an input may have."""
+    """Return all of `found` as a list. Raises InputError if there are more than MOST_FILES."""
     some = list(islice(found, MOST_FILES + 1))
     if len(some) > MOST_FILES:
         raise InputError(
@@ -118,13 +119,13 @@ def _cap(found: Iterable[_Named], given: Location) -> list[_Named]:
 
 
 def _literal_address(given: str) -> Sequence[Location]:
-    """The address that a pattern of one meaning has, as `literally` writes it."""
+    """Return the address that `escape_pattern` escaped to `given`. Raises InputMissing if `given` is a real pattern."""
     one = unescape_pattern(given)
     return [one] if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else _missing_error(given)
 
 
 def _pattern_regex(given: str) -> str:
-    """A pattern as a regular expression; as in a shell, only ** goes over a "/"."""
+    """Return a pattern as a regular expression. As in a shell, only ** matches a "/"."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", given)
     means = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return "".join(
@@ -146,7 +147,7 @@ def _missing_error(given: Location) -> Sequence[Location]:
 
 
 def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
-    """Each place, looked at; those in S3 side by side."""
+    """Return each file after checking that it exists. Objects in S3 are checked in parallel."""
 
     def meet(where: Location) -> InputFile:
         if isinstance(where, Path):
@@ -165,6 +166,6 @@ def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
 
     if not any(isinstance(where, str) for where in found):
         return [meet(where) for where in found]
-    bucket.client  # noqa: B018  (made by one thread)
+    bucket.client  # noqa: B018  (create the client in one thread)
     with ThreadPoolExecutor(AT_ONCE) as executor:
         return list(executor.map(meet, found))

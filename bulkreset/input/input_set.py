@@ -1,4 +1,4 @@
-"""The inputs: every file of a job's input, read one after the other as one, with row numbers that go on from file to file."""
+"""Read all files of a job's input as one input, with row numbers that continue from file to file."""
 
 import os
 from bisect import bisect_right
@@ -16,16 +16,16 @@ from bulkreset.input.location import Fingerprint, InputFile, LocalFile, combined
 from bulkreset.input.reader import PageReader, open_rows
 from bulkreset.job import S3, InputConfig, Location
 
-SIDE_BY_SIDE = 8  # objects whose fingerprints are taken at a time
-PASSED_FILES = 20  # that one call may open on its way through a piece
-WATCHED = 16  # files that are looked at whenever rows are taken: of more, those that were read last
+SIDE_BY_SIDE = 8  # objects that are fingerprinted in parallel
+PASSED_FILES = 20  # files that one call may open to fill a page
+WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
 
 
 FileResult = TypeVar("FileResult")
 
 
 class PlannedFile(NamedTuple):
-    """A file as it was planned. `first` is the number of its first row, None where it has none or was not read."""
+    """A file as it was planned. `first_row` is the number of its first row, None if it has no rows or was not read."""
 
     name: str
     fingerprint: Fingerprint
@@ -35,9 +35,9 @@ class PlannedFile(NamedTuple):
 class InputSet:
     """The files of one input, and their rows. The files are opened one at a time.
 
-    `names` are those of the plan, where they lie elsewhere by now.
+    `names` are the names in the plan; pass them if the files have been moved since.
 
-    Raises InputError where one is not there, may not be read, or is not what it is named as.
+    Raises InputError if a file does not exist, cannot be read, or does not have the format that its name says.
     """
 
     def __init__(
@@ -48,29 +48,29 @@ class InputSet:
         self.names = list(names) or names_of([place.where for place in found])
         for name in self.names:
             require_text_name(name)
-        self.first_rows: dict[int, int] = {}  # by file, the number of its first row, of those that have any
-        # Sealed files and others may be mixed; of a single one it is a mistake to name a key that it does not need.
+        self.first_rows: dict[int, int] = {}  # file number: number of its first row; only files that have rows
+        # Encrypted and plain files may be mixed. For a single file, an identity that it does not need is an error.
         bare = spec.model_copy(update={"identity": None}) if len(found) > 1 else spec
         self.rows = [
             open_rows(spec if is_encrypted(place.where) else bare, place, with_passwords=with_passwords)
             for place in found
         ]
-        self.total = 0  # rows, once they were counted
+        self.total = 0  # rows; 0 until they are counted
         self.recent_files: list[int] = []  # the files that were read last
 
     @classmethod
     def open(cls, spec: InputConfig, *, with_passwords: bool = True) -> Self:
-        """The input that a job names."""
+        """Return the input that a job names."""
         return cls(spec, find_inputs(spec), with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """As journal and summary keep it. Reads all of it the first time."""
+        """Return path, size, SHA-256 and number of files for journal and summary. The first call reads every file."""
         whole = combined_fingerprint(zip(self.names, self.fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
         return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files)}
 
     def planned_files(self) -> list[PlannedFile]:
-        """Each file as it is now, with where its rows begin as far as they were read."""
+        """Return each file as it is now, with the number of its first row if its rows were read."""
         return [
             PlannedFile(name, mark, self.first_rows.get(number))
             for number, (name, mark) in enumerate(zip(self.names, self.fingerprints, strict=True))
@@ -78,11 +78,11 @@ class InputSet:
 
     @cached_property
     def fingerprints(self) -> list[Fingerprint]:
-        """The fingerprint of each file."""
+        """Return the fingerprint of each file."""
         return self._map_files(lambda place: place.fingerprint())
 
     def require_unchanged(self, planned: Sequence[PlannedFile], rows: int) -> None:
-        """Raise InputError where these are not the files that were planned; where their rows begin is learned."""
+        """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
         again = "Restore it, or plan a new run."
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
@@ -103,7 +103,7 @@ class InputSet:
         self.total = rows
 
     def change_detector(self) -> Callable[[], str]:
-        """A look at whether the files are still those of this moment: it gives the path of one that is not, or ""."""
+        """Return a function that returns the path of a file that has changed since this call, or ""."""
         were = [place.identity() for place in self.files]
 
         def look() -> str:
@@ -113,7 +113,7 @@ class InputSet:
         return look
 
     def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows of all files in order, from the chunk that has `first` on (earlier ones may come too)."""
+        """Yield the rows of all files in order, starting at the batch with row `first` or earlier."""
         if len(self.rows) == 1:
             self.first_rows = {0: 1}
             for chunk in self.rows[0].batches(first):
@@ -132,7 +132,10 @@ class InputSet:
         self.total = before
 
     def pages(self) -> PageReader:
-        """The same rows in any order. Where each file begins must be known: from `chunks`, or from `must_be`."""
+        """Return a reader of the same rows in any order.
+
+        The first row of each file must be known: call `batches` or `require_unchanged` first.
+        """
         return self.rows[0].pages() if len(self.rows) == 1 else _InputPages(self)
 
     def _map_files(self, ask: Callable[[InputFile], FileResult]) -> list[FileResult]:
@@ -143,7 +146,10 @@ class InputSet:
 
 
 def names_of(found: Sequence[Location]) -> list[str]:
-    """What each file is called among the others: its name, or its path below what all have in common."""
+    """Return a name for each file: its path below the folder that all files have in common.
+
+    It is the full path or address if local files and S3 objects are mixed.
+    """
     texts = [str(where) for where in found]
     if len({text.startswith(S3) for text in texts}) > 1:
         return texts
@@ -153,7 +159,7 @@ def names_of(found: Sequence[Location]) -> list[str]:
 
 
 def _shift_batch(chunk: RowBatch, before: int, file: int) -> RowBatch:
-    """A chunk of one file among all; what is wrong with a row is told with its place in the file."""
+    """Return a file's batch with row numbers of the whole input. Error texts get the row number in the file."""
     malformed = {
         offset: what if what.startswith("line ") else f"row {chunk.first + offset} of the file: {what}"
         for offset, what in chunk.malformed.items()
@@ -162,7 +168,7 @@ def _shift_batch(chunk: RowBatch, before: int, file: int) -> RowBatch:
 
 
 class _FileSlice(NamedTuple):
-    """Rows of one file: its number, and the offsets of the first of them and behind the last."""
+    """Rows of one file: the file's number, the offset of the first row, and the offset after the last row."""
 
     file: int
     begin: int
@@ -170,27 +176,27 @@ class _FileSlice(NamedTuple):
 
 
 class _InputPages:
-    """Pieces of all files' rows on one grid. One file is open at a time."""
+    """Pages of the whole input; a page may have rows of several files. One file is open at a time."""
 
     def __init__(self, inputs: InputSet) -> None:
         self._inputs = inputs
         self._files = sorted(inputs.first_rows)
         self._before = [inputs.first_rows[file] - 1 for file in self._files]
         self._open: PageReader | None = None
-        self._at = -1  # the file that is open
-        self._last: tuple[int, RowPage | None] = (-1, None)  # of that file, the piece that was read last
-        self._gathered: tuple[int, list[str], list[str]] = (-1, [], [])  # what is there of a piece that is not whole
+        self._at = -1  # number of the open file, -1 if none is open
+        self._last: tuple[int, RowPage | None] = (-1, None)  # the page of that file that was read last
+        self._gathered: tuple[int, list[str], list[str]] = (-1, [], [])  # rows read so far of an incomplete page
         self.remembers = all(rows.pages().remembers for rows in inputs.rows)
 
     def knows(self, number: int) -> bool:
-        """Whether so little lies between the piece and where reading can begin that one call gives it."""
+        """Return whether one call of `read` can return the page: few files to open, few rows to skip."""
         parts = list(islice(self._parts(number * PAGE_ROWS), PASSED_FILES + 1))
         return len(parts) <= PASSED_FILES and all(
             self._pieces_of(part.file).knows(part.begin // PAGE_ROWS) for part in parts
         )
 
     def read(self, number: int) -> RowPage | None:
-        """The piece with this number; None where there is still more to pass."""
+        """Return the page with this number; None if the page needs another call to become complete."""
         start = number * PAGE_ROWS
         if self._gathered[0] != number:
             self._gathered = (number, [], [])
@@ -207,13 +213,13 @@ class _InputPages:
         return RowPage(start + 1, usernames, passwords)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the open file."""
         if self._open:
             self._open.close()
         self._open, self._at, self._last = None, -1, (-1, None)
 
     def _parts(self, offset: int) -> Iterator[_FileSlice]:
-        """From a row on, the rows of each file up to the piece's end."""
+        """Yield the rows from `offset` to the end of its page, one slice per file."""
         end = min((offset // PAGE_ROWS + 1) * PAGE_ROWS, self._inputs.total)
         index = bisect_right(self._before, offset) - 1
         while offset < end:
@@ -226,7 +232,7 @@ class _InputPages:
         return self._open if self._open and file == self._at else self._inputs.rows[file].pages()
 
     def _take(self, part: _FileSlice, usernames: list[str], passwords: list[str]) -> bool:
-        """Add a file's part; False where there is more to pass, and what could be had is added."""
+        """Add the rows of one file. Return False if more must be skipped first; rows already read are added."""
         if part.file != self._at:
             opened = self._inputs.rows[part.file].pages()
             self.close()

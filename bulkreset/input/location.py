@@ -1,4 +1,4 @@
-"""Where an input lies: a file here or an object in S3, what it is called, and what makes it the same."""
+"""Input files on this machine and in S3: their names, content and fingerprints."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from bulkreset.s3 import Bucket, BucketError, Object
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What makes an input the same input: its size in bytes, its SHA-256 and, in S3, its version or ETag."""
+    """The values that identify an input: its size in bytes, its SHA-256 and, in S3, its version or ETag."""
 
     size: int
     sha256: str
@@ -28,32 +28,32 @@ class InputFile(Protocol):
 
     @property
     def where(self) -> Location:
-        """Its path or address."""
+        """Return the path or address."""
 
     def open(self) -> io.BufferedReader:
-        """Its bytes, which can be gone back in. Raises OSError or BucketError, as reading does."""
+        """Return a seekable stream of the bytes. Opening and reading raise OSError or BucketError."""
 
     def size(self) -> int:
-        """Its bytes, counted. Raises OSError."""
+        """Return the size in bytes. Raises OSError."""
 
     def identity(self) -> tuple[object, ...]:
-        """What changes whenever it is written or replaced. Raises InputError where it is gone."""
+        """Return values that change whenever the file is written or replaced. Raises InputError if it is gone."""
 
     def fingerprint(self) -> Fingerprint:
-        """Read all of it once. Raises InputError where that is not possible, Stopped where S3 is out of reach."""
+        """Read the whole file once. Raises InputError if it cannot be read, Stopped if S3 cannot be reached."""
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Whether it is what was planned. Raises as `fingerprint` does."""
+        """Return whether the file is as planned. Raises the same errors as `fingerprint`."""
 
 
 class LocalFile:
-    """A file of this machine's. Raises InputError where there is none."""
+    """A file on this machine. Raises InputError if it does not exist or is not a file."""
 
     def __init__(self, path: Path) -> None:
         self.where = path
         try:
             exists, is_file = path.exists(), path.is_file()
-        except OSError as error:  # a name that no file can have
+        except OSError as error:  # a name that is not valid for a file
             raise unreadable_input_error(path, error) from None
         if not exists:
             raise InputError(f"There is no input file {path}.", "Check the path.")
@@ -61,28 +61,28 @@ class LocalFile:
             raise InputError(f"The input {path} is not a file.", "Name one CSV or Parquet file.")
 
     def open(self) -> io.BufferedReader:
-        """The file."""
+        """Return the file, opened in binary mode."""
         return self.where.open("rb")
 
     def size(self) -> int:
-        """As the system has it."""
+        """Return the size in bytes as the system reports it."""
         return self.where.stat().st_size
 
     def identity(self) -> tuple[object, ...]:
-        """Device, inode, size and times."""
+        """Return device, inode, size and times."""
         return identity(self.where)
 
     def fingerprint(self) -> Fingerprint:
-        """Size and SHA-256."""
+        """Return size and SHA-256."""
         return fingerprint(self.where)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """By its content."""
+        """Return whether the content is as planned."""
         return self.fingerprint() == planned
 
 
 class S3Object:
-    """An object of S3's as it was met; what takes its place later is another one."""
+    """An object in S3 as it was when it was found (`met`). An object that replaces it later is never read."""
 
     def __init__(self, bucket: Bucket, found: Object) -> None:
         self.where = found.uri
@@ -90,19 +90,19 @@ class S3Object:
         self._bucket = bucket
 
     def open(self) -> io.BufferedReader:
-        """Its content in ranges, never on disk."""
+        """Return the content as a stream that reads ranges and never uses the disk."""
         return self._bucket.open(self.met)
 
     def size(self) -> int:
-        """As S3 told it."""
+        """Return the size in bytes as S3 reported it."""
         return self.met.size
 
     def identity(self) -> tuple[object, ...]:
-        """The object that was met: it is asked for by its version or ETag, so no other one is ever read."""
+        """Return the object as found. Requests name its version or ETag, so no other object is ever read."""
         return (self.met,)
 
     def fingerprint(self) -> Fingerprint:
-        """Size, SHA-256, and the version or the ETag."""
+        """Return size, SHA-256, and the version or the ETag."""
         try:
             with self.open() as stream:
                 digest = digest_of(stream)
@@ -113,7 +113,7 @@ class S3Object:
         return Fingerprint(self.met.size, digest, self.met.version or self.met.etag)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """By its version or ETag, which S3 gives to one content alone."""
+        """Return whether size and version (or ETag) are as planned. S3 gives a version or ETag to one content only."""
         try:
             now = self._bucket.head(self.where)
         except BucketError as error:
@@ -124,7 +124,7 @@ class S3Object:
 
 
 def require_text_name(name: str) -> None:
-    """Raise InputError for a file's name in bytes that journal and report cannot hold."""
+    """Raise InputError if a file's name is not UTF-8, because journal and report cannot hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -135,7 +135,7 @@ def require_text_name(name: str) -> None:
 
 
 def identity(path: Path) -> tuple[object, ...]:
-    """What changes whenever the file is written or replaced. Raises InputError where it is gone."""
+    """Return values that change whenever the file is written or replaced. Raises InputError if it is gone."""
     try:
         found = path.stat()
     except OSError as error:
@@ -144,7 +144,7 @@ def identity(path: Path) -> tuple[object, ...]:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Read the whole file once. Raises InputError where it cannot be read."""
+    """Read the whole file once and return its fingerprint. Raises InputError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return Fingerprint(sha256=digest_of(file), size=file.tell())
@@ -153,17 +153,17 @@ def fingerprint(path: Path) -> Fingerprint:
 
 
 def digest_of(stream: io.BufferedReader) -> str:
-    """The SHA-256 of all that a stream has."""
+    """Return the SHA-256 of the remaining bytes of a stream."""
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def denied_error(where: Location, error: BucketError) -> InputError:
-    """The error for an object that may not be read, or whose bucket may not be listed."""
+    """Return the error for denied access to an object or to the listing of its bucket."""
     return InputError(f"The input {where} cannot be read: {error.action} was answered {error.code}.", error.advice)
 
 
 def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
-    """One fingerprint of several files in their order, each with its name; that of a single file is its own."""
+    """Return one fingerprint of several named files in their order. A single file keeps its own fingerprint."""
     known = list(marks)
     if len(known) == 1:
         return known[0][1]

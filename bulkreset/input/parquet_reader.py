@@ -1,4 +1,4 @@
-"""Parquet input: text columns as they are; a number where text belongs is refused before any value is touched."""
+"""Read Parquet input. Text columns are read unchanged; a number column is refused before any value is read."""
 
 import os
 from bisect import bisect_right
@@ -29,30 +29,30 @@ from bulkreset.input.decrypt import InputContent
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
-# What Arrow raises for a file that is not what it says; of the bytes of a name, too.
+# Exceptions for a file that is damaged or cannot be read. UnicodeDecodeError: a column name is not UTF-8.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
-LARGEST_VALUES = 4 << 10  # bytes a value may have on average, unpacked
-SMALL_GROUP = 64 << 20  # bytes of a column in a row group up to which that does not matter
-LARGEST_FOOTER = 32 << 20  # bytes: the columns of all row groups
-FOOTER_ENDS = 8  # bytes: its length, and what says that it is one
+LARGEST_VALUES = 4 << 10  # bytes that a value may have on average, uncompressed
+SMALL_GROUP = 64 << 20  # bytes; up to this size of a column in a row group the average is not checked
+LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
+FOOTER_ENDS = 8  # bytes at the end of a footer: its length, then MAGIC
 MAGIC = (b"PAR1", b"PARE")
 
 
 class ParquetReader:
     """A Parquet file, read batch by batch; null and "" both mean an empty cell.
 
-    A sealed one is opened as a whole: its footer, with which reading begins, is its end.
+    An encrypted file is decrypted as a whole, because reading begins with the footer at its end.
     """
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self._spec = spec
         self._content = content
-        self._coded: Sequence[str] | None = None  # the columns to be left as codes, once that is known
+        self._coded: Sequence[str] | None = None  # columns to keep dictionary-encoded; None until known
 
     def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows in order, those before `first` only where they share a row group with it.
+        """Yield the rows in order; rows before `first` only if they share a row group with it.
 
-        Raises InputError where the schema does not fit or the file is damaged.
+        Raises InputError if the schema does not fit or the file is damaged.
         """
         try:
             with self.open() as file:
@@ -69,11 +69,11 @@ class ParquetReader:
             raise unreadable_input_error(self._spec.file, error) from None
 
     def pages(self) -> "ParquetPages":
-        """The same rows in any order."""
+        """Return a reader of the same rows in any order."""
         return ParquetPages(self, self._spec)
 
     def open(self) -> pq.ParquetFile:
-        """The file. Raises InputError where its values would fill the memory."""
+        """Return the opened file. Raises InputError if its footer or values would fill the memory."""
         source = pa.BufferReader(self._content.read_all()) if self._content.is_encrypted else None
         if self._coded is None:
             self._check_footer_size(source)
@@ -81,7 +81,10 @@ class ParquetReader:
         return self._opened(source, self._coded)
 
     def _check_footer_size(self, source: pa.BufferReader | None) -> None:
-        """It is read as a whole, whatever length of it the end of the file tells."""
+        """Raise InputError if the footer is longer than LARGEST_FOOTER.
+
+        Arrow reads the footer as a whole, whatever length the end of the file states.
+        """
         if source:
             source.seek(max(0, source.size() - FOOTER_ENDS))
             end = source.read(FOOTER_ENDS)
@@ -97,19 +100,22 @@ class ParquetReader:
             )
 
     def _opened(self, source: pa.BufferReader | None, coded: Sequence[str] = ()) -> pq.ParquetFile:
-        """The file, in memory already if it is sealed."""
+        """Return the opened file; an encrypted one is read from `source` in memory."""
         where = self._spec.file
         found: Any = source or (self._content.open() if isinstance(where, str) else where)
         return pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
 
     def _columns_to_keep_encoded(self, source: pa.BufferReader | None) -> Sequence[str]:
-        """Our columns, if a value that is written once and meant often is a long one."""
+        """Return our columns if any dictionary value is long, otherwise ().
+
+        A dictionary value is stored once but many rows may use it. Raises InputError if values are too large.
+        """
         names = list(self.names(self._opened(source)).values())
         file = self._opened(source, names)
         coded = False
         for group in range(file.num_row_groups):
-            # The first row of a row group brings all that is written once in it. It is read before the group's figures are
-            # looked at: a reader refuses those that lie, to look at them may end the process.
+            # Reading the first row of a row group loads its whole dictionary. Read it before the group's metadata: a
+            # read fails cleanly on false metadata, but accessing such metadata directly may crash the process.
             for batch in islice(file.iter_batches(1, row_groups=[group], columns=names, use_threads=False), 1):
                 coded |= any(
                     _holds_long_values(it.dictionary) for it in batch.columns if isinstance(it, pa.DictionaryArray)
@@ -118,7 +124,10 @@ class ParquetReader:
         return names if coded else ()
 
     def _check_value_sizes(self, group: pq.RowGroupMetaData, names: Sequence[str]) -> None:
-        """Megabytes of one letter take some bytes of a file, and a batch has thousands of values."""
+        """Raise InputError if a column's values are too large on average.
+
+        Megabytes of one letter compress to a few bytes, and a batch has thousands of values.
+        """
         for column in map(group.column, range(group.num_columns)):
             size = column.total_uncompressed_size
             if column.path_in_schema in names and size > max(SMALL_GROUP, LARGEST_VALUES * column.num_values):
@@ -129,7 +138,7 @@ class ParquetReader:
                 )
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
-        """What the file calls our fields. Raises InputError where one is missing or is no text."""
+        """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
         schema = file.schema_arrow
         places = find_columns(schema.names, self._spec.columns, self._spec.file, delimited=False)
         for field, place in places.items():
@@ -152,7 +161,7 @@ class ParquetReader:
 
 
 class ParquetPages:
-    """Reading begins at a row group: what of it lies before a piece is decoded and passed over."""
+    """Pages of a Parquet file. Reading begins at a row group; its rows before the page are decoded and skipped."""
 
     def __init__(self, rows: ParquetReader, spec: InputConfig) -> None:
         self.remembers = False
@@ -160,24 +169,24 @@ class ParquetPages:
         self._spec = spec
         self._file: pq.ParquetFile | None = None
         self._names: list[str] = []
-        self._starts: list[int] = [0]  # the rows before each row group
+        self._starts: list[int] = [0]  # number of rows before each row group
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._batch: pa.RecordBatch | None = None
-        self._at = -1  # the rows before the batch; nothing is read yet
+        self._at = -1  # number of rows before the batch; -1: nothing is read yet
 
     def knows(self, number: int) -> bool:
-        """Whether so little lies between the piece and where reading can begin that one call gives it."""
+        """Return whether one call of `read` can return the page because few rows must be skipped before it."""
         return number * PAGE_ROWS - self._nearest(number * PAGE_ROWS)[0] < SKIPPED_PAGES * PAGE_ROWS
 
     def read(self, number: int) -> RowPage | None:
-        """The piece with this number; None where there is still more to pass."""
+        """Return the page with this number; None if more rows must be skipped first, then call again."""
         try:
             return self._read(number)
         except DAMAGED as error:
             raise unreadable_input_error(self._spec.file, error) from None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._batches, self._batch = iter(()), None
         if self._file:
             self._file.close()
@@ -218,14 +227,17 @@ class ParquetPages:
         return file
 
     def _nearest(self, row: int) -> tuple[int, int | None]:
-        """Where reading can begin that is nearest before a row; the row group there, None to read on where it stands."""
+        """Return the nearest row at or before `row` where reading can begin, and its row group.
+
+        The row group is None if reading continues at the current position.
+        """
         group = bisect_right(self._starts, row) - 1
         start = self._starts[group]
         return (self._at, None) if self._file and start <= self._at <= row else (start, group)
 
 
 def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
-    """As what a column of this type has to be written."""
+    """Return advice on the type to use instead for a column of this type."""
     if field == "permanent":
         return "Write it as a boolean or a string column."
     types = pa.types
@@ -247,7 +259,7 @@ def _cut(raw: bytes) -> bytes:
 
 
 def _make_batch(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> RowBatch:
-    import pandas as pd  # noqa: PLC0415  (slow to load, and no piece needs it)
+    import pandas as pd  # noqa: PLC0415  (slow to load, and pages do not need it)
 
     malformed: dict[int, str] = {}
     values: dict[str, Any] = {}
@@ -263,16 +275,16 @@ def _make_batch(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Row
 
 
 def _text(column: Any, malformed: dict[int, str], name: str) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
-    """The column as Arrow text, null as ""; an offset whose bytes are not UTF-8 is noted in `malformed`."""
+    """Return the column as Arrow text, null as "". Offsets whose bytes are not UTF-8 are added to `malformed`."""
     if _is_dictionary_encoded(column) and _holds_long_values(column.dictionary):
-        # Cut before each row has its own: beyond that length a value is refused for it.
+        # Cut values before they are copied to each row. A value of that length is rejected anyway.
         short = [_cut(raw) for raw in column.dictionary.cast(pa.large_binary()).to_pylist()]
         column = pa.DictionaryArray.from_arrays(column.indices, pa.array(short, pa.large_binary()))
         column = column.cast(pa.large_binary())
     text: Any = pc.fill_null(column.cast(pa.large_string()), "")
     try:
         text.validate(full=True)
-    except pa.ArrowInvalid:  # Parquet readers do not check that text is UTF-8: find the rows where it is not
+    except pa.ArrowInvalid:  # Parquet readers do not check that text is UTF-8, so find the rows that are not
         decoded: list[str] = []
         for offset, raw in enumerate(text.cast(pa.large_binary()).to_pylist()):
             try:

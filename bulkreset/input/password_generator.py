@@ -1,4 +1,4 @@
-"""Generated passwords: random, by the pool's own policy and with margin, one for each row, kept by nobody here."""
+"""Generate a random password for each row, with a margin over the pool's policy. Nothing here stores passwords."""
 
 import secrets
 from collections.abc import Mapping
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from bulkreset.job import PasswordPolicy
 from bulkreset.models import Secret
 
-OF_EACH = 2  # characters of every kind at least, whether the pool asks for the kind or not
+OF_EACH = 2  # minimum number of characters of every kind, even if the pool does not require the kind
 
-# No quote, comma, backslash or white space: they go through spreadsheets, mail merges and shells. All of these are
-# symbols that Cognito counts.
+# No quote, comma, backslash or white space, because passwords go through spreadsheets, mail merges and shells.
+# Cognito counts all characters of _SYMBOLS as symbols.
 _UPPER, _LOWER, _DIGITS, _SYMBOLS = (
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "abcdefghijklmnopqrstuvwxyz",
     "0123456789",
     "!#%+-./:=?@^_~*",
 )
-# People type a temporary password from paper or a small screen: what looks like something else is left out.
+# Users type a temporary password from paper or a small screen, so look-alike characters are excluded.
 _LOOK_ALIKE = frozenset("0OoQD1lI|i5S2Z8B6Guvw:.-_~^")
 
 
 class PasswordGenerator:
-    """Makes passwords for the pools of one job. `policies` has what each pool and the job ask for together.
+    """Generates passwords for the pools of one job. `policies` has the combined policy of each pool and the job.
 
-    `length` is the least number of characters; a policy that asks for more is met, with room to spare.
+    `length` is the minimum number of characters; if a policy's minimum plus OF_EACH is larger, that is used.
     """
 
     def __init__(self, policies: Mapping[str, PasswordPolicy], length: int) -> None:
@@ -33,13 +33,13 @@ class PasswordGenerator:
         self._typed = _kinds(_LOOK_ALIKE)
 
     def make(self, pool: str, *, permanent: bool) -> Secret:
-        """A password for a user of the pool: for a program to keep where `permanent`, for a person to type where not."""
+        """Return a password for a user of the pool. If not `permanent`, a person types it, so it has no look-alikes."""
         kinds = self._kept if permanent else self._typed
         drawn = [self._random.choice(kind) for kind in kinds for _ in range(OF_EACH)]
         everything = "".join(kinds)
         drawn += [self._random.choice(everything) for _ in range(self._lengths[pool] - len(drawn))]
         self._random.shuffle(drawn)
-        # A letter first: no spreadsheet takes that for a formula.
+        # Put a letter first, so that no spreadsheet reads the password as a formula.
         first = next(place for place, character in enumerate(drawn) if character.isalpha())
         drawn[0], drawn[first] = drawn[first], drawn[0]
         return Secret("".join(drawn))

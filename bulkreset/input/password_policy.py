@@ -1,7 +1,7 @@
-"""The password policy: which of a user pool's rules a password does not meet, however the service counts.
+"""Check passwords against a user pool's policy. A password fails only if it fails however the service counts.
 
-Source of the rules: Cognito's PasswordPolicyType. Letters are basic Latin; the symbols are Cognito's own list, and a
-space counts as one where it is neither first nor last. Any other character may be added.
+Source of the rules: Cognito's PasswordPolicyType. Letters are basic Latin. The symbols are Cognito's own list; a space
+counts as a symbol if it is neither first nor last. Any other character is allowed, too.
 """
 
 import re
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from bulkreset.job import PasswordPolicy
 
-if TYPE_CHECKING:  # slow to load, and made passwords need none of it
+if TYPE_CHECKING:  # slow to load, and generated passwords do not need it
     import pandas as pd
 
 _SYMBOL = r"[\^$*.\[\]{}()?\"!@#%&/\\,><':;|_~`=+\-]|[^ ] +[^ ]"
 
 _BEYOND = "[\U00010000-\U0010ffff]"
 
-# Both functions below read this one table: the rule's switch in Policy, its pattern, and its name in a message.
+# All checks below use this table: the rule's switch in PasswordPolicy, its pattern, and its name in a message.
 _RULES = (
     ("require_uppercase", r"[A-Z]", "an upper-case letter (A-Z)"),
     ("require_lowercase", r"[a-z]", "a lower-case letter (a-z)"),
@@ -27,7 +27,7 @@ _RULES = (
 
 
 def failed_rules(policy: PasswordPolicy, password: str) -> list[str]:
-    """The rules that `password` does not meet, in words that never repeat it; [] where it meets all."""
+    """Return the rules that `password` fails, as texts that never quote it; [] if it passes all."""
     missing = [
         words for switch, pattern, words in _RULES if getattr(policy, switch) and not re.search(pattern, password)
     ]
@@ -37,7 +37,7 @@ def failed_rules(policy: PasswordPolicy, password: str) -> list[str]:
 
 
 def combine(one: PasswordPolicy, other: PasswordPolicy | None) -> PasswordPolicy:
-    """The policy that asks for what either asks for."""
+    """Return a policy that requires everything that either policy requires."""
     if other is None:
         return one
     lengths = [length for length in (one.minimum_length, other.minimum_length) if length is not None]
@@ -46,7 +46,7 @@ def combine(one: PasswordPolicy, other: PasswordPolicy | None) -> PasswordPolicy
 
 
 def violation_mask(policy: PasswordPolicy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
-    """For each password whether any rule is unmet; the same rules as `unmet`, a column at a time."""
+    """Return for each password whether it fails any rule. The rules are those of `failed_rules`, for a whole column."""
     import pandas as pd  # noqa: PLC0415  (as above)
 
     broken = pd.Series(data=False, index=passwords.index)
@@ -56,14 +56,14 @@ def violation_mask(policy: PasswordPolicy, passwords: "pd.Series[str]") -> "pd.S
 
 
 def _max_length(password: str) -> int:
-    """The password's length as the service may count it at most: a character beyond the basic plane may count twice."""
+    """Return the largest length that the service may count: a character beyond the basic plane may count twice."""
     return len(password) + len(re.findall(_BEYOND, password))
 
 
 def _masks(policy: PasswordPolicy, passwords: "pd.Series[str]") -> Iterator["pd.Series[bool]"]:
     if policy.minimum_length is not None:
         short = passwords.str.len() < policy.minimum_length
-        if short.any():  # counted again only where it matters
+        if short.any():  # count again only if a password is short
             short &= passwords.str.len() + passwords.str.count(_BEYOND) < policy.minimum_length
         yield short
     for switch, pattern, _ in _RULES:

@@ -1,4 +1,4 @@
-"""The reader: an input file of any known format, its rows as chunks in constant memory."""
+"""Open an input file of any known format and read its rows in batches, in constant memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,47 +12,50 @@ from bulkreset.job import InputConfig
 
 
 class BatchSource(Protocol):
-    """Rows as chunks."""
+    """A source of rows in batches."""
 
     def batches(self) -> Iterator[RowBatch]:
         """Yield the rows in order."""
 
 
 class InputReader(BatchSource, Protocol):
-    """One input file: its rows as chunks, each time it is asked."""
+    """One input file. `batches` and `pages` can be called any number of times."""
 
     def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows in order, from the chunk that has `first` on (earlier ones may come too). Raises InputError where the file cannot be read to its end."""
+        """Yield the rows in order, starting at the batch with row `first` or earlier.
+
+        Raises InputError if the file cannot be read to its end.
+        """
 
     def pages(self) -> "PageReader":
-        """The same rows in any order, piece by piece."""
+        """Return a reader of the same rows, page by page in any order."""
 
 
 class PageReader(Protocol):
-    """An input whose pieces can be read in any order. Used by one thread; `knows` by any.
+    """An input whose pages can be read in any order. Only one thread may use it, but any thread may call `knows`.
 
-    `remembers`: whether a piece that was passed once can be had at once from then on.
+    `remembers` says whether a page that was read or skipped once is available immediately from then on.
     """
 
     remembers: bool
 
     def knows(self, number: int) -> bool:
-        """Whether `read` gives this piece at once, without a search."""
+        """Return whether `read` returns this page immediately, without a search."""
 
     def read(self, number: int) -> RowPage | None:
-        """The piece with this number; None after so much of a search as one call may take: ask again.
+        """Return the page with this number; None if the search needs another call.
 
-        Raises InputError where the file cannot be read, or ends before it.
+        Raises InputError if the file cannot be read or ends before the page.
         """
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def open_rows(spec: InputConfig, place: InputFile | None = None, *, with_passwords: bool = True) -> InputReader:
-    """The rows of one file, `spec`'s own or the one at `place`, by the format in `spec` or by its name.
+    """Return a reader of one file: `place`, or the file in `spec`. The format is that of `spec` or of the file's name.
 
-    Raises InputError where there is no such file, or it is not opened.
+    Raises InputError if the file does not exist or cannot be opened or decrypted.
     """
     if not with_passwords:
         spec = spec.model_copy(update={"columns": spec.columns.model_copy(update={"password": None})})

@@ -1,4 +1,4 @@
-"""The screen: what each row is before the service is asked, ready or rejected with a code and the reason."""
+"""Validate each row before any request: it is ready, skipped, or rejected with a code and the reason."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -13,14 +13,15 @@ from bulkreset.models import RejectCode, Status
 LONGEST_USERNAME = 128
 LONGEST_PASSWORD = 256
 
-# The service wants ^[\S]+.*[\S]+$ of a password: Java's \s is these six characters, its dot stops at any line break.
+# The service requires a password to match ^[\S]+.*[\S]+$. In Java, \s is these six characters, and the dot matches no
+# line break.
 _EDGE_OR_BREAK = "^[ \t\n\x0b\f\r]|[ \t\n\x0b\f\r]$|[\n\r\x85\u2028\u2029]"
 _NOT_IN_A_USERNAME = "[\\s\x00-\x1f\x7f-\x9f\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class ValidatedRow(NamedTuple):
-    """One row as the plan keeps it: everything but the password. `permanent` is None where it could not be read."""
+    """One row as the plan keeps it, without the password. `permanent` is None if the cell could not be read."""
 
     row: int
     pool: str
@@ -32,15 +33,15 @@ class ValidatedRow(NamedTuple):
 
 
 class RowValidator:
-    """The checks of one job that need nothing but the row.
+    """The checks of one job that need only the row itself.
 
-    `protected` holds names whose rows are left alone, `policies` the pools' own password policies as far as they are known.
+    `protected` holds usernames whose rows are skipped. `policies` holds the pools' own password policies, if known.
     """
 
     def __init__(
         self, job: Job, protected: Iterable[str] = (), policies: Mapping[str, PasswordPolicy | None] | None = None
     ) -> None:
-        # Folded: to leave one user too many alone does no harm.
+        # Compare case-folded names: skipping one user too many does no harm.
         self._protected = {name.casefold() for name in (*job.guards.protected.usernames, *protected)}
         self._pools = [target.user_pool_id for target in job.targets]
         self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
@@ -51,7 +52,7 @@ class RowValidator:
         self._policies = {pool: combine(job.password.policy, told.get(pool)) for pool in self._pools}
 
     def validate(self, chunk: RowBatch) -> Iterator[ValidatedRow]:
-        """Each row of the chunk with its status; where several things are wrong, the first of the checks names it."""
+        """Return each row of the batch with its status. If several checks fail, the first one sets the code."""
         frame = chunk.frame
         pools = frame["user_pool_id"].where(frame["user_pool_id"] != "", self._only_pool)
         permanents = [self._permanent_of(text) for text in frame["permanent"]]
