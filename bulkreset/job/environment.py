@@ -11,7 +11,10 @@ from bulkreset.job.base import ConfigTable, Positive
 
 
 class ClusterConfig(ConfigTable):
-    """Where the lanes run: on workers of the Dask `scheduler`, in `local` processes here, or (if neither is set) in this process."""
+    """Where the lanes run: on workers of the Dask `scheduler`, or in `local` processes on this machine.
+
+    If neither is set, the lanes run in this process.
+    """
 
     scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
     local: int | None = Field(default=None, ge=1, le=64)
@@ -52,7 +55,8 @@ def is_loopback(address: str) -> bool:
 class MirrorConfig(ConfigTable):
     """The S3 location of mirrors: each run is copied to a folder with its name.
 
-    `every` is the time between two full copies, `lease` the time that a dead run still holds the mirror; both in seconds.
+    `every` is the time between two full copies, `lease` the time that a dead run still holds the mirror; both in
+    seconds.
     """
 
     to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")

@@ -110,7 +110,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _absolute_path(text: str, path: Path) -> str:
-    """Return a path of the job file as absolute (it is relative to the file). S3 addresses and "tag" are returned unchanged."""
+    """Return a path of the job file as absolute; it is relative to the file.
+
+    S3 addresses and "tag" are returned unchanged.
+    """
     if text.startswith(S3) or text == TAG:
         return text
     return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path.expanduser raises)

@@ -18,8 +18,8 @@ class ProtectedConfig(ConfigTable):
 class GuardsConfig(ConfigTable):
     """The limits that stop a run.
 
-    `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such as
-    "90m" or "8h".
+    `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
+    as "90m" or "8h".
     """
 
     max_rows: int | None = Field(default=None, ge=0)

@@ -47,7 +47,10 @@ class ColumnsConfig(ConfigTable):
 
 
 class SelectConfig(ConfigTable):
-    """The pool users that become rows: those who match every given condition. `not_in` is a file of users to leave out."""
+    """The pool users that become rows: those who match every given condition.
+
+    `not_in` is a file of users to leave out.
+    """
 
     statuses: tuple[
         Literal[
@@ -88,8 +91,8 @@ class SelectConfig(ConfigTable):
 class InputConfig(ConfigTable):
     """The source of the rows: files, or the pools themselves.
 
-    `path` is a file, a folder, a pattern or a list of them, local or in S3. `profile` and `region` are used for S3 only.
-    `format` defaults to the format that the file name implies. `identity` decrypts files that age encrypted.
+    `path` is a file, a folder, a pattern or a list of them, local or in S3. `profile` and `region` are used for S3
+    only. `format` defaults to the format that the file name implies. `identity` decrypts files that age encrypted.
     """
 
     path: Location | tuple[Location, ...] | None = None

@@ -24,7 +24,10 @@ class PlanConfig(ConfigTable):
 
 
 class AfterConfig(ConfigTable):
-    """What to do for a user after the password was set. If `sign_out` is not set, users are signed out only if nobody keeps the password."""
+    """What to do for a user after the password was set.
+
+    If `sign_out` is not set, users are signed out only if nobody keeps the password.
+    """
 
     sign_out: bool | None = None
 

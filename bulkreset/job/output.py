@@ -11,7 +11,7 @@ from bulkreset.job.base import ConfigTable
 
 
 class ReportConfig(ConfigTable):
-    """The report that a run writes: its format, whether hashes replace the usernames, and whether to write an HTML page too."""
+    """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page."""
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     redact: Literal["usernames"] | None = None

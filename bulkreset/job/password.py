@@ -27,7 +27,10 @@ class PasswordConfig(ConfigTable):
 
 
 class GeneratedPasswordsConfig(ConfigTable):
-    """The recipients that generated passwords are encrypted for, and the folder for the file (default: the run directory)."""
+    """The recipients that generated passwords are encrypted for.
+
+    `path` is the folder for the encrypted file (default: the run directory).
+    """
 
     recipients: tuple[str, ...] = Field(default=(), strict=False)
     path: Path | None = Field(default=None, strict=False)

@@ -14,7 +14,10 @@ _TABLES_THAT_MAY_DIFFER = ("notify.", "metrics.")  # who is notified does not ch
 
 
 class Approval:
-    """A reviewed dry run. Raises ApprovalError if the run is not a finished dry run, RunDirError if `path` is not a run directory."""
+    """A reviewed dry run.
+
+    Raises ApprovalError if the run is not a finished dry run, RunDirError if `path` is not a run directory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()

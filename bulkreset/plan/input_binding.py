@@ -27,8 +27,8 @@ def input_of(job: Job) -> InputSet | None:
 def reopen_input(job: Job, home: RunDir) -> InputSet | None:
     """Return the input of a resumed run, or None if the rows are the pools' users.
 
-    Looks at the original location, then where a scheduled run archived it (`input.done`). Raises InputError if the input
-    is not the planned one, Stopped if S3 cannot be reached.
+    Looks at the original location, then where a scheduled run archived it (`input.done`). Raises InputError if the
+    input is not the planned one, Stopped if S3 cannot be reached.
     """
     try:
         rows = input_of(job)
@@ -71,8 +71,8 @@ def input_files(rows: InputSet | None) -> list[JournalFile]:
 def needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
     """Return whether the run must read its input, to finish the plan or to send rows with passwords from it.
 
-    For sign-outs and generated passwords the journal is enough (except in an emulated run). So users can still be signed
-    out after the password file was deleted.
+    For sign-outs and generated passwords the journal is enough (except in an emulated run). So users can still be
+    signed out after the password file was deleted.
     """
     if "rows" not in facts or facts["emulated"]:
         return True

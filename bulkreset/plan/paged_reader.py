@@ -29,7 +29,10 @@ class PagedReader:
         self._halt = halt
 
     def read(self, ask: Callable[[], UserPage]) -> UserPage:
-        """Return the page from `ask`, with retries. Every attempt waits for a slot of the lane's pace. Raises ReadCallError."""
+        """Return the page from `ask`, with retries. Raises ReadCallError.
+
+        Every attempt waits for a slot of the lane's pace.
+        """
         retrying = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, ReadCallError) and error.is_transient),
             wait=wait_random_exponential(multiplier=0.25, max=MOST_WAIT),

@@ -51,9 +51,9 @@ class Planner:
     ) -> dict[str, Any]:
         """Plan, and record the progress in the journal: first `screened`, then `unchecked`, last `rows`.
 
-        `facts` are the journal's facts so far. If `rows` is None, the pools' own users are listed. Returns the new facts
-        and `gaps`. Raises Refused if an input, a group or an approval forbids the run, Stopped or Interrupted if the plan
-        can be resumed.
+        `facts` are the journal's facts so far. If `rows` is None, the pools' own users are listed. Returns the new
+        facts and `gaps`. Raises Refused if an input, a group or an approval forbids the run, Stopped or Interrupted if
+        the plan can be resumed.
         """
         pools = self._enquiry.pools()
         self._require_described(pools)
@@ -83,7 +83,10 @@ class Planner:
         return found | {"state": "planned", "rows": screened}
 
     def _require_described(self, pools: Mapping[str, PoolFacts]) -> None:
-        """Raise ServiceError if DescribeUserPool failed transiently for a pool to be checked; unchecked, no user would be skipped."""
+        """Raise ServiceError if DescribeUserPool failed transiently for a pool to be checked.
+
+        Without its description the users would not be checked, so none would be skipped.
+        """
         for pool, facts in pools.items():
             gap = (
                 facts.unknown

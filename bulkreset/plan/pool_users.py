@@ -43,8 +43,8 @@ class _PoolListing:
 class PoolUserSource:
     """The rows of the users that match `select`.
 
-    `pacers` has the pacer of each pool's lane. `kind_of` returns the reason to skip a user, or "". Rows are ordered by pool,
-    then by username, independent of the order in which the service lists users.
+    `pacers` has the pacer of each pool's lane. `kind_of` returns the reason to skip a user, or "". Rows are ordered by
+    pool, then by username, independent of the order in which the service lists users.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class PoolUserSource:
         self._pending: dict[Future[UserPage], str] = {}
 
     def list_all(self, seen: Callable[[int], None]) -> None:
-        """List the users of all pools in parallel. `seen` is called with the number of rows so far, and may raise to stop.
+        """List the users of all pools in parallel.
 
-        Raises TargetError if listing is denied or a pool, a Region or a group is wrong, or if `not_in` is given and it is
-        unknown how a pool compares names. Raises ServiceError if the listing was interrupted, InputError if the `not_in`
-        file cannot be read.
+        `seen` is called with the number of rows so far, and may raise to stop. Raises TargetError if listing is denied
+        or a pool, a Region or a group is wrong, or if `not_in` is given and it is unknown how a pool compares names.
+        Raises ServiceError if the listing was interrupted, InputError if the `not_in` file cannot be read.
         """
         self._load_excluded(seen)
         rows = 0
@@ -108,7 +108,7 @@ class PoolUserSource:
             first += len(some)
 
     def as_matches(self) -> dict[str, Iterator[UserMatch]]:
-        """Return the listed users of each pool as matches, each with the username as its only name."""
+        """Return the listed users of each pool as matches, each with the folded username as its only name."""
         return {name: self._listing.users(name) for name in self._pools}
 
     def _load_excluded(self, seen: Callable[[int], None]) -> None:
@@ -160,7 +160,10 @@ class PoolUserSource:
         return f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
 
     def _store_page(self, name: str, future: Future[UserPage]) -> int:
-        """Store the page from a call and return how many users are new. Raises TargetError or ServiceError if the call failed."""
+        """Store the page from a call and return how many users are new.
+
+        Raises TargetError or ServiceError if the call failed.
+        """
         pool = self._pools[name]
         try:
             page = future.result()

@@ -34,11 +34,11 @@ class PlannedLane:
 class Preflight:
     """Everything that the confirmation shows.
 
-    `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by their
-    users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason; `unknown` lists
-    other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users whose password is set
-    and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts users who could not recover
-    from a password that nobody knows.
+    `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
+    their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
+    whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
+    users who could not recover from a password that nobody knows.
     """
 
     job: Job
@@ -86,8 +86,8 @@ class AwsFacts:
 class PlanFacts:
     """The facts from the plan.
 
-    `ready` counts the rows to be sent, as (pool, permanent, rows). `pending` counts, by pool, users whose password is set
-    and who are not yet signed out.
+    `ready` counts the rows to be sent, as (pool, permanent, rows). `pending` counts, by pool, users whose password is
+    set and who are not yet signed out.
     """
 
     counts: Mapping[str, int]
@@ -155,7 +155,10 @@ def plan_lanes(
 def group_by_quota(
     sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller]
 ) -> dict[tuple[str | None, ...], tuple[str, ...]]:
-    """Return the pools by account and Region; if STS does not return the account, by profile, role and endpoint instead."""
+    """Return the pools by account and Region.
+
+    If STS does not return the account, pools are grouped by Region, profile, role and endpoint.
+    """
     groups: dict[tuple[str | None, ...], tuple[str, ...]] = {}
     for pool, session in sessions.items():
         account = callers[pool].account

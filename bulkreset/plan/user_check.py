@@ -31,7 +31,10 @@ _SAID = {
 
 
 class UserCheck:
-    """The user check of one plan. `protected` has case-folded names; each entry of `lanes` lists pools that share a pace."""
+    """The user check of one plan.
+
+    `protected` has the names that the job protects, case-folded. Each entry of `lanes` lists pools that share a pace.
+    """
 
     def __init__(
         self,
@@ -58,10 +61,10 @@ class UserCheck:
     ) -> tuple[dict[str, str], list[UnknownFact]]:
         """Look up the user of every ready row and store the findings in the journal.
 
-        `scratch` is the lookup file; it stays if the search is stopped, so that a resumed search continues there. `seen`
-        is called with (calls made, calls expected) and may raise to stop. Users in `known`, by pool, are not looked up
-        again. Returns the unchecked pools with the reason, and the gaps of pools whose users cannot be listed (denied or
-        fatal). Raises ServiceError if a search was interrupted.
+        `scratch` is the lookup file; it stays if the search is stopped, so that a resumed search continues there.
+        `seen` is called with (calls made, calls expected) and may raise to stop. Users in `known`, by pool, are not
+        looked up again. Returns the unchecked pools with the reason, and the gaps of pools whose users cannot be listed
+        (denied or fatal). Raises ServiceError if a search was interrupted.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_not_checked(pool))}
         directories = {

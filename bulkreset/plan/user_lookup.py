@@ -45,8 +45,8 @@ ABSENT = "absent"
 class UserMatch(NamedTuple):
     """A user that a sweep or a look-up found. `names` identify the user; the most certain name comes first.
 
-    `modified` is Unix milliseconds, None if the service does not return it. `reachable` means that the user has a verified
-    e-mail address or phone number.
+    `modified` is Unix milliseconds, None if the service does not return it. `reachable` means that the user has a
+    verified e-mail address or phone number.
     """
 
     names: Sequence[str]
@@ -76,7 +76,7 @@ class RowFinding(NamedTuple):
 
 
 class LookupProgress(NamedTuple):
-    """The progress of the search in one pool: token of the next page, pages and users so far, whether the sweep is complete."""
+    """The search progress in one pool: next page token, pages and users so far, whether the sweep is complete."""
 
     token: str | None
     pages: int
@@ -130,7 +130,10 @@ class LookupStore:
             return bool(self._db.execute("SELECT count(*) FROM filled").fetchone()[0])
 
     def fill(self, rows: Iterable[tuple[int, str, str]], fold: Callable[[str, str], str]) -> None:
-        """Store the names to look up: (row, user pool, username), in any order. `fold` takes (pool, name) and returns the folded name."""
+        """Store the names to look up: (row, user pool, username), in any order.
+
+        `fold` takes (pool, name) and returns the folded name.
+        """
         with self._transaction():
             self._db.execute("DELETE FROM sought")
             self._db.executemany(

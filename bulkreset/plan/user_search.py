@@ -53,8 +53,8 @@ class _PoolSearch:
 class UserSearch:
     """Looks up every name in `lookup`.
 
-    A pool is swept page by page if that takes fewer calls than looking up each name. `pacers` has the ListUsers pacer of
-    each pool's lane. `kind_of` returns the reason to skip a user, or "".
+    A pool is swept page by page if that takes fewer calls than looking up each name. `pacers` has the ListUsers pacer
+    of each pool's lane. `kind_of` returns the reason to skip a user, or "".
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class UserSearch:
     def run(self, seen: Callable[[int, int], None]) -> dict[str, UnknownFact]:
         """Search all pools in parallel. `seen` is called with (calls made, calls expected) and may raise to stop.
 
-        Returns the pools whose users cannot be listed, with the reason. Raises ServiceError if a search was interrupted;
-        the next run continues from its page.
+        Returns the pools whose users cannot be listed, with the reason. Raises ServiceError if a search was
+        interrupted; the next run continues from its page.
         """
         self._pools = {name: self._start_pool(name, directory) for name, directory in self._directories.items()}
         gaps: dict[str, UnknownFact] = {}
@@ -108,8 +108,8 @@ class UserSearch:
 
     def _start_pool(self, name: str, directory: UserLister) -> _PoolSearch:
         names, users = self._lookup.names(name), directory.facts.users
-        # A page has 60 users, and each look-up takes at least one call. Filters are case-sensitive even if the pool is not,
-        # so a sweep of a case-insensitive pool is more reliable. It is used if it does not take long.
+        # A page has 60 users, and each look-up takes at least one call. Filters are case-sensitive even if the pool is
+        # not, so a sweep of a case-insensitive pool is more reliable. It is used if it does not take long.
         worth = max(names, SURE_PAGES) if directory.facts.case_insensitive else names
         sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
         pages = PagedReader(directory, self._pacers[name], self._clock, self._halt)
@@ -138,7 +138,7 @@ class UserSearch:
         return sought
 
     def _store_result(self, name: str, future: "Future[UserPage | tuple[str, UserMatch]]") -> None:
-        """Store the result of a call. Raises ReadCallError if the call failed, unless an expired sweep can start again."""
+        """Store the result of a call. Raises ReadCallError if it failed, unless an expired sweep can start again."""
         pool = self._pools[name]
         pool.under_way -= 1
         try:
@@ -168,7 +168,10 @@ class UserSearch:
             pool.answers = []
 
     def _unchecked_pool(self, name: str, error: ReadCallError) -> dict[str, UnknownFact]:
-        """Return the gap of a pool whose users cannot be listed (denied or fatal). Raises ServiceError for any other failure."""
+        """Return the gap of a pool whose users cannot be listed (denied or fatal).
+
+        Raises ServiceError for any other failure.
+        """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
         if error.denied or error.verdict is Disposition.FATAL:

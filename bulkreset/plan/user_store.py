@@ -10,7 +10,7 @@ from typing import Self
 from bulkreset.journal.connection import transaction, translate_sqlite_errors
 from bulkreset.plan.user_lookup import UserMatch
 
-# Names in left_out are folded as their pool compares names.
+# The name columns are folded as their pool compares names.
 _TABLES = """
 CREATE TABLE left_out (pool TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (pool, name)) WITHOUT ROWID;
 CREATE TABLE listed (
@@ -23,7 +23,10 @@ _LISTED = "SELECT name, username, status, kind, modified, reachable FROM listed 
 
 
 class UserStore:
-    """The list of users in a temporary file. Each instance starts empty, because an interrupted list starts again; exit deletes the file."""
+    """The list of users in a temporary file.
+
+    Each instance starts empty, because an interrupted list starts again. Leaving the context deletes the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,7 +63,7 @@ class UserStore:
         return added
 
     def users(self, pool: str) -> Iterator[UserMatch]:
-        """Yield the listed users, sorted by username. Each has only its most certain name."""
+        """Yield the listed users, sorted by username. Each has the folded username as its only name."""
         with self._broken():
             for name, username, status, kind, modified, reachable in self._db.execute(_LISTED, (pool,)):
                 yield UserMatch((name,), username, status, kind, modified, bool(reachable))
