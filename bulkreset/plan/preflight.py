@@ -145,7 +145,7 @@ def plan_lanes(
     for (account, region, *_), pools in group_by_quota(sessions, callers).items():
         quota = max(
             (quotas[pool] for pool in pools), key=lambda found: not found.unknown
-        )  # a quota that AWS returned, if there is one
+        )  # prefer a quota that AWS returned
         rate = job.pace.rate
         ceiling = None if rate == "none" else quota.value * job.pace.share if rate == "auto" else float(rate)
         lanes.append(PlannedLane(account or "", region or "", pools, quota.value, quota.source, ceiling))
