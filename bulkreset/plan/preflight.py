@@ -143,9 +143,8 @@ def plan_lanes(
     """Return the lanes. Pools that share a quota are one lane."""
     lanes = []
     for (account, region, *_), pools in group_by_quota(sessions, callers).items():
-        quota = max(
-            (quotas[pool] for pool in pools), key=lambda found: not found.unknown
-        )  # prefer a quota that AWS returned
+        # Prefer a quota that AWS returned.
+        quota = max((quotas[pool] for pool in pools), key=lambda found: not found.unknown)
         rate = job.pace.rate
         ceiling = None if rate == "none" else quota.value * job.pace.share if rate == "auto" else float(rate)
         lanes.append(PlannedLane(account or "", region or "", pools, quota.value, quota.source, ceiling))
