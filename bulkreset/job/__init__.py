@@ -1,4 +1,4 @@
-"""What is to be done: the job file, and the tables that it has, validated and frozen."""
+"""The job file and its tables, validated and frozen."""
 
 from bulkreset.job.environment import ClusterConfig, MirrorConfig, is_loopback
 from bulkreset.job.guards import GuardsConfig

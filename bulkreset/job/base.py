@@ -1,16 +1,16 @@
-"""The table: what every table of a job file is, and the figures that several of them take."""
+"""The base class of all job file tables, and the number types that several tables use."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_SECONDS = 10 * 365 * 86_400  # seconds: what is meant to last for ever has an end that clocks can hold
+MAX_SECONDS = 10 * 365 * 86_400  # seconds: caps "forever" at a value that clocks can represent
 
 Positive = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 TimeOut = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class ConfigTable(BaseModel):
-    """One table of the job file: unknown keys are errors, values never change."""
+    """One table of the job file. Unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)

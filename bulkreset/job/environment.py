@@ -1,4 +1,4 @@
-"""The surroundings of a run: workers elsewhere, a mirror in S3, an emulator in place of the service."""
+"""Settings for where a run executes: cluster workers, the S3 mirror and the Cognito emulator."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,7 +11,10 @@ from bulkreset.job.base import ConfigTable, Positive
 
 
 class ClusterConfig(ConfigTable):
-    """Where the lanes run: on the workers of a Dask scheduler, in `local` processes here, or, without either, in this process."""
+    """Where the lanes run: on workers of the Dask `scheduler`, or in `local` processes on this machine.
+
+    If neither is set, the lanes run in this process.
+    """
 
     scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
     local: int | None = Field(default=None, ge=1, le=64)
@@ -36,12 +39,12 @@ class ClusterConfig(ConfigTable):
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether the lanes run anywhere but in this process."""
+        """Return whether the lanes run outside this process."""
         return bool(self.scheduler or self.local)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address such as "tcp://127.0.0.1:8786" is this machine's own, and cannot be another's."""
+    """Return whether an address such as "tcp://127.0.0.1:8786" always means this machine."""
     host = urlsplit(address).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -50,7 +53,11 @@ def is_loopback(address: str) -> bool:
 
 
 class MirrorConfig(ConfigTable):
-    """Where in S3 each run is mirrored below a folder of its name. `every` is seconds between two whole copies, `lease` how long a dead run holds it."""
+    """The S3 location of mirrors: each run is copied to a folder with its name.
+
+    `every` is the time between two full copies, `lease` the time that a dead run still holds the mirror; both in
+    seconds.
+    """
 
     to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")
     sse: Literal["AES256", "aws:kms"] | None = None
@@ -68,11 +75,11 @@ class MirrorConfig(ConfigTable):
         return self
 
     def at(self, name: str) -> str:
-        """The address of a run."""
+        """Return the S3 address of the mirror of the run called `name`."""
         return f"{self.to}{'' if str(self.to).endswith('/') else '/'}{name}/"
 
 
 class EmulatorConfig(ConfigTable):
-    """The embedded Cognito: its quota in calls per second."""
+    """The embedded Cognito emulator. `quota` is in calls per second."""
 
     quota: Positive = 30.0

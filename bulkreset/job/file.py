@@ -1,4 +1,4 @@
-"""The job file: a job read from TOML, with the flags laid over it; every wrong key is named."""
+"""Reads a job from a TOML file, applies the command-line flags and reports every wrong key."""
 
 import difflib
 import errno
@@ -20,19 +20,22 @@ _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
-    """The job in `path` (or an empty one), with `overrides` ("pace.rate": 24, …) laid over it.
+    """Return the job in `path` (or an empty one) with `overrides` ("pace.rate": 24, …) applied.
 
     Paths in the file are relative to the file. Raises JobError naming every wrong key.
     """
     tables = _read(path) if path else {}
     if "input.path" in overrides and isinstance(tables.get("input"), dict):
-        for key in ("state", "expected", "done"):  # which are of the job's own inputs
+        for key in ("state", "expected", "done"):  # these belong to the inputs that the job file names
             tables["input"].pop(key, None)
     return build(tables, overrides, str(path or "The command line"), path)
 
 
 def build(tables: dict[str, Any], overrides: Mapping[str, Any], label: str, path: Path | None = None) -> Job:
-    """The job of `tables`, which are changed, called `label` in errors and by the name of `path`. Raises JobError as `load` does."""
+    """Return the job of `tables`; changes `tables`.
+
+    Errors call the job `label`. The job's default name comes from `path`. Raises JobError as `load` does.
+    """
     for key, value in overrides.items():
         _set_key(tables, key, value, label[:1].lower() + label[1:])
     if not isinstance(tables.get("input", {}), dict):
@@ -46,7 +49,7 @@ def build(tables: dict[str, Any], overrides: Mapping[str, Any], label: str, path
 
 
 def job_from_journal(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
-    """A job as a journal keeps it, with `overrides` laid over it. Raises JobError as `load` does."""
+    """Return a job as stored in a journal, with `overrides` applied. Raises JobError as `load` does."""
     for key, value in overrides.items():
         _set_key(tables, key, value, label="the run")
     return _validated(tables, "The command line")
@@ -56,7 +59,7 @@ def _validated(tables: dict[str, Any], label: str) -> Job:
     try:
         return Job.model_validate(tables)
     except ValidationError as error:
-        # pydantic adds that a list of targets with a wrong one is too short: that is no second problem.
+        # If one target is invalid, pydantic also reports the list as too short. That is not a second problem.
         found = [detail for detail in error.errors() if (detail["type"], detail["loc"]) != ("too_short", ("targets",))]
         problems = "; ".join(dict.fromkeys(_describe_error(detail) for detail in found or error.errors()))
         raise JobError(f"{label} is not a valid job: {problems}.") from None
@@ -74,7 +77,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _read_error(path: Path, error: OSError | ValueError | RecursionError) -> JobError:
-    """The error for a job file that is no TOML, or is not to be had."""
+    """Return the error for a job file that is not TOML or cannot be read."""
     was_read = not isinstance(error, OSError) or error.errno == errno.EFBIG
     if was_read and path.name.lower().endswith(_INPUTS):
         return JobError(
@@ -87,7 +90,7 @@ def _read_error(path: Path, error: OSError | ValueError | RecursionError) -> Job
         return JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.")
     if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
         return JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.")
-    # What Python says of it is advice for who writes Python.
+    # Python's own message is advice for Python programmers, so it is not shown.
     return JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.")
 
 
@@ -107,14 +110,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _absolute_path(text: str, path: Path) -> str:
-    """A path of the job file, which is relative to it; an address of S3's is none."""
+    """Return a path of the job file as absolute; it is relative to the file.
+
+    S3 addresses and "tag" are returned unchanged.
+    """
     if text.startswith(S3) or text == TAG:
         return text
-    return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path's own raises)
+    return str(path.parent.absolute() / os.path.expanduser(text))  # noqa: PTH111  (Path.expanduser raises)
 
 
 def _make_absolute(tables: dict[str, Any], path: Path) -> None:
-    """The same for keys whose values are paths in some of their forms only."""
+    """Make values absolute for keys that hold a path only in some forms, such as "file:PATH"."""
     notify, metrics = tables.get("notify"), tables.get("metrics")
     if isinstance(notify, dict) and str(notify.get("urls_from")).startswith("file:"):
         notify["urls_from"] = "file:" + _absolute_path(notify["urls_from"].removeprefix("file:"), path)
@@ -138,7 +144,7 @@ _PATHS = (
 
 
 def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> None:
-    """Set one dotted key; a key of `targets` goes to the only target."""
+    """Set one dotted key. A key of `targets` is set on the only target. Raises JobError if there is not exactly one."""
     table, _, leaf = key.rpartition(".")
     if not table:
         tables[leaf] = value
@@ -160,7 +166,7 @@ def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> Non
 
 
 def _first_input(given: object) -> Path:
-    """What an input of the command line is called by."""
+    """Return the path that a job without a job file is named after: the first input."""
     return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
 
@@ -175,7 +181,7 @@ def _name_from(path: Path) -> str:
 
 
 def _describe_error(detail: ErrorDetails) -> str:
-    """One of pydantic's findings in our voice; the value itself is never shown."""
+    """Return one pydantic error in our wording. The value itself is never shown."""
     if detail["loc"][:2] == ("pace", "rate"):
         return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
     if detail["loc"][:2] == ("guards", "max_failures"):
@@ -191,7 +197,7 @@ def _describe_error(detail: ErrorDetails) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    """' (did you mean rate?)' where a key of that table is spelled almost so."""
+    """Return " (did you mean rate?)" if that table has a key with a similar spelling, else ""."""
     model: Any = Job
     for part in location[:-1]:
         if isinstance(part, int):

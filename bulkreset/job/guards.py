@@ -1,4 +1,4 @@
-"""The guards: when a run must stop although more could be sent, and whom it leaves alone."""
+"""Limits that stop a run although rows remain, and the users that a run must not change."""
 
 import re
 from typing import Annotated, Literal
@@ -9,14 +9,18 @@ from bulkreset.job.base import ConfigTable, Positive
 
 
 class ProtectedConfig(ConfigTable):
-    """Users that are left alone, by username and by the groups of their pool."""
+    """Users that are never changed, by username and by group of their pool."""
 
     usernames: tuple[str, ...] = Field(default=(), strict=False)
     groups: tuple[str, ...] = Field(default=(), strict=False)
 
 
 class GuardsConfig(ConfigTable):
-    """When to stop; 0 refused in a row means any number. Failures are counted in one execution; durations are seconds, or text such as "90m" or "8h"."""
+    """The limits that stop a run.
+
+    `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
+    as "90m" or "8h".
+    """
 
     max_rows: int | None = Field(default=None, ge=0)
     max_failures: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\d{1,2}(\.\d+)?%$")] | None = None

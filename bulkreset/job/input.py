@@ -1,4 +1,4 @@
-"""The source: where the rows come from, files here or in S3, or the pools themselves."""
+"""Settings for the source of the rows: local files, S3 objects or the user pools themselves."""
 
 import os
 import re
@@ -12,22 +12,25 @@ from pydantic import Field, field_validator, model_validator
 from bulkreset.job.base import ConfigTable
 
 S3 = "s3://"
-TAG = "tag"  # in place of where finished inputs go: they stay, and S3 keeps a tag
-Location = Path | str  # a path of this machine's, or an address that begins with S3
+TAG = "tag"  # as the value of `done`: finished inputs stay in place, and S3 tags them
+Location = Path | str  # a local path, or an address that begins with S3
 
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?=/)")
 
 
 def parse_location(text: Location) -> Location:
-    """The place as it is kept: an address of S3's as it stands, a path absolute, for a run may be resumed from another directory."""
+    """Return the location as it is stored: an S3 address unchanged, a path made absolute.
+
+    A run may be resumed from another directory, so a relative path is not enough.
+    """
     if isinstance(text, str) and text.startswith(S3):
         return text
-    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path.expanduser raises for an unknown user)
 
 
 class ColumnsConfig(ConfigTable):
-    """What the input calls our columns. `password`: None where the input must not have any, "" where they are passed over."""
+    """The input's column names. `password` is None if the input must not have passwords, "" if they are ignored."""
 
     username: str = "username"
     password: str | None = Field(default="password", min_length=1)
@@ -44,7 +47,10 @@ class ColumnsConfig(ConfigTable):
 
 
 class SelectConfig(ConfigTable):
-    """Which users of the pools are rows: those whom everything that is given fits. `not_in`: a file of users who are left out."""
+    """The pool users that become rows: those who match every given condition.
+
+    `not_in` is a file of users to leave out.
+    """
 
     statuses: tuple[
         Literal[
@@ -66,7 +72,7 @@ class SelectConfig(ConfigTable):
     @field_validator("created_before", mode="before")
     @classmethod
     def _a_moment(cls, value: object) -> object:
-        if isinstance(value, str):  # as a journal keeps it
+        if isinstance(value, str):  # a journal stores it as text
             with suppress(ValueError):
                 value = datetime.fromisoformat(value)
         if isinstance(value, date) and not isinstance(value, datetime):
@@ -79,14 +85,14 @@ class SelectConfig(ConfigTable):
     @field_validator("not_in")
     @classmethod
     def _anywhere(cls, value: Path | None) -> Path | None:
-        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as below)
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as in parse_location)
 
 
 class InputConfig(ConfigTable):
-    """Where the rows come from: files, or the pools themselves.
+    """The source of the rows: files, or the pools themselves.
 
-    `path` is a file, a folder, a pattern or a list of them, here or in S3; `profile` and `region` are for S3 alone.
-    `format` defaults to what a file's name says; `identity` opens what age has sealed.
+    `path` is a file, a folder, a pattern or a list of them, local or in S3. `profile` and `region` are used for S3
+    only. `format` defaults to the format that the file name implies. `identity` decrypts files that age encrypted.
     """
 
     path: Location | tuple[Location, ...] | None = None
@@ -129,7 +135,7 @@ class InputConfig(ConfigTable):
     @field_validator("identity")
     @classmethod
     def _anywhere(cls, value: Path | None) -> Path | None:
-        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as above)
+        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as in parse_location)
 
     @field_validator("delimiter")
     @classmethod
@@ -143,7 +149,7 @@ class InputConfig(ConfigTable):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            "".encode(value)  # which refuses the codecs that are not of text, too
+            "".encode(value)  # also refuses codecs that do not encode text
         except LookupError:
             msg = "is not an encoding that Python knows"
             raise ValueError(msg) from None
@@ -170,7 +176,7 @@ class InputConfig(ConfigTable):
 
     @property
     def file(self) -> Location:
-        """The path, of an input that is one file."""
+        """Return the path of an input that is one file. Raises ValueError if it is not."""
         if self.path is None or isinstance(self.path, tuple):
             msg = "the input is no file"
             raise ValueError(msg)
@@ -178,10 +184,10 @@ class InputConfig(ConfigTable):
 
     @property
     def places(self) -> tuple[Location, ...]:
-        """What was given as the path, in order."""
+        """Return the given paths and addresses, in order."""
         return self.path if isinstance(self.path, tuple) else (self.path,) if self.path else ()
 
     @property
     def named(self) -> str:
-        """The same in one line."""
+        """Return `places` as one line of text."""
         return ", ".join(map(str, self.places))

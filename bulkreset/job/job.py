@@ -1,4 +1,4 @@
-"""The job: what to do, validated as a whole and frozen."""
+"""The whole job as one validated and frozen model."""
 
 from typing import Literal, Self
 
@@ -15,7 +15,7 @@ from bulkreset.job.target import Target
 
 
 class PlanConfig(ConfigTable):
-    """What the plan asks of the pools. `skip`: the kinds of users that are left alone."""
+    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped."""
 
     check_users: bool = True
     skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed", "unrecoverable"], ...] = Field(
@@ -24,13 +24,16 @@ class PlanConfig(ConfigTable):
 
 
 class AfterConfig(ConfigTable):
-    """What is done for a user once the password was set. `sign_out` left out: only where nobody keeps the password."""
+    """What to do for a user after the password was set.
+
+    If `sign_out` is not set, users are signed out only if nobody keeps the password.
+    """
 
     sign_out: bool | None = None
 
 
 class Job(ConfigTable):
-    """A whole job. `permanent` left out means the API's own default: temporary passwords."""
+    """A whole job. If `permanent` is not set, the API's default applies: temporary passwords."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
     permanent: bool = False
@@ -78,17 +81,17 @@ class Job(ConfigTable):
 
     @property
     def generates(self) -> bool:
-        """Whether the passwords are made here."""
+        """Return whether this program generates the passwords."""
         return self.password.source == "generate"
 
     @property
     def scrambles(self) -> bool:
-        """Whether nobody will know the passwords: users come back through forgot-password alone."""
+        """Return whether nobody will know the passwords, so that users can recover only by forgot-password."""
         return self.generates and self.permanent and not self.handout.recipients
 
     @property
     def signs_out(self) -> bool:
-        """Whether users are signed out once they are set."""
+        """Return whether users are signed out after their password was set."""
         if self.after.sign_out is None:
             return self.scrambles
         return self.after.sign_out

@@ -1,4 +1,4 @@
-"""What is told of a run: its report, its messages, its metrics."""
+"""Settings for the output of a run: its report, notifications and metrics."""
 
 import re
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from bulkreset.job.base import ConfigTable
 
 
 class ReportConfig(ConfigTable):
-    """What a run draws by itself: the report's form, whether hashes stand for the usernames, and whether there is a page as well."""
+    """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page."""
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     redact: Literal["usernames"] | None = None
@@ -19,9 +19,10 @@ class ReportConfig(ConfigTable):
 
 
 class NotifyConfig(ConfigTable):
-    """Which ends of a run are told, and to whom: Apprise's urls, an SNS topic. A url may hold a secret: it is never shown or kept.
+    """Which outcomes of a run to report, and to which Apprise URLs or SNS topic.
 
-    `urls_from` says where urls are, one on each line: "env:NAME" or "file:PATH".
+    A URL may contain a secret, so it is never shown or stored. `urls_from` names a source with one URL per line:
+    "env:NAME" or "file:PATH".
     """
 
     on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
@@ -46,7 +47,7 @@ class NotifyConfig(ConfigTable):
 
 
 class MetricsConfig(ConfigTable):
-    """Where a run's figures go: a file for the node exporter, CloudWatch's EMF to a file or to "stdout"."""
+    """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout"."""
 
     textfile: Path | None = Field(default=None, strict=False)
     emf: str | None = Field(default=None, min_length=1)

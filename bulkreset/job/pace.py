@@ -1,4 +1,4 @@
-"""The pace: how fast a job is run, and how stubbornly."""
+"""Settings for how fast a job runs and how often it retries."""
 
 from importlib.util import find_spec
 from typing import Annotated, Literal
@@ -7,12 +7,12 @@ from pydantic import Field, field_validator
 
 from bulkreset.job.base import ConfigTable, Positive
 
-SLOWEST = 0.001  # a call in a quarter of an hour
-FASTEST = 10_000  # calls per second: far beyond any quota, and a bound on what is claimed at once
+SLOWEST = 0.001  # calls per second: about one call in 17 minutes
+FASTEST = 10_000  # calls per second: far above any quota; also limits how many rows are claimed at once
 
 
 class PaceConfig(ConfigTable):
-    """How fast, and how stubbornly. Rates are calls per second, waits are seconds."""
+    """How fast to send and how often to retry. Rates are calls per second, waits are seconds."""
 
     rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | Literal["auto", "none"] = "auto"
     share: float = Field(default=0.8, ge=SLOWEST, le=1)

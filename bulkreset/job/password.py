@@ -1,4 +1,4 @@
-"""The passwords: where they come from, by which rules they are made, and to whom they are sealed."""
+"""Settings for passwords: their source, the rules to generate them, and the recipients they are encrypted for."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ from bulkreset.job.base import ConfigTable
 
 
 class PasswordPolicy(ConfigTable):
-    """A pool's password policy, named as Cognito names it; what is not given is not checked."""
+    """A pool's password policy, with Cognito's names. Rules that are not given are not checked."""
 
     minimum_length: int | None = Field(default=None, ge=6, le=99)
     require_uppercase: bool = False
@@ -19,7 +19,7 @@ class PasswordPolicy(ConfigTable):
 
 
 class PasswordConfig(ConfigTable):
-    """Where the passwords come from: the input, or made here, of `length` characters at least."""
+    """The source of the passwords: from the input, or generated here with at least `length` characters."""
 
     source: Literal["input", "generate"] = "input"
     length: int = Field(default=24, ge=12, le=98)
@@ -27,7 +27,10 @@ class PasswordConfig(ConfigTable):
 
 
 class GeneratedPasswordsConfig(ConfigTable):
-    """To whom made passwords are sealed, and the folder where; without one, the run directory has it."""
+    """The recipients that generated passwords are encrypted for.
+
+    `path` is the folder for the encrypted file (default: the run directory).
+    """
 
     recipients: tuple[str, ...] = Field(default=(), strict=False)
     path: Path | None = Field(default=None, strict=False)

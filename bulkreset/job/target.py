@@ -1,4 +1,4 @@
-"""The target: one user pool, and how it is reached."""
+"""The settings of one target: a user pool and how to reach it."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,13 +26,13 @@ class Target(ConfigTable):
     @field_validator("endpoint_url")
     @classmethod
     def _names_nobody(cls, value: str | None) -> str | None:
-        if value and "@" in value.split("/")[2]:  # it is shown, logged and kept
+        if value and "@" in value.split("/")[2]:  # the URL is shown, logged and stored
             msg = "must not have a user name or a password in it"
             raise ValueError(msg)
         return value
 
 
 def is_aws(endpoint: str) -> bool:
-    """Whether an endpoint is AWS's own, in whatever partition, or reached privately."""
+    """Return whether an endpoint belongs to AWS, in any partition, public or private."""
     host = urlsplit(endpoint).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))

@@ -1,1 +1,1 @@
-"""What is about to happen: the users chosen, screened, looked up, approved and told, before anything is sent."""
+"""The plan: users are selected, validated, looked up, approved and shown before anything is sent."""

@@ -1,4 +1,4 @@
-"""The approval: a dry run that was reviewed, and whether what would run now is what was reviewed."""
+"""Reads a reviewed dry run and checks that the new run matches it."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,12 +9,15 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
-_MAY_DIFFER = frozenset({"input.path", "input.identity"})  # what the input is, is said by its fingerprint
-_TABLES_THAT_MAY_DIFFER = ("notify.", "metrics.")  # who is told of a run does not change it
+_MAY_DIFFER = frozenset({"input.path", "input.identity"})  # the fingerprint identifies the input
+_TABLES_THAT_MAY_DIFFER = ("notify.", "metrics.")  # who is notified does not change the run
 
 
 class Approval:
-    """A reviewed dry run. Raises ApprovalError where the directory is not one, RunDirError where it is no run's."""
+    """A reviewed dry run.
+
+    Raises ApprovalError if the run is not a finished dry run, RunDirError if `path` is not a run directory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -26,7 +29,7 @@ class Approval:
             raise ApprovalError(f"The dry run {path} did not finish: it is {self._facts['state']}.", _AGAIN)
 
     def describe(self) -> dict[str, str]:
-        """What the journal and the summary keep of it."""
+        """Return the facts that the journal and the summary store about the approval."""
         return {
             "run_dir": str(self.path),
             "run_id": self._facts["run_id"],
@@ -34,13 +37,13 @@ class Approval:
         }
 
     def require_same_job(self, facts: Mapping[str, Any]) -> None:
-        """Raise ApprovalError where the input, the job or a target of `facts` is not what was reviewed."""
+        """Raise ApprovalError if the input, the job or a target in `facts` differs from the reviewed run."""
         differences = [*self._differences(facts)]
         if differences:
             raise ApprovalError(f"This is not what was approved in {self.path}: {'; '.join(differences)}.", _AGAIN)
 
     def require_same_rows(self, journal: Journal) -> None:
-        """Raise ApprovalError where a row's status is not what was reviewed."""
+        """Raise ApprovalError if the number of rows, or any row, differs from the reviewed run."""
         rows, reviewed = sum(journal.counts().values()), self._facts["rows"]
         if rows != reviewed:
             raise ApprovalError(f"There are {rows:,} rows now, and {reviewed:,} were approved in {self.path}.", _AGAIN)
@@ -66,9 +69,9 @@ class Approval:
         limit, now_limit = self._facts.get("stop_after"), facts.get("stop_after")
         if limit is not None and (
             now_limit is None or now_limit > limit
-        ):  # fewer than were approved may be sent at first
+        ):  # a smaller limit than the approved one is allowed
             yield f"stop_after was {limit} and is {_show_value(now_limit)} this time"
-        if not facts["emulated"]:  # whose port is another one each time
+        if not facts["emulated"]:  # an emulator's port changes each time
             yield from _target_differences(self._facts["targets"], facts["targets"])
         for pool, reason in (facts.get("unchecked") or {}).items():
             if pool not in self._facts.get("unchecked", {}):
@@ -76,7 +79,7 @@ class Approval:
 
 
 def _target_differences(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
-    """How the resolved targets differ; which they are is a matter of the job."""
+    """Yield how the resolved targets differ. The list of targets itself is compared as part of the job."""
     now = {target["user_pool_id"]: target for target in found}
     for then in reviewed:
         pool = then["user_pool_id"]
@@ -87,7 +90,7 @@ def _target_differences(reviewed: list[dict[str, Any]], found: list[dict[str, An
 
 
 def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every value of a job with its dotted key."""
+    """Yield every value of a job with its dotted key."""
     if isinstance(table, dict):
         for key, value in table.items():
             yield from _flatten(value, f"{path}.{key}" if path else key)

@@ -1,4 +1,4 @@
-"""The origin of a run's rows: the job's input as it is found, as the journal keeps it, and whether it still is that."""
+"""Opens a run's input, records it in the journal and checks that it is unchanged since the plan."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,17 +17,18 @@ NOWHERE: Mapping[str, Any] = {"path": "", "size": 0, "sha256": "", "files": 0}
 
 
 def input_of(job: Job) -> InputSet | None:
-    """The job's input; None where the pools' own users are the rows.
+    """Return the job's input, or None if the rows are the pools' users.
 
-    Raises InputError where it is not there, Stopped where S3 is out of reach.
+    Raises InputError if the input does not exist, Stopped if S3 cannot be reached.
     """
     return None if job.input.from_pool else InputSet.open(job.input, with_passwords=not job.generates)
 
 
 def reopen_input(job: Job, home: RunDir) -> InputSet | None:
-    """The input of a run that goes on, where it was or where a night has put it; None where the pools' own users are the rows.
+    """Return the input of a resumed run, or None if the rows are the pools' users.
 
-    Raises InputError where it is not what was planned, Stopped where S3 is out of reach.
+    Looks at the original location, then where a scheduled run archived it (`input.done`). Raises InputError if the
+    input is not the planned one, Stopped if S3 cannot be reached.
     """
     try:
         rows = input_of(job)
@@ -44,16 +45,19 @@ def reopen_input(job: Job, home: RunDir) -> InputSet | None:
 
 
 def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
-    """The input of a run that is not begun, and what journal and summary keep of it. Raises InputError for all that is wrong with it."""
+    """Return the input of a new run, and the facts about it for the journal and the summary.
+
+    Raises InputError for every problem with the input, including an unreachable S3.
+    """
     try:
         rows = input_of(job)
         return rows, rows.describe() if rows else NOWHERE
-    except Stopped as error:  # there is no run yet that could be resumed
+    except Stopped as error:  # no run exists yet that could be resumed
         raise InputError(error.message, error.advice) from None
 
 
 def input_files(rows: InputSet | None) -> list[JournalFile]:
-    """Its files as the journal keeps them."""
+    """Return the files of the input as journal entries; empty if there is no input."""
     return (
         [
             JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)
@@ -65,9 +69,10 @@ def input_files(rows: InputSet | None) -> list[JournalFile]:
 
 
 def needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
-    """Whether there is a plan to be made, or a row to be sent: for sign-outs, and where passwords are made, the journal is enough.
+    """Return whether the run must read its input, to finish the plan or to send rows with passwords from it.
 
-    Whoever deletes the passwords once they are set can still have the users signed out.
+    For sign-outs and generated passwords the journal is enough (except in an emulated run). So users can still be
+    signed out after the password file was deleted.
     """
     if "rows" not in facts or facts["emulated"]:
         return True
@@ -75,19 +80,19 @@ def needs_input(job: Job, facts: Mapping[str, Any], home: RunDir, *, again: bool
 
 
 def may_send(facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
-    """Whether there may be anything to send: a dry run sends nothing, and nor does what is settled."""
+    """Return whether anything may remain to be sent. A dry run and a settled run send nothing."""
     left = "rows" not in facts or facts["signs_out"] or _has_rows_left(home, again=again)
     return facts["mode"] == "run" and left
 
 
 def _has_rows_left(home: RunDir, *, again: bool) -> bool:
-    """Whether a row is still to be sent, or `again`."""
+    """Return whether a row must still be sent. If `again`, failed rows count too."""
     counts = Journal.counts_in(home.journal)
     return any(counts.get(status) for status in ("ready", "claimed", "in_doubt", *(["failed"] if again else [])))
 
 
 def require_planned_input(rows: InputSet, home: RunDir) -> None:
-    """Raise InputError where a file has changed, is missing or was added since; where each begins is learned."""
+    """Raise InputError if a file was changed, removed or added since the plan. Also sets the first row of each file."""
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         screened = journal.meta().get("screened", 0)
     rows.require_unchanged(_planned_files(home), screened)

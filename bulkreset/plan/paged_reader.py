@@ -1,4 +1,4 @@
-"""Paging: pages of a pool's users, at the pace of ListUsers, asked for again where that may help."""
+"""Reads pages of a pool's users at the ListUsers pace, and retries transient errors."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from bulkreset.send.pacer import Pacer
 
 ATTEMPTS = 10
 MOST_WAIT = 20.0  # seconds
-RESTARTS = 3  # lists begun again because their token had expired
-REFUSED = "InvalidParameterException"  # of a token that is too old, or a filter that is none
+RESTARTS = 3  # times that a list may start again after its token expired
+REFUSED = "InvalidParameterException"  # the code for an expired token or an invalid filter
 
 
 class PagedReader:
-    """Reads one pool's pages, on any thread. Nothing more is asked once `halt` is set."""
+    """Reads pages of one pool; usable from any thread. Sends no more calls after `halt` is set."""
 
     def __init__(self, directory: UserLister, pacer: Pacer, clock: Clock, halt: threading.Event) -> None:
         self._directory = directory
@@ -29,7 +29,10 @@ class PagedReader:
         self._halt = halt
 
     def read(self, ask: Callable[[], UserPage]) -> UserPage:
-        """What `ask` brings, retried: every attempt pays a slot of the lane's pace. Raises ReadError."""
+        """Return the page from `ask`, with retries. Raises ReadCallError.
+
+        Every attempt waits for a slot of the lane's pace.
+        """
         retrying = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, ReadCallError) and error.is_transient),
             wait=wait_random_exponential(multiplier=0.25, max=MOST_WAIT),
@@ -59,11 +62,11 @@ class PagedReader:
 
 
 def listing_pacers(job: Job, lanes: Sequence[Sequence[str]], clock: Clock) -> dict[str, Pacer]:
-    """Each pool's pacer of ListUsers; the pools of a lane share one."""
+    """Return the ListUsers pacer of each pool. The pools of a lane share one."""
     rate = listing_rate(job)
     return {pool: pacer for lane in lanes for pacer in [Pacer(rate, clock)] for pool in lane}
 
 
 def token_expired(error: ReadCallError, token: str | None, restarts: int) -> bool:
-    """Whether a list failed because its token is too old, and may be begun again."""
+    """Return whether a list failed because its token expired, and may start again."""
     return bool(token) and error.code == REFUSED and restarts < RESTARTS

@@ -1,4 +1,4 @@
-"""The planner: pass 1 as a whole, rows compared with the job, with the directory, with each other and with what was approved."""
+"""Runs pass 1: compares rows with the job, the directory, each other and the approved dry run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +28,7 @@ from bulkreset.send.clock import SystemClock
 
 
 class Planner:
-    """Makes the plan of one run, or goes on with it where it was broken off."""
+    """Makes the plan of one run, or continues an interrupted plan."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Planner:
     def run(
         self, facts: Mapping[str, Any], rows: BatchSource | None, service: EmbeddedCognito | None, home: RunDir
     ) -> dict[str, Any]:
-        """Plan, and note in the journal how far that is: `screened`, `unchecked`, at last `rows`.
+        """Plan, and record the progress in the journal: first `screened`, then `unchecked`, last `rows`.
 
-        `facts` are the journal's so far; without `rows` the pools' own users are listed. Returns the new facts, and `gaps`. Raises
-        Refused for an input, a group or an approval that forbids the run, Stopped or Interrupted where it can be gone on
-        with.
+        `facts` are the journal's facts so far. If `rows` is None, the pools' own users are listed. Returns the new
+        facts and `gaps`. Raises Refused if an input, a group or an approval forbids the run, Stopped or Interrupted if
+        the plan can be resumed.
         """
         pools = self._enquiry.pools()
         self._require_described(pools)
@@ -83,11 +83,14 @@ class Planner:
         return found | {"state": "planned", "rows": screened}
 
     def _require_described(self, pools: Mapping[str, PoolFacts]) -> None:
-        """Raise ServiceError where a pool that is to be checked was not described just now: unchecked, nobody would be left alone."""
+        """Raise ServiceError if DescribeUserPool failed transiently for a pool to be checked.
+
+        Without its description the users would not be checked, so none would be skipped.
+        """
         for pool, facts in pools.items():
             gap = (
                 facts.unknown
-            )  # where it is denied, the run goes on and says so; where there is no such pool, it ends later
+            )  # if denied, the run continues and reports it; if the pool does not exist, the run ends later
             if self._job.plan.check_users and gap and not (gap.denied or gap.fatal or self._sessions[pool].emulated):
                 raise ServiceError(
                     gap.code,
@@ -97,7 +100,7 @@ class Planner:
 
     @contextmanager
     def _list_users(self, check: UserCheck, lanes: Sequence[Sequence[str]], scratch: Path) -> Iterator[PoolUserSource]:
-        """The users of the pools, listed."""
+        """Yield the source of the listed users of the pools."""
         pools, clock = self._enquiry.pools(), SystemClock()
         directories = {pool: UserLister(self._sessions[pool], facts) for pool, facts in pools.items()}
         with UserStore(scratch) as listing:

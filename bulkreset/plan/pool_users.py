@@ -1,4 +1,4 @@
-"""The roll: the users of the pools themselves, chosen and listed, as the rows of an input."""
+"""Selects and lists the users of the pools, and provides them as the rows of an input."""
 
 import threading
 from collections import deque
@@ -25,13 +25,13 @@ from bulkreset.plan.user_store import UserStore
 from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
-AT_ONCE = 32  # pools: the pace of a lane is met by few
-_EVERYBODY = ""  # in place of a group
+AT_ONCE = 32  # pools listed in parallel; a few are enough to reach a lane's pace
+_EVERYBODY = ""  # used instead of a group name
 
 
 @dataclass(slots=True)
 class _PoolListing:
-    """How far one pool is: the groups that are still to be read, the first of them from `token` on."""
+    """The progress in one pool. `groups` are the remaining groups; reading the first one continues at `token`."""
 
     directory: UserLister
     pages: PagedReader
@@ -41,9 +41,10 @@ class _PoolListing:
 
 
 class PoolUserSource:
-    """Rows whose users `select` chooses. `pacers` has the pacer of each pool's lane, `kind_of` says what sets a user apart.
+    """The rows of the users that match `select`.
 
-    The rows are in the order of the pools and of the usernames, whatever the order in which the service lists them.
+    `pacers` has the pacer of each pool's lane. `kind_of` returns the reason to skip a user, or "". Rows are ordered by
+    pool, then by username, independent of the order in which the service lists users.
     """
 
     def __init__(
@@ -72,10 +73,11 @@ class PoolUserSource:
         self._pending: dict[Future[UserPage], str] = {}
 
     def list_all(self, seen: Callable[[int], None]) -> None:
-        """List everybody, all pools side by side; `seen` is told how many rows there are so far, and may raise to stop.
+        """List the users of all pools in parallel.
 
-        Raises TargetError where users may not be listed, ServiceError where the listing broke off, InputError for a
-        file of `not_in` that cannot be read.
+        `seen` is called with the number of rows so far, and may raise to stop. Raises TargetError if listing is denied
+        or a pool, a Region or a group is wrong, or if `not_in` is given and it is unknown how a pool compares names.
+        Raises ServiceError if the listing was interrupted, InputError if the `not_in` file cannot be read.
         """
         self._load_excluded(seen)
         rows = 0
@@ -95,7 +97,7 @@ class PoolUserSource:
             executor.shutdown(wait=True, cancel_futures=True)
 
     def batches(self) -> Iterator[RowBatch]:
-        """The rows, once everybody is listed."""
+        """Yield the rows. Call `list_all` first."""
         rows = chain.from_iterable(zip(repeat(name), self._listing.users(name)) for name in self._pools)
         first = 1
         while some := list(islice(rows, BATCH_ROWS)):
@@ -106,11 +108,11 @@ class PoolUserSource:
             first += len(some)
 
     def as_matches(self) -> dict[str, Iterator[UserMatch]]:
-        """What the list says of the users of each pool, each under the username alone."""
+        """Return the listed users of each pool as matches, each with the folded username as its only name."""
         return {name: self._listing.users(name) for name in self._pools}
 
     def _load_excluded(self, seen: Callable[[int], None]) -> None:
-        """Take in who is named by the file of `not_in`, as each pool compares names."""
+        """Exclude the users in the `not_in` file. Names are folded as each pool compares them."""
         path = self._select.not_in
         if path is None:
             return
@@ -139,7 +141,7 @@ class PoolUserSource:
             ) from None
 
     def _start_call(self, executor: ThreadPoolExecutor, name: str) -> None:
-        """Start the pool's next call, if there is any."""
+        """Start the pool's next call, if a group remains."""
         pool = self._pools[name]
         if not pool.groups:
             return
@@ -153,12 +155,15 @@ class PoolUserSource:
         self._pending[executor.submit(pool.pages.read, ask)] = name
 
     def _server_filter(self) -> str:
-        """What the service filters by itself: one status, for a filter takes one."""
+        """Return the filter for ListUsers: the status if there is exactly one, because a filter takes one condition."""
         statuses = self._select.statuses
         return f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
 
     def _store_page(self, name: str, future: Future[UserPage]) -> int:
-        """Write down what a call brought; how many users that were not listed before."""
+        """Store the page from a call and return how many users are new.
+
+        Raises TargetError or ServiceError if the call failed.
+        """
         pool = self._pools[name]
         try:
             page = future.result()
@@ -166,7 +171,7 @@ class PoolUserSource:
             if not token_expired(error, pool.token, pool.restarts):
                 raise self._list_error(pool, error) from None
             pool.restarts += 1
-            pool.token = None  # who is listed already is so
+            pool.token = None  # users that are already listed are not added again
             return 0
         pool.token = page.token
         if page.token is None:
@@ -200,7 +205,7 @@ class PoolUserSource:
 
 
 def _require_usernames(chunk: RowBatch, path: Path) -> pd.DataFrame:
-    """The chunk's rows. Raises InputError where one of them does not say whom it names."""
+    """Return the rows of a batch. Raises InputError if a row has a hash as its username or is malformed."""
     if chunk.frame["username"].map(is_redacted).any():
         raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
     for what in chunk.malformed.values():

@@ -1,4 +1,4 @@
-"""The preflight: what is about to happen, before anything does: who calls, which lanes, how many rows, how long."""
+"""Collects the facts shown before a run starts: caller, lanes, number of rows and expected duration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,12 +12,15 @@ from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
 
-SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second of an account in a Region
+SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedLane:
-    """One account in one Region: the pools that share its quota, who says what that is, and the ceiling taken (None: unpaced)."""
+    """One account in one Region, and the pools that share its quota.
+
+    `quota` and `ceiling` (the rate used; None: unpaced) are calls per second. `source` says where the quota comes from.
+    """
 
     account: str
     region: str
@@ -31,10 +34,11 @@ class PlannedLane:
 class Preflight:
     """Everything that the confirmation shows.
 
-    `permanent` and `temporary` count the rows that will be sent so, `before` those whose users have each status as far as
-    that is known. `unchecked` names the pools whose users were not looked up, and why; `gaps` what else is not known.
-    `pending` counts the users who are set and still to be signed out; None where the job signs nobody out. `stranded` are
-    those who could not recover from a password that nobody knows.
+    `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
+    their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
+    whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
+    users who could not recover from a password that nobody knows.
     """
 
     job: Job
@@ -56,22 +60,22 @@ class Preflight:
 
     @property
     def ready(self) -> int:
-        """How many rows will be sent."""
+        """Return how many rows will be sent."""
         return self.permanent + self.temporary
 
     @property
     def sends(self) -> bool:
-        """Whether there is anything to do."""
+        """Return whether there is anything to do."""
         return bool(self.ready or self.pending)
 
     def name_of(self, pool: str) -> str:
-        """The pool's own name; its id where that is not known."""
+        """Return the pool's name, or its id if the name is not known."""
         return self.pools[pool].name or pool
 
 
 @dataclass(frozen=True, slots=True)
 class AwsFacts:
-    """What the enquiry brought, by user pool id."""
+    """The facts that AWS returned, by user pool id."""
 
     callers: Mapping[str, Caller]
     pools: Mapping[str, PoolFacts]
@@ -80,9 +84,10 @@ class AwsFacts:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What the plan brought.
+    """The facts from the plan.
 
-    `ready` counts the rows that will be sent: (pool, permanent, rows), `pending` by pool who is set and not signed out.
+    `ready` counts the rows to be sent, as (pool, permanent, rows). `pending` counts, by pool, users whose password is
+    set and who are not yet signed out.
     """
 
     counts: Mapping[str, int]
@@ -101,7 +106,7 @@ def build_preflight(
     planned: PlanFacts,
     approved: Mapping[str, str] | None = None,
 ) -> Preflight:
-    """Put together what is known."""
+    """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
     by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
     told = [facts.unknown for facts in asked.pools.values()] + [
@@ -111,7 +116,7 @@ def build_preflight(
     if job.signs_out and seconds is not None:
         leaving = [replace(lane, quota=SIGN_OUT_QUOTA, ceiling=sign_out_ceiling(job)) for lane in lanes]
         all_of_them = {pool: rows + planned.pending.get(pool, 0) for pool, rows in by_pool.items()}
-        seconds = max(seconds, expected_seconds(leaving, all_of_them) or 0.0)  # they run side by side
+        seconds = max(seconds, expected_seconds(leaving, all_of_them) or 0.0)  # passwords and sign-outs run in parallel
     return Preflight(
         job=job,
         emulated=any(session.emulated for session in sessions.values()),
@@ -135,10 +140,11 @@ def build_preflight(
 def plan_lanes(
     job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quotas: Mapping[str, AccountQuota]
 ) -> tuple[PlannedLane, ...]:
-    """Group the pools by what shares a quota."""
+    """Return the lanes. Pools that share a quota are one lane."""
     lanes = []
     for (account, region, *_), pools in group_by_quota(sessions, callers).items():
-        quota = max((quotas[pool] for pool in pools), key=lambda found: not found.unknown)  # one that was told, if any
+        # Prefer a quota that AWS returned.
+        quota = max((quotas[pool] for pool in pools), key=lambda found: not found.unknown)
         rate = job.pace.rate
         ceiling = None if rate == "none" else quota.value * job.pace.share if rate == "auto" else float(rate)
         lanes.append(PlannedLane(account or "", region or "", pools, quota.value, quota.source, ceiling))
@@ -148,7 +154,10 @@ def plan_lanes(
 def group_by_quota(
     sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller]
 ) -> dict[tuple[str | None, ...], tuple[str, ...]]:
-    """The pools by account and Region, or by the way to them where STS does not tell the account."""
+    """Return the pools by account and Region.
+
+    If STS does not return the account, pools are grouped by Region, profile, role and endpoint.
+    """
     groups: dict[tuple[str | None, ...], tuple[str, ...]] = {}
     for pool, session in sessions.items():
         account = callers[pool].account
@@ -160,7 +169,7 @@ def group_by_quota(
 
 
 def require_pace(job: Job, sessions: Mapping[str, TargetSession]) -> None:
-    """Raise JobError where AWS's own endpoint would be called without a pace: real users share its quota."""
+    """Raise JobError if an AWS endpoint would be called without a pace; real users share its quota."""
     for pool, session in sessions.items() if job.pace.rate == "none" else ():
         if is_aws(session.endpoint) and not session.emulated:
             raise JobError(
@@ -170,17 +179,20 @@ def require_pace(job: Job, sessions: Mapping[str, TargetSession]) -> None:
 
 
 def listing_rate(job: Job) -> float | None:
-    """How many calls of ListUsers per second a lane makes; None where nothing is paced."""
+    """Return the ListUsers calls per second of a lane, or None if the job is unpaced."""
     return None if job.pace.rate == "none" else LISTING * job.pace.share
 
 
 def sign_out_ceiling(job: Job) -> float | None:
-    """Sign-outs per second of a lane; None where nothing is paced. Their quota is another one than the passwords'."""
+    """Return the sign-outs per second of a lane, or None if the job is unpaced. Sign-outs have their own quota."""
     return None if job.pace.rate == "none" else SIGN_OUT_QUOTA * job.pace.share
 
 
 def expected_seconds(lanes: Sequence[PlannedLane], ready: Mapping[str, int]) -> float | None:
-    """How long the longest lane takes at its ceiling, or its quota where that is less; None where one is unpaced. `ready` counts rows by pool."""
+    """Return the seconds that the slowest lane takes at its ceiling or its quota, whichever is lower.
+
+    `ready` counts rows by pool. Returns None if a lane is unpaced.
+    """
     longest = 0.0
     for lane in lanes:
         if lane.ceiling is None:
@@ -192,7 +204,7 @@ def expected_seconds(lanes: Sequence[PlannedLane], ready: Mapping[str, int]) -> 
 def describe_targets(
     sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller] | None = None
 ) -> list[dict[str, Any]]:
-    """The targets as journal and summary keep them; with the account where the callers are known."""
+    """Return the targets as the journal and the summary store them, with the account if `callers` is given."""
     found = [
         {
             "user_pool_id": pool,
@@ -209,7 +221,7 @@ def describe_targets(
 
 
 def require_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
-    """Raise RunDirError where a pool would now be reached in another Region or at another endpoint."""
+    """Raise RunDirError if a pool's Region or endpoint differs from the plan."""
     for now, then in zip(found, planned, strict=True):
         for key in ("region", "endpoint"):
             if now[key] != then[key]:
@@ -220,7 +232,7 @@ def require_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[M
 
 
 def require_same_accounts(callers: Mapping[str, Caller], planned: Sequence[Mapping[str, Any]]) -> None:
-    """Raise RunDirError where a pool would now be reached in another account, as far as both are known."""
+    """Raise RunDirError if a pool's account differs from the plan. Unknown accounts are not compared."""
     known = {target["user_pool_id"]: target.get("account") for target in planned}
     for pool, caller in callers.items():
         if known.get(pool) and caller.account and caller.account != known[pool]:

@@ -1,4 +1,4 @@
-"""The briefing: the preflight in lines of words, as it stands before a confirmation and in every dry run."""
+"""Formats the preflight as lines of text, shown before a confirmation and in every dry run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from bulkreset.job.target import is_aws
 from bulkreset.text import format_count, format_duration
 
-if TYPE_CHECKING:  # who only wants to know how a duration is told does without the rest
+if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
 
     from bulkreset.job import GuardsConfig, Job, PasswordPolicy, SelectConfig
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
-SHOWN = 5  # pools and lanes that are told one by one; of more, the rest is counted
-LABEL = 12  # columns, in which a line says what it is of
+SHOWN = 5  # pools and lanes that are listed; the rest is only counted
+LABEL = 12  # width in columns of the label that starts each line
 _INDENT = " " * LABEL
 
 
 def preflight_lines(preflight: Preflight) -> str:
-    """What is about to happen, one fact a line."""
+    """Return the preflight as text, one fact per line."""
     return "\n".join(f"{label:<12}{text}" for label, text in _facts(preflight))
 
 
@@ -75,7 +75,7 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _selected(select: SelectConfig) -> str:
-    """Which users are rows."""
+    """Return which users are selected as rows, in words."""
     chosen = [
         f"status {' or '.join(select.statuses)}" if select.statuses else "",
         f"in the group {' or '.join(select.groups)}" if select.groups else "",
@@ -86,7 +86,7 @@ def _selected(select: SelectConfig) -> str:
 
 
 def _rules(policy: PasswordPolicy | None) -> str:
-    """What the pool asks of a password."""
+    """Return the pool's password rules in words; "" if there is no policy."""
     if policy is None:
         return ""
     asked = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
@@ -100,7 +100,7 @@ def _rules(policy: PasswordPolicy | None) -> str:
 
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """What is known of the users that will be set."""
+    """Yield the known facts about the users whose password will be set."""
     if preflight.status_before:
         known = sorted(preflight.status_before.items(), key=lambda found: -found[1])
         yield "Users", "looked up; those to be set are " + ", ".join(f"{rows:,} {status}" for status, rows in known)
@@ -119,7 +119,7 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Where the passwords come from, and where they go."""
+    """Yield how passwords are generated and stored, and a warning if users could not recover."""
     job = preflight.job
     if job.scrambles:
         yield (
@@ -175,7 +175,7 @@ def _guards(guards: GuardsConfig) -> Iterator[str]:
     if guards.max_refused_in_a_row:
         yield f"stops at {_failures(guards.max_refused_in_a_row)} in a row"
     if guards.max_duration is not None:
-        whole = guards.max_duration % 60 == 0 or guards.max_duration < 60  # noqa: PLR2004  (seconds of a minute)
+        whole = guards.max_duration % 60 == 0 or guards.max_duration < 60  # noqa: PLR2004  (seconds per minute)
         yield f"stops after {format_duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
@@ -188,12 +188,12 @@ def _guards(guards: GuardsConfig) -> Iterator[str]:
 
 
 def _failures(most: object) -> str:
-    """So many of them, or a share."""
+    """Return the limit of failures, a number or a percentage, in words."""
     return f"{most} failure{'' if most == 1 else 's'}"
 
 
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """What is not known, and the permission that would tell it."""
+    """Yield the facts that are not known, and the IAM statements that would allow to read them."""
     for gap in preflight.unknown:
         yield "Not known", f"{gap.what}: {gap.action} was {'denied' if gap.denied else 'not answered'} ({gap.code})"
     denied = [gap for gap in preflight.unknown if gap.denied]
@@ -203,7 +203,7 @@ def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
-    """What somebody should know of where the passwords go."""
+    """Return warnings about the endpoint that receives the passwords."""
     verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
     found = {
         "not AWS's own": not is_aws(endpoint),

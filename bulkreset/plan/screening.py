@@ -1,4 +1,4 @@
-"""Pass 1, the plan: every row read, screened and written to the journal without its password. Nothing is sent."""
+"""Reads and validates every row and writes it to the journal without its password; sends nothing."""
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -22,9 +22,9 @@ def write_plan(
     journal: Journal,
     seen: Callable[[RowBatch], None],
 ) -> int:
-    """Write every row down with its status; how many there are. `seen` is told of each chunk.
+    """Write every row with its status to the journal and return the number of rows. `seen` is called with each batch.
 
-    Raises InputError for an input that has no rows or cannot be read.
+    Raises InputError if the input has no rows or cannot be read.
     """
     screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
     read = 0
@@ -40,7 +40,7 @@ def write_plan(
 
 
 def protected_names(job: Job, sessions: Mapping[str, TargetSession]) -> set[str]:
-    """Every name that the job protects, case-folded. Raises TargetError for a group that cannot be read."""
+    """Return every name that the job protects, case-folded. Raises TargetError if a group cannot be read."""
     asked = job.guards.protected
     members = (
         name for session in sessions.values() for group in asked.groups for name in group_members(session, group)

@@ -1,4 +1,4 @@
-"""The check of the directory: every row that would be sent compared with the users of its pool, before anything is sent."""
+"""Compares every row that would be sent with the users of its pool, before anything is sent."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,7 +18,7 @@ from bulkreset.plan.user_search import UserSearch
 from bulkreset.send.clock import Clock
 
 _BATCH = 5_000  # users
-UNREACHABLE = "could not recover"  # begins the warning of a ready row
+UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
@@ -31,7 +31,10 @@ _SAID = {
 
 
 class UserCheck:
-    """The check of one plan. `protected` has the names that the job protects, case-folded; `lanes` the pools that share a pace."""
+    """The user check of one plan.
+
+    `protected` has the names that the job protects, case-folded. Each entry of `lanes` lists pools that share a pace.
+    """
 
     def __init__(
         self,
@@ -56,11 +59,12 @@ class UserCheck:
         seen: Callable[[int, int], None],
         known: Mapping[str, Iterable[UserMatch]] | None = None,
     ) -> tuple[dict[str, str], list[UnknownFact]]:
-        """Look every ready row's user up and take what it says into the journal.
+        """Look up the user of every ready row and store the findings in the journal.
 
-        `scratch` is the lookup's file: left behind where the search is stopped, so that it goes on from there; `seen` is
-        told of calls made, of how many, and may raise to stop. Of the users in `known`, by pool, nothing is asked. Returns the pools that were not checked, with the reason,
-        and the gaps of those whose users may not be listed. Raises ServiceError where a search broke off.
+        `scratch` is the lookup file; it stays if the search is stopped, so that a resumed search continues there.
+        `seen` is called with (calls made, calls expected) and may raise to stop. Users in `known`, by pool, are not
+        looked up again. Returns the unchecked pools with the reason, and the gaps of pools whose users cannot be listed
+        (denied or fatal). Raises ServiceError if a search was interrupted.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_not_checked(pool))}
         directories = {
@@ -71,7 +75,7 @@ class UserCheck:
         gaps: dict[str, UnknownFact] = {}
         if directories:
             with LookupStore(scratch) as lookup:
-                # A pool that could not be asked in an earlier execution, and can be now, is filled in.
+                # If a pool could not be checked in an earlier execution but can be now, fill the lookup again.
                 ready = {pool for pool, _, _ in journal.sendable_counts() if pool in directories}
                 if not lookup.is_filled or not all(lookup.names(pool) for pool in ready):
                     sought = ((row, pool, name) for row, pool, name in journal.rows_to_check() if pool in directories)
@@ -88,7 +92,7 @@ class UserCheck:
         return unchecked, list(gaps.values())
 
     def _reason_not_checked(self, pool: str) -> str:
-        """Why a pool's users are not looked up; "" where they are."""
+        """Return why a pool's users are not looked up, or "" if they are."""
         if self._sessions[pool].emulated:
             return "the emulator has every user of the input"
         if not self._job.plan.check_users:
@@ -99,7 +103,7 @@ class UserCheck:
         )
 
     def skip_reason(self, user: PoolUser, facts: PoolFacts) -> str:
-        """What sets the user apart, as far as the job leaves such users alone; the gravest first."""
+        """Return why the job skips the user, or "" if it does not. The most serious reason comes first."""
         if self._protected and any(name.casefold() in self._protected for name in user.names):
             return SkipReason.PROTECTED
         kinds = {
@@ -113,13 +117,16 @@ class UserCheck:
 
     @staticmethod
     def _findings(lookup: LookupStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str]]:
-        """What the plan makes of each row of which something is known now, in input order, as the journal takes it."""
+        """Yield the plan's decision for each row that has a finding, in input order.
+
+        Each is (row, status, code, message, user status, username), as the journal stores it.
+        """
         for found in lookup.findings():
             yield found.row, *_decide(found, scrambled=scrambled), found.status, found.username
 
 
 def _store_listed(lookup: LookupStore, pool: str, users: Iterator[UserMatch]) -> None:
-    """Note a pool's users as if they had just been swept."""
+    """Store a pool's listed users as if a sweep had just found them."""
     some = list(islice(users, _BATCH))
     while some:
         following = list(islice(users, _BATCH))
@@ -128,7 +135,7 @@ def _store_listed(lookup: LookupStore, pool: str, users: Iterator[UserMatch]) ->
 
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
-    """Status, code and message; a message alone is a warning."""
+    """Return status, code and message of a row. A message without a code is a warning."""
     if found.kind == ABSENT:
         return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "the pool has no user whom this names"
     if found.kind and found.kind != UNKNOWN.kind:

@@ -1,4 +1,4 @@
-"""The lookup: how far the check of the directory is and whom it has found, in a file that lives until the plan has taken it over."""
+"""Stores the progress and the findings of the user check in a file, until the plan has copied them to the journal."""
 
 import os
 import sqlite3
@@ -9,7 +9,8 @@ from typing import NamedTuple, Self
 
 from bulkreset.journal.connection import transaction, translate_sqlite_errors
 
-# A name is folded as its pool compares names; spelled: as the row has it, where that differs. rank: how sure it is that the name means the user, 0 the surest.
+# name: folded as its pool compares names. spelled: the spelling in the row, if it differs.
+# rank: how certain it is that the name means the user; 0 is the most certain.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sought (
   pool TEXT NOT NULL, name TEXT NOT NULL, row INTEGER NOT NULL, spelled TEXT, PRIMARY KEY (pool, name, row)
@@ -42,9 +43,10 @@ ABSENT = "absent"
 
 
 class UserMatch(NamedTuple):
-    """A user whom a sweep or a look-up met: the names that mean it, the surest first.
+    """A user that a sweep or a look-up found. `names` identify the user; the most certain name comes first.
 
-    `modified` is Unix milliseconds, None where it is not told; `reachable`: by a verified e-mail address or phone number.
+    `modified` is Unix milliseconds, None if the service does not return it. `reachable` means that the user has a
+    verified e-mail address or phone number.
     """
 
     names: Sequence[str]
@@ -56,13 +58,13 @@ class UserMatch(NamedTuple):
 
 
 NOBODY = UserMatch((), "", "", ABSENT)
-UNKNOWN = UserMatch((), "", "", "unknown")  # it could not be asked for
+UNKNOWN = UserMatch((), "", "", "unknown")  # whether the user exists could not be determined
 
 
 class RowFinding(NamedTuple):
-    """What became known of one row: the user's canonical name, its status and its kind; `absent` where there is none.
+    """The finding for one row: the user's canonical name, status and kind.
 
-    A kind of `unknown` says that whether there is one could not be found out.
+    The kind is `absent` if there is no such user, `unknown` if that could not be determined.
     """
 
     row: int
@@ -74,7 +76,7 @@ class RowFinding(NamedTuple):
 
 
 class LookupProgress(NamedTuple):
-    """How far the search in one pool is: the token of the next page, pages and users so far, whether the sweep is over."""
+    """The search progress in one pool: next page token, pages and users so far, whether the sweep is complete."""
 
     token: str | None
     pages: int
@@ -83,14 +85,14 @@ class LookupProgress(NamedTuple):
 
 
 class LookupStore:
-    """One plan's check of the directory. Losing the file loses nothing but the time to ask again."""
+    """The lookup file of one plan. If the file is lost, only the time to ask again is lost."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._broken():
             try:
                 self._db = self._opened()
-            except sqlite3.DatabaseError:  # a power loss broke it, for the disk is not waited for: begin again
+            except sqlite3.DatabaseError:  # synchronous = OFF: a power loss can corrupt the file, so start again
                 self._remove()
                 self._db = self._opened()
 
@@ -116,19 +118,22 @@ class LookupStore:
         self._db.close()
 
     def discard(self) -> None:
-        """The plan has taken over what was found."""
+        """Close and delete the file, after the journal has stored the findings."""
         self._db.close()
         with self._broken():
             self._remove()
 
     @property
     def is_filled(self) -> bool:
-        """Whether all names that are sought are in."""
+        """Return whether all names to look up are stored."""
         with self._broken():
             return bool(self._db.execute("SELECT count(*) FROM filled").fetchone()[0])
 
     def fill(self, rows: Iterable[tuple[int, str, str]], fold: Callable[[str, str], str]) -> None:
-        """Take in what is sought: (row, user pool, username), sorted by username or not; `fold` folds (pool, name)."""
+        """Store the names to look up: (row, user pool, username), in any order.
+
+        `fold` takes (pool, name) and returns the folded name.
+        """
         with self._transaction():
             self._db.execute("DELETE FROM sought")
             self._db.executemany(
@@ -138,21 +143,21 @@ class LookupStore:
             self._db.execute("INSERT INTO filled VALUES (1)")
 
     def names(self, pool: str) -> int:
-        """How many names are sought in a pool."""
+        """Return how many names to look up a pool has."""
         with self._broken():
             return int(
                 self._db.execute("SELECT count(DISTINCT name) FROM sought WHERE pool = ?", (pool,)).fetchone()[0]
             )
 
     def progress(self, pool: str) -> LookupProgress:
-        """How far the search in a pool is."""
+        """Return the progress of the search in a pool."""
         with self._broken():
             found = self._db.execute("SELECT token, pages, users, swept FROM searches WHERE pool = ?", (pool,))
             token, pages, users, swept = found.fetchone() or (None, 0, 0, 0)
         return LookupProgress(token, pages, users, bool(swept))
 
     def store_page(self, pool: str, matches: Sequence[UserMatch], token: str | None, *, swept: bool) -> None:
-        """Take in one page of a sweep, and where it goes on."""
+        """Store one page of a sweep and the token of the next page."""
         with self._transaction():
             self._match(pool, matches)
             self._db.execute(
@@ -162,24 +167,24 @@ class LookupStore:
             )
 
     def restart_sweep(self, pool: str) -> None:
-        """Forget where a sweep goes on: its token has expired."""
+        """Reset a sweep to its first page, because its token has expired."""
         with self._transaction():
             self._db.execute("UPDATE searches SET token = NULL, pages = 0, users = 0 WHERE pool = ?", (pool,))
 
     def store_matches(self, pool: str, answers: Iterable[tuple[str, UserMatch]]) -> None:
-        """Take in who was found under names that were asked for one by one: a user, NOBODY or UNKNOWN."""
+        """Store the results for names that were looked up one by one: a user, NOBODY or UNKNOWN."""
         with self._transaction():
             for name, match in answers:
                 rank = 0 if match.names else 99
                 self._match(pool, [match._replace(names=(name,))], rank)
 
     def missing(self, pool: str, after: str, most: int) -> list[tuple[str, str]]:
-        """Up to `most` names behind `after` of which nothing is known yet, in order: (name, as a row spells it)."""
+        """Return up to `most` names after `after` without a finding, sorted, as (name, spelling in a row)."""
         with self._broken():
             return self._db.execute(_MISSING, (pool, after, most)).fetchall()
 
     def mark_absent(self, pool: str) -> None:
-        """Whoever is still sought in a pool is not there."""
+        """Mark every row of the pool without a finding as absent."""
         with self._transaction():
             self._db.execute(
                 "INSERT INTO found (row, username, status, kind, rank) SELECT row, '', '', ?, 99 FROM sought"
@@ -188,10 +193,10 @@ class LookupStore:
             )
 
     def findings(self) -> Iterator[RowFinding]:
-        """Every row of which something is known, in input order."""
+        """Yield the finding of every row that has one, in input order."""
         with self._broken():
             columns = "row, username, status, kind, modified, coalesce(reachable, 1)"
-            for found in self._db.execute(f"SELECT {columns} FROM found ORDER BY row"):  # noqa: S608  (our own text)
+            for found in self._db.execute(f"SELECT {columns} FROM found ORDER BY row"):  # noqa: S608  (constant column names)
                 yield RowFinding._make(found)
 
     def _match(self, pool: str, matches: Iterable[UserMatch], rank: int | None = None) -> None:

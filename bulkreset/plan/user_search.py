@@ -1,4 +1,4 @@
-"""The search: who is meant by every name that is sought, pools swept or asked name by name, at the pace of ListUsers."""
+"""Finds the user for every name: sweeps the pool or looks up name by name, at the ListUsers pace."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ from bulkreset.plan.user_lookup import NOBODY, UNKNOWN, LookupProgress, LookupSt
 from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
-AT_ONCE = 8  # look-ups under way in one pool: the pace is met at a quarter of a second each
-SURE_PAGES = 1000  # of a pool that folds names: some forty seconds
+AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes 0.25 s
+SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds
 BATCH = 500  # names taken from the lookup at a time
 ACTION = "cognito-idp:ListUsers"
 _WHAT = "who is in the pool: its users are not checked"
@@ -24,7 +24,7 @@ _WHAT = "who is in the pool: its users are not checked"
 
 @dataclass(slots=True)
 class _PoolSearch:
-    """One pool's search: its directory, its paced pages, and what is under way."""
+    """The search in one pool: its user lister, its page reader, and the state of its calls."""
 
     directory: UserLister
     pages: PagedReader
@@ -41,20 +41,20 @@ class _PoolSearch:
 
     @property
     def calls(self) -> int:
-        """About how many calls the whole search takes."""
+        """Return about how many calls the whole search takes."""
         return max(1, -(-(self.directory.facts.users or 0) // PAGE)) if self.sweeps else self.names
 
     @property
     def made(self) -> int:
-        """How many of them are made."""
+        """Return how many calls were made so far."""
         return self.search.pages if self.sweeps else self.asked
 
 
 class UserSearch:
-    """Looks up every name that `lookup` seeks.
+    """Looks up every name in `lookup`.
 
-    A pool is swept page by page where that is fewer calls than to ask for each name. `pacers` has the ListUsers pacer of
-    each pool's lane; `kind_of` says what sets a user apart.
+    A pool is swept page by page if that takes fewer calls than looking up each name. `pacers` has the ListUsers pacer
+    of each pool's lane. `kind_of` returns the reason to skip a user, or "".
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class UserSearch:
         self._pending: dict[Future[UserPage | tuple[str, UserMatch]], str] = {}
 
     def run(self, seen: Callable[[int, int], None]) -> dict[str, UnknownFact]:
-        """Search all pools side by side; `seen` is told of calls made, of how many, and may raise to stop.
+        """Search all pools in parallel. `seen` is called with (calls made, calls expected) and may raise to stop.
 
-        Returns the pools whose users could not be listed, and why. Raises ServiceError where a search broke off; it goes
-        on from its page when it is run again.
+        Returns the pools whose users cannot be listed, with the reason. Raises ServiceError if a search was
+        interrupted; the next run continues from its page.
         """
         self._pools = {name: self._start_pool(name, directory) for name, directory in self._directories.items()}
         gaps: dict[str, UnknownFact] = {}
@@ -108,15 +108,15 @@ class UserSearch:
 
     def _start_pool(self, name: str, directory: UserLister) -> _PoolSearch:
         names, users = self._lookup.names(name), directory.facts.users
-        # Each page has sixty users, each look-up takes at least one call. A filter compares case where such a pool does not,
-        # so to list it is surer, where that does not take long.
+        # A page has 60 users, and each look-up takes at least one call. Filters are case-sensitive even if the pool is
+        # not, so a sweep of a case-insensitive pool is more reliable. It is used if it does not take long.
         worth = max(names, SURE_PAGES) if directory.facts.case_insensitive else names
         sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
         pages = PagedReader(directory, self._pacers[name], self._clock, self._halt)
         return _PoolSearch(directory, pages, names, sweeps, self._lookup.progress(name))
 
     def _start_calls(self, executor: ThreadPoolExecutor, name: str) -> None:
-        """Start the pool's next call, or as many look-ups as may be under way."""
+        """Start the next page of a sweep, or as many look-ups as may be in flight."""
         pool = self._pools[name]
         if pool.sweeps:
             if not pool.search.swept:
@@ -138,7 +138,7 @@ class UserSearch:
         return sought
 
     def _store_result(self, name: str, future: "Future[UserPage | tuple[str, UserMatch]]") -> None:
-        """Write down what a call brought. Raises ReadError where it failed."""
+        """Store the result of a call. Raises ReadCallError if it failed, unless an expired sweep can start again."""
         pool = self._pools[name]
         pool.under_way -= 1
         try:
@@ -168,7 +168,10 @@ class UserSearch:
             pool.answers = []
 
     def _unchecked_pool(self, name: str, error: ReadCallError) -> dict[str, UnknownFact]:
-        """The gap that a pool leaves whose users may not be listed. Raises ServiceError where a search just broke off."""
+        """Return the gap of a pool whose users cannot be listed (denied or fatal).
+
+        Raises ServiceError for any other failure.
+        """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
         if error.denied or error.verdict is Disposition.FATAL:
@@ -184,7 +187,7 @@ class UserSearch:
         return pool.pages.read(lambda: pool.directory.page(token, expression))
 
     def _find_by_name(self, pool: _PoolSearch, name: str, spelled: str) -> tuple[str, UserMatch]:
-        """Who is meant by a name: asked for as each thing that it may be."""
+        """Return the name and the user it means. Tries one filter for each attribute that the name may be."""
         folds = pool.directory.facts.case_insensitive
         for expression in filters_for(spelled, pool.directory.facts):
             token = None
@@ -194,7 +197,7 @@ class UserSearch:
                 except ReadCallError as error:
                     if error.code != REFUSED:
                         raise
-                    return name, UNKNOWN  # it is not a filter that the service takes
+                    return name, UNKNOWN  # the service rejects this filter
                 for user in page.users:
                     if name in user.names:
                         return name, self._match(user, pool.directory.facts)

@@ -1,4 +1,4 @@
-"""The listing: who of the pools was left out and who is to be a row, in a file that lives while the plan is made."""
+"""Stores which pool users are excluded and which become rows, in a file that exists while the plan is made."""
 
 import os
 import sqlite3
@@ -10,7 +10,7 @@ from typing import Self
 from bulkreset.journal.connection import transaction, translate_sqlite_errors
 from bulkreset.plan.user_lookup import UserMatch
 
-# Names are folded as their pool compares names.
+# The name columns are folded as their pool compares names.
 _TABLES = """
 CREATE TABLE left_out (pool TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (pool, name)) WITHOUT ROWID;
 CREATE TABLE listed (
@@ -23,7 +23,10 @@ _LISTED = "SELECT name, username, status, kind, modified, reachable FROM listed 
 
 
 class UserStore:
-    """A new one each time: a list that was broken off is made anew. It leaves nothing behind."""
+    """The list of users in a temporary file.
+
+    Each instance starts empty, because an interrupted list starts again. Leaving the context deletes the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,12 +47,12 @@ class UserStore:
             self._remove()
 
     def exclude(self, names: Iterable[tuple[str, str]]) -> None:
-        """Take in who must not be listed: (user pool, name)."""
+        """Store the users who must not be listed, as (user pool, folded name)."""
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO left_out VALUES (?, ?)", names)
 
     def add(self, pool: str, users: Iterable[UserMatch]) -> int:
-        """List these users but for those who are left out by any of their names; how many were not listed before."""
+        """Add users, except those excluded by any of their names. Return how many were not listed before."""
         added = 0
         with self._transaction():
             for user in users:
@@ -60,7 +63,7 @@ class UserStore:
         return added
 
     def users(self, pool: str) -> Iterator[UserMatch]:
-        """Everybody who is listed, in the order of their usernames, each under that name alone."""
+        """Yield the listed users, sorted by username. Each has the folded username as its only name."""
         with self._broken():
             for name, username, status, kind, modified, reachable in self._db.execute(_LISTED, (pool,)):
                 yield UserMatch((name,), username, status, kind, modified, bool(reachable))
