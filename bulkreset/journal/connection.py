@@ -56,7 +56,10 @@ def transaction(db: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
 def translate_sqlite_errors(
     what: str, broken: tuple[type[Exception], ...] = BROKEN, restore: str = ""
 ) -> Iterator[None]:
-    """Raise SQLite and disk errors as RecordError with `what` and the reason; `restore` is the advice for a damaged file."""
+    """Raise SQLite and disk errors as RecordError with `what` and the reason.
+
+    `restore` is the advice for a damaged file.
+    """
     try:
         yield
     except broken as error:
@@ -87,14 +90,15 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 def read_uri(path: Path) -> str:
     """Return the URI for reading a journal.
 
-    If there is no write-ahead log beside it, no process has it open. Then reading creates no files and needs no write access.
+    If there is no write-ahead log beside it, no process has it open. Then reading creates no files
+    and needs no write access.
     """
     settled = not path.with_name(f"{path.name}-wal").exists()
     return f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if settled else "")
 
 
 def file_kind(path: Path) -> tuple[int, int]:
-    """Return the SQLite file's (application ID, version). This does not change the file, even if it is not a journal."""
+    """Return the SQLite file's (application ID, version) without changing the file, which may not be a journal."""
     with contextlib.closing(sqlite3.connect(read_uri(path), uri=True)) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()

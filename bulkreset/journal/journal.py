@@ -52,7 +52,8 @@ class Journal(PlanWriter):
     def open(cls, path: Path, *, read_only: bool = False) -> Self:
         """Open an existing journal.
 
-        Raises RunDirError if it is missing, unreadable, not a journal or of an unknown version; RecordError if it is damaged.
+        Raises RunDirError if it is missing, unreadable, not a journal or of an unknown version;
+        RecordError if it is damaged.
         """
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
@@ -110,7 +111,7 @@ class Journal(PlanWriter):
             raise self.damaged_error() from None
 
     def facts(self) -> dict[str, Any]:
-        """Return `meta`. Raises RecordError if a fact that every run begins with is missing or any fact is malformed."""
+        """Return `meta`. Raises RecordError if a fact that every run has is missing or any fact is malformed."""
         found = self.meta()
         if is_whole(found):
             return found
@@ -160,7 +161,10 @@ class Journal(PlanWriter):
             self._db.execute("PRAGMA synchronous = FULL")
 
     def sendable_pages(self, size: int) -> Iterator[tuple[int, str, int]]:
-        """Yield the number of unsent rows by page and user pool: (page of `size` rows, user pool, rows), in page order."""
+        """Yield the number of rows still to be sent by page of `size` rows and user pool, in order.
+
+        An item is (page, user pool, rows); pages are counted from 0.
+        """
         with self._read():
             pools = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
             first, last = self._db.execute(schema.SENDABLE_RANGE).fetchone()
@@ -188,7 +192,7 @@ class Journal(PlanWriter):
         rates: Sequence[RateChange] = (),
         facts: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        """Commit outcomes, claims, sign-outs, rate changes and facts in one synced transaction. Raises RecordError on failure."""
+        """Commit all arguments in one transaction that is synced to disk. Raises RecordError if that fails."""
         with self._transaction():
             self._store(facts)
             self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
@@ -204,7 +208,10 @@ class Journal(PlanWriter):
             self._db.execute(schema.INDEX_TO_SIGN_OUT)
 
     def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
-        """Return up to `most` set users of a pool who are not yet signed out, in any order; call `begin_signing_out` first."""
+        """Return up to `most` set users of a pool who are not yet signed out, in any order.
+
+        Call `begin_signing_out` first.
+        """
         with self._read():
             (number,) = self._db.execute("SELECT id FROM pools WHERE user_pool_id = ?", (pool,)).fetchone()
             found = self._db.execute(schema.TO_SIGN_OUT, (number, most)).fetchall()

@@ -1,4 +1,4 @@
-"""Writes the plan to the journal: screened rows, directory findings, duplicates and the comparison with another plan."""
+"""Writes the plan to the journal: screened rows, directory findings, duplicates; and compares it with another plan."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping

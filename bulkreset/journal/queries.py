@@ -72,7 +72,8 @@ class JournalQueries(JournalConnection):
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
 
-        All times are Unix milliseconds; a begin before `moment` is set to `moment`. Returns None if there were no such calls.
+        All times are Unix milliseconds; a begin before `moment` is set to `moment`.
+        Returns None if there were no such calls.
         """
         with self._read():
             first, last = self._db.execute(schema.SENT_SINCE, (moment,)).fetchone()
@@ -89,7 +90,7 @@ class JournalQueries(JournalConnection):
             return self._db.execute(schema.SENDABLE_COUNTS).fetchall()
 
     def status_before_counts(self) -> dict[str, int]:
-        """Return the number of rows still to be sent by their users' status; rows with an unknown status are left out."""
+        """Return the number of rows still to be sent by user status; users of unknown status are left out."""
         with self._read():
             return dict(self._db.execute(schema.STATUS_BEFORE))
 
@@ -113,25 +114,28 @@ class JournalQueries(JournalConnection):
             )
 
     def recent_rate(self, seconds: int) -> float:
-        """Return rows settled per second in the last `seconds` before the newest outcome, or since the first of them."""
+        """Return the rows settled per second in the last `seconds` before the newest outcome.
+
+        The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
+        """
         with self._read():
             rows, first, last = self._db.execute(schema.RECENT_RATE, (seconds * 1000,)).fetchone()
         return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
 
     def send_span(self) -> tuple[int, int] | None:
-        """Return when the first call began and the last one ended, in Unix milliseconds; None if there were no calls."""
+        """Return when the first call began and the last one ended, in Unix milliseconds; None without calls."""
         with self._read():
             first, last = self._db.execute(schema.SEND_SPAN).fetchone()
         return None if first is None else (first, last)
 
     def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
-        """Return settled rows and their throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
+        """Return settled rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
         with self._read():
             found = self._db.execute(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
             return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
     def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
-        """Return each lane's rates by bucket of `width` ms from `first`: (account, Region, bucket, mean rate, last rate)."""
+        """Return each lane's rates by bucket of `width` ms from `first`: (account, Region, bucket, mean, last)."""
         with self._read():
             found = self._db.execute(schema.RATES_OVER_TIME, {"first": first, "width": width})
             return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
@@ -161,9 +165,9 @@ class JournalQueries(JournalConnection):
         return self._page_rows(schema.SLOWEST, most)
 
     def rows_needing_attention(self, most: int) -> list[PageRow]:
-        """Return up to `most` rows that are neither set nor ready, or have a failed sign-out; the most serious first."""
+        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first."""
         return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
 
-    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value that SQLite accepts)
+    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value SQLite accepts)
         with self._read():
             return [PageRow._make(found) for found in self._db.execute(statement, values)]

@@ -42,8 +42,9 @@ class RunDir:
     def create(cls, path: Path, fill: Callable[[Path], None]) -> Self:
         """Create and lock a new directory; `fill` creates the journal at the path it is given.
 
-        The directory gets its final name only after the journal is in it, so every directory with that name can be resumed.
-        Unfinished directories of killed processes are deleted. Raises RunDirError if it exists or cannot be created.
+        The directory gets its final name only after the journal is in it, so every directory with that name can be
+        resumed. Unfinished directories of killed processes are deleted. Raises RunDirError if it exists or cannot be
+        created.
         """
         try:
             require_free(path)
@@ -170,7 +171,7 @@ def require_free(path: Path) -> None:
 
 
 def _is_finished_dry_run(path: Path) -> bool:
-    """Return whether the run is a finished dry run. Returns False if the journal is unreadable; resume reports the reason."""
+    """Return whether the run is a finished dry run; False if the journal is unreadable (resume reports why)."""
     from bulkreset.journal.journal import Journal  # noqa: PLC0415  (resume and status do not need it here)
 
     try:

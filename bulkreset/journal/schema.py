@@ -121,7 +121,7 @@ SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows 
 CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 
 # A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
-# back unsent keeps its code, message and request ID.
+# back keeps its code, message and request ID.
 SETTLE = """
 UPDATE rows SET status = ?1, code = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', code, ?2),
   message = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', message, ?3),
@@ -133,8 +133,8 @@ WHERE row = ?11
 RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"
 RATES = "SELECT account, region, count(*) FROM rates GROUP BY 1, 2"
 
-# A set row is still to be signed out while signed_out is NULL. The index contains only those rows. It is created only if
-# the job asks for sign-outs.
+# A set row is still to be signed out while signed_out is NULL. The index contains only those rows. It is created only
+# if the job asks for sign-outs.
 INDEX_TO_SIGN_OUT = """
 CREATE INDEX IF NOT EXISTS to_sign_out ON rows (pool) WHERE status = 'set' AND signed_out IS NULL
 """
@@ -154,8 +154,8 @@ SELECT user_pool_id, status, number FROM (SELECT pool, status, count(*) AS numbe
 JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
 """
 
-# Find any cell of a type or value that no run writes, or a row that is not rejected and has an unknown pool. One changed
-# bit can turn a text into bytes, and SQLite's own check does not detect that.
+# Find any cell of a type or value that no run writes, or a row that is not rejected and has an unknown pool. One
+# changed bit can turn a text into bytes, and SQLite's own check does not detect that.
 HAS_INVALID_CELLS = f"""
 SELECT EXISTS (SELECT 1 FROM rows WHERE
   {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "code", "message", "request_id"))}

@@ -1,4 +1,4 @@
-"""The handout: generated passwords, encrypted to the recipients and written to disk before any of them is sent."""
+"""The handout: generated passwords, encrypted to the recipients and on disk before any of them is sent."""
 
 import csv
 import io
@@ -55,7 +55,10 @@ class PasswordArchive:
                 left.unlink(missing_ok=True)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write one chunk and sync it and its name to disk. Raises RecordError on failure; then none of its rows may be sent."""
+        """Write one chunk and sync it and its name to disk.
+
+        Raises RecordError if that fails; then none of its rows may be sent.
+        """
         text = io.StringIO()
         csv.writer(text).writerows((row.number, row.pool, row.username, row.password.reveal()) for row in rows)
         sealed = encrypt(text.getvalue().encode(), self._to)
@@ -116,7 +119,10 @@ def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
 
 
 def newest(folder: Path, by: Sequence[Any], rows: int) -> Iterator[Line]:
-    """Yield each row's last line, chunk by chunk; `rows` is the run's number of rows. Raises the errors of `read_handout`."""
+    """Yield each row's last line, chunk by chunk; `rows` is the run's number of rows.
+
+    Raises the errors of `read_handout`.
+    """
     last = array("I", bytes(4 * (rows + 1)))  # index: row; value: the chunk with its last line
     for number, line in read_handout(folder, by):
         last[line.row] = number

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def mirror_facts(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
-    """Return the facts about its mirror for a new run's journal; None if it has none. Raises JobError if it is unusable."""
+    """Return the mirror facts for a new run's journal; None without a mirror. Raises JobError if it is unusable."""
     if not job.mirror.to or emulated:
         return None
     from bulkreset.mirror.mirror import require_usable  # noqa: PLC0415  (no mirror, no import)
@@ -60,7 +60,10 @@ def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
 
 
 def fetch_run_dir(run: str, path: Path | None) -> Path:
-    """Return the run directory `run`, or restore the mirror at address `run` to a new one at `path`. Raises RunDirError."""
+    """Return the run directory `run`; if `run` is a mirror's address, restore it to a new one at `path`.
+
+    Raises RunDirError.
+    """
     if not run.startswith(S3):
         if path:
             raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")

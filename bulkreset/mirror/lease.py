@@ -20,7 +20,7 @@ SKEW = 5.0  # seconds by which two machines' clocks may differ; at most a quarte
 
 
 class SinceBoot(SystemClock):
-    """A clock that also counts the time while the machine is suspended, because a lease expires during that time, too."""
+    """A clock that also counts the time while the machine is suspended, because leases expire then, too."""
 
     def now(self) -> float:
         """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
@@ -141,7 +141,10 @@ class S3Lease:
                 self._read_after_refusal()
 
     def _read_after_refusal(self) -> None:
-        """Find out who holds the lease after a refused write. If the answer to our own write was lost, it is still ours."""
+        """Find out who holds the lease after a refused write.
+
+        If the answer to our own write was lost, the lease is still ours.
+        """
         try:
             body, etag = self._bucket.get(self._uri)
             if json.loads(body).get("token") == self._token:

@@ -1,6 +1,6 @@
 """Uploads the journal's commits to S3 before any request that depends on them is sent.
 
-Objects below the run's address, all written completely:
+Objects below the run's address, all written completely; bases, deltas and chunks never change:
 
     g000001.json                                  token of the generation: uploaded first, only if it does not exist
     g000001-base-000000000000.sqlite.gz           the journal after that commit
@@ -8,7 +8,7 @@ Objects below the run's address, all written completely:
     handout/00000001.age                          chunks of the handout, unchanged
     redaction.key                                 if a report has hashes instead of names
     report.csv, summary.json, log.jsonl           uploaded at the end
-    lease.json                                    the process that runs the run; the only object that is rewritten
+    lease.json                                    the process that runs the run; renewed while it works
 
 A generation (g) is one execution: a process that continues the run begins a new one with its own base. The journal
 records each generation's token before uploading its first object, so a stale run directory can be detected.
@@ -92,8 +92,8 @@ class JournalMirror:
     def acquire(self) -> None:
         """Acquire the run's lease.
 
-        Raises Busy if another machine holds it, RunDirError if another process has continued the run since or the mirror is
-        another run's, RecordError if S3 fails.
+        Raises Busy if another machine holds it, RunDirError if another process has continued the run since or the
+        mirror is another run's, RecordError if S3 fails.
         """
         self._lease.acquire()
         known = self._journal.meta().get("mirror") or {}
@@ -123,14 +123,17 @@ class JournalMirror:
         return self._retry(lambda: read_token(self._bucket, begun), 0.0) in self._tokens
 
     def start_generation(self) -> None:
-        """Begin a generation with the whole journal as its base. Nothing may be sent before this. Raises RecordError."""
+        """Begin a generation with the whole journal as its base, before anything is sent. Raises RecordError."""
         with self._required():
             self._start_generation(PATIENCE)
             if (key := self._home.redaction_key).exists():  # a report may use it before the run ends
                 self._retry(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
 
     def _start_generation(self, patience: float) -> None:
-        """Begin a generation. The token is stored first, so that after a crash the journal recognizes its own objects in S3."""
+        """Begin a generation.
+
+        The token is stored first, so that after a crash the journal recognizes its own objects in S3.
+        """
         number, token = max([self._generation, *(it.generation for it in self._pieces)]) + 1, new_token()
         self._tokens.append(token)
         self._journal.note(mirror=self._store_progress())
@@ -156,12 +159,12 @@ class JournalMirror:
         self._waiting.append([self._commit, list(claims), _to_plain(outcomes), _to_plain(signed_out), _to_plain(rates)])
 
     def flush(self) -> None:
-        """Upload all commits; a claimed row may be sent only after this. Raises RecordError, Busy if the lease is lost."""
+        """Upload all commits; claimed rows may be sent only then. Raises RecordError, Busy if the lease is lost."""
         if self._waiting:
             self._upload_delta()
 
     def check(self) -> None:
-        """Check the lease, upload commits that have waited and start a base if one is due. Raises the errors of `flush`."""
+        """Check the lease, upload waiting commits and start a base if one is due. Raises the errors of `flush`."""
         self._lease.check()
         now = time.monotonic()
         if self._waiting and now - self._put_at >= OUTCOME_PUT_SECONDS:
@@ -253,7 +256,7 @@ class JournalMirror:
 
     @contextmanager
     def _required(self) -> Iterator[None]:
-        """Require the block's uploads before anything is sent. After one fails, every later block raises the same RecordError."""
+        """Require the block's uploads before anything is sent; after a failure every later block raises it again."""
         if self._broken:
             raise self._broken
         try:

@@ -17,7 +17,8 @@ _NAME = re.compile(
 class MirrorObject(NamedTuple):
     """An object of the mirror.
 
-    By `kind`: a base (the journal after commit `last`), a delta (commits `first` to `last`), or the start of a generation.
+    By `kind`: a base (the journal after commit `last`), a delta (commits `first` to `last`), or the start of a
+    generation.
     """
 
     generation: int
@@ -51,7 +52,7 @@ def start_generation(bucket: Bucket, at: str, generation: int, token: str) -> Mi
 
 
 def read_token(bucket: Bucket, begun: MirrorObject) -> str:
-    """Return the token of the process that began a generation. Raises BucketError, RunDirError if the object has no token."""
+    """Return the token of a generation. Raises BucketError, RunDirError if the object has no token."""
     try:
         return str(json.loads(bucket.get(begun.uri)[0])["token"])
     except (ValueError, KeyError, TypeError):

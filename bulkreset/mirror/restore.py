@@ -24,8 +24,8 @@ _Commit = tuple[int, list[int], list[Outcome], list[SignOutOutcome], list[RateCh
 def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
     """Create the run directory `path`, which must be new, from the mirror at `uri`. It is not locked afterwards.
 
-    Raises Busy if another process is running it, RunMissing if there is no mirror, RunDirError if a part of the mirror is
-    missing or damaged, or the directory exists.
+    Raises Busy if another process is running it, RunMissing if there is no mirror, RunDirError if a part of the
+    mirror is missing or damaged, or the directory exists.
     """
     at = uri if uri.endswith("/") else f"{uri}/"
     bucket = bucket or Bucket()
@@ -71,7 +71,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
 
 
 def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) -> int:
-    """Commit the delta's commits after `commit`; return the last one's number. Raises RunDirError for a gap or damage."""
+    """Replay the commits after `commit`; return the last one's number. Raises RunDirError for a gap or damage."""
     if delta.first > commit + 1:
         raise RunDirError(
             f"The mirror has a gap: commits {commit + 1} to {delta.first - 1} are missing before {delta.uri}.",
