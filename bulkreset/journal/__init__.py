@@ -1,1 +1,1 @@
-"""What happened: the run directory, the journal, the reports and the log."""
+"""The record of a run: the run directory and the journal."""

@@ -1,4 +1,4 @@
-"""The connection: the journal's file, open; what SQLite says is told as RecordError, what is written is one transaction."""
+"""The open connection to the journal file: SQLite errors become RecordError, and each write is one transaction."""
 
 import contextlib
 import sqlite3
@@ -10,22 +10,22 @@ from bulkreset.errors import RecordError
 
 RESTORE = "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the latter where damaged bytes stand in what SQLite says of them
+BROKEN = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message can contain damaged bytes
 
 
 class JournalConnection:
-    """An open journal. Used by one thread."""
+    """An open journal, used by one thread."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self._path = path
 
     def close(self) -> None:
-        """Fold the log into the file and let go of it."""
+        """Merge the write-ahead log into the file and close it."""
         self._db.close()
 
     def damaged_error(self) -> RecordError:
-        """The error for a file whose content is not what a run writes."""
+        """Return the RecordError for a file with content that no run writes."""
         return damaged_journal_error(self._path)
 
     @contextmanager
@@ -41,7 +41,7 @@ class JournalConnection:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
-    """All that is written within, or nothing of it."""
+    """Commit all writes in the block, or roll all of them back if it raises."""
     db.execute(begin)
     try:
         yield
@@ -56,7 +56,10 @@ def transaction(db: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
 def translate_sqlite_errors(
     what: str, broken: tuple[type[Exception], ...] = BROKEN, restore: str = ""
 ) -> Iterator[None]:
-    """Tell what SQLite, or the disk, says as RecordError: `what`, and the reason; `restore` is the advice for a damaged file."""
+    """Raise SQLite and disk errors as RecordError with `what` and the reason.
+
+    `restore` is the advice for a damaged file.
+    """
     try:
         yield
     except broken as error:
@@ -65,17 +68,17 @@ def translate_sqlite_errors(
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether the file's content is at fault; an extended code has the plain one in its lowest byte."""
+    """Return whether the file's content is damaged. The lowest byte of an extended error code is the plain code."""
     return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def damaged_journal_error(path: Path) -> RecordError:
-    """The error for a file whose content is not what a run writes."""
+    """Return the RecordError for a file with content that no run writes."""
     return RecordError(f"The journal {path} is damaged.", RESTORE)
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """The file, to be read ("ro") or written ("rw")."""
+    """Open the file for reading ("ro") or writing ("rw")."""
     place = read_uri(path) if mode == "ro" else f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(place, uri=True, isolation_level=None)
     if mode == "rw":
@@ -85,16 +88,17 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def read_uri(path: Path) -> str:
-    """The URI to read a journal by.
+    """Return the URI for reading a journal.
 
-    Without a write-ahead log beside it nobody has it open: then reading leaves nothing behind, and needs no right to write.
+    If there is no write-ahead log beside it, no process has it open. Then reading creates no files
+    and needs no write access.
     """
     settled = not path.with_name(f"{path.name}-wal").exists()
     return f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if settled else "")
 
 
 def file_kind(path: Path) -> tuple[int, int]:
-    """Whose SQLite file it is, and of which version; a file that is not ours is not changed by asking."""
+    """Return the SQLite file's (application ID, version) without changing the file, which may not be a journal."""
     with contextlib.closing(sqlite3.connect(read_uri(path), uri=True)) as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -1,4 +1,4 @@
-"""The execution: who set a run going, where and with what; a resumed run has several."""
+"""Facts about an execution: user, host and program version; a resumed run has several executions."""
 
 import os
 import platform
@@ -9,23 +9,23 @@ from bulkreset.version import __version__
 
 
 def new_execution() -> dict[str, object]:
-    """What is known of an execution as it begins."""
+    """Return the facts about an execution that are known when it begins."""
     return {"started_at": utc_now(), "user": _user(), "host": platform.node(), "version": __version__}
 
 
 def utc_now() -> str:
-    """The time as journal and summary have it."""
+    """Return the current time as the journal and the summary write it (ISO 8601, UTC, milliseconds, "Z")."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unix_ms(told: str) -> int:
-    """A time as `utc_now` has it, in Unix milliseconds."""
+    """Convert a time as `utc_now` returns it to Unix milliseconds."""
     return round(datetime.fromisoformat(told).timestamp() * 1000)
 
 
 def _user() -> str:
-    """Whom the system takes us for, whatever the environment says."""
+    """Return the user name that the system knows; environment variables are ignored."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # in a container the user may have a number and no name
+    except KeyError:  # in a container the user may have an ID but no name
         return str(os.getuid())

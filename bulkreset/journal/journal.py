@@ -1,4 +1,4 @@
-"""The journal: the plan, the claims and the outcomes of one run, in SQLite. It never holds a password."""
+"""The journal of one run in SQLite: plan, claims and outcomes. It never contains a password."""
 
 import json
 import os
@@ -19,18 +19,18 @@ from bulkreset.models import Outcome, RateChange, SignOutOutcome, SignOutTask, S
 
 
 class Journal(PlanWriter):
-    """One run's journal. Used by one thread, the coordinator's; other processes may read along.
+    """One run's journal, used by one thread (the coordinator's). Other processes may read it at the same time.
 
-    Write-ahead log: a reader (`status`, `report`) never blocks the run, nor the run a reader. Every claim and every
-    group of outcomes is a commit that is synced to disk, so that neither a killed process nor a lost machine forgets
-    what was sent. Only while planning, when nothing has been sent, is the disk not waited for.
+    With the write-ahead log, a reader (`status`, `report`) never blocks the run and the run never blocks a reader.
+    Every claim and every group of outcomes is a commit synced to disk, so a killed process or a power loss does not
+    lose the record of sent rows. Commits do not wait for the disk during planning, when nothing has been sent.
     """
 
     @classmethod
     def create(
         cls, path: Path, pools: Sequence[str], meta: Mapping[str, Any], files: Iterable[JournalFile] = ()
     ) -> Self:
-        """A new journal, of an input of these files. Raises RecordError where it cannot be written."""
+        """Create a new journal for an input of these files. Raises RecordError if it cannot be written."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             journal = cls(connect(path, "rw"), path)
@@ -50,7 +50,11 @@ class Journal(PlanWriter):
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Self:
-        """An existing journal. Raises RunDirError where it is none, or of a version that this program does not know, RecordError where it is damaged."""
+        """Open an existing journal.
+
+        Raises RunDirError if it is missing, unreadable, not a journal or of an unknown version;
+        RecordError if it is damaged.
+        """
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
         try:
@@ -73,7 +77,7 @@ class Journal(PlanWriter):
 
     @classmethod
     def facts_in(cls, path: Path, *, read_only: bool = False) -> dict[str, Any]:
-        """What a journal knows of its run as a whole. Raises as `open` does."""
+        """Return a journal's facts about its run as a whole. Raises the errors of `open` and `facts`."""
         journal = cls.open(path, read_only=read_only)
         try:
             return journal.facts()
@@ -82,7 +86,7 @@ class Journal(PlanWriter):
 
     @classmethod
     def counts_in(cls, path: Path) -> dict[str, int]:
-        """How many rows of a journal have each status. Raises as `open` does."""
+        """Return a journal's number of rows by status. Raises the errors of `open`."""
         journal = cls.open(path)
         try:
             return journal.counts()
@@ -90,7 +94,7 @@ class Journal(PlanWriter):
             journal.close()
 
     def copy(self, to: Path) -> dict[str, Any]:
-        """A copy of the file as it is at one moment; what it knows of the run. Raises RecordError."""
+        """Copy the file in one consistent state to `to` and return the copy's facts. Raises RecordError."""
         to.unlink(missing_ok=True)
         os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with self._read():
@@ -98,7 +102,7 @@ class Journal(PlanWriter):
         return self.facts_in(to, read_only=True)
 
     def meta(self) -> dict[str, Any]:
-        """What is known of the run as a whole. Raises RecordError where that is not JSON."""
+        """Return all facts about the run as a whole. Raises RecordError if a value is not JSON."""
         with self._read():
             found = self._db.execute("SELECT key, value FROM meta").fetchall()
         try:
@@ -107,7 +111,7 @@ class Journal(PlanWriter):
             raise self.damaged_error() from None
 
     def facts(self) -> dict[str, Any]:
-        """`meta`, where it has all that a run begins with. Raises RecordError where it has not."""
+        """Return `meta`. Raises RecordError if a fact that every run has is missing or any fact is malformed."""
         found = self.meta()
         if is_whole(found):
             return found
@@ -119,7 +123,7 @@ class Journal(PlanWriter):
             self._store(facts)
 
     def check(self, rows: int | None) -> None:
-        """Raise RecordError where the file is damaged, or does not hold each of the `rows` planned rows once."""
+        """Raise RecordError if the file is damaged or does not contain each of the `rows` planned rows once."""
         with self._read():
             (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
             held, first, last = self._db.execute("SELECT count(*), min(row), max(row) FROM rows").fetchone()
@@ -130,18 +134,21 @@ class Journal(PlanWriter):
         raise self.damaged_error()
 
     def mark_claimed_in_doubt(self) -> None:
-        """After the death of the process that claimed rows: they are in doubt, and what it had not sent again has failed."""
+        """Mark the rows that a dead process claimed as in doubt; failed rows that it did not retry are failed again."""
         with self._transaction():
             self._db.execute(schema.MARK_CLAIMED_IN_DOUBT)
             self._db.execute(schema.RESTORE_FAILED)
 
     def restore_failed(self) -> None:
-        """At the end: failed rows that were revived, and then not sent, have failed as before."""
+        """Mark failed rows that were to be retried but were not sent as failed again, at the end of the run."""
         with self._transaction():
             self._db.execute(schema.RESTORE_FAILED)
 
     def retry_failed(self) -> dict[str, int]:
-        """Make the failed rows ready again, and the failed sign-outs pending, until `fail_again`; how many of the rows had each code."""
+        """Make failed rows ready and failed sign-outs pending; return the number of failed rows by code.
+
+        `restore_failed` reverts the rows that are not sent.
+        """
         with self._transaction():
             codes = dict(self._db.execute(schema.FAILED_CODES))
             self._db.execute(schema.RETRY_FAILED)
@@ -149,12 +156,15 @@ class Journal(PlanWriter):
         return codes
 
     def begin_sending(self) -> None:
-        """From here on every commit waits for the disk."""
+        """Make every commit wait for the disk from now on."""
         with self._read():
             self._db.execute("PRAGMA synchronous = FULL")
 
     def sendable_pages(self, size: int) -> Iterator[tuple[int, str, int]]:
-        """Where the rows are that are still to be sent: (piece of `size` rows, user pool, rows), in order."""
+        """Yield the number of rows still to be sent by page of `size` rows and user pool, in order.
+
+        An item is (page, user pool, rows); pages are counted from 0.
+        """
         with self._read():
             pools = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
             first, last = self._db.execute(schema.SENDABLE_RANGE).fetchone()
@@ -164,12 +174,12 @@ class Journal(PlanWriter):
                     yield piece, pools[pool], count
 
     def sendable(self, first: int, last: int) -> list[SendableRow]:
-        """The rows from `first` to `last` that are still to be sent, in order."""
+        """Return the rows from `first` to `last` that are still to be sent, in order."""
         with self._read():
             return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
 
     def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[SendableRow]:
-        """Up to `most` rows of some pools behind a row that are still to be sent, in order."""
+        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order."""
         with self._read():
             asked = (row, json.dumps(sorted(pools)), most)
             return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
@@ -182,7 +192,7 @@ class Journal(PlanWriter):
         rates: Sequence[RateChange] = (),
         facts: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        """Commit outcomes, new claims and what else happened together, synced. Raises RecordError where that is not possible."""
+        """Commit all arguments in one transaction that is synced to disk. Raises RecordError if that fails."""
         with self._transaction():
             self._store(facts)
             self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
@@ -193,12 +203,15 @@ class Journal(PlanWriter):
             self._db.executemany(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
 
     def begin_signing_out(self) -> None:
-        """Find from here on who is to be signed out without looking at every row."""
+        """Create the index that finds users to sign out without scanning every row."""
         with self._transaction():
             self._db.execute(schema.INDEX_TO_SIGN_OUT)
 
     def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
-        """Up to `most` users of a pool who are set and not yet signed out, in any order; `begin_signing_out` comes first."""
+        """Return up to `most` set users of a pool who are not yet signed out, in any order.
+
+        Call `begin_signing_out` first.
+        """
         with self._read():
             (number,) = self._db.execute("SELECT id FROM pools WHERE user_pool_id = ?", (pool,)).fetchone()
             found = self._db.execute(schema.TO_SIGN_OUT, (number, most)).fetchall()
@@ -206,10 +219,12 @@ class Journal(PlanWriter):
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Within the block everything is read as it is at its beginning, however the run goes on meanwhile."""
+        """Make all reads in the block see the state at its beginning, even if the run continues to write."""
         with self._read():
             self._db.execute("BEGIN")
-            self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()  # SQLite holds what the first read has seen
+            self._db.execute(
+                "SELECT 1 FROM meta LIMIT 1"
+            ).fetchone()  # the first read fixes the state that SQLite shows
         try:
             yield
         finally:
@@ -217,21 +232,21 @@ class Journal(PlanWriter):
                 self._db.execute("ROLLBACK")
 
     def set_rows(self) -> Iterator[SetRow]:
-        """The rows that were set, in input order."""
+        """Yield the rows that were set, in input order."""
         with self._read():
             for found in self._db.execute(schema.SET_ROWS):
                 yield SetRow._make(found)
 
     def set_row(self, row: int) -> SetRow | None:
-        """One row, if it was set."""
+        """Return the row if it was set, else None."""
         with self._read():
             found = self._db.execute(schema.SET_ROW, (row,)).fetchone()
         return SetRow._make(found) if found else None
 
     def report_rows(self, unsent: str, only: Collection[str] = ()) -> Iterator[ReportRow]:
-        """The rows in input order, all of them or those with one of the report's statuses in `only`.
+        """Yield all rows in input order; with `only`, the rows that have one of these report statuses.
 
-        `unsent` is what a row that was not sent is called.
+        `unsent` is the report status of a row that was not sent.
         """
         words = {"claimed": "in_doubt", "ready": unsent}
         wanted = json.dumps([status for status in Status if words.get(status, status) in only]) if only else None

@@ -1,4 +1,4 @@
-"""The plan in the journal: rows as they were read and screened, compared with the directory, each other and another plan."""
+"""Writes the plan to the journal: screened rows, directory findings, duplicates; and compares it with another plan."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,13 +11,13 @@ from bulkreset.journal.records import JournalFile
 
 
 class PlanWriter(JournalQueries):
-    """What is written while nothing has been sent: the disk is not waited for."""
+    """The journal during planning. Commits do not wait for the disk, because nothing has been sent."""
 
     def add_rows(self, rows: Iterable[tuple[int, str, str, bool | None, str, str, str]]) -> None:
         """Add screened rows: (row, pool, username, permanent, status, code, message)."""
         with self._transaction():
             numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
-            # Exact ints and strs: SQLite's binding takes everything else through an adapter, row by row.
+            # Pass exact int and str values: SQLite's binding calls an adapter for every other type, row by row.
             self._db.executemany(
                 schema.PLAN_ROW,
                 (
@@ -35,33 +35,33 @@ class PlanWriter(JournalQueries):
             )
 
     def files(self) -> list[JournalFile]:
-        """The files of the input, in order."""
+        """Return the files of the input, in order."""
         with self._read():
             return [JournalFile._make(found) for found in self._db.execute(schema.FILES)]
 
     def begin_file(self, number: int, row: int) -> None:
-        """Note with which row a file begins."""
+        """Store the first row of a file."""
         with self._transaction():
             self._db.execute(schema.BEGIN_FILE, (row, number))
 
     def rows_to_check(self) -> Iterator[tuple[int, str, str]]:
-        """The rows that are ready, by pool and username: (row, user pool, username)."""
+        """Yield the ready rows, sorted by pool and username: (row, user pool, username)."""
         with self._read():
             yield from self._db.execute(schema.ROWS_TO_CHECK)
 
     def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str]], **facts: object) -> None:
-        """Take in what the directory said of ready rows, and facts that go with it, in one commit.
+        """Store the directory's findings on ready rows, and related facts, in one commit.
 
-        (row, status, code, message, the user's status before, the user's own name)
+        A finding is (row, status, code, message, the user's status before, the user's own name).
         """
         with self._transaction():
             self._db.executemany(schema.CHECKED, findings)
             self._store(facts)
 
     def reject_duplicates(self, keep: str, folding: Iterable[str] = (), fold: Callable[[str], str] = str.lower) -> None:
-        """Reject the ready rows that name one user: all of them ("refuse"), or all but the "first" or "last".
+        """Reject ready rows that name the same user: all of them ("refuse"), or all but the "first" or "last".
 
-        In the pools of `folding`, names that fold to one name a single user.
+        In the pools of `folding`, usernames with the same `fold` result are the same user.
         """
         with self._transaction():
             self._db.create_function("fold", 1, fold, deterministic=True)
@@ -77,7 +77,10 @@ class PlanWriter(JournalQueries):
             self._db.execute("DROP TABLE folding")
 
     def differences(self, reviewed: Path) -> tuple[int, tuple[int, str, str, str, str] | None]:
-        """How many rows are not what another journal has of them, and the first: (row, status and code there, and here)."""
+        """Return the number of rows that differ from the journal `reviewed`, and the first one or None.
+
+        The row is (row, status there, code there, status here, code here).
+        """
         with self._read():
             self._db.execute("ATTACH ? AS reviewed", (read_uri(reviewed),))
             try:
@@ -89,7 +92,7 @@ class PlanWriter(JournalQueries):
         return number, first
 
     def forget_plan(self) -> None:
-        """Throw away an unfinished plan, of which nothing has been sent."""
+        """Delete an unfinished plan. None of its rows has been sent."""
         with self._transaction():
             self._db.execute("DELETE FROM rows")
             self._db.execute("UPDATE files SET first_row = NULL")

@@ -1,4 +1,4 @@
-"""The figures: what a journal says when it is counted."""
+"""Counts and statistics over the rows and rates of a journal."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ class AttemptTotals(NamedTuple):
 
 
 class SignOutCounts(NamedTuple):
-    """Of the set rows: users who are signed out, those for whom that failed, those who are still to be."""
+    """Numbers of set users by sign-out state: signed out, failed, still to be signed out."""
 
     done: int = 0
     failed: int = 0
@@ -24,7 +24,7 @@ class SignOutCounts(NamedTuple):
 class PageRow(NamedTuple):
     """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds.
 
-    `canonical` is the user's own name where it is known, else the username.
+    `canonical` is the user's own name if it is known, else the username.
     """
 
     row: int
@@ -52,115 +52,122 @@ class RateChangeRow(NamedTuple):
 
 
 class JournalQueries(JournalConnection):
-    """Counts over the rows of an open journal."""
+    """An open journal with counts over its rows."""
 
     def sign_outs(self) -> dict[str, SignOutCounts]:
-        """How far the signing out is, by user pool."""
+        """Return the sign-out counts by user pool."""
         with self._read():
             return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
 
     def counts(self) -> dict[str, int]:
-        """How many rows have each status of the journal."""
+        """Return the number of rows by journal status."""
         with self._read():
             return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
 
     def pool_counts(self) -> list[tuple[str, str, int]]:
-        """How many rows of each user pool have each status of the journal: (user pool, status, rows)."""
+        """Return the number of rows by user pool and journal status: (user pool, status, rows)."""
         with self._read():
             return self._db.execute(schema.POOL_COUNTS).fetchall()
 
     def sent_since(self, moment: int) -> tuple[int, int] | None:
-        """When the first call began and the last one ended of those that were answered since a moment; Unix milliseconds."""
+        """Return when the first call began and the last one ended, of the calls answered since `moment`.
+
+        All times are Unix milliseconds; a begin before `moment` is set to `moment`.
+        Returns None if there were no such calls.
+        """
         with self._read():
             first, last = self._db.execute(schema.SENT_SINCE, (moment,)).fetchone()
         return None if last is None else (max(moment, first), last)
 
     def rate_changes(self) -> dict[tuple[str, str], int]:
-        """How many changes of the rate each lane has noted, by account and Region."""
+        """Return the number of stored rate changes by lane (account, Region)."""
         with self._read():
             return {(account, region): count for account, region, count in self._db.execute(schema.RATES)}
 
     def sendable_counts(self) -> list[tuple[str, int, int]]:
-        """The rows that are still to be sent, counted: (user pool, permanent, rows)."""
+        """Return the number of rows still to be sent: (user pool, permanent, rows)."""
         with self._read():
             return self._db.execute(schema.SENDABLE_COUNTS).fetchall()
 
     def status_before_counts(self) -> dict[str, int]:
-        """How many of the rows that are still to be sent have users of each status, where that is known."""
+        """Return the number of rows still to be sent by user status; users of unknown status are left out."""
         with self._read():
             return dict(self._db.execute(schema.STATUS_BEFORE))
 
     def warning_count(self, beginning: str) -> int:
-        """How many rows that will be sent carry a warning with this beginning."""
+        """Return the number of rows that will be sent and have a message that starts with `beginning`."""
         with self._read():
             return int(self._db.execute(schema.WARNING_COUNT, (beginning,)).fetchone()[0])
 
     def codes(self) -> dict[str, int]:
-        """How many rows have each code, the most frequent first."""
+        """Return the number of rows by code, the most frequent first."""
         with self._read():
             return dict(
                 self._db.execute("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1")
             )
 
     def totals(self) -> AttemptTotals:
-        """Sums over all rows."""
+        """Return the sums of attempts and throttled attempts over all rows."""
         with self._read():
             return AttemptTotals._make(
                 self._db.execute("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows").fetchone()
             )
 
     def recent_rate(self, seconds: int) -> float:
-        """Rows settled per second in the last `seconds`, or since the first of them."""
+        """Return the rows settled per second in the last `seconds` before the newest outcome.
+
+        The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
+        """
         with self._read():
             rows, first, last = self._db.execute(schema.RECENT_RATE, (seconds * 1000,)).fetchone()
         return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
 
     def send_span(self) -> tuple[int, int] | None:
-        """When the first call was begun and the last one ended, in Unix milliseconds; None where there was none."""
+        """Return when the first call began and the last one ended, in Unix milliseconds; None without calls."""
         with self._read():
             first, last = self._db.execute(schema.SEND_SPAN).fetchone()
         return None if first is None else (first, last)
 
     def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
-        """Rows settled, and calls of them that were throttled, by buckets of `width` ms from `first` on: (bucket, rows, throttled)."""
+        """Return settled rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
         with self._read():
             found = self._db.execute(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
             return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
     def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
-        """How the lanes' rates went, by such buckets: (account, Region, bucket, its mean, its last)."""
+        """Return each lane's rates by bucket of `width` ms from `first`: (account, Region, bucket, mean, last)."""
         with self._read():
             found = self._db.execute(schema.RATES_OVER_TIME, {"first": first, "width": width})
             return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
 
     def first_rate_changes(self, most: int) -> list[RateChangeRow]:
-        """The first changes of rates."""
+        """Return the first `most` rate changes."""
         with self._read():
             return [RateChangeRow._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
 
     def rate_reasons(self) -> list[tuple[str, str, str, int, float, float]]:
-        """Changes of rates by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
+        """Return rate changes by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
         with self._read():
             return self._db.execute(schema.RATE_REASONS).fetchall()
 
     def latencies(self) -> list[tuple[int, int]]:
-        """How many rows' last call took how long: (ms, rows), the quickest first."""
+        """Return the number of rows by the latency of their last call: (ms, rows), the fastest first."""
         with self._read():
             return self._db.execute(schema.LATENCIES).fetchall()
 
     def codes_by_status(self, most: int) -> list[tuple[str, str, int]]:
-        """How many rows have each status and code, the most frequent first: (status, code, rows)."""
+        """Return the `most` most frequent pairs of status and code, the most frequent first: (status, code, rows)."""
         with self._read():
             return self._db.execute(schema.CODES_BY_STATUS, (most,)).fetchall()
 
     def slowest_rows(self, most: int) -> list[PageRow]:
-        """The rows whose last calls took longest."""
+        """Return the `most` rows with the slowest last calls."""
         return self._page_rows(schema.SLOWEST, most)
 
     def rows_needing_attention(self, most: int) -> list[PageRow]:
-        """The first of the rows that are neither set nor waiting, or whose users could not be signed out; the gravest first."""
+        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first."""
         return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
 
-    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (what SQLite takes)
+    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value SQLite accepts)
         with self._read():
             return [PageRow._make(found) for found in self._db.execute(statement, values)]

@@ -1,15 +1,15 @@
-"""The rates: how each lane's pace changed, gathered from its threads for the journal."""
+"""Collects each lane's rate changes from all threads for the journal."""
 
 import threading
 from collections.abc import Sequence
 
 from bulkreset.models import RateChange
 
-SPACING_MS = 1000  # a lane notes no more than one change in this time: the latest
+SPACING_MS = 1000  # at most one change, the latest, is stored per lane in this time
 
 
 class RateChanges:
-    """Changes that are told by any thread, and written down by one."""
+    """Rate changes that any thread adds and one thread writes to the journal."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -17,12 +17,12 @@ class RateChanges:
         self._written: dict[tuple[str, str], int] = {}
 
     def add(self, change: RateChange) -> None:
-        """Something has changed; what the lane has not yet written down is overtaken."""
+        """Add a change; it replaces a change of the same lane that is not yet written."""
         with self._lock:
             self._latest[change.account, change.region] = change
 
     def take_due(self, now_ms: int) -> Sequence[RateChange]:
-        """What may be written down now, at Unix milliseconds."""
+        """Remove and return the changes that may be written at `now_ms` (Unix milliseconds)."""
         if not self._latest:
             return ()
         with self._lock:
@@ -31,7 +31,7 @@ class RateChanges:
             return [self._latest.pop(lane) for lane in lanes]
 
     def take_rest(self) -> Sequence[RateChange]:
-        """What has not been written down."""
+        """Remove and return all changes that are not yet written."""
         with self._lock:
             rest, self._latest = list(self._latest.values()), {}
             return rest

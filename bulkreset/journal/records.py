@@ -1,10 +1,13 @@
-"""The entries: what is read of the journal, row by row and file by file."""
+"""Types for the rows and files read from the journal."""
 
 from typing import NamedTuple
 
 
 class SendableRow(NamedTuple):
-    """A row that is still to be sent. `doubted`: an earlier call's answer was lost; `revived`: it has failed since."""
+    """A row that is still to be sent. Flags are 1 or 0.
+
+    `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row failed and is sent again.
+    """
 
     row: int
     username: str
@@ -15,7 +18,7 @@ class SendableRow(NamedTuple):
 
 
 class JournalFile(NamedTuple):
-    """One file of the input. `first_row` is None where it has no row, or was not read yet."""
+    """One file of the input. `first_row` is None if the file has no rows or was not read yet."""
 
     name: str
     size: int
@@ -25,9 +28,9 @@ class JournalFile(NamedTuple):
 
 
 class SetRow(NamedTuple):
-    """A row that was set. Times are Unix milliseconds, of its first and its last call.
+    """A row that was set. `started_at` (first call) and `finished_at` (last call) are Unix milliseconds.
 
-    `canonical` is the user's own name, where the row names it otherwise and that is known.
+    `canonical` is the user's own name if it is known, else the username.
     """
 
     row: int
@@ -40,9 +43,9 @@ class SetRow(NamedTuple):
 
 
 class ReportRow(NamedTuple):
-    """A row as the reports have it. Times are Unix milliseconds; truths are 1, 0, or None where there is nothing to say.
+    """A row as the reports show it. Times are Unix milliseconds; flags are 1, 0, or None if unknown.
 
-    `canonical` is the user's own name where it is known, else the username.
+    `canonical` is the user's own name if it is known, else the username.
     """
 
     row: int

@@ -1,4 +1,4 @@
-"""The run directory: where everything that one run writes lives, locked by the process that runs it."""
+"""The run directory, which contains all files that one run writes and is locked by the process that runs it."""
 
 import fcntl
 import glob
@@ -14,16 +14,16 @@ from typing import IO, Any, Self
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 
 LOOKS = 5
-_TOKEN = "[0-9a-f]" * 8  # by chance, and no process id: that is the same each time in a container
+_TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
 _STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
 
 
 class RunMissing(RunDirError):
-    """There is no such run."""
+    """The run does not exist."""
 
 
 class RunDir:
-    """A run directory and its lock, which dies with the process. Directories are 0700, files 0600."""
+    """A run directory and its lock, which ends with the process. Directories have mode 0700, files 0600."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,10 +40,11 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, fill: Callable[[Path], None]) -> Self:
-        """A new directory, locked, with the journal that `fill` makes at the path it is given.
+        """Create and lock a new directory; `fill` creates the journal at the path it is given.
 
-        It takes its name only with the journal in it, so whatever has the name can be resumed; what a killed process left
-        of one that had not is deleted. Raises RunDirError where it exists or cannot be made.
+        The directory gets its final name only after the journal is in it, so every directory with that name can be
+        resumed. Unfinished directories of killed processes are deleted. Raises RunDirError if it exists or cannot be
+        created.
         """
         try:
             require_free(path)
@@ -56,7 +57,7 @@ class RunDir:
                 fill(staged.journal)
                 staged.path.rename(path)
                 _fsync_dir(path.parent)
-            except RecordError as error:  # nothing came of it that could be resumed
+            except RecordError as error:  # the directory contains nothing that could be resumed
                 staged.discard()
                 raise RunDirError(
                     error.message.replace(str(staged.path), str(path)),
@@ -75,7 +76,7 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """An existing directory, not yet locked. Raises RunDirError where it is no run directory."""
+        """Return an existing directory without locking it. Raises RunDirError if it is not a run directory."""
         home = cls(path)
         try:
             exists = home.journal.is_file()
@@ -86,7 +87,7 @@ class RunDir:
         return home
 
     def is_held(self) -> bool:
-        """Whether a process holds the directory now."""
+        """Return whether a process holds the lock now. Raises RunDirError if the directory cannot be used."""
         try:
             directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -100,13 +101,16 @@ class RunDir:
         return False
 
     def lock(self) -> None:
-        """Hold the directory until this process ends. Raises Busy where another process holds it."""
-        # The lock is on the directory itself: no lock file to be left behind, copied or deleted.
+        """Lock the directory until `release` or the end of this process.
+
+        Raises Busy if another process holds it, RunDirError if the directory cannot be used.
+        """
+        # Lock the directory itself: a lock file could be left behind, copied or deleted.
         try:
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise self._unusable(error) from None
-        for _ in range(LOOKS):  # whoever only looks at the lock, as `status` does, has let go by the next time
+        for _ in range(LOOKS):  # a process that only tests the lock, like `status`, releases it at once
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -121,7 +125,7 @@ class RunDir:
         )
 
     def open_log(self) -> IO[str]:
-        """The log, to be added to. Raises RunDirError where that is not allowed."""
+        """Open the log for appending. Raises RunDirError if that fails."""
         try:
             return os.fdopen(os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8")
         except OSError as error:
@@ -131,16 +135,16 @@ class RunDir:
         return RunDirError(f"The run directory {self.path} cannot be used: {error.strerror}.", "Check its rights.")
 
     def release(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def discard(self) -> None:
-        """Remove a directory in which nothing came about that is worth keeping."""
+        """Release the lock and delete the directory, which contains nothing worth keeping."""
         self.release()
         for entry in sorted(self.path.iterdir()):
-            if entry.is_dir():  # the handout's, in which nothing is yet
+            if entry.is_dir():  # the handout folder, which is still empty
                 entry.rmdir()
             else:
                 entry.unlink()
@@ -148,7 +152,7 @@ class RunDir:
 
 
 def require_free(path: Path) -> None:
-    """Raise RunDirError where a new run cannot have this name."""
+    """Raise RunDirError if a new run cannot use this path."""
     if not (path.exists() or path.is_symlink()):
         return
     if not RunDir(path).journal.exists():
@@ -167,8 +171,8 @@ def require_free(path: Path) -> None:
 
 
 def _is_finished_dry_run(path: Path) -> bool:
-    """Whether the run there has nothing to go on with; not where that cannot be read: resume says why."""
-    from bulkreset.journal.journal import Journal  # noqa: PLC0415  (who resumes or looks has no need of it here)
+    """Return whether the run is a finished dry run; False if the journal is unreadable (resume reports why)."""
+    from bulkreset.journal.journal import Journal  # noqa: PLC0415  (resume and status do not need it here)
 
     try:
         facts = Journal.facts_in(RunDir(path).journal, read_only=True)
@@ -178,12 +182,12 @@ def _is_finished_dry_run(path: Path) -> bool:
 
 
 def report_name(job: Mapping[str, Any]) -> str:
-    """What the report is called that a run of the job, as its journal keeps it, draws by itself."""
+    """Return the file name of the report that a run writes automatically; `job` is the job as the journal stores it."""
     return f"report.{job.get('report', {}).get('format', 'csv')}"
 
 
 def new_name(path: Path) -> Path:
-    """The path, or with a number behind it where two runs begin in one second."""
+    """Return the path, with a number appended if it exists because two runs began in the same second."""
     number = 1
     while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
         number += 1
@@ -191,10 +195,10 @@ def new_name(path: Path) -> Path:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Delete what killed processes have left of a directory that was to have this name; one that is still made is locked."""
+    """Delete unfinished directories that killed processes left for this name. A live process locks its directory."""
     for entry in path.absolute().parent.glob(f".{glob.escape(path.name)}.{_TOKEN}"):
         left = RunDir(entry)
-        with suppress(OSError, BulkresetError):  # whatever it is, it is in nobody's way
+        with suppress(OSError, BulkresetError):  # an entry that cannot be deleted does no harm
             left.lock()
             if not entry.is_symlink() and {file.name for file in entry.iterdir()} <= _STAGES:
                 left.discard()
@@ -202,7 +206,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _fsync_dir(directory: Path) -> None:
-    """Make a new name in a directory survive a power loss."""
+    """Sync a directory so that a new name in it survives a power loss."""
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

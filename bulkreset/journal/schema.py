@@ -1,12 +1,12 @@
-"""The journal's schema: version 3 of the SQLite file that is the only truth about a run."""
+"""The journal's SQLite schema, version 3, and its statements; the journal is the only authority on a run's state."""
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
 VERSION = 3
 MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
-# status: ready, rejected, skipped; claimed (committed before its first call leaves); set, failed, in_doubt.
-# canonical: the user's own name, where the directory was checked and the row names the user otherwise.
-# pool: a number of `pools`, or the text as given where the job has no such user pool. Times are Unix milliseconds.
+# status: ready, rejected, skipped; claimed (committed before its first call is sent); set, failed, in_doubt.
+# canonical: the user's own name, if the directory was checked and the name differs from the username.
+# pool: an id of `pools`, or the text from the input if the job has no such user pool. Times are Unix milliseconds.
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pools (id INTEGER PRIMARY KEY, user_pool_id TEXT NOT NULL UNIQUE);
@@ -52,7 +52,7 @@ FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUE
 FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY number"
 BEGIN_FILE = "UPDATE files SET first_row = ? WHERE number = ?"
 
-# What a checked row became; canonical is kept only where it says more than the username.
+# Store the result of checking a row; canonical is stored only if it differs from the username.
 CHECKED = """
 UPDATE rows SET status = ?2, code = ?3, message = ?4, status_before = nullif(?5, ''), canonical = nullif(nullif(?6, ''), username)
 WHERE row = ?1 AND status = 'ready'
@@ -62,7 +62,7 @@ ROWS_TO_CHECK = """
 SELECT row, user_pool_id, username FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'ready' ORDER BY pool, username
 """
 
-# Who a row means: its user's own name where that is known, folded where the pool folds names.
+# The user of a row: the user's own name if it is known, else the username; folded if the pool folds names.
 _WHO = (
     "CASE WHEN rows.pool IN (SELECT id FROM folding) THEN fold(coalesce(canonical, username))"
     " ELSE coalesce(canonical, username) END"
@@ -74,7 +74,7 @@ CREATE TEMP TABLE twins AS
   FROM rows WHERE status = 'ready' GROUP BY 1, 2 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
 
-# Which of the rows that name one user is kept: none, the first or the last.
+# Of the rows that name the same user, keep none, the first or the last.
 REJECT_DUPLICATES = f"""
 UPDATE rows SET status = 'rejected', code = 'duplicate_username',
   message = 'row ' || CASE rows.row WHEN twins.first THEN twins.last ELSE twins.first END || ' names the same user'
@@ -96,7 +96,7 @@ WHERE row > ? AND status IN ('ready', 'in_doubt') AND user_pool_id IN (SELECT va
 ORDER BY row LIMIT ?
 """
 
-# Which user pools have rows that are still to be sent in a range of rows, and how many.
+# Count the rows in a range that are still to be sent, by user pool.
 SENDABLE_PAGE = """
 SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') GROUP BY pool
 """
@@ -113,15 +113,15 @@ FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 
 SET_ROW = SET_ROWS.replace("ORDER BY row", "AND row = ?")
 
-# The users that will be set, by their status before it.
+# Count the users who will be set by their status before the run.
 STATUS_BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
 
 SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN ('ready', 'in_doubt')"
 
 CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 
-# A row tried again keeps the count of its earlier attempts, its first start and that it once was in doubt; one that is
-# given back keeps its code and message.
+# A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
+# back keeps its code, message and request ID.
 SETTLE = """
 UPDATE rows SET status = ?1, code = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', code, ?2),
   message = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', message, ?3),
@@ -133,8 +133,8 @@ WHERE row = ?11
 RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"
 RATES = "SELECT account, region, count(*) FROM rates GROUP BY 1, 2"
 
-# A set row is to be signed out until signed_out says what came of it. The index holds those rows only, and only a job
-# that asks for it has it.
+# A set row is still to be signed out while signed_out is NULL. The index contains only those rows. It is created only
+# if the job asks for sign-outs.
 INDEX_TO_SIGN_OUT = """
 CREATE INDEX IF NOT EXISTS to_sign_out ON rows (pool) WHERE status = 'set' AND signed_out IS NULL
 """
@@ -154,7 +154,8 @@ SELECT user_pool_id, status, number FROM (SELECT pool, status, count(*) AS numbe
 JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
 """
 
-# Whether any cell is of a kind that no run writes, or a row that may be sent of a pool that there is not: one changed bit makes bytes of a text, which SQLite's own check lets pass.
+# Find any cell of a type or value that no run writes, or a row that is not rejected and has an unknown pool. One
+# changed bit can turn a text into bytes, and SQLite's own check does not detect that.
 HAS_INVALID_CELLS = f"""
 SELECT EXISTS (SELECT 1 FROM rows WHERE
   {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "code", "message", "request_id"))}
@@ -165,36 +166,37 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
   OR typeof(status_before) NOT IN ('text', 'null') OR typeof(canonical) NOT IN ('text', 'null'))
 """  # noqa: S608  (our own text)
 
-# What was claimed by a process that died is in doubt: its call may have been sent.
-# What is known of an earlier doubt stays; what a row failed with before it was sent again says nothing of this time.
+# Rows claimed by a process that died are in doubt: their calls may have been sent.
+# Keep the code and message of an earlier doubt; clear those of a previous failure.
 MARK_CLAIMED_IN_DOUBT = """
 UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, '')
 WHERE status = 'claimed'
 """
 
-# What settled in the last milliseconds before the newest outcome.
+# Count the rows that settled in the last milliseconds before the newest outcome.
 RECENT_RATE = """
 SELECT count(*), min(finished_at), max(finished_at) FROM rows
 WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
 """
 
-# The rows of this plan that are not as in the journal attached as `reviewed`.
+# Select the rows of this plan that differ from the journal attached as `reviewed`.
 DIFFERENT_ROWS = """
 FROM main.rows AS now JOIN reviewed.rows AS was USING (row)
 WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
   OR now.username <> was.username OR now.pool IS NOT was.pool
 """
 
-# Warned of in the plan: rows that will be sent, whose users could not recover.
+# Count rows that will be sent with a plan warning, for example users who could not recover.
 WARNING_COUNT = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 RETRY_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
-# A revived row keeps its code, by which it is told from one that was never sent: where it is not sent, it has failed as before.
+# A failed row that is retried keeps its code. The code distinguishes it from a row that was never sent: if it is not
+# sent, it is marked failed again.
 RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
-# `wanted` is the journal's statuses that are wanted, as JSON; all of them where it is NULL.
+# `wanted` is a JSON array of the wanted journal statuses; NULL means all of them.
 REPORT = """
 SELECT row, coalesce(user_pool_id, pool, ''), username,
   CASE status WHEN 'claimed' THEN 'in_doubt' WHEN 'ready' THEN :unsent ELSE status END,
@@ -206,15 +208,15 @@ WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row
 """
 
-# For the page: what a run looks like, counted in buckets of time and of latency, so that the answer does not grow with it.
-# When the calls began and ended that were answered since a moment.
+# For the page: results are counted in buckets of time and latency, so that their size does not grow with the run.
+# SENT_SINCE: the first begin and the last end of the calls answered since a moment.
 SENT_SINCE = "SELECT min(finished_at - coalesce(latency_ms, 0)), max(finished_at) FROM rows WHERE finished_at >= ?"
 SEND_SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
 SETTLED_OVER_TIME = """
 SELECT (finished_at - :first) / :width, total(status IN ('set', 'failed', 'in_doubt')), total(throttled)
 FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """
-# `rate` is that of the row with the greatest at_ms, as SQLite has it for a lone max().
+# `rate` comes from the row with the greatest at_ms: SQLite does this for a query with a single max().
 RATES_OVER_TIME = """
 SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3
 """
@@ -222,7 +224,7 @@ RATE_CHANGES = "SELECT at_ms, account, region, rate, reason FROM rates ORDER BY 
 RATE_REASONS = (
     "SELECT account, region, reason, count(*), min(rate), max(rate) FROM rates GROUP BY 1, 2, 3 ORDER BY 1, 2, 4 DESC"
 )
-# Exact to ten seconds; a tenth of a second beyond.
+# Latencies below ten seconds are exact; longer ones are rounded down to a tenth of a second.
 LATENCIES = """
 SELECT CASE WHEN latency_ms < 10000 THEN latency_ms ELSE latency_ms / 100 * 100 END, count(*)
 FROM rows WHERE latency_ms >= 0 GROUP BY 1 ORDER BY 1
@@ -237,7 +239,7 @@ SELECT row, coalesce(user_pool_id, pool, ''), username, status, code, message, a
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 """
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
-# The rows that somebody has to look at, the gravest first.
+# Select the rows that need attention, the most serious first.
 ROWS_NEEDING_ATTENTION = f"""
 {_SHOWN} WHERE status IN ('in_doubt', 'failed', 'rejected', 'skipped') OR signed_out = 0 OR status = 'claimed'
 ORDER BY CASE status WHEN 'in_doubt' THEN 1 WHEN 'claimed' THEN 1 WHEN 'failed' THEN 2 WHEN 'set' THEN 3

@@ -1,4 +1,4 @@
-"""The handout: generated passwords, sealed to the recipients and on disk before the first of them is sent."""
+"""The handout: generated passwords, encrypted to the recipients and on disk before any of them is sent."""
 
 import csv
 import io
@@ -14,14 +14,14 @@ from bulkreset.errors import InputError, RecordError, RunDirError
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Row
 
-if TYPE_CHECKING:  # who only opens a handout has no job to read
+if TYPE_CHECKING:  # reading a handout does not need the job
     from bulkreset.job import Job
 
 CHUNK_ROWS = 500
 
 
 class Line(NamedTuple):
-    """One line of a chunk."""
+    """One line of a handout chunk."""
 
     row: int
     pool: str
@@ -33,35 +33,38 @@ class Line(NamedTuple):
 
 
 class PasswordArchive:
-    """Writes chunks, each an age file of its own with CSV in it: row, user pool, username, password; no header.
+    """Writes handout chunks. Each is an age file that contains CSV: row, user pool, username, password; no header.
 
-    Chunks are numbered in the order in which they were written, over all executions; of several lines for one row the
-    last one counts. This process cannot read them back.
+    Chunks are numbered in the order of writing, over all executions. If a row has several lines, the last one is valid.
+    This process cannot decrypt them.
     """
 
     def __init__(self, folder: Path, to: Sequence[Any]) -> None:
         self._folder = folder
         self._to = to
-        self.written: Callable[[Path], None] = lambda _chunk: None  # is told of each chunk, and may raise
+        self.written: Callable[[Path], None] = lambda _chunk: None  # called with each chunk; may raise
         with _told(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((number for number, _ in _chunks(folder)), default=0)
-            # Found out now, and not when the first row is due.
+            # Test write access now, not when the first row is due.
             probe = folder / f".{secrets.token_hex(4)}.probe"
             os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             for left in folder.glob(
                 ".*.probe"
-            ):  # with those of killed processes: one holds the run, and thereby the folder
+            ):  # also deletes those of killed processes; the run lock covers this folder
                 left.unlink(missing_ok=True)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """One chunk, synced with its name. Raises RecordError where that is not possible: then nothing of it may be sent."""
+        """Write one chunk and sync it and its name to disk.
+
+        Raises RecordError if that fails; then none of its rows may be sent.
+        """
         text = io.StringIO()
         csv.writer(text).writerows((row.number, row.pool, row.username, row.password.reveal()) for row in rows)
         sealed = encrypt(text.getvalue().encode(), self._to)
         self._number += 1
         path = self._folder / f"{self._number:08d}.age"
-        # It takes its name only when it is whole: one that breaks off would close the handout for good.
+        # Rename only when complete: a truncated chunk would make the whole handout unreadable.
         partial = path.with_suffix(".partial")
         with _told(self._folder):
             partial.unlink(missing_ok=True)
@@ -79,7 +82,10 @@ class PasswordArchive:
 
 
 def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
-    """Where a new run's handout goes, if not into its run directory. Raises RunDirError where another run's is there."""
+    """Return the folder of a new run's handout, None for the run directory.
+
+    Raises RunDirError if another run's handout is there or the folder cannot be used.
+    """
     if not (job.handout.path and job.handout.recipients):
         return None
     folder = job.handout.path / run_dir.resolve().name
@@ -95,12 +101,15 @@ def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
 
 
 def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
-    """Where a run's handout is: what its journal says, whatever the run directory is called by now."""
+    """Return the folder of a run's handout, as the journal stores it, even if the run directory was renamed."""
     return Path(facts["handout"]) if facts.get("handout") else home.handout
 
 
 def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
-    """The handout that a job wants. Raises RunDirError where it cannot be written, JobError for a key that is none."""
+    """Return the handout for a job, None without recipients.
+
+    Raises RunDirError if it cannot be written, JobError for an invalid key.
+    """
     if not job.handout.recipients:
         return None
     try:
@@ -110,8 +119,11 @@ def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
 
 
 def newest(folder: Path, by: Sequence[Any], rows: int) -> Iterator[Line]:
-    """Each row's last line, chunk by chunk; `rows` is how many the run has. Raises as `read_handout` does."""
-    last = array("I", bytes(4 * (rows + 1)))  # by row, the chunk that has its last line
+    """Yield each row's last line, chunk by chunk; `rows` is the run's number of rows.
+
+    Raises the errors of `read_handout`.
+    """
+    last = array("I", bytes(4 * (rows + 1)))  # index: row; value: the chunk with its last line
     for number, line in read_handout(folder, by):
         last[line.row] = number
     for number, line in read_handout(folder, by):
@@ -120,7 +132,10 @@ def newest(folder: Path, by: Sequence[Any], rows: int) -> Iterator[Line]:
 
 
 def read_handout(folder: Path, by: Sequence[Any]) -> Iterator[tuple[int, Line]]:
-    """Every line with its chunk's number, in the order written. Raises InputError where a chunk does not open."""
+    """Yield every line with its chunk's number, in the order of writing.
+
+    Raises InputError if a chunk cannot be read or decrypted, RunDirError if there is no handout.
+    """
     chunks = _chunks(folder) if folder.is_dir() else []
     if not chunks:
         raise RunDirError(
@@ -146,7 +161,7 @@ def _chunks(folder: Path) -> list[tuple[int, Path]]:
 
 
 class _told:  # noqa: N801  (used as a function)
-    """Says which folder could not be written."""
+    """Raises an OSError of the block as RecordError that names the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

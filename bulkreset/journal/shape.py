@@ -1,4 +1,4 @@
-"""The shape: what the facts of a journal must look like before anything is made of them."""
+"""Validates the keys and types of a journal's facts before they are used."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -37,7 +37,7 @@ _LISTS = {"pools"}
 
 
 def is_whole(facts: Mapping[str, Any]) -> bool:
-    """Whether the facts have all that a run begins with, and each that is known is of its kind."""
+    """Return whether all facts that a run begins with are present and each known fact has the right type."""
     return (
         facts.keys() >= _BEGUN
         and all(isinstance(facts[key], kind) for key, kind in _KINDS.items() if key in facts)

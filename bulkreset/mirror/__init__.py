@@ -1,1 +1,1 @@
-"""The mirror: a run's journal kept in S3 as it grows, and made anew from there on another machine."""
+"""The mirror: a continuous copy of a run's journal in S3, from which another machine can restore the run."""

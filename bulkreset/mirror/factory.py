@@ -1,4 +1,4 @@
-"""The access: whether a run has a mirror and where it is, and a run brought here from one. Without a mirror none of it is imported."""
+"""Opens a run's mirror and fetches a run from one. Mirror modules are imported only if the run has a mirror."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def mirror_facts(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
-    """What a new run's journal notes of its mirror; None where it has none. Raises JobError where it cannot have the one it is to have."""
+    """Return the mirror facts for a new run's journal; None without a mirror. Raises JobError if it is unusable."""
     if not job.mirror.to or emulated:
         return None
     from bulkreset.mirror.mirror import require_usable  # noqa: PLC0415  (no mirror, no import)
@@ -30,9 +30,9 @@ def mirror_facts(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | No
 def open_mirror(
     job: Job, facts: Mapping[str, Any], home: RunDir, journal: Journal, log: Log
 ) -> Iterator["JournalMirror | None"]:
-    """The run's mirror, held by this process within the block; None where it has none.
+    """Yield the run's mirror, held by this process in the block; None if it has none.
 
-    Raises Busy where another machine goes on with the run, RunDirError where one has.
+    Raises Busy if another machine is running the run, RunDirError if another one has continued it since.
     """
     if not facts.get("mirror"):
         yield None
@@ -50,7 +50,7 @@ def open_mirror(
 
 
 def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
-    """Put what the run ends with; why that was not possible, None where it was."""
+    """Upload the final journal and reports. Returns the error if that failed, else None."""
     try:
         mirror.finish()
     except BulkresetError as error:
@@ -60,7 +60,10 @@ def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
 
 
 def fetch_run_dir(run: str, path: Path | None) -> Path:
-    """The run directory: the one that is named, or a new one at `path` made from the mirror that is. Raises RunDirError."""
+    """Return the run directory `run`; if `run` is a mirror's address, restore it to a new one at `path`.
+
+    Raises RunDirError.
+    """
     if not run.startswith(S3):
         if path:
             raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
@@ -73,5 +76,5 @@ def fetch_run_dir(run: str, path: Path | None) -> Path:
 
 
 def name_of(uri: str) -> str:
-    """What a mirrored run is called."""
+    """Return the name of a mirrored run."""
     return uri.rstrip("/").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""A lease: an object in S3 that one process holds at a time, renewed while it works, on conditional writes."""
+"""A lease in S3: an object that one process at a time holds and renews with conditional writes."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from bulkreset.s3 import Bucket, BucketError
 from bulkreset.send.clock import Clock, SystemClock
 
 SECONDS = 60.0
-SKEW = 5.0  # seconds by which two machines' clocks may differ, and no more than a quarter of the lease
+SKEW = 5.0  # seconds by which two machines' clocks may differ; at most a quarter of the lease is used
 
 
 class SinceBoot(SystemClock):
-    """The machine's clock; the seconds in which the machine slept count: a lease ends while its holder is suspended, too."""
+    """A clock that also counts the time while the machine is suspended, because leases expire then, too."""
 
     def now(self) -> float:
-        """Seconds of CLOCK_BOOTTIME."""
+        """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
         clock = getattr(time, "CLOCK_BOOTTIME", None)
         return super().now() if clock is None else time.clock_gettime(clock)
 
@@ -32,9 +32,10 @@ SINCE_BOOT: Final = SinceBoot()
 
 
 class S3Lease:
-    """Held from `take` to `release`. Who dies with it is waited for until it ends, but not by its own successor on that machine.
+    """A lease held from `acquire` to `release`.
 
-    `seconds` is how long it holds without being renewed; `mine` says who may take it over at once.
+    If the holder dies, others wait until the lease expires; its own successor on that machine does not wait.
+    `seconds` is how long the lease is valid without renewal; a process with the same `mine` may take it over at once.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class S3Lease:
         self._thread: threading.Thread | None = None
 
     def acquire(self) -> Self:
-        """Hold it. Raises Busy where another holds it, RecordError where S3 does not say."""
+        """Acquire the lease and start renewing it. Raises Busy if another process holds it, RecordError if S3 fails."""
         try:
             self._write(self.require_free())
         except BucketError as error:
@@ -65,7 +66,7 @@ class S3Lease:
         return self
 
     def check(self) -> None:
-        """Raise Busy where it is lost, or could not be renewed in time."""
+        """Raise Busy if the lease is lost or could not be renewed in time."""
         if self._lost:
             raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
         if self._clock.now() > self._good_until:
@@ -75,7 +76,7 @@ class S3Lease:
             )
 
     def release(self) -> None:
-        """Let go of it, where it is still held."""
+        """Stop renewing, and delete the lease if it is still held."""
         self._ended.set()
         if self._thread:
             self._thread.join()
@@ -84,7 +85,7 @@ class S3Lease:
                 if self._bucket.get(self._uri)[1] == self._etag:
                     self._bucket.delete([self._uri])
             except BucketError:
-                pass  # it ends by itself
+                pass  # the lease expires by itself
         self._etag = ""
 
     def __enter__(self) -> Self:
@@ -94,7 +95,10 @@ class S3Lease:
         self.release()
 
     def require_free(self) -> str:
-        """The ETag of one that has ended, "" where there is none. Raises Busy where another holds it, BucketError."""
+        """Return the ETag of a lease that is expired or ours, "" if there is none.
+
+        Raises Busy if another process holds it, RecordError if the object is not a lease, BucketError.
+        """
         try:
             body, etag = self._bucket.get(self._uri)
         except BucketError as error:
@@ -137,7 +141,10 @@ class S3Lease:
                 self._read_after_refusal()
 
     def _read_after_refusal(self) -> None:
-        """After a refusal: whose it is now. What was written by us, and not answered, is still ours."""
+        """Find out who holds the lease after a refused write.
+
+        If the answer to our own write was lost, the lease is still ours.
+        """
         try:
             body, etag = self._bucket.get(self._uri)
             if json.loads(body).get("token") == self._token:
@@ -152,7 +159,7 @@ class S3Lease:
 
 
 def holder_id(path: Path) -> str:
-    """What tells a file or a folder of this machine's from every other: whoever has the lock on it is alone."""
+    """Return a globally unique ID for a file or folder of this machine. Only the process that locks it uses the ID."""
     found = path.stat()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -167,8 +174,11 @@ def retry_s3(
     stop: Callable[[], None],
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
-) -> Any:  # noqa: ANN401  (what is asked for)
-    """Ask S3 until it answers, for so many seconds; `stop` is called before each try and may raise. Raises BucketError."""
+) -> Any:  # noqa: ANN401  (the result of `ask`)
+    """Call `ask` and retry transient errors for up to `patience` seconds. Returns its result, raises BucketError.
+
+    `stop` is called before each try and may raise.
+    """
     until, wait = now() + patience, 0.25
     while True:
         stop()

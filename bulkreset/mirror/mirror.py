@@ -1,18 +1,17 @@
-"""The mirror: what the journal commits, put to S3 before anything is sent on the strength of it.
+"""Uploads the journal's commits to S3 before any request that depends on them is sent.
 
-Objects below the run's address, all written whole and never changed:
+Objects below the run's address, all written completely; bases, deltas and chunks never change:
 
-    g000001.json                                  whose generation this is: put first, and only where there is none
-    g000001-base-000000000000.sqlite.gz           the journal as it was behind that commit
-    g000001-delta-000000000001-000000000003.json.gz   the commits behind it, in order
-    handout/00000001.age                          chunks of the handout, as they are
-    redaction.key                                 where a report has hashes in place of names
-    report.csv, summary.json, log.jsonl           at the end
-    lease.json                                    who goes on with the run
+    g000001.json                                  token of the generation: uploaded first, only if it does not exist
+    g000001-base-000000000000.sqlite.gz           the journal after that commit
+    g000001-delta-000000000001-000000000003.json.gz   the commits after the base, in order
+    handout/00000001.age                          chunks of the handout, unchanged
+    redaction.key                                 if a report has hashes instead of names
+    report.csv, summary.json, log.jsonl           uploaded at the end
+    lease.json                                    the process that runs the run; renewed while it works
 
-A generation (g) is one execution: whoever goes on begins a new one with a base of its own. The journal knows the token
-of each that was begun with it, from before the first object of it is put: by that a directory is told from one that
-another process has gone on with since.
+A generation (g) is one execution: a process that continues the run begins a new one with its own base. The journal
+records each generation's token before uploading its first object, so a stale run directory can be detected.
 """
 
 import gzip
@@ -46,16 +45,16 @@ from bulkreset.models import Outcome, RateChange, SignOutOutcome
 from bulkreset.s3 import Bucket, BucketError, Sealing, split
 
 VERSION = 1
-CLAIM_PUT_SECONDS = 0.2  # seconds between two puts of claims: five a second
-OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, for the next claims take them along
-PATIENCE = 60.0  # seconds for which a put is tried again
-RARELY = 20  # times as long as a copy takes lies between two of them
+CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
+OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
+PATIENCE = 60.0  # seconds for which an upload is retried
+RARELY = 20  # minimum time between two bases, in multiples of the last base's duration
 LEASE = "lease.json"
 _AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
 
 
 class JournalCommit(Protocol):
-    """Where claims and outcomes are committed."""
+    """An object that commits claims and outcomes."""
 
     def commit(
         self,
@@ -64,11 +63,11 @@ class JournalCommit(Protocol):
         signed_out: Sequence[SignOutOutcome] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
-        """Commit, durably. Raises RecordError where that is not possible."""
+        """Commit durably. Raises RecordError if that fails."""
 
 
 class JournalMirror:
-    """A run's mirror, held by its lease. One thread records; bases are made by another."""
+    """A run's mirror, protected by its lease. One thread commits; another creates bases."""
 
     def __init__(self, asked: Asked, at: str, home: RunDir, journal: Journal, tell: Callable[[str], None]) -> None:
         self.at = at
@@ -80,7 +79,7 @@ class JournalMirror:
         self._lease = S3Lease(self._bucket, at + LEASE, holder_id(home.path), asked.lease)
         self._generation = 0
         self._commit = 0
-        self._tokens: list[str] = []  # of the generations that this journal has begun, or was about to
+        self._tokens: list[str] = []  # of the generations that this journal has begun or tried to begin
         self._waiting: list[list[Any]] = []  # commits that are not in S3 yet
         self._put_at = float("-inf")
         self._based_at = 0.0
@@ -88,10 +87,14 @@ class JournalMirror:
         self._pieces: list[MirrorObject] = []
         self._lock = threading.Lock()
         self._maker: threading.Thread | None = None
-        self._broken: RecordError | None = None  # for want of which nothing more is sent
+        self._broken: RecordError | None = None  # the upload error after which nothing more is sent
 
     def acquire(self) -> None:
-        """Hold the run. Raises Busy where another machine does, RunDirError where another has gone on with it since."""
+        """Acquire the run's lease.
+
+        Raises Busy if another machine holds it, RunDirError if another process has continued the run since or the
+        mirror is another run's, RecordError if S3 fails.
+        """
         self._lease.acquire()
         known = self._journal.meta().get("mirror") or {}
         self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
@@ -113,21 +116,24 @@ class JournalMirror:
         )
 
     def _has_begun(self, generation: int) -> bool:
-        """Whether it was begun with this journal, and not with another that had come as far."""
+        """Return whether this journal began the generation, not another copy with the same number of commits."""
         begun = next((it for it in self._pieces if it.kind == STARTED and it.generation == generation), None)
-        if begun is None:  # the mirror is of an earlier version
+        if begun is None:  # an earlier version wrote the mirror
             return generation <= self._generation
         return self._retry(lambda: read_token(self._bucket, begun), 0.0) in self._tokens
 
     def start_generation(self) -> None:
-        """A new generation, whose base is all that the journal has. Nothing may be sent before it. Raises RecordError."""
+        """Begin a generation with the whole journal as its base, before anything is sent. Raises RecordError."""
         with self._required():
             self._start_generation(PATIENCE)
-            if (key := self._home.redaction_key).exists():  # a report may have been drawn with it before the end
+            if (key := self._home.redaction_key).exists():  # a report may use it before the run ends
                 self._retry(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
 
     def _start_generation(self, patience: float) -> None:
-        """Begin a generation. Whoever dies on the way has its token, and knows by it what of it came to S3."""
+        """Begin a generation.
+
+        The token is stored first, so that after a crash the journal recognizes its own objects in S3.
+        """
         number, token = max([self._generation, *(it.generation for it in self._pieces)]) + 1, new_token()
         self._tokens.append(token)
         self._journal.note(mirror=self._store_progress())
@@ -137,7 +143,7 @@ class JournalMirror:
         self._journal.note(mirror=self._store_progress())
 
     def can_claim(self) -> bool:
-        """Whether rows may be claimed now: so many puts a second, and no more."""
+        """Return whether rows may be claimed now; this limits the number of uploads per second."""
         return time.monotonic() - self._put_at >= CLAIM_PUT_SECONDS
 
     def commit(
@@ -147,18 +153,18 @@ class JournalMirror:
         signed_out: Sequence[SignOutOutcome] = (),
         rates: Sequence[RateChange] = (),
     ) -> None:
-        """Commit here; it is in S3 by the next `secure`, or a little later. Raises RecordError."""
+        """Commit to the journal; the next `flush` or `check` uploads it. Raises RecordError."""
         self._commit += 1
         self._journal.commit(claims, outcomes, signed_out, rates, {"mirror": self._store_progress()})
         self._waiting.append([self._commit, list(claims), _to_plain(outcomes), _to_plain(signed_out), _to_plain(rates)])
 
     def flush(self) -> None:
-        """Have in S3 what is committed here: nothing may be sent on a claim before. Raises RecordError, Busy where the lease is lost."""
+        """Upload all commits; claimed rows may be sent only then. Raises RecordError, Busy if the lease is lost."""
         if self._waiting:
             self._upload_delta()
 
     def check(self) -> None:
-        """Between one thing and the next: put what has waited, begin a base that is due. Raises as `secure` does."""
+        """Check the lease, upload waiting commits and start a base if one is due. Raises the errors of `flush`."""
         self._lease.check()
         now = time.monotonic()
         if self._waiting and now - self._put_at >= OUTCOME_PUT_SECONDS:
@@ -171,13 +177,13 @@ class JournalMirror:
             self._maker.start()
 
     def upload_chunk(self, chunk: Path) -> None:
-        """Put a chunk of the handout, before its rows are claimed. Raises RecordError."""
+        """Upload a handout chunk, before its rows are claimed. Raises RecordError."""
         body = chunk.read_bytes()
         with self._required():
             self._retry(lambda: put_once(self._bucket, f"{self.at}handout/{chunk.name}", body), PATIENCE)
 
     def finish(self) -> None:
-        """Put the journal as it ends, and the reports. Raises RecordError."""
+        """Upload the final journal and the reports. Raises RecordError, Busy if the lease is lost."""
         patience = 0.0 if self._broken else PATIENCE
         if self._maker:
             self._maker.join()
@@ -190,7 +196,7 @@ class JournalMirror:
             self._retry(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
 
     def release(self) -> None:
-        """Let another machine go on."""
+        """Release the lease, so that another machine can continue."""
         self._lease.release()
 
     def _store_progress(self) -> dict[str, Any]:
@@ -211,18 +217,18 @@ class JournalMirror:
     def _upload_base_in_background(self) -> None:
         try:
             self._upload_base(0.0)
-        except BulkresetError as error:  # the deltas are whole without it: it is made the next time
+        except BulkresetError as error:  # the deltas are complete without it; the next base replaces it
             self._tell(error.message)
 
     def _upload_base(self, patience: float) -> None:
-        """Put a copy of the journal, and take away what it makes needless."""
+        """Upload a copy of the journal as a base and delete the objects that it replaces."""
         began = time.monotonic()
         copy = self._home.path / ".mirror.sqlite"
         packed = self._home.path / ".mirror.sqlite.gz"
         try:
             with closing(
                 Journal.open(self._home.journal, read_only=True)
-            ) as journal:  # by another thread than the run's
+            ) as journal:  # this may be another thread than the run's
                 commit = journal.copy(copy)["mirror"]["commit"]
             with copy.open("rb") as source, gzip.open(packed, "wb", 1) as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
@@ -238,7 +244,7 @@ class JournalMirror:
         self._delete_old(MirrorObject(self._generation, BASE, commit, commit, uri), patience)
 
     def _delete_old(self, base: MirrorObject, patience: float) -> None:
-        """Take away what a base makes needless. What cannot be is tried again behind the next one."""
+        """Delete the objects that a base replaces. If that fails, it is tried again after the next base."""
         with self._lock:
             own = [it for it in self._pieces if it.generation == base.generation]
             kept = [it for it in own if it.kind == STARTED or it.last > base.last]
@@ -250,7 +256,7 @@ class JournalMirror:
 
     @contextmanager
     def _required(self) -> Iterator[None]:
-        """What is asked for in the block must be there before anything is sent: once it is not, nothing is any more."""
+        """Require the block's uploads before anything is sent; after a failure every later block raises it again."""
         if self._broken:
             raise self._broken
         try:
@@ -275,12 +281,12 @@ class JournalMirror:
 
 
 def open_bucket(asked: Asked) -> Bucket:
-    """S3 as a job's mirror reaches it; its own tries are few, for they are made again here."""
+    """Return the S3 client for a job's mirror. It has few tries of its own, because this module retries."""
     return Bucket(asked.profile, asked.region, tries=2, sealing=Sealing(asked.sse or "", asked.kms_key_id or ""))
 
 
 def require_usable(asked: Asked, at: str) -> None:
-    """Raise JobError where a new run can have no mirror there: what a later try would not change."""
+    """Raise JobError if a new run cannot use a mirror at `at`, for reasons that a retry would not change."""
     bucket = open_bucket(asked)
     try:
         bucket.get(at + LEASE)

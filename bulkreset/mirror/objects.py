@@ -1,4 +1,4 @@
-"""The generation: one execution's part of a mirror, by the names of its objects and the token of who began it."""
+"""The objects of a mirror: their names, and the token that identifies the process that began a generation."""
 
 import json
 import re
@@ -15,7 +15,11 @@ _NAME = re.compile(
 
 
 class MirrorObject(NamedTuple):
-    """An object of the mirror: a base behind commit `last`, the commits from `first` to `last`, or that somebody began."""
+    """An object of the mirror.
+
+    By `kind`: a base (the journal after commit `last`), a delta (commits `first` to `last`), or the start of a
+    generation.
+    """
 
     generation: int
     kind: str
@@ -25,7 +29,7 @@ class MirrorObject(NamedTuple):
 
 
 def list_objects(bucket: Bucket, at: str) -> list[MirrorObject]:
-    """The pieces of a mirror, in order. Raises BucketError."""
+    """Return the objects of a mirror, in order. Raises BucketError."""
     found = [(one, _NAME.fullmatch(one.uri.removeprefix(at))) for one in bucket.objects(at, "/")]
     return sorted(_parse_name(one, named) for one, named in found if named)
 
@@ -36,19 +40,19 @@ def _parse_name(one: Object, named: re.Match[str]) -> MirrorObject:
 
 
 def new_token() -> str:
-    """What tells a generation from one of the same number that another process has begun."""
+    """Return a token that distinguishes a generation from one with the same number that another process began."""
     return secrets.token_hex(8)
 
 
 def start_generation(bucket: Bucket, at: str, generation: int, token: str) -> MirrorObject:
-    """Have a number for a generation, which nobody else can have then. Raises BucketError; `is_changed` where somebody has."""
+    """Reserve a generation number for this process. Raises BucketError, with `is_changed` if another process has it."""
     uri = f"{at}g{generation:06d}.json"
     put_once(bucket, uri, json.dumps({"token": token}).encode())
     return MirrorObject(generation, STARTED, 0, 0, uri)
 
 
 def read_token(bucket: Bucket, begun: MirrorObject) -> str:
-    """Who began a generation. Raises BucketError, RunDirError where it does not say so."""
+    """Return the token of a generation. Raises BucketError, RunDirError if the object has no token."""
     try:
         return str(json.loads(bucket.get(begun.uri)[0])["token"])
     except (ValueError, KeyError, TypeError):
@@ -58,7 +62,10 @@ def read_token(bucket: Bucket, begun: MirrorObject) -> str:
 
 
 def put_once(bucket: Bucket, uri: str, body: bytes) -> None:
-    """Write an object where there is none. The very same once more, where an answer was lost, does no harm. Raises BucketError."""
+    """Write an object only if it does not exist. Raises BucketError.
+
+    An existing object with the same content is accepted, because the answer to an earlier try may have been lost.
+    """
     try:
         bucket.put(uri, body, match="")
     except BucketError as error:

@@ -1,4 +1,4 @@
-"""The restoring: a run directory made anew from its mirror, the last base and every delta behind it; nothing is guessed."""
+"""Restores a run directory from its mirror: the last base and every delta after it. Nothing is guessed."""
 
 import gzip
 import json
@@ -22,10 +22,10 @@ _Commit = tuple[int, list[int], list[Outcome], list[SignOutOutcome], list[RateCh
 
 
 def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
-    """Make the run directory `path`, which must be new, from the mirror at `uri`; it is not locked then.
+    """Create the run directory `path`, which must be new, from the mirror at `uri`. It is not locked afterwards.
 
-    Raises Busy where another process goes on with it, Absent where there is no mirror, RunDirError where a part of it is
-    missing or damaged, or the directory exists.
+    Raises Busy if another process is running it, RunMissing if there is no mirror, RunDirError if a part of the
+    mirror is missing or damaged, or the directory exists.
     """
     at = uri if uri.endswith("/") else f"{uri}/"
     bucket = bucket or Bucket()
@@ -38,7 +38,7 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
         base = max(bases, key=lambda piece: (piece.generation, piece.last))
         deltas = [it for it in found if it.kind == DELTA and it.generation == base.generation and it.last > base.last]
 
-        def fill(journal: Path) -> None:  # and the name comes last: whatever has it is whole
+        def fill(journal: Path) -> None:  # the directory gets its name last, so it is complete
             _rebuild_journal(bucket, base, deltas, journal)
             _fetch_other_files(bucket, at, RunDir(journal.parent))
 
@@ -71,7 +71,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
 
 
 def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) -> int:
-    """Commit what the delta has behind a commit; the last one's number. Raises RunDirError for a gap or damage."""
+    """Replay the commits after `commit`; return the last one's number. Raises RunDirError for a gap or damage."""
     if delta.first > commit + 1:
         raise RunDirError(
             f"The mirror has a gap: commits {commit + 1} to {delta.first - 1} are missing before {delta.uri}.",
@@ -105,7 +105,10 @@ def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) 
 
 
 def _fetch_other_files(bucket: Bucket, at: str, home: RunDir) -> None:
-    """What belongs to the run and is not in its journal: the handout's chunks, and the key of its reports' hashes."""
+    """Download the files that are not in the journal: the handout's chunks and the key for the hashes in reports.
+
+    Raises RecordError if they cannot be written, BucketError.
+    """
     chunks = [one.uri for one in bucket.objects(f"{at}handout/")]
     keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
     try:
@@ -123,7 +126,7 @@ def _fetch_other_files(bucket: Bucket, at: str, home: RunDir) -> None:
 
 
 def _download(bucket: Bucket, uri: str, folder: Path) -> None:
-    """An object as a file, on the disk with its name."""
+    """Download an object to a file in `folder` and sync both to disk."""
     path = folder / uri.rpartition("/")[2]
     bucket.download(uri, str(path))
     for place in (path, folder):
