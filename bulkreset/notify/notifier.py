@@ -1,4 +1,4 @@
-"""Notifications about an execution's result, by Apprise and SNS. A channel that hangs or fails never raises an error."""
+"""Notifications about an execution's result, by Apprise and SNS. A failing or hanging channel never raises an error."""
 
 import os
 import threading
