@@ -1,1 +1,1 @@
-"""Telling: whoever is not there hears how a run ended, by messages and by metrics."""
+"""Report how a run ended, by notifications and by metrics."""

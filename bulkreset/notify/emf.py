@@ -1,4 +1,4 @@
-"""CloudWatch's embedded metric format: the figures of an ended execution as one line of a log."""
+"""The metrics of an ended execution as one log line in CloudWatch's embedded metric format (EMF)."""
 
 import json
 import os
@@ -12,7 +12,7 @@ NAMESPACE = "bulkreset"
 
 
 def line(figures: RunMetrics, run_dir: Path | None) -> str:
-    """The line, with its line feed. Metrics have the dimension Job."""
+    """Return the EMF line, including its line feed. Metrics have the dimension Job."""
     units = {"Seconds": "Seconds", "RowsPerSecond": "Count/Second", "ExitCode": "None"}
     values: dict[str, float] = {
         **{f"Rows{status.title().replace('_', '')}": number for status, number in figures.rows.items()},
@@ -42,7 +42,7 @@ def line(figures: RunMetrics, run_dir: Path | None) -> str:
 
 
 def write(place: str, out: IO[str] | None, figures: RunMetrics, run_dir: Path | None) -> None:
-    """Add the line to a file, or to `out` where the place is "stdout". Raises OSError."""
+    """Append the EMF line to the file `place`, or write it to `out` if `place` is "stdout". Raises OSError."""
     text = line(figures, run_dir)
     if place != "stdout":
         with os.fdopen(os.open(place, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644), "a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Afterwards: one execution of a job watched from beside, and its end told; nothing here can end a run or change its exit code."""
+"""Metrics and notifications for one execution of a job. Failures here never end a run or change its exit code."""
 
 import threading
 import time
@@ -26,17 +26,17 @@ from bulkreset.notify.metrics import (
 from bulkreset.notify.notifier import check, notify
 from bulkreset.report.run_status import read_status
 
-EVERY = 15.0  # seconds between two writings of the textfile
-_PART = 20  # and so many times as long as one of them took: counting millions of rows must not slow the run
+EVERY = 15.0  # seconds between two updates of the textfile
+_PART = 20  # the pause is at least this many times one update: counting millions of rows must not slow the run
 
 Warn = Callable[[str], None]
 
 
 class ExecutionReporter:
-    """The block around one execution: whoever leaves it by an error is told of, too.
+    """Context manager around one execution. An execution that ends with an exception is reported, too.
 
-    Where nothing `counts`, as in a dry run, nobody is told and no figure is written; it is said what would keep them from being.
-    `begun`: the run in `path` is this one, from an earlier execution.
+    If `counts` is false (dry run), it sends and writes nothing and only warns about notification problems.
+    `begun`: the run in `path` is this run, started by an earlier execution.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class ExecutionReporter:
             self._tell(ending, self._left(ending), self._remark)
 
     def idle(self) -> None:
-        """There was nothing to do. Nobody is told, but it is a success to whoever waits for one."""
+        """Write success metrics for an execution that found nothing to do. Sends no notification."""
         if self._counts:
             self._measure(metrics_idle(self._job.name, self._seconds), None, self._remark)
 
     def _left(self, ending: ExecutionResult) -> RunMetrics:
-        """The figures of what ended by an error: of the run, where it is there, whoever is refused to go on with it."""
+        """Return the metrics of an execution ended by an exception, with its rows if the run has a journal."""
         if not (self._begun and RunDir(self._path).journal.exists()):
             return metrics_refused(ending)
         try:
@@ -79,7 +79,7 @@ class ExecutionReporter:
 
     @contextmanager
     def along(self, warn: Warn) -> Iterator[None]:
-        """Write the figures of the run every now and then, for the time of the block."""
+        """Update the textfile with the run's metrics periodically while the block runs."""
         self._begun = True
         if self._counts and self._job.metrics.textfile:
             threading.Thread(target=self._tick, args=(warn,), name="metrics", daemon=True).start()
@@ -89,7 +89,7 @@ class ExecutionReporter:
             self._over.set()
 
     def of(self, summary: Summary, warn: Warn) -> Summary:
-        """Tell the end of an execution that has a summary; the summary."""
+        """Report the end of an execution that has a summary. Returns the summary."""
         self._over.set()
         self._told = True
         if self._counts:
@@ -114,7 +114,7 @@ class ExecutionReporter:
             pause = max(EVERY, (time.monotonic() - began) * _PART)
 
     def _tell(self, ending: ExecutionResult, figures: RunMetrics, warn: Warn) -> None:
-        """Metrics first, which take no time."""
+        """Write metrics, then send notifications. Metrics come first because they take almost no time."""
         self._measure(figures, ending.run_dir, warn)
         if ending.end in self._job.notify.on and (untold := notify(self._job.notify, ending)):
             warn(f"Not everybody was told of the end: {'; '.join(untold)}.")
@@ -125,12 +125,12 @@ class ExecutionReporter:
             warn(problem)
 
     def _write_textfile(self, made: Callable[[], RunMetrics], *, last: bool) -> str:
-        """What went wrong; nothing where nothing did."""
+        """Write the textfile. Returns a sentence that says what failed, "" if nothing did."""
         path = self._job.metrics.textfile
         if path is None:
             return ""
         try:
-            from bulkreset.notify import textfile  # noqa: PLC0415  (an extra)
+            from bulkreset.notify import textfile  # noqa: PLC0415  (optional dependency)
 
             figures = made()
             with self._writing:

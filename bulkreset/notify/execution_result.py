@@ -1,4 +1,4 @@
-"""The ending: how one execution of a job ended, as it may be told to anybody: no username, no secret."""
+"""How one execution of a job ended. Anybody may read it: it holds no username and no secret."""
 
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ _GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
 
 
 class ResultKind(StrEnum):
-    """What kind of end it was: every row done, a guard or a time limit, or anything else."""
+    """The kind of end: `finish` (every row done), `guard` (a guard or the time limit), or `failure` (anything else)."""
 
     FINISH = "finish"
     GUARD = "guard"
@@ -25,9 +25,10 @@ class ResultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """One execution, ended. `seconds` is how long it took; `code` is what stopped it, `reason` says so where that names nobody.
+    """One ended execution.
 
-    `run_dir` is None where nothing came of it that is worth keeping.
+    `seconds` is its duration. `code` is the error that stopped it; `reason` is the message, only if it names no user.
+    `run_dir` is None if the execution left nothing worth keeping.
     """
 
     job: str
@@ -44,7 +45,7 @@ class ExecutionResult:
 
     @classmethod
     def from_summary(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
-        """The ending of an execution that has a summary."""
+        """Return the result of an execution that has a summary."""
         stopped = summary.stopped_by or {}
         code = stopped.get("code", "")
         end = (
@@ -62,7 +63,7 @@ class ExecutionResult:
             summary.state,
             summary.counts,
             code,
-            # What a guard says is ours; what a service or an input says may repeat what was sent.
+            # A guard's message is our own text. A message from a service or an input may repeat data that was sent.
             stopped.get("message", "") if code in _GUARDS else stopped.get("advice", ""),
             run_dir,
             summary.resumable,
@@ -71,20 +72,20 @@ class ExecutionResult:
 
     @classmethod
     def from_error(cls, error: BaseException, job: str, seconds: float) -> Self:
-        """The ending of an execution that has none."""
+        """Return the result of an execution that has no summary."""
         code = error.exit_code if isinstance(error, BulkresetError) else EXIT_BUG
-        # An input's error may show its first line; that there is none shows nothing.
+        # An input error may quote the first line of the input. InputMissing quotes nothing.
         told = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, InputMissing))
         return cls(job, ResultKind.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
 
     @property
     def title(self) -> str:
-        """One line, in ASCII."""
+        """Return the title: one line, ASCII."""
         return f"bulkreset {self.job}: {self.state}, exit code {self.exit_code}"
 
     @property
     def text(self) -> str:
-        """The whole message, one fact a line."""
+        """Return the whole message, one fact per line."""
         return "\n".join(f"{label}: {show_invisible(fact)}" for label, fact in self._facts())
 
     def _facts(self) -> Iterator[tuple[str, str]]:

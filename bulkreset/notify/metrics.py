@@ -1,4 +1,4 @@
-"""The metrics: a run in figures for who draws curves, made in one place from its journal or its summary."""
+"""The metrics of a run, built from its journal or its summary. Textfile and EMF both use them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,13 +9,16 @@ from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.summary import public_counts
 
-# Every status has a figure at any time, so that no curve ends where it becomes 0.
+# Every status always has a value, so that a graph shows 0 and no gap.
 STATUSES = tuple(status for status in Status if status is not Status.CLAIMED)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneMetrics:
-    """One lane: rows by status, its rate in the last execution, its quota and ceiling in calls per second; None where not known."""
+    """One lane: `rows` by status; `rate` (of the last execution), `quota` and `ceiling` in calls per second.
+
+    None means not known.
+    """
 
     account: str
     region: str
@@ -29,8 +32,8 @@ class LaneMetrics:
 class RunMetrics:
     """One execution of a job, under way or ended.
 
-    `rows`, `attempts` and `throttled` are of the whole run, `seconds` of this execution; `rate` is rows per second, lately
-    or over all. `exit_code` is None while it is under way.
+    `rows`, `attempts` and `throttled` count the whole run. `seconds` is the duration of this execution. `rate` is rows
+    per second, recent or over the whole run. `exit_code` is None while the execution is under way.
     """
 
     job: str
@@ -44,23 +47,23 @@ class RunMetrics:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every row was set or skipped."""
+        """Return whether every row was set or skipped."""
         return self.exit_code == EXIT_OK
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end, whatever became of the rows."""
+        """Return whether the execution reached its end (exit code 0 or 1), whatever the status of its rows."""
         return self.exit_code in {EXIT_OK, EXIT_ROWS}
 
     @property
     def ceiling(self) -> float | None:
-        """Calls per second that all lanes may send together; None where that is not known, or one is not paced."""
+        """Return the calls per second that all lanes together may send. None if not known or if a lane is not paced."""
         known = [lane.ceiling for lane in self.lanes if lane.ceiling is not None]
         return sum(known) if known and len(known) == len(self.lanes) else None
 
 
 def metrics_running(status: RunStatus, seconds: float) -> RunMetrics:
-    """The figures of an execution that is under way."""
+    """Return the metrics of an execution that is under way."""
     return RunMetrics(
         status.job,
         seconds,
@@ -73,7 +76,7 @@ def metrics_running(status: RunStatus, seconds: float) -> RunMetrics:
 
 
 def metrics_finished(summary: Summary, seconds: float) -> RunMetrics:
-    """The figures of one that has ended."""
+    """Return the metrics of an execution that has ended."""
     return RunMetrics(
         summary.job,
         seconds,
@@ -87,17 +90,17 @@ def metrics_finished(summary: Summary, seconds: float) -> RunMetrics:
 
 
 def metrics_refused(ending: ExecutionResult) -> RunMetrics:
-    """The figures of one that was refused: it has no rows."""
+    """Return the metrics of a refused execution that has no run: every row count is 0."""
     return RunMetrics(ending.job, ending.seconds, _rows({}), exit_code=ending.exit_code)
 
 
 def metrics_unknown(ending: ExecutionResult) -> RunMetrics:
-    """The figures of one that was refused, of a run whose rows cannot be counted."""
+    """Return the metrics of a refused execution of a run whose rows cannot be counted. They have no row counts."""
     return RunMetrics(ending.job, ending.seconds, {}, exit_code=ending.exit_code)
 
 
 def metrics_refused_run(ending: ExecutionResult, status: RunStatus) -> RunMetrics:
-    """The figures of one that was refused, of a run that has rows."""
+    """Return the metrics of a refused execution of a run that has rows."""
     return RunMetrics(
         ending.job,
         ending.seconds,
@@ -113,13 +116,13 @@ def metrics_refused_run(ending: ExecutionResult, status: RunStatus) -> RunMetric
 
 
 def metrics_idle(job: str, seconds: float) -> RunMetrics:
-    """The figures of a night that found nothing to do, which is a success."""
+    """Return the metrics of a scheduled run that found nothing to do. It counts as a success."""
     return RunMetrics(job, seconds, _rows({}), exit_code=EXIT_OK)
 
 
 def _rows(counts: Mapping[str, int]) -> dict[str, int]:
     found = {status.value: counts.get(status, 0) for status in STATUSES}
-    found[Status.READY] += counts.get(Status.CLAIMED, 0)  # on its way, in the journal of a run that is under way
+    found[Status.READY] += counts.get(Status.CLAIMED, 0)  # in flight while the run is under way
     return found
 
 

@@ -1,4 +1,4 @@
-"""The notifier: an ending told through Apprise and SNS; what hangs or fails is a problem to be named, never an error."""
+"""Notifications about an execution's result, by Apprise and SNS. A failing or hanging channel never raises an error."""
 
 import os
 import threading
@@ -15,19 +15,22 @@ from bulkreset.job import NotifyConfig
 from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.small_file import read_small_file
 
-PATIENCE = 10.0  # seconds for all channels together, which are told side by side
-_SUBJECT = 100  # characters that SNS takes
-_WITHHELD = "*"  # what a journal keeps of a url
+PATIENCE = 10.0  # seconds for all channels together; they send in parallel
+_SUBJECT = 100  # the most characters that SNS accepts
+_WITHHELD = "*"  # the journal stores this in place of a URL
 
 Channel = Callable[[ExecutionResult], None]
 
 
 class NotifyError(Exception):
-    """Why somebody cannot be told, in words that show no url."""
+    """Why a notification cannot be sent. The message shows no URL, because a URL may hold secrets."""
 
 
 def notify(wanted: NotifyConfig, ending: ExecutionResult, now: Callable[[], float] = time.monotonic) -> list[str]:
-    """Tell the ending to all channels; what went wrong, one sentence for each. Returns within PATIENCE on the clock `now`."""
+    """Send the result to all channels and return the problems, one text each.
+
+    Returns within PATIENCE seconds on the clock `now`.
+    """
     until = now() + PATIENCE
     problems: list[str] = []
     channels = list(_channels(wanted, problems))
@@ -39,13 +42,13 @@ def notify(wanted: NotifyConfig, ending: ExecutionResult, now: Callable[[], floa
             problems.append(f"{name} did not answer within {PATIENCE:g} s")
         except NotifyError as error:
             problems.append(f"{name}: {error}")
-        except Exception as error:  # noqa: BLE001  (whatever a notifier raises; its text may show the url)
+        except Exception as error:  # noqa: BLE001  (a notifier may raise anything; its message may show the URL)
             problems.append(f"{name}: {type(error).__name__}")
     return problems
 
 
 def check(wanted: NotifyConfig) -> list[str]:
-    """What would keep the channels from being told, as far as that is known without telling them anything."""
+    """Return the problems that would prevent a notification, as far as they can be found without sending one."""
     problems: list[str] = []
     for _ in _channels(wanted, problems):
         pass
@@ -53,7 +56,7 @@ def check(wanted: NotifyConfig) -> list[str]:
 
 
 def _channels(wanted: NotifyConfig, problems: list[str]) -> Iterator[tuple[str, Channel]]:
-    """Every channel with its name; those that cannot be had are named in `problems`."""
+    """Yield (name, channel) for every usable channel. Adds the others to `problems`."""
     for number, url in enumerate(_urls(wanted, problems), 1):
         try:
             yield f"url {number}", _apprise_channel(url)
@@ -82,13 +85,17 @@ def _urls(wanted: NotifyConfig, problems: list[str]) -> Sequence[str]:
 
 
 def _apprise_channel(url: str) -> Channel:
-    """Apprise's plugin for a url, called by itself: its own threads would be waited for at the end of the process."""
+    """Return a channel that calls Apprise's plugin for `url` directly.
+
+    Apprise itself starts threads, and the process would wait for them when it ends.
+    Raises NotifyError if Apprise is not installed or does not know the URL.
+    """
     try:
-        from apprise import Apprise  # noqa: PLC0415  (an extra, and slow to import)
+        from apprise import Apprise  # noqa: PLC0415  (optional dependency, and slow to import)
     except ImportError:
         raise NotifyError("needs the extra notify: pip install 'bulkreset[notify]'") from None
     plugin = None
-    with suppress(Exception):  # a plugin's own, whatever a wrong url makes of it
+    with suppress(Exception):  # a plugin may raise anything for a wrong URL
         plugin = Apprise.instantiate(url, suppress_exceptions=True)
     if plugin is None:
         raise NotifyError("is not one that Apprise knows")
@@ -113,13 +120,13 @@ def _sns_channel(topic: str) -> Channel:
 
 
 def _send_in_thread(channel: Channel, ending: ExecutionResult) -> Future[None]:
-    """The channel, being told. A daemon, so that one that hangs is not waited for when the process ends."""
+    """Send in a daemon thread and return its future. The process does not wait for a daemon thread that hangs."""
     told: Future[None] = Future()
 
     def tell() -> None:
         try:
             channel(ending)
-        except BaseException as error:  # noqa: BLE001  (named by who waits)
+        except BaseException as error:  # noqa: BLE001  (the waiting caller reports it)
             told.set_exception(error)
         else:
             told.set_result(None)

@@ -1,4 +1,4 @@
-"""The textfile: the figures as Prometheus's node exporter reads them from a file."""
+"""The metrics in a text file for the textfile collector of Prometheus's node exporter."""
 
 import contextlib
 import time
@@ -17,9 +17,9 @@ _LANE = ("job", "account", "region")
 
 
 def write_textfile(path: Path, figures: RunMetrics) -> None:
-    """Put the figures in place of those that are there; the times of the last success and the last end stay. Raises OSError.
+    """Replace the metrics in `path`; the times of the last success and the last end are kept. Raises OSError.
 
-    The file takes its name when it is whole, readable for everybody: the exporter is another user.
+    The file gets its name only when it is complete. Everybody can read it, because the exporter runs as another user.
     """
     registry = _render(figures, {name: when for name, when in _read_previous(path) if name in {FINISHED, SUCCESS}})
     staged = path.with_name(f".{path.name}.staged")
@@ -29,7 +29,7 @@ def write_textfile(path: Path, figures: RunMetrics) -> None:
 
 
 def _read_previous(path: Path) -> Iterator[tuple[str, float]]:
-    """What the file says now; nothing where there is none, or it is not one of ours."""
+    """Yield (metric name, value) from the current file. Yields nothing if it is missing or cannot be parsed."""
     with contextlib.suppress(OSError, ValueError):
         for family in text_string_to_metric_families(read_small_file(path).decode()):
             yield from ((sample.name, sample.value) for sample in family.samples)
@@ -80,7 +80,7 @@ def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
     for lane in figures.lanes:
         labels = (figures.job, lane.account, lane.region)
         for status, number in lane.rows.items():
-            rows.labels(*labels, status).inc(number)  # lanes whose account is not known may have one name
+            rows.labels(*labels, status).inc(number)  # lanes whose account is not known may share the same labels
         for name, gauge in told.items():
             if (value := getattr(lane, name)) is not None:
                 gauge.labels(*labels).set(value)

@@ -1,1 +1,1 @@
-"""The page: a run to be looked at, its charts, its words and its advice in one file."""
+"""Reports about a run: report files, the HTML page, summary, status and verification."""

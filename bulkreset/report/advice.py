@@ -1,4 +1,4 @@
-"""The advice: what to do next about a row, by its status and its code; one plain sentence for every code that a report may hold."""
+"""The next step for a row, by its status and its code: one sentence for every code in a report."""
 
 from collections.abc import Mapping
 
@@ -69,7 +69,7 @@ _NEXT: Mapping[str, str] = {
 
 
 def next_step(status: str, code: str) -> str:
-    """What to do about rows of this status (the report's or the journal's) with this code."""
+    """Return the next step for rows with this status (the report's or the journal's) and this code."""
     if status == Status.IN_DOUBT:
         return _DOUBT
     if status == Status.CLAIMED:

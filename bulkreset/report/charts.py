@@ -1,4 +1,4 @@
-"""The charts of the page: pygal's geometry, without its styles and scripts, so that the page's own colours and type apply."""
+"""The page's charts. pygal draws the shapes, without its styles and scripts: the page's colours and fonts apply."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ _MINUTE = 60_000
 
 @dataclass(frozen=True, slots=True)
 class _ChartSize:
-    """A drawing for a kind of screen: its size in CSS pixels, and how many labels there is room for below it."""
+    """The size of a chart for one kind of screen: CSS pixels, and the number of labels that fit below it."""
 
     name: str
     width: int
@@ -36,12 +36,12 @@ CHART_SIZES = (_ChartSize("wide", 1040, 270, 9), _ChartSize("narrow", 350, 230, 
 
 
 def draw_timeline(course: Timeline, told: str) -> Markup:
-    """The rate over time, once for each kind of screen; `told` is what it says to those who do not see it."""
+    """Return the rate over time as SVG, once for each kind of screen. `told` is the text for screen readers."""
     return _each(lambda shape: _course(course, shape), told)
 
 
 def draw_latency_histogram(latency: LatencyHistogram, told: str) -> Markup:
-    """The distribution of latencies, likewise."""
+    """Return the latency histogram as SVG, once for each kind of screen. `told` is the text for screen readers."""
     return _each(lambda shape: _latency(latency, shape), told)
 
 
@@ -82,14 +82,14 @@ def _latency(latency: LatencyHistogram, shape: _ChartSize) -> str:
 
 
 def _some_of(names: list[str], most: int) -> list[str]:
-    """No more than about so many names at even distances, the last among them."""
+    """Return about `most` names or fewer, at even distances. The last name is always included."""
     every = -(-len(names) // most)
     last = len(names) - 1
     return [*(names[at] for at in range(0, last, every) if last - at >= every), names[last]]
 
 
-def _pygal() -> Any:  # noqa: ANN401  (a module without types)
-    """The library, loaded where a page is drawn and nowhere else, without the hook that it leaves in every later import."""
+def _pygal() -> Any:  # noqa: ANN401  (an untyped module)
+    """Import and return pygal, only when a page is drawn. Removes the import hook that pygal installs."""
     import pygal  # noqa: PLC0415
 
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
@@ -101,7 +101,7 @@ def _options(shape: _ChartSize) -> dict[str, Any]:
         "width": shape.width,
         "height": shape.height,
         "margin": 8,
-        "margin_left": 18,  # its widths of text are of another font
+        "margin_left": 18,  # pygal computes text widths for another font
         "margin_right": 16,
         "js": [],
         "css": [],
@@ -115,14 +115,14 @@ def _options(shape: _ChartSize) -> dict[str, Any]:
 
 
 def axis_labels(highest: float, *, whole: bool = False) -> list[float]:
-    """Labels for an axis from zero to above the highest value, in round steps."""
-    fine = 1 if whole else 100  # steps are hundredths where they need not be whole
+    """Return axis labels in round steps, from zero to above the highest value."""
+    fine = 1 if whole else 100  # unless `whole`, steps are in hundredths
     step = round_up(max(highest, 1 / fine) * fine / 5) / fine
     return [round(step * number, 2) for number in range(int(highest / step) + 2)]
 
 
 def time_labels(begin: int, end: int, most: int) -> list[int]:
-    """Round moments between two, in Unix ms, no more than `most`."""
+    """Return at most `most` round times between `begin` and `end`, in Unix ms."""
     span = end - begin
     step = next((it for it in _STEPS if span <= it * most), 0) or _DAY * round_up(span / _DAY / most)
     return list(range(-(-begin // step) * step, end + 1, step))[:most]
@@ -137,9 +137,9 @@ def _clock(at: int, span: int) -> str:
 
 
 def _cleaned(drawn: str, name: str, told: str) -> Markup:
-    """The drawing with nothing in it but shapes, text and classes."""
+    """Return the SVG reduced to shapes, text and classes."""
     ET.register_namespace("", _SVG)
-    root = ET.fromstring(drawn)  # noqa: S314  (our own)
+    root = ET.fromstring(drawn)  # noqa: S314  (our own SVG)
     _prune(root)
     box = root.attrib["viewBox"]
     root.attrib.clear()

@@ -1,4 +1,4 @@
-"""The outcome: what came of a run, in one sentence, and how to go on with it."""
+"""The outcome of a run in one sentence, and the commands to continue it."""
 
 import shlex
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _STATES = {"time_limit": "time limit reached"}
 
 
 def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
-    """What the run is doing, or how it ended; `alive`: a process holds it."""
+    """Return the state of the run: "running" if a process holds it (`alive`), otherwise how it ended."""
     if alive:
         return "running"
     state = facts["state"]
@@ -21,7 +21,7 @@ def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
 
 
 def run_outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
-    """The sentence; `counts` are in the report's words, or in the journal's where the run is alive.
+    """Return the outcome as a sentence. `counts` use the report's statuses, or the journal's if the run is alive.
 
     `stayed` counts users who could not be signed out.
     """
@@ -43,7 +43,7 @@ def run_outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: b
 
 
 def _other_rows(counts: Mapping[str, int], skipped: str, rejected: str) -> list[str]:
-    """What became of the rows that were not set, the gravest first."""
+    """Return a phrase for each group of rows that were not set, the most serious first."""
 
     def some(status: str, verb: str, singular: str = "") -> str:
         number = counts.get(status, 0)
@@ -66,7 +66,7 @@ def _other_rows(counts: Mapping[str, int], skipped: str, rejected: str) -> list[
 def next_commands(
     facts: Mapping[str, Any], counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
 ) -> list[tuple[str, str]]:
-    """How to go on, as (what it does, the command). `stayed` counts users who could not be signed out."""
+    """Return the commands to continue, as (effect, command). `stayed` counts users who could not be signed out."""
     if facts["mode"] == "dry_run" and not resumable:
         return []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"

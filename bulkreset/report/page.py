@@ -1,4 +1,4 @@
-"""The page: report.html, one run to be looked at, drawn from its journal into a single file that needs nothing else."""
+"""The HTML page of a run (report.html), written from its journal as a single self-contained file."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ from bulkreset.text import format_count, format_duration, format_size, show_invi
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-ROWS = 1000  # shown one by one; report.csv has all of them
+ROWS = 1000  # the most rows that the page lists; report.csv has all of them
 CODES = 50
 SLOWEST = 10
 CHANGES = 100
@@ -36,9 +36,10 @@ _ORDER = ("set", "ready", "claimed", "in_doubt", "failed", "unprocessed", "rejec
 def write_page(
     journal: Journal, path: Path, run_dir: Path, *, alive: bool = False, redaction: Redaction | None = None
 ) -> None:
-    """Write the page of a live (`alive`) or an ended run. Reads the journal only; with a `redaction` hashes stand for the usernames.
+    """Write the page of a live (`alive`) or an ended run. Reads only the journal.
 
-    Raises RecordError where the journal cannot be read or the page cannot be written.
+    With a `redaction`, hashes replace the usernames.
+    Raises RecordError if the journal cannot be read or the page cannot be written.
     """
     with journal.snapshot():
         told = _page_values(journal, run_dir, alive=alive, redaction=redaction)
@@ -48,7 +49,7 @@ def write_page(
 
 
 def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction | None) -> dict[str, Any]:
-    """Everything that the page shows."""
+    """Return all template variables of the page."""
     facts = journal.facts()
     dry_run = facts["mode"] == "dry_run"
     found = journal.counts()
@@ -89,13 +90,13 @@ _REMARKABLE = (Status.IN_DOUBT, Status.CLAIMED, Status.FAILED, Status.REJECTED, 
 
 @dataclass(frozen=True, slots=True)
 class _RowFormatter:
-    """How rows are told: by the report's words where the run has ended, with names that may be redacted."""
+    """Formats rows for the page: uses the report's statuses if the run has ended, and redacts names if asked for."""
 
     alive: bool
     redaction: Redaction | None
 
     def row(self, row: PageRow) -> PageRow:
-        """The row as the page has it."""
+        """Return the row as the page shows it."""
         row = row._replace(status=_status(row.status, alive=self.alive))
         return self.redaction.redact_page_row(row) if self.redaction else row
 
@@ -105,7 +106,7 @@ def _status(status: str, *, alive: bool) -> str:
 
 
 def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, str]]:
-    """The most frequent codes: (status, code, rows, what to do next)."""
+    """Yield the most frequent codes as (status, code, rows, next step)."""
     merged: dict[tuple[str, str], int] = {}
     for status, code, rows in journal.codes_by_status(CODES + 1):
         key = _status(status, alive=alive), code
@@ -115,7 +116,7 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
 
 
 def _pace(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The rate over time and the latencies, drawn and in figures."""
+    """Return the rate over time and the latencies, as charts and as figures."""
     course, latency = build_timeline(journal, facts.get("lanes", [])), build_latency_histogram(journal)
     return {
         "course": course,
@@ -129,7 +130,7 @@ def _pace(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timeline_chart(course: Timeline) -> Markup:
-    from bulkreset.report.charts import draw_timeline  # noqa: PLC0415  (loaded where a page is drawn, and nowhere else)
+    from bulkreset.report.charts import draw_timeline  # noqa: PLC0415  (import it only when a page is drawn)
 
     fastest = max(step.settled for step in course.buckets)
     throttled = sum(step.throttled for step in course.buckets) * course.width / 1000
@@ -149,7 +150,7 @@ def _latency_chart(latency: LatencyHistogram) -> Markup:
 
 
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The guards that hold, by the job's keys."""
+    """Yield (job key, value as text) for each configured guard."""
     for key, value in guards.items():
         if key == "protected":
             if value.get("usernames"):
@@ -196,7 +197,7 @@ def _template_environment() -> "Environment":
 
 
 def _escape_value(value: object) -> object:
-    """Every text that the template prints, with what cannot be seen made visible; `Markup` is our own."""
+    """Return the value with invisible characters made visible. `Markup` is our own text and stays as it is."""
     return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -205,7 +206,7 @@ def _status_text(status: str) -> str:
 
 
 def _read_asset(name: str) -> Markup:
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704  (our own)
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704  (our own file)
 
 
 def _csp_hash(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Handing out: the passwords of a campaign, for whoever holds a recipient's key."""
+"""Export of a run's generated passwords, for an operator who holds a recipient's key."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,21 +17,22 @@ _DAY = 86_400  # seconds
 
 
 class IssuedPassword(NamedTuple):
-    """One user's password. `expires_at` is UTC, "" for a permanent one or where the pool's validity is not known."""
+    """One user's password. `expires_at` is UTC; "" if the password is permanent or the pool's validity is not known."""
 
     username: str
     password: str
     expires_at: str
     pool: str
 
-    def __repr__(self) -> str:  # a tuple's own would print the password
+    def __repr__(self) -> str:  # the default repr would print the password
         return f"Given({self.username!r})"
 
 
 def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
-    """The passwords that were set last, of the rows that are `set`; in constant memory.
+    """Yield the password that was set last for each row with status `set`. Uses constant memory.
 
-    Raises RunDirError where the run has no handout, InputError where the key does not open it.
+    Raises RunDirError if the run has no encrypted passwords or no complete plan, InputError if the key cannot decrypt
+    them.
     """
     home = RunDir.open(run_dir)
     by = load_identities(identity)
@@ -41,7 +42,7 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
         if "rows" not in facts:
             raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
         folder = folder_of(facts, home)
-        # As the journal is now: a row of a run that goes on may be set later, by a chunk that was not there to be read.
+        # Read one snapshot of the journal: a live run may set a row later, with a chunk that this read has not seen.
         with journal.snapshot():
             for line in newest(folder, by, facts["rows"]):
                 if found := journal.set_row(line.row):

@@ -1,4 +1,4 @@
-"""The redaction: keyed hashes in place of usernames, the same for the same user of a pool throughout one run."""
+"""Replacement of usernames by keyed hashes. Within one run, a user of a pool always has the same hash."""
 
 import hmac
 import json
@@ -23,14 +23,14 @@ _is_a_word = re.compile(r"[\w-]*").fullmatch
 
 
 class Redaction:
-    """Takes the usernames out of what a report has. Without the key nobody can tell, or try, whose hash it is."""
+    """Replaces the usernames in report rows by hashes. Without the key nobody can find or guess the user of a hash."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """By the run's key in the file `path`, which is made where there is none. Raises RecordError, RunDirError."""
+        """Load the run's key from the file `path`, or create it if it is missing. Raises RecordError, RunDirError."""
         try:
             key = read_small_file(path) if path.exists() else _create_key(path)
         except OSError as error:
@@ -47,12 +47,12 @@ class Redaction:
         )
 
     def redact_name(self, pool: str, username: str) -> str:
-        """What stands for a user of a pool: HMAC-SHA-256, the first 128 bits of it."""
+        """Return the replacement for a user of a pool: "u-" and the first 128 bits of an HMAC-SHA-256, in hex."""
         text = f"{len(pool)} {pool} {username}".encode()
         return f"u-{hmac.digest(self._key, text, 'sha256')[:HASH_BYTES].hex()}"
 
     def redact_row(self, found: ReportRow) -> ReportRow:
-        """The row without its user's names, in whichever column they are."""
+        """Return the row without its user's names in any column."""
         pool, username, canonical = found.user_pool_id, found.username, found.canonical
         if not username:
             return found
@@ -66,7 +66,7 @@ class Redaction:
         return ReportRow(found[0], found[1], hashed, *found[3:-1], hashed)
 
     def redact_page_row(self, found: PageRow) -> PageRow:
-        """The same for a row as the page shows it."""
+        """Return a page row without its user's names in any column."""
         if not found.username:
             return found
         hashed = self.redact_name(found.pool, found.canonical)
@@ -79,7 +79,7 @@ class Redaction:
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """The name as it may stand in a text, whatever the case."""
+    """Return the forms of the name that a text may contain, case-folded, plain and JSON-escaped."""
     as_json = (
         json.dumps(spelt, ensure_ascii=short)[1:-1] for spelt in (name, name.casefold()) for short in (True, False)
     )
@@ -87,12 +87,12 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 def _contains_name(text: str, names: set[str]) -> bool:
-    """Whether a name stands anywhere in the text. A single word, such as a code, repeats only what it is as a whole."""
+    """Return whether the text contains a name. A single word, such as a code, must equal the name."""
     return text in names if _is_a_word(text) else any(name in text for name in names)
 
 
 def _create_key(path: Path) -> bytes:
-    """A new key, readable to its owner alone. Whoever comes second takes the one that is there."""
+    """Create a key file that only its owner can read. Returns the content; an existing file wins."""
     key = secrets.token_hex(KEY_BYTES).encode("ascii")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

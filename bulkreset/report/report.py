@@ -1,4 +1,4 @@
-"""The reports' columns and cells, and summary.json."""
+"""The reports' columns and time format, and the writers of new CSV files and summary.json."""
 
 import csv
 import json
@@ -20,35 +20,38 @@ _WHERE_KNOWN = {
     "approved",
     "signed_out",
     "stopped_by",
-}  # left out of the summary where there is nothing to say
+}  # omitted from the summary if empty
 
 
 def write_new_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
-    """Write a CSV file that is not there yet, readable to its owner alone; how many rows. Raises RunDirError, RecordError."""
+    """Write a new CSV file that only its owner can read. Returns the number of rows.
+
+    Raises RunDirError if the file exists, RecordError if it cannot be written.
+    """
     require_new(path)
     number = 0
     with atomic_writer(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        for number, row in enumerate(rows, 1):  # noqa: B007  (it counts)
+        for number, row in enumerate(rows, 1):  # noqa: B007  (the loop counts the rows)
             writer.writerow(row)
     return number
 
 
 def write_summary(summary: Summary, path: Path) -> None:
-    """Write summary.json. Raises RecordError where it cannot be written."""
+    """Write summary.json. Raises RecordError if it cannot be written."""
     figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
     with atomic_writer(path, redraw_advice(path)) as file:
         file.write(json_safe(json.dumps(figures, indent=2, ensure_ascii=False)) + "\n")
 
 
 def format_iso(unix_ms: int) -> str:
-    """A time as the reports have it."""
+    """Return a time as the reports show it: ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def redraw_advice(path: Path, form: str = "") -> str:
-    """What to do where a file of a run directory cannot be written: the command for it, in that `form`."""
+    """Return the advice if a file of a run directory cannot be written: the command to write it in this `form`."""
     return (
         f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}{f' --format {form}' if form else ''}."
     )

@@ -1,4 +1,4 @@
-"""The forms of the report: CSV, JSON Lines, Parquet; all of a journal's rows, or some, in one pass and in constant memory."""
+"""Writers for reports as CSV, JSON Lines and Parquet, in one pass and constant memory."""
 
 import csv
 import io
@@ -21,17 +21,17 @@ from bulkreset.report.report import COLUMNS, format_iso, redraw_advice
 from bulkreset.text import json_safe
 
 REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)
-GROUP_ROWS = 25_000  # of a Parquet file's row group
+GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
 _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}
 _TRUTH = {1: True, 0: False, None: None}
-_shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for the columns in which many rows say the same
+_shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many rows have the same value
 Writer = Callable[[Iterable[ReportRow], IO[bytes]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSpec:
-    """What of a journal is to be reported, and how: the form, the statuses (all where there is none), redacted or not."""
+    """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames)."""
 
     form: str = "csv"
     only: Collection[str] = ()
@@ -39,35 +39,38 @@ class ReportSpec:
 
 
 def write_report(journal: Journal, path: Path, unsent: str, cut: ReportSpec | None = None, advice: str = "") -> None:
-    """Write a report; `unsent` is what a row that was not sent is called.
+    """Write a report. `unsent` is the status shown for rows that were not sent.
 
-    Raises RecordError where it cannot be written, with that advice in place of a run directory's.
+    Raises RecordError if it cannot be written, with `advice` or, if that is empty, the advice for a run directory.
     """
     with atomic_bytes_writer(path, advice or redraw_advice(path)) as out:
         stream_report(journal, out, unsent, cut)
 
 
 def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec | None = None) -> None:
-    """Write a report to an open file. Raises OSError, Refused for a form that this program does not have, RecordError."""
+    """Write a report to an open file.
+
+    Raises Refused for an unknown form, RecordError if the journal is damaged, OSError if the file cannot be written.
+    """
     cut = cut or ReportSpec()
     if cut.form not in WRITERS:
         raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
     rows: Iterable[ReportRow] = journal.report_rows(unsent, cut.only)
     try:
         WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell is of a kind that no run writes
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes
         raise journal.damaged_error() from None
 
 
 def write_csv(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
-    """One line per row, for people and spreadsheets: no cell is one that a spreadsheet would run."""
+    """Write one line per row, for people and spreadsheets. No cell can run as a spreadsheet formula."""
     writer = csv.writer(_LfWriter(out), lineterminator="\r\n")
     writer.writerow(COLUMNS)
     writer.writerows(map(_csv_cells, rows))
 
 
 def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
-    """One JSON object per row, values as they are; null where there is nothing to say."""
+    """Write one JSON object per row, with unchanged values. A missing value is null."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     for row in rows:
         line = dict(zip(COLUMNS, _typed_values(row), strict=True))
@@ -76,9 +79,9 @@ def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
 
 
 def write_parquet(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
-    """Typed columns, in row groups; null where there is nothing to say."""
-    import pyarrow as pa  # noqa: PLC0415  (slow to load, and the other forms need it not)
-    import pyarrow.parquet as pq  # noqa: PLC0415  (the same)
+    """Write typed columns, in row groups. A missing value is null."""
+    import pyarrow as pa  # noqa: PLC0415  (slow to import, and other forms do not need it)
+    import pyarrow.parquet as pq  # noqa: PLC0415  (as above)
 
     types: dict[str, pa.DataType] = {
         **dict.fromkeys(COLUMNS, pa.string()),
@@ -94,7 +97,7 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
             writer.write_table(pa.Table.from_arrays([pa.array(values, kind) for values, kind in found], schema=columns))
 
 
-# The forms that have a line for each row. A page, which is drawn from the journal as a whole, is none of them.
+# The forms with one line per row. The HTML page is not one of them: it shows the journal as a whole.
 WRITERS: Mapping[str, Writer] = {"csv": write_csv, "parquet": write_parquet, "jsonl": write_jsonl}
 
 
@@ -121,7 +124,7 @@ def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
 
 
 def _typed_values(row: ReportRow) -> tuple[Any, ...]:
-    """A row's values by COLUMNS: None where there is nothing to say, times as Unix milliseconds."""
+    """Return a row's values in the order of COLUMNS. A missing value is None; times are Unix milliseconds."""
     return (
         row.row,
         row.user_pool_id or None,
@@ -144,7 +147,7 @@ def _typed_values(row: ReportRow) -> tuple[Any, ...]:
 
 
 def _iso(unix_ms: int | None) -> str:
-    """A time in words, as `iso` has it; many rows share a second."""
+    """Return a time as `format_iso` does, "" for None. Seconds are cached because many rows share one."""
     return "" if unix_ms is None else f"{_second(unix_ms // _SECOND)}{unix_ms % _SECOND:03d}Z"
 
 
@@ -154,18 +157,18 @@ def _second(unix: int) -> str:
 
 
 class _LfWriter:
-    """Ends each row with LF. The csv module quotes a CR in a cell only where CR is part of its own line end."""
+    """Ends each row with LF. The csv module quotes a CR in a cell only if its own line end contains a CR."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def write(self, row: str) -> int:
-        """Write one row that ends with CRLF."""
+        """Write one row that ends with CRLF; the file gets LF."""
         return self._file.write((row[:-2] + "\n").encode())
 
 
 class _CountingStream(io.RawIOBase):
-    """A file that knows how far it is: a pipe, which does not, can take Parquet, too."""
+    """Adds tell() to a stream that has none, so that Parquet can be written to a pipe."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
@@ -173,15 +176,15 @@ class _CountingStream(io.RawIOBase):
         self._written = 0
 
     def writable(self) -> bool:
-        """It is for writing."""
+        """Return True: the stream is for writing."""
         return True
 
-    def write(self, data: Any) -> int:  # noqa: ANN401  (whatever buffer pyarrow has)
-        """Write all of it."""
+    def write(self, data: Any) -> int:  # noqa: ANN401  (any buffer of pyarrow)
+        """Write all of `data` and return its length in bytes."""
         self._file.write(data)
         self._written += len(data)
         return len(data)
 
     def tell(self) -> int:
-        """How many bytes have been written."""
+        """Return the number of bytes written."""
         return self._written

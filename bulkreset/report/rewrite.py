@@ -1,4 +1,4 @@
-"""The report drawn once more: any form of it, all rows or some, from the journal of a live or an ended run."""
+"""The `report` command: writes a report again, in any form, from the journal of a live or an ended run."""
 
 import os
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What is asked for; what is left open is as the run itself draws it.
+    """The report to write. A field that is None is taken from the run's own report.
 
-    `only` are statuses; `output` is a new file, or STANDARD_OUTPUT; `redacted`: whether hashes stand for the usernames.
+    `only` are statuses (empty: all). `output` is a new file or STANDARD_OUTPUT. `redacted`: hashes replace usernames.
     """
 
     form: str | None = None
@@ -37,9 +37,9 @@ class ReportRequest:
 
 
 def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
-    """Write a report of the run in `path`; where it is, None where it went to the open file `out`.
+    """Write a report of the run in `path`. Returns its path, or None if it was written to the file descriptor `out`.
 
-    Raises Refused for what cannot be drawn, RecordError where it cannot be written.
+    Raises Refused for a request that does not fit, RecordError if the report cannot be written.
     """
     home = RunDir.open(path)
     if wanted.output and wanted.output != STANDARD_OUTPUT:
@@ -65,7 +65,10 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
 
 
 def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
-    """The statuses of "failed,rejected" and the like, each once, in the report's order. Raises Refused for an unknown one."""
+    """Return the statuses in texts like "failed,rejected", each once, in the report's order.
+
+    Raises Refused for an unknown status.
+    """
     words = {word.strip() for text in asked for word in text.split(",")}
     for word in sorted(words - {*REPORTED}):
         raise Refused(
@@ -76,7 +79,7 @@ def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _format_of(output: Path | None) -> str | None:
-    """The form that a file's name asks for."""
+    """Return the form that the file's suffix asks for. None if there is no file or its suffix is unknown."""
     return _SUFFIXES.get(output.suffix.lower()) if output else None
 
 
@@ -92,7 +95,7 @@ def _require_consistent(form: str, wanted: ReportRequest, out: int) -> None:
 
 
 def _default_name(cut: ReportSpec, *, own_is_redacted: bool) -> str:
-    """The run's own name for its own report; a report that has less, or other names, takes another one."""
+    """Return the file name: the run's own if the report is complete and redacted alike, otherwise a different one."""
     parts = ["report", *cut.only]
     if (redacted := cut.redaction is not None) != own_is_redacted:
         parts.append("redacted" if redacted else "usernames")
@@ -100,13 +103,13 @@ def _default_name(cut: ReportSpec, *, own_is_redacted: bool) -> str:
 
 
 def _stream(journal: Journal, out: int, unsent: str, cut: ReportSpec) -> None:
-    """To an open file: not through a stream that forgives, for rows that are missing must not look like all of them."""
+    """Write to the file descriptor directly: a stream may ignore errors, and a partial report would look complete."""
     try:
         with open(out, "wb", closefd=False) as stream:
             stream_report(
                 journal, cast("IO[bytes]", _TerminalWriter(stream)) if os.isatty(out) else stream, unsent, cut
             )
-    except BrokenPipeError:  # whoever reads has had enough, as `head` has
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
         return
     except OSError as error:
         raise RecordError(
@@ -115,11 +118,11 @@ def _stream(journal: Journal, out: int, unsent: str, cut: ReportSpec) -> None:
 
 
 class _TerminalWriter:
-    """A terminal, on which each row is shown with what cannot be seen in it."""
+    """A terminal stream that shows invisible characters of each row."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def write(self, row: bytes) -> int:
-        """Write one row."""
+        """Write one row and return the number of bytes."""
         return self._stream.write(terminal_safe(row.decode()).encode())

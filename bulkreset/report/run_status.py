@@ -1,4 +1,4 @@
-"""The status: how far a run is, from the journal of a live or an ended one."""
+"""The progress of a live or an ended run, read from its journal."""
 
 import os
 from dataclasses import dataclass, field
@@ -19,9 +19,10 @@ _UNDER_WAY = frozenset({"planning", "planned", "applying"})
 class RunStatus:
     """One run as its journal shows it.
 
-    `state` is the journal's, or `crashed` where the run should be under way and no process holds it. `left` counts the
-    rows still to be sent or to be signed out; `sign_outs` is None where the job asks for none; `rate` is rows settled per second lately, `seconds_left` None where that says nothing.
-    Where the plan is not complete, or not yet, `rows` and `counts` are of the rows that have been read.
+    `state` is the journal's, or `crashed` if the run should be under way and no process holds it. `rows_left` counts
+    the rows to send and the users to sign out. `sign_outs` is None if the job asks for none, and in a dry run. `rate`
+    is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
+    If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
     run_dir: str
@@ -46,7 +47,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRun:
-    """A run whose journal cannot be read: `problem` says why, and what to do."""
+    """A run whose journal cannot be read. `problem` says why and what to do."""
 
     run_dir: str
     problem: str
@@ -54,7 +55,7 @@ class UnreadableRun:
 
 
 def read_status(path: Path) -> RunStatus:
-    """The status of the run in `path`. Raises RunDirError where there is none, RecordError where it cannot be read."""
+    """Return the status of the run in `path`. Raises RunDirError if it has no run, RecordError if it cannot be read."""
     home = RunDir.open(path)
     alive = home.is_held()
     journal = Journal.open(home.journal, read_only=True)
@@ -95,14 +96,17 @@ def read_status(path: Path) -> RunStatus:
 
 
 def list_runs(folder: Path) -> tuple[list[RunStatus], list[UnreadableRun]]:
-    """The status of every run in a folder of runs, the newest first, and the runs that have none; what is no run is passed over."""
+    """Return (statuses, unreadable runs) of all runs in `folder`, the statuses newest first.
+
+    Entries that are not runs are ignored.
+    """
     found, unreadable = [], []
-    for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:  # noqa: PTH112  (Path's may raise)
-        if path.name.startswith("."):  # a directory that was still being made
+    for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:  # noqa: PTH112  (Path.is_dir may raise)
+        if path.name.startswith("."):  # a run directory that was not created completely
             continue
         try:
             found.append(read_status(path))
         except BulkresetError as error:
-            if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (the same)
+            if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (as above)
                 unreadable.append(UnreadableRun(str(path), str(error)))
     return sorted(found, key=lambda status: status.started_at, reverse=True), unreadable

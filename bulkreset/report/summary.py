@@ -1,4 +1,4 @@
-"""The summary: a run in figures, drawn from its journal."""
+"""The summary of a run in figures, built from its journal."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _DONE = frozenset({Status.SET, Status.SKIPPED})
 
 
 def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]:
-    """The journal's counts in the report's words: what was claimed is in doubt, what was not sent is unprocessed."""
+    """Return the journal's counts as report statuses: claimed is in_doubt; ready is unprocessed (not in a dry run)."""
     words = {"claimed": "in_doubt"} | ({} if dry_run else {"ready": "unprocessed"})
     public: dict[str, int] = {}
     for status, rows in counts.items():
@@ -24,14 +24,15 @@ def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]
 
 
 def is_planned(facts: Mapping[str, Any]) -> bool:
-    """Whether the plan is whole: the journal notes its number of rows last."""
+    """Return whether the plan is complete. The journal stores the number of rows last."""
     return "rows" in facts
 
 
 def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
-    """Whether an ended run has something to go on with: rows to be sent, users to be signed out, a plan that is not whole, a mirror, a report.
+    """Return whether an ended run has work left.
 
-    `facts` and `counts` are the journal's; `sign_outs` is None where the job asks for none.
+    That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
+    `facts` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
     """
     if not is_planned(facts):
         return True
@@ -42,7 +43,7 @@ def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs:
 
 
 def state_of(ended: BulkresetError | None) -> str:
-    """The summary's state for the way in which a run ended."""
+    """Return the summary's state for the error that ended the run, None for a normal end."""
     if ended is None:
         return "finished"
     return (
@@ -57,9 +58,10 @@ def exit_code_of(
     dry_run: bool,
     signed_out: Mapping[str, int] | None = None,
 ) -> int:
-    """0 where every row is set or skipped (in a dry run: ready or skipped), 1 where not, or the code of what ended the run.
+    """Return the exit code: that of the error that ended the run, 0 if every row is done, otherwise 1.
 
-    A sign-out that the job asked for and that failed is a row that is not done.
+    A row is done if it is set or skipped; in a dry run also if it is ready. If a sign-out that the job asked for failed
+    or is pending, its row is not done.
     """
     if ended is not None:
         return ended.exit_code
@@ -70,7 +72,7 @@ def exit_code_of(
 
 
 def sign_out_counts(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
-    """How far the signing out is; None where the job asks for none, and in a dry run, which signs nobody out."""
+    """Return the sign-outs by state. None if the job asks for none, and in a dry run, which signs nobody out."""
     if not facts.get("signs_out") or facts["mode"] == "dry_run":
         return None
     found = journal.sign_outs().values()
@@ -78,7 +80,7 @@ def sign_out_counts(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int
 
 
 def describe_error(ended: BulkresetError | None) -> dict[str, str] | None:
-    """What stopped something, as the summary tells it."""
+    """Return the error as the summary shows it: code, message and advice. None if there was no error."""
     if ended is None:
         return None
     code = ended.code if isinstance(ended, ServiceError) else type(ended).__name__
@@ -86,7 +88,7 @@ def describe_error(ended: BulkresetError | None) -> dict[str, str] | None:
 
 
 def lane_summaries(journal: Journal, facts: Mapping[str, Any], *, public: bool = True) -> tuple[LaneSummary, ...]:
-    """Each lane with what the journal counts of it, in the report's words where `public`."""
+    """Return each lane with its counts from the journal, with the report's statuses if `public`."""
     dry_run = facts["mode"] == "dry_run"
     counted: dict[str, dict[str, int]] = {}
     for pool, status, rows in journal.pool_counts():
@@ -104,7 +106,7 @@ def lane_summaries(journal: Journal, facts: Mapping[str, Any], *, public: bool =
 
 
 def build_summary(journal: Journal, ended: BulkresetError | None) -> Summary:
-    """Count everything once more in the journal: what the summary says is what was committed."""
+    """Build the summary by counting the journal again, so that it shows only what was committed."""
     facts: dict[str, Any] = journal.meta()
     found = journal.counts()
     counts = public_counts(found, dry_run=facts["mode"] == "dry_run")

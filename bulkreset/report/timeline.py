@@ -1,4 +1,4 @@
-"""The course: how a run went over time, and how long its calls took, in buckets whose number does not grow with the run."""
+"""A run's rate over time and its latencies, in buckets. Their number does not grow with the run."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 from bulkreset.journal.journal import Journal
 
-BUCKETS = 90  # of time, at most
-BARS = 20  # of latency, about: up to the slowest hundredth, which shares the last one
+BUCKETS = 90  # time buckets: at most this many, plus one
+BARS = 20  # about the number of latency bars; the slowest 1% shares the last one
 _WIDTHS = (
     200,
     500,
@@ -21,9 +21,10 @@ _SHARES = (50, 90, 99)
 
 @dataclass(frozen=True, slots=True)
 class TimeBucket:
-    """One bucket of time: when it began (Unix ms), rows settled and calls throttled per second, the calls per second that were allowed.
+    """One bucket of time, which starts at `at_ms` (Unix ms).
 
-    `allowed` is None where a lane is not paced.
+    `settled` is rows per second; `throttled` and `allowed` are calls per second. `allowed` is None if a lane is
+    not paced.
     """
 
     at_ms: int
@@ -34,7 +35,7 @@ class TimeBucket:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A run over time; buckets are `width` ms wide. `ceiling` is that of all lanes together, None where one has none."""
+    """A run over time. Buckets are `width` ms wide. `ceiling` is the sum of all lanes, None if a lane has none."""
 
     width: int
     buckets: tuple[TimeBucket, ...]
@@ -43,7 +44,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class LatencyBar:
-    """Latencies from `least` ms up to, but not with, `below` ms (None: without end), and how many rows' they were."""
+    """The number of rows with a latency from `least` ms to less than `below` ms (None: no upper limit)."""
 
     least: int
     below: int | None
@@ -52,7 +53,7 @@ class LatencyBar:
 
 @dataclass(frozen=True, slots=True)
 class LatencyHistogram:
-    """How long the rows' last calls took, in ms; `shares` has the time within which so many of a hundred were answered."""
+    """Latencies of the rows' last calls, in ms. `shares` maps a percentile (50, 90, 99) to its latency."""
 
     rows: int
     shares: Mapping[int, int]
@@ -61,7 +62,7 @@ class LatencyHistogram:
 
 
 def build_timeline(journal: Journal, lanes: Sequence[Mapping[str, Any]]) -> Timeline | None:
-    """How the run went; None where nothing was sent. `lanes` are the journal's."""
+    """Return the run over time, None if nothing was sent. `lanes` are the journal's."""
     span = journal.send_span()
     if span is None:
         return None
@@ -81,7 +82,7 @@ def build_timeline(journal: Journal, lanes: Sequence[Mapping[str, Any]]) -> Time
 
 
 def bucket_width(span: int) -> int:
-    """A width of buckets, in ms, of which a span has no more than BUCKETS and one."""
+    """Return the bucket width in ms that divides `span` (ms) into at most BUCKETS + 1 buckets."""
     days = (_DAY << power for power in count())
     return next(
         width for width in (*_WIDTHS, *takewhile(lambda it: it <= span, days), 2 * span) if span < width * BUCKETS
@@ -96,7 +97,10 @@ def _ceiling(lanes: Sequence[Mapping[str, Any]]) -> float | None:
 def _allowed(
     journal: Journal, lanes: Sequence[Mapping[str, Any]], first: int, width: int, number: int
 ) -> list[float] | None:
-    """The rate of all lanes together in each bucket: a lane has its ceiling until its first change, and keeps its last rate."""
+    """Return the allowed calls per second of all lanes in each bucket. None if a lane is not paced.
+
+    A lane has its ceiling until its first rate change, then its last rate.
+    """
     if _ceiling(lanes) is None:
         return None
     changes: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
@@ -117,7 +121,7 @@ def _carry_forward(changes: Mapping[int, tuple[float, float]], ceiling: float, n
 
 
 def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
-    """How long the calls took; None where none was answered."""
+    """Return the latency histogram, None if no call was answered."""
     found = journal.latencies()
     if not found:
         return None
@@ -128,7 +132,7 @@ def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
 
 
 def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[LatencyBar]:
-    """Bars of one width from the quickest to `most`, and one for what is beyond."""
+    """Yield bars of equal width from the lowest latency to `most` ms, and one bar for higher latencies."""
     width = round_up((most - found[0][0] + 1) / BARS)
     begin = found[0][0] // width * width
     number = (most - begin) // width + 1
@@ -142,7 +146,7 @@ def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[LatencyBar]:
 
 
 def round_up(least: float) -> int:
-    """The next of 1, 2, 5, 10, 20, 50, … that is not less."""
+    """Return the lowest of 1, 2, 5, 10, 20, 50, … that is at least `least`."""
     return next(
         step * tens for tens in (int(10**power) for power in count()) for step in (1, 2, 5) if step * tens >= least
     )

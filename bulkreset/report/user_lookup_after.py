@@ -1,4 +1,4 @@
-"""The follow-through: every user whom a run set, found again by ListUsers alone and judged."""
+"""The lookup and classification of all users that a run set. It calls only ListUsers."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -18,7 +18,7 @@ AGAIN = "verify again"
 
 
 def require_described_pools(pools: Mapping[str, PoolFacts]) -> None:
-    """Raise TargetError where a pool may not be described, ServiceError where that was not answered."""
+    """Raise TargetError if describing a pool was denied, ServiceError if it failed otherwise."""
     for pool, facts in pools.items():
         if facts.unknown:
             raise _missing_permission_error(f"The user pool {pool} could not be described", facts.unknown)
@@ -32,16 +32,17 @@ def look_up_set_users(
     clock: Clock,
     seen: Callable[[int, int], None],
 ) -> None:
-    """Find the user of every set row; `seen` is told of calls made, of about how many, and may raise to stop.
+    """Find the user of every set row. Calls `seen(calls made, estimated calls)`, which may raise to stop.
 
-    Raises TargetError where users may not be listed, ServiceError where the listing broke off.
+    Raises TargetError if listing users was denied, ServiceError if the listing failed, RecordError if the lookup cannot
+    be stored.
     """
 
     def fold(pool: str, name: str) -> str:
         return directories[pool].facts.fold(name)
 
     try:
-        # By the user's own name where the plan learned it: an alias may be another's by now, or nobody's.
+        # Use the canonical username if the plan found it: an alias may have moved to another user or been removed.
         sought = ((row.row, row.pool, row.canonical) for row in journal.set_rows() if row.pool in directories)
         lookup.fill(sought, fold)
         gaps = UserSearch(directories, pacers, lookup, clock, lambda _user, _facts: "").run(seen)
@@ -56,11 +57,14 @@ def look_up_set_users(
 def verified_users(
     journal: Journal, lookup: LookupStore, pools: Mapping[str, PoolFacts], now: int, within_days: float
 ) -> Iterator[VerifiedUser]:
-    """What every row whose user was looked up is now, in input order and in constant memory; `now` is Unix milliseconds."""
+    """Yield the current state of every row that was looked up, in input order and in constant memory.
+
+    `now` is Unix milliseconds.
+    """
     found = lookup.findings()
     match = next(found, None)
     for row in journal.set_rows():
-        # A run that goes on has set rows since the look-up began.
+        # A live run may have set more rows since the lookup began: they have no finding.
         if match is not None and match.row == row.row:
             yield classify(row, match, pools[row.pool].temporary_days, now, within_days)
             match = next(found, None)

@@ -1,4 +1,4 @@
-"""The fate: what has become, since a run, of one user whom it set; judged from the journal's row and the user as it was found."""
+"""The current state of a user that a run set, judged from the journal's row and the user found now."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -20,33 +20,33 @@ COLUMNS = (
 )
 
 _DAY = 86_400_000  # milliseconds
-# Milliseconds by which this machine's clock and the service's may differ: with more, no call's signature is taken.
+# Milliseconds by which this machine's clock may differ from the service's: AWS rejects signatures that differ more.
 _SLACK = 300_000
 _TEMPORARY = "FORCE_CHANGE_PASSWORD"
 _OWN = "CONFIRMED"
 
 
 class UserState(StrEnum):
-    """What a set row is now. All but `changed` and `agrees` are left to be looked after."""
+    """The current state of a set row. All states except `changed` and `agrees` need attention."""
 
-    WAITING = "waiting"  # the temporary password is still good, and not used
-    EXPIRING = "expiring"  # it will not be good much longer
-    EXPIRED = "expired"  # only an administrator can help
+    WAITING = "waiting"  # the temporary password is valid and not used yet
+    EXPIRING = "expiring"  # the temporary password expires soon
+    EXPIRED = "expired"  # the temporary password has expired: only an administrator can help
     CHANGED = (
-        "changed"  # a temporary password: the user has chosen another; a permanent one: the user was changed since
+        "changed"  # temporary password: the user has chosen a new one; permanent password: the user was changed since
     )
-    AGREES = "agrees"  # a permanent password, and nobody has changed the user since
-    UNTOUCHED = "untouched"  # the user was last changed before the run: the report says otherwise
-    DIFFERS = "differs"  # the user's status is not what the set password leaves behind
-    GONE = "gone"  # the pool has no such user any more
+    AGREES = "agrees"  # permanent password, and the user was not changed since
+    UNTOUCHED = "untouched"  # the user was last changed before the run, which contradicts the report
+    DIFFERS = "differs"  # the user's status is not the one that the set password causes
+    GONE = "gone"  # the user is no longer in the pool
 
 
 DONE = frozenset({UserState.CHANGED, UserState.AGREES})
-SHORT = frozenset({UserState.EXPIRING, UserState.EXPIRED})  # whose temporary passwords are to be made anew
+SHORT = frozenset({UserState.EXPIRING, UserState.EXPIRED})  # these users need a new temporary password
 
 
 class VerifiedUser(NamedTuple):
-    """One set row. Times are Unix milliseconds; `expires_at` is None for a permanent password."""
+    """One verified row. Times are Unix milliseconds; `expires_at` is None for a permanent password."""
 
     row: int
     pool: str
@@ -58,18 +58,21 @@ class VerifiedUser(NamedTuple):
     expires_at: int | None
 
     def values(self) -> dict[str, Any]:
-        """By the report's columns, with times in words; None where there is nothing to say."""
+        """Return the values by report column, with ISO times. A missing value is None."""
         found = (self.row, self.pool, self.username, self.state.value, self.status or None)
         times = (None if at is None else format_iso(at) for at in (self.set_at, self.modified_at, self.expires_at))
         return dict(zip(COLUMNS, (*found, *times), strict=True))
 
     def cells(self) -> list[Any]:
-        """The line of the report; no cell is one that a spreadsheet would run."""
+        """Return the cells of the report's line. No cell can run as a spreadsheet formula."""
         return [spreadsheet_safe(value) if isinstance(value, str) else value for value in self.values().values()]
 
 
 def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, within_days: float) -> VerifiedUser:
-    """What one set row is now; a temporary password is good for so many days, and expiring within so many."""
+    """Return the current state of one set row; `now` is Unix milliseconds.
+
+    A temporary password is valid for `temporary_days`, and expiring in its last `within_days`.
+    """
     expires = None if row.permanent else row.finished_at + temporary_days * _DAY
     if found.kind == ABSENT:
         state = UserState.GONE
@@ -89,9 +92,9 @@ def _unused_state(expires: int, now: int, within_days: float) -> UserState:
 
 
 def _confirmed_state(row: SetRow, modified: int | None) -> UserState:
-    """A user who has a password of their own, or the permanent one that was set."""
+    """Return the state of a CONFIRMED user: with their own password, or the permanent one that was set."""
     if modified is not None and modified < row.started_at - _SLACK:
-        return UserState.UNTOUCHED  # the password that was set, or changed, was so without the run
+        return UserState.UNTOUCHED  # the current password does not come from this run
     if not row.permanent:
         return UserState.CHANGED
     return UserState.CHANGED if modified is not None and modified > row.finished_at + _SLACK else UserState.AGREES

@@ -1,4 +1,4 @@
-"""One verification, composed: whom the run set is looked up, judged, reported and, if asked for, listed to be set again."""
+"""The `verify` command: looks up and reports the users that a run set, and can list those to set again."""
 
 import csv
 import json
@@ -36,16 +36,16 @@ from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, Verifie
 from bulkreset.send.clock import SystemClock
 from bulkreset.send.pacer import Pacer
 
-LONGEST = 365  # days: no temporary password is good for longer
+LONGEST = 365  # days: the longest validity of a temporary password
 _ROOM = "Check the disk's space and rights, or name another file with -o."
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What a verification is to say, and where to.
+    """The options of a verification.
 
-    A temporary password is expiring within so many days; `report` is a new file in place of the run's own, `reissue` a
-    new input; `as_json` takes one JSON object.
+    A temporary password is expiring if it is valid for at most `within_days` more. `report` is a new file instead of
+    the run's own. `reissue` is a new input file for the users to set again. `as_json` receives one JSON object.
     """
 
     within_days: float = 1.0
@@ -56,7 +56,7 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What came of it. `alive`: the run was still going on; `report` is None where the run has set nothing."""
+    """The result of a verification. `alive`: the run was still running. `report` is None if the run has set nothing."""
 
     run_id: str
     checked_at: str
@@ -67,20 +67,20 @@ class VerifyResult:
 
     @property
     def unfinished(self) -> int:
-        """How many set rows somebody must look after."""
+        """Return the number of set rows that need attention."""
         return sum(rows for state, rows in self.counts.items() if state not in DONE)
 
     @property
     def exit_code(self) -> int:
-        """0 where every set row is done."""
+        """Return 0 if every set row is done, otherwise 1."""
         return EXIT_ROWS if self.unfinished else EXIT_OK
 
 
 def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelToken) -> VerifyResult:
-    """Look up whom the run in `path` has set, while it goes on or later, and write down what each is now.
+    """Look up the users that the run in `path` has set, and write their current state. The run may be live or ended.
 
-    Raises Refused for a run or files that do not fit, TargetError where users may not be listed, ServiceError where the
-    listing broke off, Interrupted where `stop` was asked for; then nothing was written.
+    Raises Refused for a run or files that do not fit, TargetError if listing users was denied, ServiceError if the
+    listing failed, Interrupted if `stop` was requested. After an error nothing was written.
     """
     home = RunDir.open(path)
     _must_make_sense(wanted, home)
@@ -128,7 +128,7 @@ def _verify_run(
 
     with _temporary_lookup() as lookup:
         counts: Counter[UserState] = Counter()
-        # The files are begun before the look-up: it takes minutes, and that they cannot be written is said at once.
+        # Open the files before the lookup, which takes minutes: an error on opening is reported at once.
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
             look_up_set_users(journal, directories, pacers, lookup, clock, seen)
             now = _now()
@@ -145,7 +145,10 @@ def _verify_run(
 
 @contextmanager
 def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> Iterator[Callable[[VerifiedUser], None]]:
-    """What writes one row: to the report and, where it is wanted, to the new input. Both take their names when they are whole."""
+    """Yield a function that writes one row to the report and, if requested, to the new input.
+
+    Both files get their names only when they are complete.
+    """
     with ExitStack() as stack:
         rows = csv.writer(
             stack.enter_context(atomic_writer(wanted.report or home.verify_report, _ROOM)), lineterminator="\n"
@@ -159,7 +162,7 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
         def note(fate: VerifiedUser) -> None:
             rows.writerow(fate.cells())
             if again and fate.state in SHORT:
-                # As the input had it: an apostrophe against formulas would make it another name.
+                # Write the name unchanged: an apostrophe against formulas would make it a different name.
                 again.writerow((fate.username, fate.pool) if with_pools else (fate.username,))
 
         yield note
@@ -167,7 +170,7 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
 
 @contextmanager
 def _temporary_lookup() -> Iterator[LookupStore]:
-    """A lookup that leaves nothing behind. Not in the run directory, which may be one that nobody writes to any more."""
+    """Yield a lookup in a temporary directory. The run directory may be read-only. Raises RecordError."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -179,7 +182,7 @@ def _temporary_lookup() -> Iterator[LookupStore]:
 
 
 def _tell(verified: VerifyResult, rows: Iterable[VerifiedUser], out: IO[str] | None) -> None:
-    """One JSON object, written row by row."""
+    """Write one JSON object, row by row."""
     if out is None:
         return
     head = {"run_id": verified.run_id, "checked_at": verified.checked_at, "counts": verified.counts}
