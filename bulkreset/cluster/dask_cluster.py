@@ -66,7 +66,7 @@ class ClusterProtocol(Protocol):
         """Return the addresses of the workers. Raises WorkerLost if the scheduler is gone."""
 
     async def handshake(self, worker: str, session: str) -> None:
-        """Start an agent on a worker. Raises WorkerRejected if it must not get one, WorkerLost if it is gone."""
+        """Start an agent on a worker. Raises WorkerRejected if none is allowed there, WorkerLost if it is gone."""
 
     async def exchange(
         self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
@@ -237,7 +237,7 @@ class DaskCluster:
         return security
 
     async def _run(self, worker: str, function: Any, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401  (what it returns)
-        """Run a function on a worker, outside its tasks, and return its result. Raises WorkerLost, WorkerRejected."""
+        """Return the result of a function run on a worker, outside its tasks. Raises WorkerLost, WorkerRejected."""
         asked = self._client.run(function, *args, workers=[worker], on_error="return", **keywords)
         try:
             answer = (await asyncio.wait_for(asked, ANSWER_SECONDS)).get(worker)

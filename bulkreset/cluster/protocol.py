@@ -85,8 +85,8 @@ class OpenFailed:
 class WorkerReport:
     """What has happened on a worker since the last report.
 
-    `bug` is the code location of a bug, "" if there was none. `halted` are the halted lane groups that have no outstanding
-    rows left. `unix` is the worker's Unix time.
+    `bug` is the code location of a bug, "" if there was none. `halted` are the halted lane groups that have no
+    outstanding rows left. `unix` is the worker's Unix time.
     """
 
     unix: float
