@@ -1,4 +1,4 @@
-"""The Python interface: plan, apply and resume for orchestrators. It prints nothing, asks nothing and handles no signal."""
+"""The Python interface for orchestrators: plan, apply, resume. It does not print, ask or handle signals."""
 
 import json
 import multiprocessing
@@ -39,17 +39,17 @@ __all__ = [
     "resume",
 ]
 
-MOST_SUMMARY = 1 << 24  # bytes: it has a few hundred for each lane
+MOST_SUMMARY = 1 << 24  # bytes; a summary has a few hundred for each lane
 PathLike = str | os.PathLike[str]
 Confirm = Callable[[Preflight], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiProgress:
-    """How far a run is. `phase` is planning, checking or sending.
+    """The progress of a run. `phase` is planning, checking or sending.
 
-    `done` and `total` are rows, while checking calls; `total` is None where it is not known. `counts` are rows by status
-    that this execution has settled.
+    `done` and `total` are rows, but API calls while checking; `total` is None if it is not known. `counts` are the rows
+    settled by this execution, by status.
     """
 
     phase: str
@@ -65,14 +65,14 @@ OnProgress = Callable[[ApiProgress], None]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run that has come to its end, and where it is written down."""
+    """A finished run: its directory and its summary."""
 
     run_dir: Path
     summary: Summary
 
     @classmethod
     def load(cls, run_dir: PathLike) -> Self:
-        """The result of an ended run, as another process may have left it. Raises RunDirError where there is none."""
+        """Return the result of a finished run, also of another process. Raises RunDirError if there is none."""
         path = Path(run_dir)
         try:
             figures = json.loads(read_small_file(RunDir(path).summary, MOST_SUMMARY))
@@ -84,37 +84,38 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """What the command would have ended with."""
+        """Return the exit code that the command would have had."""
         return self.summary.exit_code
 
     @property
     def ok(self) -> bool:
-        """Whether every row is set or skipped; of a plan, ready or skipped."""
+        """Return whether every row is set or skipped; for a dry run, ready or skipped."""
         return self.summary.exit_code == 0
 
     @property
     def report(self) -> Path:
-        """One line for every row."""
+        """Return the path of the report, which has one line for every row."""
         return self.run_dir / self.summary.report
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun(Result):
-    """A dry run that has come to its end. `preflight` is what a run would do; it can be handed to `apply`."""
+    """A finished dry run. `preflight` describes what a run would do. Pass the DryRun to `apply` to run it."""
 
     job: Job
     preflight: Preflight
 
     @property
     def briefing(self) -> str:
-        """What a run would do, in lines of words, for who is to approve it."""
+        """Return what a run would do, as lines of text for the person who approves it."""
         return preflight_lines(self.preflight)
 
 
 def load(job: PathLike | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Job:
-    """A job from a TOML file, or from tables such as a file has, with `overrides` ({"pace.rate": 24}) laid over it.
+    """Return a job from a TOML file, or from a mapping with the same tables.
 
-    Paths in a file are relative to the file, in tables to the working directory. Raises JobError naming every wrong key.
+    `overrides` ({"pace.rate": 24}) replace keys. Paths in a file are relative to the file; paths in a mapping, to the
+    working directory. Raises JobError, which names every wrong key.
     """
     if isinstance(job, Mapping):
         return build(deepcopy(dict(job)), overrides or {}, "The job")
@@ -129,11 +130,11 @@ def dry_run(
     stop: CancelToken | None = None,
     emulate: bool = False,
 ) -> DryRun:
-    """Make a dry run: every row read, screened and looked up; nothing is sent.
+    """Make a dry run: read, screen and look up every row, and send nothing.
 
-    `run_dir` must be new; without one it is `runs/<job>-<UTC time>`. `on_progress` is called from the calling thread,
-    several times a second. Raises Refused where nothing can be planned, and what stopped it: GuardTripped,
-    ServiceError, RecordError, Interrupted.
+    `run_dir` must be new; the default is `runs/<job>-<UTC time>`. `on_progress` is called on the calling thread,
+    several times a second. Raises Refused if nothing can be planned, or the error that stopped it:
+    GuardTripped, ServiceError, RecordError, Interrupted.
     """
     path = _new(job, run_dir)
     listener = _Listener(on_progress, stop, confirm=False)
@@ -159,13 +160,13 @@ def apply(
 ) -> Result:
     """Run a job: plan it, and send every row that is ready.
 
-    A Plan, or the directory of the dry run as `approved`, sends only what that planned, and raises ApprovalError where
-    anything has changed. Else `confirm` must be True, or answer True to the preflight; without that nothing is sent:
-    GuardTripped.
+    With a DryRun, or a dry run's directory as `approved`, send only what it planned; raises ApprovalError if anything
+    has changed. Otherwise `confirm` must be True, or return True for the preflight. If it does not, nothing is sent and
+    GuardTripped is raised.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. An error whose `run_dir` is set left a run
-    behind that `resume` can go on with; never apply it anew, for that would set every row again.
+    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. If the error's `run_dir` is set, continue
+    that run with `resume`. Never apply the job again, because that would set every row again.
     """
     if isinstance(job, DryRun):
         approved = approved or job.run_dir
@@ -187,9 +188,9 @@ def resume(
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
 ) -> Result:
-    """Go on with a run: send what is not settled, and nothing else; with `failed` the failed rows again, too.
+    """Continue a run: send the unsettled rows, and nothing else. With `failed`, also send the failed rows again.
 
-    A run that was confirmed needs no `confirm`. Raises as `apply` does.
+    A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
     """
     path = Path(run_dir)
     listener = _Listener(on_progress, stop, confirm)
@@ -202,9 +203,9 @@ def _new(job: Job, run_dir: PathLike | None) -> Path:
 
 
 def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result:
-    """The result, or the error that ended it, with the run's directory where there is something to go on with."""
+    """Return the result, or raise the error that ended the run. Its `run_dir` is set if the run can be resumed."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        # A worker of local:N loads the script that started it: what stands there unguarded would be run once more by each.
+        # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
             "This process was started by another one and is still loading its script: no run begins here.",
             'Put what runs jobs below if __name__ == "__main__":',
@@ -227,7 +228,10 @@ def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result
 
 
 class _Listener:
-    """The Ui of a program. What `on_progress` raises stops the run, as a stop does, and is raised when it has ended."""
+    """The user interface for a calling program.
+
+    An exception in `on_progress` stops the run like a stop request, and is raised when the run has ended.
+    """
 
     def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
         self.stop = stop or CancelToken()
@@ -237,32 +241,32 @@ class _Listener:
         self._confirm = confirm
 
     def on_run_started(self, run_id: str) -> None:
-        """The result says which run it is."""
+        """Do nothing: the result identifies the run."""
 
     def on_rows_read(self, rows: int) -> None:
-        """So many rows have been read."""
+        """Report how many rows have been read."""
         self._tell(ApiProgress("planning", rows, None))
 
     def on_lookup_progress(self, made: int, calls: int) -> None:
-        """So many calls have been made to look the users up, of about so many."""
+        """Report how many lookup calls have been made, of an estimated total."""
         self._tell(ApiProgress("checking", made, max(made, calls)))
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Some rows have been settled."""
+        """Report settled rows."""
         counts = {status.value: rows for status, rows in progress.counts.items()}
         self._tell(
             ApiProgress("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled)
         )
 
     def notice(self, text: str) -> None:
-        """What is worth knowing is in the log."""
+        """Do nothing: the log has the notices."""
 
     def show_preflight(self, preflight: Preflight) -> None:
-        """Keep what is about to happen."""
+        """Keep the preflight for the result."""
         self.preflight = preflight
 
     def confirm(self, preflight: Preflight) -> bool:
-        """Ask whoever may say so."""
+        """Return the caller's confirmation."""
         return self._confirm(preflight) if callable(self._confirm) else self._confirm
 
     def _tell(self, moment: ApiProgress) -> None:
@@ -270,6 +274,6 @@ class _Listener:
             return
         try:
             self._on_progress(moment)
-        except Exception as error:  # noqa: BLE001  (it is the caller's, and is raised to the caller)
+        except Exception as error:  # noqa: BLE001  (the caller's own error: raised again to the caller)
             self.failure = error
             self.stop.request()

@@ -1,1 +1,1 @@
-"""The fleet: lanes on the workers of a cluster, and what goes to and fro between them and the coordinator."""
+"""Lanes on the workers of a Dask cluster, and the messages between them and the coordinator."""

@@ -1,4 +1,4 @@
-"""The places of a fleet: which worker has each of them, and which of its rows are out, waiting or in doubt."""
+"""Assignment of lane groups to workers, and the state of their rows: waiting, with a worker, or in doubt."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,11 @@ Tell = Callable[..., None]
 
 
 class LaneAssignments:
-    """All of it is the fleet's thread's alone. `posts` are the workers that there are, `event` hears what becomes of them."""
+    """Which worker has each lane group. Only the cluster thread may use it.
+
+    `posts` are the current worker sessions, by worker address. `event` is called when a worker joins, is lost or is
+    rejected.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -31,11 +35,11 @@ class LaneAssignments:
         self._results: Results | None = None
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether there are any lane groups."""
         return bool(self._units)
 
     def add(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
-        """Begin: they get their workers, what comes back goes to `results`, and events to `tell`."""
+        """Assign the lane groups to workers. Row results go to `results`, events to `tell`."""
         self._results, self.event = results, tell
         self._units = {unit.key.number: unit for unit in units}
         for post in self.posts.values():
@@ -43,18 +47,18 @@ class LaneAssignments:
         self.rebalance()
 
     def crash(self, error: BaseException) -> bool:
-        """Have the coordinator raise it; False where it does not listen yet."""
+        """Pass `error` to the coordinator, which raises it. Returns False if no lane has been added yet."""
         lane = next((lane for unit in self._units.values() for lane in unit.lanes), None)
         if lane:
             self._settle(lane, WorkerCrashed(error))
         return lane is not None
 
     def has_rows(self, post: WorkerSession) -> bool:
-        """Whether rows of ours are with a worker."""
+        """Return whether the worker has unfinished rows of this run."""
         return any(lane.away for unit in self._assigned(post) for lane in unit.lanes)
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
-        """Rows for a lane."""
+        """Queue rows for a lane. If its lane group is halted, return them as not sent."""
         lane.waiting.extend(rows)
         unit = self._units[lane.key.number]
         if unit.is_halted:
@@ -63,7 +67,7 @@ class LaneAssignments:
             self._dispatch(unit)
 
     def halt(self, number: int) -> None:
-        """No attempt more at a place."""
+        """Stop starting attempts in a lane group; return its waiting rows as not sent."""
         unit = self._units.get(number)
         if unit is None or unit.is_halted:
             return
@@ -75,7 +79,7 @@ class LaneAssignments:
             unit.worker.wake.set()
 
     def _return_unsent(self, lane: RemoteLane[Any], fatal: Stopped | None = None) -> None:
-        """What waits was not sent, because of what is `fatal` where the place is stopped from here."""
+        """Settle the waiting rows as not sent. `fatal` is the error if the lane group was stopped here."""
         while lane.waiting:
             what = lane.waiting.popleft()
             outcome = lane.operation.settle(what, lane.operation.begin(what), lane.pace.max_attempts)
@@ -89,7 +93,7 @@ class LaneAssignments:
         return [unit for unit in self._units.values() if unit.worker is post]
 
     def apply_report(self, post: WorkerSession, report: WorkerReport) -> None:
-        """Take what an outpost tells."""
+        """Apply a report of a worker agent."""
         for (place, number), result in report.results:
             lane = self._units[place].lanes[number]
             if lane.away.pop(result.outcome.row, None) is not None:
@@ -124,7 +128,7 @@ class LaneAssignments:
         self._dispatch(unit)
 
     def _dispatch(self, unit: LaneGroup) -> None:
-        """Send what waits on its way, if somebody is there to send it to."""
+        """Order the worker to send the waiting rows, if the lane group is open and not closing."""
         if unit.worker is None or not unit.is_open or unit.is_retiring:
             return
         for number, lane in enumerate(unit.lanes):
@@ -137,7 +141,10 @@ class LaneAssignments:
             unit.worker.wake.set()
 
     def on_worker_lost(self, post: WorkerSession, *, dead: bool) -> float:
-        """A worker is gone: what it had is in doubt, and goes to another one when this one can no longer send, which is returned."""
+        """Mark a lost worker's rows in doubt, and free its lane groups for other workers.
+
+        Returns the time (on this clock) after which the lost worker can no longer send; they are not opened before it.
+        """
         self.posts.pop(post.worker, None)
         now = self._clock.now()
         free = now if dead else post.lease_ends + SKEW_SECONDS
@@ -148,7 +155,7 @@ class LaneAssignments:
         for unit in units:
             unit.worker = unit.moving_to = None
             unit.is_open = unit.is_retiring = False
-            # One slot later than the last attempt that may have left: the rate holds over both.
+            # Wait one more slot after the last possible attempt, so that both workers together keep to the rate.
             unit.not_before = free + max((1 / lane.rate for lane in unit.lanes if lane.rate), default=0.0)
             for lane in unit.lanes:
                 lane.is_moving = False
@@ -156,7 +163,10 @@ class LaneAssignments:
         return free
 
     def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
-        """What was with a lost worker: nobody knows what became of it."""
+        """Mark the rows that the worker had as in doubt: their outcome is unknown.
+
+        They wait to be sent again; if the lane group is halted, they are settled in doubt.
+        """
         away, lane.away = list(lane.away.values()), {}
         if not unit.is_halted:
             lane.waiting.extendleft(
@@ -171,7 +181,7 @@ class LaneAssignments:
             self._settle(lane, RowResult(outcome))
 
     def _fail(self, post: WorkerSession, failed: OpenFailed) -> None:
-        """A place could not be opened: elsewhere perhaps; else it is stopped."""
+        """Handle a lane group that could not be opened: try another worker; if all have failed, stop the lane group."""
         unit = self._units[failed.place]
         unit.worker = unit.moving_to = None
         unit.failed_at.add(post.worker)
@@ -186,7 +196,7 @@ class LaneAssignments:
             self._return_unsent(lane, unit.stopped)
 
     def rebalance(self) -> None:
-        """Give places their workers; move those for which another one is better."""
+        """Assign lane groups without a worker, and start moving those that another worker should have."""
         units = {number: unit for number, unit in self._units.items() if not unit.is_halted}
         fit = {worker for worker, post in self.posts.items() if post.is_fit and not post.is_over} or set(self.posts)
         carried = {
@@ -234,7 +244,7 @@ class LaneAssignments:
         post.wake.set()
 
     def _retire(self, unit: LaneGroup) -> None:
-        """Close a place that is bound for another worker, once nothing of it is away."""
+        """Order a lane group to be closed if it moves to another worker and no row of it is with the worker."""
         if unit.worker and unit.moving_to and not unit.is_retiring and not any(lane.away for lane in unit.lanes):
             unit.is_retiring = True
             unit.worker.orders.append(CloseLanes(unit.key.number))

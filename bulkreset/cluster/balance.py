@@ -1,15 +1,17 @@
-"""The balance: which worker carries which place, by the rates of the places; sticky, as a pure function."""
+"""Assignment of lane groups to workers by rate: a pure function that keeps existing assignments if it can."""
 
 from collections.abc import Collection, Mapping
 
-WORTHWHILE = 1.25  # a move costs its lane a moment: how much heavier than the lightest worker the heaviest may be
+WORTHWHILE = 1.25  # allowed load of the heaviest worker relative to the lightest: a move pauses its lanes for a moment
 
 
 def assign(weights: Mapping[int, float], carried: Mapping[int, str], workers: Collection[str]) -> dict[int, str]:
-    """A worker for every place, by number. `weights` are calls per second, `carried` is who has a place now.
+    """Return a worker for every lane group, by number.
 
-    Who has none goes, the heaviest first, to the worker that carries least. Places that have one stay, unless the
-    heaviest worker is much heavier than the lightest, and a move makes the heavier of the two lighter. {} where there is no worker.
+    `weights` are calls per second; `carried` maps each lane group to the worker that has it now. Groups without a
+    worker go to the least loaded worker, heaviest group first. A group moves only if its worker's load is more than
+    WORTHWHILE times that of the lightest worker, and the move lowers the higher load of the two. Returns {} if there
+    is no worker.
     """
     if not workers:
         return {}
@@ -31,9 +33,9 @@ def assign(weights: Mapping[int, float], carried: Mapping[int, str], workers: Co
 def _best_move(
     weights: Mapping[int, float], found: Mapping[int, str], loads: Mapping[str, float]
 ) -> tuple[int, str] | None:
-    """A place of a heavy worker that the lightest one should have; None where no move is worth it.
+    """Return the best lane group to move, and the lightest worker as its new one; None if no move is worth it.
 
-    It is the one with whose move the heavier of the two becomes lightest.
+    The lane group is the one whose move makes the higher load of the two workers lowest.
     """
     lightest = min(loads, key=loads.__getitem__)
     for heavy in sorted(loads, key=loads.__getitem__, reverse=True):

@@ -1,4 +1,4 @@
-"""The fleet: lanes that run on the workers of a cluster, and everything of them that must not be lost with a worker."""
+"""The coordinator's side of lanes on cluster workers. It keeps all state that must survive the loss of a worker."""
 
 import asyncio
 import threading
@@ -23,18 +23,18 @@ from bulkreset.send.lane import LaneKey, Results
 from bulkreset.send.operations import Operation, T
 
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
-IDLE_SECONDS: Final = 1.0  # with one that has none
-AGAIN_SECONDS: Final = 0.2  # between two tries to reach one that does not answer
+IDLE_SECONDS: Final = 1.0  # between two exchanges with a worker that has none
+AGAIN_SECONDS: Final = 0.2  # before retrying an exchange that was not answered
 GOVERN_SECONDS: Final = 0.5
-NOBODY_SECONDS: Final = 60.0  # how long a worker is waited for while there is none
-LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # after this no outpost sends whose coordinator has died
+NOBODY_SECONDS: Final = 60.0  # how long to wait for a worker if there is none
+LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # then agents of a dead coordinator send no more
 R = TypeVar("R")
 
 
 class ClusterRunner:
-    """Runs lanes on a cluster. What it knows is its thread's alone; the coordinator's thread only leaves word there.
+    """Runs lanes on a cluster. Only its own thread uses its state; the coordinator's thread only schedules calls on it.
 
-    Leases run by `clock`; their ends are told in the time of `unix`.
+    Leases are measured with `clock`; their ends are sent to workers in the Unix time of `unix`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ClusterRunner:
         self._governing: asyncio.Task[None] | None = None
         self._parting: list[float] = []
 
-    # ---- the coordinator's side
+    # ---- called on the coordinator's thread
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,29 +81,29 @@ class ClusterRunner:
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> RemoteLane[T]:
-        """A lane, which gets a worker when its place is added."""
+        """Return a new lane. It gets a worker when its lane group is passed to `send`."""
         return RemoteLane(self, errand, place, ceiling, pace, changed)
 
     def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
-        """Begin: places get their workers. `tell` hears of events, on another thread."""
+        """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread."""
         self.call_soon(self._places.add, units, results, tell)
 
     def check(self) -> None:
-        """Raise what forbids going on: FleetLost."""
+        """Raise the error that prevents continuing, if there is one: ClusterLost, or Bug."""
         if self._failure:
             raise self._failure
 
     def call_soon(self, do: Callable[..., None], *args: object) -> None:
-        """Have it done by the fleet's thread, in the order of the calls."""
+        """Schedule `do(*args)` on the cluster thread. Calls keep their order."""
         self._loop.call_soon_threadsafe(self._guarded, do, *args)
 
     def _wait_for(self, what: Coroutine[Any, Any, R]) -> R:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
-    # ---- from here on: the fleet's thread
+    # ---- from here on: called on the cluster thread
 
     async def _connect(self) -> None:
-        """Connect, and look at every worker there is. Raises FleetError."""
+        """Connect, and check every worker. Raises ClusterError if there is no worker, or one cannot be used."""
         await self._cluster.connect()
         until = self._clock.now() + NOBODY_SECONDS
         while not (found := await self._live_workers()):
@@ -127,10 +127,8 @@ class ClusterRunner:
             ) from None
 
     async def _register(self, worker: str) -> None:
-        """Make a post of a worker, if it is fit for one."""
-        session = (
-            uuid.uuid4().hex
-        )  # another one each time: a worker that was lost may still have the lanes of the last one
+        """Open a session with a worker and start serving it, unless the worker is rejected or lost."""
+        session = uuid.uuid4().hex  # new each time: a worker that was lost may still have the lanes of its last session
         try:
             await self._cluster.handshake(worker, session)
         except WorkerRejected as unfit:
@@ -144,7 +142,7 @@ class ClusterRunner:
             self._places.event("worker_joined", worker=worker)
 
     async def _disconnect(self) -> None:
-        """Have the outposts closed, and wait for the end of those leases of which nobody knows."""
+        """End all sessions, and wait until the leases of lost workers have expired."""
         if self._governing:
             self._governing.cancel()
         for post in self._places.posts.values():
@@ -166,23 +164,23 @@ class ClusterRunner:
             self._crash(error)
 
     def _crash(self, error: BaseException) -> None:
-        """Have the coordinator raise it."""
+        """Make the coordinator raise `error`."""
         if not self._places.crash(error):
             bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
             self._failure = error if isinstance(error, Bug) else bug
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
-        """Rows for a lane."""
+        """Queue rows for a lane."""
         self._places.put(lane, rows)
 
     def halt(self, number: int) -> None:
-        """No attempt more at a place."""
+        """Stop starting attempts in a lane group."""
         self._places.halt(number)
 
-    # ---- an outpost
+    # ---- one worker agent
 
     async def _serve(self, post: WorkerSession) -> None:
-        """One exchange after the other, until it is over or the worker is lost."""
+        """Run one exchange after the other until the session is over or the worker is lost."""
         try:
             while True:
                 last = post.is_over
@@ -202,7 +200,10 @@ class ClusterRunner:
             self._crash(error)
 
     async def _exchange(self, post: WorkerSession) -> WorkerReport:
-        """One turn; where it is not answered, the same again until its lease is over. Raises Lost."""
+        """Run one exchange; retry it until the lease ends if there is no answer.
+
+        Raises WorkerLost if the lease ends, or the worker's process is dead.
+        """
         parcel, post.orders = SecretEnvelope.pack(post.orders), []
         post.wake.clear()
         post.turn += 1
@@ -218,15 +219,18 @@ class ClusterRunner:
         raise WorkerLost
 
     async def _drop_worker(self, post: WorkerSession, why: str) -> None:
-        """Close an outpost whose leases cannot be relied on any more: what it has is in doubt. Raises Lost."""
+        """End the session of a worker whose clock is wrong, because its leases are unreliable.
+
+        Always raises WorkerLost: its rows are in doubt.
+        """
         self._unfit[post.worker] = why
         self._places.event("worker_refused", worker=post.worker, problem=why)
         post.orders = [EndSession()]
-        await self._exchange(post)  # what comes back unsent is not given back: another worker gets it
+        await self._exchange(post)  # unsent rows in the report are not used: another worker gets them
         raise WorkerLost(dead=True)
 
     async def _pause(self, post: WorkerSession) -> None:
-        """A turn's time, or until an order is urgent."""
+        """Wait until the next exchange is due or an order is urgent."""
         busy = self._places.has_rows(post)
         try:
             await asyncio.wait_for(post.wake.wait(), TURN_SECONDS if busy or post.orders else IDLE_SECONDS)
@@ -236,7 +240,7 @@ class ClusterRunner:
     # ---- the cluster
 
     async def _monitor(self) -> None:
-        """Look for workers that have joined, and for places that need one."""
+        """Register new workers and rebalance, every GOVERN_SECONDS."""
         while True:
             await asyncio.sleep(GOVERN_SECONDS)
             try:
@@ -260,7 +264,7 @@ class ClusterRunner:
                 self._crash(error)
 
     def _check_no_workers(self) -> None:
-        """Give up where nobody has been there for long."""
+        """Record ClusterLost if there has been no worker for NOBODY_SECONDS."""
         if self._places.posts or not self._places:
             self._nobody_since = None
             return

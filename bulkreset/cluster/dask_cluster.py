@@ -1,4 +1,4 @@
-"""The cluster: Dask's scheduler and workers as the fleet needs them; the only module of the coordinator that knows Dask."""
+"""Access to Dask's scheduler and workers. No other module on the coordinator's side uses Dask."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
 
 CONNECT_SECONDS: Final = 10.0
-ANSWER_SECONDS: Final = 30.0  # for what is asked of the scheduler, or of a worker before it has a lane
-START_SECONDS: Final = 60.0  # for processes of our own
-SKEW_SECONDS: Final = 1.0  # how far a worker's clock may be from ours: leases end by it
+ANSWER_SECONDS: Final = 30.0  # for requests to the scheduler, or to a worker before it has a lane
+START_SECONDS: Final = 60.0  # for starting our own processes
+SKEW_SECONDS: Final = 1.0  # allowed difference between a worker's clock and ours: leases depend on it
 _CLOSING_SECONDS: Final = 5.0
 _LIBRARIES: Final = frozenset({"distributed", "dask", "tornado", "asyncio"})
-# No pages and no figures of ours over HTTP, no profiles; the scheduler is given no task, so it has none to run again.
+# Serve no pages or metrics over HTTP and take no profiles. The scheduler gets no tasks, so it has none to retry.
 _LOCAL: Final = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class WorkerLost(Exception):
-    """Nobody answers. `dead`: and nobody can be there who sends on."""
+    """A worker or the scheduler does not answer. `dead`: the worker's process has ended and sends no more."""
 
     def __init__(self, *, dead: bool = False) -> None:
         super().__init__()
@@ -42,46 +42,49 @@ class WorkerLost(Exception):
 
 
 class WorkerRejected(Exception):
-    """A worker that may have no lane, and why."""
+    """A worker that must not get lanes. The message says why."""
 
 
 def clock_differs(asked: float, told: float, answered: float) -> str:
-    """What is wrong with a clock that told its Unix time between two moments on ours; "" where nothing is."""
+    """Return what is wrong with a worker's clock, "" if nothing.
+
+    The clock said `told` between `asked` and `answered` on ours; all are Unix times in seconds.
+    """
     skew = max(asked - told, told - answered)
     return f"its clock is {skew:.1f} s from this one, and {SKEW_SECONDS:g} s are allowed" if skew > SKEW_SECONDS else ""
 
 
 class ClusterProtocol(Protocol):
-    """What the fleet needs of a cluster. All of it runs on the fleet's own event loop."""
+    """What the cluster runner needs of a cluster. All methods run on the cluster runner's event loop."""
 
     name: str
 
     async def connect(self) -> None:
-        """Reach the scheduler. Raises FleetError where that is not possible."""
+        """Connect to the scheduler. Raises ClusterError if that fails."""
 
     async def workers(self) -> Sequence[str]:
-        """The addresses of the workers. Raises Lost where the scheduler is gone."""
+        """Return the addresses of the workers. Raises WorkerLost if the scheduler is gone."""
 
     async def handshake(self, worker: str, session: str) -> None:
-        """Make an outpost on a worker. Raises Unfit where it may have none, Lost where it is gone."""
+        """Start an agent on a worker. Raises WorkerRejected if none is allowed there, WorkerLost if it is gone."""
 
     async def exchange(
         self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
     ) -> WorkerReport:
-        """One turn with an outpost. Raises OSError where there was no answer, Lost where the outpost is gone."""
+        """Run one exchange with a worker agent. Raises OSError if there is no answer, WorkerLost if the agent is gone."""
 
     def is_dead(self, worker: str) -> bool:
-        """Whether the worker's process is known to have ended."""
+        """Return whether the worker's process is known to have ended."""
 
     async def close(self) -> None:
-        """Let it go."""
+        """Disconnect."""
 
 
 class DaskCluster:
-    """A scheduler that somebody runs, or one of our own with local processes."""
+    """A connection to an existing scheduler, or to our own with local worker processes."""
 
     def __init__(self, wanted: ClusterConfig) -> None:
-        """Raises JobError where the extra is not installed."""
+        """Raise JobError if the extra is not installed."""
         if not find_spec("distributed"):
             raise JobError(
                 "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[fleet]'."
@@ -93,13 +96,13 @@ class DaskCluster:
         self._pids: dict[str, int] = {}
 
     async def connect(self) -> None:
-        """Reach the scheduler, or start one. Raises FleetError where that is not possible."""
+        """Connect to the scheduler, or start one. Raises ClusterError if that fails."""
         import dask  # noqa: PLC0415  (an extra)
         from distributed import Client  # noqa: PLC0415  (an extra)
 
         _quiet_dask_logging()
         try:
-            with warnings.catch_warnings(action="ignore"):  # Dask's on versions; ours are compared one by one
+            with warnings.catch_warnings(action="ignore"):  # Dask's version warnings; we check each worker
                 if self._wanted.local:
                     with dask.config.set(_LOCAL):
                         self._local = await asyncio.wait_for(self._start(), START_SECONDS)
@@ -112,7 +115,7 @@ class DaskCluster:
                     set_as_default=False,
                     timeout=CONNECT_SECONDS,
                 )
-                await self._client  # held before: one that does not come up is closed, too
+                await self._client  # already in self._client, so that a client that fails to start is closed, too
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise ClusterError(
                 f"The fleet ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
@@ -122,7 +125,7 @@ class DaskCluster:
             ) from None
 
     async def workers(self) -> Sequence[str]:
-        """The workers that the scheduler has."""
+        """Return the sorted addresses of the workers. Raises WorkerLost if the scheduler does not answer."""
         if self._client.status != "running":
             raise WorkerLost
         try:
@@ -132,7 +135,7 @@ class DaskCluster:
         return sorted(known)
 
     async def handshake(self, worker: str, session: str) -> None:
-        """Compare versions, then clocks; then settle in."""
+        """Compare versions, then clocks; then start the worker agent. Raises WorkerRejected, WorkerLost."""
         if not worker.startswith("tls://") and not is_loopback(worker):
             raise WorkerRejected("passwords would go to it over the network in the open")
         found = await self._run(worker, version, "bulkreset")
@@ -153,10 +156,10 @@ class DaskCluster:
     async def exchange(
         self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
     ) -> WorkerReport:
-        """Straight to the worker: the scheduler never has a row.
+        """Run one exchange directly with the worker: the scheduler never sees a row.
 
-        No actor and no task does this: the future of an actor's method waits for ever when its worker dies, and may make
-        the call once more; a handler of the worker is called once for each message, or the connection is lost.
+        This is not a Dask actor or task: the future of an actor's method waits forever if its worker dies, and may
+        repeat the call. A worker's handler is called once for each message, or the connection is lost.
         """
         from distributed.protocol import to_serialize  # noqa: PLC0415  (an extra)
 
@@ -168,7 +171,7 @@ class DaskCluster:
         return report
 
     def is_dead(self, worker: str) -> bool:
-        """Known of our own processes only."""
+        """Return whether the worker's process has ended. This is known only of our own processes."""
         try:
             os.kill(self._pids[worker], 0)
         except ProcessLookupError:
@@ -178,7 +181,7 @@ class DaskCluster:
         return False
 
     async def close(self) -> None:
-        """Leave the scheduler, or end it with its workers."""
+        """Disconnect from the scheduler; end it and its workers if they are ours."""
         for what in (self._client, self._local):
             if what is not None:
                 try:
@@ -187,7 +190,10 @@ class DaskCluster:
                     continue
 
     async def _start(self) -> Any:  # noqa: ANN401  (a class of Dask's, which is an extra)
-        """Scheduler and workers on loopback, which nobody else can join: who can give Dask an order can do all that we can."""
+        """Start scheduler and workers on loopback with a temporary certificate.
+
+        Nobody else can join: anyone who can send Dask commands can do everything that we can.
+        """
         from distributed import LocalCluster, Security  # noqa: PLC0415  (an extra)
 
         return await LocalCluster(
@@ -205,7 +211,10 @@ class DaskCluster:
         )
 
     def _security(self) -> Any:  # noqa: ANN401  (as above)
-        """The job's certificates, or those of Dask's own configuration."""
+        """Return the job's certificates, or those of Dask's configuration.
+
+        Raises ClusterError if they are missing or unreadable.
+        """
         from distributed import Security  # noqa: PLC0415  (an extra)
 
         wanted = self._wanted
@@ -228,7 +237,7 @@ class DaskCluster:
         return security
 
     async def _run(self, worker: str, function: Any, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401  (what it returns)
-        """Have a function run on a worker, outside of its tasks."""
+        """Return the result of a function run on a worker, outside its tasks. Raises WorkerLost, WorkerRejected."""
         asked = self._client.run(function, *args, workers=[worker], on_error="return", **keywords)
         try:
             answer = (await asyncio.wait_for(asked, ANSWER_SECONDS)).get(worker)
@@ -242,7 +251,7 @@ class DaskCluster:
 
 
 def _quiet_dask_logging() -> None:
-    """Dask opens handlers on standard error when it is imported: what it has to say there is said by what is raised."""
+    """Remove the stderr log handlers that Dask adds on import: our exceptions report the same problems."""
     for name in ("asyncio", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in _LIBRARIES:
             logger = logging.getLogger(name)

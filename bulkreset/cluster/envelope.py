@@ -1,4 +1,4 @@
-"""The parcel: rows with their passwords, packed for the way to a worker; the one place that serialises a Secret."""
+"""Serialization of rows with their passwords for a worker. Only this module serializes a Secret."""
 
 import io
 import pickle
@@ -8,16 +8,16 @@ from bulkreset.models import Secret
 
 
 class _Packer(pickle.Pickler):
-    """A pickler that knows Secrets, which refuse every other one."""
+    """A pickler that can pickle a Secret; a Secret refuses every other pickler."""
 
-    def reducer_override(self, value: object) -> Any:  # noqa: ANN401  (as pickle has it)
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401  (pickle's signature)
         return (Secret, (value.reveal(),)) if isinstance(value, Secret) else NotImplemented
 
 
 class SecretEnvelope:
-    """Something on its way to a worker. It shows itself to nobody, and arrives as what it was.
+    """Content on its way to a worker. Its repr hides the content.
 
-    Dask logs and shows what it carries by its repr; what is in here is bytes to it, and stars to who looks.
+    Dask logs and displays the repr of what it carries. It sees only bytes here, and the repr shows only stars.
     """
 
     __slots__ = ("_packed",)
@@ -27,14 +27,14 @@ class SecretEnvelope:
 
     @classmethod
     def pack(cls, content: object) -> Self:
-        """Pack it."""
+        """Pickle `content`, including its Secrets."""
         buffer = io.BytesIO()
         _Packer(buffer, pickle.HIGHEST_PROTOCOL).dump(content)
         return cls(buffer.getvalue())
 
-    def unpack(self) -> Any:  # noqa: ANN401  (whatever was packed)
-        """What is in it. To be asked only of a parcel that came over a connection to one's own coordinator."""
-        return pickle.loads(self._packed)  # noqa: S301  (as everything that Dask carries)
+    def unpack(self) -> Any:  # noqa: ANN401  (any content)
+        """Return the content. Call it only on an envelope received over the connection to the own coordinator."""
+        return pickle.loads(self._packed)  # noqa: S301  (Dask unpickles all its messages, too)
 
     def __repr__(self) -> str:
         return "SecretEnvelope(********)"

@@ -1,4 +1,4 @@
-"""The orders: what the coordinator and its outposts tell each other. Both ends have the same version of it."""
+"""Messages between the coordinator and its worker agents. Both sides must have the same protocol version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from bulkreset.job import PaceConfig, Target
 from bulkreset.send.pacer import PacerState
 from bulkreset.send.worker import RowResult
 
-PROTOCOL: Final = 1  # of these values; an outpost of another one gets no lane
-LEASE_SECONDS: Final = 5.0  # how long an outpost goes on without a word
+PROTOCOL: Final = 1  # version of these messages; a worker with another version gets no lane
+LEASE_SECONDS: Final = 5.0  # how long a worker agent keeps sending without hearing from the coordinator
 
-# A lane: its place's number, and which of the place's lanes it is.
+# A lane: the number of its lane group, and its index in the group.
 LaneAddress = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class LaneOrder:
-    """A lane to be opened: the call it makes, its ceiling in calls per second, and the pace to go on with."""
+    """A lane to open: the call it makes, its ceiling in calls per second, and the pacer state to continue from."""
 
     call: str
     ceiling: float | None
@@ -27,9 +27,10 @@ class LaneOrder:
 
 @dataclass(frozen=True, slots=True)
 class OpenLanes:
-    """Open a place's lanes. `targets` have the Region and the endpoint that were confirmed, `account` is "" where it is not known.
+    """Order to open the lanes of a lane group.
 
-    `ceilings` are those of all lanes that the worker is to carry, by which it chooses the transport.
+    `place` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if not known.
+    `ceilings` are those of all password lanes that the worker will have; it chooses the transport by them.
     """
 
     place: int
@@ -43,7 +44,7 @@ class OpenLanes:
 
 @dataclass(frozen=True, slots=True)
 class SendRows:
-    """Rows to be sent, whose claim is committed."""
+    """Order to send rows. Their claims are already committed."""
 
     lane: LaneAddress
     rows: Sequence[Any]
@@ -51,21 +52,21 @@ class SendRows:
 
 @dataclass(frozen=True, slots=True)
 class HaltLanes:
-    """Start no attempt more; give back what was not sent."""
+    """Order to start no more attempts in a lane group, and to return the unsent rows."""
 
     place: int
 
 
 @dataclass(frozen=True, slots=True)
 class CloseLanes:
-    """Close a place of which nothing is outstanding, and tell its pace."""
+    """Order to close a lane group without outstanding rows, and to report its pacer states."""
 
     place: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndSession:
-    """The session is over."""
+    """Order to end the session."""
 
 
 Order = OpenLanes | SendRows | HaltLanes | CloseLanes | EndSession
@@ -73,7 +74,7 @@ Order = OpenLanes | SendRows | HaltLanes | CloseLanes | EndSession
 
 @dataclass(frozen=True, slots=True)
 class OpenFailed:
-    """A place could not be opened."""
+    """Report that a lane group could not be opened."""
 
     place: int
     message: str
@@ -82,9 +83,10 @@ class OpenFailed:
 
 @dataclass(slots=True)
 class WorkerReport:
-    """What has happened since the last report. `bug` is the place of one in the code, "" where there was none.
+    """What has happened on a worker since the last report.
 
-    `halted` are the places that were told to halt and of which nothing is outstanding any more; `unix` is the worker's clock.
+    `bug` is the code location of a bug, "" if there was none. `halted` are the halted lane groups that have no
+    outstanding rows left. `unix` is the worker's Unix time.
     """
 
     unix: float
@@ -101,7 +103,7 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker says of itself; `unix` is its clock."""
+    """The answer of a worker to a handshake; `unix` is its Unix time."""
 
     protocol: int
     unix: float

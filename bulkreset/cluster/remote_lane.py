@@ -1,4 +1,4 @@
-"""The remote lanes: lanes as the coordinator knows them, whose threads and pacers are on workers of a fleet."""
+"""The coordinator's view of lanes whose threads and pacers run on cluster workers."""
 
 import asyncio
 import math
@@ -16,37 +16,37 @@ from bulkreset.send.operations import Operation, T
 from bulkreset.send.pacer import PacerState
 from bulkreset.send.worker import RowResult
 
-BATCH_SECONDS: Final = 1.0  # of a lane's work; two of them are with the worker, so that it never waits for one
+BATCH_SECONDS: Final = 1.0  # of a lane's work. Up to two batches are with the worker, so that it never waits for rows
 UNPACED_SECONDS: Final = 0.25
 UNPACED_BATCH: Final = 128
 
 
 class LaneCarrier(Protocol):
-    """What carries the rows of remote lanes to where they are sent."""
+    """What remote lanes need of the cluster runner."""
 
     def check(self) -> None:
-        """Raise what forbids going on: FleetLost."""
+        """Raise ClusterLost if sending cannot continue."""
 
     def call_soon(self, do: Callable[..., None], *args: object) -> None:
-        """Have it done by the carrier's thread, in the order of the calls."""
+        """Schedule `do(*args)` on the carrier's thread. Calls keep their order."""
 
     def put(self, lane: "RemoteLane[Any]", rows: Sequence[Any]) -> None:
-        """Rows for a lane."""
+        """Queue rows for a lane."""
 
     def halt(self, number: int) -> None:
-        """No attempt more at a place."""
+        """Stop starting attempts in a lane group."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRate:
-    """What is asked here of a lane's pacer, which is elsewhere; `rate` as it was last told."""
+    """The coordinator's view of a pacer that runs on a worker. `rate` returns the rate last reported."""
 
     ceiling: float | None
     rate: Callable[[], float | None]
 
 
 class RemoteLane(Generic[T]):
-    """A lane as the coordinator knows one; its threads and its pacer are on a worker, and not always on the same."""
+    """A lane whose threads and pacer run on a worker. The worker can change during the run."""
 
     def __init__(
         self,
@@ -65,18 +65,21 @@ class RemoteLane(Generic[T]):
         self.attempts = 0
         self.pace = pace
         self.changed = changed
-        # Below: written by the fleet's thread alone.
+        # Below: written only by the cluster thread.
         self.rate = ceiling
         self.carries = MAX_RATE["boto3"]
         self.is_moving = False
-        self.waiting: deque[T] = deque()  # claimed, and not with a worker
+        self.waiting: deque[T] = deque()  # claimed, but not with a worker
         self.away: dict[int, T] = {}  # with a worker
         self.state: PacerState | None = None
         self.state_at = 0.0
         self._fleet = fleet
 
     def capacity(self) -> int:
-        """How many more rows may be claimed for this lane now: two batches may be out. Raises FleetLost."""
+        """Return how many more rows may be claimed for this lane now, so that at most two batches are in flight.
+
+        Returns 0 while the lane moves or more than one batch is in flight. Raises ClusterLost.
+        """
         self._fleet.check()
         batch = (
             max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
@@ -86,31 +89,31 @@ class RemoteLane(Generic[T]):
         return 0 if self.is_moving or self.in_flight > batch else 2 * batch - self.in_flight
 
     def put(self, rows: Sequence[T]) -> None:
-        """Hand over rows whose claim is committed."""
+        """Send rows whose claims are committed."""
         self.in_flight += len(rows)
         self._fleet.call_soon(self._fleet.put, self, rows)
 
     def on_result(self, result: Result) -> None:
-        """The coordinator has taken one result of this lane. A crash is of no row here: what it had comes back in doubt."""
+        """Count one result taken by the coordinator. A crash belongs to no row: its rows come back in doubt."""
         if isinstance(result, RowResult):
             self.in_flight -= 1
             self.attempts += result.outcome.attempts
 
     def ensure_workers(self) -> None:
-        """The outpost's business. Raises FleetLost where there can be none any more."""
+        """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
         self._fleet.check()
 
     def return_unsent(self) -> None:
-        """Start no attempt more; what was not sent comes back."""
+        """Start no more attempts; unsent rows come back as results."""
         self._fleet.call_soon(self._fleet.halt, self.key.number)
 
     def close(self) -> None:
-        """The fleet's business, which closes all of them."""
+        """Do nothing: the cluster runner closes all lanes."""
 
 
 @dataclass(slots=True, eq=False)
 class WorkerSession:
-    """A worker with an outpost of ours. `until` is the end of the last lease that it may have, on this clock."""
+    """A session with a worker agent. `lease_ends` is the end of its last possible lease, on the coordinator's clock."""
 
     worker: str
     session: str
@@ -125,7 +128,11 @@ class WorkerSession:
 
 @dataclass(slots=True, eq=False)
 class LaneGroup:
-    """A place's lanes: they go to one worker together. `not_before` is when they may be opened, on this clock."""
+    """Lanes with the same lane key, which go to one worker together.
+
+    `not_before` is the earliest time to open them, on the coordinator's clock. `weight` is in calls per second.
+    `failed_at` are the workers that could not open them.
+    """
 
     key: LaneKey
     account: str

@@ -1,4 +1,4 @@
-"""The outpost: the lanes of one coordinator on one worker of the cluster, which sends and reports, and writes nothing down."""
+"""The worker agent runs one coordinator's lanes on one cluster worker. It sends and reports, and stores nothing."""
 
 import os
 import signal
@@ -39,18 +39,19 @@ from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
 
 HANDLER: Final = "bulkreset_exchange"
-ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is gone, and so is what it has sent
-OPENERS = 4  # places that are opened at once: each may wait for STS
-GATE_SECONDS = 0.1  # between two looks whether there is a lease again
+ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is taken to be gone, and its rows are dropped
+OPENERS = 4  # lane groups opened at the same time: each may wait for STS
+GATE_SECONDS = 0.1  # between two checks whether there is a lease again
 _NOISY_LOGGERS = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt")  # at DEBUG these print request bodies
 
 T = TypeVar("T")
 
 
 class WorkerLease:
-    """Until when attempts may be started: who loses the coordinator must not go on when another has the lanes.
+    """The time until which attempts may be started.
 
-    `unix` tells the time in which an end is given, `clock` the seconds until then.
+    A worker that loses the coordinator must stop before another worker gets its lanes. The end is given in the Unix
+    time of `unix` and measured with `clock`.
     """
 
     def __init__(self, clock: Clock, unix: Callable[[], float] = time.time) -> None:
@@ -59,20 +60,23 @@ class WorkerLease:
         self._until = clock.now()
 
     def renew(self, until: float) -> None:
-        """Extend it to a moment in Unix time, and never further than it is away now: this clock may be set meanwhile."""
+        """Extend the lease to `until`, a Unix time, but at most by LEASE_SECONDS from now.
+
+        The end is kept on the monotonic clock, because the Unix clock may be changed meanwhile.
+        """
         self._until = max(self._until, self._clock.now() + min(until - self._unix(), LEASE_SECONDS))
 
     def holds(self) -> bool:
-        """Whether an attempt may be started."""
+        """Return whether an attempt may be started."""
         return self.seconds_since_end() < 0
 
     def seconds_since_end(self) -> float:
-        """Seconds since its end; below 0 while it holds."""
+        """Return the seconds since the lease ended; negative while it is valid."""
         return self._clock.now() - self._until
 
 
 class LeasedPacer(Pacer):
-    """A pacer whose slots are good while the lease holds."""
+    """A pacer that gives slots only while the lease is valid."""
 
     def __init__(
         self, ceiling: float | None, clock: Clock, on_change: Callable[[float, str], None], lease: WorkerLease
@@ -81,7 +85,7 @@ class LeasedPacer(Pacer):
         self._lease = lease
 
     def wait(self, stop: threading.Event) -> bool:
-        """Wait for a slot in a time for which there is a lease."""
+        """Wait for a slot while the lease is valid. Returns False if `stop` is set first."""
         while super().wait(stop):
             if self._lease.holds():
                 return True
@@ -92,14 +96,14 @@ class LeasedPacer(Pacer):
 
 @dataclass(slots=True)
 class _OpenGroup:
-    """A place that is open here."""
+    """A lane group that is open on this worker."""
 
     place: LaneKey
     lanes: list[Lane[Any]]
 
 
 class WorkerAgent:
-    """Takes orders and gives reports, one exchange after the other; neither waits for anything."""
+    """Takes orders and returns reports, one exchange after the other. An exchange never blocks."""
 
     def __init__(self, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
         self._clock = clock or SystemClock()
@@ -116,7 +120,7 @@ class WorkerAgent:
         self.closed = threading.Event()
 
     def exchange(self, turn: int, lease: float, parcel: SecretEnvelope) -> WorkerReport:
-        """Follow the orders, and tell what has happened. The same turn once more is answered with the same report."""
+        """Carry out the orders and return what has happened. A repeated turn gets the same report again."""
         if turn == self._turn:
             return self._report
         self._lease.renew(lease)
@@ -130,11 +134,11 @@ class WorkerAgent:
         return self._report
 
     def is_abandoned(self) -> bool:
-        """Whether nobody has asked for so long that nobody will."""
+        """Return whether the coordinator has been silent so long that it must be gone."""
         return self._lease.seconds_since_end() > ABANDONED_SECONDS
 
     def close(self) -> None:
-        """Stop all lanes, and forget what was not sent."""
+        """Stop all lanes and drop the unsent rows."""
         self._cease()
         for site in self._sites.values():
             for lane in site.lanes:
@@ -145,7 +149,7 @@ class WorkerAgent:
                 lane.close()
 
     def _cease(self) -> None:
-        """Start no attempt more."""
+        """Stop starting attempts."""
         self.closed.set()
         for site in self._sites.values():
             site.place.stop.set()
@@ -161,7 +165,7 @@ class WorkerAgent:
             case CloseLanes(place):
                 self._retire(place)
             case EndSession():
-                self._cease()  # before the answer: whoever has that may give the lanes to another worker
+                self._cease()  # before the answer: after it the coordinator may give the lanes to another worker
                 threading.Thread(target=self.close, name="closing", daemon=True).start()
 
     def _halt(self, place: int) -> None:
@@ -172,7 +176,7 @@ class WorkerAgent:
                 lane.return_unsent()
 
     def _retire(self, place: int) -> None:
-        """Tell the pace only when no call can leave any more: nothing is outstanding."""
+        """Close a lane group and report its pacer states. No row is outstanding, so no call can follow."""
         site = self._sites.pop(place)
         site.place.stop.set()
         self._report.retired.append((place, [lane.pacer.state() for lane in site.lanes]))
@@ -181,7 +185,7 @@ class WorkerAgent:
             lane.close()
 
     def _open(self, order: OpenLanes) -> None:
-        """On a thread of its own: to make a session takes its time."""
+        """Open a lane group. It runs on an opener thread because creating a session takes time."""
         try:
             site, kind = self._opened(order)
         except BulkresetError as error:
@@ -250,14 +254,14 @@ class WorkerAgent:
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:
-    """What waits in a queue."""
+    """Yield the items that wait in a queue."""
     with suppress(Empty):
         while True:
             yield queue.get_nowait()
 
 
 def _session(target: Target, order: OpenLanes) -> TargetSession:
-    """The worker's own way to a pool, in the account that was confirmed. Raises TargetError where there is none."""
+    """Return the worker's own session for a pool. Raises TargetError if there is none, or it is for another account."""
     if order.emulated:
         return emulated_session(target, target.region or "", target.endpoint_url or "")
     session = open_session(target)
@@ -270,22 +274,22 @@ def _session(target: Target, order: OpenLanes) -> TargetSession:
     return session
 
 
-# ---- what the coordinator has Dask run on a worker
+# ---- functions that the coordinator runs on a worker through Dask
 
 _SESSIONS: Final[dict[str, WorkerAgent]] = {}
 
 
 def handshake(*, ours: bool) -> WorkerInfo:
-    """Prepare the worker's process, and say what it is. `ours`: it was started by the coordinator, which alone ends it."""
+    """Prepare the worker's process and describe it. `ours`: the coordinator started it and alone ends it."""
     harden_process(for_good=False)
     quiet_loggers(_NOISY_LOGGERS)
     if ours and threading.current_thread() is threading.main_thread():
         for number in (
             signal.SIGINT,
             signal.SIGHUP,
-        ):  # a terminal's are for the coordinator, which ends this in its own time
+        ):  # the terminal's signals are for the coordinator, which ends this process later
             signal.signal(number, signal.SIG_IGN)
-    if ours:  # its streams are the coordinator's terminal: what Dask has to say there when it ends is for nobody
+    if ours:  # its streams are the coordinator's terminal: hide what Dask prints there when it ends
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
@@ -294,7 +298,7 @@ def handshake(*, ours: bool) -> WorkerInfo:
 
 
 def start_agent(session: str, dask_worker: Any) -> None:  # noqa: ANN401  (a class of Dask's, which is an extra)
-    """Make an outpost for a coordinator's session, and answer its exchanges from now on."""
+    """Create a worker agent for a coordinator's session, and answer its exchanges from now on."""
     outpost = _SESSIONS[session] = WorkerAgent()
     dask_worker.handlers[HANDLER] = _exchange
     threading.Thread(target=_reap_abandoned, args=(session, outpost), name="outpost", daemon=True).start()
@@ -308,7 +312,7 @@ def _exchange(session: str, turn: int, lease: float, parcel: SecretEnvelope) -> 
 
 
 def _reap_abandoned(session: str, outpost: WorkerAgent) -> None:
-    """End a session whose coordinator has gone."""
+    """End a session when its coordinator is gone."""
     while not outpost.closed.wait(1.0):
         if outpost.is_abandoned():
             outpost.close()

@@ -1,1 +1,1 @@
-"""The nights: a job that is run again and again, each input once and none forgotten."""
+"""Running a job: start, resume, apply, finish, and scheduled jobs that process each input once."""

@@ -1,4 +1,4 @@
-"""Pass 2, the apply: every row that is still to be sent, or to be signed out, taken through its lane."""
+"""Pass 2: send every unsettled row through its lane, and sign users out."""
 
 import gc
 import time
@@ -41,13 +41,13 @@ from bulkreset.send.sign_out_source import SignOutSource
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.mirror.mirror import JournalMirror
 
-SHUTDOWN_MARGIN_SECONDS = 5.0  # what a stop waits beyond the time-outs
-UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # what a lane without a pace counts for where lanes are shared out
+SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
+UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
 
 @dataclass(frozen=True, slots=True)
 class RunResources:
-    """What a run has besides where its job asks for it: who takes made passwords, a mirror of the journal, workers elsewhere."""
+    """Optional parts of a run, None if unused: archive of generated passwords, journal mirror, and cluster."""
 
     handout: PasswordArchive | None = None
     mirror: "JournalMirror | None" = None
@@ -55,7 +55,7 @@ class RunResources:
 
 
 class Apply:
-    """Sends what the journal has not settled."""
+    """Sends the rows that the journal has not settled."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Apply:
         self._ledger = means.mirror or journal
         self._log = log
         self._clock = clock
-        # Taken before the fingerprint is compared: a file that is still the same later is the one that was compared.
+        # Created before the fingerprint is compared, so that a later "unchanged" means the file that was compared.
         self._changed = rows.change_detector() if rows else str
         self._results: Results = SimpleQueue()
         self._rates = RateChanges()
@@ -86,7 +86,7 @@ class Apply:
         self._stopped: Mapping[int, Stopped] = {}
 
     def run(self, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:
-        """Send until all is settled. Raises what stops it: Interrupted, a guard's error, ServiceError, RecordError."""
+        """Send until all rows are settled. Raises Interrupted, TimeLimit, ServiceError, RecordError, GuardTripped."""
         job, plans = self._job, preflight.lanes
         kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in plans))
         if job.signs_out:
@@ -137,14 +137,14 @@ class Apply:
             )
 
     def _source(self, preflight: Preflight) -> InputSource | GeneratedSource:
-        """Where the lanes' rows come from: the input, or the journal where the passwords are made."""
+        """Return the source of the lanes' rows: the input, or the journal if passwords are generated."""
         job = self._job
         lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
         if self._rows and not job.generates:
             return InputSource(
                 self._rows, self._journal, lanes, self._require_unchanged, lambda: self._results.put(None)
             )
-        if not job.generates:  # there is no row to send, and none may get a made password
+        if not job.generates:  # there is no row to send, and none may get a generated password
             lanes = [() for _ in lanes]
         policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
         return GeneratedSource(self._journal, lanes, PasswordGenerator(policies, job.password.length), self._handout)
@@ -157,16 +157,19 @@ class Apply:
     def commit(
         self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
     ) -> None:
-        """Commit, with the changes of rates that are due. Raises RecordError where that is not possible."""
+        """Commit claims, outcomes and the rate changes that are due. Raises RecordError if that fails."""
         self._ledger.commit(claims, outcomes, signed_out, self._rates.take_due(time.time_ns() // 1_000_000))
 
     def ensure_mirrored(self) -> None:
-        """Have in the mirror, where there is one, what is committed. Raises RecordError, Busy where its lease is lost."""
+        """Upload committed changes to the mirror, if there is one. Raises RecordError, Busy if its lease is lost."""
         if self._mirror:
             self._mirror.flush()
 
     def lane_results(self, seconds: float) -> list[dict[str, Any]]:
-        """Each lane's part of the execution, which sent for so long, in the preflight's order, as LaneSummary has it."""
+        """Return each lane's figures as LaneSummary fields, in the preflight's order.
+
+        `seconds` is how long this execution sent.
+        """
         return [
             {
                 "rate": round(lane.attempts / seconds, 2),
@@ -177,11 +180,11 @@ class Apply:
         ]
 
     def _local_pools(self, plan: PlannedLane) -> Sequence[str]:
-        """The pools to which calls go from this process: none, where the lanes are on a fleet."""
+        """Return the pools called from this process: none if the lanes are on a cluster."""
         return () if self._fleet else plan.pools
 
     def _lane_groups(self, plans: Sequence[PlannedLane], feeds: Sequence[LaneInput]) -> list[LaneGroup]:
-        """The lanes by place, as a fleet takes them, with the Regions and endpoints that were confirmed."""
+        """Return the lanes as lane groups for the cluster, with the confirmed Regions and endpoints."""
         units = []
         for number, plan in enumerate(plans):
             lanes: list[RemoteLane[Any]] = [
@@ -197,7 +200,7 @@ class Apply:
         return units
 
     def _log_cluster_event(self, event: str, **fields: object) -> None:
-        """Tell of workers that come and go."""
+        """Log a worker that joined, was lost or was rejected."""
         (self._log.info if event == "worker_joined" else self._log.warning)(event, **fields)
 
     def _lane(
@@ -228,10 +231,10 @@ class Apply:
 
 @contextmanager
 def _frozen_heap() -> Iterator[None]:
-    """Spare the collector what is there already.
+    """Exclude the existing objects from garbage collection during the block.
 
-    The clients of forty targets are 200,000 objects: to go through them takes 0.2 s, in which every thread stands still,
-    and the calls that had a slot meanwhile leave in a bunch. What a program that calls us has frozen stays so.
+    The clients of forty targets are 200,000 objects. Scanning them stops every thread for 0.2 s, and then the calls
+    that had a slot in that time leave all at once. Objects that the calling program has frozen stay frozen.
     """
     frozen = gc.get_freeze_count()
     gc.collect()
@@ -244,7 +247,7 @@ def _frozen_heap() -> Iterator[None]:
 
 
 class RunMonitor:
-    """Shows, logs and counts what is committed; says who must stop."""
+    """Shows, logs and counts committed results, and decides which lane groups must stop."""
 
     def __init__(
         self,
@@ -265,22 +268,22 @@ class RunMonitor:
         self._also: Callable[[], None] = lambda: None
 
     def add_check(self, check: Callable[[], None]) -> None:
-        """Have something else look, too, which may raise."""
+        """Add a function for `check` to call; it may raise."""
         self._also = check
 
     def check(self) -> None:
-        """Raise where all sending must stop."""
+        """Raise if all sending must stop."""
         self._stop.check()
         self._guards.check()
         self._also()
 
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
-        """Hear what has come back, before it is committed."""
+        """Pass a result to the guards before it is committed."""
         if isinstance(told, Outcome):
             self._guards.add([told], place.number)
 
     def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
-        """Hear what is committed."""
+        """Count, log and show committed results."""
         for lane, outcome in told:
             if isinstance(outcome, SignOutOutcome):
                 self._leavers[lane.key.number].on_settled(outcome)
@@ -294,13 +297,13 @@ class RunMonitor:
         self._ui.on_send_progress(self._progress)
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
-        """Say at once that a lane has stopped, where others go on."""
+        """Log a stopped lane group at once if the run has others."""
         self._progress.lanes[place.number].stopped = True
         if place.name:
             self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
 
     def violation(self, place: LaneKey) -> Stopped | None:
-        """Why nothing more may be sent to a place."""
+        """Return the error that stops a lane group, or None if it may continue."""
         return self._guards.violation(place.number)
 
     def _log_row(self, outcome: Outcome) -> None:

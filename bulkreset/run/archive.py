@@ -1,4 +1,4 @@
-"""The archive: where an input goes once it is finished, moved or tagged, and never over another one."""
+"""Archiving of finished inputs: move or tag them, and never overwrite another file."""
 
 import errno
 import os
@@ -16,9 +16,9 @@ TAGGED = "bulkreset"  # the name of the tag
 
 
 def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: str, bucket: Bucket) -> str:
-    """Move what is finished, or tag it; where it is then, "" where it is another one by now.
+    """Move or tag a finished input. Returns its new place or tag, or "" if the input has changed since.
 
-    Raises RecordError where that is not possible; then it is as it was, and known as finished all the same.
+    Raises RecordError if that fails; the input then stays as it was and still counts as finished.
     """
     try:
         if not place.is_unchanged(mark):
@@ -41,7 +41,7 @@ def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: s
 
 
 def find_unarchived(where: str, bucket: Bucket) -> InputFile | None:
-    """An input that was finished, where it still lies there. Raises RecordError where S3 does not say."""
+    """Return a finished input if it is still at `where`, else None. Raises RecordError if S3 does not answer that."""
     try:
         return S3Object(bucket, bucket.head(where)) if where.startswith("s3://") else LocalFile(Path(where))
     except BucketError as error:
@@ -72,7 +72,7 @@ def _move_file(path: Path, folder: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        partial = to.with_name(f".{to.name}.partial")  # it has passwords: whatever breaks off, one place has it whole
+        partial = to.with_name(f".{to.name}.partial")  # a complete copy of the passwords must exist even after a crash
         shutil.copy2(path, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -82,7 +82,7 @@ def _move_file(path: Path, folder: Path) -> Path:
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """The name, or with a number before its endings where it is taken."""
+    """Return the name; if it is taken, with a number before its extensions."""
     stem, dot, endings = name.partition(".")
     number, free = 1, name
     while free in taken:

@@ -1,4 +1,4 @@
-"""The conclusion: how a run ended, noted in its journal, drawn from it, and put to its mirror."""
+"""The end of a run: record it in the journal, write the reports, and update the mirror."""
 
 from contextlib import suppress
 from typing import Any
@@ -27,10 +27,10 @@ from bulkreset.report.summary import (
 
 
 class Finisher:
-    """The end of one execution. `facts` are the run's, as its journal has them, and are kept so.
+    """Ends one execution. `facts` are the run's facts in the journal, and are kept equal to them.
 
-    What is said, written and left with is one: where a report, the page or the mirror cannot be written, the run was
-    stopped by that, and is resumable.
+    The log, the reports and the exit code agree. If a report, the page or the mirror cannot be written, that error
+    counts as what stopped the run, and the run can be resumed.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Finisher:
         self._dry = facts["mode"] == "dry_run"
 
     def write_reports(self, ended: BulkresetError | None) -> Summary:
-        """Note and draw it; `ended` is what ended the run early. Raises RecordError where that is not possible."""
+        """Record the end and write the reports. `ended` is what ended the run early. Raises RecordError."""
         try:
             self._note(undrawn=False, **({"unmirrored": False} if self._mirror else {}))
             summary = self._write_all(ended)
@@ -57,7 +57,7 @@ class Finisher:
                     self._log_finished(summary, unput)
         except RecordError as failure:
             stopped = ended if isinstance(ended, RecordError) else failure
-            with suppress(RecordError):  # as far as there is room for it
+            with suppress(RecordError):  # the disk may be full
                 self._note(undrawn=True)
                 write_summary(self._note_finished(stopped), self._home.summary)
             raise stopped from None

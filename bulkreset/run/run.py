@@ -1,4 +1,4 @@
-"""One run, composed: plan, confirm, apply, report."""
+"""One run of a job: plan, confirm, apply and report."""
 
 import time
 from collections.abc import Mapping
@@ -51,8 +51,9 @@ from bulkreset.send.clock import SystemClock
 class RunOptions:
     """How a job is run this time.
 
-    `console` takes the louder events of the log, None where the process is somebody else's; `out` the metrics that go to standard output. `yes`: it is confirmed beforehand, as it is where a dry run was `approved`.
-    `stop_after` holds for this execution; what the job says of it, for each.
+    `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
+    for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
+    `stop_after` (rows) applies to this execution only; the job's own `stop_after` applies to each execution.
     """
 
     console: IO[str] | None
@@ -67,14 +68,14 @@ class RunOptions:
     out: IO[str] | None = None
 
     def with_row_limit(self, job: Job) -> Job:
-        """The job as it is run this time, and no other time: with `stop_after` rows at most."""
+        """Return the job with this execution's `stop_after` limit, if set. The saved job is unchanged."""
         if self.stop_after is None:
             return job
         return job.model_copy(update={"guards": job.guards.model_copy(update={"stop_after": self.stop_after})})
 
 
 class Run:
-    """A job in its run directory, whose journal says how far it has come."""
+    """A job in its run directory. The run's progress is in the directory's journal."""
 
     def __init__(
         self,
@@ -110,8 +111,8 @@ class Run:
         self._mirror, self._unmirrored = None, None
         try:
             self._mirror = stack.enter_context(open_mirror(job, self._facts, home, self._journal, self._log))
-        except RecordError as error:  # the run stops before it begins, and is told as any other
-            if self._facts["state"] == "finished":  # whose report stays
+        except RecordError as error:  # the run stops before it begins, and is reported like any other
+            if self._facts["state"] == "finished":  # its report stays as it is
                 raise
             self._unmirrored = error
         if self._mirror and self._handout:
@@ -120,7 +121,7 @@ class Run:
         self._sent_for = 0.0
 
     def recover(self, rows: InputSet | None, service: EmbeddedCognito | None, ui: UserInterface) -> None:
-        """Go on where another process stopped or died: what it had claimed is in doubt."""
+        """Prepare to continue where another process stopped or died. The rows it had claimed become in doubt."""
         ui.on_run_started(self._facts["run_id"])
         if self._unmirrored:
             self._note_execution_started()
@@ -141,11 +142,11 @@ class Run:
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
     def _note_execution_started(self) -> None:
-        """Begin an execution of its own, also where it will send nothing: how the one before it ended stays."""
+        """Add a new execution, even if it will send nothing, so that the end of the previous one stays recorded."""
         self._note(executions=[*self._facts.get("executions", []), new_execution()], **self._lost_execution_time())
 
     def _lost_execution_time(self) -> dict[str, float]:
-        """The time of an execution that died, which nobody noted, as its rows tell it."""
+        """Return the run's times (s) including a dead last execution, estimated from its rows; {} if none died."""
         last = (self._facts.get("executions") or [{}])[-1]
         if "started_at" not in last or "finished_at" in last:
             return {}
@@ -162,7 +163,10 @@ class Run:
     def execute(
         self, rows: InputSet | None, service: EmbeddedCognito | None, ui: UserInterface, stop: CancelToken
     ) -> BulkresetError | None:
-        """Plan, confirm, apply. Returns what ended it early, None where nothing did; raises Refused for an unusable input."""
+        """Plan, confirm and apply. Returns the error that ended it early, or None.
+
+        Raises Refused if the input is unusable and the plan is not complete.
+        """
         ui.on_run_started(self._facts["run_id"])
         if self._unmirrored:
             return self._unmirrored
@@ -184,7 +188,7 @@ class Run:
             if not self._planned:
                 raise
             return ended
-        except GuardTripped as ended:  # which has stopped nothing where all the rest was on its way
+        except GuardTripped as ended:  # it stopped nothing if no row is left to send
             left = is_resumable(self._facts, self._journal.counts(), sign_out_counts(self._journal, self._facts))
             return ended if left else None
         except BulkresetError as ended:
@@ -193,7 +197,7 @@ class Run:
 
     @property
     def _planned(self) -> bool:
-        """Whether the plan is whole: its number of rows is noted last."""
+        """Return whether the plan is complete: its number of rows is recorded last."""
         return "rows" in self._facts
 
     def _plan(
@@ -204,15 +208,15 @@ class Run:
         ui: UserInterface,
         stop: CancelToken,
     ) -> None:
-        """Pass 1."""
-        from bulkreset.plan.planner import Planner  # noqa: PLC0415  (and pandas, which a resumed run does without)
+        """Run pass 1: plan all rows."""
+        from bulkreset.plan.planner import Planner  # noqa: PLC0415  (imports pandas, which a resumed run does not need)
 
         planner = Planner(self._job, self._sessions, self._journal, enquiry, ui, stop)
         self._facts |= planner.run(self._facts, rows, service, self._home)
         self._log.info("plan_finished", rows=self._facts["rows"], counts=self._counts(), codes=self._journal.codes())
 
     def _preflight(self, enquiry: AccountDiscovery) -> Preflight:
-        """What is about to happen; what could not be learned is named."""
+        """Return what the run is about to do, including the facts that could not be read. Log and record it."""
         asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
         for pool, caller in asked.callers.items():
             if caller.problem:
@@ -242,7 +246,7 @@ class Run:
         return preflight
 
     def _require_sendable(self, preflight: Preflight) -> None:
-        """What forbids sending anything: a pool that is not there, a guard."""
+        """Raise ServiceError if a pool cannot be used, GuardTripped if there are more rows than `max_rows`."""
         for pool, facts in preflight.pools.items():
             if facts.unknown and facts.unknown.fatal:
                 code = facts.unknown.code
@@ -263,7 +267,7 @@ class Run:
         """Pass 2: send every row that is still to be sent."""
         clock = SystemClock()
         if self._job.report.redact:
-            # The key is there before the first row: a mirror gets it, and one that is damaged is found out in time.
+            # Create the key before the first row is sent: the mirror gets it, and a damaged key is detected in time.
             Redaction.load(self._home.redaction_key)
         means = RunResources(self._handout, self._mirror, self._fleet)
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
@@ -280,12 +284,12 @@ class Run:
             apply.run(preflight, ui, stop)
         finally:
             self._sent_for = clock.now() - began
-            # None of them, if it did not begin.
+            # There are no results if sending did not begin.
             for lane, figures in zip(self._facts["lanes"], apply.lane_results(self._sent_for), strict=False):
                 lane.update(figures)
 
     def _wait_for_old_workers(self, stop: CancelToken) -> None:
-        """Wait until no outpost of a coordinator that died can send any more: a lane's rate is one, whoever has it."""
+        """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
         if self._facts["state"] == "applying" and self._facts.get("fleet"):
             until = time.monotonic() + LINGER_SECONDS
             while time.monotonic() < until:
@@ -294,7 +298,7 @@ class Run:
         self._note(fleet=self._fleet.name if self._fleet else None)
 
     def finish(self, ended: BulkresetError | None) -> Summary:
-        """Draw the reports from the journal, whatever ended the run. Raises RecordError where that is not possible."""
+        """Write the reports from the journal, however the run ended. Raises RecordError if that fails."""
         try:
             self._note(
                 lanes=self._facts.get("lanes", []),
@@ -316,7 +320,7 @@ class Run:
         self._facts |= facts
 
     def _note_execution(self, **facts: object) -> None:
-        """Set facts about this execution, the last of the run's."""
+        """Set facts of this execution, which is the run's last one."""
         *earlier, this = self._facts["executions"]
         self._note(executions=[*earlier, this | facts])
 

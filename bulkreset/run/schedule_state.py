@@ -1,4 +1,4 @@
-"""The state of a job that runs night after night: which inputs it has finished, and which run it has not; held by one process."""
+"""The state of a scheduled job: its completed inputs and its unfinished run. One process at a time holds it."""
 
 import fcntl
 import hashlib
@@ -25,7 +25,7 @@ MOST = 1 << 25  # bytes: some 100,000 inputs
 
 @dataclass(slots=True)
 class CompletedInput:
-    """One input that a run has finished. `identity` is what a file looked like, so that it need not be read again."""
+    """One input that a run has finished. `identity` identifies an unchanged local file without reading it again."""
 
     size: int
     sha256: str
@@ -33,14 +33,14 @@ class CompletedInput:
     identity: list[Any]
     run_id: str
     at: str
-    archived_at: str = ""  # where it was moved, or how it was tagged; "" as long as it was not
+    archived_at: str = ""  # where it was moved, or how it was tagged; "" if not yet
 
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run that was begun, and the paths or addresses of its inputs. `mirror` is where in S3 it can be had from.
+    """A started run, and the paths or S3 addresses of its inputs. `mirror` is its mirror's address in S3, "" if none.
 
-    `made`: its directory was there, so whoever goes on with it, by hand or by night, may have sent something.
+    `created`: its directory has been created, so the run may have sent something, also if it was resumed by hand.
     """
 
     run_dir: str
@@ -51,13 +51,13 @@ class OpenRun:
 
 @dataclass(slots=True)
 class ScheduleState:
-    """What is remembered from night to night."""
+    """What is kept between scheduled runs. `completed` is by path or S3 address."""
 
     completed: dict[str, CompletedInput] = field(default_factory=dict)
     open_run: OpenRun | None = None
 
     def as_text(self) -> str:
-        """JSON."""
+        """Return the state as JSON."""
         table = {
             "version": VERSION,
             "open_run": _table(self.open_run) if self.open_run else None,
@@ -67,14 +67,14 @@ class ScheduleState:
 
     @classmethod
     def parse(cls, text: str, where: Location) -> "ScheduleState":
-        """Read it. Raises JobError where it is none of ours."""
+        """Return the state in `text`. Raises JobError if it is not a job's state, or has another version."""
         try:
             table: Mapping[str, Any] = json.loads(text)
             known = table["version"]
             if known == VERSION:
                 begun = table["open_run"]
                 finished = {name: CompletedInput(**one) for name, one in table["completed"].items()}
-                # Of one who did not say, the worse is taken to be true.
+                # If `created` is missing, assume the worse case.
                 return cls(finished, OpenRun(**{"created": True} | begun) if begun else None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
@@ -87,7 +87,10 @@ class ScheduleState:
 
 
 class StateStore:
-    """Where the state is kept: read and written whole. Held by `held` while it may change; `check` says whether it still is."""
+    """The file or S3 object that has the state; it is read and written as a whole.
+
+    `locked` holds it while it may change; `check` raises Busy if it may no longer be held.
+    """
 
     def __init__(self, where: Location, bucket: Bucket, clock: Clock = SINCE_BOOT) -> None:
         self.where = where
@@ -97,7 +100,10 @@ class StateStore:
         self._lease: S3Lease | None = None
 
     def read(self) -> ScheduleState:
-        """As it is; empty where there is none. Raises JobError for what is none or cannot be read, RecordError where S3 does not give it."""
+        """Return the state; an empty one if there is none.
+
+        Raises JobError if it is not a job's state or the file cannot be read, RecordError if S3 does not return it.
+        """
         try:
             if isinstance(self.where, str):
                 body, self._etag = self._bucket.get(self.where, MOST)
@@ -116,7 +122,7 @@ class StateStore:
             ) from None
 
     def write(self, state: ScheduleState) -> None:
-        """In place of the one that was read. Raises RecordError, or Busy where another process has written one since."""
+        """Replace the state that was read. Raises RecordError, or Busy if another process has changed it in S3."""
         advice = f"Without it the same inputs may be run again: mend it before the next night ({self.where})."
         if isinstance(self.where, Path):
             with atomic_writer(self.where, advice) as file:
@@ -131,23 +137,23 @@ class StateStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """No other night of this job goes on within the block. Raises Busy where one does."""
+        """Lock the state for the block, against other scheduled runs. Raises Busy if another one holds it."""
         with ExitStack() as stack:
             lock = stack.enter_context(_locked(self._lock, self.where))
             if isinstance(self.where, str):
-                # Whoever holds the lock of this machine succeeds a dead night of this machine.
+                # The holder of this machine's lock may take over the lease of a dead run on this machine.
                 lease = S3Lease(self._bucket, f"{self.where}.lease", holder_id(lock), SECONDS, self._clock)
                 self._lease = stack.enter_context(lease)
             yield
 
     def check(self) -> None:
-        """Raise Busy where another night may have begun: the lease is lost, or could not be renewed in time."""
+        """Raise Busy if another scheduled run may have started: the lease is lost or was not renewed in time."""
         if self._lease:
             self._lease.check()
 
     @property
     def _lock(self) -> Path:
-        """The file whose lock keeps a machine's nights apart."""
+        """Return the file whose lock prevents two scheduled runs of the job on one machine."""
         if isinstance(self.where, Path):
             return self.where.with_name(f"{self.where.name}.lock")
         digest = hashlib.sha256(self.where.encode()).hexdigest()[:32]

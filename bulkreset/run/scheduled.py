@@ -1,4 +1,4 @@
-"""Nights: a job that is run again and again, each input once; what was left unfinished is finished first."""
+"""Scheduled runs of a job: each input is processed once, and an unfinished run is finished first."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -25,7 +25,10 @@ from bulkreset.send.clock import Clock
 
 
 class ScheduledJob:
-    """One night of a job that has a state. Dry runs and emulated ones change nothing of it. `clock` is what its lease runs by."""
+    """One scheduled run of a job with a state. Dry runs and emulated runs do not change the state.
+
+    `clock` measures the state's lease.
+    """
 
     def __init__(
         self,
@@ -45,9 +48,10 @@ class ScheduledJob:
         self._state = ScheduleState()
 
     def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
-        """Finish what is unfinished, then run all that is new as one run; each as it ends. `named` gives a new run directory.
+        """Finish the unfinished run, then run all new inputs as one run. Yields each run's directory and summary.
 
-        Raises what a run raises, Busy where another night goes on or has taken the state over, Nothing where an input was expected and none is new.
+        `named` returns a new run directory. Raises what a run raises, Busy if another scheduled run is in progress or
+        has taken over the state, InputMissing if an input is expected and none is new.
         """
         if self._mode.dry_run or self._mode.emulate:
             self._state = self._kept.read()
@@ -68,7 +72,7 @@ class ScheduledJob:
             yield from self._start_run(named, remembered=True, one_ran=finished is not None)
 
     def _finish_open_run(self, path: Path) -> Summary | None:
-        """Go on with the run that was left; None where it had ended, or cannot be gone on with."""
+        """Resume the unfinished run. Returns None if it had finished already, or cannot be resumed."""
         if _is_gone(path) and not self._restored_from_mirror(path):
             self._require_nothing_sent(path)
             self._forget_open_run()
@@ -90,7 +94,10 @@ class ScheduledJob:
         return summary
 
     def _require_nothing_sent(self, path: Path) -> None:
-        """Raise RunDirError where something may have come of a run that is gone. A mirror has all before a row is sent."""
+        """Raise RunDirError if a missing run may have sent rows.
+
+        A run with a mirror uploads its data before it sends a row, so a run missing in its mirror has sent nothing.
+        """
         begun = self._state.open_run
         if not begun or not begun.created:
             return
@@ -107,7 +114,7 @@ class ScheduledJob:
             )
 
     def _restored_from_mirror(self, path: Path) -> bool:
-        """Whether another machine's run could be brought here from its mirror."""
+        """Return whether the run could be fetched from its mirror."""
         begun = self._state.open_run
         if not begun or not begun.mirror:
             return False
@@ -123,14 +130,14 @@ class ScheduledJob:
         with self._report_execution(counts=remembered) as told:
             new = self._new_inputs()
             if not new:
-                if remembered:  # what was read to be known need not be read again
+                if remembered:  # keeps the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
                 if self._job.input.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         "Look at the export; then run the job again.",
                     )
-                if not one_ran:  # whose figures stay
+                if not one_ran:  # otherwise the metrics of that run stay
                     told.idle()
                 return
         given = {"path": tuple(escape_pattern(place.where) for place in new)}
@@ -138,7 +145,7 @@ class ScheduledJob:
         path = named()
         if remembered:
             with self._report_execution(counts=True):
-                require_free(path)  # else the state would take another run for this one
+                require_free(path)  # otherwise the state would name another run
             self._state.open_run = OpenRun(
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )
@@ -156,14 +163,14 @@ class ScheduledJob:
         yield path, summary
 
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
-        """The block around what a night does without a run: an error that ends it is told as a run's would be."""
+        """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
         return ExecutionReporter(self._job, Path(), self._mode.out, self._ui.notice, counts=counts)
 
     def _mirror_of(self, path: Path) -> str:
         return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _new_inputs(self) -> list[InputFile]:
-        """The inputs that are there and were not finished as they are. Raises InputError where one cannot be read."""
+        """Return the inputs that are new, or changed since completion. Raises InputError if one cannot be read."""
         try:
             return [place for place in find_existing(self._job.input) if not self._is_known(place)]
         except Stopped as error:
@@ -182,7 +189,7 @@ class ScheduledJob:
         return True
 
     def _note_completed(self, path: Path) -> None:
-        """Remember the inputs of a finished run, as its journal has them."""
+        """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
         begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             files, run_id = journal.files(), str(journal.meta()["run_id"])
@@ -192,18 +199,18 @@ class ScheduledJob:
         self._forget_open_run()
 
     def _note_run_created(self) -> None:
-        """Remember that the run's directory is there."""
+        """Record that the run's directory exists."""
         if self._state.open_run:
             self._state.open_run.created = True
             self._kept.write(self._state)
 
     def _forget_refused_run(self, path: Path) -> None:
-        """Forget a run that was refused, and whose directory is gone again: nothing of it is missing then."""
+        """Forget a refused run if its directory was deleted again: it sent nothing."""
         begun = self._state.open_run
         if begun and begun.created and _is_gone(path):
             try:
                 self._forget_open_run()
-            except BulkresetError as error:  # what it was refused for is what must be said at the end
+            except BulkresetError as error:  # the reason for the refusal must stay the final error
                 self._ui.notice(str(error))
 
     def _forget_open_run(self) -> None:
@@ -211,7 +218,7 @@ class ScheduledJob:
         self._kept.write(self._state)
 
     def _archive_completed(self) -> None:
-        """Move or tag what is finished and still lies where it was; what cannot be is told, and tried again next time."""
+        """Move or tag completed inputs that are still in place. Failures are reported and retried next time."""
         done = self._job.input.done
         if done is None:
             return
@@ -228,7 +235,7 @@ class ScheduledJob:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether there is no run there any more; one that may not be looked at is there."""
+    """Return whether the run is missing. A run that cannot be checked counts as present."""
     try:
         return not RunDir(path).journal.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""The launch: a job set going in a new run directory, or gone on with in its own."""
+"""Start a job in a new run directory, or resume a run in its own directory."""
 
 import shlex
 import uuid
@@ -44,9 +44,10 @@ def start(
     stop: CancelToken,
     made: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Run `job` in the new run directory `path`; `made` is called once that is there, before anything is planned or sent.
+    """Run `job` in the new run directory `path`.
 
-    Raises Refused where nothing came of it that is worth keeping: the directory is gone then.
+    `made` is called when the directory exists, before anything is planned or sent. Raises Refused if the run cannot
+    begin; the directory is then deleted.
     """
     counts = not (mode.dry_run or mode.emulate)
     with ExecutionReporter(job, path, mode.out, ui.notice, counts=counts) as afterwards, ExitStack() as stack:
@@ -57,7 +58,7 @@ def start(
                 "The emulator has no users but those of an input, so there is nobody to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
-        parse_recipients(job.handout.recipients)  # a wrong key is found out before anything is done
+        parse_recipients(job.handout.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if mode.emulate else None
         sessions = _open_sessions(job, service)
         require_pace(job, sessions)
@@ -92,7 +93,7 @@ def start(
             stack.close()
             home.discard()
             if elsewhere:
-                with suppress(OSError):  # it was not made, or is not empty
+                with suppress(OSError):  # it was not created, or is not empty
                     elsewhere.rmdir()
             raise
         return run.finish(ended)
@@ -101,10 +102,10 @@ def start(
 def resume(
     path: Path, mode: RunOptions, overrides: Mapping[str, object], ui: UserInterface, stop: CancelToken
 ) -> Summary:
-    """Go on with the run in `path`: send what is not settled, and nothing else.
+    """Continue the run in `path`: send the unsettled rows, and nothing else.
 
-    `overrides` are laid over the job ("pace.rate": 24, …). Raises Refused where input or target are not what was planned, Busy where another
-    process holds the run.
+    `overrides` replace keys of the job ({"pace.rate": 24}). Raises Refused if input or targets differ from the plan,
+    Busy if another process holds the run.
     """
     with ExitStack() as stack:
         home = RunDir.open(path)
@@ -136,13 +137,13 @@ def resume(
 
 
 def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, TargetSession]:
-    """A session for each target, by user pool. Raises TargetError where one cannot be had."""
+    """Return a session for each target, by user pool ID. Raises TargetError if one cannot be opened."""
     opened = service.open_session if service else open_session
     return {target.user_pool_id: opened(target) for target in job.targets}
 
 
 def _open_cluster(job: Job, stack: ExitStack, *, emulated: bool) -> ClusterRunner | None:
-    """The job's fleet, connected; None where the lanes run here. Raises FleetError, JobError."""
+    """Return the job's connected cluster; None if the lanes run in this process. Raises ClusterError, JobError."""
     if not job.fleet.is_asked_for:
         return None
     if emulated and job.fleet.scheduler and not is_loopback(job.fleet.scheduler):
