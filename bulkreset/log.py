@@ -137,7 +137,7 @@ class _Sink:
 
     def _write(self, event: EventDict) -> None:
         line = json.dumps(event, ensure_ascii=True, default=lambda value: type(value).__name__)
-        # If the log cannot be written (disk full, terminal closed), the run continues as long as its journal can be written.
+        # If the log cannot be written (disk full, terminal closed), the run continues if its journal can be written.
         with self._lock, contextlib.suppress(OSError):
             self._file.write(line + "\n")
             self._file.flush()

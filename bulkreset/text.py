@@ -57,7 +57,7 @@ def printable_cell(cell: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """Return JSON text with invisible characters as JSON escapes. Line feeds stay, because they are its layout."""
+    """Return JSON text with invisible characters escaped. Line feeds stay, because they are its layout."""
     return _UNSEEN.sub(_spelt, text)
 
 
