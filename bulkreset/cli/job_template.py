@@ -39,8 +39,8 @@ MEANT = {
 class Question:
     """One question for a new job file.
 
-    `default` derives the default from the answers so far; None means no default. `wrong` returns the error in an answer, or
-    "" if it is valid. `applies_to` says if the question applies to the answers so far.
+    `default` derives the default from the answers so far; None means no default. `wrong` returns the error in an
+    answer, or "" if it is valid. `applies_to` returns True if the question applies to the answers so far.
     """
 
     key: str
