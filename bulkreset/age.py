@@ -1,4 +1,4 @@
-"""Sealing: what age encrypts to somebody's key, and opens with it; in memory, never through a file."""
+"""Encryption and decryption with age, in memory only: no temporary file is written."""
 
 import binascii
 import io
@@ -14,17 +14,20 @@ from bulkreset.small_file import read_small_file
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file
-MOST_HEADER = 1 << 16  # bytes: some six hundred recipients
+MOST_HEADER = 1 << 16  # bytes: about 600 recipients
 _ARMOUR = b"-----BEGIN"
 _HEADER_ENDS = b"\n--- "
 
 
 class DecryptError(Exception):
-    """Bytes that these identities do not open, or that are not whole."""
+    """The given identities cannot decrypt the data, or the data is damaged or incomplete."""
 
 
 def parse_recipients(keys: Sequence[str]) -> list[Any]:
-    """The recipients that public keys name. Raises JobError for what is none, or where the extra `age` is not installed."""
+    """Return the recipients for public keys.
+
+    Raises JobError if a key is not a recipient's public key, or if the extra `age` is not installed.
+    """
     if not keys:  # most jobs have none, and do not need the extra
         return []
     age = _age()
@@ -42,9 +45,9 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
 
 
 def load_identities(path: Path) -> list[Any]:
-    """The identities in a key file: age's own, or an OpenSSH private key without a passphrase.
+    """Return the identities in a key file: age keys, or one OpenSSH private key without a passphrase.
 
-    Raises InputError where the file cannot be read or has no key that can be used.
+    Raises InputError if the file cannot be read or has no usable key, JobError if the extra `age` is not installed.
     """
     age = _age()
     try:
@@ -58,7 +61,7 @@ def load_identities(path: Path) -> list[Any]:
             return [age.ssh.Identity.from_buffer(text)]
         lines = [line.strip() for line in text.decode("ascii").splitlines()]
         found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
-    except (age.IdentityError, ValueError):  # whose words may quote the key
+    except (age.IdentityError, ValueError):  # its message may quote the key, so it is dropped
         found = []
     if not found:
         raise InputError(
@@ -69,13 +72,13 @@ def load_identities(path: Path) -> list[Any]:
 
 
 def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
-    """The data, for these recipients alone."""
+    """Return the data encrypted to these recipients only."""
     sealed: bytes = _age().encrypt(data, list(to))
     return sealed
 
 
 def decrypt(sealed: bytes, by: Sequence[Any]) -> bytes:
-    """The data. Raises UnsealError."""
+    """Return the decrypted data. Raises DecryptError."""
     age = _age()
     try:
         data: bytes = age.decrypt(sealed, list(by))
@@ -85,9 +88,9 @@ def decrypt(sealed: bytes, by: Sequence[Any]) -> bytes:
 
 
 def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> io.BufferedReader:
-    """What is sealed as a stream of its content, in constant memory. `opened` opens it.
+    """Return a stream of the decrypted content, in constant memory. `opened` opens the encrypted file.
 
-    Raises OSError; UnsealError where a read meets what does not open, and what reading raises there.
+    Raises OSError. A read raises DecryptError if the data cannot be decrypted, or the error from reading the file.
     """
     source = _ErrorKeepingReader(opened())
     reading, writing = os.pipe()
@@ -100,9 +103,9 @@ def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -
                 age.decrypt_io(source, sink, list(by))
         except age.DecryptError as error:
             stream.failed = source.failed or DecryptError(_said(error))
-        except OSError:  # it breaks off; or whoever reads has closed its end, and is told nothing any more
+        except OSError:  # the data is incomplete; or the reader closed its end and sees no error
             stream.failed = source.failed or DecryptError("it is damaged, or breaks off")
-        except Exception as error:  # noqa: BLE001  (raised again by whoever reads)
+        except Exception as error:  # noqa: BLE001  (raised again in the reading thread)
             stream.failed = source.failed or error
 
     stream.start(pour)
@@ -110,19 +113,19 @@ def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -
 
 
 class _ErrorKeepingReader:
-    """What is read by age, which tells in its own words alone that it could not be: why is remembered.
+    """A reader for age that remembers the original error in `failed`, because age reports only its own message.
 
-    age keeps all that names the recipients in memory, reads it from its beginning for each of them, and tries each: of
-    that there may not be any amount.
+    age keeps the whole header (the list of recipients) in memory, reads it from the start for each recipient and tries
+    each one. Therefore the header is limited to MOST_HEADER bytes.
     """
 
     def __init__(self, source: io.BufferedReader) -> None:
         self._source = source
-        self._beginning: bytearray | None = bytearray()  # None once it is known to be a good one
+        self._beginning: bytearray | None = bytearray()  # None once the header has ended within the limit
         self.failed: Exception | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Read on."""
+        """Return up to `size` more bytes. Raises DecryptError if the header is longer than MOST_HEADER."""
         try:
             found = self._source.read(size)
             if self._beginning is not None:
@@ -151,7 +154,7 @@ class _ErrorKeepingReader:
 
 
 class _DecryptStream(io.RawIOBase):
-    """The reading end of the pipe; what ended the writing end early is told where the content seems to end."""
+    """The reading end of the pipe. If the writing end fails, `failed` has the error and the last read raises it."""
 
     def __init__(self, reading: int) -> None:
         self._reading = reading
@@ -159,7 +162,7 @@ class _DecryptStream(io.RawIOBase):
         self.failed: Exception | None = None
 
     def start(self, pour: Callable[[], None]) -> None:
-        """Begin to fill the pipe."""
+        """Start the thread that fills the pipe. Raises Stopped if no thread can be started."""
         self._thread = threading.Thread(target=pour, name="unsealing", daemon=True)
         try:
             self._thread.start()
@@ -170,7 +173,10 @@ class _DecryptStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer. Raises UnsealError at the end of what could be opened, where that is not all."""
+        """Fill the buffer and return the number of bytes.
+
+        At the end, raises the error of the writing end if the content is incomplete: DecryptError in most cases.
+        """
         read = os.readv(self._reading, [buffer])
         if read == 0 and self._thread:
             self._thread.join()

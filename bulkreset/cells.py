@@ -1,4 +1,4 @@
-"""How a value is written in a cell of a report, and read back from one."""
+"""Conversion of values to and from the cells of a report."""
 
 import re
 
@@ -6,18 +6,18 @@ from bulkreset.text import printable_cell
 
 _FORMULA = tuple(
     "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-)  # what makes a spreadsheet run a cell, the full-width forms included
-is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # what `name` makes
+)  # a spreadsheet runs a cell that begins with one of these; full-width forms count too
+is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # as written by `Redaction.redact_name`
 
 
 def spreadsheet_safe(text: str) -> str:
-    """The cell as text that no spreadsheet takes for a formula, and no terminal for an order.
+    """Return the cell as text that no spreadsheet runs as a formula and no terminal runs as a control sequence.
 
-    An apostrophe before what would be a formula, a sign in the place of a control character but tabs and line feeds.
+    An apostrophe is put before a formula. Control characters, except tabs and line feeds, are replaced by signs.
     """
     return printable_cell(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
 def parse_cell(cell: str) -> str:
-    """The username in a cell of a report: without the apostrophe that `as_text` puts before a formula."""
+    """Return the username in a cell of a report, without the apostrophe that `spreadsheet_safe` adds."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell

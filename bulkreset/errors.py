@@ -1,4 +1,4 @@
-"""The exception tree: what can end a run, each class with its exit code.
+"""The exceptions that can end a run, each class with its exit code.
 
     BulkresetError
     ├── Refused            2   nothing was sent
@@ -28,13 +28,13 @@ from pathlib import Path
 EXIT_OK = 0
 EXIT_ROWS = 1
 EXIT_BUG = 70
-SIGNALLED = 128  # and the number of the signal
+SIGNALLED = 128  # plus the signal number
 
 
 class BulkresetError(Exception):
-    """Ends a run. `message` says what happened, `advice` what to do next.
+    """An error that ends a run. `message` says what happened, `advice` what to do next.
 
-    `run_dir` is the directory of the run that can be gone on with; None where there is none, or the command line knows it.
+    `run_dir` is the directory of a run that can be resumed; None if there is none or the command line knows it.
     """
 
     exit_code = EXIT_BUG
@@ -50,17 +50,17 @@ class BulkresetError(Exception):
 
 
 class Refused(BulkresetError):
-    """The run was not begun: usage, job file or input; nothing was sent."""
+    """The run did not start because of usage, job file or input. Nothing was sent."""
 
     exit_code = 2
 
 
 class JobError(Refused):
-    """The job file or the flags do not make a job."""
+    """The job file or the flags are not a valid job."""
 
 
 class InputError(Refused):
-    """The input cannot be read to its end as rows."""
+    """The input cannot be read as rows up to its end."""
 
 
 class TargetError(Refused):
@@ -72,25 +72,25 @@ class RunDirError(Refused):
 
 
 class ClusterError(Refused):
-    """The cluster cannot be used, or a worker of it is not what it has to be."""
+    """The cluster cannot be used, or one of its workers does not meet the requirements."""
 
 
 class ApprovalError(Refused):
-    """What would run now is not what was reviewed."""
+    """The run would differ from the reviewed dry run."""
 
 
 class Stopped(BulkresetError):
-    """The run was stopped on purpose; what is left can be resumed."""
+    """The run was stopped on purpose. The remaining rows can be resumed."""
 
     exit_code = 3
 
 
 class GuardTripped(Stopped):
-    """A guard of the job forbids going on."""
+    """A guard of the job stopped the run."""
 
 
 class ServiceError(Stopped):
-    """The service gave an answer after which no further call can succeed."""
+    """The service answered that no further call can succeed. `code` is its error code."""
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:
         super().__init__(message, advice)
@@ -98,11 +98,11 @@ class ServiceError(Stopped):
 
 
 class ClusterLost(Stopped):
-    """The scheduler, or every worker, has gone while rows were sent."""
+    """The scheduler or all workers were lost while rows were sent."""
 
 
 class RecordError(Stopped):
-    """What happened cannot be written down, so nothing more may happen."""
+    """The journal or a report cannot be written, so the run must not continue."""
 
 
 class Busy(BulkresetError):
@@ -112,17 +112,17 @@ class Busy(BulkresetError):
 
 
 class TimeLimit(BulkresetError):
-    """The time given to the run is over."""
+    """The run reached its time limit."""
 
     exit_code = 5
 
 
 class Bug(BulkresetError):
-    """A bug on another machine. `message` is its kind and its place in the code, and no value."""
+    """A bug on another machine. `message` has its exception class and its place in the code, but no values."""
 
 
 class Interrupted(BulkresetError):
-    """A signal ended the run: 128 + its number is the exit code."""
+    """A signal ended the run. The exit code is 128 + the signal number."""
 
     def __init__(self, message: str, advice: str = "", signal_number: int = 2) -> None:
         super().__init__(message, advice)
@@ -131,7 +131,7 @@ class Interrupted(BulkresetError):
 
 
 def error_from_summary(exit_code: int, code: str, message: str, advice: str) -> BulkresetError:
-    """The error that a summary's `exit_code` and `stopped_by` tell of: `code` is its class, or the service's own code."""
+    """Return the error for a summary's `exit_code` and `stopped_by`. `code` is its class name or the service's code."""
     if exit_code > SIGNALLED:
         return Interrupted(message, advice, exit_code - SIGNALLED)
     kinds = {kind.__name__: kind for kind in _below(BulkresetError) if kind not in {ServiceError, Interrupted}}
@@ -151,7 +151,7 @@ def _below(kind: type[BulkresetError]) -> Iterator[type[BulkresetError]]:
 
 
 def place_of(error: BaseException) -> str:
-    """What kind of error, and where in the code; its message and the values there may be secret."""
+    """Return the class of an error and its place in the code. Its message and values may be secret."""
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
     return f"{type(error).__name__} at {place}"

@@ -1,4 +1,4 @@
-"""The fair copy: a file that takes its name only when it is whole and on disk, so that it is never there by half."""
+"""Atomic file writing: a file gets its name only when it is complete and on disk, so no half-written file is seen."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from bulkreset.errors import RecordError, RunDirError
 
 
 def require_new(path: Path) -> None:
-    """Raise RunDirError where there is such a file already, or no directory for it."""
+    """Raise RunDirError if the file exists already or its directory does not exist."""
     if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
         what = "exists already" if os.path.lexists(path) else "has no directory to be in"
         raise RunDirError(f"{path} {what}.", "Name a new file in a directory that exists.")
@@ -21,9 +21,9 @@ def require_new(path: Path) -> None:
 
 @contextmanager
 def atomic_writer(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
-    """A text file that takes its name only when it is whole and on disk; whatever goes wrong before, nothing is left of it.
+    """Yield a text file that gets its name only when it is complete and on disk. After any error, no file is left.
 
-    Raises RecordError with that advice where it cannot be written.
+    Raises RecordError with `advice` if it cannot be written.
     """
     with _atomic(path, advice, flag, {"mode": "w", "encoding": "utf-8", "newline": ""}) as file:
         yield file
@@ -31,17 +31,18 @@ def atomic_writer(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[I
 
 @contextmanager
 def atomic_bytes_writer(path: Path, advice: str) -> Iterator[IO[bytes]]:
-    """The same for bytes."""
+    """Yield a binary file, with the same rules as `atomic_writer`."""
     with _atomic(path, advice, os.O_TRUNC, {"mode": "wb"}) as file:
         yield file
 
 
 @contextmanager
 def _atomic(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Iterator[IO[Any]]:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # `report` may draw it while the run does
+    # One name per process, because `report` and the run may write the same file at once.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with os.fdopen(os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), **how) as file:  # type: ignore[call-overload]
-            with contextlib.suppress(OSError):  # where there are no locks, `swept` deletes nothing either
+            with contextlib.suppress(OSError):  # without locks `remove_stale` deletes nothing either
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
@@ -56,7 +57,10 @@ def _atomic(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Itera
 
 
 def remove_stale(path: Path) -> list[Path]:
-    """What killed processes have left of a file with this name, deleted; one that is being written has its process's lock."""
+    """Delete partial files of this name left behind by killed processes and return their paths.
+
+    Files locked by a live writer are skipped.
+    """
     left = []
     for partial in sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.partial")):
         with contextlib.suppress(OSError), partial.open("rb") as file:

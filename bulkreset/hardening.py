@@ -1,4 +1,4 @@
-"""Secrecy: what a process that has passwords keeps from who looks at it from outside: memory, keys of connections, debug output."""
+"""Protection of a process that holds passwords: its memory, its TLS keys and its debug output stay private."""
 
 import contextlib
 import ctypes
@@ -14,31 +14,31 @@ _DUMPABLE: Final = 4  # PR_SET_DUMPABLE of prctl(2)
 
 
 def harden_process(*, for_good: bool) -> None:
-    """Let the process leave no core dump, give its memory to no debugger of the same user, and tell no keys of its connections.
+    """Disable core dumps, debuggers of the same user (Linux only) and TLS key logs for this process.
 
-    `for_good`: its children cannot have dumps back either.
+    With `for_good`, child processes cannot enable dumps again either.
     """
     most = 0 if for_good else resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
-    if sys.platform == "linux":  # the limit is not asked where the system hands dumps to a program: see core(5)
+    if sys.platform == "linux":  # a system that pipes dumps to a program ignores the limit: see core(5)
         ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
-    os.environ.pop("SSLKEYLOGFILE", None)  # into which the libraries would write what opens a recorded connection
+    os.environ.pop("SSLKEYLOGFILE", None)  # libraries would write keys there that decrypt recorded traffic
     disable_debug_output()
 
 
 def disable_debug_output() -> None:
-    """Let no connection print what it sends, nor the C runtime log it, where somebody has asked them to."""
+    """Stop connections from printing what they send, and the AWS C runtime from logging it, even if debug is on."""
     http.client.HTTPConnection.debuglevel = 0
-    if runtime := sys.modules.get("awscrt.io"):  # where it is not loaded, nobody has opened its log
-        with contextlib.suppress(RuntimeError):  # nor here
-            runtime.set_log_level(runtime.LogLevel.Error)  # at Trace it has signatures and the session's token
+    if runtime := sys.modules.get("awscrt.io"):  # if it is not loaded, its log is not open
+        with contextlib.suppress(RuntimeError):  # raised if its log is not open
+            runtime.set_log_level(runtime.LogLevel.Error)  # the Trace level logs signatures and session tokens
 
 
 def quiet_loggers(libraries: Iterable[str]) -> None:
-    """Let no logger of these libraries say more than warnings."""
+    """Limit all loggers of these libraries to warnings and above."""
     names = tuple(libraries)
     for name in names:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
-    for name in list(logging.root.manager.loggerDict):  # where the process has opened one of their inner loggers
+    for name in list(logging.root.manager.loggerDict):  # an inner logger may have its own, lower level
         if name.startswith(tuple(f"{library}." for library in names)) and logging.getLogger(name).level:
             logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))

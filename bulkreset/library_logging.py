@@ -1,4 +1,4 @@
-"""The libraries' own logging: never more than warnings, and apart from a host's where there is one."""
+"""Limits on the libraries' logging: warnings only, and kept out of a host process's logging."""
 
 import contextlib
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bulkreset.hardening import disable_debug_output, quiet_loggers
 
-# At DEBUG these print request bodies, and a request body is a password.
+# At DEBUG these log request bodies, and a request body contains a password.
 LIBRARIES = ("boto3", "botocore", "urllib3", "s3transfer", "smart_open", "awscrt", "werkzeug", "moto", "apprise")
 _LOCK = threading.Lock()
 _NOBODY = logging.NullHandler()
@@ -15,7 +15,7 @@ _muted: dict[str, int] = {}
 
 
 def pin_libraries() -> None:
-    """Let no library say more than warnings, at any verbosity and whatever the environment asks for."""
+    """Limit the libraries to warnings, at any verbosity and whatever the environment sets."""
     quiet_loggers(LIBRARIES)
     disable_debug_output()
 
@@ -27,15 +27,15 @@ def where_warned(
     lineno: int,
     line: str | None = None,  # noqa: ARG001  (as above)
 ) -> str:
-    """What Python warns of, without the text: libraries put values into theirs (pydantic: `input_value=`)."""
+    """Return a Python warning without its text, because libraries put values into it (pydantic: `input_value=`)."""
     return f"{filename}:{lineno}: {category.__name__}\n"
 
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Keep the libraries that a run uses out of the process's own logging, for the time of the block.
+    """Keep the libraries' log records out of the host process's logging during the block.
 
-    What they would write of a run may be a request, and with it a password.
+    A record may contain a request, and with it a password.
     """
     pin_libraries()
     with _LOCK:
@@ -49,6 +49,6 @@ def apart() -> Iterator[None]:
         with _LOCK:
             for name in LIBRARIES:
                 _muted[name] -= 1
-                if not _muted[name]:  # two runs may be under way
+                if not _muted[name]:  # another run may still be active
                     logging.getLogger(name).propagate = True
                     logging.getLogger(name).removeHandler(_NOBODY)

@@ -1,4 +1,4 @@
-"""The log: events as JSON lines in the run directory, and the louder ones on standard error; no secret in either."""
+"""The run's log: JSON lines in the run directory, and higher levels on standard error. No secret is in either."""
 
 import contextlib
 import json
@@ -16,8 +16,8 @@ from bulkreset.text import show_invisible
 
 Log = FilteringBoundLogger
 
-# The vocabulary, written down in docs/reference.md. Every event carries run_id; an event about a row carries row.
-# The last four are on standard error alone, in place of what a person reads there (cli/json_events.py).
+# All event names, documented in docs/reference.md. Every event carries run_id; an event about a row carries row.
+# The last four go only to standard error, in place of the text for people (cli/json_events.py).
 EVENTS = (
     "run_started",
     "run_resumed",
@@ -49,9 +49,11 @@ _HIDDEN = frozenset({"password", "secret", "token", "credentials"})
 def open_log(
     file: IO[str], run_id: str, console: IO[str] | None, *, verbosity: int = 0, console_json: bool = False
 ) -> Log:
-    """The run's logger. The console shows warnings, with `verbosity` 1 what happens, with 2 every row; the file never less than 1.
+    """Return the run's logger.
 
-    Without a console the process is somebody else's, and so is its logging: see `apart` and `heard`.
+    The console shows warnings; with `verbosity` 1 also info, with 2 also every row. The file has at least level 1.
+    Without a console the process belongs to a host program, and its logging stays unchanged: see `apart` and
+    `capture_library_logs`.
     """
     shown = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     logger: Log = structlog.wrap_logger(
@@ -74,7 +76,7 @@ def open_log(
 
 @contextlib.contextmanager
 def capture_library_logs(logger: Log) -> Iterator[None]:
-    """Note in `logger` what the libraries warn of, for the time of the block; the process's own logging is left alone."""
+    """Write the libraries' warnings to `logger` during the block. The logging of the host process stays unchanged."""
     handler = _LibraryHandler(logger)
     for name in LIBRARIES:
         logging.getLogger(name).addHandler(handler)
@@ -87,7 +89,7 @@ def capture_library_logs(logger: Log) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tolerant_stream(file: IO[str]) -> Iterator[IO[str]]:
-    """The log's file, closed at the end; what could not be written of it then, as before, ends no run."""
+    """Yield the log file and close it at the end. A write error on closing is ignored, so it ends no run."""
     try:
         yield file
     finally:
@@ -96,7 +98,10 @@ def tolerant_stream(file: IO[str]) -> Iterator[IO[str]]:
 
 
 def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """The last line of defence: what is a Secret, or goes by the name of one, is masked wherever it stands."""
+    """Return the event with every Secret, and every value under a secret's name, masked at any depth.
+
+    This is the last line of defence.
+    """
     return {key: _masked(key, value) for key, value in event.items()}
 
 
@@ -115,7 +120,7 @@ def _pack(_logger: object, _method: str, event: EventDict) -> tuple[tuple[EventD
 
 
 class _Sink:
-    """Writes one event to the file and, where it is loud enough, to the console. Shared by all threads."""
+    """Writes events to the file and, if their level is high enough, to the console. Thread-safe."""
 
     def __init__(self, file: IO[str], console: IO[str] | None, shown: int, *, console_json: bool) -> None:
         self._file = file
@@ -132,7 +137,7 @@ class _Sink:
 
     def _write(self, event: EventDict) -> None:
         line = json.dumps(event, ensure_ascii=True, default=lambda value: type(value).__name__)
-        # A log that cannot be written (a full disk, a closed terminal) must not end a run whose journal still can be.
+        # If the log cannot be written (disk full, terminal closed), the run continues if its journal can be written.
         with self._lock, contextlib.suppress(OSError):
             self._file.write(line + "\n")
             self._file.flush()
@@ -140,7 +145,7 @@ class _Sink:
                 self._console.write((self._drawn(event) if self._render else line) + "\n")
 
     def _drawn(self, event: EventDict) -> str:
-        """The event in colours, which are the only thing in it that steers a terminal."""
+        """Return the event with colours. Nothing else in it can control the terminal."""
         seen = {key: show_invisible(value) if isinstance(value, str) else value for key, value in event.items()}
         return str(self._render and self._render(None, "", seen))
 
@@ -148,13 +153,13 @@ class _Sink:
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes on what a library warns of, under its own name."""
+    """Writes a library's warnings to the run's log, with the library's name."""
 
     def __init__(self, logger: Log) -> None:
         super().__init__(logging.WARNING)
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        # The text as the library has it in its code, without what it puts in: that may be an answer, or a request.
+        # Only the message template, without its arguments: those may be a response or a request.
         text = record.getMessage().rstrip() if record.name == "py.warnings" else str(record.msg)
         self._logger.info("library_warning", library=record.name, message=text[:500])

@@ -1,4 +1,4 @@
-"""S3: objects read, written and listed through boto3's own credentials; what it answers is told as one kind of error."""
+"""Access to S3 with boto3's credentials: read, write and list objects. Every failure is raised as BucketError."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -21,10 +21,10 @@ from bulkreset.version import __version__
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-BLOCK = 1 << 20  # bytes of one ranged read: no connection is held open while rows are sent
+BLOCK = 1 << 20  # bytes of one ranged read, so no connection stays open while rows are sent
 DELETED_AT_ONCE = 1000
 
-# Reading and listing change nothing, and what is put is put under a name of its own or on a condition.
+# Retries are safe: reads and lists change nothing, and every put has a unique key or a condition.
 _CONFIG: dict[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": 5},
     "connect_timeout": 5.0,
@@ -40,7 +40,7 @@ _EXPIRED = {"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Inva
 
 
 class BucketError(Exception):
-    """What S3 answered, or that it did not. `code` is its word, or the kind of the fault."""
+    """An S3 call failed or got no answer. `code` is the error code of S3, or the name of the exception class."""
 
     def __init__(self, uri: str, action: str, code: str) -> None:
         super().__init__(f"{action} of {uri}: {code}")
@@ -50,27 +50,27 @@ class BucketError(Exception):
 
     @property
     def is_missing(self) -> bool:
-        """There is no such object."""
+        """Return True if the object or bucket does not exist."""
         return self.code in _MISSING
 
     @property
     def is_changed(self) -> bool:
-        """It is not the object that the condition asks for."""
+        """Return True if the object does not match the condition of the request."""
         return self.code in _CHANGED
 
     @property
     def is_denied(self) -> bool:
-        """The caller may not, or is not known."""
+        """Return True if the caller has no permission, or no valid credentials."""
         return self.code in _DENIED or self.code in _EXPIRED or self.code == "NoCredentialsError"
 
     @property
     def is_passing(self) -> bool:
-        """It may succeed later: the network, or the service's own fault."""
+        """Return True if a later try may succeed: a network or service error."""
         return not (self.is_missing or self.is_changed or self.is_denied)
 
     @property
     def advice(self) -> str:
-        """What to do next."""
+        """Return the next step for the user."""
         if self.code == "NoCredentialsError":
             return "Pass a profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or sign in with aws sso login."
         if self.code in _EXPIRED:
@@ -86,7 +86,7 @@ class BucketError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object as it was met. `version` is "" in a bucket that keeps none."""
+    """An object as it was when listed or read. `size` is in bytes; `version` is "" in a bucket without versioning."""
 
     uri: str
     size: int
@@ -96,27 +96,27 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """How S3 is to encrypt what is put: `sse` is "AES256" or "aws:kms", "" as the bucket has it."""
+    """How S3 encrypts new objects: `sse` is "AES256", "aws:kms", or "" for the bucket's default."""
 
     sse: str = ""
     kms_key_id: str = ""
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The same in the API's words."""
+        """Return the same settings as API parameters."""
         named = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
         return {name: value for name, value in named.items() if value}
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an address."""
+    """Return the bucket and the key of an s3:// address."""
     bucket, _, key = uri.removeprefix(S3).partition("/")
     return bucket, key
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """S3 as one profile reaches it; boto3's own chain where none is named. Used by many threads."""
+    """Access to S3 with one profile, or with boto3's default credential chain if `profile` is None. Thread-safe."""
 
     profile: str | None = None
     region: str | None = None
@@ -125,7 +125,7 @@ class Bucket:
 
     @cached_property
     def client(self) -> "S3Client":
-        """The client. Raises TargetError where profile or configuration cannot be used."""
+        """Return the client. Raises TargetError if the profile or the configuration cannot be used."""
         try:
             session = aws_session(self.profile, self.region)
             config = Config(**_CONFIG | {"retries": {"mode": "standard", "total_max_attempts": self.tries}})
@@ -138,7 +138,7 @@ class Bucket:
             raise TargetError(f"No client of S3 can be made: {error}.", "Check the AWS configuration.") from None
 
     def head(self, uri: str) -> Object:
-        """What an object is now. Raises BucketError."""
+        """Return the current state of an object. Raises BucketError."""
         bucket, key = split(uri)
         with translate_errors(uri, "s3:GetObject"):
             found = self.client.head_object(Bucket=bucket, Key=key)
@@ -146,7 +146,10 @@ class Bucket:
         return Object(uri, found["ContentLength"], found["ETag"].strip('"'), "" if version == "null" else version)
 
     def objects(self, uri: str, delimiter: str = "") -> Iterator[Object]:
-        """The objects whose addresses begin with `uri`, in order; with a delimiter only those that have none behind it."""
+        """Yield the objects whose addresses begin with `uri`, in order. Raises BucketError.
+
+        With a delimiter, only objects without a delimiter after the prefix.
+        """
         bucket, prefix = split(uri)
         with translate_errors(uri, "s3:ListBucket"):
             pages = self.client.get_paginator("list_objects_v2").paginate(
@@ -157,11 +160,14 @@ class Bucket:
                     yield Object(f"{S3}{bucket}/{found['Key']}", found["Size"], found["ETag"].strip('"'))
 
     def open(self, found: Object) -> io.BufferedReader:
-        """An object's content, read in ranges; of another one than was met nothing is given. Raises BucketError at a read."""
+        """Return a stream of the content, read in ranges.
+
+        A read raises BucketError, also if the object has changed since `found`. Raises JobError without the extra `s3`.
+        """
         return io.BufferedReader(_Ranges(self, found), 1 << 16)
 
     def get(self, uri: str, most: int | None = None) -> tuple[bytes, str]:
-        """A small object's content, and its ETag. Raises BucketError, also where it has more than `most` bytes."""
+        """Return content and ETag of a small object. Raises BucketError, also if it has more than `most` bytes."""
         bucket, key = split(uri)
         with translate_errors(uri, "s3:GetObject"):
             found = self.client.get_object(Bucket=bucket, Key=key)
@@ -171,7 +177,10 @@ class Bucket:
         return body, found["ETag"]
 
     def put(self, uri: str, body: bytes | io.BufferedReader, *, match: str | None = None) -> str:
-        """Write an object; its new ETag. With `match` only over that ETag, with "" only where there is none. Raises BucketError."""
+        """Write an object and return its new ETag. Raises BucketError.
+
+        With `match`, replace only an object with that ETag; with "", write only if no object exists.
+        """
         bucket, key = split(uri)
         condition: dict[str, Any] = {} if match is None else {"IfMatch": match} if match else {"IfNoneMatch": "*"}
         with translate_errors(uri, "s3:PutObject"):
@@ -180,19 +189,19 @@ class Bucket:
         return str(answer["ETag"])
 
     def upload(self, uri: str, path: str) -> None:
-        """Write a file as an object, in parts where it is large. Raises BucketError."""
+        """Upload a file as an object, in parts if it is large. Raises BucketError."""
         bucket, key = split(uri)
         with translate_errors(uri, "s3:PutObject"):
             self.client.upload_file(path, bucket, key, ExtraArgs=self.sealing.asked)
 
     def download(self, uri: str, path: str) -> None:
-        """Write an object to a file. Raises BucketError."""
+        """Download an object to a file. Raises BucketError."""
         bucket, key = split(uri)
         with translate_errors(uri, "s3:GetObject"):
             self.client.download_file(bucket, key, path)
 
     def delete(self, uris: Sequence[str], *, match: str = "") -> None:
-        """Delete objects of one bucket; with `match` only over that ETag. Raises BucketError."""
+        """Delete objects of one bucket. With `match`, delete only the first if its ETag matches. Raises BucketError."""
         if match:
             bucket, key = split(uris[0])
             with translate_errors(uris[0], "s3:DeleteObject"):
@@ -208,7 +217,7 @@ class Bucket:
                 raise BucketError(some[0], "s3:DeleteObject", failed.get("Code", "an error"))
 
     def copy(self, found: Object, to: str) -> None:
-        """Copy an object, of any size, within S3. Raises BucketError."""
+        """Copy an object of any size within S3. Raises BucketError, also if its ETag is not that of `found`."""
         bucket, key = split(found.uri)
         target, name = split(to)
         source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
@@ -218,7 +227,7 @@ class Bucket:
             )
 
     def tag(self, found: Object, name: str, value: str) -> None:
-        """Add a tag to an object, beside those it has. Raises BucketError."""
+        """Set one tag of an object and keep its other tags. Raises BucketError."""
         bucket, key = split(found.uri)
         at: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
         with translate_errors(found.uri, "s3:PutObjectTagging"):
@@ -228,13 +237,13 @@ class Bucket:
 
 @contextmanager
 def translate_errors(uri: str, action: str) -> Iterator[None]:
-    """Tell whatever boto3 raises as BucketError."""
+    """Raise BucketError for every error that boto3 raises in the block."""
     try:
         yield
     except ClientError as error:
         raise BucketError(uri, action, _code_of(error)) from None
     except OSError as error:
-        # smart_open wraps what S3 answered in one.
+        # smart_open wraps the error of S3 in an OSError.
         inner = getattr(error, "backend_error", None)
         code = _code_of(inner) if isinstance(inner, ClientError) else type(error).__name__
         raise BucketError(uri, action, code) from None
@@ -242,7 +251,7 @@ def translate_errors(uri: str, action: str) -> Iterator[None]:
         raise BucketError(uri, action, "NoCredentialsError") from None
     except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
         raise BucketError(uri, action, type(error).__name__) from None
-    except boto3.exceptions.Boto3Error as error:  # of its transfers, which tell the code in their words alone
+    except boto3.exceptions.Boto3Error as error:  # from transfers, which give the code only in the message
         found = next((code for code in _DENIED | _MISSING | _CHANGED if f"({code})" in str(error)), None)
         raise BucketError(uri, action, found or type(error).__name__) from None
 
@@ -252,7 +261,7 @@ def _code_of(error: ClientError) -> str:
 
 
 class _Ranges(io.RawIOBase):
-    """An object's content, asked for by its version, or by its ETag where there are no versions."""
+    """The content of an object. Requests name its ETag, and its version if the bucket has versions."""
 
     def __init__(self, bucket: Bucket, found: Object) -> None:
         if not find_spec("smart_open"):
@@ -284,17 +293,17 @@ class _Ranges(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer, or some of it."""
+        """Fill the buffer, or a part of it, and return the number of bytes. Raises BucketError."""
         with translate_errors(self._uri, self._action):
             return int(self._stream.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
+        """Move to an offset and return the new position in bytes."""
         with translate_errors(self._uri, self._action):
             return int(self._stream.seek(offset, whence))
 
     def tell(self) -> int:
-        """Where it stands."""
+        """Return the current position in bytes."""
         return int(self._stream.tell())
 
     def close(self) -> None:

@@ -1,15 +1,15 @@
-"""The sheet: a file that is small by its nature, read whole, and never more of it than such a file may have."""
+"""Reading of small files as a whole, with a size limit."""
 
 import errno
 from pathlib import Path
 
-MOST = 1 << 22  # bytes of one that people write: a job file, a key, urls
+MOST = 1 << 22  # bytes of a file that people write: a job file, a key, URLs
 
 
 def read_small_file(path: Path, most: int = MOST) -> bytes:
-    """All that is in the file. Raises OSError, also where it has more than `most` bytes.
+    """Return the content of a file. Raises OSError, also if it has more than `most` bytes.
 
-    A pipe is as good as a file, for keys come out of `<(pass show key)`; a device that never ends is read no further.
+    A pipe works too, because keys may come from `<(pass show key)`. An endless device is read only up to the limit.
     """
     with path.open("rb") as file:
         found = file.read(most + 1)

@@ -1,1 +1,1 @@
-"""The terminal: what a person types, reads and answers, and the process that it happens in."""
+"""The command line: commands, options, prompts and progress, and the set-up of the process."""

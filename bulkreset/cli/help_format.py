@@ -1,4 +1,4 @@
-"""The manual: how a command's help is laid out, in plain text: options in groups, examples at the end."""
+"""The plain-text layout of a command's --help: options in groups, examples at the end."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ GROUPS = {
     "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
     "What is written and shown": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
 }
-FEW = 6  # options that need no groups
+FEW = 6  # up to this number of options, no groups are shown
 
 EXAMPLES = {
     "run": """
@@ -61,7 +61,7 @@ EXAMPLES = {
 
 
 class _Formatter(Protocol):
-    """What is used of Typer's help formatter. Its class is in a private module, so it cannot be named here."""
+    """The methods used of Typer's help formatter. Its class is in a private module, so it cannot be imported here."""
 
     def section(self, name: str) -> AbstractContextManager[None]: ...
     def write_dl(self, rows: Sequence[tuple[str, str]]) -> None: ...
@@ -72,7 +72,7 @@ class CommandHelp(TyperCommand):
     """A command whose help has groups and examples."""
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
-        """The arguments, then the options, in groups where they are many."""
+        """Write the arguments, then the options, in groups if there are more than FEW."""
         arguments: list[tuple[Any, tuple[str, str]]] = []
         options: list[tuple[Any, tuple[str, str]]] = []
         for param in self.get_params(ctx):
@@ -89,7 +89,7 @@ class CommandHelp(TyperCommand):
                     formatter.write_dl(records)
 
     def format_epilog(self, _ctx: object, formatter: _Formatter) -> None:
-        """The examples, as they are."""
+        """Write the examples unchanged."""
         if examples := EXAMPLES.get(str(self.name)):
             formatter.write(f"\nExamples:{examples}")
 

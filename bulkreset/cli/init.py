@@ -1,4 +1,4 @@
-"""The command that writes a job file: init."""
+"""The command `init`, which writes a job file."""
 
 import shlex
 import sys

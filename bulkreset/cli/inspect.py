@@ -1,4 +1,4 @@
-"""The commands that look at runs: status, report, handout, verify."""
+"""The commands that read runs: status, report, handout, verify."""
 
 import csv
 import json
@@ -85,10 +85,10 @@ def handout(
     if output:
         require_new(output)
     given = read_passwords(run_dir, identity)
-    first = next(given, None)  # what is wrong with the key is said before anything is written
+    first = next(given, None)  # raises errors of the key before anything is written
     if output is None:
         try:
-            # Not through the stream that forgives: passwords that are missing must not look like all of them.
+            # TolerantStream would hide a write error, and an incomplete list of passwords would look complete.
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
                 csv.writer(stream, lineterminator="\n").writerows(chain([COLUMNS], [first] if first else (), given))
         except OSError as error:

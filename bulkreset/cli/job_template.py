@@ -1,4 +1,4 @@
-"""The draft of a job file: what must be known for it, and the file, commented, which is loaded before it is kept."""
+"""The questions and the commented template for a new job file. The file is kept only if it loads."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Answers = Mapping[str, str]
 
 
 class JobKind(StrEnum):
-    """What a job is for."""
+    """The purpose of a job."""
 
     NIGHTLY = "nightly"
     TEMPORARY = "temporary"
@@ -37,7 +37,11 @@ MEANT = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to be known. `default` is from the answers so far, None where there is none; `wrong` says what is wrong with an answer."""
+    """One question for a new job file.
+
+    `default` derives the default from the answers so far; None means no default. `wrong` returns the error in an
+    answer, or "" if it is valid. `applies_to` returns True if the question applies to the answers so far.
+    """
 
     key: str
     flag: str
@@ -47,7 +51,7 @@ class Question:
     applies_to: Callable[[Answers], bool] = lambda _: True
 
     def is_due(self, known: Answers, given: Answers) -> bool:
-        """Whether it must be known. Raises JobError where it was answered although it makes no sense."""
+        """Return True if the question must be answered. Raises JobError if a flag answers it but it does not apply."""
         if self.applies_to(known):
             return True
         if self.key in given and "kind" in given:
@@ -91,7 +95,7 @@ def _wrong_recipient(answer: str) -> str:
 
 
 def _region_of(answers: Answers) -> str | None:
-    """A pool's id begins with its Region."""
+    """Return the Region that the pool's id begins with."""
     return answers["user_pool_id"].partition("_")[0] or None
 
 
@@ -127,12 +131,15 @@ QUESTIONS = (
     ),
     Question("rate", "--rate", 'At how many calls per second ("auto": by the quota)', lambda _: "auto", _wrong_rate),
 )
-# What has a default for a person who can look at it, and must be said where nobody looks.
+# At a terminal a person can check the defaults of these; without a terminal they must be given as flags.
 _MUST_BE_SAID = frozenset({"kind", "input", "user_pool_id", "recipient"})
 
 
 def fill_defaults(given: Answers) -> dict[str, str]:
-    """The answers with defaults where nothing must be said. Raises JobError naming every flag that is missing, or an answer that is wrong."""
+    """Return the answers, with defaults for those not given.
+
+    Raises JobError if an answer is wrong, or with the names of all required flags that are missing.
+    """
     known: dict[str, str] = {}
     missing = []
     for question in QUESTIONS:
@@ -159,7 +166,10 @@ def fill_defaults(given: Answers) -> dict[str, str]:
 
 
 def write_job(answers: Answers, path: Path) -> Job:
-    """Write the job file, which must not be there yet, and only if it loads. Raises JobError, RecordError."""
+    """Write a new job file if it loads, and return the job.
+
+    Raises JobError if the file exists or does not load, RecordError if it cannot be written.
+    """
     if os.path.lexists(path):
         raise JobError(f"{path} exists already.", "Name another file with -o, or take that one away.")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -167,7 +177,7 @@ def write_job(answers: Answers, path: Path) -> Job:
         partial.write_text(render_job(answers, path), encoding="utf-8")
         job = load(partial, {})
         partial.chmod(0o600)
-        os.link(partial, path)  # which takes nobody's place
+        os.link(partial, path)  # unlike a rename, this never replaces a file
     except OSError as error:
         raise RecordError(f"{path} cannot be written: {error.strerror}.", "Name another file with -o.") from None
     except BulkresetError as error:
@@ -179,7 +189,7 @@ def write_job(answers: Answers, path: Path) -> Job:
 
 
 def render_job(answers: Answers, path: Path) -> str:
-    """The job file."""
+    """Return the text of the job file."""
     return "\n".join(_lines(answers, path)) + "\n"
 
 
@@ -260,12 +270,12 @@ _TEMPORARY = "Temporary: users must choose another password at the next sign-in,
 
 
 def _toml(value: str) -> str:
-    """A TOML string."""
+    """Return the value as a TOML string."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _from(path: Path, input_: str) -> str:
-    """The input as seen from the job file, where it was named as seen from here."""
+    """Return the input path relative to the job file; it was given relative to the current directory."""
     if input_.startswith(S3):
         return input_
     expanded = os.path.expanduser(input_)  # noqa: PTH111  (Path's own raises for an unknown user)

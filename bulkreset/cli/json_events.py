@@ -1,4 +1,4 @@
-"""The events on standard error: where a collector reads it, every line there is one of them, and nothing else is."""
+"""JSON events on standard error for log collectors: every line is one event, and there is no other output."""
 
 import json
 import shlex
@@ -13,9 +13,9 @@ from bulkreset.text import terminal_safe
 
 
 class JsonEventStream(TolerantStream):
-    """Standard error as JSON lines: what is written as text becomes an event. `drawn` takes the log's own lines.
+    """Standard error as JSON lines: each line of text becomes an event. The log writes its lines to `drawn` unchanged.
 
-    `run_id` is that of the run that goes on, "" before one has begun.
+    `run_id` is the id of the current run, "" before a run has started.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -30,7 +30,7 @@ class JsonEventStream(TolerantStream):
         super().flush()
 
     def line(self, name: str, level: str, **fields: object) -> str:
-        """One event, as it is written."""
+        """Return one event as a JSON line, with secrets masked."""
         from bulkreset.log import hide_secrets
 
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
@@ -39,20 +39,20 @@ class JsonEventStream(TolerantStream):
         return json.dumps(hide_secrets(None, level, event)) + "\n"
 
     def write(self, text: str) -> int:
-        """Whole lines are events; what is begun is kept until its end, or until it must be read."""
+        """Write each complete line as an event. An incomplete line is kept until its end or until `flush`."""
         *lines, self._text = (self._text + text).split("\n")
         for line in lines:
             self._emit_line(line)
         return len(text)
 
     def flush(self) -> None:
-        """A question has no line feed."""
+        """Write the incomplete line as an event, because a question has no line feed."""
         line, self._text = self._text, ""
         self._emit_line(line)
         super().flush()
 
     def isatty(self) -> bool:
-        """Nothing is drawn here, nor coloured, whoever looks on."""
+        """Return False, so that nothing is drawn or coloured, even on a terminal."""
         return False
 
     def _emit_line(self, line: str) -> None:
@@ -61,18 +61,21 @@ class JsonEventStream(TolerantStream):
 
 
 def enable(*, as_json: bool) -> None:
-    """Let standard error be JSON lines from here on, where that is asked for."""
+    """Switch standard error to JSON lines if `as_json` is true."""
     if as_json:
         sys.stderr = cast("TextIO", JsonEventStream(getattr(sys.stderr, "drawn", sys.stderr)))
 
 
 def current() -> JsonEventStream | None:
-    """Standard error, where it is JSON lines."""
+    """Return standard error if it is JSON lines, otherwise None."""
     return sys.stderr if isinstance(sys.stderr, JsonEventStream) else None
 
 
 def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
-    """What there is to say when a second signal ends it at once, by the code of the exit; nothing of a run is lost then, either."""
+    """Return the last output of a process that a second signal ends at once. The run stays resumable.
+
+    It is an event if standard error is JSON lines, otherwise text.
+    """
     begun = run_dir is not None and run_dir.is_dir()
     message = f"Left at once, by a second signal.{' What was in flight is in doubt, and no report was drawn.' if begun else ''}"
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
@@ -84,7 +87,7 @@ def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
 
 
 def emit_ended(exit_code: int, message: str, *, state: str = "refused", run_dir: str = "", resume: str = "") -> None:
-    """Say how it ended: `message` where there is something to say, `resume` the command that goes on with it."""
+    """Write how the command ended. `message` may be ""; `resume` is the command that continues the run, or ""."""
     if events := current():
         level = "info" if exit_code == EXIT_OK else "error"
         events.event("ended", level, exit_code=exit_code, state=state, message=message, run_dir=run_dir, resume=resume)

@@ -1,4 +1,4 @@
-"""The table of the lanes: how far each of them is, in as many columns as there is room for."""
+"""The table with the progress of each lane, in as many columns as fit."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,14 @@ from bulkreset.cancellation import LaneProgress
 from bulkreset.models import Status
 from bulkreset.text import show_invisible
 
-NARROW = 100  # columns below which lanes are shown with fewer words
+NARROW = 100  # terminal columns; a narrower terminal gets shorter headings
 
 
 def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], room: int, width: int) -> Table:
-    """A line for each lane; where there are more than there is room for, the rest in one, lanes that are done first.
+    """Return a table with a line for each lane, at most `room` lines and `width` columns.
 
-    Of the columns, those that fit: a lane's name is cut only where nothing else can be left out.
+    If there are too many lanes, the last line sums up the others; lanes that are done go there first. Columns that do
+    not fit are left out. A lane's name is cut only if no other column can be left out.
     """
     order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].remaining, at))
     kept = sorted(order if len(order) <= room else order[: room - 1])
@@ -30,7 +31,7 @@ def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], ro
 
 
 def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
-    """The most columns that fit."""
+    """Return a table with the most columns that fit."""
     for columns in _COLUMNS if width >= NARROW else _COLUMNS[1:]:
         widths = [
             max(
@@ -52,7 +53,7 @@ def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
     return table
 
 
-# From the most to the least that is told of each lane. What failed, and how long it takes, is never left out.
+# From most to fewest columns. Failed and in-doubt rows and the remaining time are never left out.
 _COLUMNS = (
     ("lane", "rows", "rate of", "throttled", "set", "failed", "in doubt", "left"),
     ("lane", "rows", "rate of", "thr.", "fail.", "doubt", "left"),
@@ -65,7 +66,7 @@ _HEADS = {"rate of": "rate/s", "rate": "rate/s"}
 
 
 def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str) -> dict[str, str]:
-    """All that can be told of some lanes, by column."""
+    """Return the cells for one or more lanes, by column name."""
     ceilings = [lane.ceiling for lane in lanes]
     of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.0f}"
     settled, total = sum(lane.settled for lane in lanes), sum(lane.total for lane in lanes)
@@ -98,12 +99,12 @@ def _lane_left(lane: LaneProgress, rate: float | None) -> str:
 
 
 def seconds_for(left: int, rate: float | None) -> float | None:
-    """How long so many rows take; None where that is not known, or none is left."""
+    """Return the seconds that `left` rows take at `rate`; None if the rate is unknown or no row remains."""
     return left / rate if rate and left > 0 else None
 
 
 def _short_duration(seconds: float) -> str:
-    """A time span in as few characters as can be."""
+    """Return a time span in as few characters as possible."""
     if seconds < 90:  # noqa: PLR2004
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)

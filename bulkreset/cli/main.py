@@ -1,4 +1,4 @@
-"""The command line: its commands by name, and how it ends."""
+"""The entry point of the command line: its commands by name, and its exit codes."""
 
 import sys
 from typing import Annotated
@@ -13,7 +13,7 @@ app = typer.Typer(
     name="bulkreset",
     no_args_is_help=True,
     add_completion=True,
-    pretty_exceptions_enable=False,  # they would show local variables, and one of them is a password
+    pretty_exceptions_enable=False,  # they would show local variables, which may hold a password
     rich_markup_mode=None,
     epilog="Begin with: bulkreset init, then bulkreset run JOB --dry-run.",
     help="Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable.",
@@ -48,10 +48,10 @@ app.command(cls=CommandHelp, short_help="Run the sample job against the embedded
 
 
 def main() -> None:
-    """The console script. No traceback reaches the user: a bug names its place, without the values there."""
+    """Run the console script. A bug is reported by its place in the code, without traceback and values."""
     process.prepare()
     try:
-        typer.main.get_command(app)()  # app() would put an excepthook of its own in place of ours
+        typer.main.get_command(app)()  # app() would replace our excepthook with its own
     except SystemExit:
         if why := process.stdout_error():
             process.print_error(f"Not all could be written to standard output: {why}.")

@@ -1,4 +1,4 @@
-"""The options that several commands have, and what their text means to a job."""
+"""The options shared by several commands, and the parsers of their text."""
 
 import re
 from enum import StrEnum
@@ -9,20 +9,20 @@ import typer
 
 from bulkreset.errors import JobError
 
-RUNS = Path("runs")  # where run directories are that nobody named
+RUNS = Path("runs")  # default parent of run directories
 
-MOST_DIGITS = 19  # of a number of rows
+MOST_DIGITS = 19  # limit on the digits of a number of rows
 
 
 class LogFormat(StrEnum):
-    """How the log's louder events look on standard error."""
+    """The format of log events on standard error."""
 
     CONSOLE = "console"
     JSON = "json"
 
 
 class ReportForm(StrEnum):
-    """What a report is drawn as."""
+    """The file format of a report."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -31,13 +31,13 @@ class ReportForm(StrEnum):
 
 
 class Redact(StrEnum):
-    """What a report has hashes in place of."""
+    """The values that a report replaces by hashes."""
 
     USERNAMES = "usernames"
     NONE = "none"
 
 
-# The options that several commands have.
+# Options shared by several commands.
 Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
 Share = Annotated[
     float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
@@ -84,7 +84,7 @@ NewRunDir = Annotated[
 
 
 def parse_rate(text: str | None) -> float | str | None:
-    """A rate as the job takes it: a number where it is one."""
+    """Return a rate as a job value, in calls per second. Text that is not a number is returned unchanged."""
     try:
         return None if text is None else float(text)
     except ValueError:
@@ -92,12 +92,15 @@ def parse_rate(text: str | None) -> float | str | None:
 
 
 def parse_limit(text: str | None) -> int | str | None:
-    """A number of rows, or a share, as the job takes it."""
+    """Return a number of rows as a job value. Other text, such as a share, is returned unchanged."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else text
 
 
 def parse_cluster(text: str | None) -> dict[str, object]:
-    """The keys of a fleet that --fleet sets: one, and not the other. Raises JobError for what is none."""
+    """Return the job keys that --fleet sets: one has a value, the other is None; both are None for "none".
+
+    Raises JobError if the text is not valid.
+    """
     if text is None:
         return {}
     found = re.fullmatch(r"local:([1-9]\d?)", text)

@@ -1,4 +1,4 @@
-"""The process: its streams, signals and limits, set so that nothing breaks a run and nothing of it leaks."""
+"""Set-up of the process: streams, signals and limits, so that nothing breaks a run and no secret leaks."""
 
 import contextlib
 import io
@@ -20,8 +20,8 @@ from bulkreset.text import terminal_safe
 
 
 def prepare() -> None:
-    """Set up the process, before anything is read."""
-    for number in (0, 1, 2):  # a closed one would become the number of the next file that is opened
+    """Set up the process. Must run before anything is read."""
+    for number in (0, 1, 2):  # the next opened file would get the number of a closed one
         try:
             os.fstat(number)
         except OSError:
@@ -35,19 +35,19 @@ def prepare() -> None:
     sys.stdout, sys.stderr = cast("TextIO", TerminalStream(sys.stdout)), cast("TextIO", TerminalStream(sys.stderr))
     os.umask(0o077)
     harden_process(for_good=True)
-    # Whatever ends without being caught, and wherever: its text, or its frames in a hook of somebody else's, may have a password.
+    # For uncaught errors in every thread: their text, or their frames in another hook, may contain a password.
     sys.excepthook = lambda _kind, error, _trace: _report_bug(error)
     threading.excepthook = lambda uncaught: _report_bug(uncaught.exc_value)
     sys.unraisablehook = lambda uncaught: _report_bug(uncaught.exc_value)
     warnings.formatwarning = where_warned
-    pin_libraries()  # not every command opens a log
+    pin_libraries()  # because not every command opens a log
 
 
 def install_handlers(stop: CancelToken, leaving: Callable[[int], str]) -> None:
-    """The first signal asks the run to stop; a second one leaves at once, resumable. `leaving` says that, in a line.
+    """Handle signals: the first asks the run to stop; a second ends the process at once, and the run stays resumable.
 
-    Past the streams, which the signal may have found in the middle of something, and only where somebody reads: nothing may
-    keep it waiting.
+    `leaving` returns the last line for an exit code. It is written directly to file descriptor 2, because the signal
+    may have interrupted a stream in the middle of a write, and only if that does not block.
     """
 
     def caught(number: int, _frame: object) -> None:
@@ -62,20 +62,20 @@ def install_handlers(stop: CancelToken, leaving: Callable[[int], str]) -> None:
 
 
 def install_cleanup_handlers(stop: CancelToken) -> None:
-    """Every signal asks for a stop and none leaves at once: what is written has passwords in it, and must not be left by half."""
+    """Handle signals: each asks for a stop; none ends the process at once, which could leave half a password file."""
     _handle_signals(lambda number, _frame: stop.on_signal(number))
 
 
 def _handle_signals(caught: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and that must stay so
             signal.signal(number, caught)
 
 
 class TolerantStream:
-    """A standard stream whose reader may go (a closed terminal, `| head`) without ending the run.
+    """A standard stream whose reader may go away (a closed terminal, `| head`) without ending the run.
 
-    `lost` says why something could not be written though somebody wants it, "" where all was.
+    `lost` is the reason of the first write error, "" if there was none. A reader that closed its pipe is not an error.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -83,7 +83,7 @@ class TolerantStream:
         self.lost = ""
 
     def write(self, text: str) -> int:
-        """Write, or let the stream go."""
+        """Write the text. After an error, redirect the stream to the null device."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -91,42 +91,42 @@ class TolerantStream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or let the stream go."""
+        """Flush the stream. After an error, redirect it to the null device."""
         try:
             self._stream.flush()
         except OSError as error:
             self._let_go(error)
 
     def _let_go(self, error: OSError) -> None:
-        if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, as `head` has
+        if not isinstance(error, BrokenPipeError):  # the reader wants no more, as `head` does
             self.lost = self.lost or error.strerror or type(error).__name__
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of the stream)
         return getattr(self._stream, name)
 
 
 class TerminalStream(TolerantStream):
-    """One that steers no terminal: whatever cannot be seen in what is written is shown. `drawn` is for who draws."""
+    """A stream that shows invisible characters, so text cannot control the terminal. `drawn` writes unchanged text."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self.drawn = TolerantStream(stream)
 
     def write(self, text: str) -> int:
-        """Write what can be read."""
+        """Write the text with signs for invisible characters."""
         super().write(terminal_safe(text))
         return len(text)
 
 
 def _report_bug(error: BaseException | None) -> None:
-    """In place of a traceback."""
+    """Write the place of the bug to standard error instead of a traceback."""
     if error is not None:
         sys.stderr.write(f"bulkreset: a bug beside the run: {place_of(error)}.\n")
 
 
 def stdout_error() -> str:
-    """Why not all could be written to standard output, told once; "" where all was."""
+    """Return why standard output could not be written completely, and clear it; "" if all was written."""
     sys.stdout.flush()
     why, stream = "", sys.stdout
     if isinstance(stream, TolerantStream):
@@ -135,11 +135,11 @@ def stdout_error() -> str:
 
 
 def require_stdout_written() -> None:
-    """Raise RecordError where what a command is for could not be written to standard output."""
+    """Raise RecordError if the command's result could not be written to standard output."""
     if why := stdout_error():
         raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
 
 
 def print_error(text: str) -> None:
-    """Say on standard error what is wrong."""
+    """Write an error message to standard error."""
     sys.stderr.write(f"bulkreset: {text}\n")

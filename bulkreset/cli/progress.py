@@ -1,4 +1,4 @@
-"""The progress: how far a run is, drawn where a person looks on, told in a line now and then where nobody does."""
+"""The progress display of a run: drawn on a terminal, otherwise a line every PLAIN_EVERY seconds."""
 
 import time
 from collections import deque
@@ -18,21 +18,21 @@ from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import Status
 from bulkreset.text import format_duration
 
-PLAIN_EVERY = 30.0  # seconds between two lines where nothing is drawn
+PLAIN_EVERY = 30.0  # seconds between two lines if nothing is drawn
 DRAWN_EVERY = 0.5
-WINDOW = 15.0  # seconds over which a rate is what it is now
+WINDOW = 15.0  # seconds over which the current rate is averaged
 BAR = 20  # columns
-BESIDES = 6  # lines of a terminal that are not for lanes: the bar, the figures, the heading, the rest, and some air
+BESIDES = 6  # terminal lines not used for lanes: bar, figures, heading, summed lanes, and some space
 
 
 class RateMeter:
-    """A rate, from a count that grows."""
+    """Measures the rate of a growing count over the last WINDOW seconds."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def rate(self, now: float, count: int) -> float | None:
-        """Per second lately, as of a count seen at `now`; None where it is too soon to tell."""
+        """Add a count seen at `now` and return the recent rate per second; None if it is too early to know."""
         if self._seen and count < self._seen[-1][1]:
             self._seen.clear()
         self._seen.append((now, count))
@@ -44,7 +44,7 @@ class RateMeter:
 
 @dataclass(slots=True)
 class ProgressState:
-    """What there is to show: a phase, so much done of so much (None: nobody knows), counted in `unit`."""
+    """The data to show: a phase, and `done` of `total`, counted in `unit`. `total` is None if unknown."""
 
     phase: str = ""
     done: int = 0
@@ -56,9 +56,9 @@ class ProgressState:
 
 
 class ProgressDisplay:
-    """Shows how far a run is: not at all where `quiet`, drawn on a terminal that can be drawn on, in lines elsewhere.
+    """Shows the progress of a run: drawn on a terminal that supports it, otherwise in lines; nothing if `quiet`.
 
-    `tell` takes the figures in place of a line.
+    `tell`, if given, receives the figures instead of a line.
     """
 
     def __init__(
@@ -77,31 +77,29 @@ class ProgressDisplay:
         self._shown = ProgressState()
         self._live: Live | None = None
         self._told_at = self._drawn_at = now()
-        self._widths: list[int] = []  # of the lines that are drawn
+        self._widths: list[int] = []  # in columns, of the drawn lines
 
     def show(self, phase: str, done: int, total: int | None, unit: str = "rows") -> None:
-        """So much of a phase is done."""
+        """Show that `done` of `total` of a phase is done."""
         self._take(phase, done, total, unit)
 
     def sending(self, progress: SendProgress) -> None:
-        """So far is the sending."""
+        """Show the progress of sending, then of signing out."""
         if self._shown.progress is not progress:
             self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
             self._rates(self._now())
-        if (
-            progress.settled >= progress.total and progress.to_sign_out
-        ):  # who has the passwords is still to be signed out
+        if progress.settled >= progress.total and progress.to_sign_out:  # all rows are settled, and sign-outs remain
             self._take("signing out", progress.signed_out, progress.to_sign_out, "users")
         else:
             self._take("sending", progress.settled, progress.total, "rows")
 
     @property
     def is_drawn(self) -> bool:
-        """Whether something stands on the terminal that lines must not run into."""
+        """Return True if progress is drawn on the terminal; other lines must then go above it."""
         return self._live is not None
 
     def close(self) -> None:
-        """Take away what is drawn."""
+        """Remove the drawn progress from the terminal."""
         if self._live:
             self._live.stop()
             self._live = None
@@ -125,7 +123,7 @@ class ProgressDisplay:
                 self._console.print(self._line(), markup=False)
 
     def _draw(self) -> None:
-        """Draw it anew: by whoever tells of progress, so that no thread looks at what another one counts."""
+        """Redraw the progress. The reporting thread calls this, so no other thread reads its counts."""
         self._drawn_at = self._now()
         if self._live is None:
             self._live = Live(
@@ -137,7 +135,7 @@ class ProgressDisplay:
             )
             self._live.start()
             self._widths = []
-        # A terminal that has become narrower has broken what was drawn into more lines than there were.
+        # If the terminal became narrower, it wrapped the drawn lines into more lines.
         broken = sum((width - 1) // self._console.width for width in self._widths if width)
         if broken:
             up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
@@ -147,13 +145,13 @@ class ProgressDisplay:
         self._live.update(SegmentLines(lines, new_lines=True), refresh=True)
 
     def _line(self) -> str:
-        """All of it in one line."""
+        """Return the progress as one line."""
         shown = self._shown
         of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
         return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
 
     def _as_figures(self) -> dict[str, object]:
-        """All of it as figures; None what is not known."""
+        """Return the progress as figures; unknown ones are None. `rate` is per second."""
         shown, now = self._shown, self._now()
         rate = shown.meter.rate(now, shown.done)
         progress = shown.progress
@@ -170,7 +168,7 @@ class ProgressDisplay:
         }
 
     def _figures(self, room: int | None = None) -> list[str]:
-        """What is to be said beside how much is done; in so many columns only what matters most."""
+        """Return the figures besides the done count; with `room`, only the most important that fit in these columns."""
         shown, now = self._shown, self._now()
         rate = shown.meter.rate(now, shown.done)
         said = {} if rate is None else {"rate": f"{rate:,.1f}/s"}
@@ -185,7 +183,7 @@ class ProgressDisplay:
         return list((said if room is None else fit_figures(said, room)).values())
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:
-        """Until the last lane is done, as fast as each is now; None where that is not known."""
+        """Return the seconds until the last lane is done at the lanes' current rates; None if unknown."""
         shown = self._shown
         if shown.progress and shown.phase == "sending" and len(shown.progress.lanes) > 1:
             lanes = shown.progress.lanes
@@ -198,13 +196,13 @@ class ProgressDisplay:
         return None if shown.total is None else seconds_for(shown.total - shown.done, rate)
 
     def _rates(self, now: float) -> list[float | None]:
-        """Each lane's rows per second."""
+        """Return each lane's rows per second; None if unknown."""
         shown = self._shown
         lanes = shown.progress.lanes if shown.progress else ()
         return [meter.rate(now, lane.settled) for meter, lane in zip(shown.meters, lanes, strict=True)]
 
     def _parts(self) -> Iterator[RenderableType]:
-        """What is drawn, in the room that the terminal has now."""
+        """Yield the parts to draw, fitted to the current size of the terminal."""
         shown, width = self._shown, self._console.width
         yield self._bar(width)
         yield Text("  " + ", ".join(self._figures(width - 2)), no_wrap=True, overflow="ellipsis")
@@ -221,7 +219,7 @@ class ProgressDisplay:
         if shown.total:
             text = f"{shown.done:,}/{shown.total:,} {shown.unit} {shown.done * 100 // shown.total}%"
             bar = min(BAR, max(5, width // 4), width - len(shown.phase) - len(text) - 3)
-            if bar >= 5:  # noqa: PLR2004  (less says nothing)
+            if bar >= 5:  # noqa: PLR2004  (a shorter bar shows nothing)
                 line.add_column(width=bar)
                 cells.append(ProgressBar(shown.total, shown.done))
             cells.append(Text(text))
@@ -233,7 +231,10 @@ class ProgressDisplay:
 
 
 def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
-    """What there is room for. What the bar tells as well goes first; last what somebody must know: what failed, and until when."""
+    """Return the figures that fit in `room` columns.
+
+    Figures that the bar shows too are removed first. Failures and the remaining time are never removed.
+    """
     kept = dict(said)
     for name in ("signed out", "set", "ceiling", "throttled", "rate", "stopped"):
         if len(", ".join(kept.values())) <= room:
@@ -246,7 +247,7 @@ def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
 
 
 def count_text(progress: SendProgress) -> dict[str, str]:
-    """What became of the rows so far, in words; what there is none of is left out."""
+    """Return the counts of the results so far as text. Zero counts are left out."""
     found = {
         "set": progress.counts[Status.SET],
         "failed": progress.counts[Status.FAILED],
@@ -262,6 +263,6 @@ def count_text(progress: SendProgress) -> dict[str, str]:
 
 
 def _ceiling(lanes: Sequence[LaneProgress]) -> str:
-    """What the lanes may send together, where they are paced."""
+    """Return the total rate limit of the active lanes as text; "" if a lane has no limit."""
     ceilings = [lane.ceiling for lane in lanes if not lane.stopped]
     return "" if None in ceilings or not ceilings else f" of {sum(ceiling or 0 for ceiling in ceilings):,.4g}/s"

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees and answers: the preflight, the summary."""
+"""Terminal output and questions: the preflight, confirmations, a run's status and the summary."""
 
 import select
 import shlex
@@ -19,44 +19,44 @@ from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.text import format_count, format_duration, terminal_safe
 
-if TYPE_CHECKING:  # what a command can do without is not loaded for it
+if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
 
     from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.plan.preflight import Preflight
     from bulkreset.report.verify import VerifyResult
 
-TYPED_BEYOND = 100  # permanent passwords: more of them are not confirmed by a mere y
+TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
 _STATES = {"time_limit": "stopped at its limit"}
 _NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
 _FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
 
 class StderrAboveProgress:
-    """Standard error for whoever writes lines while progress is drawn there: they come above it."""
+    """Standard error for lines written while progress is drawn there: the lines appear above it."""
 
     def __init__(self, console: "Console", progress: "ProgressDisplay") -> None:
         self._console = console
         self._progress = progress
 
     def write(self, text: str) -> int:
-        """Write whole lines."""
+        """Write complete lines."""
         if not self._progress.is_drawn:
-            return _stderr_console().write(text)  # the log colours its lines, and shows what cannot be seen in them
+            return _stderr_console().write(text)  # the log has coloured the line and replaced invisible characters
         from rich.text import Text
 
         self._console.print(Text.from_ansi(text.removesuffix("\n")), soft_wrap=True)
         return len(text)
 
     def isatty(self) -> bool:
-        """Whether somebody looks on."""
+        """Return True if standard error is a terminal."""
         return self._console.is_terminal
 
 
 class TerminalUi:
-    """The Ui of the command line. Everything but the summary goes to standard error, as events where that is JSON lines.
+    """The Ui of the command line. All output but the summary goes to standard error, as events if that is JSON lines.
 
-    `events` takes the log's lines.
+    The log writes its lines to `events`.
     """
 
     def __init__(self, stop: CancelToken, *, show_progress: bool) -> None:
@@ -77,28 +77,28 @@ class TerminalUi:
         self.events: IO[str] = cast("IO[str]", StderrAboveProgress(self._console, self._progress))
 
     def on_run_started(self, run_id: str) -> None:
-        """Take note which run goes on."""
+        """Remember the id of the current run for the events."""
         if self._spoken:
             self._spoken.run_id = run_id
 
     def on_rows_read(self, rows: int) -> None:
-        """So many rows have been read."""
+        """Show how many rows have been read."""
         self._progress.show("planning", rows, None)
 
     def on_lookup_progress(self, made: int, calls: int) -> None:
-        """So many calls have been made to look the users up, of about so many."""
+        """Show how many of about `calls` calls to look up users have been made."""
         self._progress.show("checking users", made, max(made, calls), "calls")
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Some rows have been settled."""
+        """Show how many rows have been settled."""
         self._progress.sending(progress)
 
     def notice(self, text: str) -> None:
-        """Something worth knowing before it goes on."""
+        """Show a notice before the command continues."""
         self._line(text)
 
     def show_preflight(self, preflight: "Preflight") -> None:
-        """What is about to happen."""
+        """Show the plan of the run."""
         self.close()
         text = preflight_lines(preflight)
         if self._spoken:
@@ -109,7 +109,7 @@ class TerminalUi:
         self._line(wrap_lines(text, self._console.width) if self._console.is_terminal else text)
 
     def confirm(self, preflight: "Preflight") -> bool:
-        """Ask whether it may. Raises Refused where there is no terminal to ask."""
+        """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
         wanted = _confirmation_word(preflight)
@@ -129,7 +129,7 @@ class TerminalUi:
         return self._typed() in {wanted, terminal_safe(wanted)}
 
     def ask(self, text: str, default: str | None) -> str:
-        """What is answered; the default where nothing is. Raises Refused where nobody answers any more."""
+        """Ask a question and return the answer, or the default if it is empty. Raises Refused at end of input."""
         self._console.print(terminal_safe(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
@@ -144,7 +144,7 @@ class TerminalUi:
         return sys.stdin.readline().strip()
 
     def close(self) -> None:
-        """Take the progress away."""
+        """Remove the progress from the terminal."""
         self._progress.close()
 
     def _tell(self, figures: Mapping[str, object]) -> None:
@@ -156,12 +156,12 @@ class TerminalUi:
 
 
 def _stderr_console() -> IO[str]:
-    """Standard error as it takes colours and a cursor that moves; what is not our own must be made legible before."""
+    """Return standard error without the filter for control sequences. Make foreign text safe before writing to it."""
     return cast("IO[str]", getattr(sys.stderr, "drawn", sys.stderr))
 
 
 def wrap_lines(text: str, width: int) -> str:
-    """The briefing with its lines broken between words, under the column in which what they say begins."""
+    """Return the preflight text with its lines wrapped at `width`, and continued at column LABEL."""
     lines = (
         textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
         for line in text.splitlines()
@@ -170,7 +170,7 @@ def wrap_lines(text: str, width: int) -> str:
 
 
 def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
-    """What no flag has said, asked one by one until it can be."""
+    """Ask for each answer that no flag gives, until it is valid. Returns all answers."""
     known: dict[str, str] = {}
     if "kind" not in given:
         for kind, meant in MEANT.items():
@@ -188,7 +188,7 @@ def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, s
 
 
 def describe_status(status: RunStatus) -> str:
-    """One run's status in lines of words."""
+    """Return one run's status as lines of text."""
     counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
     lines = [
         f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
@@ -215,7 +215,7 @@ def describe_status(status: RunStatus) -> str:
 
 
 def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
-    """The last lines: what became of the rows, and where the report is."""
+    """Write the last lines: the results of the rows, and the path of the report."""
     counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
     what = "Dry run" if summary.mode == "dry_run" else "Run"
     out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
@@ -237,12 +237,12 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
 
 
 def _rows_read_text(of: RunStatus | Summary) -> str:
-    """How many rows there are, or have been read of an input that may have more."""
+    """Return the number of rows as text, with "read so far" if the input may have more."""
     return format_rows(of.rows) + ("" if of.plan_complete else " read so far")
 
 
 def describe_verified(found: "VerifyResult") -> str:
-    """What has become of the users, and what to do next."""
+    """Return the users' current states and the next steps as text."""
     if found.report is None:
         return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
     counts = dict(found.counts)
@@ -270,7 +270,10 @@ def describe_verified(found: "VerifyResult") -> str:
 
 
 def _confirmation_word(preflight: "Preflight") -> str | None:
-    """What confirms the run: the pool's name (the job's, where there are several pools) for many permanent passwords; None where y does."""
+    """Return the name to type for more than TYPED_BEYOND permanent passwords; None if y is enough.
+
+    It is the pool's name, or the job's name if there are several pools.
+    """
     if preflight.permanent <= TYPED_BEYOND:
         return None
     pools = list(preflight.pools)

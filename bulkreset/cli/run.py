@@ -1,4 +1,4 @@
-"""The commands that run a job: run, resume, demo."""
+"""The commands that run jobs: run, resume, demo."""
 
 import shlex
 import sys
@@ -217,7 +217,7 @@ def demo(
 
 
 def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool) -> NoReturn:
-    """Run a job, watched; leave with its exit code."""
+    """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_name
     from bulkreset.run.start import start
@@ -237,7 +237,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
 
 
 def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[[], Summary]) -> NoReturn:
-    """Run, and leave with the run's exit code."""
+    """Call `go`, print how the run ended, and exit with its exit code."""
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     try:
         summary = go()
@@ -248,7 +248,7 @@ def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[
 
 
 def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: CancelToken, ui: "TerminalUi") -> NoReturn:
-    """The runs of a night, each told as it ends; leave with the worst of their exit codes."""
+    """Perform the runs of a scheduled job, print the end of each, and exit with the highest of their exit codes."""
     process.install_handlers(stop, json_events.emit_aborted)
     codes: list[int] = []
     try:
@@ -268,7 +268,7 @@ def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Cance
 
 
 def _print_end(path: Path, summary: Summary) -> None:
-    """What came of a run; the last line says how to go on where there is something left."""
+    """Print the result of a run. If it is resumable, the last line is the resume command."""
     from bulkreset.cli.prompts import print_summary
     from bulkreset.journal.run_dir import RunDir
 
@@ -284,7 +284,7 @@ def _print_end(path: Path, summary: Summary) -> None:
 
 
 def _end_message(summary: Summary) -> str:
-    """What must be said of how it ended, beside the figures."""
+    """Return why the run stopped, or a warning about rows in doubt; "" if there is nothing to report."""
     if summary.stopped_by:
         return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
@@ -293,6 +293,6 @@ def _end_message(summary: Summary) -> str:
 
 
 def _require_confirmable(*, yes: bool) -> None:
-    """Raise Refused where a confirmation is needed and there is nobody to ask."""
+    """Raise Refused if a confirmation is needed and there is no terminal."""
     if not (yes or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")
