@@ -257,17 +257,18 @@ class Journal(PlanWriter):
 _OURS = (schema.APPLICATION_ID, schema.VERSION)
 
 
-def _settlement(outcome: Outcome) -> tuple[Any, ...]:
-    return (
-        outcome.status.value,
-        outcome.code,
-        outcome.message,
-        outcome.attempts,
-        outcome.throttled,
-        int(outcome.in_doubt),
-        outcome.latency_ms,
-        outcome.request_id,
-        outcome.started_at,
-        outcome.finished_at,
-        outcome.row,
-    )
+def _settlement(outcome: Outcome) -> dict[str, Any]:
+    """Return the values of schema.SETTLE by name."""
+    return {
+        "status": outcome.status.value,
+        "code": outcome.code,
+        "message": outcome.message,
+        "attempts": outcome.attempts,
+        "throttled": outcome.throttled,
+        "in_doubt": int(outcome.in_doubt),
+        "latency_ms": outcome.latency_ms,
+        "request_id": outcome.request_id,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "row": outcome.row,
+    }

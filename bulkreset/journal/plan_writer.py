@@ -55,7 +55,7 @@ class PlanWriter(JournalQueries):
         A finding is (row, status, code, message, the user's status before, the user's own name).
         """
         with self._transaction():
-            self._db.executemany(schema.CHECKED, findings)
+            self._db.executemany(schema.CHECKED, ((*finding, row) for row, *finding in findings))
             self._store(facts)
 
     def reject_duplicates(self, keep: str, folding: Iterable[str] = (), fold: Callable[[str], str] = str.lower) -> None:

@@ -54,8 +54,8 @@ BEGIN_FILE = "UPDATE files SET first_row = ? WHERE number = ?"
 
 # Store the result of checking a row; canonical is stored only if it differs from the username.
 CHECKED = """
-UPDATE rows SET status = ?2, code = ?3, message = ?4, status_before = nullif(?5, ''), canonical = nullif(nullif(?6, ''), username)
-WHERE row = ?1 AND status = 'ready'
+UPDATE rows SET status = ?, code = ?, message = ?, status_before = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
+WHERE row = ? AND status = 'ready'
 """
 
 ROWS_TO_CHECK = """
@@ -123,11 +123,11 @@ CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
 # A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
 # back keeps its code, message and request ID.
 SETTLE = """
-UPDATE rows SET status = ?1, code = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', code, ?2),
-  message = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', message, ?3),
-  attempts = attempts + ?4, throttled = throttled + ?5, in_doubt = in_doubt OR ?6, latency_ms = coalesce(?7, latency_ms),
-  request_id = iif(?1 IN ('ready', 'in_doubt') AND ?2 = '', request_id, ?8), started_at = coalesce(started_at, ?9), finished_at = coalesce(?10, finished_at)
-WHERE row = ?11
+UPDATE rows SET status = :status, code = iif(:status IN ('ready', 'in_doubt') AND :code = '', code, :code),
+  message = iif(:status IN ('ready', 'in_doubt') AND :code = '', message, :message),
+  attempts = attempts + :attempts, throttled = throttled + :throttled, in_doubt = in_doubt OR :in_doubt, latency_ms = coalesce(:latency_ms, latency_ms),
+  request_id = iif(:status IN ('ready', 'in_doubt') AND :code = '', request_id, :request_id), started_at = coalesce(started_at, :started_at), finished_at = coalesce(:finished_at, finished_at)
+WHERE row = :row
 """
 
 RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"

@@ -137,8 +137,12 @@ class LookupStore:
         with self._transaction():
             self._db.execute("DELETE FROM sought")
             self._db.executemany(
-                "INSERT INTO sought (pool, name, row, spelled) VALUES (?1, ?2, ?3, nullif(?4, ?2))",
-                ((pool, fold(pool, name), row, name) for row, pool, name in rows),
+                "INSERT INTO sought (pool, name, row, spelled) VALUES (?, ?, ?, ?)",
+                (
+                    (pool, folded, row, None if folded == name else name)
+                    for row, pool, name in rows
+                    for folded in (fold(pool, name),)
+                ),
             )
             self._db.execute("INSERT INTO filled VALUES (1)")
 
