@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 uv=.uv/bin/uv
 
 find_python() { # a version such as 3.12: the path of its interpreter
-  "$uv" python find --quiet --no-project --system "$1" 2>/dev/null && return
+  "$uv" python find --no-project --system "$1" 2>/dev/null && return
   local candidate
   for candidate in "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
     if [ -x "$candidate" ]; then
