@@ -12,13 +12,13 @@ GROUPS = {
         *("input_", "kind", "name", "user_pool_id", "region", "profile", "endpoint_url", "ca_bundle"),
         *("no_verify_ssl", "connect_timeout", "read_timeout", "recipient"),
     ),
-    "What is done": (
+    "Actions": (
         *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "failed"),
         *("within", "reissue", "identity", "only", "redact"),
     ),
     "Pace": ("rate", "share", "workers", "fleet"),
     "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
-    "What is written and shown": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
+    "Output": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
 }
 FEW = 6  # up to this number of options, no groups are shown
 

@@ -19,23 +19,23 @@ def init(
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
     input_: Annotated[
         str | None,
-        typer.Option("--input", help="File, folder, pattern or s3:// address with the rows.", show_default=False),
+        typer.Option("--input", help="Input file, folder, glob or s3:// URL.", show_default=False),
     ] = None,
     user_pool_id: UserPoolId = None,
     region: Annotated[
-        str | None, typer.Option(help="The pool's Region; as its id says without it.", show_default=False)
+        str | None, typer.Option(help="AWS Region. Default: taken from the pool ID.", show_default=False)
     ] = None,
     profile: Profile = None,
     permanent: Permanent = None,
     recipient: Annotated[
-        str | None, typer.Option(help="The age key to which made passwords are sealed.", show_default=False)
+        str | None, typer.Option(help="age public key. Generated passwords are encrypted to it.", show_default=False)
     ] = None,
     rate: Rate = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A new file; NAME.toml without it.", show_default=False)
+        Path | None, typer.Option("-o", "--output", help="New output file. Default: NAME.toml.", show_default=False)
     ] = None,
 ) -> None:
-    """Write a job file: asks for what no flag says, and keeps it if it is a job."""
+    """Create a job file, step by step. Asks for values that no flag gives."""
     from bulkreset.cli.job_template import fill_defaults, write_job
     from bulkreset.cli.prompts import TerminalUi, ask_questions
 

@@ -18,11 +18,11 @@ from bulkreset.errors import Interrupted, RecordError
 
 def status(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="RUN_DIR", help="One run; without it, all in runs/.", show_default=False)
+        Path | None, typer.Argument(metavar="RUN_DIR", help="One run. Default: all runs in runs/.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show how far a run is, whether it is alive or ended."""
+    """Show progress and state of one run, or of all runs."""
     from bulkreset.cli.prompts import describe_status
     from bulkreset.report.run_status import list_runs, read_status
 
@@ -42,7 +42,11 @@ def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     form: Annotated[
         ReportForm | None,
-        typer.Option("--format", help="As what; as the file's name says, or as the run's own.", show_default=False),
+        typer.Option(
+            "--format",
+            help="Output format. Default: from the file extension, else the job's format.",
+            show_default=False,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -50,14 +54,19 @@ def report(
     ] = None,
     redact: Annotated[
         Redact | None,
-        typer.Option(help="Hashes in place of usernames; as the job says without it.", show_default=False),
+        typer.Option(help="Replace usernames by hashes. Default: as set in the job.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="A new file, or - ; in the run directory without it.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="New output file, or - for standard output. Default: a file in the run directory.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Draw the report from the journal once more, while the run goes on or later."""
+    """Write the report again, in another format or for some rows only."""
     from bulkreset.report.rewrite import ReportRequest, parse_statuses, rewrite_report
 
     wanted = ReportRequest(
@@ -69,15 +78,15 @@ def report(
 
 def handout(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
-    identity: Annotated[Path, typer.Option(help="A key file that opens the handout.", show_default=False)],
+    identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="A new file, readable to you alone; standard output without it.", show_default=False
+            "-o", "--output", help="New output file (mode 0600). Default: standard output.", show_default=False
         ),
     ] = None,
 ) -> None:
-    """Open the made passwords of a run, with the key of one of its recipients: CSV for a mail merge."""
+    """Decrypt the passwords that a run generated, with the private key of a recipient. Prints CSV."""
     from bulkreset.files import remove_stale, require_new
     from bulkreset.report.passwords_export import COLUMNS, read_passwords
     from bulkreset.report.report import write_new_csv
@@ -110,24 +119,26 @@ def handout(
 def verify(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     within: Annotated[
-        float, typer.Option(metavar="DAYS", help="A temporary password is expiring within so many days.")
+        float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="A new file; the run's verify.csv without it.", show_default=False),
+        typer.Option(
+            "-o", "--output", help="New output file. Default: verify.csv in the run directory.", show_default=False
+        ),
     ] = None,
     reissue: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A new input of those whose temporary password has expired or is expiring.",
+            help="Write an input file with the users whose temporary password has expired or expires soon.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Say what has become of the users that a run has set; changes nothing and costs nothing."""
+    """Check whether users have signed in and changed their password. Changes nothing and costs nothing."""
     from bulkreset.cli.prompts import TerminalUi, describe_verified
     from bulkreset.report.verify import VerifyRequest
     from bulkreset.report.verify import verify as verify_run

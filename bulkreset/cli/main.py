@@ -15,8 +15,8 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,  # they would show local variables, which may hold a password
     rich_markup_mode=None,
-    epilog="Begin with: bulkreset init, then bulkreset run JOB --dry-run.",
-    help="Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable.",
+    epilog="Start with: bulkreset init, then bulkreset run JOB --dry-run.",
+    help="Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable.",
 )
 
 
@@ -34,16 +34,20 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Set many users' passwords in Amazon Cognito: planned, paced, journalled, resumable."""
+    """Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable."""
 
 
 app.command(cls=CommandHelp)(run.run)
 app.command(cls=CommandHelp)(run.resume)
 app.command(cls=CommandHelp)(inspect.status)
-app.command(cls=CommandHelp, short_help="Draw the report once more, in any form.")(inspect.report)
-app.command(cls=CommandHelp, short_help="Open the made passwords of a run.")(inspect.handout)
-app.command(cls=CommandHelp, short_help="Say what has become of the users that were set.")(inspect.verify)
-app.command(cls=CommandHelp, short_help="Write a job file, by asking.")(init.init)
+app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
+    inspect.report
+)
+app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.handout)
+app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
+    inspect.verify
+)
+app.command(cls=CommandHelp, short_help="Create a job file, step by step.")(init.init)
 app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(run.demo)
 
 

@@ -40,46 +40,57 @@ class Redact(StrEnum):
 # Options shared by several commands.
 Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
 Share = Annotated[
-    float | None, typer.Option(help="The share of the quota that an automatic rate takes.", show_default=False)
+    float | None,
+    typer.Option(help="Share of the AWS quota to use, 0-1 (default 0.8). Used if --rate is auto.", show_default=False),
 ]
-Workers = Annotated[int | None, typer.Option(help="Threads, where not as many as the rate needs.", show_default=False)]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of worker threads. Default: as many as the rate needs.", show_default=False)
+]
 MaxRows = Annotated[
-    int | None, typer.Option(help="Send nothing if more rows than this would be sent.", show_default=False)
+    int | None, typer.Option(help="Stop before sending if the input has more than N rows.", show_default=False)
 ]
 MaxFailures = Annotated[
     str | None,
-    typer.Option(help='Stop after more failed rows than this, or than a share such as "5%".', show_default=False),
+    typer.Option(help="Stop when more than N rows (or N%) have failed.", show_default=False),
 ]
 MaxDuration = Annotated[
     str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
 ]
 UserPoolId = Annotated[str | None, typer.Option(help="The user pool.", show_default=False)]
-Profile = Annotated[str | None, typer.Option(help="A profile of your AWS configuration.", show_default=False)]
+Profile = Annotated[
+    str | None, typer.Option(help="AWS profile. Default: boto3's credential chain.", show_default=False)
+]
 Permanent = Annotated[
     bool | None,
     typer.Option(
-        "--permanent/--no-permanent", help="Whether the passwords are permanent or temporary.", show_default=False
+        "--permanent/--no-permanent",
+        help="Set permanent passwords. Default: temporary; the user must change it at the next sign-in.",
+        show_default=False,
     ),
 ]
 StopAfter = Annotated[
-    int | None, typer.Option(min=1, help="Send at most so many rows this time; resume goes on.", show_default=False)
+    int | None, typer.Option(min=1, help="Send at most N rows, then stop. `resume` sends the rest.", show_default=False)
 ]
 Fleet = Annotated[
     str | None,
     typer.Option(
         metavar="WHERE",
-        help='Where lanes run: "tls://HOST:PORT", a Dask scheduler; "local:N", N processes here; "none", this one.',
+        help="Where the workers run: a Dask scheduler (tls://HOST:PORT), N local processes (local:N), or this process (none).",
         show_default=False,
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
-LogAs = Annotated[LogFormat, typer.Option(help="How events look on standard error.")]
+LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
 Verbose = Annotated[
-    int, typer.Option("-v", "--verbose", count=True, help="Show events; twice: every row.", show_default=False)
+    int,
+    typer.Option(
+        "-v", "--verbose", count=True, help="Show more log messages; -vv also logs every row.", show_default=False
+    ),
 ]
 NewRunDir = Annotated[
-    Path | None, typer.Option(help="A new directory for all that the run writes.", show_default=False)
+    Path | None,
+    typer.Option(help="Directory for this run's files; must not exist. Default: runs/JOB-TIME.", show_default=False),
 ]
 
 

@@ -50,14 +50,14 @@ def run(
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", help="File, folder, pattern or s3:// address with the rows; repeat it.", show_default=False
+            "--input", help="Input file, folder, glob or s3:// URL. May be given several times.", show_default=False
         ),
     ] = None,
     user_pool_id: UserPoolId = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
     profile: Profile = None,
     endpoint_url: Annotated[
-        str | None, typer.Option(help="Cognito's endpoint, where it is not AWS's own.", show_default=False)
+        str | None, typer.Option(help="Endpoint of Cognito, if it is not AWS's own.", show_default=False)
     ] = None,
     ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.", show_default=False)] = None,
     no_verify_ssl: Annotated[
@@ -72,7 +72,11 @@ def run(
     permanent: Permanent = None,
     sign_out: Annotated[
         bool | None,
-        typer.Option("--sign-out/--no-sign-out", help="Whether to sign users out once set.", show_default=False),
+        typer.Option(
+            "--sign-out/--no-sign-out",
+            help="Sign each user out of all devices after the password is set.",
+            show_default=False,
+        ),
     ] = None,
     rate: Rate = None,
     share: Share = None,
@@ -87,7 +91,7 @@ def run(
         bool | None,
         typer.Option(
             "--check-users/--no-check-users",
-            help="Whether the plan looks the users up in the pool.",
+            help="Check that every user exists before sending (default: on).",
             show_default=False,
         ),
     ] = None,
@@ -96,7 +100,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
-            help="Run what this dry run planned, and nothing else; no question is asked.",
+            help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
             show_default=False,
         ),
     ] = None,
@@ -108,7 +112,7 @@ def run(
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Plan a job, confirm it, apply it, report."""
+    """Set the passwords in a job: check, ask, send, write a report."""
     from bulkreset.job.file import load
 
     json_events.enable(as_json=log_format is LogFormat.JSON)
@@ -156,7 +160,7 @@ def resume(
     run: Annotated[
         str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
     ],
-    failed: Annotated[bool, typer.Option("--failed", help="Send the rows that failed again, too.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
     rate: Rate = None,
     share: Share = None,
     workers: Workers = None,
@@ -171,7 +175,7 @@ def resume(
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Go on with a run: send what is not settled, and nothing else."""
+    """Continue a stopped run. Send only rows that are not done yet."""
     json_events.enable(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.mirror.factory import fetch_run_dir, name_of
@@ -202,7 +206,7 @@ def demo(
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Run the sample job against the embedded Cognito; nothing real is touched."""
+    """Run the sample job against the embedded Cognito. Nothing real is touched."""
     from bulkreset.job.file import load
     from bulkreset.run.run import RunOptions
 
