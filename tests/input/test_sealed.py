@@ -198,7 +198,7 @@ def test_damage_in_the_middle_is_found_where_it_is_come_to(
     tmp_path: Path, key: Path, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_reader, "BATCH_ROWS", 2000)
-    text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(20_000))
+    text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(60_000))
     path = sealed_file(csv_file(tmp_path, text, name), key)
     whole = path.read_bytes()
     place = len(whole) * 3 // 4
