@@ -50,17 +50,17 @@ def test_signal_is_in_the_exit_code(number: int, code: int) -> None:
 
 
 def test_sentence_is_what_happened_and_what_to_do() -> None:
-    error = BulkresetError("It broke.", "Mend it.")
-    assert (str(error), error.message, error.advice) == ("It broke. Mend it.", "It broke.", "Mend it.")
+    error = BulkresetError("It broke.", "Fix it.")
+    assert (str(error), error.message, error.advice) == ("It broke. Fix it.", "It broke.", "Fix it.")
     assert str(BulkresetError("It broke.")) == "It broke."
-    assert str(ServiceError("Code", "It broke.", "Mend it.")) == "It broke. Mend it."
+    assert str(ServiceError("Code", "It broke.", "Fix it.")) == "It broke. Fix it."
 
 
 @pytest.mark.parametrize("name", sorted(set(EXIT_CODES) - {"BulkresetError", "ServiceError", "Interrupted"}))
 def test_summary_tells_of_the_same_error(name: str) -> None:
-    error = error_from_summary(EXIT_CODES[name], name, "It broke.", "Mend it.")
+    error = error_from_summary(EXIT_CODES[name], name, "It broke.", "Fix it.")
     assert (type(error), error.exit_code) == (CLASSES[name], EXIT_CODES[name])
-    assert str(error) == "It broke. Mend it."
+    assert str(error) == "It broke. Fix it."
 
 
 @pytest.mark.parametrize(

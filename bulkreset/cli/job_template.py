@@ -181,7 +181,7 @@ def write_job(answers: Answers, path: Path) -> Job:
     except OSError as error:
         raise RecordError(f"{path} cannot be written: {error.strerror}.", "Name another file with -o.") from None
     except BulkresetError as error:
-        raise JobError(error.message.replace(str(partial), "This"), error.advice or "Mend the answer.") from None
+        raise JobError(error.message.replace(str(partial), "This"), error.advice or "Fix the answer.") from None
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -113,9 +113,7 @@ class ClusterRunner:
         await asyncio.gather(*(self._register(worker) for worker in found))
         if self._unfit:
             worker, why = min(self._unfit.items())
-            raise ClusterError(
-                f"The worker {worker} cannot be used: {why}.", "Mend it or take it away, then run again."
-            )
+            raise ClusterError(f"The worker {worker} cannot be used: {why}.", "Fix it or take it away, then run again.")
         self._governing = asyncio.create_task(self._monitor())
 
     async def _live_workers(self) -> Sequence[str]:

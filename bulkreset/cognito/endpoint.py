@@ -126,7 +126,7 @@ def _proxy(url: str | None) -> Proxy | None:
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
         raise TargetError(
-            "The proxy of the environment cannot be used: its URL cannot be read.", "Mend HTTPS_PROXY, or HTTP_PROXY."
+            "The proxy of the environment cannot be used: its URL cannot be read.", "Fix HTTPS_PROXY, or HTTP_PROXY."
         ) from None
     # Like botocore: use the user name only if there is a password too.
     user, password = unquote(parts.username or ""), unquote(parts.password or "")

@@ -87,4 +87,4 @@ def classify(code: str, http_status: int) -> Disposition:
 
 def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
     """Return the advice for a fatal code in a response to `call`; `then` is the next step, a verb."""
-    return _ADVICE.get(code, "Mend the cause, then {then}.").format(call=call, then=then)
+    return _ADVICE.get(code, "Fix the cause, then {then}.").format(call=call, then=then)

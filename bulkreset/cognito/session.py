@@ -257,7 +257,7 @@ def open_session(target: Target) -> TargetSession:
             f"There is no AWS profile {name!r}.", "Check --profile, AWS_PROFILE and your AWS configuration files."
         ) from None
     except BotoCoreError as error:
-        raise TargetError(f"The AWS configuration cannot be used: {error}.", "Mend it, then run again.") from None
+        raise TargetError(f"The AWS configuration cannot be used: {error}.", "Fix it, then run again.") from None
     if not session.region_name:
         hint = target.user_pool_id.partition("_")[0]
         raise TargetError(

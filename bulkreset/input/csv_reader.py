@@ -146,7 +146,7 @@ class CsvRecords:
         fields = next(self, [])
         if isinstance(fields, str):
             raise InputError(
-                f"The header of the input {self._spec.file} is malformed: {fields}.", "Mend the first line."
+                f"The header of the input {self._spec.file} is malformed: {fields}.", "Fix the first line."
             )
         places = find_columns(fields, self._spec.columns, self._spec.file)
         self._ours = list(places.values())
@@ -177,7 +177,7 @@ class CsvRecords:
                     raise InputError(
                         f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
                         f" (found at line {lines.number}).",
-                        "Mend the quoting there; a quote inside a quoted value is written twice.",
+                        "Fix the quoting there; a quote inside a quoted value is written twice.",
                     ) from None
                 lines.undecoded = 0
                 return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"

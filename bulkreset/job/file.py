@@ -89,7 +89,7 @@ def _read_error(path: Path, error: OSError | ValueError | RecursionError) -> Job
     if isinstance(error, RecursionError):
         return JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.")
     if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
-        return JobError(f"The job file {path} is not TOML: {error}.", "Mend that line.")
+        return JobError(f"The job file {path} is not TOML: {error}.", "Fix that line.")
     # Python's own message is advice for Python programmers, so it is not shown.
     return JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.")
 

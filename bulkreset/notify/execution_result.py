@@ -104,4 +104,4 @@ class ExecutionResult:
         if self.resumable:
             yield "Next", f"bulkreset resume {self.run_dir.absolute() if self.run_dir else ''}"
         elif not self.run_dir:
-            yield "Next", "look at the standard error of the command: it says what to mend"
+            yield "Next", "look at the standard error of the command: it says what to fix"

@@ -17,12 +17,12 @@ MEANINGS: Mapping[str, str] = {
 }
 
 _THROTTLED = "It was throttled at every attempt: resume with --failed and a lower --share."
-_UNREACHED = "Nothing was sent: mend the network or the proxy, then resume with --failed."
+_UNREACHED = "Nothing was sent: fix the network or the proxy, then resume with --failed."
 _DOUBT = "Resume: it is sent again, with the same password."
 _ALONE = "Nothing, where that is meant; the job file says who is left alone."
 
 _NEXT: Mapping[str, str] = {
-    RejectCode.BAD_VALUE: "Mend the line that the message names, in a new input with the rejected rows only.",
+    RejectCode.BAD_VALUE: "Fix the line that the message names, in a new input with the rejected rows only.",
     RejectCode.MISSING_USERNAME: "Give the row a username, in a new input with the rejected rows only.",
     RejectCode.MISSING_PASSWORD: "Give the row a password, in a new input with the rejected rows only.",
     RejectCode.TOO_LONG: "Shorten it: a username has 128 characters at most, a password 256.",
@@ -75,11 +75,11 @@ def next_step(status: str, code: str) -> str:
     if status == Status.CLAIMED:
         return "Wait for it."
     if status == Status.SET:
-        return "The password is set and the user is not signed out: mend the cause, then resume with --failed."
+        return "The password is set and the user is not signed out: fix the cause, then resume with --failed."
     if code in _NEXT:
         return _NEXT[code]
     known = advice_for(code)
     return known if known != advice_for("") else _UNKNOWN
 
 
-_UNKNOWN = "Read the message and mend what it says, then resume with --failed."
+_UNKNOWN = "Read the message and fix what it says, then resume with --failed."

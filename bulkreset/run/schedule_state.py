@@ -123,7 +123,7 @@ class StateStore:
 
     def write(self, state: ScheduleState) -> None:
         """Replace the state that was read. Raises RecordError, or Busy if another process has changed it in S3."""
-        advice = f"Without it the same inputs may be run again: mend it before the next night ({self.where})."
+        advice = f"Without it the same inputs may be run again: fix it before the next night ({self.where})."
         if isinstance(self.where, Path):
             with atomic_writer(self.where, advice) as file:
                 file.write(state.as_text())

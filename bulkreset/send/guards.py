@@ -95,7 +95,7 @@ class GuardMonitor:
     def _too_many_failures(self, counted: _LaneCounters) -> GuardTripped:
         return GuardTripped(
             f"{counted.failures:,} of {counted.settled:,} rows failed, and max_failures allows {self._guards.max_failures}.",
-            "Look at the codes in the report, mend the cause, then resume.",
+            "Look at the codes in the report, fix the cause, then resume.",
         )
 
 

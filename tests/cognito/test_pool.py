@@ -187,7 +187,7 @@ def test_client_that_cannot_be_made_is_a_gap(monkeypatch: pytest.MonkeyPatch) ->
     opened = session("http://cognito.invalid")
 
     def refuse(_service: str) -> None:
-        raise TargetError("No client.", "Mend it.")
+        raise TargetError("No client.", "Fix it.")
 
     monkeypatch.setattr(opened, "side_client", refuse)
     found = describe_pool(opened)

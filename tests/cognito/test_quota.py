@@ -102,7 +102,7 @@ def test_service_without_an_endpoint_in_the_region_is_named(
 
     def refuse(service: str) -> object:
         if service == "service-quotas":
-            raise TargetError("No client can be made.", "Mend it.")
+            raise TargetError("No client can be made.", "Fix it.")
         return made(service)
 
     monkeypatch.setattr(asked, "side_client", refuse)

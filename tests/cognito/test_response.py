@@ -64,7 +64,7 @@ def test_advice_names_the_call_and_what_comes_then() -> None:
     right = "Allow cognito-idp:{} on the user pool for these credentials, then {}."
     assert advice_for("AccessDenied") == right.format("AdminSetUserPassword", "resume")
     assert advice_for("AccessDenied", "ListUsers", "ask again") == right.format("ListUsers", "ask again")
-    assert advice_for("SomethingNewException") == "Mend the cause, then resume."
+    assert advice_for("SomethingNewException") == "Fix the cause, then resume."
 
 
 ADVICE = {

@@ -1,6 +1,6 @@
 """Fuzz targets one after the other, guided by coverage: `python -m tests.fuzz [TARGET …] [--seconds N]`.
 
-What is found anew is kept in .fuzz/TARGET, a crash in .fuzz/crashes: mended, it becomes a part of the corpus.
+What is found anew is kept in .fuzz/TARGET, a crash in .fuzz/crashes: fixed, it becomes a part of the corpus.
 """
 
 import argparse

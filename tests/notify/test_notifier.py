@@ -105,7 +105,7 @@ def test_topic_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (JobError("pace.rate is wrong.", "Mend it."), 2, "JobError: pace.rate is wrong. Mend it."),
+        (JobError("pace.rate is wrong.", "Fix it."), 2, "JobError: pace.rate is wrong. Fix it."),
         (InputError("The header has ann."), 2, "InputError"),  # the first line of an input may be a user's
         (Busy("Held."), 4, "Busy"),
         (Interrupted("Stopped.", signal_number=15), 143, "Interrupted"),

@@ -133,7 +133,7 @@ def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
     stopped = {
         "code": "GuardTripped",
         "message": "More than 1% of the rows failed.",
-        "advice": "Mend the cause, then resume.",
+        "advice": "Fix the cause, then resume.",
     }
     lanes = [lane(), lane(OTHER, stopped_by=stopped)]
     return journal_of(

@@ -94,7 +94,7 @@ def test_page_tells_what_came_of_the_run_and_how_to_go_on(full: Drawn) -> None:
     ]
     commands = ["".join(found.itertext()) for found in tree.iter("pre")]
     assert commands == [f"bulkreset resume {full.run_dir}", f"bulkreset resume {full.run_dir} --failed"]
-    assert "More than 1% of the rows failed. Mend the cause, then resume." in text
+    assert "More than 1% of the rows failed. Fix the cause, then resume." in text
     for asked in ("nightly", "/data/users.csv, 2.0 KiB", "ab" * 32, ARN, "ops on batch-1", "max_rows 5,000", "1 user"):
         assert asked in text
     assert "UserNotFoundException ✕" not in text  # signs are the style's, words are the page's

@@ -155,7 +155,7 @@ def test_stop_says_how_many_and_what_to_do() -> None:
     assert caught.value.exit_code == 3
     assert str(caught.value) == (
         "1,200 of 1,300 rows failed, and max_failures allows 5%."
-        " Look at the codes in the report, mend the cause, then resume."
+        " Look at the codes in the report, fix the cause, then resume."
     )
     bench = Bench(max_refused_in_a_row=2)
     bench.watch.add(outcomes("sff"))
