@@ -29,7 +29,7 @@ class JobKind(StrEnum):
 
 MEANT = {
     JobKind.NIGHTLY: "passwords from a file, as another system exports them",
-    JobKind.TEMPORARY: "made temporary passwords, sealed for who hands them out",
+    JobKind.TEMPORARY: "generated temporary passwords, encrypted for who hands them out",
     JobKind.SCRAMBLE: "passwords that nobody knows, for the users of a file",
     JobKind.FROM_POOL: "passwords that nobody knows, for all users of the pool: no file",
 }
@@ -125,7 +125,7 @@ QUESTIONS = (
     Question(
         "recipient",
         "--recipient",
-        "To whose key are they sealed (age1…, as age-keygen says)",
+        "To whose key are they encrypted (age1…, as age-keygen says)",
         wrong=_wrong_recipient,
         applies_to=lambda known: known["kind"] == JobKind.TEMPORARY,
     ),
@@ -230,9 +230,7 @@ def _lines(answers: Answers, path: Path) -> Iterator[str]:
         yield 'source = "generate"'
         yield f"length = {16 if kind is JobKind.TEMPORARY else 32}"
     if kind is JobKind.TEMPORARY:
-        yield ""
-        yield "[handout]"
-        yield "# Who can open the passwords: bulkreset handout RUN_DIR --identity key.txt"
+        yield "# Who can decrypt the passwords: bulkreset passwords RUN_DIR --identity key.txt"
         yield f"recipients = [{_toml(answers['recipient'])}]"
     yield from _rest(kind, answers["rate"])
 

@@ -30,7 +30,7 @@ def told(kind: str, **more: str) -> dict[str, str]:
     ("kind", "holds"),
     [
         ("nightly", lambda job: job.permanent and not job.generates and not job.signs_out),
-        ("temporary", lambda job: not job.permanent and job.generates and job.handout.recipients and job.signs_out),
+        ("temporary", lambda job: not job.permanent and job.generates and job.password.recipients and job.signs_out),
         ("scramble", lambda job: job.scrambles and job.signs_out and job.input.path),
         ("from-pool", lambda job: job.scrambles and job.signs_out and job.input.from_pool),
     ],

@@ -41,7 +41,7 @@ def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
     assert job.guards.stop_after
     assert job.guards.protected.usernames
     assert job.generates
-    assert job.handout.recipients
+    assert job.password.recipients
     assert job.signs_out
 
 

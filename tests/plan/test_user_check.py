@@ -252,7 +252,9 @@ def test_users_who_could_not_recover_are_warned_of_where_nobody_will_know_their_
     assert checked.journal.warning_count(UNREACHABLE) == 3
 
 
-@pytest.mark.parametrize("how", [{}, SCRAMBLES | {"handout": {"recipients": ["age1"]}}], ids=["input", "handed-out"])
+@pytest.mark.parametrize(
+    "how", [{}, SCRAMBLES | {"password": {"source": "generate", "recipients": ["age1"]}}], ids=["input", "encrypted"]
+)
 def test_nobody_is_warned_of_where_somebody_knows_the_passwords(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
