@@ -314,8 +314,9 @@ def test_wrong_recipient_is_refused_before_anything_and_a_private_key_not_shown(
     private = key.path.read_text().splitlines()[1]
     ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(3)), key, private), "--yes")
     assert ran.code == 2
-    assert "is not an age public key" in ran.stderr
-    assert private[21:] not in ran.stderr
+    assert "A private key was given as a recipient." in ran.stderr
+    assert private[16:] not in ran.stderr
+    assert private[16:21] not in ran.stderr
     assert_not_begun(bulkreset, sim, ran.run_dir)
 
 

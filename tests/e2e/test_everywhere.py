@@ -92,7 +92,7 @@ def test_no_command_around_a_run_shows_a_password(
     assert watched("report", "--format", "jsonl", "-o", "-", elsewhere).code == 0
     assert watched("verify", "--within", "30", "--reissue", "expired.csv", elsewhere).code == 1
     assert (tmp_path / "expired.csv").read_text(encoding="utf-8").count("user.") >= 1
-    new = ("--kind", "nightly", "--name", "new", "--input", source, "--user-pool-id", POOL, "--permanent")
+    new = ("--kind", "file", "--name", "new", "--input", source, "--user-pool-id", POOL, "--permanent")
     assert watched("init", *new, "-o", tmp_path / "new.toml").code == 0
     assert canary.password in {call.password for call in sim.calls(SET)}
     keys = storage.keys()
