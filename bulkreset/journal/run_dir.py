@@ -32,8 +32,7 @@ class RunDir:
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.verify_report = path / "verify.csv"
-        self.lookup = path / "lookup.sqlite"
-        self.user_store = path / "listing.sqlite"
+        self.user_store = path / "users.sqlite"
         self.passwords = path / "passwords"
         self.redaction_key = path / "redaction.key"
         self._lock: int | None = None

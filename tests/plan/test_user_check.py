@@ -52,7 +52,7 @@ class Checked:
 
         monkeypatch.setattr(check_module, "UserLister", directory_of)
         self.folder = folder
-        self.scratch = folder / "lookup.sqlite"
+        self.scratch = folder / "users.sqlite"
         self.journal = Journal.create(folder / "journal.sqlite", list(directories), {"run_id": "r"})
         self.journal.add_rows([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
         opened = sessions(asked, emulated=emulated)
