@@ -134,7 +134,7 @@ _PATHS = (
     ("input", "state"),
     ("input", "done"),
     ("input.select", "not_in"),
-    ("handout", "path"),
+    ("password", "folder"),
     ("metrics", "textfile"),
     ("targets", "ca_bundle"),
     ("fleet", "tls_ca_file"),
