@@ -232,10 +232,10 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress)
     mode = replace(mode, console=ui.events)
-    if job.input.state:
+    if job.schedule.state:
         from bulkreset.run.scheduled import ScheduledJob
 
-        _run_scheduled(ScheduledJob(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop).run(named), job, stop, ui)
     path = named()
     _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
-from bulkreset.job import S3, TAG, Job, Target
+from bulkreset.job import S3, TAG, Job, ScheduleConfig, Target
 from bulkreset.small_file import read_small_file
 
 _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
@@ -25,9 +25,9 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
     Paths in the file are relative to the file. Raises JobError naming every wrong key.
     """
     tables = _read(path) if path else {}
-    if "input.path" in overrides and isinstance(tables.get("input"), dict):
-        for key in ("state", "expected", "done"):  # these belong to the inputs that the job file names
-            tables["input"].pop(key, None)
+    if "input.path" in overrides and isinstance(tables.get("schedule"), dict):
+        for key in ScheduleConfig.model_fields:  # these belong to the inputs that the job file names
+            tables["schedule"].pop(key, None)
     return build(tables, overrides, str(path or "The command line"), path)
 
 
@@ -131,8 +131,8 @@ def _make_absolute(tables: dict[str, Any], path: Path) -> None:
 _PATHS = (
     ("input", "path"),
     ("input", "identity"),
-    ("input", "state"),
-    ("input", "done"),
+    ("schedule", "state"),
+    ("schedule", "done"),
     ("input.select", "not_in"),
     ("handout", "path"),
     ("metrics", "textfile"),

@@ -11,6 +11,7 @@ from bulkreset.job.input import ColumnsConfig, InputConfig
 from bulkreset.job.output import MetricsConfig, NotifyConfig, ReportConfig
 from bulkreset.job.pace import PaceConfig
 from bulkreset.job.password import GeneratedPasswordsConfig, PasswordConfig
+from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
 
 
@@ -38,6 +39,7 @@ class Job(ConfigTable):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
     permanent: bool = False
     input: InputConfig
+    schedule: ScheduleConfig = ScheduleConfig()
     targets: tuple[Target, ...] = Field(min_length=1, strict=False)
     password: PasswordConfig = PasswordConfig()
     plan: PlanConfig = PlanConfig()
@@ -60,6 +62,17 @@ class Job(ConfigTable):
             raise ValueError(msg)
         if any(target.external_id and not target.role_arn for target in self.targets):
             msg = "targets: an external_id goes with a role_arn"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        state, done = self.schedule.state, self.schedule.done
+        if state and self.input.from_pool:
+            msg = "schedule.state cannot be used with input.from_pool: only files can be finished"
+            raise ValueError(msg)
+        if done and any(isinstance(one, str) != isinstance(done, str) for one in self.input.places):
+            msg = 'schedule.done must be a folder if the inputs are files, and "s3://…/" or "tag" if they are in S3'
             raise ValueError(msg)
         return self
 

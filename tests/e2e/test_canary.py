@@ -119,7 +119,10 @@ def test_nothing_around_a_night_has_a_secret(
             redact = "usernames"
         """
         job = write_job(
-            tmp_path, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"', textwrap.dedent(more)
+            tmp_path,
+            sim.url,
+            'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"',
+            textwrap.dedent(more),
         )
         env = {"HOOK": f"{hook.url}?password={secrets.token.core}"}
 
@@ -298,7 +301,7 @@ def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
     (tmp_path / "in").mkdir()
     source = write_csv(tmp_path / "in" / "mon.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(40)])
     more = '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"\n[report]\nredact = "usernames"\n'
-    job = write_job(tmp_path, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"', more)
+    job = write_job(tmp_path, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"', more)
     known = {*tmp_path.rglob("*")} | {tmp_path / "archive" / source.name}
     open_: dict[str, int] = {}
 

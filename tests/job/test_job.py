@@ -639,14 +639,19 @@ def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
     made = job(folder, '[input]\npath = ["in/*.csv", "s3://bucket/in/", "/data/x.csv"]\n' + TARGET)
     assert made.input.places == (folder / "in/*.csv", "s3://bucket/in/", Path("/data/x.csv"))
     assert job_from_journal(made.model_dump(mode="json"), {}) == made
-    night = job(folder, '[input]\npath = "in"\nstate = "s.json"\ndone = "old"\nexpected = true\n' + TARGET)
-    assert (night.input.state, night.input.done) == (folder / "s.json", folder / "old")
+    night = job(folder, '[input]\npath = "in"\n[schedule]\nstate = "s.json"\ndone = "old"\nexpected = true\n' + TARGET)
+    assert (night.schedule.state, night.schedule.done) == (folder / "s.json", folder / "old")
     assert job_from_journal(night.model_dump(mode="json"), {}) == night
     assert (
-        job(folder, '[input]\npath = "s3://bucket/in/"\nstate = "s.json"\ndone = "tag"\n' + TARGET).input.done == "tag"
+        job(
+            folder, '[input]\npath = "s3://bucket/in/"\n[schedule]\nstate = "s.json"\ndone = "tag"\n' + TARGET
+        ).schedule.done
+        == "tag"
     )
-    other = job(folder, '[input]\npath = "in"\nstate = "s.json"\n' + TARGET, input__path="s3://bucket/other.csv")
-    assert (other.input.path, other.input.state) == ("s3://bucket/other.csv", None)
+    other = job(
+        folder, '[input]\npath = "in"\n[schedule]\nstate = "s.json"\n' + TARGET, input__path="s3://bucket/other.csv"
+    )
+    assert (other.input.path, other.schedule.state) == ("s3://bucket/other.csv", None)
 
 
 @pytest.mark.parametrize(
@@ -655,9 +660,15 @@ def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
         ("path = 5", "input.path must be a path, or a list of paths"),
         ("path = []", "input.path must be a path, or a list of paths"),
         ('path = "s3://bucket"', "input.path must name an object of S3's as s3://bucket/key"),
-        ('path = "in"\ndone = "old"', "which is of use with a state only"),
-        ('path = "in"\nstate = "s"\ndone = "tag"', "a done that is not where the inputs are"),
-        ('path = "s3://bucket/in/"\nstate = "s"\ndone = "old"', "a done that is not where the inputs are"),
+        ('path = "in"\n[schedule]\ndone = "old"', "schedule has done, but no state"),
+        (
+            'path = "in"\n[schedule]\nstate = "s"\ndone = "tag"',
+            "schedule.done must be a folder if the inputs are files",
+        ),
+        (
+            'path = "s3://bucket/in/"\n[schedule]\nstate = "s"\ndone = "old"',
+            "schedule.done must be a folder if the inputs are files",
+        ),
         ('path = "in"\n[mirror]\nto = "bucket/runs"', "mirror.to"),
         ('path = "in"\n[mirror]\nto = "s3://bucket/runs"\nkms_key_id = "k"', 'goes with sse = "aws:kms"'),
     ],
