@@ -17,7 +17,7 @@ GROUPS = {
         *("within", "reissue", "identity", "only", "redact"),
     ),
     "Pace": ("rate", "share", "workers", "fleet"),
-    "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
+    "Guards": ("max_rows", "max_failures", "max_duration", "limit"),
     "Output": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
 }
 FEW = 6  # up to this number of options, no groups are shown

@@ -68,7 +68,7 @@ Permanent = Annotated[
         show_default=False,
     ),
 ]
-StopAfter = Annotated[
+Limit = Annotated[
     int | None, typer.Option(min=1, help="Send at most N rows, then stop. `resume` sends the rest.", show_default=False)
 ]
 Fleet = Annotated[

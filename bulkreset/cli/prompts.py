@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
     from bulkreset.report.verify import VerifyResult
 
 TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
-_STATES = {"time_limit": "stopped at its limit"}
+_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
 _NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
 _FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 

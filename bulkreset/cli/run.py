@@ -15,6 +15,7 @@ from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     RUNS,
     Fleet,
+    Limit,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -26,7 +27,6 @@ from bulkreset.cli.options import (
     Profile,
     Rate,
     Share,
-    StopAfter,
     UserPoolId,
     Verbose,
     Workers,
@@ -84,7 +84,7 @@ def run(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
+    limit: Limit = None,
     fleet: Fleet = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
@@ -148,7 +148,7 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
-        stop_after=stop_after,
+        limit=limit,
         verbosity=verbose,
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
@@ -167,7 +167,7 @@ def resume(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
+    limit: Limit = None,
     run_dir: NewRunDir = None,
     fleet: Fleet = None,
     yes: Yes = False,
@@ -189,11 +189,18 @@ def resume(
         "guards.max_rows": max_rows,
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
-        "guards.stop_after": stop_after,
     }
     overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
     as_json = log_format is LogFormat.JSON
-    mode = RunOptions(sys.stderr, yes=yes, retry_failed=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
+    mode = RunOptions(
+        sys.stderr,
+        yes=yes,
+        limit=limit,
+        retry_failed=failed,
+        verbosity=verbose,
+        console_json=as_json,
+        out=sys.stdout,
+    )
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=not no_progress)
     mode = replace(mode, console=ui.events)

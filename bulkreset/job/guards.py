@@ -18,7 +18,8 @@ class ProtectedConfig(ConfigTable):
 class GuardsConfig(ConfigTable):
     """The limits that stop a run.
 
-    `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
+    `limit` is the number of rows that one execution sends at most. `scope`: whether a guard of one lane stops that lane
+    or the run. `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
     as "90m" or "8h".
     """
 
@@ -28,8 +29,8 @@ class GuardsConfig(ConfigTable):
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: Positive | None = None
     stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    stop_after: int | None = Field(default=None, ge=1)
-    stop: Literal["lane", "run"] = "lane"
+    limit: int | None = Field(default=None, ge=1)
+    scope: Literal["lane", "run"] = "lane"
     protected: ProtectedConfig = ProtectedConfig()
 
     @field_validator("max_duration", mode="before")

@@ -73,7 +73,7 @@ def start(
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
             "approved": approval.describe() if approval else None,
-            "stop_after": mode.with_row_limit(job).guards.stop_after,
+            "limit": mode.with_row_limit(job).guards.limit,
             "started_at": utc_now(),
             "input": described_input,
             "targets": describe_targets(sessions),

@@ -135,7 +135,7 @@ def test_nothing_around_a_night_has_a_secret(
         assert run("run", job, "--yes", "-vv", "--log-format", "json").code == 1
         (home,) = (tmp_path / "runs").iterdir()
         (tmp_path / "archive" / source.name).rename(source)
-        assert run("resume", home, "--failed", "--yes", "-vv", "--stop-after", "1").code in {0, 1, 5}
+        assert run("resume", home, "--failed", "--yes", "-vv", "--limit", "1").code in {0, 1, 5}
         assert len(hook.got) == 2
         assert secrets.found_in(json.dumps(hook.got).encode()) == []
     assert run("report", home, "--format", "jsonl", "--redact", "none").code == 0
@@ -219,7 +219,7 @@ def test_no_process_of_a_run_leaves_its_memory_behind(tmp_path: Path, bulkreset:
     sim.configure(faults={"every": {"operation": SET, "hold": True}})
     source = write_csv(tmp_path / "in.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(200)])
     argv, run_dir = bulkreset.with_run_dir(
-        [*bulkreset.against(source), "--yes", "--rate", "none", "--fleet", "local:2", "--stop-after", "60"]
+        [*bulkreset.against(source), "--yes", "--rate", "none", "--fleet", "local:2", "--limit", "60"]
     )
     with bulkreset.start(*argv) as process:
         wait_until(lambda: sim.calls(SET))

@@ -186,7 +186,7 @@ WRONG = [
     (FEWEST + "[pace]\nmax_attempts = 0\n", "pace.max_attempts"),
     (FEWEST + "[pace]\nmax_wait = -1\n", "pace.max_wait"),
     (FEWEST + "[emulator]\nquota = 0\n", "emulator.quota"),
-    (FEWEST + '[guards]\nstop = "all"\n', "guards.stop"),
+    (FEWEST + '[guards]\nscope = "all"\n', "guards.scope"),
     (FEWEST + "[after]\nsign_out = 1\n", "after.sign_out"),
     (FEWEST + "[after]\nsignout = true\n", "after.signout is not a known key (did you mean sign_out?)"),
     (FEWEST + 'role_arn = "resetter"\n', "targets.0.role_arn"),
@@ -510,7 +510,7 @@ def test_length_of_made_passwords_is_bounded(folder: Path, length: int, *, fits:
 
 @pytest.mark.parametrize("rows", ["0", "-1", "1.5", '"5"'])
 def test_ration_is_a_number_of_rows(folder: Path, rows: str) -> None:
-    assert "guards.stop_after" in problem(folder, FEWEST + f"[guards]\nstop_after = {rows}\n")
+    assert "guards.limit" in problem(folder, FEWEST + f"[guards]\nlimit = {rows}\n")
 
 
 def test_folder_of_the_handout_is_relative_to_the_file(folder: Path) -> None:
