@@ -11,6 +11,9 @@ from bulkreset.errors import JobError
 
 RUNS = Path("runs")  # default parent of run directories
 
+# Options that are not given are read from variables such as BULKRESET_RATE.
+ENVIRONMENT = {"auto_envvar_prefix": "BULKRESET"}
+
 MOST_DIGITS = 19  # limit on the digits of a number of rows
 
 
@@ -81,6 +84,9 @@ Fleet = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Print only errors, and the summary if the exit code is not 0.")
+]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
 Verbose = Annotated[
     int,

@@ -25,6 +25,7 @@ from bulkreset.cli.options import (
     NoProgress,
     Permanent,
     Profile,
+    Quiet,
     Rate,
     Share,
     UserPoolId,
@@ -109,6 +110,7 @@ def run(
     ] = False,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -149,11 +151,11 @@ def run(
         yes=yes or emulate,
         approved=approved,
         limit=limit,
-        verbosity=verbose,
+        verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
     )
-    _execute(asked, run_dir, mode, progress=not no_progress)
+    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
 
 
 def resume(
@@ -172,6 +174,7 @@ def resume(
     fleet: Fleet = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -197,12 +200,12 @@ def resume(
         yes=yes,
         limit=limit,
         retry_failed=failed,
-        verbosity=verbose,
+        verbosity=_verbosity(verbose, quiet=quiet),
         console_json=as_json,
         out=sys.stdout,
     )
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=not no_progress)
+    ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
     mode = replace(mode, console=ui.events)
     path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
     _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
@@ -227,7 +230,7 @@ def demo(
     )
 
 
-def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool) -> NoReturn:
+def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_name
@@ -237,7 +240,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=progress)
+    ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events)
     if job.schedule.state:
         from bulkreset.run.scheduled import ScheduledJob
@@ -254,7 +257,7 @@ def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[
         summary = go()
     finally:
         ui.close()
-    _print_end(path, summary)
+    _print_end(path, summary, quiet=ui.is_quiet)
     raise SystemExit(summary.exit_code)
 
 
@@ -265,25 +268,30 @@ def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Cance
     try:
         for path, summary in runs:
             ui.close()
-            _print_end(path, summary)
+            _print_end(path, summary, quiet=ui.is_quiet)
             codes.append(summary.exit_code)
     finally:
         ui.close()
     if not codes:
         nothing = f"No new input at {job.input.named}: nothing to do."
-        sys.stdout.write(f"{nothing}\n")
-        sys.stdout.flush()
+        if not ui.is_quiet:
+            sys.stdout.write(f"{nothing}\n")
+            sys.stdout.flush()
         if json_events.current():
             json_events.emit_ended(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _print_end(path: Path, summary: Summary) -> None:
-    """Print the result of a run. If it is resumable, the last line is the resume command."""
+def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
+    """Print the result of a run; if `quiet`, not of one in which all went well.
+
+    If it is resumable, the last line is the resume command.
+    """
     from bulkreset.cli.prompts import print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    print_summary(summary, RunDir(path), sys.stdout)
+    if not quiet or summary.exit_code != EXIT_OK:
+        print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
             f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
@@ -301,6 +309,13 @@ def _end_message(summary: Summary) -> str:
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
     return ""
+
+
+def _verbosity(verbose: int, *, quiet: bool) -> int:
+    """Return the log's verbosity. Raises Refused if both flags are given."""
+    if quiet and verbose:
+        raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
+    return -1 if quiet else verbose
 
 
 def _require_confirmable(*, yes: bool) -> None:
