@@ -79,11 +79,11 @@ class CommandHelp(TyperCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (Typer's own signature)
         super().__init__(*args, **kwargs)
-        for param in self.params:
-            if param.param_type_name == "option":
-                param.show_envvar = False  # a variable beside each option would double the help's length
-                # A variable with several paths would be split at white space, which paths may contain.
-                param.allow_from_autoenv = not param.multiple
+        options: list[Any] = [param for param in self.params if param.param_type_name == "option"]
+        for option in options:
+            option.show_envvar = False  # a variable beside each option would double the help's length
+            # A variable with several paths would be split at white space, which paths may contain.
+            option.allow_from_autoenv = not option.multiple
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """Write the arguments, then the options, in groups if there are more than FEW."""

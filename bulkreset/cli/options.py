@@ -1,6 +1,7 @@
 """The options shared by several commands, and the parsers of their text."""
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -98,6 +99,15 @@ NewRunDir = Annotated[
     Path | None,
     typer.Option(help="Directory for this run's files; must not exist. Default: runs/JOB-TIME.", show_default=False),
 ]
+
+
+_FLAGS = {"input.path": "--input", "targets.verify_ssl": "--no-verify-ssl"}
+_FLAGS |= {"fleet.scheduler": "--fleet", "fleet.local": "--fleet"}
+
+
+def flags_of(keys: Iterable[str]) -> dict[str, str]:
+    """Return the flags that set these keys of the job, by key."""
+    return {key: _FLAGS.get(key, "--" + key.rpartition(".")[2].replace("_", "-")) for key in keys}
 
 
 def parse_rate(text: str | None) -> float | str | None:

@@ -32,6 +32,7 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    flags_of,
     parse_limit,
     parse_rate,
 )
@@ -140,7 +141,8 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
+    given = {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet)
+    asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run.run import RunOptions
 
@@ -203,6 +205,7 @@ def resume(
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=as_json,
         out=sys.stdout,
+        flags=flags_of(overrides),
     )
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)

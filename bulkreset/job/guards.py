@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive
+from bulkreset.job.base import ConfigTable, Positive, matches
 
 
 class ProtectedConfig(ConfigTable):
@@ -28,7 +28,7 @@ class GuardsConfig(ConfigTable):
     failures_sample: int = Field(default=100, ge=1)
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: Positive | None = None
-    stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    stop_at: Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')] | None = None
     limit: int | None = Field(default=None, ge=1)
     scope: Literal["lane", "run"] = "lane"
     protected: ProtectedConfig = ProtectedConfig()

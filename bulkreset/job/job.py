@@ -1,10 +1,10 @@
 """The whole job as one validated and frozen model."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bulkreset.job.base import ConfigTable
+from bulkreset.job.base import ConfigTable, matches
 from bulkreset.job.environment import ClusterConfig, EmulatorConfig, MirrorConfig
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.job.input import ColumnsConfig, InputConfig
@@ -36,7 +36,12 @@ class AfterConfig(ConfigTable):
 class Job(ConfigTable):
     """A whole job. If `permanent` is not set, the API's default applies: temporary passwords."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    name: Annotated[
+        str,
+        matches(
+            r"[A-Za-z0-9][\w.-]{0,63}", 'up to 64 letters, digits, "_", "." or "-", and begin with a letter or digit'
+        ),
+    ]
     permanent: bool = False
     input: InputConfig
     schedule: ScheduleConfig = ScheduleConfig()

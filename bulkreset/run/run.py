@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -54,6 +54,7 @@ class RunOptions:
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
+    `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
     console: IO[str] | None
@@ -66,6 +67,7 @@ class RunOptions:
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     def with_row_limit(self, job: Job) -> Job:
         """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
