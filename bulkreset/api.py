@@ -165,7 +165,7 @@ def apply(
     GuardTripped is raised.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. If the error's `run_dir` is set, continue
+    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set, continue
     that run with `resume`. Never apply the job again, because that would set every row again.
     """
     if isinstance(job, DryRun):

@@ -48,8 +48,8 @@ LINKED = sorted(
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
 LARGEST = 200_000  # bytes of a picture
-COMMANDS = ("run", "resume", "status", "report", "passwords", "verify", "init", "demo")
-_OF_THE_GROUP = {"--help", "--version"}
+COMMANDS = ("run", "resume", "status", "report", "passwords", "verify", "init", "demo", "help")
+_OF_THE_GROUP = {"--help", "-h", "--version"}
 
 
 def table(head: str) -> list[dict[str, str]]:
@@ -197,7 +197,7 @@ def flags_of(command: str) -> frozenset[str]:
     for line in shown.output.splitlines():
         if line.startswith("  -"):
             found.update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", re.split(r" {2,}", line.strip())[0]))
-    return frozenset(found - {"--help"})
+    return frozenset(found - {"--help", "-h"})
 
 
 def test_every_command_is_described() -> None:

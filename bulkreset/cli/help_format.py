@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 from typer.core import TyperCommand
@@ -17,9 +17,12 @@ GROUPS = {
         *("within", "reissue", "identity", "only", "redact"),
     ),
     "Pace": ("rate", "share", "workers", "fleet"),
-    "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
-    "Output": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
+    "Guards": ("max_rows", "max_failures", "max_duration", "limit"),
+    "Output": (*("run_dir", "form", "output", "as_json", "log_format", "quiet", "no_progress", "verbose"),),
 }
+_VARIABLES = """Each option except --input can also be set by an environment variable,
+for example BULKRESET_RATE=10. An option overrides its variable.
+"""
 FEW = 6  # up to this number of options, no groups are shown
 
 EXAMPLES = {
@@ -57,6 +60,9 @@ EXAMPLES = {
     "demo": """
   bulkreset demo
 """,
+    "help": """
+  bulkreset help run
+""",
 }
 
 
@@ -70,6 +76,14 @@ class _Formatter(Protocol):
 
 class CommandHelp(TyperCommand):
     """A command whose help has groups and examples."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (Typer's own signature)
+        super().__init__(*args, **kwargs)
+        options: list[Any] = [param for param in self.params if param.param_type_name == "option"]
+        for option in options:
+            option.show_envvar = False  # a variable beside each option would double the help's length
+            # A variable with several paths would be split at white space, which paths may contain.
+            option.allow_from_autoenv = not option.multiple
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """Write the arguments, then the options, in groups if there are more than FEW."""
@@ -92,6 +106,21 @@ class CommandHelp(TyperCommand):
         """Write the examples unchanged."""
         if examples := EXAMPLES.get(str(self.name)):
             formatter.write(f"\nExamples:{examples}")
+        if "auto_envvar_prefix" in self.context_settings:
+            formatter.write(f"\n{_VARIABLES}")
+
+
+def show_help(
+    ctx: typer.Context,
+    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.", show_default=False)] = None,
+) -> None:
+    """Show the help of a command."""
+    group: Any = ctx.find_root().command
+    if command is None:
+        typer.echo(ctx.find_root().get_help())
+        return
+    name, found, _ = group.resolve_command(ctx.find_root(), [command])
+    found.make_context(name, ["--help"], parent=ctx.find_root())  # writes the help and exits
 
 
 def _group_of(name: str) -> str:

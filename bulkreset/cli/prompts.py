@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
     from bulkreset.report.verify import VerifyResult
 
 TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
-_STATES = {"time_limit": "stopped at its limit"}
+_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
 _NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
 _FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
@@ -56,10 +56,10 @@ class StderrAboveProgress:
 class TerminalUi:
     """The Ui of the command line. All output but the summary goes to standard error, as events if that is JSON lines.
 
-    The log writes its lines to `events`.
+    The log writes its lines to `events`. If it `is_quiet`, the plan is shown only with a question, and no progress.
     """
 
-    def __init__(self, stop: CancelToken, *, show_progress: bool) -> None:
+    def __init__(self, stop: CancelToken, *, show_progress: bool, quiet: bool = False) -> None:
         from rich.console import Console
 
         from bulkreset.cli.progress import ProgressDisplay
@@ -71,8 +71,9 @@ class TerminalUi:
             else Console(file=_stderr_console(), highlight=False, soft_wrap=True, emoji=False)
         )
         self._stop = stop
+        self.is_quiet = quiet
         self._progress = ProgressDisplay(
-            self._console, quiet=not show_progress, tell=self._tell if self._spoken else None
+            self._console, quiet=quiet or not show_progress, tell=self._tell if self._spoken else None
         )
         self.events: IO[str] = cast("IO[str]", StderrAboveProgress(self._console, self._progress))
 
@@ -100,6 +101,10 @@ class TerminalUi:
     def show_preflight(self, preflight: "Preflight") -> None:
         """Show the plan of the run."""
         self.close()
+        if not self.is_quiet:
+            self._show_plan(preflight)
+
+    def _show_plan(self, preflight: "Preflight") -> None:
         text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
@@ -112,6 +117,8 @@ class TerminalUi:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
+        if self.is_quiet:  # nobody can confirm a plan unseen
+            self._show_plan(preflight)
         wanted = _confirmation_word(preflight)
         if wanted is None:
             ask = (

@@ -15,6 +15,7 @@ from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     RUNS,
     Fleet,
+    Limit,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -24,13 +25,14 @@ from bulkreset.cli.options import (
     NoProgress,
     Permanent,
     Profile,
+    Quiet,
     Rate,
     Share,
-    StopAfter,
     UserPoolId,
     Verbose,
     Workers,
     Yes,
+    flags_of,
     parse_limit,
     parse_rate,
 )
@@ -84,7 +86,7 @@ def run(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
+    limit: Limit = None,
     fleet: Fleet = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
@@ -109,6 +111,7 @@ def run(
     ] = False,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -138,7 +141,8 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
+    given = {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet)
+    asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run.run import RunOptions
 
@@ -148,12 +152,12 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
-        stop_after=stop_after,
-        verbosity=verbose,
+        limit=limit,
+        verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
     )
-    _execute(asked, run_dir, mode, progress=not no_progress)
+    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
 
 
 def resume(
@@ -167,11 +171,12 @@ def resume(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
+    limit: Limit = None,
     run_dir: NewRunDir = None,
     fleet: Fleet = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -189,13 +194,21 @@ def resume(
         "guards.max_rows": max_rows,
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
-        "guards.stop_after": stop_after,
     }
     overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
     as_json = log_format is LogFormat.JSON
-    mode = RunOptions(sys.stderr, yes=yes, retry_failed=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
+    mode = RunOptions(
+        sys.stderr,
+        yes=yes,
+        limit=limit,
+        retry_failed=failed,
+        verbosity=_verbosity(verbose, quiet=quiet),
+        console_json=as_json,
+        out=sys.stdout,
+        flags=flags_of(overrides),
+    )
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=not no_progress)
+    ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
     mode = replace(mode, console=ui.events)
     path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
     _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
@@ -219,7 +232,7 @@ def demo(
     )
 
 
-def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool) -> NoReturn:
+def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_name
@@ -229,12 +242,12 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=progress)
+    ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events)
-    if job.input.state:
+    if job.schedule.state:
         from bulkreset.run.scheduled import ScheduledJob
 
-        _run_scheduled(ScheduledJob(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop).run(named), job, stop, ui)
     path = named()
     _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
@@ -246,7 +259,7 @@ def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[
         summary = go()
     finally:
         ui.close()
-    _print_end(path, summary)
+    _print_end(path, summary, quiet=ui.is_quiet)
     raise SystemExit(summary.exit_code)
 
 
@@ -257,25 +270,30 @@ def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Cance
     try:
         for path, summary in runs:
             ui.close()
-            _print_end(path, summary)
+            _print_end(path, summary, quiet=ui.is_quiet)
             codes.append(summary.exit_code)
     finally:
         ui.close()
     if not codes:
         nothing = f"No new input at {job.input.named}: nothing to do."
-        sys.stdout.write(f"{nothing}\n")
-        sys.stdout.flush()
+        if not ui.is_quiet:
+            sys.stdout.write(f"{nothing}\n")
+            sys.stdout.flush()
         if json_events.current():
             json_events.emit_ended(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _print_end(path: Path, summary: Summary) -> None:
-    """Print the result of a run. If it is resumable, the last line is the resume command."""
+def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
+    """Print the result of a run; if `quiet`, not of one in which all went well.
+
+    If it is resumable, the last line is the resume command.
+    """
     from bulkreset.cli.prompts import print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    print_summary(summary, RunDir(path), sys.stdout)
+    if not quiet or summary.exit_code != EXIT_OK:
+        print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
             f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
@@ -293,6 +311,13 @@ def _end_message(summary: Summary) -> str:
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
     return ""
+
+
+def _verbosity(verbose: int, *, quiet: bool) -> int:
+    """Return the log's verbosity. Raises Refused if both flags are given."""
+    if quiet and verbose:
+        raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
+    return -1 if quiet else verbose
 
 
 def _require_confirmable(*, yes: bool) -> None:

@@ -1,16 +1,17 @@
 """The whole job as one validated and frozen model."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bulkreset.job.base import ConfigTable
+from bulkreset.job.base import ConfigTable, matches
 from bulkreset.job.environment import ClusterConfig, EmulatorConfig, MirrorConfig
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.job.input import ColumnsConfig, InputConfig
 from bulkreset.job.output import MetricsConfig, NotifyConfig, ReportConfig
 from bulkreset.job.pace import PaceConfig
 from bulkreset.job.password import PasswordConfig
+from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
 
 
@@ -35,9 +36,15 @@ class AfterConfig(ConfigTable):
 class Job(ConfigTable):
     """A whole job. If `permanent` is not set, the API's default applies: temporary passwords."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    name: Annotated[
+        str,
+        matches(
+            r"[A-Za-z0-9][\w.-]{0,63}", 'up to 64 letters, digits, "_", "." or "-", and begin with a letter or digit'
+        ),
+    ]
     permanent: bool = False
     input: InputConfig
+    schedule: ScheduleConfig = ScheduleConfig()
     targets: tuple[Target, ...] = Field(min_length=1, strict=False)
     password: PasswordConfig = PasswordConfig()
     plan: PlanConfig = PlanConfig()
@@ -59,6 +66,17 @@ class Job(ConfigTable):
             raise ValueError(msg)
         if any(target.external_id and not target.role_arn for target in self.targets):
             msg = "targets: an external_id goes with a role_arn"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        state, done = self.schedule.state, self.schedule.done
+        if state and self.input.from_pool:
+            msg = "schedule.state cannot be used with input.from_pool: only files can be finished"
+            raise ValueError(msg)
+        if done and any(isinstance(one, str) != isinstance(done, str) for one in self.input.places):
+            msg = 'schedule.done must be a folder if the inputs are files, and "s3://…/" or "tag" if they are in S3'
             raise ValueError(msg)
         return self
 

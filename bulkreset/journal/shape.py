@@ -23,7 +23,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "unchecked": dict,
     "passwords": (str, type(None)),
     "approved": (dict, type(None)),
-    "stop_after": (int, type(None)),
+    "limit": (int, type(None)),
     "stopped_by": (dict, type(None)),
 }
 _TABLES = {

@@ -179,8 +179,8 @@ def _guards(guards: GuardsConfig) -> Iterator[str]:
         yield f"stops after {format_duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
-    if guards.stop_after is not None:
-        yield f"stops after {format_count(guards.stop_after, 'row')}"
+    if guards.limit is not None:
+        yield f"stops after {format_count(guards.limit, 'row')}"
     if names := len(guards.protected.usernames):
         yield f"{names:,} protected {'users' if names > 1 else 'user'}"
     if guards.protected.groups:

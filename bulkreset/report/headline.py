@@ -9,7 +9,7 @@ from bulkreset.models import Status
 from bulkreset.text import format_count, format_duration, join_words
 
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
-_STATES = {"time_limit": "time limit reached"}
+_STATES = {"time_limit": "time limit reached", "row_limit": "row limit reached"}
 
 
 def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:

@@ -84,7 +84,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     }
 
 
-_ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit"})
+_ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit", "row_limit"})
 _REMARKABLE = (Status.IN_DOUBT, Status.CLAIMED, Status.FAILED, Status.REJECTED, Status.SKIPPED)
 
 

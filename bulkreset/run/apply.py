@@ -15,7 +15,7 @@ from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
-from bulkreset.errors import InputError, Stopped, TimeLimit
+from bulkreset.errors import InputError, RowLimit, Stopped
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
@@ -85,15 +85,20 @@ class Apply:
         self._lanes: list[tuple[LaneProtocol, LaneRowSource | GeneratedLaneSource]] = []
         self._stopped: Mapping[int, Stopped] = {}
 
-    def run(self, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:
-        """Send until all rows are settled. Raises Interrupted, TimeLimit, ServiceError, RecordError, GuardTripped."""
+    def run(
+        self, preflight: Preflight, ui: UserInterface, stop: CancelToken, *, limited_by: str = "guards.limit"
+    ) -> None:
+        """Send until all rows are settled. Raises Interrupted, TimeLimit, ServiceError, RecordError, GuardTripped.
+
+        Raises RowLimit if the row limit leaves rows unsent; `limited_by` is the key or flag that sets the limit.
+        """
         job, plans = self._job, preflight.lanes
         kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in plans))
         if job.signs_out:
             self._journal.begin_signing_out()
         source = self._source(preflight)
         supplies: Sequence[LaneRowSource | GeneratedLaneSource] = source.lane_sources
-        budget = RowBudget(job.guards.stop_after)
+        budget = RowBudget(job.guards.limit)
         feeds: list[LaneInput] = []
         shown: list[LaneProgress] = []
         leavers: dict[int, SignOutSource] = {}
@@ -120,7 +125,7 @@ class Apply:
         if self._fleet:
             self._fleet.send(self._lane_groups(plans, feeds), self._results, self._log_cluster_event)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
-        together = job.guards.stop == "run"
+        together = job.guards.scope == "run"
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
         self._stopped = coordinator.stopped
         try:
@@ -130,10 +135,10 @@ class Apply:
             source.close()
             if rest := self._rates.take_rest():
                 self._ledger.commit([], [], rates=rest)
-        if budget.remaining == 0 and preflight.ready > (job.guards.stop_after or 0):
-            sent = job.guards.stop_after or 0
-            raise TimeLimit(
-                f"stop_after is reached: {format_rows(sent)} {'was' if sent == 1 else 'were'} sent this time."
+        limit = job.guards.limit or 0
+        if budget.remaining == 0 and preflight.ready > limit:
+            raise RowLimit(
+                f"Stopped after {format_rows(limit)}, as {limited_by} asks. {preflight.ready - limit:,} left."
             )
 
     def _source(self, preflight: Preflight) -> InputSource | GeneratedSource:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -53,7 +53,8 @@ class RunOptions:
 
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
-    `stop_after` (rows) applies to this execution only; the job's own `stop_after` applies to each execution.
+    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
+    `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
     console: IO[str] | None
@@ -61,17 +62,18 @@ class RunOptions:
     emulate: bool = False
     yes: bool = False
     approved: Path | None = None
-    stop_after: int | None = None
+    limit: int | None = None
     retry_failed: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     def with_row_limit(self, job: Job) -> Job:
-        """Return the job with this execution's `stop_after` limit, if set. The saved job is unchanged."""
-        if self.stop_after is None:
+        """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
+        if self.limit is None:
             return job
-        return job.model_copy(update={"guards": job.guards.model_copy(update={"stop_after": self.stop_after})})
+        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": self.limit})})
 
 
 class Run:
@@ -281,7 +283,7 @@ class Run:
             self._mirror.start_generation()
         began = clock.now()
         try:
-            apply.run(preflight, ui, stop)
+            apply.run(preflight, ui, stop, limited_by="guards.limit" if self._mode.limit is None else "--limit")
         finally:
             self._sent_for = clock.now() - began
             # There are no results if sending did not begin.

@@ -132,7 +132,7 @@ class ScheduledJob:
             if not new:
                 if remembered:  # keeps the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
-                if self._job.input.expected and not one_ran:
+                if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         "Look at the export; then run the job again.",
@@ -219,7 +219,7 @@ class ScheduledJob:
 
     def _archive_completed(self) -> None:
         """Move or tag completed inputs that are still in place. Failures are reported and retried next time."""
-        done = self._job.input.done
+        done = self._job.schedule.done
         if done is None:
             return
         for where, one in self._state.completed.items():

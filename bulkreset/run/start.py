@@ -73,7 +73,7 @@ def start(
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
             "approved": approval.describe() if approval else None,
-            "stop_after": mode.with_row_limit(job).guards.stop_after,
+            "limit": mode.with_row_limit(job).guards.limit,
             "started_at": utc_now(),
             "input": described_input,
             "targets": describe_targets(sessions),
@@ -117,7 +117,7 @@ def resume(
                 f"{path} is a dry run that is finished: there is nothing to go on with.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = mode.with_row_limit(job_from_journal(facts["job"], overrides))
+        job = mode.with_row_limit(job_from_journal(facts["job"], overrides, mode.flags))
         counts = facts["mode"] == "run" and not facts["emulated"]
         afterwards = stack.enter_context(ExecutionReporter(job, path, mode.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, home) if needs_input(job, facts, home, again=mode.retry_failed) else None

@@ -142,7 +142,7 @@ def test_interrupted_fleet_finishes_what_is_in_flight(tmp_path: Path, sim: Simul
         _, stderr = process.communicate(timeout=90)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
-    ran = resume(bulkreset, run_dir, "--stop-after", "1", "--fleet", "none")
+    ran = resume(bulkreset, run_dir, "--limit", "1", "--fleet", "none")
     assert ran.summary["counts"].keys() == {"set", "unprocessed"}
     assert_they_agree(ran, sim)
     assert not [row for row in ran.report if row["in_doubt"] == "true"]

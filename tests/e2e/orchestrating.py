@@ -105,7 +105,7 @@ def fail(url: str) -> None:
         (errors.InputError, lambda: apply(job_for(url, **{"input.path": "none.csv"}), run_dir="none", confirm=True)),
         (errors.RunDirError, lambda: apply(job_for(url), run_dir="run", confirm=True)),
         (errors.RunDirError, lambda: Result.load("nowhere")),
-        (errors.TimeLimit, lambda: apply(job_for(url, **{"guards.stop_after": 2}), run_dir="limit", confirm=True)),
+        (errors.RowLimit, lambda: apply(job_for(url, **{"guards.limit": 2}), run_dir="limit", confirm=True)),
         (errors.GuardTripped, lambda: dry_run(job_for(url, **{"guards.max_rows": 2}), run_dir="guarded")),
     ):
         with pytest.raises(wanted):

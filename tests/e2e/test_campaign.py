@@ -133,14 +133,14 @@ def test_what_is_decrypted_is_what_the_service_holds(bulkreset: Command, sim: Si
 def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
     key = make_key(bulkreset.home)
     job = write_campaign(bulkreset, write_names(bulkreset.home, names(50)), key, more=FAST)
-    ran = bulkreset("run", job, "--yes", "--stop-after", "20")
-    assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "time_limit", 20)
+    ran = bulkreset("run", job, "--yes", "--limit", "20")
+    assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "row_limit", 20)
     assert "stops after 20 rows" in ran.stderr
-    assert "stop_after is reached: 20 rows were sent this time." in ran.complaints[-1]
+    assert "Stopped after 20 rows, as --limit asks. 30 left." in ran.complaints[-1]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert ran.summary["counts"] == {"set": 20, "unprocessed": 30}
     assert opened(ran.run_dir, key) == held(sim)
-    last = resume(bulkreset, ran.run_dir, "--stop-after", "30")
+    last = resume(bulkreset, ran.run_dir, "--limit", "30")
     assert (last.code, last.summary["counts"], len(sim.calls(SET))) == (0, {"set": 50}, 50)
     assert opened(ran.run_dir, key) == held(sim)
     assert sim.stats().users_applied_more_than_once == 0
@@ -157,7 +157,7 @@ def test_several_lanes_share_the_ration(bulkreset: Command, sim: Simulator) -> N
         f'[input]\npath = "{input_}"\n[plan]\ncheck_users = false\n[password]\nsource = "generate"\n'
         f'recipients = ["{key.public}"]\n{"".join(place.target(sim.url) for place in ALL)}{FAST}{WITHOUT_PAGE}'
     )
-    ran = bulkreset("run", job, "--yes", "--stop-after", "15", env=env)
+    ran = bulkreset("run", job, "--yes", "--limit", "15", env=env)
     assert (ran.code, len(sim.calls(SET))) == (5, 15)
     found = list(in_process(ran.run_dir, key.path))
     for place in ALL:
@@ -282,7 +282,7 @@ def test_users_who_could_not_come_back_are_warned_of_and_set_all_the_same(bulkre
 
 
 def test_ration_holds_where_the_input_has_the_passwords(bulkreset: Command, sim: Simulator) -> None:
-    ran = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(40)), "--stop-after", "15", "--rate", "none")
+    ran = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(40)), "--limit", "15", "--rate", "none")
     assert (ran.code, held(sim)) == (5, dict(people(15)))
 
 
@@ -323,7 +323,7 @@ def test_wrong_recipient_is_refused_before_anything_and_a_private_key_not_shown(
 def test_folder_elsewhere_belongs_to_its_run_whatever_that_is_called_by_now(bulkreset: Command, sim: Simulator) -> None:
     key, input_ = make_key(bulkreset.home), write_names(bulkreset.home, names(9))
     job = write_campaign(bulkreset, input_, key, folder='folder = "safe"', more=FAST)
-    ran = bulkreset("run", job, "--yes", "--stop-after", "3", "--run-dir", bulkreset.home / "one" / "same")
+    ran = bulkreset("run", job, "--yes", "--limit", "3", "--run-dir", bulkreset.home / "one" / "same")
     assert ran.code == 5
     moved = ran.run_dir.rename(bulkreset.home / "moved")
     with bulkreset.start("resume", ".", cwd=moved) as process:

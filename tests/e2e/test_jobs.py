@@ -45,7 +45,7 @@ def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
     assert job.pace.rate == "auto"
     assert job.pace.share < 0.5
     assert job.guards.stop_at
-    assert job.guards.stop_after
+    assert job.guards.limit
     assert job.guards.protected.usernames
     assert job.generates
     assert job.password.recipients

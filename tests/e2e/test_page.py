@@ -15,7 +15,7 @@ def test_page_agrees_with_the_report_and_is_drawn_when_a_run_stops(
     sim.configure(faults={"users": {"user.002": [{"error": "UserNotFoundException"}]}})
     input_ = write_csv(tmp_path / "in.csv", [*people(30), ("late", "")])
     where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--no-check-users")
-    ran = bulkreset("run", "--input", input_, *where, "--yes", "--stop-after", "20", "--rate", "none", "--permanent")
+    ran = bulkreset("run", "--input", input_, *where, "--yes", "--limit", "20", "--rate", "none", "--permanent")
     assert ran.code == 5
     assert f"Page: {ran.run_dir}/report.html" in ran.stdout
     page = (ran.run_dir / "report.html").read_text(encoding="utf-8")

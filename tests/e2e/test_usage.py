@@ -166,7 +166,7 @@ def test_missing_region_is_refused_with_the_one_that_the_pool_suggests(
     [
         ("credentials", ["--yes"], NO_KEYS),
         ("--yes", [], {}),  # and no terminal to ask
-        ("pace.rate", ["--yes", "--rate", "fast"], {}),
+        ("--rate must be", ["--yes", "--rate", "fast"], {}),
     ],
     ids=["credentials", "confirmation", "rate"],
 )

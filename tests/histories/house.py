@@ -101,7 +101,7 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
         def __getattr__(self, _name: str) -> Callable[..., bool]:
             return lambda *_args: True
 
-    keys = {"guards.stop_after": asked.stop_after, "guards.max_failures": asked.max_failures}
+    keys = {"guards.limit": asked.stop_after, "guards.max_failures": asked.max_failures}
     mode, ui, path = RunOptions(None, yes=True, retry_failed=asked.again), Silent(), Path(asked.run_dir)
     # So that a few rows take many commits.
     lots = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)

@@ -222,7 +222,7 @@ def test_every_guard_is_told() -> None:
         "max_refused_in_a_row": 10,
         "max_duration": "90m",
         "stop_at": "06:00",
-        "stop_after": 2500,
+        "limit": 2500,
         "protected": {"usernames": ["ann", "bob"], "groups": ["admins", "staff"]},
     }
     (text,) = said(lines(job(EU, guards=guards)), "Guards")
@@ -286,7 +286,7 @@ def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
 
 def test_one_is_told_as_one() -> None:
     one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], unrecoverable=1)
-    guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "stop_after": 1}
+    guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert said(shown, "Billing") == ["up to 1 user becomes a monthly active user"]
     assert said(shown, "Sign-out") == ["1 user, from every device, once the password is set"]
