@@ -14,7 +14,7 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     RUNS,
-    Fleet,
+    Cluster,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -31,10 +31,10 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    parse_cluster,
     parse_limit,
     parse_rate,
 )
-from bulkreset.cli.options import parse_cluster as fleet_of
 from bulkreset.errors import EXIT_OK, Refused
 from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
@@ -85,7 +85,7 @@ def run(
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -138,7 +138,7 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
+    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run.run import RunOptions
 
@@ -169,7 +169,7 @@ def resume(
     max_duration: MaxDuration = None,
     stop_after: StopAfter = None,
     run_dir: NewRunDir = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     no_progress: NoProgress = False,
@@ -191,7 +191,7 @@ def resume(
         "guards.max_duration": max_duration,
         "guards.stop_after": stop_after,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
+    overrides = {key: value for key, value in asked.items() if value is not None} | parse_cluster(cluster)
     as_json = log_format is LogFormat.JSON
     mode = RunOptions(sys.stderr, yes=yes, retry_failed=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
     stop = CancelToken()

@@ -45,7 +45,7 @@ class ClusterRunner:
         self._unix = unix
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._places = LaneAssignments(self._clock)
         self._unfit: dict[str, str] = {}
         self._failure: BulkresetError | None = None
@@ -108,7 +108,7 @@ class ClusterRunner:
         until = self._clock.now() + NOBODY_SECONDS
         while not (found := await self._live_workers()):
             if self._clock.now() > until:
-                raise ClusterError(f"The fleet ({self.name}) has no worker.", "Start some, then run again.")
+                raise ClusterError(f"The cluster ({self.name}) has no worker.", "Start some, then run again.")
             await asyncio.sleep(GOVERN_SECONDS)
         await asyncio.gather(*(self._register(worker) for worker in found))
         if self._unfit:
@@ -121,7 +121,7 @@ class ClusterRunner:
             return await self._cluster.workers()
         except WorkerLost:
             raise ClusterError(
-                f"The fleet ({self.name}) has no scheduler any more.", "Start it, then run again."
+                f"The cluster ({self.name}) has no scheduler any more.", "Start it, then run again."
             ) from None
 
     async def _register(self, worker: str) -> None:
@@ -255,8 +255,8 @@ class ClusterRunner:
                 self._check_no_workers()
             except WorkerLost:
                 self._failure = self._failure or ClusterLost(
-                    f"The scheduler of the fleet ({self.name}) is lost.",
-                    "What it had is in doubt; resume goes on, with a cluster or without one (--fleet none).",
+                    f"The scheduler of the cluster ({self.name}) is lost.",
+                    "What it had is in doubt; resume goes on, with a cluster or without one (--cluster none).",
                 )
             except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
                 self._crash(error)
@@ -269,8 +269,8 @@ class ClusterRunner:
         self._nobody_since = self._nobody_since or self._clock.now()
         if self._clock.now() - self._nobody_since > NOBODY_SECONDS:
             self._failure = ClusterLost(
-                f"The fleet ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
-                "Start some, then resume, or resume without them (--fleet none).",
+                f"The cluster ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
+                "Start some, then resume, or resume without them (--cluster none).",
             )
 
 

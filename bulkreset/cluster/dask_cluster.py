@@ -87,7 +87,7 @@ class DaskCluster:
         """Raise JobError if the extra is not installed."""
         if not find_spec("distributed"):
             raise JobError(
-                "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[fleet]'."
+                "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[cluster]'."
             )
         self.name = wanted.scheduler or f"{wanted.local} local processes"
         self._wanted = wanted
@@ -118,7 +118,7 @@ class DaskCluster:
                 await self._client  # already in self._client, so that a client that fails to start is closed, too
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise ClusterError(
-                f"The fleet ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
+                f"The cluster ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
                 'In a script, what runs jobs belongs below if __name__ == "__main__":'
                 if self._wanted.local
                 else "Check the scheduler's address, that it runs, and the certificates.",
@@ -225,14 +225,14 @@ class DaskCluster:
         }
         for name, path in given.items():
             if path is not None and not os.access(path, os.R_OK):
-                raise ClusterError(f"fleet.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
+                raise ClusterError(f"cluster.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
         encrypted = (wanted.scheduler or "").startswith("tls://")
         named = {name: str(path) for name, path in given.items() if path is not None}
         security = Security(require_encryption=encrypted, **named)
         if encrypted and security.get_connection_args("client").get("ssl_context") is None:
             raise ClusterError(
-                f"The fleet ({self.name}) needs certificates, and neither [fleet] nor Dask's own configuration names all of them.",
-                "Set fleet.tls_ca_file, fleet.tls_cert and fleet.tls_key.",
+                f"The cluster ({self.name}) needs certificates, and neither [cluster] nor Dask's own configuration names all of them.",
+                "Set cluster.tls_ca_file, cluster.tls_cert and cluster.tls_key.",
             )
         return security
 

@@ -50,7 +50,7 @@ class RemoteLane(Generic[T]):
 
     def __init__(
         self,
-        fleet: LaneCarrier,
+        cluster: LaneCarrier,
         errand: Operation[T],
         place: LaneKey,
         ceiling: float | None,
@@ -73,14 +73,14 @@ class RemoteLane(Generic[T]):
         self.away: dict[int, T] = {}  # with a worker
         self.state: PacerState | None = None
         self.state_at = 0.0
-        self._fleet = fleet
+        self._cluster = cluster
 
     def capacity(self) -> int:
         """Return how many more rows may be claimed for this lane now, so that at most two batches are in flight.
 
         Returns 0 while the lane moves or more than one batch is in flight. Raises ClusterLost.
         """
-        self._fleet.check()
+        self._cluster.check()
         batch = (
             max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
             if self.rate is None
@@ -91,7 +91,7 @@ class RemoteLane(Generic[T]):
     def put(self, rows: Sequence[T]) -> None:
         """Send rows whose claims are committed."""
         self.in_flight += len(rows)
-        self._fleet.call_soon(self._fleet.put, self, rows)
+        self._cluster.call_soon(self._cluster.put, self, rows)
 
     def on_result(self, result: Result) -> None:
         """Count one result taken by the coordinator. A crash belongs to no row: its rows come back in doubt."""
@@ -101,11 +101,11 @@ class RemoteLane(Generic[T]):
 
     def ensure_workers(self) -> None:
         """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
-        self._fleet.check()
+        self._cluster.check()
 
     def return_unsent(self) -> None:
         """Start no more attempts; unsent rows come back as results."""
-        self._fleet.call_soon(self._fleet.halt, self.key.number)
+        self._cluster.call_soon(self._cluster.halt, self.key.number)
 
     def close(self) -> None:
         """Do nothing: the cluster runner closes all lanes."""

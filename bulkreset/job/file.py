@@ -137,9 +137,9 @@ _PATHS = (
     ("handout", "path"),
     ("metrics", "textfile"),
     ("targets", "ca_bundle"),
-    ("fleet", "tls_ca_file"),
-    ("fleet", "tls_cert"),
-    ("fleet", "tls_key"),
+    ("cluster", "tls_ca_file"),
+    ("cluster", "tls_cert"),
+    ("cluster", "tls_key"),
 )
 
 

@@ -49,7 +49,7 @@ class Job(ConfigTable):
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
     mirror: MirrorConfig = MirrorConfig()
-    fleet: ClusterConfig = ClusterConfig()
+    cluster: ClusterConfig = ClusterConfig()
     emulator: EmulatorConfig = EmulatorConfig()
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cli.options import parse_cluster as fleet_of
+from bulkreset.cli.options import parse_cluster
 from bulkreset.cluster import worker_agent
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerRejected
 from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo
@@ -16,7 +16,7 @@ from bulkreset.job import ClusterConfig
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 from tests.canary import Canary, files
-from tests.cluster.dasked import Dasked, FleetCommand
+from tests.cluster.dasked import ClusterCommand, Dasked
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
 from tests.sim import Simulator
 
@@ -24,7 +24,7 @@ OUT = "AdminUserGlobalSignOut"
 
 
 def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
-    bulkreset: FleetCommand, sim: Simulator, dasked: Dasked
+    bulkreset: ClusterCommand, sim: Simulator, dasked: Dasked
 ) -> None:
     canary = Canary()
     sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
@@ -34,7 +34,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert ran.summary["counts"] == {"set": 59, "failed": 1}
     assert ran.summary["signed_out"] == {"done": 59, "failed": 0, "pending": 0}
     assert_they_agree(ran, sim)
-    assert f"Fleet       {dasked.url}" in ran.stderr
+    assert f"Cluster     {dasked.url}" in ran.stderr
     joined = [event["worker"] for event in ran.log if event["event"] == "worker_joined"]
     (worker,) = joined
     assert worker.startswith("tls://127.0.0.1:")
@@ -61,7 +61,7 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
     with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
         dasked.join({"PYTHONPATH": str(other.parent)})
         dasked.joined(1)
-        on_it = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        on_it = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         ran = on_it.reset(write_csv(tmp_path / "users.csv", people(2)))
     assert ran.code == 2
     (sentence,) = ran.complaints
@@ -72,23 +72,25 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "fleet", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1", "tls://"]
+    "cluster", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1", "tls://"]
 )
-def test_fleet_that_cannot_be_is_refused(fleet: str) -> None:
+def test_cluster_that_cannot_be_is_refused(cluster: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
     with pytest.raises(JobError) as caught:
-        load(None, wanted | fleet_of(fleet))
+        load(None, wanted | parse_cluster(cluster))
     assert caught.value.exit_code == 2
-    if fleet.startswith("tcp"):
+    if cluster.startswith("tcp"):
         assert "only tls:// may leave this machine" in str(caught.value)
 
 
-@pytest.mark.parametrize("fleet", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"])
-def test_fleet_that_can_be_is_taken_and_none_takes_it_back(fleet: str) -> None:
+@pytest.mark.parametrize(
+    "cluster", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"]
+)
+def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
-    job = load(None, wanted | fleet_of(fleet))
-    assert job.fleet.is_asked_for
-    assert not load(None, job.model_dump(mode="json") | fleet_of("none")).fleet.is_asked_for
+    job = load(None, wanted | parse_cluster(cluster))
+    assert job.cluster.is_asked_for
+    assert not load(None, job.model_dump(mode="json") | parse_cluster("none")).cluster.is_asked_for
 
 
 def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:
