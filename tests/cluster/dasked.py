@@ -25,6 +25,7 @@ import trustme
 from distributed import Client, Security
 
 from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.cluster.protocol import SendRows
 from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
 from tests.e2e.command import Argument, Command
@@ -128,7 +129,7 @@ class Dasked:
         Then its pages, its logs, and whatever it has written anywhere.
         """
         with Client(self.url, security=self._security(), set_as_default=False) as client:
-            parcel = SecretEnvelope.pack([replace(row(7), password=Secret(self.hidden.password))])
+            parcel = SecretEnvelope.pack([SendRows((0, 0), [replace(row(7), password=Secret(self.hidden.password))])])
             future = client.submit(_fail, parcel, parcel=parcel)
             failed = future.exception()
             assert isinstance(failed, ValueError)

@@ -12,7 +12,7 @@ import pytest
 from bulkreset.cluster import cluster_runner
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows
+from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows, WorkerReport
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
 from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError
@@ -303,10 +303,10 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
     if where == "batch":
         follow = WorkerAgent._handle_order
 
-        def poisoned(self: WorkerAgent, order: object) -> None:
+        def poisoned(self: WorkerAgent, order: object, report: WorkerReport) -> None:
             if isinstance(order, SendRows) and any(row.number == 20 for row in order.rows):
-                raise KeyError(order.rows[0].password.reveal())
-            follow(self, order)  # type: ignore[arg-type]
+                raise KeyError([row.password.reveal() for row in order.rows if isinstance(row, Row)])
+            follow(self, order, report)  # type: ignore[arg-type]
 
         monkeypatch.setattr(WorkerAgent, "_handle_order", poisoned)
     with inside("a", "b", answer=answer) as it:

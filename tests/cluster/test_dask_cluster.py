@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from bulkreset.cli.options import parse_cluster
-from bulkreset.cluster import worker_agent
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerRejected
-from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo
+from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo, pack_info
 from bulkreset.errors import ClusterError, JobError
 from bulkreset.job import ClusterConfig
 from bulkreset.job.file import load
@@ -43,7 +42,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     }
     places = list(dasked.told())
     told = b"\n".join(content for _, content in places)
-    assert b"Run out-of-band function 'handshake'" in told, "or there is nothing to see"
+    assert b"Run out-of-band function 'start_agent'" in told, "or there is nothing to see"
     assert b"SecretEnvelope(********)" in told, "Dask shows the arguments of what failed"
     assert b"bulkreset_exchange" in told, "it is loud enough to show what is sent"
     assert canary.among(places) == set()
@@ -102,15 +101,17 @@ def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_fo
 class _Worker:
     """What a worker says when it is asked: its version, its protocol's, and how far its clock is ahead."""
 
-    def __init__(self, version: str = __version__, protocol: int = PROTOCOL, ahead: float = 0.0) -> None:
+    def __init__(self, version: str | None = __version__, protocol: int = PROTOCOL, ahead: float = 0.0) -> None:
         self._version = version
         self._protocol = protocol
         self._ahead = ahead
 
-    async def run(self, _worker: str, function: object, *_args: object, **_keywords: object) -> object:
-        if function is worker_agent.handshake:
-            return WorkerInfo(self._protocol, time.time() + self._ahead, 1)
-        return None if function is worker_agent.start_agent else self._version
+    async def ask(self, _worker: str, op: str, **_fields: object) -> object:
+        if op == "versions":
+            return {"packages": {"bulkreset": self._version}}
+        if op == "run":
+            return {"status": "OK", "result": {"__Serialized__": 1}}
+        return {"info": pack_info(WorkerInfo(self._protocol, time.time() + self._ahead, 1))}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,7 @@ class _Worker:
         ("tls://10.0.0.7:1", {"ahead": 0.9}, None),
         ("tcp://10.0.0.7:1", {}, "passwords would go to it over the network in the open"),
         ("tls://10.0.0.7:1", {"version": "9.9.9"}, "it has bulkreset 9.9.9, and this is bulkreset"),
+        ("tls://10.0.0.7:1", {"version": None}, "it has no bulkreset, and this is bulkreset"),
         ("tls://10.0.0.7:1", {"protocol": 99}, "it speaks version 99 of the protocol, and this is version"),
         ("tls://10.0.0.7:1", {"ahead": 3.0}, "its clock is 3.0 s from this one, and 1 s are allowed"),
         ("tls://10.0.0.7:1", {"ahead": -3.0}, "its clock is 3.0 s from this one"),
@@ -130,9 +132,21 @@ def test_who_may_be_a_worker(
     address: str, says: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))
-    monkeypatch.setattr(cluster, "_run", _Worker(**says).run)
+    monkeypatch.setattr(cluster, "_ask", _Worker(**says).ask)
     if problem is None:
         asyncio.run(cluster.handshake(address, "session"))
         return
     with pytest.raises(WorkerRejected, match=problem):
         asyncio.run(cluster.handshake(address, "session"))
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"packages": None}, {"packages": {"bulkreset": __version__}}])
+def test_worker_whose_answer_is_nonsense_is_rejected(answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))
+
+    async def ask(_worker: str, _op: str, **_fields: object) -> object:
+        return answer
+
+    monkeypatch.setattr(cluster, "_ask", ask)
+    with pytest.raises(WorkerRejected, match="cannot be used"):
+        asyncio.run(cluster.handshake("tls://10.0.0.7:1", "session"))
