@@ -176,7 +176,7 @@ def test_events_of_the_package_are_the_vocabulary() -> None:
 
 def _writes_an_event(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute):
-        return called.attr in {"event", "_event"} or (  # as the fleet calls what writes them
+        return called.attr in {"event", "_event"} or (  # as the cluster calls what writes them
             called.attr in {"debug", "info", "warning", "error", "critical", "exception"}
             and "log" in ast.dump(called.value).lower()
         )

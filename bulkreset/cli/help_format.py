@@ -16,7 +16,7 @@ GROUPS = {
         *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "failed"),
         *("within", "reissue", "identity", "only", "redact"),
     ),
-    "Pace": ("rate", "share", "workers", "fleet"),
+    "Pace": ("rate", "share", "workers", "cluster"),
     "Guards": ("max_rows", "max_failures", "max_duration", "limit"),
     "Output": (*("run_dir", "form", "output", "as_json", "log_format", "quiet", "no_progress", "verbose"),),
 }

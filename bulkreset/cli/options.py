@@ -75,7 +75,7 @@ Permanent = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Send at most N rows, then stop. `resume` sends the rest.", show_default=False)
 ]
-Fleet = Annotated[
+Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="WHERE",
@@ -102,7 +102,7 @@ NewRunDir = Annotated[
 
 
 _FLAGS = {"input.path": "--input", "targets.verify_ssl": "--no-verify-ssl"}
-_FLAGS |= {"fleet.scheduler": "--fleet", "fleet.local": "--fleet"}
+_FLAGS |= {"cluster.scheduler": "--cluster", "cluster.local": "--cluster"}
 
 
 def flags_of(keys: Iterable[str]) -> dict[str, str]:
@@ -124,7 +124,7 @@ def parse_limit(text: str | None) -> int | str | None:
 
 
 def parse_cluster(text: str | None) -> dict[str, object]:
-    """Return the job keys that --fleet sets: one has a value, the other is None; both are None for "none".
+    """Return the job keys that --cluster sets: one has a value, the other is None; both are None for "none".
 
     Raises JobError if the text is not valid.
     """
@@ -133,6 +133,7 @@ def parse_cluster(text: str | None) -> dict[str, object]:
     found = re.fullmatch(r"local:([1-9]\d?)", text)
     if not found and text != "none" and not re.match(r"(tls|tcp)://.", text):
         raise JobError(
-            f"--fleet {text!r} is no fleet.", 'Pass "tls://HOST:PORT", "local:N" with up to 64 processes, or "none".'
+            f"--cluster {text!r} is no cluster.",
+            'Pass "tls://HOST:PORT", "local:N" with up to 64 processes, or "none".',
         )
-    return {"fleet.scheduler": text if "://" in text else None, "fleet.local": int(found[1]) if found else None}
+    return {"cluster.scheduler": text if "://" in text else None, "cluster.local": int(found[1]) if found else None}

@@ -14,7 +14,7 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     RUNS,
-    Fleet,
+    Cluster,
     Limit,
     LogAs,
     LogFormat,
@@ -33,10 +33,10 @@ from bulkreset.cli.options import (
     Workers,
     Yes,
     flags_of,
+    parse_cluster,
     parse_limit,
     parse_rate,
 )
-from bulkreset.cli.options import parse_cluster as fleet_of
 from bulkreset.errors import EXIT_OK, Refused
 from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
@@ -86,8 +86,8 @@ def run(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
+    cluster: Cluster = None,
     limit: Limit = None,
-    fleet: Fleet = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -141,7 +141,7 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    given = {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet)
+    given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run.run import RunOptions
@@ -173,7 +173,7 @@ def resume(
     max_duration: MaxDuration = None,
     limit: Limit = None,
     run_dir: NewRunDir = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
@@ -195,7 +195,7 @@ def resume(
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
+    overrides = {key: value for key, value in asked.items() if value is not None} | parse_cluster(cluster)
     as_json = log_format is LogFormat.JSON
     mode = RunOptions(
         sys.stderr,

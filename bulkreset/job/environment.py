@@ -40,7 +40,7 @@ class ClusterConfig(ConfigTable):
         return value
 
     @model_validator(mode="after")
-    def _one_fleet(self) -> Self:
+    def _one_cluster(self) -> Self:
         if self.scheduler and self.local:
             msg = "names a scheduler, and local: the lanes run on one cluster"
             raise ValueError(msg)

@@ -184,9 +184,9 @@ _PATHS = (
     ("password", "folder"),
     ("metrics", "textfile"),
     ("targets", "ca_bundle"),
-    ("fleet", "tls_ca_file"),
-    ("fleet", "tls_cert"),
-    ("fleet", "tls_key"),
+    ("cluster", "tls_ca_file"),
+    ("cluster", "tls_cert"),
+    ("cluster", "tls_key"),
 )
 
 

@@ -55,7 +55,7 @@ class Job(ConfigTable):
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
     mirror: MirrorConfig = MirrorConfig()
-    fleet: ClusterConfig = ClusterConfig()
+    cluster: ClusterConfig = ClusterConfig()
     emulator: EmulatorConfig = EmulatorConfig()
 
     @model_validator(mode="after")

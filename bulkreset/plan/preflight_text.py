@@ -150,8 +150,8 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1)
     if len(preflight.lanes) > SHOWN:
         yield "", f"and {len(preflight.lanes) - SHOWN} more lanes"
-    if preflight.job.fleet.is_asked_for:
-        yield "Fleet", preflight.job.fleet.scheduler or f"{preflight.job.fleet.local} processes here"
+    if preflight.job.cluster.is_asked_for:
+        yield "Cluster", preflight.job.cluster.scheduler or f"{preflight.job.cluster.local} processes here"
     if preflight.seconds is not None:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)

@@ -51,7 +51,7 @@ class RunResources:
 
     archive: PasswordArchive | None = None
     mirror: "JournalMirror | None" = None
-    fleet: ClusterRunner | None = None
+    cluster: ClusterRunner | None = None
 
 
 class Apply:
@@ -69,7 +69,7 @@ class Apply:
     ) -> None:
         means = means or RunResources()
         self._job = job
-        self._fleet = means.fleet
+        self._cluster = means.cluster
         self._rows = rows
         self._archive = means.archive
         self._sessions = sessions
@@ -122,8 +122,8 @@ class Apply:
         if self._mirror:
             watch.add_check(self._mirror.check)
         self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
-        if self._fleet:
-            self._fleet.send(self._lane_groups(plans, feeds), self._results, self._log_cluster_event)
+        if self._cluster:
+            self._cluster.send(self._lane_groups(plans, feeds), self._results, self._log_cluster_event)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
         together = job.guards.scope == "run"
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
@@ -186,7 +186,7 @@ class Apply:
 
     def _local_pools(self, plan: PlannedLane) -> Sequence[str]:
         """Return the pools called from this process: none if the lanes are on a cluster."""
-        return () if self._fleet else plan.pools
+        return () if self._cluster else plan.pools
 
     def _lane_groups(self, plans: Sequence[PlannedLane], feeds: Sequence[LaneInput]) -> list[LaneGroup]:
         """Return the lanes as lane groups for the cluster, with the confirmed Regions and endpoints."""
@@ -220,8 +220,8 @@ class Apply:
             if sets:
                 self._rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
 
-        if self._fleet:
-            return self._fleet.lane(errand, place, ceiling, self._job.pace, changed)
+        if self._cluster:
+            return self._cluster.lane(errand, place, ceiling, self._job.pace, changed)
         pacer = Pacer(ceiling, self._clock, changed)
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 

@@ -87,14 +87,14 @@ class Run:
         sessions: Mapping[str, TargetSession],
         stack: ExitStack,
         afterwards: ExecutionReporter,
-        fleet: ClusterRunner | None = None,
+        cluster: ClusterRunner | None = None,
     ) -> None:
         stack.callback(home.release)
         self._job = job
         self._home = home
         self._mode = mode
         self._sessions = sessions
-        self._fleet = fleet
+        self._cluster = cluster
         self._journal = Journal.open(home.journal)
         stack.callback(self._journal.close)
         self._facts = self._journal.meta()
@@ -271,12 +271,12 @@ class Run:
         if self._job.report.redact:
             # Create the key before the first row is sent: the mirror gets it, and a damaged key is detected in time.
             Redaction.load(self._home.redaction_key)
-        means = RunResources(self._archive, self._mirror, self._fleet)
+        means = RunResources(self._archive, self._mirror, self._cluster)
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
         if rows:
             require_planned_input(rows, self._home)
         self._journal.begin_sending()
-        if self._fleet or "fleet" in self._facts:
+        if self._cluster or "cluster" in self._facts:
             self._wait_for_old_workers(stop)
         self._note(state="applying")
         if self._mirror:
@@ -292,12 +292,12 @@ class Run:
 
     def _wait_for_old_workers(self, stop: CancelToken) -> None:
         """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
-        if self._facts["state"] == "applying" and self._facts.get("fleet"):
+        if self._facts["state"] == "applying" and self._facts.get("cluster"):
             until = time.monotonic() + LINGER_SECONDS
             while time.monotonic() < until:
                 stop.check()
                 time.sleep(0.1)
-        self._note(fleet=self._fleet.name if self._fleet else None)
+        self._note(cluster=self._cluster.name if self._cluster else None)
 
     def finish(self, ended: BulkresetError | None) -> Summary:
         """Write the reports from the journal, however the run ended. Raises RecordError if that fails."""

@@ -62,7 +62,7 @@ def start(
         service = stack.enter_context(run_emulator(job)) if mode.emulate else None
         sessions = _open_sessions(job, service)
         require_pace(job, sessions)
-        fleet = None if mode.dry_run else _open_cluster(job, stack, emulated=mode.emulate)
+        cluster = None if mode.dry_run else _open_cluster(job, stack, emulated=mode.emulate)
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
             "run_id": str(uuid.uuid4()),
@@ -86,7 +86,7 @@ def start(
         files = input_files(rows)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
-            run = Run(mode.with_row_limit(job), home, mode, sessions, stack, afterwards, fleet)
+            run = Run(mode.with_row_limit(job), home, mode, sessions, stack, afterwards, cluster)
             made()
             ended = run.execute(rows, service, ui, stop)
         except Refused:
@@ -126,12 +126,12 @@ def resume(
         require_pace(job, sessions)
         if not service:
             require_same_targets(describe_targets(sessions), facts["targets"])
-        fleet = (
+        cluster = (
             _open_cluster(job, stack, emulated=facts["emulated"])
             if may_send(facts, home, again=mode.retry_failed)
             else None
         )
-        run = Run(job, home, mode, sessions, stack, afterwards, fleet)
+        run = Run(job, home, mode, sessions, stack, afterwards, cluster)
         run.recover(rows, service, ui)
         return run.finish(run.execute(rows, service, ui, stop))
 
@@ -144,8 +144,10 @@ def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, Targe
 
 def _open_cluster(job: Job, stack: ExitStack, *, emulated: bool) -> ClusterRunner | None:
     """Return the job's connected cluster; None if the lanes run in this process. Raises ClusterError, JobError."""
-    if not job.fleet.is_asked_for:
+    if not job.cluster.is_asked_for:
         return None
-    if emulated and job.fleet.scheduler and not is_loopback(job.fleet.scheduler):
-        raise JobError("The emulator is on this machine, and the fleet is not.", "Pass --fleet local:N with --emulate.")
-    return stack.enter_context(ClusterRunner(DaskCluster(job.fleet)))
+    if emulated and job.cluster.scheduler and not is_loopback(job.cluster.scheduler):
+        raise JobError(
+            "The emulator is on this machine, and the cluster is not.", "Pass --cluster local:N with --emulate."
+        )
+    return stack.enter_context(ClusterRunner(DaskCluster(job.cluster)))

@@ -30,8 +30,8 @@ def told(kind: str, **more: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("kind", "holds"),
     [
-        ("file", lambda job: job.permanent and not job.generates and not job.signs_out and not job.input.state),
-        ("scheduled", lambda job: job.permanent and not job.generates and not job.signs_out and job.input.state),
+        ("file", lambda job: job.permanent and not job.generates and not job.signs_out and not job.schedule.state),
+        ("scheduled", lambda job: job.permanent and not job.generates and not job.signs_out and job.schedule.state),
         ("temporary", lambda job: not job.permanent and job.generates and job.password.recipients and job.signs_out),
         ("scramble", lambda job: job.scrambles and job.signs_out and job.input.path),
         ("from-pool", lambda job: job.scrambles and job.signs_out and job.input.from_pool),
@@ -120,7 +120,7 @@ def test_input_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_scheduled_job_is_one_that_the_shipped_schedules_take(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     job = write_job(told("scheduled", name="nightly"), path)
-    assert job.input.state == tmp_path / "nightly.state.json"
+    assert job.schedule.state == tmp_path / "nightly.state.json"
     script = JOBS / "schedule" / "nightly.sh"
     (pattern,) = re.findall(r"grep -Eq '([^']+)'", script.read_text())
     assert re.search(pattern.replace("[[:space:]]", r"\s"), path.read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The recipes of jobs/fleet: they are valid as far as a tool can say, and name only what exists."""
+"""The recipes of jobs/cluster: they are valid as far as a tool can say, and name only what exists."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from bulkreset.cli.main import app
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 
-FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "fleet"
+FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "cluster"
 MANIFESTS = ("tls.yaml", "cluster.yaml", "coordinator.yaml")
 
 
@@ -92,16 +92,16 @@ def test_manifests_are_yaml_of_one_image_and_one_secret() -> None:
         *("Issuer", "Certificate", "DaskCluster", "PersistentVolumeClaim", "Job")
     }
     text = json.dumps(documents)
-    assert set(re.findall(r'"image": "([^"]+)"', text)) == {f"bulkreset-fleet:{__version__}"}
-    secrets = set(re.findall(r'"secretName": "(bulkreset-fleet[^"]*)"', text))
-    assert secrets == {"bulkreset-fleet-tls"}
+    assert set(re.findall(r'"image": "([^"]+)"', text)) == {f"bulkreset-cluster:{__version__}"}
+    secrets = set(re.findall(r'"secretName": "(bulkreset-cluster[^"]*)"', text))
+    assert secrets == {"bulkreset-cluster-tls"}
     (job,) = (document for document in documents if document["kind"] == "Job")
     assert job["spec"]["backoffLimit"] == 0, "what stopped is resumed by a person"
 
 
 def test_job_is_valid_and_goes_over_tls() -> None:
     job = load(FOLDER / "job.toml", {})
-    assert (job.fleet.scheduler or "").startswith("tls://bulkreset-scheduler")
+    assert (job.cluster.scheduler or "").startswith("tls://bulkreset-scheduler")
     assert all(target.role_arn for target in job.targets)
 
 

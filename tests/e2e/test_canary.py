@@ -215,11 +215,11 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
 @pytest.mark.fresh
 @pytest.mark.soak
 def test_no_process_of_a_run_leaves_its_memory_behind(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """No core is dumped: by the command line itself and by the workers of its fleet."""
+    """No core is dumped: by the command line itself and by the workers of its cluster."""
     sim.configure(faults={"every": {"operation": SET, "hold": True}})
     source = write_csv(tmp_path / "in.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(200)])
     argv, run_dir = bulkreset.with_run_dir(
-        [*bulkreset.against(source), "--yes", "--rate", "none", "--fleet", "local:2", "--limit", "60"]
+        [*bulkreset.against(source), "--yes", "--rate", "none", "--cluster", "local:2", "--limit", "60"]
     )
     with bulkreset.start(*argv) as process:
         wait_until(lambda: sim.calls(SET))
