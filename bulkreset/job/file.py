@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bulkreset.errors import JobError
+from bulkreset.files import read_small_file
 from bulkreset.job import S3, TAG, Job, Target
-from bulkreset.small_file import read_small_file
 
 _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
+from bulkreset.files import create_file
 from bulkreset.journal.connection import transaction, translate_sqlite_errors
 from bulkreset.plan.user_lookup import UserMatch
 
@@ -32,7 +33,7 @@ class UserStore:
         self._path = path
         with self._broken():
             self._remove()
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(create_file(path))
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = OFF")
             self._db.execute("PRAGMA synchronous = OFF")

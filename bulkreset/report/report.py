@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -30,7 +29,7 @@ def write_new_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str
     """
     require_new(path)
     number = 0
-    with atomic_writer(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
+    with atomic_writer(path, "Make room, or name a file elsewhere.", new=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for number, row in enumerate(rows, 1):  # noqa: B007  (the loop counts the rows)

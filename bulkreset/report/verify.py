@@ -150,13 +150,12 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
     Both files get their names only when they are complete.
     """
     with ExitStack() as stack:
-        rows = csv.writer(
-            stack.enter_context(atomic_writer(wanted.report or home.verify_report, _ROOM)), lineterminator="\n"
-        )
+        report = atomic_writer(wanted.report or home.verify_report, _ROOM, new=wanted.report is not None)
+        rows = csv.writer(stack.enter_context(report), lineterminator="\n")
         rows.writerow(COLUMNS)
         again = None
         if wanted.reissue:
-            again = csv.writer(stack.enter_context(atomic_writer(wanted.reissue, _ROOM)), lineterminator="\n")
+            again = csv.writer(stack.enter_context(atomic_writer(wanted.reissue, _ROOM, new=True)), lineterminator="\n")
             again.writerow(("username", "user_pool_id") if with_pools else ("username",))
 
         def note(fate: VerifiedUser) -> None:
