@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bulkreset.clock import Clock
 from bulkreset.cluster.balance import assign
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
 from bulkreset.cluster.protocol import CloseLanes, HaltLanes, LaneOrder, OpenFailed, OpenLanes, SendRows, WorkerReport
@@ -11,7 +12,6 @@ from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
-from bulkreset.send.clock import Clock
 from bulkreset.send.lane import Result, Results, WorkerCrashed
 from bulkreset.send.operations import AttemptState
 from bulkreset.send.pacer import PacerState

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from bulkreset.cells import is_redacted, parse_cell
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
@@ -22,7 +23,6 @@ from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
 from bulkreset.plan.paged_reader import PagedReader, token_expired
 from bulkreset.plan.user_lookup import UserMatch
 from bulkreset.plan.user_store import UserStore
-from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
 AT_ONCE = 32  # pools listed in parallel; a few are enough to reach a lane's pace

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from pathlib import Path
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PoolUser, UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
@@ -15,7 +16,6 @@ from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, LookupStore, RowFinding, UserMatch
 from bulkreset.plan.user_search import UserSearch
-from bulkreset.send.clock import Clock
 
 _BATCH = 5_000  # users
 UNREACHABLE = "could not recover"  # first words of the warning on a ready row

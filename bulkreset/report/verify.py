@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.session import open_session
@@ -33,7 +34,6 @@ from bulkreset.plan.user_lookup import LookupStore
 from bulkreset.report.report import format_iso
 from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
-from bulkreset.send.clock import SystemClock
 from bulkreset.send.pacer import Pacer
 
 LONGEST = 365  # days: the longest validity of a temporary password

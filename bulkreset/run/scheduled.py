@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import Clock
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
 from bulkreset.input.location import Fingerprint, InputFile
@@ -21,7 +22,6 @@ from bulkreset.run.run import RunOptions
 from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
 from bulkreset.run.start import resume, start
 from bulkreset.s3 import Bucket
-from bulkreset.send.clock import Clock
 
 
 class ScheduledJob:
