@@ -1,7 +1,8 @@
-"""Text formatting for people: durations, sizes, counts, and invisible characters."""
+"""Text formatting: times, durations, sizes, counts, and invisible characters."""
 
 import json
 import re
+from datetime import UTC, datetime
 
 _MINUTE, _HOUR = 60, 3600
 _KIB = 1024
@@ -13,12 +14,30 @@ _UNSEEN = re.compile(
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+def format_iso(unix_ms: float, timespec: str = "milliseconds") -> str:
+    """Return a time as files show it: ISO 8601 in UTC with "Z", by default with milliseconds."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def format_local_time(when: datetime, now: datetime) -> str:
+    """Return a time for a person at this machine, with its zone; with the date if that is not today's."""
+    return f"{when:%H:%M %Z}" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M %Z}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a time span in words for people."""
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     hours, minutes = divmod(round(seconds / _MINUTE), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def format_short_duration(seconds: float) -> str:
+    """Return a time span in as few characters as possible, for a table."""
+    if seconds < 1.5 * _MINUTE:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), 60)
+    return f"{hours} h {minutes:02d}" if hours else f"{minutes} min"
 
 
 def format_size(octets: int) -> str:

@@ -31,10 +31,10 @@ from bulkreset.plan.preflight import (
     require_same_targets,
 )
 from bulkreset.plan.user_lookup import LookupStore
-from bulkreset.report.report import format_iso
 from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
 from bulkreset.send.pacer import Pacer
+from bulkreset.text import format_iso
 
 LONGEST = 365  # days: the longest validity of a temporary password
 _ROOM = "Check the disk's space and rights, or name another file with -o."

@@ -17,8 +17,9 @@ from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.report import report_writers
-from bulkreset.report.report import COLUMNS, format_iso
+from bulkreset.report.report import COLUMNS
 from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
+from bulkreset.text import format_iso
 from tests.journal.journals import OTHER, POOL, done, planned
 
 FORMS = ("csv", "jsonl", "parquet")
