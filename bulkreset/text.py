@@ -1,4 +1,4 @@
-"""Text formatting: times, durations, sizes, counts, and invisible characters."""
+"""Text formatting: times, durations, sizes, counts, cells of reports, and invisible characters."""
 
 import json
 import re
@@ -12,6 +12,9 @@ _UNSEEN = re.compile(
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A spreadsheet runs a cell that begins with one of these; full-width forms count too.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # as written by `Redaction.redact_name`
 
 
 def format_iso(unix_ms: float, timespec: str = "milliseconds") -> str:
@@ -73,6 +76,19 @@ def terminal_safe(text: str) -> str:
 def printable_cell(cell: str) -> str:
     """Return the text with signs for characters that could control a terminal. No Cognito username contains them."""
     return _STEERS.sub(_sign, cell)
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return the cell as text that no spreadsheet runs as a formula and no terminal runs as a control sequence.
+
+    An apostrophe is put before a formula. Control characters, except tabs and line feeds, are replaced by signs.
+    """
+    return printable_cell(f"'{text}" if text.startswith(_FORMULA) else text)
+
+
+def parse_cell(cell: str) -> str:
+    """Return the username in a cell of a report, without the apostrophe that `spreadsheet_safe` adds."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def json_safe(text: str) -> str:

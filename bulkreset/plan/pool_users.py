@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulkreset.cells import is_redacted, parse_cell
 from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
@@ -24,6 +23,7 @@ from bulkreset.plan.paged_reader import PagedReader, token_expired
 from bulkreset.plan.user_lookup import UserMatch
 from bulkreset.plan.user_store import UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.text import is_redacted, parse_cell
 
 AT_ONCE = 32  # pools listed in parallel; a few are enough to reach a lane's pace
 _EVERYBODY = ""  # used instead of a group name
