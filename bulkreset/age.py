@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
-from bulkreset.small_file import read_small_file
+from bulkreset.files import read_small_file
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file

@@ -10,7 +10,7 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-from bulkreset.library_logging import LIBRARIES, pin_libraries
+from bulkreset.hardening import LIBRARIES, pin_libraries
 from bulkreset.models import Secret
 from bulkreset.text import show_invisible
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import bulkreset
-from bulkreset.library_logging import apart, where_warned
+from bulkreset.hardening import apart, where_warned
 from bulkreset.log import EVENTS, capture_library_logs, hide_secrets, open_log
 from bulkreset.models import Row, Secret
 

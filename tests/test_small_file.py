@@ -15,6 +15,7 @@ import pytest
 from bulkreset.age import MOST_HEADER, encrypt, load_identities, open_encrypted, parse_recipients
 from bulkreset.api import Result
 from bulkreset.errors import BulkresetError
+from bulkreset.files import read_small_file
 from bulkreset.input import discovery
 from bulkreset.input.parquet_reader import LARGEST_FOOTER
 from bulkreset.input.reader import open_rows
@@ -24,7 +25,6 @@ from bulkreset.notify.notifier import check
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.schedule_state import StateStore
 from bulkreset.s3 import Bucket
-from bulkreset.small_file import read_small_file
 
 BOUND = 100 << 20  # bytes that may be held at a time
 ENDLESS = Path("/dev/zero")

@@ -13,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from bulkreset.age import parse_recipients
-from bulkreset.errors import BulkresetError, JobError, RecordError
+from bulkreset.errors import BulkresetError, JobError
+from bulkreset.files import atomic_writer
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
 
@@ -203,20 +204,13 @@ def write_job(answers: Answers, path: Path) -> Job:
     """
     if os.path.lexists(path):
         raise JobError(f"{path} already exists.", "Choose another name with -o.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(render_job(answers, path), encoding="utf-8")
-        job = load(partial, {})
-        partial.chmod(0o600)
-        os.link(partial, path)  # unlike a rename, this never replaces a file
-    except OSError as error:
-        raise RecordError(f"{path} cannot be written: {error.strerror}.", "Name another file with -o.") from None
-    except BulkresetError as error:
-        raise JobError(error.message.replace(str(partial), "This"), error.advice or "Fix the answer.") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-    return job
+    with atomic_writer(path, "Name another file with -o.", new=True) as file:
+        file.write(render_job(answers, path))
+        file.flush()
+        try:
+            return load(Path(file.name), {})
+        except BulkresetError as error:
+            raise JobError(error.message.replace(file.name, "This"), error.advice or "Fix the answer.") from None
 
 
 def render_job(answers: Answers, path: Path) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bulkreset.clock import Clock
 from bulkreset.cluster.balance import assign
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
 from bulkreset.cluster.placement import GroupEvent, GroupState
@@ -22,7 +23,6 @@ from bulkreset.cluster.report_check import check_report
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
-from bulkreset.send.clock import Clock
 from bulkreset.send.lane import Result, Results, WorkerCrashed
 from bulkreset.send.operations import AttemptState
 from bulkreset.send.pacer import PacerState

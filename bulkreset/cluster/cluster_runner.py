@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
+from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.assignments import LaneAssignments, Tell
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, WorkerLost, WorkerRejected, clock_differs
 from bulkreset.cluster.envelope import SecretEnvelope
@@ -14,7 +15,6 @@ from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, Work
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
 from bulkreset.job import PaceConfig
-from bulkreset.send.clock import Clock, SystemClock
 from bulkreset.send.lane import LaneKey, Results
 from bulkreset.send.operations import Operation, T
 

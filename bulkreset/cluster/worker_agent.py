@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
+from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.envelope import SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import (
     LEASE_SECONDS,
@@ -37,7 +38,6 @@ from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
-from bulkreset.send.clock import Clock, SystemClock
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.pool import PoolFacts
@@ -15,6 +14,7 @@ from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
+from bulkreset.retry import retrying
 
 ATTEMPTS = 6  # attempts to read one page of a group
 PAGE = 60  # users; the maximum of ListUsers
@@ -159,17 +159,12 @@ def group_members(session: TargetSession, group: str) -> set[str]:
     """
     client = session.cognito()
     client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
-    retrying = Retrying(
-        retry=retry_if_exception(_is_transient),
-        wait=wait_random_exponential(max=5),
-        stop=stop_after_attempt(ATTEMPTS),
-        reraise=True,
-    )
+    retry = retrying(_is_transient, attempts=ATTEMPTS, longest_wait=5)
     names: set[str] = set()
     more: dict[str, str] = {}
     try:
         while True:
-            page = retrying(
+            page = retry(
                 client.list_users_in_group, UserPoolId=session.target.user_pool_id, GroupName=group, Limit=60, **more
             )
             for user in page.get("Users", []):
@@ -189,7 +184,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
         ) from None
 
 
-def _is_transient(error: BaseException) -> bool:
+def _is_transient(error: object) -> bool:
     """Return whether a retry may help."""
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -60,6 +60,11 @@ class ReadCallError(Exception):
         return UnknownFact(what, action, self.code, resource, denied=self.denied, fatal=fatal)
 
 
+def is_transient(outcome: object) -> bool:
+    """Return whether the outcome of a read is an error after which a retry may help."""
+    return isinstance(outcome, ReadCallError) and outcome.is_transient
+
+
 def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str, Any]:  # noqa: ANN401  (the call's own)
     """Return the response of one call. Raises ReadCallError if there is no readable, successful response."""
     try:

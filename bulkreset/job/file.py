@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from bulkreset.errors import JobError
+from bulkreset.files import read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
-from bulkreset.small_file import read_small_file
 
 _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkreset.age import WRONG_KEY, DecryptError, decrypt, encrypt, parse_recipients
 from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.files import atomic_file, create_file, sync_directory
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Row
 
@@ -48,7 +49,7 @@ class PasswordArchive:
             self._number = max((number for number, _ in _chunks(folder)), default=0)
             # Test write access now, not when the first row is due.
             probe = folder / f".{secrets.token_hex(4)}.probe"
-            os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(create_file(probe))
             for left in folder.glob(
                 ".*.probe"
             ):  # also deletes those of killed processes; the run lock covers this folder
@@ -64,20 +65,10 @@ class PasswordArchive:
         encrypted = encrypt(text.getvalue().encode(), self._to)
         self._number += 1
         path = self._folder / f"{self._number:08d}.age"
-        # Rename only when complete: a truncated chunk would make the whole archive unreadable.
-        partial = path.with_suffix(".partial")
         with _told(self._folder):
-            partial.unlink(missing_ok=True)
-            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            with atomic_file(path, new=True) as file:  # a truncated chunk would make the whole archive unreadable
                 file.write(encrypted)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(path)
-            directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_directory(self._folder)
         self.written(path)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
+from bulkreset.files import sync_directory
 
 LOOKS = 5
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
@@ -55,7 +56,7 @@ class RunDir:
             try:
                 fill(staged.journal)
                 staged.path.rename(path)
-                _fsync_dir(path.parent)
+                sync_directory(path.parent)
             except RecordError as error:  # the directory contains nothing that could be resumed
                 staged.discard()
                 raise RunDirError(
@@ -202,12 +203,3 @@ def _remove_leftovers(path: Path) -> None:
             if not entry.is_symlink() and {file.name for file in entry.iterdir()} <= _STAGES:
                 left.discard()
         left.release()
-
-
-def _fsync_dir(directory: Path) -> None:
-    """Sync a directory so that a new name in it survives a power loss."""
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -16,6 +16,7 @@ records each generation's token before uploading its first object, so a stale ru
 
 import gzip
 import json
+import os
 import shutil
 import threading
 import time
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
+from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
@@ -230,7 +232,12 @@ class JournalMirror:
                 Journal.open(self._home.journal, read_only=True)
             ) as journal:  # this may be another thread than the run's
                 commit = journal.copy(copy)["mirror"]["commit"]
-            with copy.open("rb") as source, gzip.open(packed, "wb", 1) as sink:
+            packed.unlink(missing_ok=True)
+            with (
+                copy.open("rb") as source,
+                os.fdopen(create_file(packed), "wb") as out,
+                gzip.open(out, "wb", 1) as sink,
+            ):
                 shutil.copyfileobj(source, sink, 1 << 20)
             uri = f"{self.at}g{self._generation:06d}-base-{commit:012d}.sqlite.gz"
             self._retry(lambda: self._bucket.upload(uri, str(packed)), patience)

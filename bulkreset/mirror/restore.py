@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.files import create_file, sync_directory
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
 from bulkreset.mirror.lease import S3Lease
@@ -53,7 +54,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
     packed = path.with_name(".base.gz")
     bucket.download(base.uri, str(packed))
     try:
-        with gzip.open(packed) as source, path.open("xb") as sink:
+        with gzip.open(packed) as source, os.fdopen(create_file(path), "wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
     except (OSError, EOFError, zlib.error):
         raise RunDirError(
@@ -129,9 +130,6 @@ def _download(bucket: Bucket, uri: str, folder: Path) -> None:
     """Download an object to a file in `folder` and sync both to disk."""
     path = folder / uri.rpartition("/")[2]
     bucket.download(uri, str(path))
-    for place in (path, folder):
-        opened = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_directory(folder)

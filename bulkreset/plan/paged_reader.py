@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, ParamSpec, Self, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_when_event_set, wait_random_exponential
-
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister, UserPage
-from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.read_calls import ReadCallError, is_transient
 from bulkreset.cognito.response import Disposition
 from bulkreset.job import Job
 from bulkreset.plan.preflight import listing_rate
-from bulkreset.send.clock import Clock
+from bulkreset.retry import retrying
 from bulkreset.send.pacer import Pacer
 
 ATTEMPTS = 10
@@ -67,17 +66,8 @@ class PagedReader:
 
         Every attempt waits for a slot of the lane's pace.
         """
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, ReadCallError) and error.is_transient),
-            wait=wait_random_exponential(multiplier=0.25, max=MOST_WAIT),
-            stop=stop_after_attempt(ATTEMPTS) | stop_when_event_set(self._halt),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return retrying(self._attempt, ask)
-
-    def _sleep(self, seconds: float) -> None:
-        self._clock.wait(self._halt, seconds)
+        retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=MOST_WAIT, clock=self._clock, halt=self._halt)
+        return retry(self._attempt, ask)
 
     def _attempt(self, ask: Callable[[], UserPage]) -> UserPage:
         if not self._pacer.wait(self._halt):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
 from bulkreset.cognito.list_users import UserLister
@@ -24,7 +25,6 @@ from bulkreset.plan.preflight import describe_targets, group_by_quota
 from bulkreset.plan.screening import protected_names, write_plan
 from bulkreset.plan.user_check import UserCheck
 from bulkreset.plan.user_store import UserStore
-from bulkreset.send.clock import SystemClock
 
 
 class Planner:

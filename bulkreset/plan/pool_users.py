@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bulkreset.cells import is_redacted, parse_cell
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
@@ -21,8 +21,8 @@ from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
 from bulkreset.plan.paged_reader import PagedReader, ParallelCalls, token_expired
 from bulkreset.plan.user_store import UserMatch, UserStore
-from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
+from bulkreset.text import is_redacted, parse_cell
 
 AT_ONCE = 32  # pools listed in parallel; a few are enough to reach a lane's pace
 _EVERYBODY = ""  # used instead of a group name

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bulkreset.job.target import is_aws
-from bulkreset.text import format_count, format_duration
+from bulkreset.text import format_count, format_duration, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
@@ -155,8 +155,10 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.seconds is not None:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
-        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
-        yield "Duration", f"about {format_duration(preflight.seconds)}, until {when} at the earliest"
+        yield (
+            "Duration",
+            f"about {format_duration(preflight.seconds)}, until {format_local_time(ends, now)} at the earliest",
+        )
     yield "Guards", ", ".join(_guards(preflight.job.guards)) or "none"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PoolUser, UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
@@ -14,7 +15,6 @@ from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
-from bulkreset.send.clock import Clock
 
 UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 

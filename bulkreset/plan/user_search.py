@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserLister, UserPage, filters_for
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
@@ -12,7 +13,6 @@ from bulkreset.cognito.response import Disposition
 from bulkreset.errors import ServiceError
 from bulkreset.plan.paged_reader import REFUSED, PagedReader, ParallelCalls, token_expired
 from bulkreset.plan.user_store import NOBODY, UNKNOWN, LookupProgress, UserMatch, UserStore
-from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
 AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes 0.25 s

@@ -3,11 +3,12 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from bulkreset.cognito.list_users import PoolUser
+from bulkreset.files import create_file
 from bulkreset.journal.connection import transaction, translate_sqlite_errors
 
 # name: folded as its pool compares names. spelled: the spelling in the row, if it differs.
@@ -127,7 +128,8 @@ class UserStore:
             self.is_filled = bool(self._db.execute("SELECT count(*) FROM filled").fetchone()[0])
 
     def _opened(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
+        with suppress(FileExistsError):
+            os.close(create_file(self._path))
         connection = sqlite3.connect(self._path, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")

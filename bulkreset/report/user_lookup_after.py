@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
@@ -11,7 +12,6 @@ from bulkreset.journal.journal import Journal
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_state import VerifiedUser, classify
-from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
 AGAIN = "verify again"

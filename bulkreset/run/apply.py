@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress, UserInterface
+from bulkreset.clock import Clock
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -27,7 +28,6 @@ from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status, format_rows
 from bulkreset.plan.preflight import PlannedLane, Preflight, sign_out_ceiling
 from bulkreset.report.summary import describe_error
-from bulkreset.send.clock import Clock
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.generated_source import GeneratedLaneSource, GeneratedSource
 from bulkreset.send.guards import GuardMonitor

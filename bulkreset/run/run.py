@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import SystemClock
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS, ClusterRunner
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
@@ -44,7 +45,6 @@ from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import is_resumable, public_counts, sign_out_counts
 from bulkreset.run.apply import Apply, RunResources
 from bulkreset.run.finish import Finisher
-from bulkreset.send.clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)

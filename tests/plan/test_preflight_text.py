@@ -1,6 +1,7 @@
 """The briefing: every line that somebody reads before confirming."""
 
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,7 @@ def test_end_is_told_with_its_day_where_that_is_another() -> None:
     assert late.startswith("about 30 h 0 min, until ")
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
     assert any(day in late for day in days)  # two of them, if midnight was between
+    assert re.search(r" until \d\d\d\d-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest", late), "with its zone"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cancellation import CancelToken
+from bulkreset.clock import Clock
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
@@ -18,7 +19,6 @@ from bulkreset.models import Summary
 from bulkreset.run.run import RunOptions
 from bulkreset.run.schedule_state import ScheduleState, StateStore
 from bulkreset.run.scheduled import ScheduledJob
-from bulkreset.send.clock import Clock
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job
