@@ -87,7 +87,7 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
     return PoolFacts(
         user_pool_id=pool,
         name="".join(letter if letter.isprintable() else "?" for letter in str(told.get("Name") or "")),
-        policy=_policy(rules) if rules else None,
+        policy=PasswordPolicy.from_cognito(rules) if rules else None,
         history=_number((rules or {}).get("PasswordHistorySize")) or 0,
         temporary_days=_number((rules or {}).get("TemporaryPasswordValidityDays")) or TEMPORARY_DAYS,
         case_insensitive=folds.get("CaseSensitive") is False,
@@ -96,17 +96,6 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
         users=_number(told.get("EstimatedNumberOfUsers")),
         passwordless=bool(factors) and "PASSWORD" not in factors,
         optional=bool(factors - {"PASSWORD"}),
-    )
-
-
-def _policy(rules: Mapping[str, Any]) -> PasswordPolicy:
-    # Without validation: the pool's own minimum length is a fact, even if the job would not allow it.
-    return PasswordPolicy.model_construct(
-        minimum_length=_number(rules.get("MinimumLength")) or None,
-        require_uppercase=bool(rules.get("RequireUppercase")),
-        require_lowercase=bool(rules.get("RequireLowercase")),
-        require_numbers=bool(rules.get("RequireNumbers")),
-        require_symbols=bool(rules.get("RequireSymbols")),
     )
 
 

@@ -1,7 +1,8 @@
 """Settings for passwords: their source, the rules to generate them, and who can decrypt them."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +17,29 @@ class PasswordPolicy(ConfigTable):
     require_lowercase: bool = False
     require_numbers: bool = False
     require_symbols: bool = False
+
+    @classmethod
+    def from_cognito(cls, rules: Mapping[str, Any]) -> "PasswordPolicy":
+        """Return the policy in a PasswordPolicyType.
+
+        It is not validated: a pool's minimum length is a fact, even if a job would not allow it.
+        """
+        least = rules.get("MinimumLength")
+        values: dict[str, Any] = {switch: bool(rules.get(name)) for name, switch in _SWITCHES.items()}
+        return cls.model_construct(minimum_length=least if isinstance(least, int) and least > 0 else None, **values)
+
+    def to_cognito(self) -> dict[str, Any]:
+        """Return the policy as a PasswordPolicyType, without a minimum length that is not given."""
+        length = {"MinimumLength": self.minimum_length} if self.minimum_length else {}
+        return length | {name: getattr(self, switch) for name, switch in _SWITCHES.items()}
+
+
+_SWITCHES = {
+    "RequireUppercase": "require_uppercase",
+    "RequireLowercase": "require_lowercase",
+    "RequireNumbers": "require_numbers",
+    "RequireSymbols": "require_symbols",
+}
 
 
 class PasswordConfig(ConfigTable):

@@ -6,13 +6,14 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
 from bulkreset.text import format_count, format_duration, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
 
-    from bulkreset.job import GuardsConfig, Job, PasswordPolicy, SelectConfig
+    from bulkreset.job import GuardsConfig, Job, SelectConfig
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -59,7 +60,7 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield "Caller", caller.arn
         if not preflight.emulated and (warnings := _warnings(endpoint, preflight.job, pool)):
             yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
-        if rules := _rules(facts.policy):
+        if facts.policy and (rules := describe(facts.policy)):
             yield "Policy", rules
         if facts.history:
             yield "History", f"the pool refuses the last {facts.history} passwords of a user: unknown until applied"
@@ -83,20 +84,6 @@ def _selected(select: SelectConfig) -> str:
         f"not in {select.not_in}" if select.not_in else "",
     ]
     return ", ".join(filter(None, chosen)) or "ALL of them"
-
-
-def _rules(policy: PasswordPolicy | None) -> str:
-    """Return the pool's password rules in words; "" if there is no policy."""
-    if policy is None:
-        return ""
-    asked = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
-    kinds = {
-        "an upper-case letter": policy.require_uppercase,
-        "a lower-case letter": policy.require_lowercase,
-        "a digit": policy.require_numbers,
-        "a symbol": policy.require_symbols,
-    }
-    return ", ".join(asked + [words for words, wanted in kinds.items() if wanted])
 
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:

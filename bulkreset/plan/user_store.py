@@ -5,11 +5,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from bulkreset.cognito.list_users import PoolUser
 from bulkreset.files import create_file
 from bulkreset.journal.connection import transaction, translate_sqlite_errors
+
+if TYPE_CHECKING:  # loads botocore, which `status` does not need
+    from bulkreset.cognito.list_users import PoolUser
 
 # name: folded as its pool compares names. spelled: the spelling in the row, if it differs.
 # left_out and listed are the pool's own users as rows; the other tables are the lookup of the rows' users.
@@ -77,7 +79,7 @@ class UserMatch(NamedTuple):
     reachable: bool = True
 
     @classmethod
-    def of(cls, user: PoolUser, kind: str) -> Self:
+    def of(cls, user: "PoolUser", kind: str) -> Self:
         """Return the match for a user of a pool; `kind` is the reason to skip the user, or ""."""
         return cls(user.names, user.username, user.status, kind, user.modified, user.reachable)
 
