@@ -171,7 +171,7 @@ def write_job(answers: Answers, path: Path) -> Job:
     Raises JobError if the file exists or does not load, RecordError if it cannot be written.
     """
     if os.path.lexists(path):
-        raise JobError(f"{path} exists already.", "Name another file with -o, or take that one away.")
+        raise JobError(f"{path} already exists.", "Choose another name with -o, or remove the file.")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(render_job(answers, path), encoding="utf-8")

@@ -91,7 +91,7 @@ def test_nothing_is_kept_that_is_no_job_or_takes_a_place(tmp_path: Path) -> None
     with pytest.raises(RecordError, match="cannot be written: No such file"):
         write_job(told("nightly"), tmp_path / "none" / "x.toml")
     (tmp_path / "old.toml").write_text("mine")
-    with pytest.raises(JobError, match="exists already"):
+    with pytest.raises(JobError, match="already exists"):
         write_job(told("nightly"), tmp_path / "old.toml")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.toml": "mine"}
 
