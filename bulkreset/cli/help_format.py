@@ -49,8 +49,8 @@ EXAMPLES = {
   bulkreset report RUN_DIR --format parquet --redact usernames -o shared.parquet
   bulkreset report RUN_DIR --format jsonl -o - | head
 """,
-    "handout": """
-  bulkreset handout RUN_DIR --identity key.txt -o passwords.csv
+    "passwords": """
+  bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv
 """,
     "verify": """
   bulkreset verify RUN_DIR

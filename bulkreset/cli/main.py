@@ -45,7 +45,7 @@ app.command(cls=CommandHelp)(inspect.status)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
 )
-app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.handout)
+app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.passwords)
 app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
     inspect.verify
 )

@@ -135,15 +135,15 @@ class TerminalUi:
         )
         return self._typed() in {wanted, terminal_safe(wanted)}
 
-    def ask(self, text: str, default: str | None) -> str:
-        """Ask a question and return the answer, or the default if it is empty. Raises Refused at end of input."""
-        self._console.print(terminal_safe(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
+    def ask(self, text: str, shown: str | None) -> str:
+        """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
+        self._console.print(terminal_safe(text + (f" [{shown}]" if shown else "") + ": "), end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         line = sys.stdin.readline()
         if not line:
             raise Refused("There was no answer.", "Nothing was written.")
-        return line.strip() or default or ""
+        return line.strip()
 
     def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
@@ -189,7 +189,8 @@ def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, s
         while answer is None or (wrong := question.wrong(answer)):
             if answer is not None:
                 terminal.notice(wrong)
-            answer = terminal.ask(question.text, question.default(known))
+            default = question.default(known)
+            answer = terminal.ask(question.text, question.shown(known) or default) or default or ""
         known[question.key] = answer
     return known
 

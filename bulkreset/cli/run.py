@@ -220,13 +220,12 @@ def demo(
     verbose: Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
+    from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
     from bulkreset.run.run import RunOptions
 
-    here = Path(__file__).parents[1]
-    home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
     _execute(
-        load(home / "jobs" / "demo.toml", {}),
+        load(JOBS / "demo.toml", {}),
         run_dir,
         RunOptions(sys.stderr, emulate=True, yes=True, verbosity=verbose),
         progress=not no_progress,

@@ -133,7 +133,7 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
         )
     if isinstance(error, DecryptError):
         return InputError(
-            f"The sealed input {path} cannot be opened: {error}.",
+            f"The encrypted input {path} cannot be decrypted: {error}.",
             "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
         )
     if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords

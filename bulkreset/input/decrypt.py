@@ -51,24 +51,24 @@ class InputContent:
         begins = self._starts_encrypted()
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
-                f"The input {self._path} is sealed, and its name does not say so."
+                f"The input {self._path} is encrypted, but its name does not say so."
                 if begins
-                else f"The input {self._path} is not sealed, and the job names an identity to open it.",
+                else f"The input {self._path} is not encrypted, but the job has input.identity.",
                 f"Rename it so that it ends in {SUFFIX}."
                 if begins
-                else f"Take [input] identity out, or name the sealed file, {SUFFIX}.",
+                else f"Remove input.identity, or give the encrypted file ({SUFFIX}).",
             )
         if not self.is_encrypted:
             return
         if not begins:
             raise InputError(
-                f"The input {self._path} is named as a sealed file, and does not begin as age's files do.",
+                f"The input {self._path} has the suffix {SUFFIX}, but is not an age file.",
                 f"Check that it is whole, or take {SUFFIX} off its name.",
             )
         if not self._identity:
             raise InputError(
-                f"The input {self._path} is sealed, and the job names no identity.",
-                "Set [input] identity to the key file that opens it.",
+                f"The input {self._path} is encrypted, but the job has no input.identity.",
+                "Set input.identity to the private key file that decrypts it.",
             )
         try:
             with self.open() as file:

@@ -181,7 +181,7 @@ _PATHS = (
     ("schedule", "state"),
     ("schedule", "done"),
     ("input.select", "not_in"),
-    ("handout", "path"),
+    ("password", "folder"),
     ("metrics", "textfile"),
     ("targets", "ca_bundle"),
     ("fleet", "tls_ca_file"),

@@ -10,7 +10,7 @@ from bulkreset.job.guards import GuardsConfig
 from bulkreset.job.input import ColumnsConfig, InputConfig
 from bulkreset.job.output import MetricsConfig, NotifyConfig, ReportConfig
 from bulkreset.job.pace import PaceConfig
-from bulkreset.job.password import GeneratedPasswordsConfig, PasswordConfig
+from bulkreset.job.password import PasswordConfig
 from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
 
@@ -51,7 +51,6 @@ class Job(ConfigTable):
     pace: PaceConfig = PaceConfig()
     guards: GuardsConfig = GuardsConfig()
     after: AfterConfig = AfterConfig()
-    handout: GeneratedPasswordsConfig = GeneratedPasswordsConfig()
     notify: NotifyConfig = NotifyConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
@@ -82,18 +81,18 @@ class Job(ConfigTable):
         return self
 
     @model_validator(mode="after")
-    def _made_passwords_arrive(self) -> Self:
+    def _generated_passwords_arrive(self) -> Self:
         if not self.generates and self.input.from_pool:
             msg = 'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
             raise ValueError(msg)
-        if not self.generates and self.handout.recipients:
-            msg = 'handout.recipients is of use with password.source = "generate" only'
+        if not self.generates and self.password.recipients:
+            msg = 'password.recipients is of use with password.source = "generate" only'
             raise ValueError(msg)
         if self.generates and self.input.columns.password != ColumnsConfig().password:
             msg = 'input.columns.password is of use with password.source = "input" only'
             raise ValueError(msg)
-        if self.generates and not self.permanent and not self.handout.recipients:
-            msg = "handout.recipients is missing: a made temporary password must reach its user"
+        if self.generates and not self.permanent and not self.password.recipients:
+            msg = "password.recipients is missing: a generated temporary password must reach its user"
             raise ValueError(msg)
         return self
 
@@ -105,7 +104,7 @@ class Job(ConfigTable):
     @property
     def scrambles(self) -> bool:
         """Return whether nobody will know the passwords, so that users can recover only by forgot-password."""
-        return self.generates and self.permanent and not self.handout.recipients
+        return self.generates and self.permanent and not self.password.recipients
 
     @property
     def signs_out(self) -> bool:

@@ -1,4 +1,4 @@
-"""Settings for passwords: their source, the rules to generate them, and the recipients they are encrypted for."""
+"""Settings for passwords: their source, the rules to generate them, and who can decrypt them."""
 
 from pathlib import Path
 from typing import Literal
@@ -19,18 +19,13 @@ class PasswordPolicy(ConfigTable):
 
 
 class PasswordConfig(ConfigTable):
-    """The source of the passwords: from the input, or generated here with at least `length` characters."""
+    """The source of the passwords: from the input, or generated with at least `length` characters.
+
+    Generated passwords are encrypted to `recipients` and written to `folder` (default: in the run directory).
+    """
 
     source: Literal["input", "generate"] = "input"
     length: int = Field(default=24, ge=12, le=98)
     policy: PasswordPolicy = PasswordPolicy()
-
-
-class GeneratedPasswordsConfig(ConfigTable):
-    """The recipients that generated passwords are encrypted for.
-
-    `path` is the folder for the encrypted file (default: the run directory).
-    """
-
     recipients: tuple[str, ...] = Field(default=(), strict=False)
-    path: Path | None = Field(default=None, strict=False)
+    folder: Path | None = Field(default=None, strict=False)

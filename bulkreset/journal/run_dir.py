@@ -33,9 +33,8 @@ class RunDir:
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.verify_report = path / "verify.csv"
-        self.lookup = path / "lookup.sqlite"
-        self.user_store = path / "listing.sqlite"
-        self.handout = path / "handout"
+        self.user_store = path / "users.sqlite"
+        self.passwords = path / "passwords"
         self.redaction_key = path / "redaction.key"
         self._lock: int | None = None
 
@@ -144,7 +143,7 @@ class RunDir:
         """Release the lock and delete the directory, which contains nothing worth keeping."""
         self.release()
         for entry in sorted(self.path.iterdir()):
-            if entry.is_dir():  # the handout folder, which is still empty
+            if entry.is_dir():  # the folder of generated passwords, which is still empty
                 entry.rmdir()
             else:
                 entry.unlink()

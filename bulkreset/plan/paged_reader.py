@@ -1,7 +1,9 @@
-"""Reads pages of a pool's users at the ListUsers pace, and retries transient errors."""
+"""Reads pages of the pools' users in parallel, at the ListUsers pace, and retries transient errors."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Generic, ParamSpec, Self, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_when_event_set, wait_random_exponential
 
@@ -17,6 +19,38 @@ ATTEMPTS = 10
 MOST_WAIT = 20.0  # seconds
 RESTARTS = 3  # times that a list may start again after its token expired
 REFUSED = "InvalidParameterException"  # the code for an expired token or an invalid filter
+
+
+ResultT = TypeVar("ResultT")
+ParamsT = ParamSpec("ParamsT")
+
+
+class ParallelCalls(Generic[ResultT]):
+    """Makes the calls of several pools in parallel. Leaving the context sets `halt` and waits for the running calls."""
+
+    def __init__(self, threads: int, halt: threading.Event) -> None:
+        self._halt = halt
+        self._executor = ThreadPoolExecutor(max_workers=threads)
+        self._pending: dict[Future[ResultT], str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._halt.set()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def submit(
+        self, pool: str, call: Callable[ParamsT, ResultT], *args: ParamsT.args, **kwargs: ParamsT.kwargs
+    ) -> None:
+        """Start a call for a pool."""
+        self._pending[self._executor.submit(call, *args, **kwargs)] = pool
+
+    def completed(self) -> Iterator[list[tuple[str, Future[ResultT]]]]:
+        """Yield the completed calls with their pools until none is left, at least every 0.1 s."""
+        while self._pending:
+            done, _ = wait(self._pending, timeout=0.1, return_when=FIRST_COMPLETED)
+            yield [(self._pending.pop(future), future) for future in done]
 
 
 class PagedReader:

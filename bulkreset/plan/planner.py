@@ -68,8 +68,9 @@ class Planner:
                     rows = roll = stack.enter_context(self._list_users(check, lanes, home.user_store))
                 found["screened"] = self._screen(rows, service, protected)
             if "unchecked" not in facts:
-                known = roll.as_matches() if roll else {}
-                found["unchecked"], found["gaps"] = check.run(self._journal, home.lookup, self._on_looked_up, known)
+                found["unchecked"], found["gaps"] = check.run(
+                    self._journal, home.user_store, self._on_looked_up, roll.store if roll else None
+                )
         screened = found.get("screened") or facts["screened"]
         folding = [pool for pool, told in pools.items() if told.case_insensitive]
         self._journal.reject_duplicates(self._job.input.on_duplicate, folding)
@@ -103,9 +104,9 @@ class Planner:
         """Yield the source of the listed users of the pools."""
         pools, clock = self._enquiry.pools(), SystemClock()
         directories = {pool: UserLister(self._sessions[pool], facts) for pool, facts in pools.items()}
-        with UserStore(scratch) as listing:
+        with UserStore(scratch) as store:
             pacers = listing_pacers(self._job, lanes, clock)
-            roll = PoolUserSource(self._job.input.select, directories, pacers, listing, clock, check.skip_reason)
+            roll = PoolUserSource(self._job.input.select, directories, pacers, store, clock, check.skip_reason)
             roll.list_all(self._on_listed)
             yield roll
 

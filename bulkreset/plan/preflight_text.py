@@ -124,12 +124,12 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if job.scrambles:
         yield (
             "Passwords",
-            f"made here, {job.password.length} characters, kept NOWHERE: users come back through forgot-password",
+            f"generated, {job.password.length} characters, kept NOWHERE: users come back through forgot-password",
         )
     else:
-        number = len(job.handout.recipients)
-        where = job.handout.path or "the run directory"
-        yield "Passwords", f"made here, sealed to {number} recipient{'s' * (number > 1)}, in {where}"
+        number = len(job.password.recipients)
+        where = job.password.folder or "the run directory"
+        yield "Passwords", f"generated, encrypted to {number} recipient{'s' * (number > 1)}, in {where}"
     if preflight.unrecoverable:
         users = format_count(preflight.unrecoverable, "user has", "users have")
         advice = 'plan.skip = ["unrecoverable", …] leaves them alone'

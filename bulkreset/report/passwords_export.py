@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from bulkreset.age import load_identities
 from bulkreset.cells import spreadsheet_safe
 from bulkreset.errors import RunDirError
+from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_of, newest
 
 COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400  # seconds

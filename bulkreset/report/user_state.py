@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from bulkreset.cells import spreadsheet_safe
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_lookup import ABSENT, RowFinding
+from bulkreset.plan.user_store import ABSENT, RowFinding
 from bulkreset.report.report import format_iso
 
 COLUMNS = (

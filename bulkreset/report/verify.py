@@ -29,7 +29,7 @@ from bulkreset.plan.preflight import (
     require_same_accounts,
     require_same_targets,
 )
-from bulkreset.plan.user_lookup import LookupStore
+from bulkreset.plan.user_store import UserStore
 from bulkreset.report.report import format_iso
 from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
@@ -169,7 +169,7 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
 
 
 @contextmanager
-def _temporary_lookup() -> Iterator[LookupStore]:
+def _temporary_lookup() -> Iterator[UserStore]:
     """Yield a lookup in a temporary directory. The run directory may be read-only. Raises RecordError."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
@@ -177,7 +177,7 @@ def _temporary_lookup() -> Iterator[LookupStore]:
         raise RecordError(
             f"No temporary directory can be made: {error.strerror}.", f"Make room, then {AGAIN}."
         ) from None
-    with folder as name, LookupStore(Path(name) / "lookup.sqlite") as lookup:
+    with folder as name, UserStore(Path(name) / "users.sqlite") as lookup:
         yield lookup
 
 

@@ -20,9 +20,9 @@ from bulkreset.input.input_set import InputSet
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.job import Job
+from bulkreset.journal.generated_passwords import PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rate_changes import RateChanges
-from bulkreset.journal.sealed_passwords import PasswordArchive
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status, format_rows
 from bulkreset.plan.preflight import PlannedLane, Preflight, sign_out_ceiling
@@ -49,7 +49,7 @@ UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate whe
 class RunResources:
     """Optional parts of a run, None if unused: archive of generated passwords, journal mirror, and cluster."""
 
-    handout: PasswordArchive | None = None
+    archive: PasswordArchive | None = None
     mirror: "JournalMirror | None" = None
     fleet: ClusterRunner | None = None
 
@@ -71,7 +71,7 @@ class Apply:
         self._job = job
         self._fleet = means.fleet
         self._rows = rows
-        self._handout = means.handout
+        self._archive = means.archive
         self._sessions = sessions
         self._journal = journal
         self._mirror = means.mirror
@@ -152,7 +152,7 @@ class Apply:
         if not job.generates:  # there is no row to send, and none may get a generated password
             lanes = [() for _ in lanes]
         policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
-        return GeneratedSource(self._journal, lanes, PasswordGenerator(policies, job.password.length), self._handout)
+        return GeneratedSource(self._journal, lanes, PasswordGenerator(policies, job.password.length), self._archive)
 
     def _gate_on_mirror(
         self, supply: LaneRowSource | GeneratedLaneSource

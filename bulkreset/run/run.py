@@ -24,9 +24,9 @@ from bulkreset.errors import (
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.journal.execution import new_execution, unix_ms
+from bulkreset.journal.generated_passwords import folder_of, open_archive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import capture_library_logs, open_log, tolerant_stream
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import LaneSummary, Summary, format_rows
@@ -110,7 +110,7 @@ class Run:
             stack.enter_context(capture_library_logs(self._log))
         self._afterwards = afterwards
         stack.enter_context(afterwards.along(self._warn_notification))
-        self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
+        self._archive = open_archive(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
         self._mirror, self._unmirrored = None, None
         try:
             self._mirror = stack.enter_context(open_mirror(job, self._facts, home, self._journal, self._log))
@@ -118,8 +118,8 @@ class Run:
             if self._facts["state"] == "finished":  # its report stays as it is
                 raise
             self._unmirrored = error
-        if self._mirror and self._handout:
-            self._handout.written = self._mirror.upload_chunk
+        if self._mirror and self._archive:
+            self._archive.written = self._mirror.upload_chunk
         self._began = time.monotonic()
         self._sent_for = 0.0
 
@@ -279,7 +279,7 @@ class Run:
         if self._job.report.redact:
             # Create the key before the first row is sent: the mirror gets it, and a damaged key is detected in time.
             Redaction.load(self._home.redaction_key)
-        means = RunResources(self._handout, self._mirror, self._fleet)
+        means = RunResources(self._archive, self._mirror, self._fleet)
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
         if rows:
             require_planned_input(rows, self._home)

@@ -20,9 +20,9 @@ from bulkreset.errors import (
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, utc_now
+from bulkreset.journal.generated_passwords import folder_elsewhere
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirror.factory import mirror_facts
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
@@ -58,7 +58,7 @@ def start(
                 "The emulator has no users but those of an input, so there is nobody to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
-        parse_recipients(job.handout.recipients)  # detect a wrong key before anything is done
+        parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if mode.emulate else None
         sessions = _open_sessions(job, service)
         require_pace(job, sessions)
@@ -77,7 +77,7 @@ def start(
             "started_at": utc_now(),
             "input": described_input,
             "targets": describe_targets(sessions),
-            "handout": str(elsewhere) if elsewhere else None,
+            "passwords": str(elsewhere) if elsewhere else None,
             "mirror": mirror_facts(job, path, emulated=mode.emulate),
             "executions": [new_execution()],
         }

@@ -317,7 +317,7 @@ def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
     init = (
         "init",
         "--kind",
-        "nightly",
+        "file",
         "--permanent",
         "--name",
         "n",

@@ -142,13 +142,13 @@ def test_run_that_ended_while_it_listed_lists_anew(
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
     assert ran.code == (130 if number == signal.SIGINT else -9)
-    assert (run_dir / "listing.sqlite").exists() is (number == signal.SIGKILL)
+    assert (run_dir / "users.sqlite").exists() is (number == signal.SIGKILL)
     assert sim.calls(SET) == []
     listed = len(sim.calls(LIST))
     ran = resume(bulkreset, run_dir)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 200})
     assert len(sim.calls(LIST)) == listed + 4
-    assert not (run_dir / "listing.sqlite").exists()
+    assert not (run_dir / "users.sqlite").exists()
     assert_they_agree(ran, sim)
 
 

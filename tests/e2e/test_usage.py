@@ -242,7 +242,7 @@ COMMANDS = [
     ["nonsense"],
     ["status"],
     ["report", "none"],
-    ["handout", "none", "--identity", "k"],
+    ["passwords", "none", "--identity", "k"],
 ]
 ONE_BY_ONE = """
 import json, sys

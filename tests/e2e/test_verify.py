@@ -164,7 +164,7 @@ def test_who_is_short_of_time_is_the_input_of_a_new_run(
         tmp_path,
         sim.url,
         'path = "again.csv"',
-        f'[password]\nsource = "generate"\n[handout]\nrecipients = ["{key}"]',
+        f'[password]\nsource = "generate"\nrecipients = ["{key}"]',
         plan="check_users = true",
     )
     dry = bulkreset("run", job, "--dry-run")

@@ -15,7 +15,7 @@ from bulkreset.errors import InputError
 from bulkreset.input import csv_reader, input_set, parquet_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import InputConfig
-from tests.input.inputs import csv_file, key_file, parquet_file, sealed_file
+from tests.input.inputs import csv_file, encrypted_file, key_file, parquet_file
 
 SIZE = 5  # rows of a piece, here
 
@@ -38,7 +38,7 @@ def of(path: Path | list[Path], **spec: Any) -> InputSet:  # noqa: ANN401  (the 
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder of four formats, one of them sealed, and of what is no input."""
+    """A folder of four formats, one of them encrypted, and of what is no input."""
     folder = tmp_path / "in"
     folder.mkdir()
     csv_file(folder, csv_of(["ann", "ben"]), "b.csv")
@@ -64,10 +64,10 @@ def test_folder_pattern_and_list_are_read_in_order_as_one(mixed: Path) -> None:
     assert found.describe()["files"] == 3
 
 
-def test_sealed_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None:
+def test_encrypted_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None:
     key = key_file(tmp_path)
-    sealed_file(mixed / "b.csv", key)
-    with pytest.raises(InputError, match="names no identity"):
+    encrypted_file(mixed / "b.csv", key)
+    with pytest.raises(InputError, match=r"has no input\.identity"):
         of(mixed)
     assert read(of(mixed, identity=key)) == ["dan", "ann", "ben", "cat"]
 

@@ -272,9 +272,12 @@ def test_policy_that_is_not_known_leaves_the_jobs() -> None:
 
 
 def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
-    """What becomes of one row whose password is made here."""
-    asked: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "policy": STRICT}} | keys
-    (found,) = RowValidator(job(handout={"recipients": recipients}, **asked)).validate(chunk(row))
+    """What becomes of one row whose password is generated."""
+    asked: dict[str, Any] = {
+        "permanent": True,
+        "password": {"source": "generate", "policy": STRICT, "recipients": recipients},
+    }
+    (found,) = RowValidator(job(**asked | keys)).validate(chunk(row))
     return found
 
 
@@ -301,7 +304,7 @@ def test_everything_else_is_judged_where_passwords_are_made(code: str, row: tupl
 def test_made_temporary_password_that_would_reach_nobody_is_rejected() -> None:
     found = screen_made("ann", "", "false")
     assert (found.status, found.code) == ("rejected", "bad_value")
-    assert found.message == "a made temporary password needs handout.recipients"
+    assert found.message == "a generated temporary password needs password.recipients"
     assert screen_made("ann", "", "true").status == "ready"
     assert screen_made("ann", "", "").status == "ready"
 

@@ -551,11 +551,11 @@ def test_transport_that_is_not_installed_names_its_extra(folder: Path, monkeypat
 
 KEY = "age1qqqq"
 GENERATE = '[password]\nsource = "generate"\n'
-RECIPIENTS = f'[handout]\nrecipients = ["{KEY}"]\n'
+RECIPIENTS = f'recipients = ["{KEY}"]\n'
 
 
 def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
-    said = "handout.recipients is missing: a made temporary password must reach its user"
+    said = "password.recipients is missing: a generated temporary password must reach its user"
     assert said in problem(folder, FEWEST + GENERATE)
     assert said in problem(folder, FEWEST + GENERATE, permanent=False)
     assert job(folder, FEWEST + GENERATE + RECIPIENTS).generates
@@ -563,8 +563,8 @@ def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
 
 
 def test_recipients_are_of_no_use_where_the_input_has_the_passwords(folder: Path) -> None:
-    said = 'handout.recipients is of use with password.source = "generate" only'
-    assert said in problem(folder, FEWEST + RECIPIENTS)
+    said = 'password.recipients is of use with password.source = "generate" only'
+    assert said in problem(folder, FEWEST + "[password]\n" + RECIPIENTS)
     assert said in problem(folder, FEWEST + '[password]\nsource = "input"\n' + RECIPIENTS)
 
 
@@ -607,9 +607,9 @@ def test_ration_is_a_number_of_rows(folder: Path, rows: str) -> None:
     assert "guards.limit" in problem(folder, FEWEST + f"[guards]\nlimit = {rows}\n")
 
 
-def test_folder_of_the_handout_is_relative_to_the_file(folder: Path) -> None:
-    made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'path = "out"\n')
-    assert made.handout.path == folder / "out"
+def test_folder_of_the_passwords_is_relative_to_the_file(folder: Path) -> None:
+    made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'folder = "out"\n')
+    assert made.password.folder == folder / "out"
     assert job_from_journal(made.model_dump(mode="json"), {}) == made
 
 

@@ -306,7 +306,7 @@ SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate"
 def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
     assert said(shown, "Passwords") == [
-        "made here, 32 characters, kept NOWHERE: users come back through forgot-password"
+        "generated, 32 characters, kept NOWHERE: users come back through forgot-password"
     ]
     assert said(shown, "Sign-out") == ["240 users, from every device, once their passwords are set"]
     assert said(shown, "WARNING") == []
@@ -320,18 +320,20 @@ def test_scramble_warns_of_users_who_could_not_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handout", "text"),
+    ("passwords", "text"),
     [
-        ({"recipients": ["age1one"]}, "made here, sealed to 1 recipient, in the run directory"),
+        ({"recipients": ["age1one"]}, "generated, encrypted to 1 recipient, in the run directory"),
         (
-            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "path": Path("/mnt/safe")},
-            "made here, sealed to 2 recipients, in /mnt/safe",
+            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "folder": Path("/mnt/safe")},
+            "generated, encrypted to 2 recipients, in /mnt/safe",
         ),
     ],
 )
 @pytest.mark.parametrize("permanent", [True, False])
-def test_sealed_passwords_say_to_how_many_and_where(handout: dict[str, Any], text: str, *, permanent: bool) -> None:
-    asked = job(EU, permanent=permanent, password={"source": "generate"}, handout=handout)
+def test_encrypted_passwords_say_to_how_many_and_where(
+    passwords: dict[str, Any], text: str, *, permanent: bool
+) -> None:
+    asked = job(EU, permanent=permanent, password={"source": "generate"} | passwords)
     shown = lines(asked)
     assert said(shown, "Passwords") == [text]
     assert said(shown, "Sign-out") == ["nobody is signed out: sessions live on"]
