@@ -31,10 +31,11 @@ def read_small_file(path: Path, most: int = MOST) -> bytes:
 
 
 def require_new(path: Path) -> None:
-    """Raise RunDirError if the file exists already or its directory does not exist."""
+    """Raise RunDirError if the file already exists or its directory does not exist."""
     if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
-        what = "exists already" if os.path.lexists(path) else "has no directory to be in"
-        raise RunDirError(f"{path} {what}.", "Name a new file in a directory that exists.")
+        if os.path.lexists(path):
+            raise RunDirError(f"{path} already exists.", "Choose another name.")
+        raise RunDirError(f"The directory {path.parent} does not exist.", "Create it, or choose another one.")
 
 
 def create_file(path: str | Path) -> int:

@@ -58,9 +58,9 @@ def format_count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def join_words(parts: list[str]) -> str:
-    """Return the parts joined with commas and `and`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+def join_words(parts: list[str], last: str = "and") -> str:
+    """Return the parts joined with commas and, before the last one, with the word `last`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
 
 
 def show_invisible(text: str) -> str:

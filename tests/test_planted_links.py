@@ -11,13 +11,13 @@ from typing import IO
 
 import pyrage
 import pytest
-from bulkreset.journal.generated_passwords import PasswordArchive
 
 from bulkreset import files
 from bulkreset.age import parse_recipients
 from bulkreset.cli.job_template import fill_defaults, write_job
 from bulkreset.errors import BulkresetError
 from bulkreset.files import atomic_bytes_writer, atomic_file, atomic_writer
+from bulkreset.journal.generated_passwords import PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Row, Secret

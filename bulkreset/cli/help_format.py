@@ -1,11 +1,15 @@
 """The plain-text layout of a command's --help: options in groups, examples at the end."""
 
+import difflib
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Protocol
 
 import typer
 from typer.core import TyperCommand
+
+from bulkreset.text import join_words
 
 GROUPS = {
     "Input and target": (
@@ -74,8 +78,29 @@ class _Formatter(Protocol):
     def write(self, string: str) -> None: ...
 
 
+# Pydantic's words about a value, which Typer passes on, and ours after the flag's name.
+_VALUES = (
+    (r"unable to parse string as an integer|valid integer", "must be a whole number"),
+    (r"unable to parse string as a number|valid number", "must be a number"),
+    (r"valid boolean", "must be true or false"),
+    (r"greater than or equal to (\S+)|not in the range x>=(\S+?)\.?$", "must be at least {}"),
+)
+
+
+def explain_value(flag: str, said: str) -> str:
+    """Return what is wrong with a flag's value, from Typer's message about the value alone."""
+    if choices := re.search(r"'(.*)' is not one of ('.*')", said):
+        words = re.findall(r"'([^']*)'", choices[2])
+        close = difflib.get_close_matches(choices[1], words, n=1)
+        return f"{flag} must be {join_words(words, 'or')}{f'; did you mean {close[0]}?' if close else '.'}"
+    for pattern, means in _VALUES:
+        if found := re.search(pattern, said):
+            return f"{flag} {means.format(*filter(None, found.groups()))}."
+    return f"{flag}: {said}"
+
+
 class CommandHelp(TyperCommand):
-    """A command whose help has groups and examples."""
+    """A command whose help has groups and examples, and whose usage errors name the flag and what it takes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (Typer's own signature)
         super().__init__(*args, **kwargs)
@@ -84,6 +109,18 @@ class CommandHelp(TyperCommand):
             option.show_envvar = False  # a variable beside each option would double the help's length
             # A variable with several paths would be split at white space, which paths may contain.
             option.allow_from_autoenv = not option.multiple
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (Typer's own signature)
+        """Parse the command line. Raises Typer's usage error in our words."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except typer.BadParameter as error:
+            option: Any = error.param
+            if option is None or option.param_type_name != "option" or not error.message:
+                raise
+            flag = next((opt for opt in option.opts if opt.startswith("--")), option.opts[0])
+            ours = type(error).__base__ or type(error)  # a usage error, which puts nothing before the message
+            raise ours(explain_value(flag, error.message), error.ctx) from None
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """Write the arguments, then the options, in groups if there are more than FEW."""

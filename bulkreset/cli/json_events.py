@@ -57,7 +57,7 @@ class JsonEventStream(TolerantStream):
 
     def _emit_line(self, line: str) -> None:
         if line.strip():
-            self.event("remark", "warning", message=line.strip())
+            self.event("message", "warning", message=line.strip())
 
 
 def enable(*, as_json: bool) -> None:
@@ -77,7 +77,7 @@ def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
     It is an event if standard error is JSON lines, otherwise text.
     """
     begun = run_dir is not None and run_dir.is_dir()
-    message = f"Left at once, by a second signal.{' What was in flight is in doubt, and no report was drawn.' if begun else ''}"
+    message = f"Aborted.{' Rows in progress are in doubt; no report was written.' if begun else ''}"
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
     if events := current():
         where = str(run_dir) if begun else ""

@@ -71,8 +71,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001
         json_events.emit_ended(
             EXIT_BUG,
-            f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
-            " please report this line.",
+            f"a bug: {place_of(error)}. The run is safe and can be resumed. Please report this line.",
             state="bug",
         )
         raise SystemExit(EXIT_BUG) from None

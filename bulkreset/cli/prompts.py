@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
 
 TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
 _STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
-_NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
+_NOT_WHOLE = "The run stopped while reading the input. Nothing was sent."
 _FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
 
@@ -252,24 +252,24 @@ def _rows_read_text(of: RunStatus | Summary) -> str:
 def describe_verified(found: "VerifyResult") -> str:
     """Return the users' current states and the next steps as text."""
     if found.report is None:
-        return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
+        return f"This run has set no passwords{' yet' if found.alive else ''}, so there is nothing to verify."
     counts = dict(found.counts)
     told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (UserState.UNTOUCHED, UserState.DIFFERS, UserState.GONE))
     lines = [f"Verified: {format_rows(sum(counts.values()))}: {told}."]
     if found.alive:
-        lines.append("The run is going on: what it sets from now on is not in here.")
+        lines.append("The run is still running: users that it sets from now on are not included.")
     if waiting := counts.get(UserState.WAITING):
-        lines.append(f"Still good and not used: {waiting:,} of the temporary passwords. Verify again later.")
+        lines.append(f"{format_count(waiting, 'temporary password')} not used yet (still valid). Verify again later.")
     if short and found.reissue is None:
         lines.append(
-            f"Expired or expiring: {short:,} of the temporary passwords. --reissue FILE writes the input of a new run."
+            f"{format_count(short, 'temporary password')} expired or expiring. --reissue FILE writes an input with these users."
         )
     if odd:
-        lines.append(f"Not as the run left them: {odd:,} of the users. The report says who.")
+        lines.append(f"{format_count(odd, 'user')} changed since the run in an unexpected way; see the report.")
     if not found.unfinished:
-        lines.append("Nothing is left to be done.")
+        lines.append("Nothing remains to be done.")
     if found.reissue:
         lines.append(
             f'Reissue: {found.reissue}, with {short:,} users: the input of a new run with password.source = "generate".'

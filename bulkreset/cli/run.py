@@ -296,7 +296,7 @@ def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
         print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
-            f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
+            f"The summary could not be written to standard output: {why}. The report: {path / summary.report}"
         )
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
     json_events.emit_ended(
@@ -309,7 +309,7 @@ def _end_message(summary: Summary) -> str:
     if summary.stopped_by:
         return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
     return ""
 
 

@@ -17,6 +17,7 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
+    Interrupted,
     RecordError,
     Refused,
     ServiceError,
@@ -193,9 +194,16 @@ class Run:
         except GuardTripped as ended:  # it stopped nothing if no row is left to send
             left = is_resumable(self._facts, self._journal.counts(), sign_out_counts(self._journal, self._facts))
             return ended if left else None
+        except Interrupted as ended:
+            return ended if self._sent_for else self._before_sending(ended)
         except BulkresetError as ended:
             return ended
         return None
+
+    def _before_sending(self, ended: Interrupted) -> Interrupted:
+        """Return the interruption of an execution that has sent nothing."""
+        more = "more " if self._facts.get("sending_seconds") else ""
+        return Interrupted(f"Interrupted before anything {more}was sent.", "", ended.signal_number)
 
     @property
     def _planned(self) -> bool:
@@ -222,7 +230,7 @@ class Run:
         asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
         for pool, caller in asked.callers.items():
             if caller.problem:
-                self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
+                self._log.warning("account_unknown", service="sts", user_pool_id=pool, problem=caller.problem)
         require_same_accounts(asked.callers, self._facts["targets"])
         known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
         planned = PlanFacts(
@@ -236,7 +244,7 @@ class Run:
         )
         preflight = build_preflight(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.unknown:
-            self._log.warning("not_known", what=gap.what, action=gap.action, problem=gap.code)
+            self._log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
         lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling, at.pools) for at in preflight.lanes]
         targets = [
             target | {"account": target["account"] or known.get(target["user_pool_id"], "")}
@@ -256,13 +264,13 @@ class Run:
         most = self._job.guards.max_rows
         if most is not None and preflight.ready > most:
             raise GuardTripped(
-                f"{format_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
-                "Check the input, or raise the guard.",
+                f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.",
+                f"Check the input, or resume with --max-rows {preflight.ready}.",
             )
 
     def _confirm(self, preflight: Preflight, ui: UserInterface) -> None:
         if not (self._facts["confirmed"] or self._mode.yes or ui.confirm(preflight)):
-            raise GuardTripped("The run was not confirmed, so nothing was sent.")
+            raise GuardTripped("Cancelled: the run was not confirmed. Nothing was sent.")
         self._note(confirmed=True)
 
     def _apply(self, rows: InputSet | None, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:
@@ -315,7 +323,7 @@ class Run:
         return self._afterwards.of(end.write_reports(ended), self._warn_notification)
 
     def _warn_notification(self, problem: str) -> None:
-        self._log.warning("not_told", problem=problem)
+        self._log.warning("delivery_failed", problem=problem)
 
     def _note(self, **facts: object) -> None:
         self._journal.note(**facts)

@@ -114,7 +114,7 @@ def resume(
         facts = Journal.facts_in(home.journal)
         if facts["mode"] == "dry_run" and facts["state"] == "finished":
             raise RunDirError(
-                f"{path} is a dry run that is finished: there is nothing to go on with.",
+                f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
         job = mode.with_row_limit(job_from_journal(facts["job"], overrides, mode.flags))

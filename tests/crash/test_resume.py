@@ -111,7 +111,7 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
 ) -> None:
     ran = interrupted(bulkreset, sim, number=number)
     assert ran.code == code
-    assert f"Stopped by {signal.Signals(number).name}." in ran.stderr
+    assert f"Interrupted by {signal.Signals(number).name}." in ran.stderr
     assert ran.stderr.splitlines()[-1].endswith(f"Resume with: bulkreset resume {ran.run_dir}")
     assert ran.summary["state"] == "interrupted"
     assert set(ran.summary["counts"]) == {"set", "unprocessed"}
@@ -147,7 +147,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(has_left)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    left = "Left at once, by a second signal. What was in flight is in doubt, and no report was drawn."
+    left = "Aborted. Rows in progress are in doubt; no report was written."
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]
         assert (last["event"], last["exit_code"], last["message"]) == ("ended", 130, left)
@@ -399,17 +399,17 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
         assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
     found = read_status(run_dir)
     assert not found.plan_complete
-    assert "The plan is not whole" in describe_status(found)
+    assert "The run stopped while reading the input" in describe_status(found)
     if number == signal.SIGTERM:
         half = Ran(process.returncode, told, "", run_dir)
         assert "rows read so far" in half.stdout
-        assert "The plan is not whole" in half.stdout
+        assert "The run stopped while reading the input" in half.stdout
         assert half.summary["plan_complete"] is False
     again = resume(bulkreset, run_dir)
     assert again.code == 1
     assert again.summary["counts"] == {"rejected": 50, "set": 3}
     assert again.summary["plan_complete"] is True
-    assert "The plan is not whole" not in again.stdout + describe_status(read_status(run_dir))
+    assert "The run stopped while reading the input" not in again.stdout + describe_status(read_status(run_dir))
     assert_they_agree(again, sim)
 
 

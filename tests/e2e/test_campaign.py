@@ -444,8 +444,8 @@ def test_passwords_command_says_what_is_wrong(ended: Ended, tmp_path: Path) -> N
     cases = [
         (ended.run_dir, tmp_path / "none.txt", (), "cannot be read: No such file"),
         (ended.run_dir, there, (), "has no key that can be used"),
-        (ended.run_dir, key, ("-o", there), "exists already"),
-        (ended.run_dir, key, ("-o", tmp_path / "no" / "out.csv"), "has no directory to be in"),
+        (ended.run_dir, key, ("-o", there), "already exists"),
+        (ended.run_dir, key, ("-o", tmp_path / "no" / "out.csv"), "no does not exist"),
         (bare, key, (), "There are no generated passwords"),
         (tmp_path, key, (), "is not a run directory"),
         (damaged, key, (), f"{chunk.name} cannot be decrypted: it is damaged"),
@@ -485,7 +485,7 @@ def test_passwords_command_that_is_ended_leaves_no_password_behind(ended: Ended,
             _, said = process.communicate()
         if number != signal.SIGKILL:
             assert (process.returncode, list(tmp_path.iterdir())) == (128 + number, [])
-            assert said == f"bulkreset: Stopped by {number.name}. Nothing was written.\n"
+            assert said == f"bulkreset: Interrupted by {number.name}. Nothing was written.\n"
     assert list(tmp_path.iterdir()) == [partial]
     told = run_passwords(ended.bulkreset, ended.run_dir, ended.key, "-o", out)
     assert (told.code, list(tmp_path.iterdir())) == (0, [out])

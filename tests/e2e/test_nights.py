@@ -101,7 +101,7 @@ def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkrese
     export(bulkreset, "mon.csv", ROWS[:2])
     (bulkreset.home / "taken").mkdir()
     ran, _ = night(bulkreset, job, "--run-dir", "taken")
-    assert (ran.code, "taken exists already" in ran.complaints[0], sent(sim)) == (2, True, [])
+    assert (ran.code, "taken already exists" in ran.complaints[0], sent(sim)) == (2, True, [])
     assert not (bulkreset.home / "nightly.json").exists()
 
 

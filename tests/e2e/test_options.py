@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from bulkreset.cli.main import app
-from tests.e2e.command import SET, Command, people, write_csv
+from tests.e2e.command import SET, Command, finish, people, write_csv
 from tests.sim import Simulator
 
 GROUP: Any = typer.main.get_group(app)
@@ -64,3 +64,41 @@ def test_quiet_run_says_nothing_unless_something_went_wrong(bulkreset: Command, 
     ran = bulkreset.reset(source, "-q", "-v")
     assert (ran.code, "contradict" in ran.complaints[0]) == (2, True)
     assert len(sim.calls(SET)) == 4
+
+
+USAGE = [
+    (["report", "x", "--format", "parket"], "--format must be csv, parquet, jsonl or html; did you mean parquet?"),
+    (["report", "x", "--format", "pdf"], "--format must be csv, parquet, jsonl or html."),
+    (["run", "--log-format", "xml"], "--log-format must be console or json."),
+    (["run", "--workers", "many"], "--workers must be a whole number."),
+    (["run", "--share", "all"], "--share must be a number."),
+    (["run", "--limit", "0"], "--limit must be at least 1."),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), USAGE)
+def test_wrong_value_of_a_flag_is_told_by_what_it_takes(args: list[str], said: str) -> None:
+    ran = CliRunner().invoke(app, args)
+    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (2, f"Error: {said}")
+
+
+def test_wrong_variable_is_told_by_its_flag() -> None:
+    ran = CliRunner().invoke(app, ["run"], env={"BULKRESET_WORKERS": "many"})
+    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (2, "Error: --workers must be a whole number.")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--only", "faild"), "--only: 'faild' is not a status; did you mean failed?"),
+        (("-o", "again.xlsx"), "-o again.xlsx: a report cannot be written as .xlsx."),
+        (("-o", "none/again.csv"), "The directory none does not exist."),
+    ],
+)
+def test_wrong_request_for_a_report_is_told(args: tuple[str, ...], said: str, bulkreset: Command) -> None:
+    first = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(1)))
+    with bulkreset.start("report", first.run_dir, *args) as process:
+        ran = finish(process, first.run_dir)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.complaints[0].startswith(f"bulkreset: {said}")
+    assert not list(bulkreset.home.glob("again*"))

@@ -137,7 +137,7 @@ def test_json_standard_error_is_events_from_its_first_byte_to_its_last(tmp_path:
         input_, "--log-format", "json", "--limit", "1", env={"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}
     )
     missing, preflight, *_, ended = map(json.loads, limited.stderr.splitlines())
-    assert (missing["event"], preflight["event"], preflight["ready"]) == ("side_service_missing", "preflight", 3)
+    assert (missing["event"], preflight["event"], preflight["ready"]) == ("account_unknown", "preflight", 3)
     assert any(line.startswith(("Caller", "User pool")) for line in preflight["lines"])
     assert {event["run_id"] for event in (missing, preflight, ended)} == {limited.summary["run_id"]}
     assert {key: ended[key] for key in ("event", "level", "exit_code", "state", "run_dir", "resume")} == {
