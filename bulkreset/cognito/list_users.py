@@ -112,8 +112,13 @@ def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
         attributes.insert(0 if attribute in facts.sign_in_by else len(attributes), attribute)
     for attribute in attributes:
         for spelling in dict.fromkeys((name, facts.fold(name))):
-            quoted = spelling.replace("\\", "\\\\").replace('"', '\\"')
-            yield f'{attribute} = "{quoted}"'
+            yield filter_by(attribute, spelling)
+
+
+def filter_by(attribute: str, value: str) -> str:
+    """Return the filter that finds the users whose `attribute` has exactly this value."""
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{attribute} = "{quoted}"'
 
 
 def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
@@ -138,13 +143,14 @@ def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
         enabled=told.get("Enabled", True) is not False,
         federated=told.get("UserStatus") == _EXTERNAL or attributes.get("identities", "") not in {"", "[]"},
         names=tuple(dict.fromkeys(facts.fold(name) for name in names if name)),
-        created=_unix_ms(told.get("UserCreateDate")),
-        modified=_unix_ms(told.get("UserLastModifiedDate")),
+        created=unix_ms(told.get("UserCreateDate")),
+        modified=unix_ms(told.get("UserLastModifiedDate")),
         reachable=any(attributes.get(attribute) for attribute in verified),
     )
 
 
-def _unix_ms(when: object) -> int | None:
+def unix_ms(when: object) -> int | None:
+    """Return a date of a response in Unix milliseconds, None if it is not a date."""
     return round(when.timestamp() * 1000) if isinstance(when, datetime) else None
 
 

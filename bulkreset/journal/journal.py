@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,12 +193,17 @@ class Journal(PlanWriter):
         signed_out: Sequence[SignOutOutcome] = (),
         rates: Sequence[RateChange] = (),
         facts: Mapping[str, object] = MappingProxyType({}),
+        claimed_at: int | None = None,
     ) -> None:
-        """Commit all arguments in one transaction that is synced to disk. Raises RecordError if that fails."""
+        """Commit all arguments in one transaction that is synced to disk. Raises RecordError if that fails.
+
+        `claimed_at` is the time of the claims in Unix milliseconds, None for now.
+        """
+        now = unix_ms_now() if claimed_at is None else claimed_at
         with self._transaction():
             self._store(facts)
             self._db.executemany(schema.SETTLE, map(_settlement, outcomes))
-            self._db.executemany(schema.CLAIM, ((row,) for row in claims))
+            self._db.executemany(schema.CLAIM, ((now, row) for row in claims))
             self._db.executemany(schema.SIGN_OUT, ((out.row,) for out in signed_out if out.done))
             failed = ((out.code, out.message, out.row) for out in signed_out if out.done is False)
             self._db.executemany(schema.FAIL_SIGN_OUT, failed)
@@ -253,6 +259,11 @@ class Journal(PlanWriter):
         wanted = json.dumps([status for status in Status if words.get(status, status) in only]) if only else None
         with self._read():
             yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
+
+
+def unix_ms_now() -> int:
+    """Return the current time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 _OURS = (schema.APPLICATION_ID, schema.VERSION)

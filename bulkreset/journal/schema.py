@@ -84,13 +84,15 @@ WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
 """  # noqa: S608  (as above)
 
 SENDABLE = """
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
+  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') ORDER BY row
 """
 
 SENDABLE_AFTER = """
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
+  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row > ? AND status IN ('ready', 'in_doubt') AND user_pool_id IN (SELECT value FROM json_each(?))
 ORDER BY row LIMIT ?
@@ -118,15 +120,22 @@ STATUS_BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('read
 
 SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN ('ready', 'in_doubt')"
 
-CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
+# The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
+CLAIM = "UPDATE rows SET status = 'claimed', started_at = coalesce(started_at, ?) WHERE row = ?"
 
 # A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
-# back keeps its code, message and request ID.
+# back keeps its code, message and request ID. A row in doubt is decided by what happened since started_at. So if a
+# retried row's answer is lost, its start time is no longer that of an earlier call, which was refused.
 SETTLE = """
 UPDATE rows SET status = :status, code = iif(:status IN ('ready', 'in_doubt') AND :code = '', code, :code),
   message = iif(:status IN ('ready', 'in_doubt') AND :code = '', message, :message),
   attempts = attempts + :attempts, throttled = throttled + :throttled, in_doubt = in_doubt OR :in_doubt, latency_ms = coalesce(:latency_ms, latency_ms),
-  request_id = iif(:status IN ('ready', 'in_doubt') AND :code = '', request_id, :request_id), started_at = coalesce(started_at, :started_at), finished_at = coalesce(:finished_at, finished_at)
+  request_id = iif(:status IN ('ready', 'in_doubt') AND :code = '', request_id, :request_id), finished_at = coalesce(:finished_at, finished_at),
+  started_at = CASE
+    WHEN in_doubt THEN coalesce(started_at, :started_at)
+    WHEN :in_doubt THEN coalesce(:started_at, finished_at, started_at)
+    WHEN attempts = 0 THEN :started_at
+    ELSE coalesce(started_at, :started_at) END
 WHERE row = :row
 """
 
@@ -167,9 +176,11 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
 """  # noqa: S608  (our own text)
 
 # Rows claimed by a process that died are in doubt: their calls may have been sent.
-# Keep the code and message of an earlier doubt; clear those of a previous failure.
+# Keep the code and message of an earlier doubt; clear those of a previous failure. After a failure the doubt began
+# when its last call ended.
 MARK_CLAIMED_IN_DOUBT = """
-UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, '')
+UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, ''),
+  started_at = iif(in_doubt, started_at, coalesce(finished_at, started_at))
 WHERE status = 'claimed'
 """
 

@@ -46,7 +46,7 @@ from bulkreset.mirror.objects import (
 from bulkreset.models import Outcome, RateChange, SignOutOutcome
 from bulkreset.s3 import Bucket, BucketError, ServerSideEncryption, split
 
-VERSION = 1
+VERSION = 2
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
 OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
 PATIENCE = 60.0  # seconds for which an upload is retried
@@ -157,8 +157,10 @@ class JournalMirror:
     ) -> None:
         """Commit to the journal; the next `flush` or `check` uploads it. Raises RecordError."""
         self._commit += 1
-        self._journal.commit(claims, outcomes, signed_out, rates, {"mirror": self._store_progress()})
-        self._waiting.append([self._commit, list(claims), _to_plain(outcomes), _to_plain(signed_out), _to_plain(rates)])
+        now = time.time_ns() // 1_000_000
+        self._journal.commit(claims, outcomes, signed_out, rates, {"mirror": self._store_progress()}, now)
+        plain = [_to_plain(of) for of in (outcomes, signed_out, rates)]
+        self._waiting.append([self._commit, list(claims), *plain, now])
 
     def flush(self) -> None:
         """Upload all commits; claimed rows may be sent only then. Raises RecordError, Busy if the lease is lost."""

@@ -19,7 +19,7 @@ from bulkreset.mirror.objects import BASE, DELTA, MirrorObject, list_objects
 from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
 from bulkreset.s3 import Bucket, BucketError
 
-_Commit = tuple[int, list[int], list[Outcome], list[SignOutOutcome], list[RateChange]]
+_Commit = tuple[int, list[int], list[Outcome], list[SignOutOutcome], list[RateChange], int]
 
 
 def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
@@ -89,8 +89,9 @@ def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) 
                 [Outcome(row, Status(status), *rest) for row, status, *rest in outcomes],
                 [SignOutOutcome(*one) for one in signed_out],
                 [RateChange(*one) for one in rates],
+                int(claimed_at),
             )
-            for number, claims, outcomes, signed_out, rates in table["commits"]
+            for number, claims, outcomes, signed_out, rates, claimed_at in table["commits"]
         ]
         numbers = [number for number, *_ in commits]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
@@ -99,9 +100,9 @@ def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) 
         ) from None
     if numbers != list(range(delta.first, delta.last + 1)):
         raise RunDirError(f"{delta.uri} does not have the commits that its name says.", "Look for an older version.")
-    for number, claims, outcomes, signed_out, rates in commits:
+    for number, claims, outcomes, signed_out, rates, claimed_at in commits:
         if number > commit:
-            journal.commit(claims, outcomes, signed_out, rates)
+            journal.commit(claims, outcomes, signed_out, rates, claimed_at=claimed_at)
     return delta.last
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress, UserInterface
 from bulkreset.clock import Clock
 from bulkreset.cluster.cluster_runner import ClusterRunner
+from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
 from bulkreset.errors import InputError, RowLimit, Stopped
@@ -26,9 +28,10 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status, format_rows
-from bulkreset.plan.preflight import PlannedLane, Preflight, sign_out_ceiling
+from bulkreset.plan.preflight import PlannedLane, Preflight, listing_rate, sign_out_ceiling
 from bulkreset.report.summary import describe_error
 from bulkreset.send.coordinator import Coordinator, LaneInput
+from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource, GeneratedSource
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.input_source import InputSource, LaneRowSource, input_changed_error
@@ -105,7 +108,10 @@ class Apply:
         for number, (plan, supply) in enumerate(zip(plans, supplies, strict=True)):
             name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
             place = LaneKey(number, name if len(plans) > 1 else "")
-            sends = SetPassword({pool: open_transport(kind, self._sessions[pool]) for pool in self._local_pools(plan)})
+            sends = SetPassword(
+                {pool: open_transport(kind, self._sessions[pool]) for pool in self._local_pools(plan)},
+                self._evidence(plan, place),
+            )
             lane = self._lane(plan, place, sends, plan.ceiling, MAX_RATE[kind])
             sets = LaneInput(lane, LimitedSource(self._gate_on_mirror(supply), budget))
             feeds.append(sets)
@@ -188,6 +194,16 @@ class Apply:
         """Return the pools called from this process: none if the lanes are on a cluster."""
         return () if self._cluster else plan.pools
 
+    def _evidence(self, plan: PlannedLane, place: LaneKey) -> ListedEvidence | None:
+        """Return the evidence for rows whose answer is lost; None for generated passwords, which are not known again.
+
+        Lanes on a cluster have their own on the worker.
+        """
+        if self._job.generates:
+            return None
+        readers = {pool: LastChangeReader(self._sessions[pool]) for pool in self._local_pools(plan)}
+        return ListedEvidence(readers, Pacer(listing_rate(self._job), self._clock), self._clock, place.stop)
+
     def _lane_groups(self, plans: Sequence[PlannedLane], feeds: Sequence[LaneInput]) -> list[LaneGroup]:
         """Return the lanes as lane groups for the cluster, with the confirmed Regions and endpoints."""
         units = []
@@ -201,7 +217,8 @@ class Apply:
             ]
             weight = sum(lane.rate or UNPACED_WEIGHT for lane in lanes)
             emulated = any(at.emulated for at in sessions)
-            units.append(LaneGroup(lanes[0].key, plan.account, targets, emulated, lanes, weight))
+            look_up = None if self._job.generates else ListingPace(listing_rate(self._job))
+            units.append(LaneGroup(lanes[0].key, plan.account, targets, emulated, lanes, weight, look_up))
         return units
 
     def _log_cluster_event(self, event: str, **fields: object) -> None:

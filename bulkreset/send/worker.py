@@ -61,8 +61,8 @@ class Worker(Generic[T]):
         if not self._pacer.wait(self._stop):
             return None
         tally.attempts += 1
-        started = self._clock.now()
-        tally.started_at = tally.started_at or _unix_ms()
+        started, began = self._clock.now(), _unix_ms()
+        tally.started_at = tally.started_at or began
         answer = tally.response = self._errand.send(what)
         tally.latency = self._clock.now() - started
         tally.finished_at = _unix_ms()
@@ -73,6 +73,7 @@ class Worker(Generic[T]):
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
             tally.was_in_doubt = tally.outcome_unknown = True
+            tally.doubted_since = tally.doubted_since or began
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
         return answer
