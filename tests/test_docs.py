@@ -220,7 +220,8 @@ def test_flags(command: str) -> None:
 
 def test_no_other_flag_is_named() -> None:
     known = _OF_THE_GROUP.union(*map(flags_of, COMMANDS))
-    ours = re.sub(r"^(uvx|uv|docker) .*$", "", DOCS, flags=re.MULTILINE)  # commands of other programs, to install ours
+    # Commands of other programs, which install ours or run beside it.
+    ours = re.sub(r"^(uvx|uv|docker|dask) (.*\\\n)*.*$", "", DOCS, flags=re.MULTILINE)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) <= known
 
 
