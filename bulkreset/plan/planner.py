@@ -14,11 +14,13 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError
 from bulkreset.input.batch import RowBatch
+from bulkreset.input.input_set import InputSet
 from bulkreset.input.reader import BatchSource
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.approval import Approval
+from bulkreset.plan.input_binding import input_files
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.pool_users import PoolUserSource
 from bulkreset.plan.preflight import describe_targets, group_by_quota
@@ -66,7 +68,7 @@ class Planner:
             if "screened" not in facts:
                 if rows is None:
                     rows = roll = stack.enter_context(self._list_users(check, lanes, home.user_store))
-                found["screened"] = self._screen(rows, service, protected)
+                found |= self._screen(rows, service, protected)
             if "unchecked" not in facts:
                 found["unchecked"], found["gaps"] = check.run(
                     self._journal, home.user_store, self._on_looked_up, roll.store if roll else None
@@ -114,7 +116,8 @@ class Planner:
         self._ui.on_rows_read(rows)
         self._stop.check()
 
-    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> int:
+    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> dict[str, Any]:
+        """Write the plan of all rows. Return the number of rows, and the input with its fingerprint, as new facts."""
         begun: set[int] = set()
 
         def seen(chunk: RowBatch) -> None:
@@ -122,13 +125,17 @@ class Planner:
                 begun.add(chunk.file)
                 self._journal.begin_file(chunk.file, chunk.first)
             if service:
-                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+                service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
             self._ui.on_rows_read(chunk.last)
             self._stop.check()
 
         read = write_plan(self._job, rows, self._enquiry.pools(), protected, self._journal, seen)
-        self._journal.note(screened=read)
-        return read
+        found: dict[str, Any] = {"screened": read}
+        if isinstance(rows, InputSet):  # its content is known only now, and a plan of it must never be without
+            self._journal.store_fingerprints(input_files(rows))
+            found["input"] = rows.describe()
+        self._journal.note(**found)
+        return found
 
     def _on_looked_up(self, made: int, calls: int) -> None:
         self._ui.on_lookup_progress(made, calls)

@@ -134,7 +134,7 @@ class Run:
             self._journal.forget_plan()
         elif service and rows:
             for chunk in rows.batches():
-                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+                service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
         self._journal.mark_claimed_in_doubt()
         self._note_execution_started()
         revived = self._journal.retry_failed() if self._mode.retry_failed else {}
