@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bulkreset.cognito.boto3_transport import must_be_readable
+from bulkreset.cognito.bounded_http import PAGE_BYTES
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, call_read
 from bulkreset.cognito.response import Disposition, classify
@@ -56,7 +57,7 @@ class UserLister:
         self.session = session
         self.facts = facts
         self._newer = session.credential_refresher()
-        self._client = self._prepared(session.cognito())
+        self._client = self._prepared(session.cognito(PAGE_BYTES))
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """Return one page of ListUsers. Raises ReadCallError if the call fails.
@@ -87,7 +88,7 @@ class UserLister:
         """Use newer credentials if the provider has some. Return whether it had."""
         if not self._newer():
             return False
-        self._client = self._prepared(self.session.cognito())
+        self._client = self._prepared(self.session.cognito(PAGE_BYTES))
         return True
 
     @staticmethod
@@ -157,7 +158,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
     Uses ListUsersInGroup with 60 users per page.
     """
-    client = session.cognito()
+    client = session.cognito(PAGE_BYTES)
     client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
     retrying = Retrying(
         retry=retry_if_exception(_is_transient),

@@ -9,12 +9,14 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     ProxyConnectionError,
 )
 
+from bulkreset.cognito.boto3_transport import is_too_large
 from bulkreset.cognito.response import Disposition, classify
-from bulkreset.cognito.response_parser import UnreadableResponseError
+from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
@@ -68,14 +70,16 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
         details: Any = error.response.get("Error", {})
         metadata: Any = error.response.get("ResponseMetadata", {})
         code = str(details.get("Code") or "")
-        raise ReadCallError(
-            code or "an unreadable error", classify(code, int(metadata.get("HTTPStatusCode", 0)))
-        ) from None
+        verdict = classify(code, int(metadata.get("HTTPStatusCode", 0)))
+        named = f"HTTP{code}" if code.isdigit() else scrub_message(code, str, CODE_LETTERS)
+        raise ReadCallError(named or "an unreadable error", verdict) from None
     except NoCredentialsError:
         raise ReadCallError("NoCredentialsError", Disposition.EXPIRED) from None
     except _UNREACHED as error:
         raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
     except (BotoCoreError, UnreadableResponseError, ValueError) as error:
+        if isinstance(error, HTTPClientError) and is_too_large(error):
+            raise ReadCallError(TOO_LARGE.code, TOO_LARGE.disposition) from None
         name = "UnreadableResponse" if isinstance(error, UnreadableResponseError) else type(error).__name__
         raise ReadCallError(name, Disposition.AMBIGUOUS) from None
     except Exception as error:  # noqa: BLE001  (a response that botocore cannot parse)
