@@ -3,9 +3,9 @@
 import contextlib
 import io
 import socket
+import threading
 import time
 from collections.abc import Iterable
-from functools import cache
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Final, cast
 
@@ -46,6 +46,42 @@ def require_headers(status: int, headers: Iterable[tuple[str, str]]) -> None:
         raise MalformedAnswerError("a header of several lines, or with a NUL")
 
 
+class Answers:
+    """The answers that one client waits for or reads; each body has at most `limit` bytes. Usable from any thread."""
+
+    def __init__(self, limit: int = CALL_BYTES) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """End all waiting at once, and let no answer be waited for from now on. The calls end as lost ones."""
+        with self._lock:
+            self._abandoned = True
+            for sock in self._open:
+                _hang_up(sock)
+
+    def add(self, sock: socket.socket) -> None:
+        """Note a socket on which an answer is waited for."""
+        with self._lock:
+            self._open.add(sock)
+            if self._abandoned:
+                _hang_up(sock)
+
+    def remove(self, sock: socket.socket) -> None:
+        """Forget a socket: its answer is complete, or lost."""
+        with self._lock:
+            self._open.discard(sock)
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """Wake up the thread that reads from a socket, which then finds the end."""
+    plain = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(plain, socket.SHUT_RDWR)  # not ssl's own, which would break the other thread's read
+
+
 class BoundedReader(io.RawIOBase):
     """Reads one answer from a socket: its status line, headers and body.
 
@@ -53,8 +89,10 @@ class BoundedReader(io.RawIOBase):
     AnswerTooLargeError after `limit` bytes.
     """
 
-    def __init__(self, sock: socket.socket, limit: int) -> None:
+    def __init__(self, sock: socket.socket, limit: int, answers: Answers) -> None:
         super().__init__()
+        self._answers = answers
+        answers.add(sock)
         self._sock = sock
         self._patience = sock.gettimeout()
         self._until = time.monotonic() + self._patience if self._patience is not None else None
@@ -81,15 +119,15 @@ class BoundedReader(io.RawIOBase):
     def close(self) -> None:
         """Give the socket back with the time-out that it had."""
         if not self.closed:
+            self._answers.remove(self._sock)
             with contextlib.suppress(OSError):  # the connection is closed
                 self._sock.settimeout(self._patience)
             self._stream.close()
         super().close()
 
 
-@cache
-def _bounded_pools(limit: int) -> dict[str, type]:
-    """Return classes for urllib3's connection pools, by scheme. They read at most `limit` bytes of a body."""
+def _bounded_pools(answers: Answers) -> dict[str, type]:
+    """Return classes for urllib3's connection pools, by scheme, which read `answers`."""
 
     class Answer(HTTPResponse):
         """Reads through a BoundedReader. A proxy's answer to CONNECT is read by the same class."""
@@ -97,7 +135,7 @@ def _bounded_pools(limit: int) -> dict[str, type]:
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (http.client's own)
             super().__init__(sock, *args, **kwargs)
             self.fp.close()
-            self._reader = BoundedReader(sock, HEAD_BYTES)
+            self._reader = BoundedReader(sock, HEAD_BYTES, answers)
             self.fp = io.BufferedReader(self._reader)
 
         def begin(self) -> None:
@@ -110,15 +148,15 @@ def _bounded_pools(limit: int) -> dict[str, type]:
             if self.headers.defects:
                 raise MalformedAnswerError("a header without a name")
             require_headers(self.status, self.headers.items())
-            self._reader.limit = limit
+            self._reader.limit = answers.limit
 
-    answers: Any = Answer  # Any: the stubs want a subclass of botocore's own, which is for Expect: 100-continue only
+    response: Any = Answer  # Any: the stubs want a subclass of botocore's own, which is for Expect: 100-continue only
 
     class Connection(AWSHTTPConnection):
-        response_class = answers
+        response_class = response
 
     class SecureConnection(AWSHTTPSConnection):
-        response_class = answers
+        response_class = response
 
     class Pool(AWSHTTPConnectionPool):
         ConnectionCls = Connection
@@ -138,9 +176,9 @@ def _bounded_pools(limit: int) -> dict[str, type]:
 _WHOLE: Final = {"enforce_content_length": True}  # botocore takes a short body for a whole one
 
 
-def bound_answers(client: Any, limit: int = CALL_BYTES) -> None:  # noqa: ANN401  (a boto3 client)
-    """Let a new client wait no longer than its read time-out for a whole answer, and read at most `limit` bytes of it.
+def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a boto3 client)
+    """Let a new client wait no longer than its read time-out for a whole answer, and keep each within its limit.
 
     botocore has no public way to choose its connections; tests/cognito/test_nasty_answers.py keeps watch over this one.
     """
-    client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(limit))  # noqa: SLF001
+    client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers))  # noqa: SLF001

@@ -22,7 +22,7 @@ from botocore.exceptions import (
 from botocore.loaders import create_loader
 
 from bulkreset.cognito.background import ask_in_background
-from bulkreset.cognito.bounded_http import CALL_BYTES, bound_answers
+from bulkreset.cognito.bounded_http import Answers, bound_answers
 from bulkreset.cognito.role_credentials import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
@@ -90,10 +90,10 @@ class TargetSession:
         self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
         return self._endpoint
 
-    def cognito(self, answer_bytes: int = CALL_BYTES) -> "CognitoIdentityProviderClient":
+    def cognito(self, answers: Answers | None = None) -> "CognitoIdentityProviderClient":
         """Return a new client for the target's endpoint. Raises TargetError if none can be created.
 
-        The client reads at most `answer_bytes` of an answer, and waits for the whole of it for the read time-out.
+        It waits for a whole answer for the read time-out. `answers` can set another limit of size, and end all waiting.
         """
         target = self.target
         config = Config(
@@ -105,7 +105,7 @@ class TargetSession:
             proxies={} if self.emulated else None,
         )
         client: CognitoIdentityProviderClient = self._client(
-            "cognito-idp", config, answer_bytes, endpoint_url=target.endpoint_url, verify=self._verify()
+            "cognito-idp", config, answers, endpoint_url=target.endpoint_url, verify=self._verify()
         )
         return client
 
@@ -129,7 +129,7 @@ class TargetSession:
             return False
         return str(self.target.ca_bundle) if self.target.ca_bundle else None
 
-    def _client(self, service: str, config: Config, answer_bytes: int = CALL_BYTES, **place: Any) -> Any:  # noqa: ANN401  (as above)
+    def _client(self, service: str, config: Config, answers: Answers | None = None, **place: Any) -> Any:  # noqa: ANN401  (as above)
         make: Any = self._session.client
         try:
             with self._client_lock:
@@ -139,7 +139,7 @@ class TargetSession:
                 f"No client can be made for {self.target.user_pool_id}: {error}.",
                 "Check the target's Region and endpoint.",
             ) from None
-        bound_answers(client, answer_bytes)
+        bound_answers(client, answers or Answers())
         return client
 
     def credentials(self) -> "Credentials | None":

@@ -92,6 +92,11 @@ class PoolUserSource:
                     rows += self._store_page(name, future)
                     self._start_call(executor, name)
                 seen(rows)
+        except BaseException:
+            self._halt.set()
+            for directory in self._directories.values():  # a page changes nothing: nobody needs its answer
+                directory.abandon()
+            raise
         finally:
             self._halt.set()
             executor.shutdown(wait=True, cancel_futures=True)

@@ -99,6 +99,11 @@ class UserSearch:
                         continue
                     self._start_calls(executor, name)
                 seen(sum(pool.made for pool in self._pools.values()), sum(pool.calls for pool in self._pools.values()))
+        except BaseException:
+            self._halt.set()
+            for directory in self._directories.values():  # a page changes nothing: nobody needs its answer
+                directory.abandon()
+            raise
         finally:
             self._halt.set()
             executor.shutdown(wait=True, cancel_futures=True)

@@ -1,13 +1,14 @@
 """Both transports and ListUsers against one table of nasty answers: one verdict, in bounded time and memory."""
 
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from bulkreset.cognito.boto3_transport import BotoTransport
-from bulkreset.cognito.bounded_http import CALL_BYTES, PAGE_BYTES, BoundedReader
+from bulkreset.cognito.bounded_http import CALL_BYTES, PAGE_BYTES, Answers, BoundedReader
 from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
@@ -117,8 +118,35 @@ def test_socket_has_its_time_out_again_after_an_answer() -> None:
     with here, there:
         here.settimeout(PATIENCE)
         there.sendall(b"abc")
-        reader = BoundedReader(here, 3)
+        reader = BoundedReader(here, 3, Answers())
         assert reader.read(3) == b"abc"
         assert here.gettimeout() != PATIENCE
         reader.close()
         assert here.gettimeout() == PATIENCE
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_waiting_for_a_page_ends_at_once_if_nobody_needs_it(*, already: bool) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    def serve(_number: int, connection: socket.socket) -> None:
+        read_request(connection)
+        asked.set()
+        ended.wait(PATIENCE)
+
+    with peer(serve) as there:
+        target = Target(user_pool_id=POOL, region="us-east-1", endpoint_url=there.url, read_timeout=PATIENCE * 10)
+        lister = UserLister(open_session(target), PoolFacts(POOL))
+
+        def give_up() -> None:
+            asked.wait(PATIENCE)
+            lister.abandon()
+
+        if already:
+            lister.abandon()
+        thread = threading.Thread(target=give_up)
+        thread.start()
+        with pytest.raises(ReadCallError, match="ConnectionClosedError"):  # not the time-out
+            lister.page()
+        ended.set()
+        thread.join()
