@@ -248,11 +248,6 @@ def open_session(target: Target) -> TargetSession:
     Raises TargetError if its profile, Region, credentials or certificates are missing or cannot be used.
     """
     try:
-        if target.ca_bundle:
-            ssl.create_default_context(cafile=target.ca_bundle)
-    except OSError as error:
-        raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
-    try:
         session = aws_session(target.profile, target.region)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
             session = aws_session(target.profile, os.environ["AWS_REGION"])
@@ -264,6 +259,7 @@ def open_session(target: Target) -> TargetSession:
         ) from None
     except BotoCoreError as error:
         raise TargetError(f"The AWS configuration cannot be used: {error}.", "Fix it, then run again.") from None
+    _require_ca_bundle(target, session)
     if not session.region_name:
         hint = target.user_pool_id.partition("_")[0]
         raise TargetError(
@@ -279,6 +275,23 @@ def open_session(target: Target) -> TargetSession:
         session = _with_role(target, session)
         _credential_id(session)
     return TargetSession(target, session)
+
+
+def _require_ca_bundle(target: Target, session: AwsSession) -> None:
+    """Raise TargetError if the trusted certificates cannot be read. botocore would say so at every call."""
+    places = {
+        "--ca-bundle": target.ca_bundle,
+        "AWS_CA_BUNDLE or ca_bundle of the profile": session.inner.get_config_variable("ca_bundle"),
+        "REQUESTS_CA_BUNDLE": os.environ.get("REQUESTS_CA_BUNDLE"),
+    }
+    place, path = next(((place, path) for place, path in places.items() if path), ("", None))
+    if not path or not target.verify_ssl:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise TargetError(f"The CA bundle {path} cannot be used: {reason}.", f"Name a PEM file with {place}.") from None
 
 
 def _with_role(target: Target, session: AwsSession) -> AwsSession:

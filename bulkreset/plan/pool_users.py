@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from bulkreset.cells import is_redacted, parse_cell
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
@@ -197,6 +198,8 @@ class PoolUserSource:
     def _list_error(self, pool: _PoolListing, error: ReadCallError) -> Exception:
         name, group = pool.directory.facts.user_pool_id, pool.groups[0]
         what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
+        if problem := connection_problem(error.code, pool.directory.session):
+            return ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
             where = arn_of(pool.directory.session)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserLister, UserPage, filters_for
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
@@ -179,6 +180,8 @@ class UserSearch:
         """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
+        if problem := connection_problem(error.code, pool.directory.session):
+            raise ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.directory.session))}
         raise ServiceError(

@@ -1,6 +1,9 @@
 """The endpoint's certificate: trusted, refused, or not asked for, as the options say."""
 
+import socket
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.command import POOL, SET, Command, people, write_csv
 from tests.sim import Simulator
@@ -11,11 +14,61 @@ def test_unknown_certificate_stops_the_run_before_a_password_is_sent(
 ) -> None:
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(5)), "--endpoint-url", front)
     assert ran.code == 3
-    assert ran.summary["counts"] == {"unprocessed": 5}
+    assert ran.summary["counts"] == {}  # it stops before the users are looked up
     assert sim.calls(SET) == []
     (sentence,) = ran.complaints
-    assert "certificate" in sentence
+    assert f"The certificate of {front} could not be verified" in sentence
     assert "--ca-bundle" in sentence
+    assert "--no-check-users" not in sentence
+
+
+def test_unknown_certificate_stops_a_run_without_the_check_too(
+    tmp_path: Path, bulkreset: Command, sim: Simulator, front: str
+) -> None:
+    input_ = write_csv(tmp_path / "in.csv", people(5))
+    ran = bulkreset.reset(input_, "--endpoint-url", front, "--no-check-users")
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    assert f"The certificate of {front} could not be verified" in ran.complaints[0]
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_ca_bundle_that_is_missing_is_named_before_anything_is_sent(
+    tmp_path: Path, bulkreset: Command, sim: Simulator, front: str, name: str
+) -> None:
+    gone = tmp_path / "gone.pem"
+    input_ = write_csv(tmp_path / "in.csv", people(1))
+    ran = bulkreset.reset(input_, "--endpoint-url", front, env={name: str(gone)})
+    assert ran.code == 2
+    assert sim.calls() == []
+    (sentence,) = ran.complaints
+    assert f"The CA bundle {gone} cannot be used: No such file or directory." in sentence
+    assert name in sentence
+
+
+def test_proxy_that_is_dead_is_named(tmp_path: Path, bulkreset: Command, sim: Simulator, front: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    input_ = write_csv(tmp_path / "in.csv", people(1))
+    proxy = {"HTTPS_PROXY": f"http://me:hidden@127.0.0.1:{port}", "NO_PROXY": "", "no_proxy": ""}
+    ran = bulkreset.reset(input_, "--endpoint-url", front, env=proxy)
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    (sentence,) = ran.complaints
+    assert f"127.0.0.1:{port} gives no connection to {front}" in sentence
+    assert "hidden" not in sentence
+    assert "--no-check-users" not in sentence
+
+
+def test_endpoint_that_takes_no_connection_is_named(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--endpoint-url", url)
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    (sentence,) = ran.complaints
+    assert f"Cannot connect to {url}." in sentence
+    assert "--no-check-users" not in sentence
 
 
 def test_certificate_of_the_ca_bundle_is_trusted(
