@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
 import botocore.session
@@ -46,8 +46,15 @@ _CONFIG: Mapping[str, Any] = {
 }
 
 
+_MFA = "MFA"  # the provider in the error if nobody can be asked for a code
+
 # All sessions share one loader of botocore's models: otherwise each target would load them again, 12 MB each.
 _loader = cache(create_loader)
+
+
+def refuse_code(prompt: str) -> NoReturn:
+    """Raise CredentialRetrievalError: nobody can be asked for an MFA code. Otherwise botocore would read our input."""
+    raise CredentialRetrievalError(provider=_MFA, error_msg=prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +225,11 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
         if isinstance(error, PartialCredentialsError):
             what = str(error)
         told: Any = getattr(error, "kwargs", {})
+        if isinstance(error, CredentialRetrievalError) and told["provider"] == _MFA:
+            raise TargetError(
+                "The AWS profile asks for an MFA code, and there is no terminal to ask.",
+                "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token.",
+            ) from None
         if isinstance(error, CredentialRetrievalError) and told["provider"].startswith("arn:"):
             raise TargetError(
                 f"The role {told['provider']} could not be assumed: {told['error_msg']}.",
@@ -230,27 +242,38 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
     return (frozen.access_key, frozen.token) if frozen else None
 
 
-def aws_session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> AwsSession:
+def aws_session(
+    profile: str | None,
+    region: str | None,
+    resolver: CredentialResolver | None = None,
+    ask_code: Callable[[str], str] = refuse_code,
+) -> AwsSession:
     """Return a session that shares botocore's models with all others, with the resolver's credentials if there is one.
 
-    Raises botocore's errors, for example ProfileNotFound.
+    `ask_code` is asked for the code of a profile with MFA. Raises botocore's errors, for example ProfileNotFound.
     """
     inner = botocore.session.Session(profile=profile)
     inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
     if resolver:
         inner.register_component("credential_provider", resolver)
+    else:
+        # botocore has no public way to replace its getpass, which reads standard input if there is no terminal, and
+        # which a signal does not end. A test keeps watch over the name.
+        provider: Any = inner.get_component("credential_provider").get_provider("assume-role")
+        provider._prompter = ask_code  # noqa: SLF001
     return AwsSession(inner, region, profile)
 
 
-def open_session(target: Target) -> TargetSession:
-    """Return the session for `target`.
+def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -> TargetSession:
+    """Return the session for `target`. `ask_code` is only called now, for the code of a profile with MFA.
 
     Raises TargetError if its profile, Region, credentials or certificates are missing or cannot be used.
     """
     try:
-        session = aws_session(target.profile, target.region)
+        asking = _OnceOpen(ask_code)
+        session = aws_session(target.profile, target.region, ask_code=asking)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
-            session = aws_session(target.profile, os.environ["AWS_REGION"])
+            session = aws_session(target.profile, os.environ["AWS_REGION"], ask_code=asking)
     except ProfileNotFound:
         of_the_environment = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         name = of_the_environment if target.profile is None else target.profile
@@ -274,7 +297,18 @@ def open_session(target: Target) -> TargetSession:
     if target.role_arn:
         session = _with_role(target, session)
         _credential_id(session)
+    asking.ask = refuse_code  # a thread that sends must not ask: then the credentials have expired
     return TargetSession(target, session)
+
+
+class _OnceOpen:
+    """Asks with `ask`, which can be replaced."""
+
+    def __init__(self, ask: Callable[[str], str]) -> None:
+        self.ask = ask
+
+    def __call__(self, prompt: str) -> str:
+        return self.ask(prompt)
 
 
 def _require_ca_bundle(target: Target, session: AwsSession) -> None:

@@ -1,7 +1,7 @@
 """One run of a job: plan, confirm, apply and report."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from bulkreset.cluster.cluster_runner import LINGER_SECONDS, ClusterRunner
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
 from bulkreset.cognito.response import PASSWORD_REFUSALS, advice_for
-from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.session import TargetSession, refuse_code
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
@@ -53,6 +53,7 @@ class RunOptions:
 
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
+    `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `stop_after` (rows) applies to this execution only; the job's own `stop_after` applies to each execution.
     """
 
@@ -66,6 +67,7 @@ class RunOptions:
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    ask_code: Callable[[str], str] = refuse_code
 
     def with_row_limit(self, job: Job) -> Job:
         """Return the job with this execution's `stop_after` limit, if set. The saved job is unchanged."""
