@@ -1,5 +1,6 @@
 """The endpoint's certificate: trusted, refused, or not asked for, as the options say."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -97,3 +98,20 @@ def test_aws_ca_bundle_of_the_environment_is_trusted_too(
     ran = bulkreset.reset(input_, "--endpoint-url", front, env={"AWS_CA_BUNDLE": str(certificate)})
     assert (ran.code, ran.complaints) == (0, [])
     assert sim.passwords(POOL) == dict(rows)
+
+
+def test_profile_with_mfa_is_refused_without_a_terminal(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile keys]\naws_access_key_id = AKID\naws_secret_access_key = secret\n"
+        "[profile nightly]\nrole_arn = arn:aws:iam::123456789012:role/reset\nsource_profile = keys\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/me\n"
+    )
+    env = {"AWS_CONFIG_FILE": str(config)}
+    input_ = write_csv(tmp_path / "in.csv", people(1))
+    ran = bulkreset.reset(input_, "--profile", "nightly", "--log-format", "json", env=env)
+    assert ran.code == 2
+    assert sim.calls() == []
+    ended = json.loads(ran.stderr.splitlines()[-1])
+    assert (ended["event"], ended["exit_code"]) == ("ended", 2)
+    assert "asks for an MFA code, and there is no terminal" in ended["message"]
