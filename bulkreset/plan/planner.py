@@ -9,6 +9,7 @@ from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
@@ -27,6 +28,9 @@ from bulkreset.plan.preflight import describe_targets, group_by_quota
 from bulkreset.plan.screening import protected_names, write_plan
 from bulkreset.plan.user_check import UserCheck
 from bulkreset.plan.user_store import UserStore
+
+# The pool cannot be reached at all, so no row could be sent: even a run that checks no users ends.
+_UNREACHABLE = frozenset({"SSLError", "EndpointConnectionError", "ProxyConnectionError"})
 
 
 class Planner:
@@ -86,7 +90,7 @@ class Planner:
         return found | {"state": "planned", "rows": screened}
 
     def _require_described(self, pools: Mapping[str, PoolFacts]) -> None:
-        """Raise ServiceError if DescribeUserPool failed transiently for a pool to be checked.
+        """Raise ServiceError if a pool cannot be reached, or DescribeUserPool failed transiently for one to be checked.
 
         Without its description the users would not be checked, so none would be skipped.
         """
@@ -94,7 +98,11 @@ class Planner:
             gap = (
                 facts.unknown
             )  # if denied, the run continues and reports it; if the pool does not exist, the run ends later
-            if self._job.plan.check_users and gap and not (gap.denied or gap.fatal or self._sessions[pool].emulated):
+            session = self._sessions[pool]
+            problem = connection_problem(gap.code, session) if gap else None
+            if gap and problem and (gap.code in _UNREACHABLE or self._job.plan.check_users):
+                raise ServiceError(gap.code, *problem)
+            if self._job.plan.check_users and gap and not (gap.denied or gap.fatal or session.emulated):
                 raise ServiceError(
                     gap.code,
                     f"The user pool {pool} could not be described ({gap.code}), so its users cannot be looked up.",

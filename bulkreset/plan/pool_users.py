@@ -9,6 +9,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 
 from bulkreset.clock import Clock
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
@@ -78,7 +79,7 @@ class PoolUserSource:
         self.store.begin_list()
         self._load_excluded(seen)
         rows = 0
-        with ParallelCalls[UserPage](min(AT_ONCE, len(self._pools)), self._halt) as calls:
+        with ParallelCalls[UserPage](min(AT_ONCE, len(self._pools)), self._directories.values(), self._halt) as calls:
             for name in self._pools:
                 self._start_call(calls, name)
             for completed in calls.completed():
@@ -175,6 +176,8 @@ class PoolUserSource:
     def _list_error(self, pool: _PoolListing, error: ReadCallError) -> Exception:
         name, group = pool.directory.facts.user_pool_id, pool.groups[0]
         what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
+        if problem := connection_problem(error.code, pool.directory.session):
+            return ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
             where = arn_of(pool.directory.session)

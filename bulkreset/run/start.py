@@ -61,7 +61,7 @@ def start(
             )
         parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if mode.emulate else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, mode)
         require_pace(job, sessions)
         cluster = stack.enter_context(ClusterRunner(wanted)) if wanted and not mode.dry_run else None
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
@@ -123,7 +123,7 @@ def resume(
         afterwards = stack.enter_context(ExecutionReporter(job, path, mode.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, home) if needs_input(job, facts, home, again=mode.retry_failed) else None
         service = stack.enter_context(run_emulator(job)) if facts["emulated"] else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, mode)
         require_pace(job, sessions)
         if not service:
             require_same_targets(describe_targets(sessions), facts["targets"])
@@ -135,10 +135,11 @@ def resume(
         return run.finish(run.execute(rows, service, ui, stop))
 
 
-def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, TargetSession]:
+def _open_sessions(job: Job, service: EmbeddedCognito | None, mode: RunOptions) -> dict[str, TargetSession]:
     """Return a session for each target, by user pool ID. Raises TargetError if one cannot be opened."""
-    opened = service.open_session if service else open_session
-    return {target.user_pool_id: opened(target) for target in job.targets}
+    if service:
+        return {target.user_pool_id: service.open_session(target) for target in job.targets}
+    return {target.user_pool_id: open_session(target, mode.ask_code) for target in job.targets}
 
 
 def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
