@@ -145,6 +145,15 @@ class TerminalUi:
             raise Refused("There was no answer.", "Nothing was written.")
         return line.strip()
 
+    def ask_code(self, prompt: str) -> str:
+        """Ask for an MFA code and return it. Raises CredentialRetrievalError if there is no terminal."""
+        from bulkreset.cognito.session import refuse_code
+
+        if not sys.stdin.isatty():
+            refuse_code(prompt)
+        self._console.print(terminal_safe(prompt), end="", markup=False)
+        return self._typed()
+
     def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()

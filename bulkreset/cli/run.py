@@ -209,7 +209,7 @@ def resume(
     )
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
-    mode = replace(mode, console=ui.events)
+    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
     _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
 
@@ -243,7 +243,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
-    mode = replace(mode, console=ui.events)
+    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     if job.schedule.state:
         from bulkreset.run.scheduled import ScheduledJob
 

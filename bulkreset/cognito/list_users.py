@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkreset.cognito.boto3_transport import must_be_readable
+from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, call_read
 from bulkreset.cognito.response import Disposition, classify
@@ -56,7 +57,8 @@ class UserLister:
         self.session = session
         self.facts = facts
         self._newer = session.credential_refresher()
-        self._client = self._prepared(session.cognito())
+        self._answers = Answers(PAGE_BYTES)
+        self._client = self._prepared(session.cognito(self._answers))
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """Return one page of ListUsers. Raises ReadCallError if the call fails.
@@ -83,11 +85,15 @@ class UserLister:
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
 
+    def abandon(self) -> None:
+        """End all waiting for pages at once, from any thread. No page can be read afterwards."""
+        self._answers.abandon()
+
     def refresh_credentials(self) -> bool:
         """Use newer credentials if the provider has some. Return whether it had."""
         if not self._newer():
             return False
-        self._client = self._prepared(self.session.cognito())
+        self._client = self._prepared(self.session.cognito(self._answers))
         return True
 
     @staticmethod
@@ -163,7 +169,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
     Uses ListUsersInGroup with 60 users per page.
     """
-    client = session.cognito()
+    client = session.cognito(Answers(PAGE_BYTES))
     client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
     retry = retrying(_is_transient, attempts=ATTEMPTS, longest_wait=5)
     names: set[str] = set()

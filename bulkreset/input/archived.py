@@ -21,6 +21,7 @@ class ArchivedFile:
 
     def __init__(self, place: InputFile) -> None:
         self.where = place.where
+        self.version = place.version
         self._place = place
         self._found: Fingerprint | None = None
 

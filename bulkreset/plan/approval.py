@@ -60,7 +60,7 @@ class Approval:
         if self._facts["emulated"] != facts["emulated"]:
             yield "one of the two runs is emulated"
         was, now = self._facts["input"], facts["input"]
-        if (was["size"], was["sha256"]) != (now["size"], now["sha256"]):
+        if was["size"] != now["size"] or now["sha256"] not in {was["sha256"], ""}:  # "": it is not read yet
             yield f"the input {now['path']} has changed"
         old, new = dict(_flatten(self._facts["job"])), dict(_flatten(facts["job"]))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):

@@ -45,7 +45,7 @@ def reopen_input(job: Job, home: RunDir) -> InputSet | None:
 
 
 def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
-    """Return the input of a new run, and the facts about it for the journal and the summary.
+    """Return the input of a new run, and the facts about it that are known before it is read.
 
     Raises InputError for every problem with the input, including an unreachable S3.
     """
@@ -57,7 +57,7 @@ def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
 
 
 def input_files(rows: InputSet | None) -> list[JournalFile]:
-    """Return the files of the input as journal entries; empty if there is no input."""
+    """Return the files of the input as journal entries, without SHA-256 before they are read; empty without an input."""
     return (
         [
             JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)

@@ -1,7 +1,7 @@
 """Reads pages of the pools' users in parallel, at the ListUsers pace, and retries transient errors."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, ParamSpec, Self, TypeVar
 
@@ -25,9 +25,13 @@ ParamsT = ParamSpec("ParamsT")
 
 
 class ParallelCalls(Generic[ResultT]):
-    """Makes the calls of several pools in parallel. Leaving the context sets `halt` and waits for the running calls."""
+    """Makes the calls of several pools in parallel. Leaving the context sets `halt` and waits for the running calls.
 
-    def __init__(self, threads: int, halt: threading.Event) -> None:
+    After an error nobody needs their answers, because a page changes nothing: they are abandoned.
+    """
+
+    def __init__(self, threads: int, listers: Iterable[UserLister], halt: threading.Event) -> None:
+        self._listers = listers
         self._halt = halt
         self._executor = ThreadPoolExecutor(max_workers=threads)
         self._pending: dict[Future[ResultT], str] = {}
@@ -35,8 +39,11 @@ class ParallelCalls(Generic[ResultT]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         self._halt.set()
+        if kind:
+            for lister in self._listers:
+                lister.abandon()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def submit(

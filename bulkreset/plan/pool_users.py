@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
 
-import pandas as pd
-
 from bulkreset.clock import Clock
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
 from bulkreset.cognito.response import Disposition
 from bulkreset.errors import InputError, ServiceError, TargetError
-from bulkreset.input.batch import BATCH_ROWS, FIELDS, RowBatch
+from bulkreset.input.batch import BATCH_ROWS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
 from bulkreset.plan.paged_reader import PagedReader, ParallelCalls, token_expired
@@ -80,7 +79,7 @@ class PoolUserSource:
         self.store.begin_list()
         self._load_excluded(seen)
         rows = 0
-        with ParallelCalls[UserPage](min(AT_ONCE, len(self._pools)), self._halt) as calls:
+        with ParallelCalls[UserPage](min(AT_ONCE, len(self._pools)), self._directories.values(), self._halt) as calls:
             for name in self._pools:
                 self._start_call(calls, name)
             for completed in calls.completed():
@@ -94,10 +93,9 @@ class PoolUserSource:
         rows = chain.from_iterable(zip(repeat(name), self.store.usernames(name)) for name in self._pools)
         first = 1
         while some := list(islice(rows, BATCH_ROWS)):
-            columns = {field: [""] * len(some) for field in FIELDS}
-            columns |= {"username": [username for _, username in some], "user_pool_id": [name for name, _ in some]}
-            frame = pd.DataFrame({field: pd.array(values, dtype="str") for field, values in columns.items()})
-            yield RowBatch(first, frame, {})
+            yield RowBatch(
+                first, {"username": [username for _, username in some], "user_pool_id": [name for name, _ in some]}
+            )
             first += len(some)
 
     def _load_excluded(self, seen: Callable[[int], None]) -> None:
@@ -115,10 +113,10 @@ class PoolUserSource:
         columns = ColumnsConfig().model_copy(update={"password": ""})
         try:
             for chunk in open_rows(InputConfig(path=path, columns=columns)).batches():
-                frame = _require_usernames(chunk, path)
+                _require_usernames(chunk, path)
                 self.store.exclude(
                     (name, facts[name].fold(spelling))
-                    for username, pool in zip(frame["username"], frame["user_pool_id"], strict=True)
+                    for username, pool in zip(chunk.cells("username"), chunk.cells("user_pool_id"), strict=True)
                     for name in ([pool] if pool else facts)
                     if name in facts
                     for spelling in {username, parse_cell(username)}
@@ -178,6 +176,8 @@ class PoolUserSource:
     def _list_error(self, pool: _PoolListing, error: ReadCallError) -> Exception:
         name, group = pool.directory.facts.user_pool_id, pool.groups[0]
         what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
+        if problem := connection_problem(error.code, pool.directory.session):
+            return ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
             where = arn_of(pool.directory.session)
@@ -190,10 +190,9 @@ class PoolUserSource:
         return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume: the list is made anew.")
 
 
-def _require_usernames(chunk: RowBatch, path: Path) -> pd.DataFrame:
+def _require_usernames(chunk: RowBatch, path: Path) -> None:
     """Return the rows of a batch. Raises InputError if a row has a hash as its username or is malformed."""
-    if chunk.frame["username"].map(is_redacted).any():
+    if any(map(is_redacted, chunk.cells("username"))):
         raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
     for what in chunk.malformed.values():
         raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
-    return chunk.frame

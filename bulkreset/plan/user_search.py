@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from bulkreset.clock import Clock
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserLister, UserPage, filters_for
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
@@ -83,7 +84,8 @@ class UserSearch:
         self._pools = {name: self._start_pool(name, directory) for name, directory in self._directories.items()}
         gaps: dict[str, UnknownFact] = {}
         try:
-            with ParallelCalls[_Found](min(64, AT_ONCE * max(1, len(self._pools))), self._halt) as calls:
+            threads = min(64, AT_ONCE * max(1, len(self._pools)))
+            with ParallelCalls[_Found](threads, self._directories.values(), self._halt) as calls:
                 for name in self._pools:
                     self._start_calls(calls, name)
                 for completed in calls.completed():
@@ -171,6 +173,8 @@ class UserSearch:
         """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
+        if problem := connection_problem(error.code, pool.directory.session):
+            raise ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.directory.session))}
         raise ServiceError(

@@ -20,6 +20,7 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
 from bulkreset.errors import InputError, RowLimit, Stopped
 from bulkreset.input.input_set import InputSet
+from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.job import Job
@@ -152,9 +153,8 @@ class Apply:
         job = self._job
         lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
         if self._rows and not job.generates:
-            return InputSource(
-                self._rows, self._journal, lanes, self._require_unchanged, lambda: self._results.put(None)
-            )
+            pages = PageReader(self._rows)
+            return InputSource(pages, self._journal, lanes, self._require_unchanged, lambda: self._results.put(None))
         if not job.generates:  # there is no row to send, and none may get a generated password
             lanes = [() for _ in lanes]
         policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}

@@ -1,7 +1,7 @@
 """One run of a job: plan, confirm, apply and report."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from bulkreset.cluster.cluster_runner import LINGER_SECONDS, ClusterRunner
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
 from bulkreset.cognito.response import PASSWORD_REFUSALS, advice_for
-from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.session import TargetSession, refuse_code
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
@@ -54,6 +54,7 @@ class RunOptions:
 
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
+    `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
@@ -69,6 +70,7 @@ class RunOptions:
     console_json: bool = False
     out: IO[str] | None = None
     flags: Mapping[str, str] = field(default_factory=dict)
+    ask_code: Callable[[str], str] = refuse_code
 
     def with_row_limit(self, job: Job) -> Job:
         """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
@@ -134,7 +136,7 @@ class Run:
             self._journal.forget_plan()
         elif service and rows:
             for chunk in rows.batches():
-                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+                service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
         self._journal.mark_claimed_in_doubt()
         self._note_execution_started()
         revived = self._journal.retry_failed() if self._mode.retry_failed else {}

@@ -51,6 +51,7 @@ def start(
     """
     counts = not (mode.dry_run or mode.emulate)
     with ExecutionReporter(job, path, mode.out, ui.notice, counts=counts) as afterwards, ExitStack() as stack:
+        wanted = _choose_cluster(job, emulated=mode.emulate)  # a dry run, too, says what the run will miss
         approval = Approval(mode.approved) if mode.approved else None
         rows, described_input = open_new_input(job)
         if mode.emulate and rows is None:
@@ -60,9 +61,9 @@ def start(
             )
         parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if mode.emulate else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, mode)
         require_pace(job, sessions)
-        cluster = None if mode.dry_run else _open_cluster(job, stack, emulated=mode.emulate)
+        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted and not mode.dry_run else None
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
             "run_id": str(uuid.uuid4()),
@@ -122,32 +123,34 @@ def resume(
         afterwards = stack.enter_context(ExecutionReporter(job, path, mode.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, home) if needs_input(job, facts, home, again=mode.retry_failed) else None
         service = stack.enter_context(run_emulator(job)) if facts["emulated"] else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, mode)
         require_pace(job, sessions)
         if not service:
             require_same_targets(describe_targets(sessions), facts["targets"])
-        cluster = (
-            _open_cluster(job, stack, emulated=facts["emulated"])
-            if may_send(facts, home, again=mode.retry_failed)
-            else None
-        )
+        sends = may_send(facts, home, again=mode.retry_failed)
+        wanted = _choose_cluster(job, emulated=facts["emulated"]) if sends else None
+        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
         run = Run(job, home, mode, sessions, stack, afterwards, cluster)
         run.recover(rows, service, ui)
         return run.finish(run.execute(rows, service, ui, stop))
 
 
-def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, TargetSession]:
+def _open_sessions(job: Job, service: EmbeddedCognito | None, mode: RunOptions) -> dict[str, TargetSession]:
     """Return a session for each target, by user pool ID. Raises TargetError if one cannot be opened."""
-    opened = service.open_session if service else open_session
-    return {target.user_pool_id: opened(target) for target in job.targets}
+    if service:
+        return {target.user_pool_id: service.open_session(target) for target in job.targets}
+    return {target.user_pool_id: open_session(target, mode.ask_code) for target in job.targets}
 
 
-def _open_cluster(job: Job, stack: ExitStack, *, emulated: bool) -> ClusterRunner | None:
-    """Return the job's connected cluster; None if the lanes run in this process. Raises ClusterError, JobError."""
+def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
+    """Return the job's cluster, not connected; None if the lanes run in this process.
+
+    Raises JobError if the extra is missing, or the emulator cannot be reached from there.
+    """
     if not job.cluster.is_asked_for:
         return None
     if emulated and job.cluster.scheduler and not is_loopback(job.cluster.scheduler):
         raise JobError(
             "The emulator is on this machine, and the cluster is not.", "Pass --cluster local:N with --emulate."
         )
-    return stack.enter_context(ClusterRunner(DaskCluster(job.cluster)))
+    return DaskCluster(job.cluster)

@@ -16,7 +16,7 @@ from bulkreset.send.pacer import Pacer
 
 _NEVER = object()
 
-_AGAIN = frozenset({Disposition.THROTTLED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
+_AGAIN = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class Worker(Generic[T]):
             self._retry(next, answers)
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
+        if fatal and fatal.disposition is Disposition.PAUSED:
+            if tally.attempts < self._max_attempts:  # another reason has stopped the lane
+                fatal = None
+            else:
+                self._stop.set()
         return RowResult(outcome, tally.latency, fatal)
 
     def _attempt(self, what: T, tally: AttemptState) -> Response | None:
@@ -69,6 +74,8 @@ class Worker(Generic[T]):
         if answer.disposition is Disposition.THROTTLED:
             tally.throttled += 1
             self._pacer.on_throttled(started)
+        elif answer.disposition is Disposition.PAUSED:
+            pass  # says nothing about the rate
         elif answer.disposition in FATAL_SET:
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:

@@ -18,6 +18,7 @@ from typing import Final
 import pyarrow.csv
 import pyarrow.parquet
 
+from tests.bench.answers import bench_answers
 from tests.bench.callers import CALLERS, Missing
 from tests.bench.cluster import bench_cluster
 from tests.bench.scale import bench_scale
@@ -287,6 +288,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "lanes": bench_lanes,
     "machinery": bench_machinery,
     "cluster": lambda: bench_cluster(say),
+    "answers": lambda: bench_answers(say),
 }
 
 if __name__ == "__main__":

@@ -31,22 +31,24 @@ from bulkreset.send.operations import OperationResult, SetPassword
 from tests.clocks import ForwardClock
 from tests.send.fakes import POOL, SET
 from tests.send.lanes import Given
+from tests.waiting import LOOK_SECONDS
 
 # Seconds that pass in no test unless it puts the clock forward: however slow the machine is, no lease ends by itself.
-LEASE = 3600.0
-SKEW = 600.0
+LEASE = 36_000.0
+SKEW = 6_000.0
 PACE = PaceConfig(workers=4, max_attempts=3, max_wait=0.2)  # so many calls at most are held of a lane
-TINY = 1e-6
+TINY = 1e-5  # the clock has large numbers
+SPEED = 10.0  # of the clock: lanes and pacers wait a tenth of the time that they see
 
 
 class SlotClock(ForwardClock):
-    """The machine's clock, which knows until when each thread waited last: for a paced call that is its slot.
+    """The machine's clock, SPEED times as fast, which knows until when each thread waited last: a paced call's slot.
 
     When the call then leaves is up to the machine; that slots are far enough apart is up to the pacers.
     """
 
     def __init__(self) -> None:
-        super().__init__(time.monotonic)
+        super().__init__(lambda: SPEED * time.monotonic())
         self._of = threading.local()
 
     def now(self) -> float:
@@ -57,11 +59,19 @@ class SlotClock(ForwardClock):
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """Wait until `stop` is set or the clock has come so far; True where it was set."""
         self._of.slot = self._of.now + seconds  # who waits for a moment has just looked how far it is away
-        return super().wait(stop, seconds)
+        while (left := self._of.slot - super().now()) > 0:
+            if stop.wait(min(left / SPEED, LOOK_SECONDS)):
+                return True
+        return stop.is_set()
 
     def slot(self) -> float:
         """Until when this thread waited last."""
         return float(getattr(self._of, "slot", 0.0))
+
+
+def unix() -> float:
+    """The Unix time of all processes, which stands still: clocks differ only if a test sets one."""
+    return 1e9
 
 
 class Service:
@@ -131,7 +141,7 @@ class InsideCluster:
             raise WorkerRejected(self.unfit[worker])
         if worker in self.cut:
             raise WorkerLost
-        self.sessions[session] = WorkerAgent(self.clock, self.clock.now)
+        self.sessions[session] = WorkerAgent(self.clock, unix)
         self.of.setdefault(worker, []).append(self.sessions[session])
 
     async def exchange(
@@ -239,7 +249,7 @@ class Inside:
     ) -> None:
         """Send these rows, one place for each list; `during` runs on a thread beside it."""
         results: Results = SimpleQueue()
-        with ClusterRunner(self.cluster, self.clock, self.clock.now) as cluster:
+        with ClusterRunner(self.cluster, self.clock, unix) as cluster:
             feeds, units = [], []
             for number, given in enumerate(rows):
                 place = LaneKey(number, f"Place {number}" if len(rows) > 1 else "")
@@ -280,9 +290,10 @@ def inside(*workers: str, answer: Callable[[Row], Response] = lambda _row: SET) 
         patch.setattr(outposts, "LEASE_SECONDS", LEASE)
         patch.setattr(assignments, "SKEW_SECONDS", SKEW)
         patch.setattr(cluster_runner, "LINGER_SECONDS", LEASE + SKEW)
-        patch.setattr(cluster_runner, "GOVERN_SECONDS", 0.05)
-        patch.setattr(cluster_runner, "TURN_SECONDS", 0.05)
-        patch.setattr(cluster_runner, "AGAIN_SECONDS", 0.02)
+        patch.setattr(cluster_runner, "GOVERN_SECONDS", 0.01)
+        patch.setattr(cluster_runner, "TURN_SECONDS", 0.01)
+        patch.setattr(cluster_runner, "IDLE_SECONDS", 0.05)
+        patch.setattr(cluster_runner, "AGAIN_SECONDS", 0.005)
         patch.setattr(outposts, "open_transport", lambda _kind, _session: it.service)
         patch.setattr(outposts, "_session", lambda _target, _order: None)
         try:

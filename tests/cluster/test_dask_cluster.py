@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from bulkreset import api
 from bulkreset.cli.options import parse_cluster
+from bulkreset.cluster import dask_cluster
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerRejected
 from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo, pack_info
 from bulkreset.errors import ClusterError, JobError
@@ -90,6 +92,19 @@ def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> No
     job = load(None, wanted | parse_cluster(cluster))
     assert job.cluster.is_asked_for
     assert not load(None, job.model_dump(mode="json") | parse_cluster("none")).cluster.is_asked_for
+
+
+@pytest.mark.parametrize("cluster", ["local:2", "tls://scheduler.dask:8786"])
+def test_dry_run_refuses_a_job_whose_run_will_miss_dask(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_csv(tmp_path / "users.csv", people(2))
+    job = load(None, {"input.path": str(source), "targets.user_pool_id": POOL} | parse_cluster(cluster))
+    monkeypatch.setattr(dask_cluster, "find_spec", lambda _name: None)
+    with pytest.raises(JobError, match=r"bulkreset\[cluster\]") as caught:
+        api.dry_run(job, run_dir=tmp_path / "run")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
 
 
 def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError, JobError
-from bulkreset.input import csv_reader, parquet_reader
+from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input.input_set import InputSet
+from bulkreset.input.page_reader import PageReader
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, encrypted_file, key_file, pairs, parquet_file, read
@@ -42,9 +44,10 @@ def key(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
-    for module in (csv_reader, parquet_reader):
+    for module in (csv_reader, page_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
-        monkeypatch.setattr(module, "SKIPPED_PAGES", 2)
+    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
+    for module in (csv_reader, parquet_reader):
         monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
@@ -99,26 +102,29 @@ def test_encrypted_pieces_in_any_order(
     spec = InputConfig(
         path=encrypted_file(plain, key), identity=key, encoding=encoding if name == "users.csv" else "utf-8"
     )
-    rows = open_rows(spec)
+    rows = InputSet.open(spec)
     if planned:
         list(rows.batches())
-    with closing(rows.pages()) as pieces:
+    with closing(PageReader(rows)) as pieces:
         for number in numbers:
             while (piece := pieces.read(number)) is None:
                 pass
-            assert list(zip(piece.usernames, piece.passwords, strict=True)) == PEOPLE[number * 3 : number * 3 + 3]
+            assert (
+                list(zip(piece.cells("username"), piece.cells("password"), strict=True))
+                == PEOPLE[number * 3 : number * 3 + 3]
+            )
 
 
 def test_planned_encrypted_csv_is_entered_in_the_middle(tmp_path: Path, key: Path) -> None:
     text = "username,password\n" + "".join(f"user{number},{SECRET}{number}\n" for number in range(50_000))
-    rows = open_rows(InputConfig(path=encrypted_file(csv_file(tmp_path, text, "big.csv.gz"), key), identity=key))
+    rows = InputSet.open(InputConfig(path=encrypted_file(csv_file(tmp_path, text, "big.csv.gz"), key), identity=key))
     list(rows.batches())
-    with closing(rows.pages()) as pieces:
+    with closing(PageReader(rows)) as pieces:
         for number in (24, 0, 13, 12, 14):
             assert pieces.knows(number)
             piece = pieces.read(number)
             assert piece
-            assert (piece.usernames[7], piece.passwords[7]) == (
+            assert (piece.cells("username")[7], piece.cells("password")[7]) == (
                 f"user{number * 2000 + 7}",
                 f"{SECRET}{number * 2000 + 7}",
             )
@@ -129,10 +135,10 @@ def test_encrypted_csv_is_read_in_constant_memory(tmp_path: Path, key: Path) -> 
     path = encrypted_file(csv_file(tmp_path, text), key)
     assert path.stat().st_size > 4_000_000
     del text
-    rows = open_rows(InputConfig(path=path, identity=key))
+    rows = InputSet.open(InputConfig(path=path, identity=key))
     tracemalloc.start()
     try:
-        with closing(rows.pages()) as pieces:
+        with closing(PageReader(rows)) as pieces:
             while pieces.read(9) is None:
                 pass
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
@@ -247,9 +253,9 @@ def test_file_is_let_go(tmp_path: Path, key: Path) -> None:
     path = encrypted_file(made(tmp_path, "users.csv.gz"), key)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(10):
-        rows = open_rows(InputConfig(path=path, identity=key))
+        rows = InputSet.open(InputConfig(path=path, identity=key))
         for _chunk in rows.batches():
             break
-        with closing(rows.pages()) as pieces:
+        with closing(PageReader(rows)) as pieces:
             pieces.read(0)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 4

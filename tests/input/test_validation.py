@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,8 +42,7 @@ def job(pools: tuple[str, ...] = (POOL,), path: Path = Path("users.csv"), **keys
 def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | None = None) -> RowBatch:
     """A chunk of (username, password, permanent, pool); what is left out is empty."""
     cells = [(*row, *("",) * (len(FIELDS) - len(row))) for row in rows]
-    frame = {name: pd.array([row[place] for row in cells], dtype="str") for place, name in enumerate(FIELDS)}
-    return RowBatch(first, pd.DataFrame(frame), malformed or {})
+    return RowBatch(first, {name: [row[place] for row in cells] for place, name in enumerate(FIELDS)}, malformed)
 
 
 def screen_one(*row: str, **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)

@@ -1,12 +1,13 @@
 """The search: everybody found with the fewer calls, at the pace of ListUsers, and gone on with where it broke off."""
 
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from bulkreset.cognito.list_users import PAGE, PoolUser
+from bulkreset.cognito.list_users import PAGE, PoolUser, UserPage
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.errors import Interrupted, ServiceError
@@ -18,6 +19,7 @@ from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, 
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
 
+PATIENCE = 90.0  # seconds after which a test gives up
 DIRECTIONS = {"sweep": 0, "look-ups": 10**6}
 Known = dict[int, tuple[str, str, str]]
 
@@ -309,3 +311,30 @@ def test_pools_are_searched_side_by_side(lookup: UserStore) -> None:
     Searched(lookup, one, other).run()
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
     assert (one.pages, len(other.names)) == ([None, "60"], 2)
+
+
+def test_page_that_does_not_come_is_not_waited_for_when_the_run_is_stopped(lookup: UserStore) -> None:
+    class Silent(Listed):
+        """Answers nothing until it is abandoned."""
+
+        asking, abandoned = threading.Event(), threading.Event()
+
+        def page(self, token: str | None = None, expression: str = "") -> UserPage:
+            del token, expression
+            self.asking.set()
+            assert self.abandoned.wait(PATIENCE)
+            raise LOST
+
+        def abandon(self) -> None:
+            self.abandoned.set()
+
+    silent = Silent(crowd(1))
+    searched = Searched(sought(lookup, "user00000"), silent)
+
+    def seen(_made: int, _calls: int) -> None:
+        if silent.asking.is_set():
+            raise Interrupted("Stopped by SIGTERM.")
+
+    with pytest.raises(Interrupted):
+        searched.search.run(seen)
+    assert silent.abandoned.is_set()
