@@ -309,7 +309,7 @@ def _end_message(summary: Summary) -> str:
     if summary.stopped_by:
         return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bulkreset.cognito.response import advice_for
+from bulkreset.cognito.response import HISTORY_VIOLATION, advice_for
 from bulkreset.models import RejectCode, SkipReason, Status
 
 MEANINGS: Mapping[str, str] = {
@@ -10,15 +10,18 @@ MEANINGS: Mapping[str, str] = {
     Status.READY: "It would be sent.",
     Status.CLAIMED: "It is about to be sent, or on its way.",
     Status.FAILED: "Cognito refused it, or the attempts were used up.",
-    Status.IN_DOUBT: "It was sent and no answer is known: it may be set.",
+    Status.IN_DOUBT: "It may have been sent, and no answer is known: it may be set.",
     Status.UNPROCESSED: "The run stopped before it was sent.",
     Status.REJECTED: "The plan found that it must not be sent.",
     Status.SKIPPED: "It was left alone on purpose.",
 }
 
-_THROTTLED = "It was throttled at every attempt: resume with --failed and a lower --share."
-_UNREACHED = "Nothing was sent: fix the network or the proxy, then resume with --failed."
-_DOUBT = "Resume: it is sent again, with the same password."
+_THROTTLED = "It was throttled at the last attempt: resume with --failed and a lower --share."
+_UNREACHED = "No connection could be made at the last attempt: fix the network or the proxy, then resume with --failed."
+_DOUBT = "Resume: it is sent again, with the same password or a newly generated one."
+_NOT_SHOWN = (
+    "Read the message and resume. If it stays so, the user had this password lately: choose another, in a new run."
+)
 _ALONE = "Nothing, where that is meant; the job file says who is left alone."
 
 _NEXT: Mapping[str, str] = {
@@ -72,7 +75,7 @@ _NEXT: Mapping[str, str] = {
 def next_step(status: str, code: str) -> str:
     """Return the next step for rows with this status (the report's or the journal's) and this code."""
     if status == Status.IN_DOUBT:
-        return _DOUBT
+        return _NOT_SHOWN if code == HISTORY_VIOLATION else _DOUBT
     if status == Status.CLAIMED:
         return "Wait for it."
     if status == Status.SET:
