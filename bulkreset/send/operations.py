@@ -159,4 +159,6 @@ class SignOut:
         tries = "" if refused else f" after {tally.attempts} attempts"
         why = f": {answer.message}" if answer.message else ""
         message = f"the password was set; only the sign-out failed{tries}{why}"
+        if tally.was_in_doubt:
+            message = f"{message.rstrip('.')}; an answer was lost, so the user may be signed out"
         return SignOutOutcome(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003
