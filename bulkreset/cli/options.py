@@ -9,8 +9,6 @@ import typer
 
 from bulkreset.errors import JobError
 
-RUNS = Path("runs")  # default parent of run directories
-
 MOST_DIGITS = 19  # limit on the digits of a number of rows
 
 

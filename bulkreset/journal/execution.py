@@ -5,12 +5,13 @@ import platform
 import pwd
 from datetime import UTC, datetime
 
+from bulkreset.journal.run_state import Execution
 from bulkreset.version import __version__
 
 
-def new_execution() -> dict[str, object]:
+def new_execution() -> Execution:
     """Return the facts about an execution that are known when it begins."""
-    return {"started_at": utc_now(), "user": _user(), "host": platform.node(), "version": __version__}
+    return Execution(started_at=utc_now(), user=_user(), host=platform.node(), version=__version__)
 
 
 def utc_now() -> str:

@@ -5,19 +5,21 @@ import io
 import os
 import secrets
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkreset.age import DecryptError, decrypt, encrypt, parse_recipients
 from bulkreset.errors import InputError, RecordError, RunDirError
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Row
 
 if TYPE_CHECKING:  # reading a handout does not need the job
     from bulkreset.job import Job
 
 CHUNK_ROWS = 500
+Upload = Callable[[Path], None]  # copies a chunk elsewhere before its rows are sent; may raise
 
 
 class Line(NamedTuple):
@@ -39,10 +41,10 @@ class PasswordArchive:
     This process cannot decrypt them.
     """
 
-    def __init__(self, folder: Path, to: Sequence[Any]) -> None:
+    def __init__(self, folder: Path, to: Sequence[Any], upload: Upload | None = None) -> None:
         self._folder = folder
         self._to = to
-        self.written: Callable[[Path], None] = lambda _chunk: None  # called with each chunk; may raise
+        self._upload = upload
         with _told(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((number for number, _ in _chunks(folder)), default=0)
@@ -78,7 +80,8 @@ class PasswordArchive:
                 os.fsync(directory)
             finally:
                 os.close(directory)
-        self.written(path)
+        if self._upload:
+            self._upload(path)
 
 
 def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
@@ -100,12 +103,12 @@ def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
     return folder
 
 
-def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
+def folder_of(state: RunState, home: RunDir) -> Path:
     """Return the folder of a run's handout, as the journal stores it, even if the run directory was renamed."""
-    return Path(facts["handout"]) if facts.get("handout") else home.handout
+    return Path(state.handout) if state.handout else home.handout
 
 
-def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
+def handout_of(job: "Job", folder: Path, upload: Upload | None = None) -> PasswordArchive | None:
     """Return the handout for a job, None without recipients.
 
     Raises RunDirError if it cannot be written, JobError for an invalid key.
@@ -113,7 +116,7 @@ def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
     if not job.handout.recipients:
         return None
     try:
-        return PasswordArchive(folder, parse_recipients(job.handout.recipients))
+        return PasswordArchive(folder, parse_recipients(job.handout.recipients), upload)
     except RecordError as error:
         raise RunDirError(error.message, "Check the disk's space and rights; nothing was sent.") from None
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from bulkreset.journal.connection import transaction, translate_sqlite_errors
+from bulkreset.journal.database import transaction, translate_sqlite_errors
 
 # name: folded as its pool compares names. spelled: the spelling in the row, if it differs.
 # rank: how certain it is that the name means the user; 0 is the most certain.

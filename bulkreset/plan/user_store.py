@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
-from bulkreset.journal.connection import transaction, translate_sqlite_errors
+from bulkreset.journal.database import transaction, translate_sqlite_errors
 from bulkreset.plan.user_lookup import UserMatch
 
 # The name columns are folded as their pool compares names.

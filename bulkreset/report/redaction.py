@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
-from bulkreset.journal.queries import PageRow
-from bulkreset.journal.records import ReportRow
+from bulkreset.journal.records import PageRow, ReportRow
 from bulkreset.small_file import read_small_file
 
 KEY_BYTES = 32
