@@ -92,7 +92,9 @@ class Result:
         path = Path(run_dir)
         try:
             figures = json.loads(read_small_file(RunDir(path).summary, MOST_SUMMARY))
-            figures["lanes"] = tuple(LaneSummary(**_with_error(lane)) for lane in figures["lanes"])
+            figures["lanes"] = tuple(
+                LaneSummary(**_with_error(lane) | {"pools": tuple(lane["pools"])}) for lane in figures["lanes"]
+            )
             figures["targets"] = tuple(figures["targets"])
             return cls(path, Summary(**_with_error(figures)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -27,7 +27,9 @@ EXIT_CODES = {
     "Interrupted": 130,
 }
 CLASSES = {
-    name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
+    name: kind
+    for name, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__ and issubclass(kind, BulkresetError)
 }
 
 

@@ -104,8 +104,10 @@ def main(lanes: int, rows: int) -> None:
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
             events = open_log(log, "x", console)
             cpu = time.process_time()
-            rows = InputSet.open(job.input)
-            apply._send(context(job, folder, journal, rows, sessions, events), preflight, rows.change_detector())
+            source_rows = InputSet.open(job.input)
+            apply._send(
+                context(job, folder, journal, source_rows, sessions, events), preflight, source_rows.change_detector()
+            )
             cpu = time.process_time() - cpu
         journal.close()
     shares = [(len(it.left) - 1) / (it.left[-1] - it.left[0]) / RATE for it in transports]

@@ -243,8 +243,8 @@ def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: S
     asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
     run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.told.append)
     mirror = run.begin()
-    key = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
-    handout = PasswordArchive(run.home.handout, key, mirror.upload_chunk)
+    to = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
+    handout = PasswordArchive(run.home.handout, to, mirror.upload_chunk)
     handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, 1)
     run.home.summary.write_text("{}", encoding="utf-8")
@@ -402,8 +402,8 @@ def test_whoever_goes_on_knows_all_that_was_sent(
 
 def sealed(run: Running, mirror: JournalMirror, row: int) -> Path:
     """Put one row's password into the run's handout, and claim the row; the last chunk."""
-    key = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
-    handout = PasswordArchive(run.home.handout, key, mirror.upload_chunk)
+    to = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
+    handout = PasswordArchive(run.home.handout, to, mirror.upload_chunk)
     handout.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, row)
     return max(run.home.handout.iterdir())

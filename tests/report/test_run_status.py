@@ -127,7 +127,7 @@ def test_dry_run_whose_plan_is_not_whole_can_be_resumed(tmp_path: Path, state: s
     path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state=state)
     status = read_status(path)
     assert (status.state, status.resumable) == ("crashed" if state == "planning" else state, True)
-    record(path, rows=2, state="finished")
+    record(path, rows=2, state="finished", mode="dry_run")
     assert not read_status(path).resumable
 
 

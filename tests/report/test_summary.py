@@ -106,6 +106,7 @@ def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
 
 def test_run_that_sent_nothing_has_no_rate(tmp_path: Path) -> None:
     journal = planned(tmp_path, "a")
+    journal.write.change(mode="dry_run", emulated=True)
     summary = build_summary(journal, End(state=EndState.FINISHED, exit_code=0, finished_at=ENDED))
     assert (summary.rows_per_second, summary.sending_seconds, summary.stopped_by) == (0.0, 0.0, None)
     assert summary.counts == {"ready": 1}

@@ -220,7 +220,7 @@ def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.
     journal = Journal.create(tmp_path / "journal.sqlite", POOLS, run_state())
     rows = FakeRows(FakePieces([], remembers=True, searched=False))
     for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):
-        made = InputSource(rows, journal, [[f"r_{number}"] for number in range(lanes)], lambda: None)
+        made = InputSource(rows, journal.read, [[f"r_{number}"] for number in range(lanes)], lambda: None)
         assert {supply._most for supply in made.lane_sources} == {most}
     journal.close()
 
