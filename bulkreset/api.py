@@ -11,12 +11,13 @@ from typing import Any, Self
 
 from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError, StoppedBy
+from bulkreset.files import read_small_file
+from bulkreset.hardening import apart
 from bulkreset.input.discovery import InputMissing
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
 from bulkreset.journal.run_dir import RUNS, RunDir, new_path
-from bulkreset.library_logging import apart
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
@@ -30,7 +31,6 @@ from bulkreset.report.verify import verify as verify_run
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
-from bulkreset.small_file import read_small_file
 
 __all__ = [
     "ApiProgress",
@@ -197,15 +197,15 @@ def apply(
     GuardTripped is raised.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. If the error's `run_dir` is set, continue
-    that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
+    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
+    continue that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
     scheduled job.
     """
     if isinstance(job, DryRun):
         approved = approved or job.run_dir
         emulate = emulate or job.summary.emulated
         job = job.job
-    if job.input.state:
+    if job.schedule.state:
         raise JobError("A scheduled job may have no run to apply, or two.", "Use run_job, which returns them all.")
     (result,) = run_job(
         job,

@@ -156,8 +156,8 @@ class CancelToken:
         """Raise Interrupted if a stop was requested, or whatever the added check raises."""
         if self.signal_number:
             raise Interrupted(
-                f"Stopped by {self._by or signal.Signals(self.signal_number).name}.",
-                "What was in flight is recorded.",
+                f"Interrupted by {self._by or signal.Signals(self.signal_number).name}.",
+                "Calls in progress were finished and recorded.",
                 signal_number=self.signal_number,
             )
         self._also()

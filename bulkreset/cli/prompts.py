@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
     from bulkreset.report.verify import VerifyResult
 
 TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
-_STATES = {"time_limit": "stopped at its limit"}
-_NOT_WHOLE = "The plan is not whole: there may be more rows, and these are not checked to the end. Nothing was sent."
+_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
+_NOT_WHOLE = "The run stopped while reading the input. Nothing was sent."
 _FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
 
@@ -56,10 +56,10 @@ class StderrAboveProgress:
 class TerminalUi:
     """The Ui of the command line. All output but the summary goes to standard error, as events if that is JSON lines.
 
-    The log writes its lines to `events`.
+    The log writes its lines to `events`. If it `is_quiet`, the plan is shown only with a question, and no progress.
     """
 
-    def __init__(self, stop: CancelToken, *, show_progress: bool) -> None:
+    def __init__(self, stop: CancelToken, *, show_progress: bool, quiet: bool = False) -> None:
         from rich.console import Console
 
         from bulkreset.cli.progress import ProgressDisplay
@@ -71,8 +71,9 @@ class TerminalUi:
             else Console(file=_stderr_console(), highlight=False, soft_wrap=True, emoji=False)
         )
         self._stop = stop
+        self.is_quiet = quiet
         self._progress = ProgressDisplay(
-            self._console, quiet=not show_progress, tell=self._tell if self._spoken else None
+            self._console, quiet=quiet or not show_progress, tell=self._tell if self._spoken else None
         )
         self.events: IO[str] = cast("IO[str]", StderrAboveProgress(self._console, self._progress))
 
@@ -100,6 +101,10 @@ class TerminalUi:
     def show_preflight(self, preflight: "Preflight") -> None:
         """Show the plan of the run."""
         self.close()
+        if not self.is_quiet:
+            self._show_plan(preflight)
+
+    def _show_plan(self, preflight: "Preflight") -> None:
         text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
@@ -112,6 +117,8 @@ class TerminalUi:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
+        if self.is_quiet:  # nobody can confirm a plan unseen
+            self._show_plan(preflight)
         wanted = _confirmation_word(preflight)
         if wanted is None:
             ask = (
@@ -128,15 +135,24 @@ class TerminalUi:
         )
         return self._typed() in {wanted, terminal_safe(wanted)}
 
-    def ask(self, text: str, default: str | None) -> str:
-        """Ask a question and return the answer, or the default if it is empty. Raises Refused at end of input."""
-        self._console.print(terminal_safe(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
+    def ask(self, text: str, shown: str | None) -> str:
+        """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
+        self._console.print(terminal_safe(text + (f" [{shown}]" if shown else "") + ": "), end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         line = sys.stdin.readline()
         if not line:
             raise Refused("There was no answer.", "Nothing was written.")
-        return line.strip() or default or ""
+        return line.strip()
+
+    def ask_code(self, prompt: str) -> str:
+        """Ask for an MFA code and return it. Raises CredentialRetrievalError if there is no terminal."""
+        from bulkreset.cognito.session import refuse_code
+
+        if not sys.stdin.isatty():
+            refuse_code(prompt)
+        self._console.print(terminal_safe(prompt), end="", markup=False)
+        return self._typed()
 
     def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
@@ -182,7 +198,8 @@ def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, s
         while answer is None or (wrong := question.wrong(answer)):
             if answer is not None:
                 terminal.notice(wrong)
-            answer = terminal.ask(question.text, question.default(known))
+            default = question.default(known)
+            answer = terminal.ask(question.text, question.shown(known) or default) or default or ""
         known[question.key] = answer
     return known
 
@@ -244,24 +261,24 @@ def _rows_read_text(of: RunStatus | Summary) -> str:
 def describe_verified(found: "VerifyResult") -> str:
     """Return the users' current states and the next steps as text."""
     if found.report is None:
-        return f"The run has set nothing{' yet' if found.alive else ''}: there is nobody to look up."
+        return f"This run has set no passwords{' yet' if found.alive else ''}, so there is nothing to verify."
     counts = dict(found.counts)
     told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (UserState.UNTOUCHED, UserState.DIFFERS, UserState.GONE))
     lines = [f"Verified: {format_rows(sum(counts.values()))}: {told}."]
     if found.alive:
-        lines.append("The run is going on: what it sets from now on is not in here.")
+        lines.append("The run is still running: users that it sets from now on are not included.")
     if waiting := counts.get(UserState.WAITING):
-        lines.append(f"Still good and not used: {waiting:,} of the temporary passwords. Verify again later.")
+        lines.append(f"{format_count(waiting, 'temporary password')} not used yet (still valid). Verify again later.")
     if short and found.reissue is None:
         lines.append(
-            f"Expired or expiring: {short:,} of the temporary passwords. --reissue FILE writes the input of a new run."
+            f"{format_count(short, 'temporary password')} expired or expiring. --reissue FILE writes an input with these users."
         )
     if odd:
-        lines.append(f"Not as the run left them: {odd:,} of the users. The report says who.")
+        lines.append(f"{format_count(odd, 'user')} changed since the run in an unexpected way; see the report.")
     if not found.unfinished:
-        lines.append("Nothing is left to be done.")
+        lines.append("Nothing remains to be done.")
     if found.reissue:
         lines.append(
             f'Reissue: {found.reissue}, with {short:,} users: the input of a new run with password.source = "generate".'

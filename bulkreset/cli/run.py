@@ -12,7 +12,8 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
-    Fleet,
+    Cluster,
+    Limit,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -22,17 +23,18 @@ from bulkreset.cli.options import (
     NoProgress,
     Permanent,
     Profile,
+    Quiet,
     Rate,
     Share,
-    StopAfter,
     UserPoolId,
     Verbose,
     Workers,
     Yes,
+    flags_of,
+    parse_cluster,
     parse_limit,
     parse_rate,
 )
-from bulkreset.cli.options import parse_cluster as fleet_of
 from bulkreset.errors import EXIT_OK, Refused
 from bulkreset.models import Summary, format_rows
 
@@ -81,8 +83,8 @@ def run(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
+    limit: Limit = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -106,6 +108,7 @@ def run(
     ] = False,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -135,7 +138,8 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
+    given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
+    asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run.context import RunOptions
 
@@ -145,12 +149,12 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
-        stop_after=stop_after,
-        verbosity=verbose,
+        limit=limit,
+        verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
     )
-    _execute(asked, run_dir, mode, progress=not no_progress)
+    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
 
 
 def resume(
@@ -164,11 +168,12 @@ def resume(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
+    limit: Limit = None,
     run_dir: NewRunDir = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -186,14 +191,22 @@ def resume(
         "guards.max_rows": max_rows,
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
-        "guards.stop_after": stop_after,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
+    overrides = {key: value for key, value in asked.items() if value is not None} | parse_cluster(cluster)
     as_json = log_format is LogFormat.JSON
-    mode = RunOptions(sys.stderr, yes=yes, retry_failed=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
+    mode = RunOptions(
+        sys.stderr,
+        yes=yes,
+        limit=limit,
+        retry_failed=failed,
+        verbosity=_verbosity(verbose, quiet=quiet),
+        console_json=as_json,
+        out=sys.stdout,
+        flags=flags_of(overrides),
+    )
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=not no_progress)
-    mode = replace(mode, console=ui.events)
+    ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
+    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = fetch_run_dir(run, run_dir)
 
     def resumed() -> Iterator["RunEnd"]:
@@ -208,29 +221,28 @@ def demo(
     verbose: Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
+    from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
     from bulkreset.run.context import RunOptions
 
-    here = Path(__file__).parents[1]
-    home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
     _execute(
-        load(home / "jobs" / "demo.toml", {}),
+        load(JOBS / "demo.toml", {}),
         run_dir,
         RunOptions(sys.stderr, emulate=True, yes=True, verbosity=verbose),
         progress=not no_progress,
     )
 
 
-def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool) -> NoReturn:
+def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_path
     from bulkreset.run.scheduled import run_job
 
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=progress)
-    mode = replace(mode, console=ui.events)
-    path = run_dir or (None if job.input.state else new_path(job.name))  # a scheduled job may need no directory
+    ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
+    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
+    path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
     ends = run_job(job, path, mode, ui, stop)
     _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.")
 
@@ -247,27 +259,32 @@ def _run_and_exit(
     try:
         for end in ends:
             ui.close()
-            _print_end(end.run_dir, end.summary)
+            _print_end(end.run_dir, end.summary, quiet=ui.is_quiet)
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
     if not codes:
-        sys.stdout.write(f"{nothing}\n")
-        sys.stdout.flush()
+        if not ui.is_quiet:
+            sys.stdout.write(f"{nothing}\n")
+            sys.stdout.flush()
         if json_events.current():
             json_events.emit_ended(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _print_end(path: Path, summary: Summary) -> None:
-    """Print the result of a run. If it is resumable, the last line is the resume command."""
+def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
+    """Print the result of a run; if `quiet`, not of one in which all went well.
+
+    If it is resumable, the last line is the resume command.
+    """
     from bulkreset.cli.prompts import print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    print_summary(summary, RunDir(path), sys.stdout)
+    if not quiet or summary.exit_code != EXIT_OK:
+        print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
-            f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
+            f"The summary could not be written to standard output: {why}. The report: {path / summary.report}"
         )
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
     json_events.emit_ended(
@@ -280,8 +297,15 @@ def _end_message(summary: Summary) -> str:
     if summary.stopped_by:
         return f"{summary.stopped_by.message} {summary.stopped_by.advice}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
     return ""
+
+
+def _verbosity(verbose: int, *, quiet: bool) -> int:
+    """Return the log's verbosity. Raises Refused if both flags are given."""
+    if quiet and verbose:
+        raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
+    return -1 if quiet else verbose
 
 
 def _require_confirmable(*, yes: bool) -> None:

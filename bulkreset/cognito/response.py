@@ -12,6 +12,7 @@ class Disposition(Enum):
 
     DONE = auto()  # applied: the password is set, or the user is signed out
     THROTTLED = auto()  # not applied: retry, and slow the lane down
+    PAUSED = auto()  # not applied: the pool takes no writes for a while. Retry; stop if it goes on
     NOT_SENT = auto()  # not applied, for a temporary reason: retry
     AMBIGUOUS = auto()  # may have been applied: retry
     REFUSED = auto()  # this row failed: continue with the others
@@ -19,7 +20,7 @@ class Disposition(Enum):
     FATAL = auto()  # no call can succeed: stop
 
 
-FATAL_SET = frozenset({Disposition.FATAL, Disposition.EXPIRED})
+FATAL_SET = frozenset({Disposition.FATAL, Disposition.EXPIRED, Disposition.PAUSED})  # as the last answer for a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ _THROTTLED = frozenset(
 _DOUBTFUL = frozenset(
     {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
 )
+_PAUSED = frozenset({"OperationNotEnabledException"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 _NO_RIGHT = "Allow cognito-idp:{call} on the user pool for these credentials, then {then}."
@@ -50,7 +52,8 @@ _BAD_KEYS = "Check the access key, its secret and the machine's clock, then {the
 _NO_KEYS = "Sign in again or renew the credentials, then {then}."
 _ADVICE = {
     "ResourceNotFoundException": "Check the user pool id and the Region: a pool exists in one Region only.",
-    "OperationNotEnabledException": "This is a replica Region of the pool: use the pool's primary Region.",
+    "OperationNotEnabledException": "The pool takes no writes now: a recovery is under way, or this is a replica Region. "
+    "Wait until the recovery is completed or cancelled, or use the pool's primary Region, then {then}.",
     "AccessDenied": _NO_RIGHT,
     "AccessDeniedException": _NO_RIGHT,
     "UnrecognizedClientException": _BAD_KEYS,
@@ -77,6 +80,8 @@ def classify(code: str, http_status: int) -> Disposition:
         return Disposition.THROTTLED
     if code in _DOUBTFUL:
         return Disposition.AMBIGUOUS
+    if code in _PAUSED:
+        return Disposition.PAUSED
     if code in _EXPIRED:
         return Disposition.EXPIRED
     if code in _ADVICE:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.files import create_file
 from bulkreset.journal import schema
 from bulkreset.journal.database import BROKEN, Database, connect, damaged_journal_error, file_kind
 from bulkreset.journal.journal_writer import JournalWriter
@@ -47,7 +48,7 @@ class Journal:
     def create(cls, path: Path, pools: Sequence[str], state: RunState, files: Iterable[JournalFile] = ()) -> Self:
         """Create a new journal for an input of these files. Raises RecordError if it cannot be written."""
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(create_file(path))
             db = Database(connect(path, "rw"), path)
         except (OSError, sqlite3.Error) as error:
             raise RecordError(
@@ -109,7 +110,7 @@ class Journal:
     def copy(self, to: Path) -> RunState:
         """Copy the file in one consistent state to `to` and return the copy's run state. Raises RecordError."""
         to.unlink(missing_ok=True)
-        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(create_file(to))
         with self._db.reading():
             self._db.execute("VACUUM INTO ?", (str(to),))
         return self.state_in(to)

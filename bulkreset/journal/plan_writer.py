@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database
+from bulkreset.journal.records import JournalFile
 from bulkreset.journal.state_table import StateTable
 
 
@@ -39,6 +40,13 @@ class PlanWriter:
         """Store the first row of a file."""
         with self._db.writing():
             self._db.execute(schema.BEGIN_FILE, (row, number))
+
+    def store_fingerprints(self, files: Iterable[JournalFile], **facts: object) -> None:
+        """Store what the files were when their rows were read, and these facts of the run state, in one commit."""
+        with self._state.writing(facts):
+            self._db.executemany(
+                schema.FINGERPRINT, [(it.size, it.sha256, it.version, number) for number, it in enumerate(files)]
+            )
 
     def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str]], **facts: object) -> None:
         """Store the directory's findings on ready rows, and these facts of the run state, in one commit.

@@ -42,7 +42,7 @@ Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # calls 
 
 
 class InputFacts(_Facts):
-    """The input as it was when the run was planned. All fields are empty if the rows are the pools' users."""
+    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users."""
 
     path: str = ""
     size: Count = 0
@@ -129,12 +129,12 @@ class RunState(_Facts):
     signs_out: Flag = False
     confirmed: Flag = False
     approved: ApprovalFacts | None = None
-    stop_after: Count | None = None  # of the first execution
+    limit: Count | None = None  # of the first execution
     started_at: Time
     input: InputFacts = InputFacts()
     targets: tuple[TargetFacts, ...] = ()
-    handout: str | None = None  # the folder of the generated passwords, if it is not in the run directory
-    fleet: str | None = None  # where the last execution sent the rows
+    passwords: str | None = None  # the folder of the generated passwords, if it is not in the run directory
+    cluster: str | None = None  # where the last execution sent the rows
     mirror: MirrorProgress | None = None
     executions: Annotated[tuple[Execution, ...], Field(min_length=1)]
     phase: Phase = Phase.READING

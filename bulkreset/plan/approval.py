@@ -56,17 +56,17 @@ class Approval:
         if self._reviewed.emulated != state.emulated:
             yield "one of the two runs is emulated"
         was, now = self._reviewed.input, state.input
-        if (was.size, was.sha256) != (now.size, now.sha256):
+        if was.size != now.size or now.sha256 not in {was.sha256, ""}:  # "": it is not read yet
             yield f"the input {now.path} has changed"
         old, new = dict(_flatten(self._reviewed.job)), dict(_flatten(state.job))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
             if not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key):
                 yield f"{key} was {_show_value(old.get(key))} and is {_show_value(new.get(key))}"
-        limit, now_limit = self._reviewed.stop_after, state.stop_after
+        limit, now_limit = self._reviewed.limit, state.limit
         if limit is not None and (
             now_limit is None or now_limit > limit
         ):  # a smaller limit than the approved one is allowed
-            yield f"stop_after was {limit} and is {_show_value(now_limit)} this time"
+            yield f"limit was {limit} and is {_show_value(now_limit)} this time"
         if not state.emulated:  # an emulator's port changes each time
             yield from _target_differences(self._reviewed.targets, state.targets)
         for pool, reason in state.unchecked.items():

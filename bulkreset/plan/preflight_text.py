@@ -6,13 +6,14 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
-from bulkreset.text import format_count, format_duration
+from bulkreset.text import format_count, format_duration, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
 
-    from bulkreset.job import GuardsConfig, Job, PasswordPolicy, SelectConfig
+    from bulkreset.job import GuardsConfig, Job, SelectConfig
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -59,7 +60,7 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield "Caller", caller.arn
         if not preflight.emulated and (warnings := _warnings(endpoint, preflight.job, pool)):
             yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
-        if rules := _rules(facts.policy):
+        if facts.policy and (rules := describe(facts.policy)):
             yield "Policy", rules
         if facts.history:
             yield "History", f"the pool refuses the last {facts.history} passwords of a user: unknown until applied"
@@ -83,20 +84,6 @@ def _selected(select: SelectConfig) -> str:
         f"not in {select.not_in}" if select.not_in else "",
     ]
     return ", ".join(filter(None, chosen)) or "ALL of them"
-
-
-def _rules(policy: PasswordPolicy | None) -> str:
-    """Return the pool's password rules in words; "" if there is no policy."""
-    if policy is None:
-        return ""
-    asked = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
-    kinds = {
-        "an upper-case letter": policy.require_uppercase,
-        "a lower-case letter": policy.require_lowercase,
-        "a digit": policy.require_numbers,
-        "a symbol": policy.require_symbols,
-    }
-    return ", ".join(asked + [words for words, wanted in kinds.items() if wanted])
 
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
@@ -124,12 +111,12 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if job.scrambles:
         yield (
             "Passwords",
-            f"made here, {job.password.length} characters, kept NOWHERE: users come back through forgot-password",
+            f"generated, {job.password.length} characters, kept NOWHERE: users come back through forgot-password",
         )
     else:
-        number = len(job.handout.recipients)
-        where = job.handout.path or "the run directory"
-        yield "Passwords", f"made here, sealed to {number} recipient{'s' * (number > 1)}, in {where}"
+        number = len(job.password.recipients)
+        where = job.password.folder or "the run directory"
+        yield "Passwords", f"generated, encrypted to {number} recipient{'s' * (number > 1)}, in {where}"
     if preflight.unrecoverable:
         users = format_count(preflight.unrecoverable, "user has", "users have")
         advice = 'plan.skip = ["unrecoverable", …] leaves them alone'
@@ -150,13 +137,15 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1)
     if len(preflight.lanes) > SHOWN:
         yield "", f"and {len(preflight.lanes) - SHOWN} more lanes"
-    if preflight.job.fleet.is_asked_for:
-        yield "Fleet", preflight.job.fleet.scheduler or f"{preflight.job.fleet.local} processes here"
+    if preflight.job.cluster.is_asked_for:
+        yield "Cluster", preflight.job.cluster.scheduler or f"{preflight.job.cluster.local} processes here"
     if preflight.seconds is not None:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
-        when = f"{ends:%H:%M}" if ends.date() == now.date() else f"{ends:%Y-%m-%d %H:%M}"
-        yield "Duration", f"about {format_duration(preflight.seconds)}, until {when} at the earliest"
+        yield (
+            "Duration",
+            f"about {format_duration(preflight.seconds)}, until {format_local_time(ends, now)} at the earliest",
+        )
     yield "Guards", ", ".join(_guards(preflight.job.guards)) or "none"
 
 
@@ -179,8 +168,8 @@ def _guards(guards: GuardsConfig) -> Iterator[str]:
         yield f"stops after {format_duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
     if guards.stop_at is not None:
         yield f"stops at {guards.stop_at}"
-    if guards.stop_after is not None:
-        yield f"stops after {format_count(guards.stop_after, 'row')}"
+    if guards.limit is not None:
+        yield f"stops after {format_count(guards.limit, 'row')}"
     if names := len(guards.protected.usernames):
         yield f"{names:,} protected {'users' if names > 1 else 'user'}"
     if guards.protected.groups:

@@ -61,6 +61,7 @@ _NEXT: Mapping[str, str] = {
             "ServiceUnavailable",
             "ServiceUnavailableException",
             "UnreadableResponse",
+            "ResponseTooLarge",
             "ReadTimeoutError",
         ),
         _DOUBT,

@@ -8,7 +8,7 @@ from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
 from bulkreset.text import format_count, format_duration, join_words
 
-_STATES = {"time_limit": "time limit reached"}
+_STATES = {"time_limit": "time limit reached", "row_limit": "row limit reached"}
 
 
 def describe_state(run: RunState, *, alive: bool) -> str:

@@ -17,10 +17,10 @@ from bulkreset.models import Status
 from bulkreset.report.advice import MEANINGS, next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import format_iso, redraw_advice
+from bulkreset.report.report import redraw_advice
 from bulkreset.report.summary import is_resumable, lane_summaries, public_counts, sign_out_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
-from bulkreset.text import format_count, format_duration, format_size, show_invisible
+from bulkreset.text import format_count, format_duration, format_iso, format_size, show_invisible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from bulkreset.age import load_identities
-from bulkreset.cells import spreadsheet_safe
 from bulkreset.errors import RunDirError
+from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_of, newest
+from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = ("username", "password", "expires_at", "pool")
-_DAY = 86_400  # seconds
+_DAY = 86_400_000  # ms
 
 
 class IssuedPassword(NamedTuple):
@@ -46,13 +45,9 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
             for line in newest(folder, by, journal.state.rows):
                 if found := journal.read.set_row(line.row):
                     days = journal.state.temporary_days.get(line.pool)
-                    until = "" if found.permanent or days is None else _expiry(found.finished_at, days)
+                    until = (
+                        ""
+                        if found.permanent or days is None
+                        else format_iso(found.finished_at + days * _DAY, "seconds")
+                    )
                     yield IssuedPassword(spreadsheet_safe(line.username), line.password, until, line.pool)
-
-
-def _expiry(finished_at: int, days: int) -> str:
-    return (
-        datetime.fromtimestamp(finished_at / 1000 + days * _DAY, UTC)
-        .isoformat(timespec="seconds")
-        .replace("+00:00", "Z")
-    )

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, TimeLimit
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SignOutCounts
 from bulkreset.journal.run_state import End, RunState
@@ -36,13 +36,14 @@ def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[
     return left or bool(sign_outs and sign_outs["pending"]) or state.mirror_stale or state.reports_stale
 
 
+_END_STATES = {Interrupted: EndState.INTERRUPTED, TimeLimit: EndState.TIME_LIMIT, RowLimit: EndState.ROW_LIMIT}
+
+
 def end_state(ended: BulkresetError | None) -> EndState:
     """Return how an execution ended, from the error that ended it early; None for a normal end."""
     if ended is None:
         return EndState.FINISHED
-    if isinstance(ended, Interrupted):
-        return EndState.INTERRUPTED
-    return EndState.TIME_LIMIT if isinstance(ended, TimeLimit) else EndState.STOPPED
+    return next((state for kind, state in _END_STATES.items() if isinstance(ended, kind)), EndState.STOPPED)
 
 
 def exit_code_of(

@@ -1,21 +1,24 @@
 """A run's rate over time and its latencies, in buckets. Their number does not grow with the run."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, count, takewhile
+from itertools import accumulate, count, pairwise, takewhile
 
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import LaneFacts
 
 BUCKETS = 90  # time buckets: at most this many, plus one
-BARS = 20  # about the number of latency bars; the slowest 1% shares the last one
+BARS = 40  # the most latency bars: two decades in 20 steps each, four decades in 10
 _WIDTHS = (
     200,
     500,
     *(1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200)),
 )
 _DAY = 86_400_000
+# Steps of a decade, in hundredths: the preferred numbers of ISO 3 (series R20, R10 and R5), then 1, 2, 5.
+_R20 = (100, 112, 125, 140, 160, 180, 200, 224, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900)
+_DECADES = (_R20, _R20[::2], _R20[::4], (100, 200, 500))
 _SHARES = (50, 90, 99)
 
 
@@ -44,10 +47,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class LatencyBar:
-    """The number of rows with a latency from `least` ms to less than `below` ms (None: no upper limit)."""
+    """The number of rows with a latency from `least` ms to less than `below` ms."""
 
     least: int
-    below: int | None
+    below: int
     rows: int
 
 
@@ -127,21 +130,25 @@ def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
     upto = list(accumulate(rows for _, rows in found))
     shares = {share: found[bisect_left(upto, upto[-1] * share / 100)][0] for share in _SHARES}
     longest = max(found[-1][0], *(row.latency_ms or 0 for row in journal.read.slowest_rows(1)))
-    return LatencyHistogram(upto[-1], shares, longest, tuple(_bars(found, shares[99])))
+    return LatencyHistogram(upto[-1], shares, longest, tuple(_bars(found)))
 
 
-def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[LatencyBar]:
-    """Yield bars of equal width from the lowest latency to `most` ms, and one bar for higher latencies."""
-    width = round_up((most - found[0][0] + 1) / BARS)
-    begin = found[0][0] // width * width
-    number = (most - begin) // width + 1
-    rows = [0] * (number + 1)
-    for latency, of_them in found:
-        rows[min((latency - begin) // width, number)] += of_them
-    for place in range(number):
-        yield LatencyBar(begin + place * width, begin + (place + 1) * width, rows[place])
-    if rows[number]:
-        yield LatencyBar(begin + number * width, None, rows[number])
+def _bars(found: Sequence[tuple[int, int]]) -> Iterator[LatencyBar]:
+    """Yield bars on a logarithmic scale, so that a long tail and the many fast calls are seen in one chart."""
+    for least, below in pairwise(_bar_edges(found[0][0], found[-1][0])):
+        yield LatencyBar(least, below, sum(rows for latency, rows in found if least <= latency < below))
+
+
+def _bar_edges(lowest: int, highest: int) -> list[int]:
+    """Return the edges of at most BARS bars, in whole ms. Below 10 ms a bar is one ms or more; the first may begin at 0."""
+    edges: list[int] = []
+    for decade in _DECADES:
+        powers = range(len(str(highest)) + 1)
+        every = sorted({0, *(step * 10**power // 100 for power in powers for step in decade)})
+        edges = every[bisect_right(every, lowest) - 1 : bisect_right(every, highest) + 1]
+        if len(edges) <= BARS + 1:
+            break
+    return edges
 
 
 def round_up(least: float) -> int:

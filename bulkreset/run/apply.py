@@ -9,7 +9,8 @@ from queue import SimpleQueue
 from bulkreset.cancellation import SendProgress
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
-from bulkreset.errors import InputError, RecordError, Stopped, TimeLimit
+from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
+from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.journal.rate_changes import RateChanges
@@ -32,7 +33,10 @@ SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
 def apply(context: RunContext, preflight: Preflight) -> None:
-    """Send until all rows are settled. Raises Interrupted, TimeLimit, ServiceError, RecordError, GuardTripped."""
+    """Send until all rows are settled.
+
+    Raises Interrupted, TimeLimit, RowLimit if the row limit leaves rows unsent, ServiceError, RecordError, GuardTripped.
+    """
     journal = context.journal
     if context.job.report.redact:
         # Create the key before the first row is sent: the mirror gets it, and a damaged key is detected in time.
@@ -43,7 +47,7 @@ def apply(context: RunContext, preflight: Preflight) -> None:
         require_planned_input(context.rows, journal)
     journal.write.begin_sending()
     _wait_for_old_workers(context)
-    journal.write.change(phase=Phase.APPLYING, fleet=context.cluster.name if context.cluster else None)
+    journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
     if context.mirror:
         context.mirror.start_generation()
     with context.sending.running():
@@ -52,7 +56,7 @@ def apply(context: RunContext, preflight: Preflight) -> None:
 
 def _wait_for_old_workers(context: RunContext) -> None:
     """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
-    if context.journal.state.was_killed and context.journal.state.fleet:
+    if context.journal.state.was_killed and context.journal.state.cluster:
         until = time.monotonic() + LINGER_SECONDS
         while time.monotonic() < until:
             context.stop.check()
@@ -68,7 +72,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
-    budget = RowBudget(job.guards.stop_after)
+    budget = RowBudget(job.guards.limit)
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
     monitor = RunMonitor(
         job.guards,
@@ -81,7 +85,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     )
     recorder = Recorder(context.journal, context.mirror, rates)
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
-    coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.stop == "run")
+    coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
     if context.cluster:
         groups = [lane.group(context.sessions) for lane in lanes]
@@ -95,9 +99,10 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         recorder.commit_rest()
         with suppress(RecordError):  # the end of the run, which comes next, cannot be recorded either
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
-    if budget.remaining == 0 and preflight.ready > (job.guards.stop_after or 0):
-        sent = job.guards.stop_after or 0
-        raise TimeLimit(f"stop_after is reached: {format_rows(sent)} {'was' if sent == 1 else 'were'} sent this time.")
+    limit = job.guards.limit or 0
+    if budget.remaining == 0 and preflight.ready > limit:
+        by = "guards.limit" if context.options.limit is None else "--limit"
+        raise RowLimit(f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.")
 
 
 def _record_lanes(
@@ -116,7 +121,9 @@ def _source(
     job, journal = context.job, context.journal.read
     lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
     if context.rows and not job.generates:
-        return InputSource(context.rows, journal, lanes, lambda: _require_unchanged(changed), lambda: results.put(None))
+        return InputSource(
+            PageReader(context.rows), journal, lanes, lambda: _require_unchanged(changed), lambda: results.put(None)
+        )
     if not job.generates:  # there is no row to send, and none may get a generated password
         lanes = [() for _ in lanes]
     policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}

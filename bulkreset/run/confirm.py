@@ -17,7 +17,7 @@ def confirm(context: RunContext, preflight: Preflight) -> bool:
     if journal.state.is_dry_run or not preflight.sends:
         return False
     if not (journal.state.confirmed or context.options.yes or context.ui.confirm(preflight)):
-        raise GuardTripped("The run was not confirmed, so nothing was sent.")
+        raise GuardTripped("Cancelled: the run was not confirmed. Nothing was sent.")
     journal.write.change(confirmed=True)
     context.stop.check()
     return True
@@ -31,6 +31,6 @@ def _require_sendable(context: RunContext, preflight: Preflight) -> None:
     most = context.job.guards.max_rows
     if most is not None and preflight.ready > most:
         raise GuardTripped(
-            f"{format_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
-            "Check the input, or raise the guard.",
+            f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.",
+            f"Check the input, or resume with --max-rows {preflight.ready}.",
         )

@@ -1,27 +1,27 @@
 """What every phase of a run uses: the job, the journal and all that was opened for them."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import Clock, SystemClock
 from bulkreset.cognito.emulator import EmbeddedCognito
-from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.session import TargetSession, refuse_code
 from bulkreset.errors import BulkresetError, RecordError
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
+from bulkreset.journal.generated_passwords import PasswordArchive, folder_of, open_archive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import PasswordArchive, folder_of, handout_of
 from bulkreset.log import Log, capture_library_logs, open_log, tolerant_stream
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.report.summary import public_counts
-from bulkreset.send.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.cluster.cluster_runner import ClusterRunner
@@ -34,7 +34,9 @@ class RunOptions:
 
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
-    `stop_after` (rows) applies to this execution only; the job's own `stop_after` applies to each execution.
+    `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
+    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
+    `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
     console: IO[str] | None
@@ -42,11 +44,13 @@ class RunOptions:
     emulate: bool = False
     yes: bool = False
     approved: Path | None = None
-    stop_after: int | None = None
+    limit: int | None = None
     retry_failed: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
+    ask_code: Callable[[str], str] = refuse_code
 
     @property
     def counts(self) -> bool:
@@ -54,10 +58,10 @@ class RunOptions:
         return not (self.dry_run or self.emulate)
 
     def with_row_limit(self, job: Job) -> Job:
-        """Return the job with this execution's `stop_after` limit, if set. The saved job is unchanged."""
-        if self.stop_after is None:
+        """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
+        if self.limit is None:
             return job
-        return job.model_copy(update={"guards": job.guards.model_copy(update={"stop_after": self.stop_after})})
+        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": self.limit})})
 
 
 class Stopwatch:
@@ -126,7 +130,7 @@ class RunContext:
 
     def warn_notification(self, problem: str) -> None:
         """Log that a notification or a metric could not be delivered."""
-        self.log.warning("not_told", problem=problem)
+        self.log.warning("delivery_failed", problem=problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ def open_context(
         mirror_error = error
     passwords = None
     if not journal.state.is_dry_run:
-        passwords = handout_of(job, folder_of(journal.state, home), mirror.upload_chunk if mirror else None)
+        passwords = open_archive(job, folder_of(journal.state, home), mirror.upload_chunk if mirror else None)
     parts = (opened.home, opened.journal, opened.rows, opened.sessions, opened.service, opened.cluster)
     context = RunContext(*parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop)
     stack.enter_context(reporter.along(context.warn_notification))

@@ -48,7 +48,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
     asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
     for pool, caller in asked.callers.items():
         if caller.problem:
-            log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
+            log.warning("account_unknown", service="sts", user_pool_id=pool, problem=caller.problem)
     require_same_accounts(asked.callers, journal.state.targets)
     planned = PlanFacts(
         context.counts(),
@@ -61,7 +61,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
-        log.warning("not_known", what=gap.what, action=gap.action, problem=gap.code)
+        log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
     known = {target.user_pool_id: target.account for target in journal.state.targets}
     journal.write.change(
         lanes=tuple(

@@ -18,7 +18,7 @@ def recover(context: RunContext) -> None:
         journal.plan.forget_plan()
     elif context.service and context.rows:
         for chunk in context.rows.batches():
-            context.service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+            context.service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
     journal.write.mark_claimed_in_doubt()
     state = journal.state.state
     _begin_execution(journal)

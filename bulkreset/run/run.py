@@ -1,6 +1,6 @@
 """One execution of a run: plan, confirm, apply, finish."""
 
-from bulkreset.errors import BulkresetError, GuardTripped, Refused
+from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused
 from bulkreset.report.summary import is_resumable, sign_out_counts
 from bulkreset.run.apply import apply
 from bulkreset.run.confirm import confirm
@@ -35,6 +35,14 @@ def _advance(context: RunContext) -> BulkresetError | None:
     except GuardTripped as error:  # it stopped nothing if no row is left to send
         left = is_resumable(journal.state, journal.read.counts(), sign_out_counts(journal))
         return error if left else None
+    except Interrupted as error:
+        return error if context.sending.seconds else _before_sending(context, error)
     except BulkresetError as error:
         return error
     return None
+
+
+def _before_sending(context: RunContext, error: Interrupted) -> Interrupted:
+    """Return the interruption of an execution that has sent nothing."""
+    more = "more " if context.journal.state.sending_seconds else ""
+    return Interrupted(f"Interrupted before anything {more}was sent.", "", error.signal_number)

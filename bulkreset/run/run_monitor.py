@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from bulkreset.cancellation import SendProgress, UserInterface
+from bulkreset.clock import Clock
 from bulkreset.errors import Stopped
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.log import Log
 from bulkreset.models import Outcome, SignOutOutcome, Status
-from bulkreset.send.clock import Clock
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.lane import LaneKey, LaneProtocol
 from bulkreset.send.operations import OperationResult

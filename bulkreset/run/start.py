@@ -16,10 +16,10 @@ from bulkreset.errors import JobError, Refused, RunDirError
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, utc_now
+from bulkreset.journal.generated_passwords import folder_elsewhere
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
-from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirror.factory import mirror_facts
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import Approval
@@ -39,6 +39,7 @@ def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: Ca
 def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> Iterator[RunContext]:
     """Create the run directory `path` for a job. If the block raises Refused, the directory is deleted again."""
     with ExecutionReporter(job, path, options.out, ui.notice, counts=options.counts) as reporter, ExitStack() as stack:
+        wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run, too, says what the run will miss
         approval = Approval(options.approved) if options.approved else None
         rows, described_input = open_new_input(job)
         if options.emulate and rows is None:
@@ -46,11 +47,11 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
                 "The emulator has no users but those of an input, so there is nobody to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
-        parse_recipients(job.handout.recipients)  # detect a wrong key before anything is done
+        parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if options.emulate else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, options)
         require_pace(job, sessions)
-        cluster = None if options.dry_run else _open_cluster(job, stack, emulated=options.emulate)
+        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted and not options.dry_run else None
         elsewhere = None if options.dry_run else folder_elsewhere(job, path)
         limited = options.with_row_limit(job)
         state = RunState(
@@ -61,11 +62,11 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             signs_out=job.signs_out,
             confirmed=options.yes or approval is not None,
             approved=approval.facts if approval else None,
-            stop_after=limited.guards.stop_after,
+            limit=limited.guards.limit,
             started_at=utc_now(),
             input=described_input,
             targets=describe_targets(sessions),
-            handout=str(elsewhere) if elsewhere else None,
+            passwords=str(elsewhere) if elsewhere else None,
             mirror=mirror_facts(job, path, emulated=options.emulate),
             executions=(new_execution(),),
         )
@@ -105,34 +106,41 @@ def resume(
         state = journal.state
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
-                f"{path} is a dry run that is finished: there is nothing to go on with.",
+                f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = options.with_row_limit(job_from_journal(state.job, overrides))
+        job = options.with_row_limit(job_from_journal(state.job, overrides, options.flags))
         counts = not (state.is_dry_run or state.emulated)
         reporter = stack.enter_context(ExecutionReporter(job, path, options.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, journal) if needs_input(job, journal, again=options.retry_failed) else None
         service = stack.enter_context(run_emulator(job)) if state.emulated else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, options)
         require_pace(job, sessions)
         if not service:
             require_same_targets(describe_targets(sessions), state.targets)
         sends = may_send(journal, again=options.retry_failed)
-        cluster = _open_cluster(job, stack, emulated=state.emulated) if sends else None
+        wanted = _choose_cluster(job, emulated=state.emulated) if sends else None
+        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
         opened = Opened(home, journal, rows, sessions, service, cluster)
         return run(open_context(job, options, opened, reporter, ui, stop, stack), resumed=True)
 
 
-def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, TargetSession]:
+def _open_sessions(job: Job, service: EmbeddedCognito | None, options: RunOptions) -> dict[str, TargetSession]:
     """Return a session for each target, by user pool ID. Raises TargetError if one cannot be opened."""
-    opened = service.open_session if service else open_session
-    return {target.user_pool_id: opened(target) for target in job.targets}
+    if service:
+        return {target.user_pool_id: service.open_session(target) for target in job.targets}
+    return {target.user_pool_id: open_session(target, options.ask_code) for target in job.targets}
 
 
-def _open_cluster(job: Job, stack: ExitStack, *, emulated: bool) -> ClusterRunner | None:
-    """Return the job's connected cluster; None if the lanes run in this process. Raises ClusterError, JobError."""
-    if not job.fleet.is_asked_for:
+def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
+    """Return the job's cluster, not connected; None if the lanes run in this process.
+
+    Raises JobError if the extra is missing, or the emulator cannot be reached from there.
+    """
+    if not job.cluster.is_asked_for:
         return None
-    if emulated and job.fleet.scheduler and not is_loopback(job.fleet.scheduler):
-        raise JobError("The emulator is on this machine, and the fleet is not.", "Pass --fleet local:N with --emulate.")
-    return stack.enter_context(ClusterRunner(DaskCluster(job.fleet)))
+    if emulated and job.cluster.scheduler and not is_loopback(job.cluster.scheduler):
+        raise JobError(
+            "The emulator is on this machine, and the cluster is not.", "Pass --cluster local:N with --emulate."
+        )
+    return DaskCluster(job.cluster)

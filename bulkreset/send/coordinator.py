@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Protocol
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.response import Response, advice_for
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.journal.events import Claimed, Event
-from bulkreset.send.clock import Clock
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import OperationResult
 

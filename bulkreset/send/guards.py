@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from bulkreset.clock import Clock
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
-from bulkreset.send.clock import Clock
 
 _FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 

@@ -115,7 +115,7 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
         )
     ]
     job.write_text(text, encoding="utf-8")
-    limited = bulkreset("run", job, "--yes", "--stop-after", "1")
+    limited = bulkreset("run", job, "--yes", "--limit", "1")
     (limited.run_dir / "report.csv").unlink()
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
     again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
@@ -125,7 +125,7 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
     facts = Journal.state_in(limited.run_dir / "journal.sqlite")
     assert [(one.end.state, one.end.exit_code) for one in facts.executions if one.end] == [
-        ("time_limit", 5),
+        ("row_limit", 5),
         ("stopped", 3),
     ]
 

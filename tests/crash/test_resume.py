@@ -83,7 +83,7 @@ def begun(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(bulkreset.home / "users.csv", people(10))
     job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n')
     run_dir = bulkreset.home / "run"
-    start.start(load(job, {"guards.stop_after": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
+    start.start(load(job, {"guards.limit": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
     return run_dir
 
 
@@ -111,7 +111,7 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
 ) -> None:
     ran = interrupted(bulkreset, sim, number=number)
     assert ran.code == code
-    assert f"Stopped by {signal.Signals(number).name}." in ran.stderr
+    assert f"Interrupted by {signal.Signals(number).name}." in ran.stderr
     assert ran.stderr.splitlines()[-1].endswith(f"Resume with: bulkreset resume {ran.run_dir}")
     assert ran.summary["state"] == "interrupted"
     assert set(ran.summary["counts"]) == {"set", "unprocessed"}
@@ -147,7 +147,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(has_left)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    left = "Left at once, by a second signal. What was in flight is in doubt, and no report was drawn."
+    left = "Aborted. Rows in progress are in doubt; no report was written."
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]
         assert (last["event"], last["exit_code"], last["message"]) == ("ended", 130, left)
@@ -374,9 +374,9 @@ def moment(told: str) -> datetime:
 # Chunks of ten rows, and a signal behind the second of them.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import csv_reader, input_set
+from bulkreset.input import csv_reader, page_reader
 from bulkreset.journal.plan_writer import PlanWriter
-csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, input_set.PAGE_ROWS = 10, 5, 5
+csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
 plan, chunks = PlanWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
@@ -399,17 +399,17 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
         assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
     found = read_status(run_dir)
     assert not found.plan_complete
-    assert "The plan is not whole" in describe_status(found)
+    assert "The run stopped while reading the input" in describe_status(found)
     if number == signal.SIGTERM:
         half = Ran(process.returncode, told, "", run_dir)
         assert "rows read so far" in half.stdout
-        assert "The plan is not whole" in half.stdout
+        assert "The run stopped while reading the input" in half.stdout
         assert half.summary["plan_complete"] is False
     again = resume(bulkreset, run_dir)
     assert again.code == 1
     assert again.summary["counts"] == {"rejected": 50, "set": 3}
     assert again.summary["plan_complete"] is True
-    assert "The plan is not whole" not in again.stdout + describe_status(read_status(run_dir))
+    assert "The run stopped while reading the input" not in again.stdout + describe_status(read_status(run_dir))
     assert_they_agree(again, sim)
 
 
@@ -435,9 +435,9 @@ def test_doubt_outlives_a_row_that_failed_and_is_tried_again(bulkreset: Command,
 def test_ration_that_was_enough_is_no_limit(bulkreset: Command, sim: Simulator) -> None:
     sim.configure(faults={"users": {"user.003": [{"error": "InternalErrorException"}] * 50}})
     job = write_job(bulkreset.home, sim.url, f'path = "{write_csv(bulkreset.home / "three.csv", people(3))}"', LIMITED)
-    ran = bulkreset("run", job, "--yes", "--stop-after", "3")
+    ran = bulkreset("run", job, "--yes", "--limit", "3")
     assert (ran.code, ran.summary["counts"]) == (1, {"set": 2, "in_doubt": 1})
-    assert "stop_after" not in ran.stderr
+    assert "--limit asks" not in ran.stderr
 
 
 LIMITED = '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n'

@@ -50,7 +50,6 @@ def review_and_apply(url: str) -> None:
     assert isinstance(planned, DryRun)
     assert (planned.summary.mode, planned.summary.counts) == ("dry_run", {"ready": 30, "rejected": 1})
     assert (planned.exit_code, planned.ok) == (1, False)
-    assert "31" not in planned.briefing
     assert "30 ready, 1 rejected" in planned.briefing
     assert {moment.phase for moment in moments} == {"planning", "checking"}
     done = apply(planned, run_dir="run", on_progress=moments.append)
@@ -82,7 +81,7 @@ def stop_and_go_on(url: str) -> None:
     with pytest.raises(errors.Interrupted) as raised:
         apply(job_for(url, **SLOWLY), run_dir="stopped", confirm=True, on_progress=seen, stop=stop)
     error = raised.value
-    assert (error.exit_code, error.run_dir, error.message) == (143, Path("stopped"), "Stopped by request.")
+    assert (error.exit_code, error.run_dir, error.message) == (143, Path("stopped"), "Interrupted by request.")
     first = Result.load("stopped").summary
     assert (first.state, first.resumable) == ("interrupted", True)
     assert 0 < first.counts["set"] < 30
@@ -106,7 +105,7 @@ def fail(url: str) -> None:
         (errors.InputError, lambda: apply(job_for(url, **{"input.path": "none.csv"}), run_dir="none", confirm=True)),
         (errors.RunDirError, lambda: apply(job_for(url), run_dir="run", confirm=True)),
         (errors.RunDirError, lambda: Result.load("nowhere")),
-        (errors.TimeLimit, lambda: apply(job_for(url, **{"guards.stop_after": 2}), run_dir="limit", confirm=True)),
+        (errors.RowLimit, lambda: apply(job_for(url, **{"guards.limit": 2}), run_dir="limit", confirm=True)),
         (errors.GuardTripped, lambda: dry_run(job_for(url, **{"guards.max_rows": 2}), run_dir="guarded")),
     ):
         with pytest.raises(wanted):

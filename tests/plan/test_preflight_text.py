@@ -1,6 +1,7 @@
 """The briefing: every line that somebody reads before confirming."""
 
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,7 @@ def test_end_is_told_with_its_day_where_that_is_another() -> None:
     assert late.startswith("about 30 h 0 min, until ")
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
     assert any(day in late for day in days)  # two of them, if midnight was between
+    assert re.search(r" until \d\d\d\d-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest", late), "with its zone"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_every_guard_is_told() -> None:
         "max_refused_in_a_row": 10,
         "max_duration": "90m",
         "stop_at": "06:00",
-        "stop_after": 2500,
+        "limit": 2500,
         "protected": {"usernames": ["ann", "bob"], "groups": ["admins", "staff"]},
     }
     (text,) = said(lines(job(EU, guards=guards)), "Guards")
@@ -287,7 +289,7 @@ def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
 
 def test_one_is_told_as_one() -> None:
     one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], unrecoverable=1)
-    guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "stop_after": 1}
+    guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert said(shown, "Billing") == ["up to 1 user becomes a monthly active user"]
     assert said(shown, "Sign-out") == ["1 user, from every device, once the password is set"]
@@ -307,7 +309,7 @@ SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate"
 def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
     assert said(shown, "Passwords") == [
-        "made here, 32 characters, kept NOWHERE: users come back through forgot-password"
+        "generated, 32 characters, kept NOWHERE: users come back through forgot-password"
     ]
     assert said(shown, "Sign-out") == ["240 users, from every device, once their passwords are set"]
     assert said(shown, "WARNING") == []
@@ -321,18 +323,20 @@ def test_scramble_warns_of_users_who_could_not_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handout", "text"),
+    ("passwords", "text"),
     [
-        ({"recipients": ["age1one"]}, "made here, sealed to 1 recipient, in the run directory"),
+        ({"recipients": ["age1one"]}, "generated, encrypted to 1 recipient, in the run directory"),
         (
-            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "path": Path("/mnt/safe")},
-            "made here, sealed to 2 recipients, in /mnt/safe",
+            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "folder": Path("/mnt/safe")},
+            "generated, encrypted to 2 recipients, in /mnt/safe",
         ),
     ],
 )
 @pytest.mark.parametrize("permanent", [True, False])
-def test_sealed_passwords_say_to_how_many_and_where(handout: dict[str, Any], text: str, *, permanent: bool) -> None:
-    asked = job(EU, permanent=permanent, password={"source": "generate"}, handout=handout)
+def test_encrypted_passwords_say_to_how_many_and_where(
+    passwords: dict[str, Any], text: str, *, permanent: bool
+) -> None:
+    asked = job(EU, permanent=permanent, password={"source": "generate"} | passwords)
     shown = lines(asked)
     assert said(shown, "Passwords") == [text]
     assert said(shown, "Sign-out") == ["nobody is signed out: sessions live on"]
