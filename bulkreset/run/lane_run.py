@@ -1,7 +1,7 @@
 """Builds the lanes of one execution: for each, what it sends, where the rows come from, and its progress."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +52,9 @@ class LaneRun:
 
     def facts(self, known: LaneFacts, stopped: Stopped | None, seconds: float) -> LaneFacts:
         """Return the lane's facts with its figures, after this execution sent for `seconds`."""
-        rate = round(self.supply_lane.attempts / seconds, 2)
+        rate = round(self.inputs[0].lane.attempts / seconds, 2)
         stopped_by = stopped.describe() if stopped else None
         return known.model_copy(update={"rate": rate, "rows": self.supply.rows, "stopped_by": stopped_by})
-
-    @property
-    def supply_lane(self) -> LaneProtocol:
-        """Return the lane that sets passwords."""
-        return self.inputs[0].lane
 
     def group(self, sessions: Mapping[str, TargetSession]) -> LaneGroup:
         """Return the lane as a group for the cluster, with the confirmed Regions and endpoints."""
@@ -84,11 +79,10 @@ def build_lanes(
 ) -> list[LaneRun]:
     """Return the lanes in the preflight's order. All of them share `budget`; `rates` gets their rate changes."""
     builder = _LaneBuilder(context, kind, budget, results, rates, several=len(preflight.lanes) > 1)
-    return [builder.build(*planned) for planned in zip(_numbered(preflight), supplies, strict=True)]
-
-
-def _numbered(preflight: Preflight) -> Iterator[tuple[int, PlannedLane]]:
-    yield from enumerate(preflight.lanes)
+    return [
+        builder.build(number, plan, supply)
+        for number, (plan, supply) in enumerate(zip(preflight.lanes, supplies, strict=True))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +94,8 @@ class _LaneBuilder:
     rates: RateChanges
     several: bool
 
-    def build(self, numbered: tuple[int, PlannedLane], supply: RowSupply) -> LaneRun:
+    def build(self, number: int, plan: PlannedLane, supply: RowSupply) -> LaneRun:
         """Return a lane with its sign-outs."""
-        number, plan = numbered
         context = self.context
         name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
         key = LaneKey(number, name if self.several else "")
