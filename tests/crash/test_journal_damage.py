@@ -77,7 +77,7 @@ def damage(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> No
             writer.execute("PRAGMA wal_autocheckpoint = 0")
             writer.execute("UPDATE rows SET status = 'set' WHERE row <= ?", (SETTLED,))
             writer.execute("UPDATE rows SET message = 'x' WHERE row > ?", (SETTLED,))
-            commit(writer)
+            writer.commit()
             shutil.copy(path, tmp_path / "copy")
             shutil.copy(f"{path}-wal", tmp_path / "copy-wal")
         path.unlink()
