@@ -34,11 +34,10 @@ class RunMonitor:
         self._progress = progress
         self._sign_outs = sign_outs
         self._ui = ui
-        self._checks = checks
+        self._checks = (*checks, self._guards.check)
 
     def check(self) -> None:
         """Raise if all sending must stop."""
-        self._guards.check()
         for check in self._checks:
             check()
 
