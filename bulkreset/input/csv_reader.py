@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple, TextIO
 
 from bulkreset.age import DecryptError
+from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
@@ -27,7 +28,10 @@ from bulkreset.input.location import Digest
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
-LONGEST_LINE = 1 << 20  # characters; without a limit, a file without line breaks would be read into memory whole
+# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or one quote
+# that does not close, would be read into memory whole.
+LONGEST_LINE = 1 << 20
+LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so nobody else looks at signals
 HEAD = 1 << 16  # characters read to detect the file's line ending
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
@@ -197,6 +201,7 @@ class CsvRecords:
         lines, parser = self._lines, self._parser
         while True:
             line = lines.number + 1
+            lines.record_size = 0
             try:
                 fields = next(parser)
             except csv.Error as error:
@@ -254,6 +259,7 @@ class _LineReader:
         self._text = text
         self._spec = spec
         self.number = 0
+        self.record_size = 0  # characters of the record so far
         self.last = ""
         self.undecoded = 0
 
@@ -271,10 +277,16 @@ class _LineReader:
         if not self.last:
             raise StopIteration
         self.number += 1
-        if len(self.last) == LONGEST_LINE:
+        self.record_size += len(self.last)
+        if self.number % LINES_BETWEEN_CHECKS == 0:
+            check_current()
+        if self.record_size >= LONGEST_LINE:
             raise InputError(
-                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters.",
-                "Check that it is a CSV file.",
+                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters."
+                if len(self.last) == LONGEST_LINE
+                else f"A record of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters: it ends"
+                f" behind line {self.number}.",
+                "Check that it is a CSV file, and the quoting.",
             )
         if not self.last.isascii() and _UNDECODED.search(self.last):
             self.undecoded = self.number
