@@ -23,7 +23,7 @@ from bulkreset.input.batch import (
     find_columns,
     unreadable_input_error,
 )
-from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, sniff_format
+from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, marked_encoding, sniff_format, sniff_text
 from bulkreset.input.location import Digest
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
@@ -33,6 +33,7 @@ from bulkreset.s3 import BucketError
 LONGEST_LINE = 1 << 20
 LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so nobody else looks at signals
 HEAD = 1 << 16  # characters read to detect the file's line ending
+_WIDE = ("utf-16", "utf-32")
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
 # Encodings without state: reading can begin at any character. Other encodings shift states or begin with a
@@ -128,12 +129,25 @@ class CsvReader:
         except (OSError, EOFError, zlib.error, DecryptError, BucketError) as error:
             raise unreadable_input_error(self.spec.file, error) from None
 
+    def _check_mark(self, begins: bytes) -> None:
+        """Raise InputError if the file's byte order mark denies the job's encoding: it would change passwords.
+
+        An encoding of one byte for each character cannot read the header of UTF-16, so that is found there.
+        """
+        marked, named = marked_encoding(begins), codecs.lookup(self.spec.encoding).name
+        if (marked == "utf-8" or named.startswith(_WIDE)) and marked and not named.startswith(marked):
+            raise InputError(
+                f"The input {self.spec.file} begins as {marked.upper()} (byte order mark), and the job says"
+                f" {self.spec.encoding}.",
+                f'Set [input] encoding = "{marked}".',
+            )
+
     def _format_error(self) -> InputError | None:
         """Return the error for a file whose first bytes show that it is not CSV; None if they do not show it."""
         with closing(self._open_bytes()) as stream:
             begins = stream.read(LONGEST_BEGINNING)
-        wide = codecs.lookup(self.spec.encoding).name.startswith(("utf-16", "utf-32"))
-        told = None if begins and wide else sniff_format(begins)
+        wide = codecs.lookup(self.spec.encoding).name.startswith(_WIDE)
+        told = None if begins and wide else sniff_format(begins) or sniff_text(begins)
         return InputError(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
 
     def _open_bytes(self, digest: Digest | None = None) -> io.BufferedReader | gzip.GzipFile:
@@ -150,6 +164,7 @@ class CsvReader:
             return io.TextIOWrapper(self._open_bytes(digest), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # reported when its line is reached
+            self._check_mark(text.buffer.peek(4)[:4])  # type: ignore[attr-defined]
             beginning = text.read(HEAD)
         # LF and CRLF end a line. CR does so only if there is no LF at all: a lone CR must not cut a password.
         return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n", digest)
@@ -180,9 +195,36 @@ class CsvRecords:
             raise InputError(
                 f"The header of the input {self._spec.file} is malformed: {fields}.", "Fix the first line."
             )
-        places = find_columns(fields, self._spec.columns, self._spec.file)
+        try:
+            places = find_columns(fields, self._spec.columns, self._spec.file)
+        except InputError as error:
+            raise self._first_line_error(fields) or error from None
         self._ours = list(places.values())
         return {field: place for place, field in enumerate(places)}
+
+    def _first_line_error(self, fields: list[str]) -> InputError | None:
+        """Return the error for a first line that programs write before a header, or that has another delimiter."""
+        where, first = self._spec.file, fields[0].lstrip("\ufeff") if fields else ""
+        if first.casefold().startswith("sep=") and len(fields) <= 2:  # noqa: PLR2004  (sep=, is two empty fields)
+            by = first[4:5] or self._spec.delimiter
+            return InputError(
+                f"The first line of the input {where} is Excel's sep={by}.",
+                f'Take it out, and set [input] delimiter = "{by}".',
+            )
+        if first.startswith("#TYPE"):
+            return InputError(
+                f"The first line of the input {where} is PowerShell's #TYPE line.",
+                "Take it out, or export with -NoTypeInformation.",
+            )
+        needed = {name for name in (self._spec.columns.username, self._spec.columns.password) if name}
+        for other in ";\t|,":
+            if other != self._spec.delimiter and needed <= {name.strip(' "') for name in ",".join(fields).split(other)}:
+                shown = "\\t" if other == "\t" else other
+                return InputError(
+                    f"The first line of the input {where} has its columns divided by {shown!r}.",
+                    f'Set [input] delimiter = "{shown}".',
+                )
+        return None
 
     def mark(self) -> _Position:
         """Return the position at which the next record begins."""
@@ -214,7 +256,8 @@ class CsvRecords:
                     ) from None
                 lines.undecoded = 0
                 return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
-            if not fields:
+            if not any(fields):  # as Excel writes rows that were cleared
+                lines.undecoded = 0
                 continue
             self._width = self._width or len(fields)
             if lines.undecoded:
