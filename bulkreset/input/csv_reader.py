@@ -33,6 +33,7 @@ from bulkreset.s3 import BucketError
 LONGEST_LINE = 1 << 20
 LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so nobody else looks at signals
 HEAD = 1 << 16  # characters read to detect the file's line ending
+_ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
 _WIDE = ("utf-16", "utf-32")
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
@@ -183,7 +184,7 @@ class CsvRecords:
         self._text = text
         self._spec = spec
         self._lines = _LineReader(text, spec)
-        self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True)
+        self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True, escapechar=spec.escape or None)
 
     def header(self) -> dict[str, int]:
         """Read the header and return the index of each of our fields in the following records.
@@ -254,15 +255,14 @@ class CsvRecords:
                         f" (found at line {lines.number}).",
                         "Fix the quoting there; a quote inside a quoted value is written twice.",
                     ) from None
-                lines.undecoded = 0
+                lines.take_problem()
                 return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
             if not any(fields):  # as Excel writes rows that were cleared
-                lines.undecoded = 0
+                lines.take_problem()
                 continue
             self._width = self._width or len(fields)
-            if lines.undecoded:
-                undecoded, lines.undecoded = lines.undecoded, 0
-                return f"line {undecoded}: bytes that are not {self._spec.encoding}"
+            if problem := lines.take_problem():
+                return problem
             if len(fields) == self._width:
                 if not self._ours:
                     return fields
@@ -276,7 +276,7 @@ class CsvRecords:
         """Return whether a line with broken quoting may leave a quote open, by its quote count or a lenient parse."""
         if line.count('"') % 2:
             return True
-        lenient = csv.reader([line, "\n"], delimiter=self._spec.delimiter)
+        lenient = csv.reader([line, "\n"], delimiter=self._spec.delimiter, escapechar=self._spec.escape or None)
         try:
             next(lenient)
         except csv.Error:
@@ -295,7 +295,7 @@ class _LineReader:
     """An iterator over the file's lines, each of bounded length.
 
     `number` counts the lines read and `last` is the latest line. `undecoded` is the number of a line that did not
-    decode, or 0.
+    decode, `unclear` of a line in which a letter or a digit is escaped, or 0.
     """
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
@@ -305,9 +305,17 @@ class _LineReader:
         self.record_size = 0  # characters of the record so far
         self.last = ""
         self.undecoded = 0
+        self.unclear = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
+
+    def take_problem(self) -> str:
+        """Return the error text of the record that was read, or "", and forget it."""
+        undecoded, unclear, self.undecoded, self.unclear = self.undecoded, self.unclear, 0, 0
+        if undecoded:
+            return f"line {undecoded}: bytes that are not {self._spec.encoding}"
+        return f"line {unclear}: a letter or a digit is escaped, and what that means is not known" if unclear else ""
 
     def __next__(self) -> str:
         try:
@@ -333,6 +341,8 @@ class _LineReader:
             )
         if not self.last.isascii() and _UNDECODED.search(self.last):
             self.undecoded = self.number
+        if self._spec.escape and _ESCAPED_LETTER.search(self.last):
+            self.unclear = self.number
         return self.last
 
 

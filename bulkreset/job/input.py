@@ -106,6 +106,7 @@ class InputConfig(ConfigTable):
     done: Location | None = None
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
+    escape: Literal["", "\\"] = ""
     encoding: str = "utf-8"
     columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"

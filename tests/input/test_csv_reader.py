@@ -455,3 +455,18 @@ def test_password_in_place_of_a_header_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(csv_file(tmp_path, "username,Password1!\nann,Hidden-1\n"))
     assert "Password1" not in str(caught.value)
+
+
+def test_backslash_escapes_where_the_job_says_so(tmp_path: Path) -> None:
+    content = (
+        'username,password,notes\nann,"back\\\\slash-1","a\\"b"\nben,"quo\\"te-1",x\\, y\ncat,\\N,z\ndan,end-1\\\\N,z\n'
+    )
+    rows = read(csv_file(tmp_path, content), escape="\\")
+    assert [(row.username, row.password) for row in rows] == [
+        ("ann", "back\\slash-1"),
+        ("ben", 'quo"te-1'),
+        ("", ""),
+        ("dan", "end-1\\N"),
+    ]
+    assert rows[2].malformed == "line 4: a letter or a digit is escaped, and what that means is not known"
+    assert read(csv_file(tmp_path, "username,password\nann,one\\-1\n")) == [Seen(1, "ann", "one\\-1")]
