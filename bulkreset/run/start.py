@@ -52,6 +52,7 @@ def start(
     counts = not (mode.dry_run or mode.emulate)
     with ExecutionReporter(job, path, mode.out, ui.notice, counts=counts) as afterwards, ExitStack() as stack:
         wanted = _choose_cluster(job, emulated=mode.emulate)  # a dry run, too, says what the run will miss
+        stack.enter_context(stop.watching())
         approval = Approval(mode.approved) if mode.approved else None
         rows, described_input = open_new_input(job)
         if mode.emulate and rows is None:
@@ -109,6 +110,7 @@ def resume(
     Busy if another process holds the run.
     """
     with ExitStack() as stack:
+        stack.enter_context(stop.watching())
         home = RunDir.open(path)
         home.lock()
         stack.callback(home.release)
