@@ -184,7 +184,8 @@ class ScheduledJob:
     def _new_inputs(self) -> list[InputFile]:
         """Return the inputs that are new, or changed since completion. Raises InputError if one cannot be read."""
         try:
-            return [place for place in find_existing(self._job.input) if not self._is_known(place)]
+            with self._stop.watching():
+                return [place for place in find_existing(self._job.input) if not self._is_known(place)]
         except Stopped as error:
             raise InputError(error.message, error.advice) from None
 

@@ -40,6 +40,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
     """Create the run directory `path` for a job. If the block raises Refused, the directory is deleted again."""
     with ExecutionReporter(job, path, options.out, ui.notice, counts=options.counts) as reporter, ExitStack() as stack:
         wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run, too, says what the run will miss
+        stack.enter_context(stop.watching())
         approval = Approval(options.approved) if options.approved else None
         rows, described_input = open_new_input(job)
         if options.emulate and rows is None:
@@ -98,6 +99,7 @@ def resume(
     Busy if another process holds the run.
     """
     with ExitStack() as stack:
+        stack.enter_context(stop.watching())
         home = RunDir.open(path)
         home.lock()
         stack.callback(home.release)
