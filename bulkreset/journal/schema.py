@@ -1,7 +1,7 @@
-"""The journal's SQLite schema, version 3, and its statements; the journal is the only authority on a run's state."""
+"""The journal's SQLite schema, version 4, and its statements; the journal is the only authority on a run's state."""
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
-VERSION = 3
+VERSION = 4
 MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
 # status: ready, rejected, skipped; claimed (committed before its first call is sent); set, failed, in_doubt.
