@@ -103,6 +103,10 @@ class RemoteLane(Generic[T]):
         """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
         self._fleet.check()
 
+    def retrying(self) -> Sequence[int]:
+        """Return nothing: a worker agent reports only results."""
+        return ()
+
     def return_unsent(self) -> None:
         """Start no more attempts; unsent rows come back as results."""
         self._fleet.call_soon(self._fleet.halt, self.key.number)

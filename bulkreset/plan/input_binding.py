@@ -12,6 +12,7 @@ from bulkreset.job import TAG, Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.statuses import REMAINING, Status, count_of
 
 NOWHERE: Mapping[str, Any] = {"path": "", "size": 0, "sha256": "", "files": 0}
 
@@ -88,7 +89,7 @@ def may_send(facts: Mapping[str, Any], home: RunDir, *, again: bool) -> bool:
 def _has_rows_left(home: RunDir, *, again: bool) -> bool:
     """Return whether a row must still be sent. If `again`, failed rows count too."""
     counts = Journal.counts_in(home.journal)
-    return any(counts.get(status) for status in ("ready", "claimed", "in_doubt", *(["failed"] if again else [])))
+    return bool(count_of(counts, (*REMAINING, *((Status.FAILED,) if again else ()))))
 
 
 def require_planned_input(rows: InputSet, home: RunDir) -> None:

@@ -5,17 +5,6 @@ from collections.abc import Mapping
 from bulkreset.cognito.response import advice_for
 from bulkreset.models import RejectCode, SkipReason, Status
 
-MEANINGS: Mapping[str, str] = {
-    Status.SET: "Cognito took the password.",
-    Status.READY: "It would be sent.",
-    Status.CLAIMED: "It is about to be sent, or on its way.",
-    Status.FAILED: "Cognito refused it, or the attempts were used up.",
-    Status.IN_DOUBT: "It was sent and no answer is known: it may be set.",
-    Status.UNPROCESSED: "The run stopped before it was sent.",
-    Status.REJECTED: "The plan found that it must not be sent.",
-    Status.SKIPPED: "It was left alone on purpose.",
-}
-
 _THROTTLED = "It was throttled at every attempt: resume with --failed and a lower --share."
 _UNREACHED = "Nothing was sent: fix the network or the proxy, then resume with --failed."
 _DOUBT = "Resume: it is sent again, with the same password."

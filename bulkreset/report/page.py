@@ -13,13 +13,20 @@ from markupsafe import Markup
 from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import PageRow
-from bulkreset.models import Status
-from bulkreset.report.advice import MEANINGS, next_step
+from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import format_iso, redraw_advice
-from bulkreset.report.summary import is_resumable, lane_summaries, public_counts, sign_out_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
+from bulkreset.statuses import (
+    NEEDING_ATTENTION,
+    count_of,
+    facts_of,
+    public_counts,
+    sorted_counts,
+    status_at_end,
+)
 from bulkreset.text import format_count, format_duration, format_size, show_invisible
 
 if TYPE_CHECKING:
@@ -30,7 +37,6 @@ CODES = 50
 SLOWEST = 10
 CHANGES = 100
 _TEMPLATES = Path(__file__).parent / "templates"
-_ORDER = ("set", "ready", "claimed", "in_doubt", "failed", "unprocessed", "rejected", "skipped")
 
 
 def write_page(
@@ -70,8 +76,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "ways_on": next_commands(facts, counts, run_dir, resumable=resumable, stayed=stayed),
         "stopped_by": None if alive or facts["state"] not in _ENDED else facts.get("stopped_by"),
         "rows": sum(counts.values()),
-        "counts": [(status, counts[status]) for status in _ORDER if counts.get(status)],
-        "meanings": MEANINGS,
+        "counts": list(sorted_counts(counts).items()),
         "codes": list(_codes(journal, alive=alive)),
         "totals": journal.totals(),
         "sign_outs": leavers,
@@ -80,12 +85,11 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         **_pace(journal, facts),
         "slowest": [call.row(row) for row in journal.slowest_rows(SLOWEST)],
         "remarkable": [call.row(row) for row in journal.rows_needing_attention(ROWS)],
-        "remarkable_in_all": sum(counts.get(status, 0) for status in _REMARKABLE) + stayed,
+        "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + stayed,
     }
 
 
 _ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit"})
-_REMARKABLE = (Status.IN_DOUBT, Status.CLAIMED, Status.FAILED, Status.REJECTED, Status.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class _RowFormatter:
 
 
 def _status(status: str, *, alive: bool) -> str:
-    return "in_doubt" if status == Status.CLAIMED and not alive else status
+    return status if alive else status_at_end(status, dry_run=True)  # a row that was not sent is not listed
 
 
 def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, str]]:
@@ -191,7 +195,8 @@ def _template_environment() -> "Environment":
         "duration": format_duration,
         "size": format_size,
         "count": format_count,
-        "words": _status_text,
+        "words": _words,
+        "status": facts_of,
     }
     return environment
 
@@ -201,8 +206,8 @@ def _escape_value(value: object) -> object:
     return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _status_text(status: str) -> str:
-    return status.replace("_", " ")
+def _words(text: str) -> str:
+    return text.replace("_", " ")
 
 
 def _read_asset(name: str) -> Markup:

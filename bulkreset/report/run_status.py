@@ -9,7 +9,8 @@ from bulkreset.errors import BulkresetError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.report.summary import is_planned, is_resumable, lane_summaries, public_counts, sign_out_counts
+from bulkreset.report.summary import is_planned, is_resumable, lane_summaries, sign_out_counts
+from bulkreset.statuses import REMAINING, count_of, public_counts
 
 RECENT_SECONDS = 60
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
@@ -71,7 +72,7 @@ def read_status(path: Path) -> RunStatus:
         journal.close()
     dry_run = facts["mode"] == "dry_run"
     state = "crashed" if facts["state"] in _UNDER_WAY and not alive else facts["state"]
-    left = 0 if dry_run else sum(found.get(status, 0) for status in ("ready", "claimed", "in_doubt"))
+    left = 0 if dry_run else count_of(found, REMAINING)
     left += sign_outs["pending"] if sign_outs and not dry_run else 0
     return RunStatus(
         run_dir=str(path),

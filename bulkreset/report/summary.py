@@ -9,18 +9,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import SignOutCounts
 from bulkreset.journal.run_dir import report_name
 from bulkreset.models import LaneSummary, Status, Summary
-
-_DONE = frozenset({Status.SET, Status.SKIPPED})
-
-
-def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]:
-    """Return the journal's counts as report statuses: claimed is in_doubt; ready is unprocessed (not in a dry run)."""
-    words = {"claimed": "in_doubt"} | ({} if dry_run else {"ready": "unprocessed"})
-    public: dict[str, int] = {}
-    for status, rows in counts.items():
-        word = words.get(status, status)
-        public[word] = public.get(word, 0) + rows
-    return public
+from bulkreset.statuses import REMAINING, are_done, count_of, public_counts
 
 
 def is_planned(facts: Mapping[str, Any]) -> bool:
@@ -38,8 +27,11 @@ def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs:
         return True
     if facts["mode"] == "dry_run":
         return bool(facts["state"] != "finished")
-    left = any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
-    return left or bool(sign_outs and sign_outs["pending"]) or bool(facts.get("unmirrored") or facts.get("undrawn"))
+    return (
+        bool(count_of(counts, REMAINING))
+        or bool(sign_outs and sign_outs["pending"])
+        or bool(facts.get("unmirrored") or facts.get("undrawn"))
+    )
 
 
 def state_of(ended: BulkresetError | None) -> str:
@@ -67,8 +59,7 @@ def exit_code_of(
         return ended.exit_code
     if signed_out and (signed_out["failed"] or signed_out["pending"]) and not dry_run:
         return EXIT_ROWS
-    done = _DONE | {Status.READY} if dry_run else _DONE
-    return EXIT_OK if all(status in done for status, rows in counts.items() if rows) else EXIT_ROWS
+    return EXIT_OK if are_done(counts, dry_run=dry_run) else EXIT_ROWS
 
 
 def sign_out_counts(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:

@@ -41,6 +41,7 @@ from bulkreset.send.sign_out_source import SignOutSource
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.mirror.mirror import JournalMirror
 
+RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are retried and none settles
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
@@ -106,13 +107,13 @@ class Apply:
             feeds.append(sets)
             self._lanes.append((sets.lane, supply))
             at = f"{plan.account} {plan.region}".strip()
-            shown.append(LaneProgress(at, supply.rows, plan.ceiling, sets.lane.pacer.rate))
+            shown.append(LaneProgress(at, supply.rows, plan.ceiling, sets.lane.pacer.rate, retrying=sets.lane.retrying))
             if job.signs_out:
                 leavers[number] = SignOutSource(self._journal, plan.pools, self._clock)
                 leaves = SignOut({pool: BotoTransport.of(self._sessions[pool]) for pool in self._local_pools(plan)})
                 lane = self._lane(plan, place, leaves, sign_out_ceiling(job), MAX_RATE["boto3"])
                 feeds.append(LaneInput(lane, leavers[number], after=sets))
-        progress = SendProgress(preflight.ready, preflight.pending, lanes=shown)
+        progress = SendProgress(preflight.ready, preflight.pending, lanes=shown, max_attempts=job.pace.max_attempts)
         watch = RunMonitor(self._job, self._clock, self._log, progress, leavers, ui, stop)
         if self._mirror:
             watch.add_check(self._mirror.check)
@@ -266,6 +267,8 @@ class RunMonitor:
         self._ui = ui
         self._stop = stop
         self._also: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._shown_at = clock.now()
 
     def add_check(self, check: Callable[[], None]) -> None:
         """Add a function for `check` to call; it may raise."""
@@ -276,6 +279,8 @@ class RunMonitor:
         self._stop.check()
         self._guards.check()
         self._also()
+        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and self._progress.retrying():
+            self._show()  # no row may settle for a long time
 
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """Pass a result to the guards before it is committed."""
@@ -292,8 +297,12 @@ class RunMonitor:
                     self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
                 continue
             self._progress.add([outcome], lane.key.number)
-            if outcome.status is not Status.READY:
+            if outcome.status.facts.settled:
                 self._log_row(outcome)
+        self._show()
+
+    def _show(self) -> None:
+        self._shown_at = self._clock.now()
         self._ui.on_send_progress(self._progress)
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:

@@ -20,10 +20,10 @@ from bulkreset.report.summary import (
     build_summary,
     describe_error,
     exit_code_of,
-    public_counts,
     sign_out_counts,
     state_of,
 )
+from bulkreset.statuses import Status, public_counts
 
 
 class Finisher:
@@ -80,7 +80,7 @@ class Finisher:
         asked = self._job.report
         cut = ReportSpec(asked.format, redaction=Redaction.load(self._home.redaction_key) if asked.redact else None)
         report = self._home.path / report_name(self._facts["job"])
-        write_report(self._journal, report, "ready" if self._dry else "unprocessed", cut)
+        write_report(self._journal, report, Status.READY.at_end(dry_run=self._dry), cut)
         write_summary(summary, self._home.summary)
         if asked.html:
             write_page(self._journal, self._home.page, self._home.path, redaction=cut.redaction)

@@ -41,10 +41,11 @@ from bulkreset.plan.preflight import (
 )
 from bulkreset.plan.user_check import UNREACHABLE
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.summary import is_resumable, public_counts, sign_out_counts
+from bulkreset.report.summary import is_resumable, sign_out_counts
 from bulkreset.run.apply import Apply, RunResources
 from bulkreset.run.finish import Finisher
 from bulkreset.send.clock import SystemClock
+from bulkreset.statuses import public_counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,8 @@ from decimal import Decimal
 
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
-from bulkreset.models import Outcome, Status
+from bulkreset.models import Outcome
 from bulkreset.send.clock import Clock
-
-_FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
 
 
 @dataclass(slots=True)
@@ -24,7 +22,7 @@ class _LaneCounters:
     last_code: str = ""
 
     def add(self, outcome: Outcome) -> None:
-        failed = outcome.status in _FAILURES
+        failed = outcome.status.facts.failure
         self.settled += 1
         self.failures += failed
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
@@ -63,7 +61,7 @@ class GuardMonitor:
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
         for outcome in outcomes:
-            if outcome.status is not Status.READY:
+            if outcome.status.facts.settled:
                 self._all.add(outcome)
                 self._lanes[lane].add(outcome)
 

@@ -47,6 +47,7 @@ class Worker(Generic[T]):
         self._clock = clock
         self._stop = stop
         self._max_attempts = pace.max_attempts
+        self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one. No hooks: tenacity's would log arguments, and one is a
         # password.
         self._retrying = Retrying(
@@ -65,6 +66,7 @@ class Worker(Generic[T]):
             # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
             answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
             self._retrying(next, answers)
+            self.retrying = 0
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
         return RowResult(outcome, tally.latency, fatal)
@@ -88,6 +90,8 @@ class Worker(Generic[T]):
             tally.was_in_doubt = tally.outcome_unknown = True
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
+        if _is_to_be_tried_again(answer):
+            self.retrying = tally.attempts + 1
         return answer
 
     def _sleep(self, seconds: float) -> None:

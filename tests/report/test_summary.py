@@ -15,7 +15,8 @@ from bulkreset.errors import (
     TimeLimit,
 )
 from bulkreset.models import LaneSummary, Outcome, Status
-from bulkreset.report.summary import build_summary, exit_code_of, public_counts, state_of
+from bulkreset.report.summary import build_summary, exit_code_of, state_of
+from bulkreset.statuses import public_counts
 from tests.journal.journals import POOL, done, planned
 
 ENDINGS: list[tuple[BulkresetError | None, str, int]] = [
