@@ -222,7 +222,7 @@ def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result
     if summary.stopped_by:
         stopped = summary.stopped_by
         ended = error_from_summary(summary.exit_code, stopped["code"], stopped["message"], stopped["advice"])
-        ended.run_dir = path
+        ended.run_dir = path if summary.resumable else None
         raise ended
     return Result(path, summary)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from bulkreset.causes import STOPS
 from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, SignOutOutcome, Status
 from bulkreset.statuses import SETTLED, count_of
@@ -165,8 +166,8 @@ class CancelToken:
         """Raise Interrupted if a stop was requested, or whatever the added check raises."""
         if self.signal_number:
             raise Interrupted(
-                f"Stopped by {self._by or signal.Signals(self.signal_number).name}.",
-                "What was in flight is recorded.",
+                f"Interrupted by {self._by or signal.Signals(self.signal_number).name}.",
+                STOPS["interrupted"].advice,
                 signal_number=self.signal_number,
             )
         self._also()

@@ -25,6 +25,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from bulkreset.causes import resume_helps
+
 EXIT_OK = 0
 EXIT_ROWS = 1
 EXIT_BUG = 70
@@ -90,11 +92,16 @@ class GuardTripped(Stopped):
 
 
 class ServiceError(Stopped):
-    """The service answered that no further call can succeed. `code` is its error code."""
+    """The service answered that no further call can succeed. `code` is its error code.
+
+    The exit code is 2 if the job is wrong, so that resuming cannot help.
+    """
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:
         super().__init__(message, advice)
         self.code = code
+        if not resume_helps(code):
+            self.exit_code = Refused.exit_code
 
 
 class ClusterLost(Stopped):
@@ -137,7 +144,7 @@ def error_from_summary(exit_code: int, code: str, message: str, advice: str) -> 
     kinds = {kind.__name__: kind for kind in _below(BulkresetError) if kind not in {ServiceError, Interrupted}}
     if code in kinds and kinds[code].exit_code == exit_code:
         return kinds[code](message, advice)
-    if exit_code == ServiceError.exit_code:
+    if exit_code == ServiceError.exit_code or not resume_helps(code):
         return ServiceError(code, message, advice)
     return {Refused.exit_code: Refused, Busy.exit_code: Busy, TimeLimit.exit_code: TimeLimit}.get(exit_code, Bug)(
         message, advice

@@ -21,6 +21,14 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def format_limit(seconds: float) -> str:
+    """Return a time span that a person has set, without rounding: "90 s", "8 h", "1 h 30 min"."""
+    if seconds < _MINUTE or seconds % _MINUTE:
+        return f"{seconds:g} s"
+    hours, minutes = divmod(int(seconds) // _MINUTE, 60)
+    return " ".join([f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes))
+
+
 def format_size(octets: int) -> str:
     """Return a size in bytes as text for people, in bytes, KiB, MiB or GiB."""
     number = float(octets)

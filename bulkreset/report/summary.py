@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from bulkreset.causes import resume_helps
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import SignOutCounts
@@ -18,6 +19,12 @@ def is_planned(facts: Mapping[str, Any]) -> bool:
 
 
 def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+    """Return whether resuming an ended run can help: it has work left, and its job is not what is wrong."""
+    stopped_by = (facts.get("stopped_by") or {}) if facts["state"] == "stopped" else {}
+    return has_work_left(facts, counts, sign_outs) and resume_helps(stopped_by.get("code", ""))
+
+
+def has_work_left(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
     """Return whether an ended run has work left.
 
     That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress, UserInterface
+from bulkreset.causes import STOPS
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -134,7 +135,8 @@ class Apply:
         if budget.remaining == 0 and preflight.ready > (job.guards.stop_after or 0):
             sent = job.guards.stop_after or 0
             raise TimeLimit(
-                f"stop_after is reached: {format_rows(sent)} {'was' if sent == 1 else 'were'} sent this time."
+                f"Stopped after {format_rows(sent)}, as stop_after asks. {format_rows(preflight.ready - sent)} remaining.",
+                STOPS["time_limit"].advice,
             )
 
     def _source(self, preflight: Preflight) -> InputSource | GeneratedSource:

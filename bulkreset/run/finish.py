@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from bulkreset.errors import BulkresetError, RecordError
+from bulkreset.errors import BulkresetError, Interrupted, RecordError
 from bulkreset.job import Job
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
@@ -11,7 +11,7 @@ from bulkreset.journal.run_dir import RunDir, report_name
 from bulkreset.log import Log
 from bulkreset.mirror.factory import finish_mirror
 from bulkreset.mirror.mirror import JournalMirror
-from bulkreset.models import Summary
+from bulkreset.models import Summary, format_rows
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
@@ -46,6 +46,8 @@ class Finisher:
 
     def write_reports(self, ended: BulkresetError | None) -> Summary:
         """Record the end and write the reports. `ended` is what ended the run early. Raises RecordError."""
+        if isinstance(ended, Interrupted):
+            self._word_interruption(ended)
         try:
             self._note(undrawn=False, **({"unmirrored": False} if self._mirror else {}))
             summary = self._write_all(ended)
@@ -62,6 +64,14 @@ class Finisher:
                 write_summary(self._note_finished(stopped), self._home.summary)
             raise stopped from None
         return summary
+
+    def _word_interruption(self, ended: Interrupted) -> None:
+        """Say in the error how far the run is."""
+        counts = self._journal.counts()
+        if self._journal.totals().attempts:
+            ended.message = f"Interrupted. {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
+        else:
+            ended.message, ended.advice = "Interrupted before anything was sent.", "Resume to continue."
 
     def _note_finished(self, ended: BulkresetError | None) -> Summary:
         counts = public_counts(self._journal.counts(), dry_run=self._dry)

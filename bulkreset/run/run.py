@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import IO
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.causes import STOPS, advice_for
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS, ClusterRunner
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
-from bulkreset.cognito.response import PASSWORD_REFUSALS, advice_for
+from bulkreset.cognito.response import PASSWORD_REFUSALS
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import (
     BulkresetError,
@@ -41,7 +42,7 @@ from bulkreset.plan.preflight import (
 )
 from bulkreset.plan.user_check import UNREACHABLE
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.summary import is_resumable, sign_out_counts
+from bulkreset.report.summary import has_work_left, sign_out_counts
 from bulkreset.run.apply import Apply, RunResources
 from bulkreset.run.finish import Finisher
 from bulkreset.send.clock import SystemClock
@@ -138,7 +139,7 @@ class Run:
         revived = self._journal.retry_failed() if self._mode.retry_failed else {}
         for code in sorted(PASSWORD_REFUSALS & revived.keys()):
             ui.notice(
-                f"{format_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
+                f"{format_rows(revived[code])} failed with {code} before; {'it' if revived[code] == 1 else 'they'} will fail again unless the pool's policy has changed."
             )
         self._log.info("run_resumed", state=self._facts["state"], counts=self._counts(), sent_again=revived)
 
@@ -190,7 +191,7 @@ class Run:
                 raise
             return ended
         except GuardTripped as ended:  # it stopped nothing if no row is left to send
-            left = is_resumable(self._facts, self._journal.counts(), sign_out_counts(self._journal, self._facts))
+            left = has_work_left(self._facts, self._journal.counts(), sign_out_counts(self._journal, self._facts))
             return ended if left else None
         except BulkresetError as ended:
             return ended
@@ -255,13 +256,13 @@ class Run:
         most = self._job.guards.max_rows
         if most is not None and preflight.ready > most:
             raise GuardTripped(
-                f"{format_rows(preflight.ready)} would be sent and max_rows allows {most:,}.",
-                "Check the input, or raise the guard.",
+                f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.",
+                STOPS["max_rows"].advice,
             )
 
     def _confirm(self, preflight: Preflight, ui: UserInterface) -> None:
         if not (self._facts["confirmed"] or self._mode.yes or ui.confirm(preflight)):
-            raise GuardTripped("The run was not confirmed, so nothing was sent.")
+            raise GuardTripped("Cancelled. Nothing was sent.", STOPS["not_confirmed"].advice)
         self._note(confirmed=True)
 
     def _apply(self, rows: InputSet | None, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:

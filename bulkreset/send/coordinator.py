@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Protocol
 
-from bulkreset.cognito.response import Response, advice_for
+from bulkreset.causes import advice_for
+from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Outcome, SignOutOutcome
 from bulkreset.send.clock import Clock

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, advice_for, classify
+from bulkreset.causes import advice_for, resume_helps
+from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, classify
 
 CODES = {
     Disposition.THROTTLED: [
@@ -76,8 +77,10 @@ ADVICE = {
         *("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError"),
     ],
     "Set the machine's clock right or renew the credentials, then resume.": ["RequestExpired"],
-    "Check the user pool id and the Region: a pool exists in one Region only.": ["ResourceNotFoundException"],
-    "This is a replica Region of the pool: use the pool's primary Region.": ["OperationNotEnabledException"],
+    "Check the user pool ID, the Region and the account: a pool exists in one Region of one account. Fix the job, then"
+    " start a new run of the rows that are not set.": ["ResourceNotFoundException"],
+    "This is a replica Region of the pool. Use the pool's primary Region in the job, then start a new run of the rows"
+    " that are not set.": ["OperationNotEnabledException"],
     "Enable the Region or the service for this account, then resume.": ["OptInRequired"],
     "Enable the service for this account, then resume.": ["SubscriptionRequired"],
     "Check --ca-bundle and the endpoint's certificate, then resume.": ["SSLError"],
@@ -96,6 +99,4 @@ def test_refusals_of_the_password_itself_are_told_apart_from_those_of_the_user()
 @pytest.mark.parametrize("code", [*CODES[Disposition.FATAL], *CODES[Disposition.EXPIRED]])
 def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
     assert advice_for(code) != advice_for("SomethingNewException")
-    assert advice_for(code).endswith(
-        "." if code in {"ResourceNotFoundException", "OperationNotEnabledException"} else "resume."
-    )
+    assert advice_for(code).endswith("then resume." if resume_helps(code) else "of the rows that are not set.")

@@ -147,7 +147,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(has_left)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    left = "Left at once, by a second signal. What was in flight is in doubt, and no report was drawn."
+    left = 'Aborted. Rows in progress are "in doubt"; no report was written.'
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]
         assert (last["event"], last["exit_code"], last["message"]) == ("ended", 130, left)

@@ -136,7 +136,7 @@ def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, 
     ran = bulkreset("run", job, "--yes", "--stop-after", "20")
     assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "time_limit", 20)
     assert "stops after 20 rows" in ran.stderr
-    assert "stop_after is reached: 20 rows were sent this time." in ran.complaints[-1]
+    assert "Stopped after 20 rows, as stop_after asks." in ran.complaints[-1]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert ran.summary["counts"] == {"set": 20, "unprocessed": 30}
     assert opened(ran.run_dir, key) == held(sim)

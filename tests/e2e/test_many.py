@@ -74,7 +74,10 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
     (bulkreset.home / "x.csv.age").unlink()
     job = write_job(bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in/"\nidentity = "{key.name}"', PACED)
     ran = started(bulkreset, sim, "run", job, "--yes")
-    assert (ran.code, ran.complaints[0]) == (130, "bulkreset: Stopped by SIGINT. What was in flight is recorded.")
+    assert (ran.code, ran.complaints[0]) == (
+        130,
+        "bulkreset: Interrupted before anything was sent. Resume to continue.",
+    )
     assert not [path for path in bulkreset.home.rglob("*") if path.is_file() and b"Quiet-Garden" in path.read_bytes()]
     again = resumed(bulkreset, ran)
     assert again.code == 0

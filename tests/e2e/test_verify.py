@@ -225,7 +225,7 @@ def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: R
         told = finish(process, ran.run_dir)
     assert told.code == 130
     assert told.stdout == ""
-    assert told.complaints == ["bulkreset: Stopped by SIGINT. Nothing was written."]
+    assert told.complaints == ["bulkreset: Interrupted by SIGINT. Nothing was written."]
     assert not (ran.run_dir / "verify.csv").exists()
     assert not (bulkreset.home / "again.csv").exists()
     assert partials(bulkreset.home) == []

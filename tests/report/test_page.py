@@ -90,7 +90,7 @@ def test_page_tells_what_came_of_the_run_and_how_to_go_on(full: Drawn) -> None:
     text = text_of(tree)
     headings = ["".join(heading.itertext()) for heading in tree.iter("h1")]
     assert headings == [
-        "958 of 1,700 passwords were set in 10 min; 2 rows are in doubt, 427 failed, 114 were rejected, 113 were skipped and 86 were not sent."
+        "958 of 1,700 passwords were set in 10 min; 2 in doubt, 427 failed, 114 rejected, 113 skipped and 86 not sent."
     ]
     commands = ["".join(found.itertext()) for found in tree.iter("pre")]
     assert commands == [f"bulkreset resume {full.run_dir}", f"bulkreset resume {full.run_dir} --failed"]
@@ -98,7 +98,7 @@ def test_page_tells_what_came_of_the_run_and_how_to_go_on(full: Drawn) -> None:
     for asked in ("nightly", "/data/users.csv, 2.0 KiB", "ab" * 32, ARN, "ops on batch-1", "max_rows 5,000", "1 user"):
         assert asked in text
     assert "UserNotFoundException ✕" not in text  # signs are the style's, words are the page's
-    assert "Check the name and the pool: no user of the pool signs in by this name." in text
+    assert "Check the name and the pool: no user of the pool signs in with this name." in text
 
 
 def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Pa
         ({"mode": "dry_run", "lanes": [], "confirmed": False}, "3 of 3 rows would be sent. Nothing was sent."),
         (
             {"state": "interrupted", "rows": ..., "lanes": ...},
-            "The plan is not whole: 3 rows had been read, and nothing was sent.",
+            "The run stopped while reading the input, after 3 rows. Nothing was sent.",
         ),
         ({"state": "applying"}, "crashed"),
         ({"emulated": True}, "This was the emulator: nothing real was touched."),
@@ -166,7 +166,7 @@ def test_live_run_is_told_as_it_stands(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(4), [sent(1)], rows=4, state="applying", stopped_by={"code": "Old"})
     journal.commit([2], [])
     tree = parsed(drawn(journal, alive=True))
-    assert "1 of 4 passwords have been set so far; 1 is on its way and 2 are still to be sent." in text_of(tree)
+    assert "1 of 4 passwords have been set so far; 1 in progress and 2 not sent." in text_of(tree)
     assert not list(tree.iter("pre"))
     assert "Old" not in text_of(tree)
 
@@ -177,7 +177,7 @@ def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
     tree = parsed(drawn(journal))
     assert [row[:5] for row in rows_of(tree, "rows")] == [["2", "user0002", POOL, "set not signed out", "AccessDenied"]]
     assert "signed out 1 failed 1 pending 1" in text_of(tree)
-    assert "3 of 3 passwords were set in 10 min; 1 user could not be signed out." in text_of(tree)
+    assert "3 of 3 passwords were set in 10 min; 1 user not signed out." in text_of(tree)
     assert f"bulkreset resume {tmp_path} --failed" in text_of(tree)
 
 
