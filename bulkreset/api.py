@@ -234,6 +234,7 @@ class _Listener:
     """
 
     def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+        self.confirmed_by = "by the calling program"
         self.stop = stop or CancelToken()
         self.preflight: Preflight | None = None
         self.failure: Exception | None = None

@@ -100,7 +100,12 @@ class SendProgress:
 
 
 class UserInterface(Protocol):
-    """What a run reports to and asks: a terminal, a log, or nothing."""
+    """What a run reports to and asks: a terminal, a log, or nothing.
+
+    `confirmed_by` says in words how the last confirmation was given.
+    """
+
+    confirmed_by: str
 
     def on_run_started(self, run_id: str) -> None:
         """Handle the start of a run, or its continuation."""

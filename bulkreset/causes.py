@@ -104,12 +104,11 @@ _NO_KEYS = Cause("Sign in again or renew the credentials, then {then}.")
 FATAL: Mapping[str, Cause] = {
     "ResourceNotFoundException": Cause(
         "Check the user pool ID, the Region and the account: a pool exists in one Region of one account."
-        f" Fix the job, then start a new run {NOT_SET}.",
+        " Fix the job, then {then}.",
         resume_helps=False,
     ),
     "OperationNotEnabledException": Cause(
-        "This is a replica Region of the pool. Use the pool's primary Region in the job, then start a new run"
-        f" {NOT_SET}.",
+        "This is a replica Region of the pool. Use the pool's primary Region in the job, then {then}.",
         resume_helps=False,
     ),
     "AccessDenied": _NO_RIGHT,
@@ -163,8 +162,10 @@ ALL: Mapping[str, Cause] = {
 
 def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
     """Return the advice for a fatal code in a response to `call`; `then` is the next step, a verb."""
-    cause = FATAL.get(code)
-    return (cause.advice if cause else "Fix the cause, then {then}.").format(call=call, then=then)
+    cause = FATAL.get(code, Cause("Fix the cause, then {then}."))
+    if then.startswith("resume") and not cause.resume_helps:
+        then = f"start a new run {NOT_SET}"
+    return cause.advice.format(call=call, then=then)
 
 
 def resume_helps(code: str) -> bool:
@@ -176,4 +177,4 @@ def resume_helps(code: str) -> bool:
 def sentences() -> Iterator[tuple[str, str]]:
     """Yield the advice of every cause as (cause, text)."""
     for name, cause in ALL.items():
-        yield name, cause.advice.format(call="AdminSetUserPassword", then="resume")
+        yield name, advice_for(name) if name in FATAL else cause.advice

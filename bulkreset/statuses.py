@@ -207,17 +207,23 @@ def status_at_end(status: str, *, dry_run: bool) -> str:
     return _BY_WORD[status].at_end(dry_run=dry_run).value if status in _BY_WORD else status
 
 
-def sorted_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts that are not 0: first the rows that need nothing, then the others, the most serious first."""
-    found = [(facts_of(status).severity, status, rows) for status, rows in counts.items() if rows]
-    found.sort(key=lambda one: (one[0] > 0, -one[0], one[1]))
-    return {status: rows for _, status, rows in found}
+def sorted_counts(counts: Mapping[str, int], *, dry_run: bool = False) -> dict[str, int]:
+    """Return the counts that are not 0: first the rows that need nothing, then the others, the most serious first.
+
+    In a dry run, the rows that would be sent come first.
+    """
+
+    def order(status: str) -> tuple[bool, int, str]:
+        facts = facts_of(status)
+        return facts.severity > 0 and not (dry_run and facts.dry_done), -facts.severity, status
+
+    return {status: counts[status] for status in sorted(counts, key=order) if counts[status]}
 
 
 def describe_counts(counts: Mapping[str, int], *, dry_run: bool = False) -> str:
     """Return the counts as text for people, such as "198 set, 1 in doubt, 1 failed"; "" if there are none."""
     named: dict[str, int] = {}
-    for status, rows in sorted_counts(counts).items():
+    for status, rows in sorted_counts(counts, dry_run=dry_run).items():
         label = label_of(status, dry_run=dry_run)
         named[label] = named.get(label, 0) + rows
     return ", ".join(f"{rows:,} {label}" for label, rows in named.items())

@@ -21,6 +21,12 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def format_time(moment: str) -> str:
+    """Return an ISO time in UTC as text for people, such as "2026-11-30 03:00:12 UTC"."""
+    day, _, clock = moment.removesuffix("Z").partition("T")
+    return f"{day} {clock.partition('.')[0]} UTC" if clock else moment
+
+
 def format_limit(seconds: float) -> str:
     """Return a time span that a person has set, without rounding: "90 s", "8 h", "1 h 30 min"."""
     if seconds < _MINUTE or seconds % _MINUTE:

@@ -97,7 +97,7 @@ def test_counts_are_told_in_words_the_most_serious_first_behind_what_is_set() ->
     counts = {"failed": 1, "ready": 2, "set": 1200, "in_doubt": 3, "skipped": 0}
     assert list(sorted_counts(counts)) == ["set", "in_doubt", "failed", "ready"]
     assert describe_counts(counts) == "1,200 set, 3 in doubt, 1 failed, 2 not sent"
-    assert describe_counts({"ready": 5, "rejected": 1}, dry_run=True) == "1 rejected, 5 ready"
+    assert describe_counts({"ready": 5, "rejected": 1}, dry_run=True) == "5 ready, 1 rejected"
     assert describe_counts({"unprocessed": 2, "ready": 1}) == "3 not sent"
     assert describe_counts({}) == ""
 

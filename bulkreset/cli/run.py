@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,13 +35,14 @@ from bulkreset.cli.options import (
     parse_rate,
 )
 from bulkreset.cli.options import parse_cluster as fleet_of
-from bulkreset.errors import EXIT_OK, Refused
+from bulkreset.errors import EXIT_OK, BulkresetError, Refused
 from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
 
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
+    from bulkreset.report.run_status import RunStatus
     from bulkreset.run.run import RunOptions
 
 
@@ -152,6 +153,7 @@ def run(
         verbosity=verbose,
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
+        command=_command_to_repeat(sys.argv[1:]),
     )
     _execute(asked, run_dir, mode, progress=not no_progress)
 
@@ -198,7 +200,7 @@ def resume(
     ui = TerminalUi(stop, show_progress=not no_progress)
     mode = replace(mode, console=ui.events)
     path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
-    _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
+    _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop), _finished(path))
 
 
 def demo(
@@ -240,14 +242,38 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
     _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
 
-def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[[], Summary]) -> NoReturn:
-    """Call `go`, print how the run ended, and exit with its exit code."""
+def _command_to_repeat(arguments: Sequence[str]) -> str:
+    """Return the command line without what only this run needs. No option has a secret as its value."""
+    kept = [*arguments]
+    for option in ("--dry-run", "--yes", "--no-progress"):
+        kept = [argument for argument in kept if argument != option]
+    while "--run-dir" in kept[:-1]:
+        at = kept.index("--run-dir")
+        del kept[at : at + 2]
+    return shlex.join(["bulkreset", *(argument for argument in kept if not argument.startswith("--run-dir="))])
+
+
+def _finished(path: Path) -> "RunStatus | None":
+    """Return the status of the run in `path` if it has finished, else None."""
+    from bulkreset.report.run_status import read_status
+
+    try:
+        status = read_status(path)
+    except BulkresetError:  # resuming reports it
+        return None
+    return status if status.state == "finished" and not (status.alive or status.resumable) else None
+
+
+def _run_and_exit(
+    path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[[], Summary], before: "RunStatus | None" = None
+) -> NoReturn:
+    """Call `go`, print how the run ended, and exit with its exit code. `before`: it had finished and is resumed."""
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     try:
         summary = go()
     finally:
         ui.close()
-    _print_end(path, summary)
+    _print_end(path, summary, before)
     raise SystemExit(summary.exit_code)
 
 
@@ -271,15 +297,18 @@ def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Cance
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _print_end(path: Path, summary: Summary) -> None:
+def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None) -> None:
     """Print the result of a run. If it is resumable, the last line is the resume command."""
-    from bulkreset.cli.prompts import print_summary
+    from bulkreset.cli.prompts import print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    print_summary(summary, RunDir(path), sys.stdout)
+    if before and summary.state == "finished" and summary.attempts == before.attempts:
+        print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
+    else:
+        print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
-            f"What came of the run could not be written to standard output: {why}. Its report: {path / summary.report}"
+            f"The summary could not be written to standard output: {why}. The report: {path / summary.report}"
         )
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
     json_events.emit_ended(
@@ -292,7 +321,7 @@ def _end_message(summary: Summary) -> str:
     if summary.stopped_by:
         return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, and no answer known."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
     return ""
 
 

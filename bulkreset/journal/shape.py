@@ -23,6 +23,9 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "unchecked": dict,
     "handout": (str, type(None)),
     "approved": (dict, type(None)),
+    "confirmation": (dict, type(None)),
+    "command": str,
+    "preflight": list,
     "stop_after": (int, type(None)),
     "stopped_by": (dict, type(None)),
 }

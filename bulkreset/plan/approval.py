@@ -1,12 +1,13 @@
 """Reads a reviewed dry run and checks that the new run matches it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bulkreset.errors import ApprovalError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_dir import RunDir, report_name
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
 _MAY_DIFFER = frozenset({"input.path", "input.identity"})  # the fingerprint identifies the input
@@ -34,6 +35,7 @@ class Approval:
             "run_dir": str(self.path),
             "run_id": self._facts["run_id"],
             "finished_at": self._facts.get("finished_at", ""),
+            "report_sha256": _sha256(self.path / report_name(self._facts["job"])),
         }
 
     def require_same_job(self, facts: Mapping[str, Any]) -> None:
@@ -103,3 +105,12 @@ def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 def _show_value(value: object) -> str:
     return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _sha256(report: Path) -> str:
+    """Return the hash of the report that was reviewed; "" if it is not there."""
+    try:
+        with report.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -19,7 +19,7 @@ AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes
 SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds
 BATCH = 500  # names taken from the lookup at a time
 ACTION = "cognito-idp:ListUsers"
-_WHAT = "who is in the pool: its users are not checked"
+_WHAT = "the pool's users: they are not checked"
 
 
 @dataclass(slots=True)

@@ -17,7 +17,12 @@ def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
     if alive:
         return "running"
     state = facts["state"]
-    return "crashed" if state in _UNDER_WAY else _STATES.get(state, state)
+    return "crashed" if state in _UNDER_WAY else state_text(state)
+
+
+def state_text(state: str) -> str:
+    """Return the state of a run that is not running, as text for people."""
+    return _STATES.get(state, state)
 
 
 def run_outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
@@ -58,12 +63,25 @@ def next_commands(
 ) -> list[tuple[str, str]]:
     """Return the commands to continue, as (effect, command). `stayed` counts users who could not be signed out."""
     if facts["mode"] == "dry_run" and not resumable:
-        return []
+        command = facts.get("command") or "bulkreset run JOB"
+        sends = bool(counts.get(Status.READY))
+        approved = f"{command} --approved {shlex.quote(str(run_dir))}"
+        return [("Run exactly what this dry run planned", approved)] if sends else []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
     ways = [(_remaining_text(facts, counts), resume)] if resumable else []
     if facts["mode"] == "run" and (counts.get(Status.FAILED) or stayed):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
+    if _can_decrypt(facts) and counts.get(Status.SET):
+        decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"
+        ways.append(("Decrypt the generated passwords, with a recipient's private key", decrypt))
     return ways
+
+
+def _can_decrypt(facts: Mapping[str, Any]) -> bool:
+    """Return whether the run keeps generated passwords, encrypted for recipients."""
+    job = facts.get("job", {})
+    generates = (job.get("password") or {}).get("source") == "generate"
+    return generates and any((job.get(table) or {}).get("recipients") for table in ("handout", "passwords"))
 
 
 def _remaining_text(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:

@@ -2,9 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import PageRow
+from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
@@ -21,13 +22,15 @@ from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_coun
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
     NEEDING_ATTENTION,
+    are_done,
     count_of,
     facts_of,
     public_counts,
     sorted_counts,
     status_at_end,
 )
-from bulkreset.text import format_count, format_duration, format_size, show_invisible
+from bulkreset.text import format_count, format_duration, format_size, format_time, show_invisible
+from bulkreset.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,19 +71,23 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     return {
         "facts": facts,
         "job": facts["job"],
-        "run_dir": str(run_dir),
+        "run_dir": str(run_dir.absolute()),
+        "version": __version__,
         "state": describe_state(facts, alive=alive),
+        "state_tone": _state_tone(facts, counts, alive=alive, stayed=stayed),
         "alive": alive,
         "dry_run": dry_run,
         "outcome": run_outcome(facts, counts, alive=alive, stayed=stayed),
-        "ways_on": next_commands(facts, counts, run_dir, resumable=resumable, stayed=stayed),
+        "ways_on": next_commands(facts, counts, run_dir.absolute(), resumable=resumable, stayed=stayed),
         "stopped_by": None if alive or facts["state"] not in _ENDED else facts.get("stopped_by"),
         "rows": sum(counts.values()),
-        "counts": list(sorted_counts(counts).items()),
+        "counts": list(sorted_counts(counts, dry_run=dry_run).items()),
         "codes": list(_codes(journal, alive=alive)),
         "totals": journal.totals(),
         "sign_outs": leavers,
         "lanes": lanes,
+        "preflight": _grouped(facts.get("preflight") or []),
+        "warnings": partial(_endpoint_warnings, facts),
         "guards": dict(_guards(facts["job"].get("guards", {}))),
         **_pace(journal, facts),
         "slowest": [call.row(row) for row in journal.slowest_rows(SLOWEST)],
@@ -153,6 +160,40 @@ def _latency_chart(latency: LatencyHistogram) -> Markup:
     )
 
 
+def _state_tone(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int) -> str:
+    """Return the colour of the run's state. A finished run is good only if every row is done."""
+    if alive:
+        return "running"
+    if facts["state"] != "finished":
+        return "doubt" if facts["state"] in {"interrupted", "time_limit"} else "bad"
+    if stayed:
+        return "bad"
+    if are_done(counts, dry_run=facts["mode"] == "dry_run"):
+        return "good"
+    return facts_of(next(status for status in sorted_counts(counts) if not facts_of(status).done)).tone
+
+
+def _grouped(lines: Iterable[Sequence[str]]) -> list[tuple[str, list[str]]]:
+    """Return the preflight's lines by label. A line without a label continues the one before."""
+    grouped: list[tuple[str, list[str]]] = []
+    for label, text in lines:
+        if grouped and label in {"", grouped[-1][0]}:
+            grouped[-1][1].append(text)
+        else:
+            grouped.append((label, [text]))
+    return grouped
+
+
+def _endpoint_warnings(facts: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
+    """Return the warnings about the endpoint of one of the run's targets."""
+    endpoint = target.get("endpoint") or ""
+    if facts["emulated"] or not endpoint:
+        return []
+    known = {one.get("user_pool_id"): one for one in facts["job"].get("targets", [])}
+    verified = known.get(target["user_pool_id"], {}).get("verify_ssl", True)
+    return endpoint_warnings(endpoint, verified=bool(verified))
+
+
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (job key, value as text) for each configured guard."""
     for key, value in guards.items():
@@ -192,6 +233,7 @@ def _template_environment() -> "Environment":
     }
     environment.filters |= {
         "iso": format_iso,
+        "moment": format_time,
         "duration": format_duration,
         "size": format_size,
         "count": format_count,

@@ -1,15 +1,24 @@
 """A run's rate over time and its latencies, in buckets. Their number does not grow with the run."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, count, takewhile
+from itertools import accumulate, count, pairwise, takewhile
 from typing import Any
 
 from bulkreset.journal.journal import Journal
 
 BUCKETS = 90  # time buckets: at most this many, plus one
-BARS = 20  # about the number of latency bars; the slowest 1% shares the last one
+BARS = 20  # at most this many latency bars, unless latencies differ by more than 20 powers of ten
+# Steps within a power of ten, in tenths of it, from fine to coarse.
+_LOG_STEPS = (
+    (10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 40, 43, 47, 50, 55, 60, 65, 70, 75, 80, 90),
+    (10, 12, 15, 20, 25, 30, 40, 50, 60, 80),
+    (10, 15, 20, 30, 50, 70),
+    (10, 20, 50),
+    (10, 30),
+    (10,),
+)
 _WIDTHS = (
     200,
     500,
@@ -44,10 +53,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class LatencyBar:
-    """The number of rows with a latency from `least` ms to less than `below` ms (None: no upper limit)."""
+    """The number of rows with a latency from `least` ms to less than `below` ms."""
 
     least: int
-    below: int | None
+    below: int
     rows: int
 
 
@@ -128,21 +137,30 @@ def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
     upto = list(accumulate(rows for _, rows in found))
     shares = {share: found[bisect_left(upto, upto[-1] * share / 100)][0] for share in _SHARES}
     longest = max(found[-1][0], *(row.latency_ms or 0 for row in journal.slowest_rows(1)))
-    return LatencyHistogram(upto[-1], shares, longest, tuple(_bars(found, shares[99])))
+    return LatencyHistogram(upto[-1], shares, longest, tuple(_bars(found)))
 
 
-def _bars(found: Sequence[tuple[int, int]], most: int) -> Iterator[LatencyBar]:
-    """Yield bars of equal width from the lowest latency to `most` ms, and one bar for higher latencies."""
-    width = round_up((most - found[0][0] + 1) / BARS)
-    begin = found[0][0] // width * width
-    number = (most - begin) // width + 1
-    rows = [0] * (number + 1)
+def _bars(found: Sequence[tuple[int, int]]) -> Iterator[LatencyBar]:
+    """Yield bars whose limits grow by about the same factor, so that a long tail fits: at most BARS of them."""
+    low, high = found[0][0], found[-1][0]
+    limits = next(
+        limits for steps in _LOG_STEPS if len(limits := _limits(steps, low, high)) <= BARS + 1 or len(steps) == 1
+    )
+    rows = [0] * (len(limits) - 1)
     for latency, of_them in found:
-        rows[min((latency - begin) // width, number)] += of_them
-    for place in range(number):
-        yield LatencyBar(begin + place * width, begin + (place + 1) * width, rows[place])
-    if rows[number]:
-        yield LatencyBar(begin + number * width, None, rows[number])
+        rows[bisect_right(limits, latency) - 1] += of_them
+    for (least, below), of_them in zip(pairwise(limits), rows, strict=True):
+        yield LatencyBar(least, below, of_them)
+
+
+def _limits(steps: Sequence[int], low: int, high: int) -> list[int]:
+    """Return the limits of the bars from `low` to above `high`: tenths of `steps`, times powers of ten."""
+    powers = (int(10**power) for power in count())
+    whole = (step * tens // 10 for tens in powers for step in steps if step * tens % 10 == 0)
+    limits = [0]
+    while limits[-1] <= high:
+        limits.append(next(whole))
+    return limits[bisect_right(limits, low) - 1 :]
 
 
 def round_up(least: float) -> int:

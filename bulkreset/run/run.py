@@ -23,7 +23,7 @@ from bulkreset.errors import (
 )
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
-from bulkreset.journal.execution import new_execution, unix_ms
+from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.sealed_passwords import folder_of, handout_of
@@ -40,6 +40,7 @@ from bulkreset.plan.preflight import (
     describe_targets,
     require_same_accounts,
 )
+from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.plan.user_check import UNREACHABLE
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import has_work_left, sign_out_counts
@@ -53,6 +54,7 @@ from bulkreset.statuses import public_counts
 class RunOptions:
     """How a job is run this time.
 
+    `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
     `stop_after` (rows) applies to this execution only; the job's own `stop_after` applies to each execution.
@@ -68,6 +70,14 @@ class RunOptions:
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    command: str = ""
+
+    @property
+    def confirmed_by(self) -> str:
+        """Return in words how the run is confirmed in advance; "" if it is not."""
+        if self.approved:
+            return "approved dry run"
+        return ("emulated" if self.emulate else "--yes, not asked") if self.yes else ""
 
     def with_row_limit(self, job: Job) -> Job:
         """Return the job with this execution's `stop_after` limit, if set. The saved job is unchanged."""
@@ -244,6 +254,8 @@ class Run:
         ]
         days = {pool: facts.temporary_days for pool, facts in asked.pools.items() if facts.unknown is None}
         self._note(lanes=[asdict(lane) for lane in lanes], targets=targets, temporary_days=days)
+        if not self._facts.get("confirmation") or "preflight" not in self._facts:  # keep the one that was confirmed
+            self._note(preflight=preflight_facts(preflight))
         self._note_execution(callers={pool: caller.arn for pool, caller in asked.callers.items() if caller.arn})
         return preflight
 
@@ -263,7 +275,9 @@ class Run:
     def _confirm(self, preflight: Preflight, ui: UserInterface) -> None:
         if not (self._facts["confirmed"] or self._mode.yes or ui.confirm(preflight)):
             raise GuardTripped("Cancelled. Nothing was sent.", STOPS["not_confirmed"].advice)
-        self._note(confirmed=True)
+        if not self._facts["confirmed"]:
+            how = self._mode.confirmed_by or ui.confirmed_by
+            self._note(confirmed=True, confirmation={"how": how, "at": utc_now()})
 
     def _apply(self, rows: InputSet | None, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:
         """Pass 2: send every row that is still to be sent."""

@@ -73,6 +73,8 @@ def start(
             "state": "planning",
             "confirmed": mode.yes or approval is not None,
             "approved": approval.describe() if approval else None,
+            "confirmation": {"how": mode.confirmed_by, "at": utc_now()} if mode.confirmed_by else None,
+            "command": mode.command,
             "stop_after": mode.with_row_limit(job).guards.stop_after,
             "started_at": utc_now(),
             "input": described_input,
@@ -114,7 +116,7 @@ def resume(
         facts = Journal.facts_in(home.journal)
         if facts["mode"] == "dry_run" and facts["state"] == "finished":
             raise RunDirError(
-                f"{path} is a dry run that is finished: there is nothing to go on with.",
+                f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
         job = mode.with_row_limit(job_from_journal(facts["job"], overrides))

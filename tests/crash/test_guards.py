@@ -184,7 +184,7 @@ def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator) -> No
     assert status["counts"] == ran.summary["counts"]
     assert status["rows_left"] == ran.summary["counts"]["unprocessed"]
     assert (status["alive"], status["resumable"]) == (False, True)
-    assert f"resume with: bulkreset resume {ran.run_dir}" in told[1]
+    assert f"next: bulkreset resume {ran.run_dir}" in told[1]
 
 
 def test_failed_rows_that_were_to_be_sent_again_and_were_not_have_failed_as_before(

@@ -114,7 +114,7 @@ def test_what_is_handed_out_is_what_the_service_holds(bulkreset: Command, sim: S
     job = write_campaign(bulkreset, write_names(bulkreset.home, [*names(60), "gone"]), key, spare, more=FAST, plan="")
     ran = bulkreset("run", job, "--yes", "-vv", "--log-format", "json")
     assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 1, "set": 60})
-    assert "sealed to 2 recipients, in the run directory" in ran.stderr
+    assert "encrypted for 2 recipients, in the run directory" in ran.stderr
     assert handed_out(bulkreset, ran.run_dir, key) == opened(ran.run_dir, spare) == held(sim)
     assert all(failed_rules(POLICY, password) == [] for password in held(sim).values())
     assert {user["status"] for user in sim.users(POOL).values()} == {"FORCE_CHANGE_PASSWORD"}
@@ -135,7 +135,7 @@ def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, 
     job = write_campaign(bulkreset, write_names(bulkreset.home, names(50)), key, more=FAST)
     ran = bulkreset("run", job, "--yes", "--stop-after", "20")
     assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "time_limit", 20)
-    assert "stops after 20 rows" in ran.stderr
+    assert "after 20 rows" in ran.stderr
     assert "Stopped after 20 rows, as stop_after asks." in ran.complaints[-1]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert ran.summary["counts"] == {"set": 20, "unprocessed": 30}
@@ -274,7 +274,7 @@ def test_users_who_could_not_come_back_are_warned_of_and_set_all_the_same(bulkre
     dry = bulkreset("run", job, "--dry-run")
     assert dry.code == 0
     assert "WARNING     2 users have no verified e-mail address or phone number" in dry.stderr
-    assert "made here, 24 characters, kept NOWHERE" in dry.stderr
+    assert "generated, 24 characters, kept NOWHERE" in dry.stderr
     assert [bool(row["message"]) for row in dry.report] == [False, False, True, True]
     ran = bulkreset("run", job, "--approved", dry.run_dir)
     assert (ran.code, set(held(sim))) == (0, {"ann", "bob", "cid", "dan"})

@@ -21,7 +21,7 @@ def test_page_agrees_with_the_report_and_is_drawn_when_a_run_stops(
     page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
     text = text_of(parsed(page))
     assert ran.summary["counts"] == {"failed": 1, "rejected": 1, "set": 19, "unprocessed": 10}
-    assert re.search(r"19 of 31 passwords were set in [\d.]+ s; 1 failed, 1 was rejected and 10 were not sent\.", text)
+    assert re.search(r"19 of 31 passwords were set in [\d.]+ s; 1 failed, 1 rejected and 10 not sent\.", text)
     assert "time limit reached" in text
     assert ran.summary["stopped_by"]["message"] in text
     assert f"bulkreset resume {ran.run_dir}" in text

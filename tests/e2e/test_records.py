@@ -149,7 +149,7 @@ def test_json_standard_error_is_events_from_its_first_byte_to_its_last(tmp_path:
         "resume": f"bulkreset resume {limited.run_dir}",
     }
     assert ended["message"].startswith(limited.summary["stopped_by"]["message"])
-    assert limited.stdout.startswith("Run stopped at its limit: 3 rows: ")
+    assert limited.stdout.startswith("Run time limit reached: 3 rows: ")
     refused = bulkreset.reset(input_, "--log-format", "json", "--approved", "there")
     (event,) = map(json.loads, refused.stderr.splitlines())
     assert (refused.code, event["event"], event["exit_code"], event["state"]) == (2, "ended", 2, "refused")

@@ -1,5 +1,6 @@
 """The approval: only what was reviewed may run; whatever differs is named."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,10 @@ def test_finished_dry_run_is_an_approval(tmp_path: Path) -> None:
         "run_dir": str(path),
         "run_id": "r",
         "finished_at": "2024-01-31T00:01:00.000Z",
+        "report_sha256": "",
     }
+    (path / "report.csv").write_text("row\n", encoding="utf-8")
+    assert approval.describe()["report_sha256"] == hashlib.sha256(b"row\n").hexdigest()
     approval.require_same_job(facts(mode="run", run_id="other", state="planning", started_at="later"))
 
 

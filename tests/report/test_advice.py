@@ -73,4 +73,5 @@ def test_only_a_wrong_job_cannot_be_resumed() -> None:
         *("ResourceNotFoundException", "OperationNotEnabledException")
     }
     for code, cause in causes.FATAL.items():
-        assert cause.resume_helps == cause.advice.endswith("{then}."), code
+        assert cause.advice.endswith("then {then}."), code
+        assert causes.advice_for(code).endswith("then resume.") is cause.resume_helps, code
