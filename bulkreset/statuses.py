@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,16 @@ class StatusFacts:
     attention: bool = False
 
 
+# Every member has facts. The default is for type checkers, which take Status("set") for a call of __new__.
+_NONE = StatusFacts("", "", "", severity=0, tone="plain", sign="")
+
+
 class Status(StrEnum):
     """The status of a row, as files spell it. To add one: add its row here, and the code that gives it to a row."""
 
     facts: StatusFacts
 
-    def __new__(cls, value: str, facts: StatusFacts) -> Self:
+    def __new__(cls, value: str, facts: StatusFacts = _NONE) -> Self:
         """Return the member with its facts."""
         member = str.__new__(cls, value)
         member._value_ = value
@@ -167,8 +171,10 @@ class Status(StrEnum):
     def at_end(self, *, dry_run: bool) -> "Status":
         """Return the status in the report of an ended run, for the journal's status."""
         other = self.facts.dry_ended_as if dry_run else self.facts.ended_as
-        return Status(other) if other else self
+        return _BY_WORD[other] if other else self
 
+
+_BY_WORD = {status.value: status for status in Status}
 
 SETTLED = tuple(status for status in Status if status.facts.settled)
 FAILURES = tuple(status for status in Status if status.facts.failure)
@@ -185,7 +191,6 @@ UNCERTAIN = tuple(status for status in Status if status.at_end(dry_run=False) is
 NEEDING_ATTENTION = tuple(status for status in Status if status.facts.attention)
 
 
-_BY_WORD = {status.value: status for status in Status}
 _UNKNOWN = StatusFacts(
     "", "This version of bulkreset does not know the status.", "", severity=6, tone="doubt", sign="?"
 )
@@ -229,7 +234,7 @@ def describe_counts(counts: Mapping[str, int], *, dry_run: bool = False) -> str:
     return ", ".join(f"{rows:,} {label}" for label, rows in named.items())
 
 
-def count_of(counts: Mapping[str, int], statuses: Collection[str]) -> int:
+def count_of(counts: Mapping[Any, int], statuses: Collection[str]) -> int:
     """Return how many rows have one of the statuses."""
     return sum(rows for status, rows in counts.items() if status in statuses)
 

@@ -59,7 +59,8 @@ class ExecutionResult:
             else ResultKind.FAILURE
         )
         facts = {"mode": summary.mode} | ({"rows": summary.rows} if summary.plan_complete else {})
-        ways = {"resumable": summary.resumable, "stayed": (summary.signed_out or {}).get("failed", 0)}
+        stayed = (summary.signed_out or {}).get("failed", 0)
+        ways = next_commands(facts, summary.counts, run_dir.absolute(), resumable=summary.resumable, stayed=stayed)
         return cls(
             summary.job,
             end,
@@ -71,7 +72,7 @@ class ExecutionResult:
             # A guard's message is our own text. A message from a service or an input may repeat data that was sent.
             stopped.get("message", "") if code in _GUARDS else stopped.get("advice", ""),
             run_dir,
-            [command for _, command in next_commands(facts, summary.counts, run_dir.absolute(), **ways)],
+            [command for _, command in ways],
             summary.report,
             summary.mode == "dry_run",
         )

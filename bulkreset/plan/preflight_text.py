@@ -113,9 +113,9 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
     """Yield the known facts about the users whose password will be set."""
     if preflight.status_before:
         known = sorted(preflight.status_before.items(), key=lambda found: -found[1])
-        pools = "pool" if len(preflight.pools) == 1 else "pools"
+        noun = "pool" if len(preflight.pools) == 1 else "pools"
         text = ", ".join(f"{rows:,} {status}" for status, rows in known)
-        yield "Users", f"{sum(preflight.status_before.values()):,} found in the {pools}: {text}"
+        yield "Users", f"{sum(preflight.status_before.values()):,} found in the {noun}: {text}"
         if preflight.status_before.get("UNCONFIRMED") and preflight.permanent:
             yield "", "A permanent password confirms UNCONFIRMED users"
     for reason in sorted(set(preflight.unchecked.values())):

@@ -484,7 +484,7 @@ def test_handout_that_is_ended_leaves_no_password_behind(ended: Ended, tmp_path:
             _, said = process.communicate()
         if number != signal.SIGKILL:
             assert (process.returncode, list(tmp_path.iterdir())) == (128 + number, [])
-            assert said == f"bulkreset: Stopped by {number.name}. Nothing was written.\n"
+            assert said == f"bulkreset: Interrupted by {number.name}. Nothing was written.\n"
     assert list(tmp_path.iterdir()) == [partial]
     told = hand_out(ended.bulkreset, ended.run_dir, ended.key, "-o", out)
     assert (told.code, list(tmp_path.iterdir())) == (0, [out])
