@@ -255,7 +255,8 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
     if summary.mode == "dry_run":
         done = f"this dry run is complete since {when}"
     elif summary.counts.get(Status.SET) == summary.rows:
-        done = f"all {format_rows(summary.rows)} {verb} already set on {when}"
+        rows = "the row" if summary.rows == 1 else f"all {format_rows(summary.rows)}"
+        done = f"{rows} {verb} already set on {when}"
     else:
         done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
     out.write(f"Nothing to do: {done}.\n")
