@@ -69,9 +69,10 @@ class Finisher:
         """Say in the error how far the run is."""
         counts = self._journal.counts()
         if self._journal.totals().attempts:
-            ended.message = f"Interrupted. {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
+            ended.message += f" {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
         else:
-            ended.message, ended.advice = "Interrupted before anything was sent.", "Resume to continue."
+            ended.message = f"{ended.message.removesuffix('.')} before anything was sent."
+            ended.advice = "Resume to continue."
 
     def _note_finished(self, ended: BulkresetError | None) -> Summary:
         counts = public_counts(self._journal.counts(), dry_run=self._dry)

@@ -111,7 +111,7 @@ def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
 ) -> None:
     ran = interrupted(bulkreset, sim, number=number)
     assert ran.code == code
-    assert f"Stopped by {signal.Signals(number).name}." in ran.stderr
+    assert f"Interrupted by {signal.Signals(number).name}." in ran.stderr
     assert ran.stderr.splitlines()[-1].endswith(f"Resume with: bulkreset resume {ran.run_dir}")
     assert ran.summary["state"] == "interrupted"
     assert set(ran.summary["counts"]) == {"set", "unprocessed"}

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import signal
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
     job = write_job(bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in/"\nidentity = "{key.name}"', PACED)
     ran = started(bulkreset, sim, "run", job, "--yes")
     assert ran.code == 130
-    assert re.match(r"bulkreset: Interrupted\. \d+ of 60 rows set\. Calls in progress were finished", ran.complaints[0])
+    assert re.match(
+        r"bulkreset: Interrupted by SIGINT\. \d+ of 60 rows set\. Calls in progress were finished", ran.complaints[0]
+    )
     assert not [path for path in bulkreset.home.rglob("*") if path.is_file() and b"Quiet-Garden" in path.read_bytes()]
     again = resumed(bulkreset, ran)
     assert again.code == 0
