@@ -10,13 +10,14 @@ from types import ModuleType
 from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
-from bulkreset.small_file import read_small_file
+from bulkreset.files import read_small_file
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file
 MOST_HEADER = 1 << 16  # bytes: about 600 recipients
 _ARMOUR = b"-----BEGIN"
 _HEADER_ENDS = b"\n--- "
+WRONG_KEY = "no private key of the identity file matches"
 
 
 class DecryptError(Exception):
@@ -37,10 +38,7 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
             kind = age.ssh if key.startswith(_SSH) else age.x25519
             found.append(kind.Recipient.from_str(key.strip()))
         except age.RecipientError:
-            raise JobError(
-                f"{_shortened(key)} is not the public key of a recipient.",
-                'Give handout.recipients keys as "age1…" or "ssh-ed25519 …".',
-            ) from None
+            raise _recipient_error(key) from None
     return found
 
 
@@ -73,15 +71,15 @@ def load_identities(path: Path) -> list[Any]:
 
 def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
     """Return the data encrypted to these recipients only."""
-    sealed: bytes = _age().encrypt(data, list(to))
-    return sealed
+    encrypted: bytes = _age().encrypt(data, list(to))
+    return encrypted
 
 
-def decrypt(sealed: bytes, by: Sequence[Any]) -> bytes:
+def decrypt(encrypted: bytes, by: Sequence[Any]) -> bytes:
     """Return the decrypted data. Raises DecryptError."""
     age = _age()
     try:
-        data: bytes = age.decrypt(sealed, list(by))
+        data: bytes = age.decrypt(encrypted, list(by))
     except age.DecryptError as error:
         raise DecryptError(_said(error)) from None
     return data
@@ -163,7 +161,7 @@ class _DecryptStream(io.RawIOBase):
 
     def start(self, pour: Callable[[], None]) -> None:
         """Start the thread that fills the pipe. Raises Stopped if no thread can be started."""
-        self._thread = threading.Thread(target=pour, name="unsealing", daemon=True)
+        self._thread = threading.Thread(target=pour, name="decryption", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:
@@ -202,8 +200,15 @@ def _age() -> ModuleType:
 
 
 def _said(error: Exception) -> str:
-    return "none of the identities opens it" if "No matching keys" in str(error) else "it is damaged, or not age's"
+    return WRONG_KEY if "No matching keys" in str(error) else "it is damaged, or not an age file"
 
 
-def _shortened(key: str) -> str:
-    return repr(key if len(key) <= 24 else key[:20] + "…")  # noqa: PLR2004
+def _recipient_error(key: str) -> JobError:
+    if key.strip().upper().startswith("AGE-SECRET-KEY"):  # never show it
+        return JobError("A private key was given as a recipient.", 'Give the public key: it starts with "age1".')
+    shown = repr(key if len(key) <= 24 else key[:20] + "…")[1:-1]  # noqa: PLR2004
+    if os.path.isfile(os.path.expanduser(key)):  # noqa: PTH111, PTH113  (Path's own raise for a long or odd text)
+        advice = 'This is a file; give the line "# public key: age1…" in it.'
+    else:
+        advice = 'A public key starts with "age1" or "ssh-ed25519".'
+    return JobError(f'"{shown}" is not an age public key.', advice)

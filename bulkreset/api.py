@@ -12,18 +12,18 @@ from typing import Any, Self
 
 from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.errors import BulkresetError, Refused, RunDirError, error_from_summary
+from bulkreset.files import read_small_file
+from bulkreset.hardening import apart
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
 from bulkreset.journal.run_dir import RunDir, new_name
-from bulkreset.library_logging import apart
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
 from bulkreset.run.run import RunOptions
 from bulkreset.run.start import resume as resume_run
 from bulkreset.run.start import start
-from bulkreset.small_file import read_small_file
 
 __all__ = [
     "ApiProgress",
@@ -165,7 +165,7 @@ def apply(
     GuardTripped is raised.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, Interrupted. If the error's `run_dir` is set, continue
+    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set, continue
     that run with `resume`. Never apply the job again, because that would set every row again.
     """
     if isinstance(job, DryRun):

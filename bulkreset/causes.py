@@ -88,6 +88,7 @@ IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
         "ServiceUnavailable",
         "ServiceUnavailableException",
         "UnreadableResponse",
+        "ResponseTooLarge",
         "ReadTimeoutError",
         "ConnectionClosedError",
     ),
@@ -108,8 +109,8 @@ FATAL: Mapping[str, Cause] = {
         resume_helps=False,
     ),
     "OperationNotEnabledException": Cause(
-        "This is a replica Region of the pool. Use the pool's primary Region in the job, then {then}.",
-        resume_helps=False,
+        "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is"
+        " completed or cancelled, or use the pool's primary Region, then {then}."
     ),
     "AccessDenied": _NO_RIGHT,
     "AccessDeniedException": _NO_RIGHT,
@@ -127,7 +128,7 @@ FATAL: Mapping[str, Cause] = {
     "CredentialRetrievalError": _NO_KEYS,
     "TokenRetrievalError": _NO_KEYS,
     "UnauthorizedSSOTokenError": _NO_KEYS,
-    "SSLError": Cause("Check --ca-bundle and the endpoint's certificate, then {then}."),
+    "SSLError": Cause("Check the host, and name its CA with --ca-bundle or AWS_CA_BUNDLE, then {then}."),
 }
 
 # What a run itself stops for.
@@ -145,7 +146,12 @@ STOPS: Mapping[str, Cause] = {
         " then resume."
     ),
     "not_reached": Cause("Fix the network or the proxy, then resume with --failed."),
+    "no_connection": Cause("Check the name of the host, the Region and the network, then resume."),
+    "connect_timeout": Cause("Check the network and its firewall, then resume."),
+    "proxy": Cause("Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, then resume."),
+    "answer_timeout": Cause("Check the name of the host, the network and the proxy, then resume."),
     "time_limit": Cause("Resume when there is time."),
+    "row_limit": Cause("Resume to send the rest."),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),
 }

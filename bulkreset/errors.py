@@ -15,6 +15,7 @@
     │   └── RecordError        the journal or a report cannot be written
     ├── Busy               4   another process holds the run
     ├── TimeLimit          5   resumable
+    ├── RowLimit           5   resumable
     ├── Bug               70   a bug on another machine, told by its place in the code
     └── Interrupted  130/143   resumable
 
@@ -120,6 +121,12 @@ class Busy(BulkresetError):
 
 class TimeLimit(BulkresetError):
     """The run reached its time limit."""
+
+    exit_code = 5
+
+
+class RowLimit(BulkresetError):
+    """The run sent as many rows as one execution may send."""
 
     exit_code = 5
 

@@ -1,59 +1,125 @@
-"""Atomic file writing: a file gets its name only when it is complete and on disk, so no half-written file is seen."""
+"""Reading and writing of small files. A written file gets its name only when it is complete and on disk."""
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.errors import RecordError, RunDirError
 
+MOST = 1 << 22  # bytes of a file that people write: a job file, a key, URLs
+_PRIVATE = 0o600
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def read_small_file(path: Path, most: int = MOST) -> bytes:
+    """Return the content of a file. Raises OSError, also if it has more than `most` bytes.
+
+    A pipe works too, because keys may come from `<(pass show key)`. An endless device is read only up to the limit.
+    """
+    with path.open("rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+    return found
+
 
 def require_new(path: Path) -> None:
-    """Raise RunDirError if the file exists already or its directory does not exist."""
+    """Raise RunDirError if the file already exists or its directory does not exist."""
     if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
-        what = "exists already" if os.path.lexists(path) else "has no directory to be in"
-        raise RunDirError(f"{path} {what}.", "Name a new file in a directory that exists.")
+        if os.path.lexists(path):
+            raise RunDirError(f"{path} already exists.", "Choose another name.")
+        raise RunDirError(f"The directory {path.parent} does not exist.", "Create it, or choose another one.")
+
+
+def create_file(path: str | Path) -> int:
+    """Create a file that only its owner can read and return its descriptor, open for writing.
+
+    Raises OSError, also if anything has this name, such as a link that another user has put into the folder.
+    """
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, _PRIVATE)
 
 
 @contextmanager
-def atomic_writer(path: Path, advice: str, flag: int = os.O_TRUNC) -> Iterator[IO[str]]:
-    """Yield a text file that gets its name only when it is complete and on disk. After any error, no file is left.
-
-    Raises RecordError with `advice` if it cannot be written.
-    """
-    with _atomic(path, advice, flag, {"mode": "w", "encoding": "utf-8", "newline": ""}) as file:
+def atomic_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[IO[str]]:
+    """Yield a text file, with the rules of `atomic_file`. Raises RecordError with `advice` if it cannot be written."""
+    with _told(path, advice), _atomic(path, "w", new=new) as file:
         yield file
 
 
 @contextmanager
 def atomic_bytes_writer(path: Path, advice: str) -> Iterator[IO[bytes]]:
-    """Yield a binary file, with the same rules as `atomic_writer`."""
-    with _atomic(path, advice, os.O_TRUNC, {"mode": "wb"}) as file:
+    """Yield a binary file, with the rules of `atomic_file`. Raises RecordError with `advice` if it cannot be written."""
+    with _told(path, advice), _atomic(path, "wb") as file:
         yield file
 
 
 @contextmanager
-def _atomic(path: Path, advice: str, flag: int, how: Mapping[str, str]) -> Iterator[IO[Any]]:
-    # One name per process, because `report` and the run may write the same file at once.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def atomic_file(path: Path, *, new: bool = False, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
+    """Yield a binary file that gets its name only when it is complete and on disk. After any error, no file is left.
+
+    Until then its path is `file.name`. A file or a link of this name is replaced; `new` raises FileExistsError instead.
+    No link is followed. Raises OSError if it cannot be written.
+    """
+    with _atomic(path, "wb", new=new, mode=mode) as file:
+        yield file
+
+
+@contextmanager
+def _told(path: Path, advice: str) -> Iterator[None]:
     try:
-        with os.fdopen(os.open(partial, os.O_CREAT | flag | os.O_WRONLY, 0o600), **how) as file:  # type: ignore[call-overload]
-            with contextlib.suppress(OSError):  # without locks `remove_stale` deletes nothing either
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
+
+
+@contextmanager
+def _atomic(path: Path, how: str, *, new: bool = False, mode: int = _PRIVATE) -> Iterator[IO[Any]]:
+    remove_stale(path)
+    partial, file = _create_partial(path, how)
+    try:
+        with file:
             yield file
             file.flush()
+            if mode != _PRIVATE:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException as error:
+        _publish(partial, path, new=new)
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-        if not isinstance(error, OSError):
+
+
+def _create_partial(path: Path, how: str) -> tuple[Path, IO[Any]]:
+    """Create and lock a file with a random name, because several processes may write the same file at once."""
+    text = {} if "b" in how else {"encoding": "utf-8", "newline": ""}
+    while True:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        file: IO[Any] = open(partial, how, opener=lambda name, _flags: create_file(name), **text)  # type: ignore[call-overload]  # noqa: SIM115
+        with contextlib.suppress(OSError):  # without locks `remove_stale` deletes nothing either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return partial, file
+        file.close()  # another process has deleted it before it was locked
+
+
+def _publish(partial: Path, path: Path, *, new: bool) -> None:
+    if not new:
+        partial.replace(path)
+        return
+    try:
+        os.link(partial, path)  # unlike a rename, this never replaces a file
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
             raise
-        raise RecordError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
+        os.close(create_file(path))  # this file system has no hard links: take the name, then replace it
+        partial.replace(path)
 
 
 def remove_stale(path: Path) -> list[Path]:
@@ -63,8 +129,21 @@ def remove_stale(path: Path) -> list[Path]:
     """
     left = []
     for partial in sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.partial")):
-        with contextlib.suppress(OSError), partial.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            partial.unlink()
-            left.append(partial)
+        with contextlib.suppress(OSError):
+            opened = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+                left.append(partial)
+            finally:
+                os.close(opened)
     return left
+
+
+def sync_directory(directory: Path) -> None:
+    """Sync a directory to disk, so that a new name in it survives a power loss. Raises OSError."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -10,7 +10,7 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-from bulkreset.library_logging import LIBRARIES, pin_libraries
+from bulkreset.hardening import LIBRARIES, pin_libraries
 from bulkreset.models import Secret
 from bulkreset.text import show_invisible
 
@@ -22,9 +22,9 @@ EVENTS = (
     "run_started",
     "run_resumed",
     "plan_finished",
-    "side_service_missing",
-    "not_told",
-    "not_known",
+    "account_unknown",
+    "delivery_failed",
+    "info_unavailable",
     "sending_started",
     "rate_changed",
     "row_settled",
@@ -37,11 +37,22 @@ EVENTS = (
     "stopped",
     "run_finished",
     "library_warning",
-    "remark",
+    "message",
     "preflight",
     "progress",
     "ended",
 )
+
+# Warnings as sentences, for a person at a terminal. JSON lines have the event's name and fields instead.
+_SENTENCES = {
+    "account_unknown": "the account of {user_pool_id} is not known: {problem}. The run continues without it.",
+    "delivery_failed": "{problem}",
+    "info_unavailable": "not known: {what} ({action}: {problem}). The run continues without it.",
+    "lane_stopped": "{message} {advice}",
+    "mirror_behind": "the mirror is not up to date: {problem}",
+    "worker_refused": "worker {worker} is not used: {problem}",
+    "worker_lost": "worker {worker} is lost. Other workers get its rows ({in_doubt} in doubt, {lanes} lanes).",
+}
 
 _HIDDEN = frozenset({"password", "secret", "token", "credentials"})
 
@@ -51,11 +62,11 @@ def open_log(
 ) -> Log:
     """Return the run's logger.
 
-    The console shows warnings; with `verbosity` 1 also info, with 2 also every row. The file has at least level 1.
+    The console shows warnings; with `verbosity` -1 only errors, with 1 also info, with 2 also every row. The file has at least level 1.
     Without a console the process belongs to a host program, and its logging stays unchanged: see `apart` and
     `capture_library_logs`.
     """
-    shown = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    shown = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     logger: Log = structlog.wrap_logger(
         _Sink(file, console, shown, console_json=console_json),
         processors=[
@@ -145,8 +156,11 @@ class _Sink:
                 self._console.write((self._drawn(event) if self._render else line) + "\n")
 
     def _drawn(self, event: EventDict) -> str:
-        """Return the event with colours. Nothing else in it can control the terminal."""
+        """Return a warning as a sentence, another event with colours. Nothing else in it can control the terminal."""
         seen = {key: show_invisible(value) if isinstance(value, str) else value for key, value in event.items()}
+        sentence = _SENTENCES.get(event["event"])
+        if sentence and event["level"] == "warning":
+            return f"warning: {sentence.format_map(seen).strip()}"
         return str(self._render and self._render(None, "", seen))
 
     debug = info = warning = error = critical = _write

@@ -8,13 +8,14 @@ from enum import StrEnum
 from typing import Any, Never
 
 from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
+from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
 
 
 def format_rows(number: int) -> str:
     """Return a number of rows as text for people, such as "1,200 rows"."""
-    return f"{number:,} {'row' if number == 1 else 'rows'}"
+    return format_count(number, "row")
 
 
 class Secret:

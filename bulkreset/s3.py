@@ -95,7 +95,7 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealing:
+class ServerSideEncryption:
     """How S3 encrypts new objects: `sse` is "AES256", "aws:kms", or "" for the bucket's default."""
 
     sse: str = ""
@@ -121,7 +121,7 @@ class Bucket:
     profile: str | None = None
     region: str | None = None
     tries: int = 5
-    sealing: Sealing = field(default_factory=Sealing)
+    encryption: ServerSideEncryption = field(default_factory=ServerSideEncryption)
 
     @cached_property
     def client(self) -> "S3Client":
@@ -185,14 +185,14 @@ class Bucket:
         condition: dict[str, Any] = {} if match is None else {"IfMatch": match} if match else {"IfNoneMatch": "*"}
         with translate_errors(uri, "s3:PutObject"):
             put: Any = self.client.put_object
-            answer = put(Bucket=bucket, Key=key, Body=body, **condition, **self.sealing.asked)
+            answer = put(Bucket=bucket, Key=key, Body=body, **condition, **self.encryption.asked)
         return str(answer["ETag"])
 
     def upload(self, uri: str, path: str) -> None:
         """Upload a file as an object, in parts if it is large. Raises BucketError."""
         bucket, key = split(uri)
         with translate_errors(uri, "s3:PutObject"):
-            self.client.upload_file(path, bucket, key, ExtraArgs=self.sealing.asked)
+            self.client.upload_file(path, bucket, key, ExtraArgs=self.encryption.asked)
 
     def download(self, uri: str, path: str) -> None:
         """Download an object to a file. Raises BucketError."""
@@ -223,7 +223,7 @@ class Bucket:
         source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
         with translate_errors(to, "s3:PutObject"):
             self.client.copy(
-                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self.sealing.asked}
+                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self.encryption.asked}
             )
 
     def tag(self, found: Object, name: str, value: str) -> None:

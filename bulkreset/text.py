@@ -1,7 +1,8 @@
-"""Text formatting for people: durations, sizes, counts, and invisible characters."""
+"""Text formatting: times, durations, sizes, counts, cells of reports, and invisible characters."""
 
 import json
 import re
+from datetime import UTC, datetime
 
 _MINUTE, _HOUR = 60, 3600
 _KIB = 1024
@@ -11,6 +12,20 @@ _UNSEEN = re.compile(
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A spreadsheet runs a cell that begins with one of these; full-width forms count too.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # as written by `Redaction.redact_name`
+
+
+def format_iso(unix_ms: float, timespec: str = "milliseconds") -> str:
+    """Return a time as files show it: ISO 8601 in UTC with "Z", by default with milliseconds."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def format_local_time(when: datetime, now: datetime, *, seconds: bool = False) -> str:
+    """Return a time for a person at this machine, with its zone; with the date if that is not today's."""
+    day = "" if when.date() == now.date() else f"{when:%Y-%m-%d} "
+    return f"{day}{when:%H:%M:%S %Z}" if seconds else f"{day}{when:%H:%M %Z}"
 
 
 def format_duration(seconds: float) -> str:
@@ -35,6 +50,14 @@ def format_limit(seconds: float) -> str:
     return " ".join([f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes))
 
 
+def format_short_duration(seconds: float) -> str:
+    """Return a time span in as few characters as possible, for a table."""
+    if seconds < 1.5 * _MINUTE:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), 60)
+    return f"{hours} h {minutes:02d}" if hours else f"{minutes} min"
+
+
 def format_size(octets: int) -> str:
     """Return a size in bytes as text for people, in bytes, KiB, MiB or GiB."""
     number = float(octets)
@@ -50,9 +73,9 @@ def format_count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def join_words(parts: list[str]) -> str:
-    """Return the parts joined with commas and `and`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+def join_words(parts: list[str], last: str = "and") -> str:
+    """Return the parts joined with commas and, before the last one, with the word `last`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
 
 
 def show_invisible(text: str) -> str:
@@ -68,6 +91,19 @@ def terminal_safe(text: str) -> str:
 def printable_cell(cell: str) -> str:
     """Return the text with signs for characters that could control a terminal. No Cognito username contains them."""
     return _STEERS.sub(_sign, cell)
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return the cell as text that no spreadsheet runs as a formula and no terminal runs as a control sequence.
+
+    An apostrophe is put before a formula. Control characters, except tabs and line feeds, are replaced by signs.
+    """
+    return printable_cell(f"'{text}" if text.startswith(_FORMULA) else text)
+
+
+def parse_cell(cell: str) -> str:
+    """Return the username in a cell of a report, without the apostrophe that `spreadsheet_safe` adds."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def json_safe(text: str) -> str:

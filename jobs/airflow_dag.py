@@ -6,7 +6,8 @@ machine's AWS credentials are used, or those of the job file.
 
 Which ends are tried again is said by the exception, as the command says it by its exit code:
 
-    Stopped, TimeLimit, Interrupted   3, 5, 130, 143   Airflow tries again, and that resumes the run
+    Stopped, TimeLimit, RowLimit,     3, 5, 130, 143   Airflow tries again, and that resumes the run
+    Interrupted
     a killed worker                   137              the same
     Refused, Busy                     2, 4             not tried again: a person must look
     anything else                     70               not tried again
@@ -47,7 +48,7 @@ def send(reviewed: dict[str, Any]) -> dict[str, Any]:
     run_dir = Path(reviewed["run_dir"].removesuffix("-dry"))
     try:
         done = resume(run_dir) if run_dir.exists() else apply(load(JOB), run_dir=run_dir, approved=reviewed["run_dir"])
-    except (errors.Stopped, errors.TimeLimit, errors.Interrupted):
+    except (errors.Stopped, errors.TimeLimit, errors.RowLimit, errors.Interrupted):
         raise
     except Exception as error:  # noqa: BLE001  (none of them is better the second time)
         said = str(error) if isinstance(error, errors.BulkresetError) else type(error).__name__

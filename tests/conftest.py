@@ -1,16 +1,19 @@
 """What every run of the tests says at its beginning; which tests start processes; one S3 and one simulator for a worker's tests."""
 
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import botocore.session
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from bulkreset import files
 from tests.bucket import Storage
 from tests.sim import Simulator
 
@@ -90,6 +93,17 @@ def pytest_report_header() -> list[str]:
         if found
         else ["no Chromium here: the tests of report.html in a browser are skipped (apt-get install chromium)"]
     )
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full for every file that is written anew."""
+
+    def create(path: str) -> int:
+        Path(path).touch()
+        return os.open("/dev/full", os.O_WRONLY)
+
+    monkeypatch.setattr(files, "create_file", create)
 
 
 @pytest.fixture(scope="session")

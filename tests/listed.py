@@ -107,6 +107,9 @@ class Listed(UserLister):
         shown = tuple(parse_user(user, self.facts) for user in found[start : start + PAGE])
         return UserPage(shown, str(start + PAGE) if start + PAGE < len(found) else None)
 
+    def abandon(self) -> None:
+        """Nothing is waited for here."""
+
     def refresh_credentials(self) -> bool:
         """There are newer credentials as often as was said."""
         self.renewals -= 1

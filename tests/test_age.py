@@ -1,4 +1,4 @@
-"""Sealing: a sealed file is read as a stream, to its end or to what is wrong with it."""
+"""Encryption: an encrypted file is read as a stream, to its end or to what is wrong with it."""
 
 import contextlib
 import gc
@@ -23,15 +23,15 @@ def opened(path: Path) -> Callable[[], BufferedReader]:
     return lambda: path.open("rb")
 
 
-def sealed(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
-    """Write a sealed file; who can open it."""
+def encrypted(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
+    """Write an encrypted file; who can open it."""
     identity = pyrage.x25519.Identity.generate()
     path.write_bytes(encrypt(data, parse_recipients([str(identity.to_public())])))
     return [identity]
 
 
 def test_stream_has_the_whole_content(tmp_path: Path) -> None:
-    by = sealed(tmp_path / "x.age")
+    by = encrypted(tmp_path / "x.age")
     with open_encrypted(opened(tmp_path / "x.age"), by) as stream:
         assert stream.read() == DATA
     assert decrypt((tmp_path / "x.age").read_bytes(), by) == DATA
@@ -39,7 +39,7 @@ def test_stream_has_the_whole_content(tmp_path: Path) -> None:
 
 @pytest.mark.linux("/proc/self/fd, to count open files")
 def test_stream_that_is_not_read_to_its_end_is_let_go(tmp_path: Path) -> None:
-    by = sealed(tmp_path / "x.age")
+    by = encrypted(tmp_path / "x.age")
     for _ in range(20):
         with open_encrypted(opened(tmp_path / "x.age"), by) as stream:
             assert stream.read(10) == DATA[:10]
@@ -55,7 +55,7 @@ def _open_files() -> Iterator[str]:
 
 
 def test_content_that_breaks_off_is_no_end(tmp_path: Path) -> None:
-    by = sealed(tmp_path / "x.age")
+    by = encrypted(tmp_path / "x.age")
     whole = (tmp_path / "x.age").read_bytes()
     (tmp_path / "x.age").write_bytes(whole[:-100])
     with open_encrypted(opened(tmp_path / "x.age"), by) as stream, pytest.raises(DecryptError, match="damaged"):
@@ -63,11 +63,11 @@ def test_content_that_breaks_off_is_no_end(tmp_path: Path) -> None:
 
 
 def test_another_s_key_opens_nothing(tmp_path: Path) -> None:
-    sealed(tmp_path / "x.age")
+    encrypted(tmp_path / "x.age")
     other = [pyrage.x25519.Identity.generate()]
     with (
         open_encrypted(opened(tmp_path / "x.age"), other) as stream,
-        pytest.raises(DecryptError, match="none of the identities"),
+        pytest.raises(DecryptError, match="no private key of the identity file matches"),
     ):
         stream.read()
 

@@ -48,8 +48,8 @@ LINKED = sorted(
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
 LARGEST = 200_000  # bytes of a picture
-COMMANDS = ("run", "resume", "status", "report", "handout", "verify", "init", "demo")
-_OF_THE_GROUP = {"--help", "--version"}
+COMMANDS = ("run", "resume", "status", "report", "passwords", "verify", "init", "demo", "help")
+_OF_THE_GROUP = {"--help", "-h", "--version"}
 
 
 def table(head: str) -> list[dict[str, str]]:
@@ -197,7 +197,7 @@ def flags_of(command: str) -> frozenset[str]:
     for line in shown.output.splitlines():
         if line.startswith("  -"):
             found.update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", re.split(r" {2,}", line.strip())[0]))
-    return frozenset(found - {"--help"})
+    return frozenset(found - {"--help", "-h"})
 
 
 def test_every_command_is_described() -> None:
@@ -220,7 +220,8 @@ def test_flags(command: str) -> None:
 
 def test_no_other_flag_is_named() -> None:
     known = _OF_THE_GROUP.union(*map(flags_of, COMMANDS))
-    ours = re.sub(r"^(uvx|uv|docker) .*$", "", DOCS, flags=re.MULTILINE)  # commands of other programs, to install ours
+    # Commands of other programs, which install ours or run beside it.
+    ours = re.sub(r"^(uvx|uv|docker|dask) (.*\\\n)*.*$", "", DOCS, flags=re.MULTILINE)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) <= known
 
 
@@ -267,14 +268,15 @@ def test_codes_of_the_plan() -> None:
 
 def test_codes_of_the_service() -> None:
     rows = [set(quoted(row["codes"])) for row in table("codes | what happens")]
-    throttled, unsent, doubtful, refused, expired, fatal = rows
+    throttled, unsent, doubtful, refused, expired, paused, fatal = rows
     signed_out = {kind.__name__ for kind in response_parser.NO_CREDENTIALS}
     assert throttled == response._THROTTLED
     assert unsent == {kind.__name__ for kind in boto3_transport.UNSENT}
     assert doubtful >= response._DOUBTFUL
     assert refused >= response.PASSWORD_REFUSALS
     assert expired == response._EXPIRED | signed_out
-    assert fatal == causes.FATAL.keys() - response._EXPIRED - signed_out
+    assert paused == response._PAUSED
+    assert fatal == causes.FATAL.keys() - response._EXPIRED - response._PAUSED - signed_out
     for code in refused:
         assert response.classify(code, 400) is response.Disposition.REFUSED
 

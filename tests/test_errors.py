@@ -23,6 +23,7 @@ EXIT_CODES = {
     "RecordError": 3,
     "Busy": 4,
     "TimeLimit": 5,
+    "RowLimit": 5,
     "Bug": 70,
     "Interrupted": 130,
 }

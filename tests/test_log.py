@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import bulkreset
-from bulkreset.library_logging import apart, where_warned
+from bulkreset.hardening import apart, where_warned
 from bulkreset.log import EVENTS, capture_library_logs, hide_secrets, open_log
 from bulkreset.models import Row, Secret
 
+HOME = Path(inspect.getfile(bulkreset)).parent
 LIBRARIES = ("boto3", "botocore", "urllib3")
 PASSWORD = "Hunter-22"
 
@@ -87,6 +88,41 @@ def test_json_console_has_the_files_lines() -> None:
     opened = Opened(verbosity=2, console_json=True)
     opened.log.info("run_started", job="x")
     assert opened.console.getvalue() == opened.file.getvalue()
+
+
+WARNINGS: dict[str, dict[str, Any]] = {
+    "account_unknown": {"service": "sts", "user_pool_id": "eu-west-1_A", "problem": "STS did not answer"},
+    "delivery_failed": {"problem": "The metrics could not be written."},
+    "info_unavailable": {"what": "the quota", "action": "servicequotas:GetServiceQuota", "problem": "Denied"},
+    "lane_stopped": {"reason": "ServiceError", "message": "Account 1 has stopped.", "advice": ""},
+    "mirror_behind": {"problem": "the bucket is gone"},
+    "worker_refused": {"worker": "w1", "problem": "its version differs"},
+    "worker_lost": {"worker": "w1", "lanes": 2, "in_doubt": 3},
+}
+
+
+@pytest.mark.parametrize("event", WARNINGS)
+def test_warning_is_a_sentence_at_a_terminal_and_an_event_in_json(event: str) -> None:
+    opened, as_json = Opened(), Opened(console_json=True)
+    for one in (opened, as_json):
+        one.log.warning(event, **WARNINGS[event])
+    shown = opened.console.getvalue()
+    assert shown.startswith("warning: ")
+    assert not re.search(rf"{event}|\w+=|[{{}}]|run-1|[ \t]\n", shown)
+    assert all(str(value) in shown for key, value in WARNINGS[event].items() if key not in {"service", "reason"})
+    assert json.loads(as_json.console.getvalue())["event"] == event
+
+
+def test_sentence_cannot_control_the_terminal() -> None:
+    opened = Opened()
+    opened.log.warning("delivery_failed", problem="\x1b[2J{problem}")
+    assert opened.console.getvalue() == "warning: \u241b[2J{problem}\n"
+
+
+def test_every_warning_of_the_package_has_a_sentence() -> None:
+    found = re.findall(r'log\.warning\(\s*"(\w+)"', "\n".join(map(Path.read_text, HOME.rglob("*.py"))))
+    assert set(found) <= set(WARNINGS)
+    assert len(set(found)) > 4
 
 
 ROW = Row(1, "ann", Secret(PASSWORD), "eu-west-1_A", permanent=True)
@@ -176,7 +212,7 @@ def test_events_of_the_package_are_the_vocabulary() -> None:
 
 def _writes_an_event(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute):
-        return called.attr in {"event", "_event"} or (  # as the fleet calls what writes them
+        return called.attr in {"event", "_event"} or (  # as the cluster calls what writes them
             called.attr in {"debug", "info", "warning", "error", "critical", "exception"}
             and "log" in ast.dump(called.value).lower()
         )

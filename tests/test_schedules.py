@@ -44,7 +44,7 @@ def test_file_says_which_codes_are_retried_and_that_a_state_is_needed(path: Path
         return
     said = " ".join(line.strip("# ") for line in path.read_text(encoding="utf-8").splitlines() if "#" in line)
     assert {int(code) for code in re.findall(r"\b\d{1,3}\b", said)} >= RETRIED | LEFT
-    assert "[input] state" in said
+    assert "[schedule] state" in said
 
 
 # ---- the commands
@@ -105,7 +105,7 @@ def test_commands_exist_and_ask_nobody() -> None:
 @pytest.mark.process
 def test_script_retries_what_can_be_resumed(tmp_path: Path) -> None:
     job = tmp_path / "nightly.toml"
-    job.write_text('[input]\nstate = "s.json"\n', encoding="utf-8")
+    job.write_text('[schedule]\nstate = "s.json"\n', encoding="utf-8")
     fake = tmp_path / "bulkreset"
     fake.write_text(
         '#!/bin/sh\necho "$@" >> calls\nset -- $(cat codes)\ncode=$1; shift; echo "$@" > codes; exit "$code"\n',

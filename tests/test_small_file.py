@@ -15,6 +15,7 @@ import pytest
 from bulkreset.age import MOST_HEADER, encrypt, load_identities, open_encrypted, parse_recipients
 from bulkreset.api import Result
 from bulkreset.errors import BulkresetError
+from bulkreset.files import read_small_file
 from bulkreset.input import discovery
 from bulkreset.input.parquet_reader import LARGEST_FOOTER
 from bulkreset.input.reader import open_rows
@@ -24,7 +25,6 @@ from bulkreset.notify.notifier import check
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.schedule_state import StateStore
 from bulkreset.s3 import Bucket
-from bulkreset.small_file import read_small_file
 
 BOUND = 100 << 20  # bytes that may be held at a time
 ENDLESS = Path("/dev/zero")
@@ -105,7 +105,7 @@ def test_state_and_summary_that_are_none_are_refused(text: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("header", [STANZA * 200_000, b"-> " + b"A" * (20 << 20)], ids=["recipients", "line"])
-def test_sealed_input_for_everybody_is_refused_before_anybody_is_tried(header: bytes, tmp_path: Path) -> None:
+def test_encrypted_input_for_everybody_is_refused_before_anybody_is_tried(header: bytes, tmp_path: Path) -> None:
     pyrage = pytest.importorskip("pyrage")
     key = tmp_path / "key"
     key.write_text(str(pyrage.x25519.Identity.generate()), encoding="ascii")
@@ -115,13 +115,13 @@ def test_sealed_input_for_everybody_is_refused_before_anybody_is_tried(header: b
         open_rows(InputConfig(path=path, identity=key))
 
 
-def test_sealed_input_for_hundreds_is_opened() -> None:
+def test_encrypted_input_for_hundreds_is_opened() -> None:
     pyrage = pytest.importorskip("pyrage")
     mine = pyrage.x25519.Identity.generate()
     others = [str(pyrage.x25519.Identity.generate().to_public()) for _ in range(400)]
-    sealed = encrypt(b"x" * 300_000, parse_recipients([*others, str(mine.to_public())]))
-    assert len(sealed) > 5 * MOST_HEADER
-    assert open_encrypted(lambda: io.BufferedReader(io.BytesIO(sealed)), [mine]).read() == b"x" * 300_000
+    encrypted = encrypt(b"x" * 300_000, parse_recipients([*others, str(mine.to_public())]))
+    assert len(encrypted) > 5 * MOST_HEADER
+    assert open_encrypted(lambda: io.BufferedReader(io.BytesIO(encrypted)), [mine]).read() == b"x" * 300_000
 
 
 def test_footer_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 import json
 import unicodedata
+from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.text import (
     format_count,
+    format_iso,
+    format_local_time,
+    format_short_duration,
     format_size,
     join_words,
     json_safe,
@@ -15,6 +20,31 @@ from bulkreset.text import (
     show_invisible,
     terminal_safe,
 )
+
+
+@pytest.mark.parametrize(
+    ("timespec", "text"),
+    [
+        ("seconds", "2026-11-21T12:00:00Z"),
+        ("milliseconds", "2026-11-21T12:00:00.250Z"),
+        ("microseconds", "2026-11-21T12:00:00.250000Z"),
+    ],
+)
+def test_times_in_files_are_utc(timespec: str, text: str) -> None:
+    assert format_iso(1_795_262_400_250, timespec) == text
+
+
+def test_local_times_have_their_zone_and_their_day_if_it_is_another() -> None:
+    now = datetime(2026, 11, 21, 22, 30, tzinfo=timezone(timedelta(hours=1), "CET"))
+    assert format_local_time(now + timedelta(hours=1), now) == "23:30 CET"
+    assert format_local_time(now + timedelta(hours=2), now) == "2026-11-22 00:30 CET"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3599, "1 h 00"), (5460, "1 h 31")]
+)
+def test_durations_in_tables_are_short(seconds: float, words: str) -> None:
+    assert format_short_duration(seconds) == words
 
 
 @given(st.text())

@@ -1,11 +1,15 @@
 """The plain-text layout of a command's --help: options in groups, examples at the end."""
 
+import difflib
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 from typer.core import TyperCommand
+
+from bulkreset.text import join_words
 
 GROUPS = {
     "Input and target": (
@@ -16,10 +20,13 @@ GROUPS = {
         *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "failed"),
         *("within", "reissue", "identity", "only", "redact"),
     ),
-    "Pace": ("rate", "share", "workers", "fleet"),
-    "Guards": ("max_rows", "max_failures", "max_duration", "stop_after"),
-    "Output": (*("run_dir", "form", "output", "as_json", "log_format", "no_progress", "verbose"),),
+    "Pace": ("rate", "share", "workers", "cluster"),
+    "Guards": ("max_rows", "max_failures", "max_duration", "limit"),
+    "Output": (*("run_dir", "form", "output", "as_json", "log_format", "quiet", "no_progress", "verbose"),),
 }
+_VARIABLES = """Each option except --input can also be set by an environment variable,
+for example BULKRESET_RATE=10. An option overrides its variable.
+"""
 FEW = 6  # up to this number of options, no groups are shown
 
 EXAMPLES = {
@@ -42,8 +49,8 @@ EXAMPLES = {
   bulkreset report RUN_DIR --format parquet --redact usernames -o shared.parquet
   bulkreset report RUN_DIR --format jsonl -o - | head
 """,
-    "handout": """
-  bulkreset handout RUN_DIR --identity key.txt -o passwords.csv
+    "passwords": """
+  bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv
 """,
     "verify": """
   bulkreset verify RUN_DIR
@@ -57,6 +64,9 @@ EXAMPLES = {
     "demo": """
   bulkreset demo
 """,
+    "help": """
+  bulkreset help run
+""",
 }
 
 
@@ -68,8 +78,49 @@ class _Formatter(Protocol):
     def write(self, string: str) -> None: ...
 
 
+# Pydantic's words about a value, which Typer passes on, and ours after the flag's name.
+_VALUES = (
+    (r"unable to parse string as an integer|valid integer", "must be a whole number"),
+    (r"unable to parse string as a number|valid number", "must be a number"),
+    (r"valid boolean", "must be true or false"),
+    (r"greater than or equal to (\S+)|not in the range x>=(\S+?)\.?$", "must be at least {}"),
+)
+
+
+def explain_value(flag: str, said: str) -> str:
+    """Return what is wrong with a flag's value, from Typer's message about the value alone."""
+    if choices := re.search(r"'(.*)' is not one of ('.*')", said):
+        words = re.findall(r"'([^']*)'", choices[2])
+        close = difflib.get_close_matches(choices[1], words, n=1)
+        return f"{flag} must be {join_words(words, 'or')}{f'; did you mean {close[0]}?' if close else '.'}"
+    for pattern, means in _VALUES:
+        if found := re.search(pattern, said):
+            return f"{flag} {means.format(*filter(None, found.groups()))}."
+    return f"{flag}: {said}"
+
+
 class CommandHelp(TyperCommand):
-    """A command whose help has groups and examples."""
+    """A command whose help has groups and examples, and whose usage errors name the flag and what it takes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (Typer's own signature)
+        super().__init__(*args, **kwargs)
+        options: list[Any] = [param for param in self.params if param.param_type_name == "option"]
+        for option in options:
+            option.show_envvar = False  # a variable beside each option would double the help's length
+            # A variable with several paths would be split at white space, which paths may contain.
+            option.allow_from_autoenv = not option.multiple
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (Typer's own signature)
+        """Parse the command line. Raises Typer's usage error in our words."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except typer.BadParameter as error:
+            option: Any = error.param
+            if option is None or option.param_type_name != "option" or not error.message:
+                raise
+            flag = next((opt for opt in option.opts if opt.startswith("--")), option.opts[0])
+            ours = type(error).__base__ or type(error)  # a usage error, which puts nothing before the message
+            raise ours(explain_value(flag, error.message), error.ctx) from None
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """Write the arguments, then the options, in groups if there are more than FEW."""
@@ -92,6 +143,21 @@ class CommandHelp(TyperCommand):
         """Write the examples unchanged."""
         if examples := EXAMPLES.get(str(self.name)):
             formatter.write(f"\nExamples:{examples}")
+        if "auto_envvar_prefix" in self.context_settings:
+            formatter.write(f"\n{_VARIABLES}")
+
+
+def show_help(
+    ctx: typer.Context,
+    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.", show_default=False)] = None,
+) -> None:
+    """Show the help of a command."""
+    group: Any = ctx.find_root().command
+    if command is None:
+        typer.echo(ctx.find_root().get_help())
+        return
+    name, found, _ = group.resolve_command(ctx.find_root(), [command])
+    found.make_context(name, ["--help"], parent=ctx.find_root())  # writes the help and exits
 
 
 def _group_of(name: str) -> str:

@@ -36,7 +36,7 @@ def init(
     ] = None,
 ) -> None:
     """Create a job file, step by step. Asks for values that no flag gives."""
-    from bulkreset.cli.job_template import fill_defaults, write_job
+    from bulkreset.cli.job_template import fill_defaults, missing_input, write_job
     from bulkreset.cli.prompts import TerminalUi, ask_questions
 
     told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
@@ -54,4 +54,6 @@ def init(
         answers = fill_defaults(given)
     path = output or Path(f"{answers['name']}.toml")
     write_job(answers, path)
-    sys.stdout.write(f"Job file: {path}\nLook first: bulkreset run {shlex.quote(str(path))} --dry-run\n")
+    if missing := missing_input(answers):
+        process.print_error(f"warning: the input file {missing} does not exist.")
+    sys.stdout.write(f"Job file: {path}\nNext: bulkreset run {shlex.quote(str(path))} --dry-run\n")

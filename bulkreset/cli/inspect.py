@@ -1,4 +1,4 @@
-"""The commands that read runs: status, report, handout, verify."""
+"""The commands that read runs: status, report, passwords, verify."""
 
 import csv
 import json
@@ -83,7 +83,7 @@ def report(
         sys.stdout.write(f"Report: {drawn}\n")
 
 
-def handout(
+def passwords(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
@@ -113,7 +113,7 @@ def handout(
             ) from None
         return
     for left in remove_stale(output):
-        process.print_error(f"{left} was left by a handout that was killed; it had passwords in it, and was deleted.")
+        process.print_error(f"{left} was left by a command that was killed. It contained passwords and was deleted.")
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
     try:

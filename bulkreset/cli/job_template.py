@@ -1,17 +1,20 @@
-"""The questions and the commented template for a new job file. The file is kept only if it loads."""
+"""The questions for a new job file, and the shipped job files that it is made of. The file is kept only if it loads."""
 
+import glob
 import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from bulkreset.age import parse_recipients
-from bulkreset.errors import BulkresetError, JobError, RecordError
+from bulkreset.errors import BulkresetError, JobError
+from bulkreset.files import atomic_writer
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
 
@@ -21,26 +24,38 @@ Answers = Mapping[str, str]
 class JobKind(StrEnum):
     """The purpose of a job."""
 
-    NIGHTLY = "nightly"
+    FILE = "file"
+    SCHEDULED = "scheduled"
     TEMPORARY = "temporary"
     SCRAMBLE = "scramble"
     FROM_POOL = "from-pool"
 
 
 MEANT = {
-    JobKind.NIGHTLY: "passwords from a file, as another system exports them",
-    JobKind.TEMPORARY: "made temporary passwords, sealed for who hands them out",
-    JobKind.SCRAMBLE: "passwords that nobody knows, for the users of a file",
-    JobKind.FROM_POOL: "passwords that nobody knows, for all users of the pool: no file",
+    JobKind.FILE: "set the passwords that are in a file",
+    JobKind.SCHEDULED: "set the passwords of a file or folder again and again, each input once (cron, systemd)",
+    JobKind.TEMPORARY: "generate temporary passwords, encrypted for your help desk",
+    JobKind.SCRAMBLE: "set passwords that nobody knows, for the users in a file",
+    JobKind.FROM_POOL: "set passwords that nobody knows, for all users of the pool (no input file)",
 }
+_TEMPLATES = {
+    JobKind.FILE: "file",
+    JobKind.SCHEDULED: "nightly-migration",
+    JobKind.TEMPORARY: "forced-reset",
+    JobKind.SCRAMBLE: "scramble",
+    JobKind.FROM_POOL: "from-pool",
+}
+_PACKAGE = Path(__file__).parents[1]
+# In a wheel, or in a checkout.
+JOBS = (_PACKAGE / "_shipped" if (_PACKAGE / "_shipped").is_dir() else _PACKAGE.parent) / "jobs"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question for a new job file.
 
-    `default` derives the default from the answers so far; None means no default. `wrong` returns the error in an
-    answer, or "" if it is valid. `applies_to` returns True if the question applies to the answers so far.
+    `default` derives the default from the answers so far; None means no default. `shown` returns how the question shows
+    the default, "" for its own text. `wrong` returns the error in an answer, or "" if it is valid. `applies_to` returns True if the question applies to the answers so far.
     """
 
     key: str
@@ -48,6 +63,7 @@ class Question:
     text: str
     default: Callable[[Answers], str | None] = lambda _: None
     wrong: Callable[[str], str] = lambda _: ""
+    shown: Callable[[Answers], str] = lambda _: ""
     applies_to: Callable[[Answers], bool] = lambda _: True
 
     def is_due(self, known: Answers, given: Answers) -> bool:
@@ -62,19 +78,22 @@ class Question:
 def _wrong_name(answer: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", answer):
         return ""
-    return 'A name is up to 64 letters, digits, "_", "." or "-", the first of them a letter or a digit.'
+    return 'A name has up to 64 letters, digits, "_", "." or "-". It starts with a letter or a digit.'
+
+
+_NOT_A_POOL = "That is not a user pool ID. It looks like eu-west-1_Example01."
 
 
 def _wrong_pool(answer: str) -> str:
-    return "" if re.fullmatch(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", answer) else "A user pool's id is as eu-west-1_Example01."
+    return "" if re.fullmatch(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", answer) else _NOT_A_POOL
 
 
 def _wrong_kind(answer: str) -> str:
-    return "" if answer in {*JobKind} else f"Say one of {', '.join(JobKind)}."
+    return "" if answer in {*JobKind} else f"Please answer {', '.join([*JobKind][:-1])} or {[*JobKind][-1]}."
 
 
 def _wrong_truth(answer: str) -> str:
-    return "" if answer in {"yes", "no"} else "Say yes or no."
+    return "" if answer in {"yes", "no"} else "Please answer yes or no."
 
 
 def _wrong_rate(answer: str) -> str:
@@ -83,7 +102,7 @@ def _wrong_rate(answer: str) -> str:
     with suppress(ValueError):
         if float(answer) > 0:
             return ""
-    return 'Say a number of calls per second, or "auto".'
+    return 'Please answer a number of calls per second, or "auto".'
 
 
 def _wrong_recipient(answer: str) -> str:
@@ -99,37 +118,41 @@ def _region_of(answers: Answers) -> str | None:
     return answers["user_pool_id"].partition("_")[0] or None
 
 
+def _auto_share(answers: Answers) -> str:
+    """Return what the rate "auto" is in a job of this kind."""
+    share = tomllib.loads(template_of(answers["kind"]).read_text(encoding="utf-8"))["pace"]["share"]
+    return f"auto = {share:.0%} of the AWS quota"
+
+
 QUESTIONS = (
-    Question("kind", "--kind", "What kind of job", lambda _: JobKind.NIGHTLY.value, _wrong_kind),
-    Question("name", "--name", "What is it called", lambda known: known["kind"], _wrong_name),
+    Question("kind", "--kind", "Which kind of job?", lambda _: JobKind.FILE.value, _wrong_kind),
+    Question("name", "--name", "Job name", lambda known: known["kind"], _wrong_name),
     Question(
         "input",
         "--input",
-        "Which file has the users",
+        "Input file",
         lambda _: "users.csv",
         applies_to=lambda known: known["kind"] != JobKind.FROM_POOL,
     ),
-    Question("user_pool_id", "--user-pool-id", "Which user pool (its id)", wrong=_wrong_pool),
-    Question("region", "--region", "In which Region", _region_of),
-    Question(
-        "profile", "--profile", "With which profile of your AWS configuration (none: as boto3 finds)", lambda _: ""
-    ),
+    Question("user_pool_id", "--user-pool-id", "User pool ID (like eu-west-1_Example01)", wrong=_wrong_pool),
+    Question("region", "--region", "AWS Region", _region_of),
+    Question("profile", "--profile", "AWS profile", lambda _: "", shown=lambda _: "default credential chain"),
     Question(
         "permanent",
         "--permanent",
-        "Are the passwords permanent (yes or no)",
+        "Permanent passwords? (yes or no)",
         lambda _: "yes",
         _wrong_truth,
-        applies_to=lambda known: known["kind"] == JobKind.NIGHTLY,
+        applies_to=lambda known: known["kind"] in {JobKind.FILE, JobKind.SCHEDULED},
     ),
     Question(
         "recipient",
         "--recipient",
-        "To whose key are they sealed (age1…, as age-keygen says)",
+        "age public key of the person who will hand them out (starts with age1)",
         wrong=_wrong_recipient,
         applies_to=lambda known: known["kind"] == JobKind.TEMPORARY,
     ),
-    Question("rate", "--rate", 'At how many calls per second ("auto": by the quota)', lambda _: "auto", _wrong_rate),
+    Question("rate", "--rate", "Calls per second", lambda _: "auto", _wrong_rate, _auto_share),
 )
 # At a terminal a person can check the defaults of these; without a terminal they must be given as flags.
 _MUST_BE_SAID = frozenset({"kind", "input", "user_pool_id", "recipient"})
@@ -144,10 +167,11 @@ def fill_defaults(given: Answers) -> dict[str, str]:
     missing = []
     for question in QUESTIONS:
         if question.key in given and (wrong := question.wrong(given[question.key])):
-            raise JobError(f"{question.flag} {given[question.key]!r} cannot be.", wrong)
+            value = "" if question.key == "recipient" else f" {given[question.key]!r}"  # may be a private key
+            raise JobError(f"{question.flag}{value} is not valid.", wrong)
         if question.key == "kind" and "kind" not in given:
             missing.append(question.flag)
-            known["kind"] = JobKind.NIGHTLY
+            known["kind"] = JobKind.FILE
         elif not question.is_due(known, given):
             continue
         elif question.key in given:
@@ -165,108 +189,84 @@ def fill_defaults(given: Answers) -> dict[str, str]:
     return known
 
 
+def missing_input(answers: Answers) -> str:
+    """Return the input if no such file exists, else "". S3 is not asked."""
+    found = answers.get("input", "")
+    expanded = os.path.expanduser(found)  # noqa: PTH111  (Path's own raises for an unknown user)
+    there = not found or found.startswith(S3) or os.path.exists(expanded) or glob.glob(expanded, recursive=True)  # noqa: PTH110, PTH207
+    return "" if there else found
+
+
 def write_job(answers: Answers, path: Path) -> Job:
     """Write a new job file if it loads, and return the job.
 
     Raises JobError if the file exists or does not load, RecordError if it cannot be written.
     """
     if os.path.lexists(path):
-        raise JobError(f"{path} exists already.", "Name another file with -o, or take that one away.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(render_job(answers, path), encoding="utf-8")
-        job = load(partial, {})
-        partial.chmod(0o600)
-        os.link(partial, path)  # unlike a rename, this never replaces a file
-    except OSError as error:
-        raise RecordError(f"{path} cannot be written: {error.strerror}.", "Name another file with -o.") from None
-    except BulkresetError as error:
-        raise JobError(error.message.replace(str(partial), "This"), error.advice or "Fix the answer.") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-    return job
+        raise JobError(f"{path} already exists.", "Choose another name with -o.")
+    with atomic_writer(path, "Name another file with -o.", new=True) as file:
+        file.write(render_job(answers, path))
+        file.flush()
+        try:
+            return load(Path(file.name), {})
+        except BulkresetError as error:
+            raise JobError(error.message.replace(file.name, "This"), error.advice or "Fix the answer.") from None
 
 
 def render_job(answers: Answers, path: Path) -> str:
-    """Return the text of the job file."""
-    return "\n".join(_lines(answers, path)) + "\n"
+    """Return the text of the job file: the shipped job of this kind with the answers in it.
+
+    A line marked CHANGE that has no answer is commented out.
+    """
+    template = template_of(answers["kind"])
+    values = _values(answers, path)
+    command = f"run {shlex.quote(path.name)}"
+    lines = []
+    for line in template.read_text(encoding="utf-8").split("\n"):
+        found = _SETTING.match(line)
+        if found and found["key"] in values:
+            lines.append(values.pop(found["key"]))
+        elif found and _CHANGE in line and not line.startswith("#"):
+            lines.append(f"# {_uncalled(line)}")
+        else:
+            lines.append(_uncalled(line).replace(f"run jobs/{template.name}", command))
+    return "\n".join(lines)
 
 
-def _lines(answers: Answers, path: Path) -> Iterator[str]:
-    kind = JobKind(answers["kind"])
-    made = kind is not JobKind.NIGHTLY
-    permanent = kind in {JobKind.SCRAMBLE, JobKind.FROM_POOL} or answers.get("permanent") == "yes"
-    yield f"# {MEANT[kind][0].upper()}{MEANT[kind][1:]}. Every key is described in docs/reference.md."
-    yield "#"
-    yield "# Look first, then run:"
-    yield f"#   bulkreset run {shlex.quote(path.name)} --dry-run"
-    yield f"#   bulkreset run {shlex.quote(path.name)}"
-    yield f"name = {_toml(answers['name'])}"
-    yield ""
-    yield f"# {_PERMANENT if permanent else _TEMPORARY}"
-    yield f"permanent = {'true' if permanent else 'false'}"
-    yield ""
-    yield "[input]"
-    if kind is JobKind.FROM_POOL:
-        yield "from_pool = true # everybody in the pool is a row"
-        yield "# [input.select] # who of them; without it, everybody"
-        yield '# statuses = ["CONFIRMED"]'
-    else:
-        beside = "" if answers["input"].startswith(S3) else " # relative to this file"
-        yield f"path = {_toml(_from(path, answers['input']))}{beside}"
-    yield ""
-    yield "[[targets]]"
-    yield f"user_pool_id = {_toml(answers['user_pool_id'])}"
-    yield f"region = {_toml(answers['region'])}"
-    yield (
-        f"profile = {_toml(answers['profile'])}"
-        if answers["profile"]
-        else '# profile = "…" # without it: what boto3 finds'
-    )
-    if made:
-        yield ""
-        yield "[password]"
-        yield 'source = "generate"'
-        yield f"length = {16 if kind is JobKind.TEMPORARY else 32}"
-    if kind is JobKind.TEMPORARY:
-        yield ""
-        yield "[handout]"
-        yield "# Who can open the passwords: bulkreset handout RUN_DIR --identity key.txt"
-        yield f"recipients = [{_toml(answers['recipient'])}]"
-    yield from _rest(kind, answers["rate"])
+_CHANGE = "# CHANGE"
+_COPY = re.compile(r"Copy this file, then change what is marked CHANGE\. ?")
+_SETTING = re.compile(r"(# )?(?P<key>[a-z_]+) = ")
 
 
-def _rest(kind: JobKind, rate: str) -> Iterator[str]:
-    yield ""
-    yield "# Users who are left alone. The plan looks every user up."
-    yield "[plan]"
-    skipped = ["federated", "disabled", "passwordless"]
-    skipped += ["unrecoverable"] * (kind in {JobKind.SCRAMBLE, JobKind.FROM_POOL})
-    yield f"skip = {json.dumps(skipped)}"
-    yield ""
-    yield "# The quota, 30 calls per second by default, is shared with the users' own forgot-password."
-    yield "[pace]"
-    yield 'rate = "auto" # the quota x share' if rate == "auto" else f"rate = {float(rate):g}"
-    yield "share = 0.8" if kind is JobKind.NIGHTLY else "share = 0.5"
-    yield ""
-    yield "[after]"
-    if kind is JobKind.NIGHTLY:
-        yield "sign_out = false # sessions live on"
-    else:
-        yield "sign_out = true # refresh tokens are revoked, on every device"
-    yield ""
-    yield "[guards]"
-    yield "# max_rows = 5000 # more rows than this: nothing is sent"
-    yield 'max_failures = "2%" # more failed rows than this: stop'
-    yield "max_refused_in_a_row = 50"
-    yield ""
-    yield "[guards.protected]"
-    yield "usernames = [] # never set, whatever the input says"
+def _uncalled(line: str) -> str:
+    """Return a line of a shipped job without its request to change it."""
+    return _COPY.sub("", line).replace(f"{_CHANGE}. ", "# ").removesuffix(_CHANGE).rstrip()
 
 
-_PERMANENT = "Permanent: every user who is set becomes CONFIRMED, and signs in with the new password."
-_TEMPORARY = "Temporary: users must choose another password at the next sign-in, within the days that the pool gives."
+def template_of(kind: str) -> Path:
+    """Return the shipped job file that a kind is made from."""
+    return JOBS / f"{_TEMPLATES[JobKind(kind)]}.toml"
+
+
+def _values(answers: Answers, path: Path) -> dict[str, str]:
+    """Return the line of each key that the answers set."""
+    values = {"name": f"name = {_toml(answers['name'])}"}
+    if "permanent" in answers:
+        values["permanent"] = f"permanent = {'true' if answers['permanent'] == 'yes' else 'false'}"
+    if "input" in answers:
+        found = _from(path, answers["input"])
+        absolute = found.startswith((S3, "/"))
+        values["path"] = f"path = {_toml(found)}{'' if absolute else ' # relative to this file'}"
+    if answers["kind"] == JobKind.SCHEDULED:
+        values["state"] = f"state = {_toml(answers['name'] + '.state.json')} # relative to this file"
+    values |= {key: f"{key} = {_toml(answers[key])}" for key in ("user_pool_id", "region")}
+    if answers["profile"]:
+        values["profile"] = f"profile = {_toml(answers['profile'])}"
+    if "recipient" in answers:
+        values["recipients"] = f"recipients = [{_toml(answers['recipient'])}]"
+    if answers["rate"] != "auto":
+        values["rate"] = f"rate = {float(answers['rate']):g}"
+    return values
 
 
 def _toml(value: str) -> str:

@@ -3,13 +3,13 @@
 import json
 import shlex
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from bulkreset.cli.process import TolerantStream, print_error
 from bulkreset.errors import EXIT_OK
-from bulkreset.text import terminal_safe
+from bulkreset.text import format_iso, terminal_safe
 
 
 class JsonEventStream(TolerantStream):
@@ -33,7 +33,7 @@ class JsonEventStream(TolerantStream):
         """Return one event as a JSON line, with secrets masked."""
         from bulkreset.log import hide_secrets
 
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        now = format_iso(time.time() * 1000, "microseconds")
         named = {"run_id": self.run_id} if self.run_id else {}
         event: dict[str, Any] = {**named, **fields, "event": name, "level": level, "timestamp": now}
         return json.dumps(hide_secrets(None, level, event)) + "\n"
@@ -57,7 +57,7 @@ class JsonEventStream(TolerantStream):
 
     def _emit_line(self, line: str) -> None:
         if line.strip():
-            self.event("remark", "warning", message=line.strip())
+            self.event("message", "warning", message=line.strip())
 
 
 def enable(*, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress
 from bulkreset.statuses import FAILURES, SETTLED
-from bulkreset.text import show_invisible
+from bulkreset.text import format_short_duration, show_invisible
 
 NARROW = 100  # terminal columns; a narrower terminal gets shorter headings
 
@@ -26,7 +26,7 @@ def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], ro
         name = f"{len(rest):,} more account Regions" if kept else f"{len(rest):,} account Regions"
         left = max((seconds_for(lanes[at].remaining, rates[at]) or 0.0 for at in rest), default=0.0)
         rate = sum(rates[at] or 0.0 for at in rest)
-        lines.append(_cells(name, [lanes[at] for at in rest], rate, _short_duration(left) if left else ""))
+        lines.append(_cells(name, [lanes[at] for at in rest], rate, format_short_duration(left) if left else ""))
     return _fit_columns(lines, width)
 
 
@@ -96,17 +96,9 @@ def _lane_left(lane: LaneProgress, rate: float | None) -> str:
     if not lane.remaining:
         return "done"
     seconds = seconds_for(lane.remaining, rate or lane.pace() or 0.0)
-    return "" if seconds is None else _short_duration(seconds)
+    return "" if seconds is None else format_short_duration(seconds)
 
 
 def seconds_for(left: int, rate: float | None) -> float | None:
     """Return the seconds that `left` rows take at `rate`; None if the rate is unknown or no row remains."""
     return left / rate if rate and left > 0 else None
-
-
-def _short_duration(seconds: float) -> str:
-    """Return a time span in as few characters as possible."""
-    if seconds < 90:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d}" if hours else f"{minutes} min"

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from bulkreset.cli import init, inspect, json_events, process, run
-from bulkreset.cli.help_format import CommandHelp
+from bulkreset.cli.help_format import CommandHelp, show_help
+from bulkreset.cli.options import ENVIRONMENT
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,  # they would show local variables, which may hold a password
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: bulkreset init, then bulkreset run JOB --dry-run.",
     help="Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable.",
 )
@@ -31,24 +33,25 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001  (typer's callback)
 @app.callback()
 def options(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable."""
 
 
-app.command(cls=CommandHelp)(run.run)
-app.command(cls=CommandHelp)(run.resume)
+app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.run)
+app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.resume)
 app.command(cls=CommandHelp)(inspect.status)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
 )
-app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.handout)
+app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.passwords)
 app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
     inspect.verify
 )
 app.command(cls=CommandHelp, short_help="Create a job file, step by step.")(init.init)
 app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(run.demo)
+app.command("help", cls=CommandHelp)(show_help)
 
 
 def main() -> None:
@@ -68,8 +71,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001
         json_events.emit_ended(
             EXIT_BUG,
-            f"a bug: {place_of(error)}. What a run had done is in its journal and can be resumed;"
-            " please report this line.",
+            f"a bug: {place_of(error)}. The run is safe and can be resumed. Please report this line.",
             state="bug",
         )
         raise SystemExit(EXIT_BUG) from None

@@ -1,6 +1,7 @@
 """The options shared by several commands, and the parsers of their text."""
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,9 @@ import typer
 from bulkreset.errors import JobError
 
 RUNS = Path("runs")  # default parent of run directories
+
+# Options that are not given are read from variables such as BULKRESET_RATE.
+ENVIRONMENT = {"auto_envvar_prefix": "BULKRESET"}
 
 MOST_DIGITS = 19  # limit on the digits of a number of rows
 
@@ -68,10 +72,10 @@ Permanent = Annotated[
         show_default=False,
     ),
 ]
-StopAfter = Annotated[
+Limit = Annotated[
     int | None, typer.Option(min=1, help="Send at most N rows, then stop. `resume` sends the rest.", show_default=False)
 ]
-Fleet = Annotated[
+Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="WHERE",
@@ -81,6 +85,9 @@ Fleet = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Print only errors, and the summary if the exit code is not 0.")
+]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.")]
 Verbose = Annotated[
     int,
@@ -92,6 +99,15 @@ NewRunDir = Annotated[
     Path | None,
     typer.Option(help="Directory for this run's files; must not exist. Default: runs/JOB-TIME.", show_default=False),
 ]
+
+
+_FLAGS = {"input.path": "--input", "targets.verify_ssl": "--no-verify-ssl"}
+_FLAGS |= {"cluster.scheduler": "--cluster", "cluster.local": "--cluster"}
+
+
+def flags_of(keys: Iterable[str]) -> dict[str, str]:
+    """Return the flags that set these keys of the job, by key."""
+    return {key: _FLAGS.get(key, "--" + key.rpartition(".")[2].replace("_", "-")) for key in keys}
 
 
 def parse_rate(text: str | None) -> float | str | None:
@@ -108,7 +124,7 @@ def parse_limit(text: str | None) -> int | str | None:
 
 
 def parse_cluster(text: str | None) -> dict[str, object]:
-    """Return the job keys that --fleet sets: one has a value, the other is None; both are None for "none".
+    """Return the job keys that --cluster sets: one has a value, the other is None; both are None for "none".
 
     Raises JobError if the text is not valid.
     """
@@ -117,6 +133,7 @@ def parse_cluster(text: str | None) -> dict[str, object]:
     found = re.fullmatch(r"local:([1-9]\d?)", text)
     if not found and text != "none" and not re.match(r"(tls|tcp)://.", text):
         raise JobError(
-            f"--fleet {text!r} is no fleet.", 'Pass "tls://HOST:PORT", "local:N" with up to 64 processes, or "none".'
+            f"--cluster {text!r} is no cluster.",
+            'Pass "tls://HOST:PORT", "local:N" with up to 64 processes, or "none".',
         )
-    return {"fleet.scheduler": text if "://" in text else None, "fleet.local": int(found[1]) if found else None}
+    return {"cluster.scheduler": text if "://" in text else None, "cluster.local": int(found[1]) if found else None}

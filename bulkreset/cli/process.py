@@ -14,8 +14,7 @@ from typing import Any, TextIO, cast
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import RecordError, place_of
-from bulkreset.hardening import harden_process
-from bulkreset.library_logging import pin_libraries, where_warned
+from bulkreset.hardening import harden_process, pin_libraries, where_warned
 from bulkreset.text import terminal_safe
 
 

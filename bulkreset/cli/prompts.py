@@ -56,10 +56,10 @@ class StderrAboveProgress:
 class TerminalUi:
     """The Ui of the command line. All output but the summary goes to standard error, as events if that is JSON lines.
 
-    The log writes its lines to `events`.
+    The log writes its lines to `events`. If it `is_quiet`, the plan is shown only with a question, and no progress.
     """
 
-    def __init__(self, stop: CancelToken, *, show_progress: bool) -> None:
+    def __init__(self, stop: CancelToken, *, show_progress: bool, quiet: bool = False) -> None:
         from rich.console import Console
 
         from bulkreset.cli.progress import ProgressDisplay
@@ -72,8 +72,9 @@ class TerminalUi:
             else Console(file=_stderr_console(), highlight=False, soft_wrap=True, emoji=False)
         )
         self._stop = stop
+        self.is_quiet = quiet
         self._progress = ProgressDisplay(
-            self._console, quiet=not show_progress, tell=self._tell if self._spoken else None
+            self._console, quiet=quiet or not show_progress, tell=self._tell if self._spoken else None
         )
         self.events: IO[str] = cast("IO[str]", StderrAboveProgress(self._console, self._progress))
 
@@ -101,6 +102,10 @@ class TerminalUi:
     def show_preflight(self, preflight: "Preflight") -> None:
         """Show the plan of the run."""
         self.close()
+        if not self.is_quiet:
+            self._show_plan(preflight)
+
+    def _show_plan(self, preflight: "Preflight") -> None:
         text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
@@ -115,6 +120,8 @@ class TerminalUi:
             raise Refused(
                 "There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes."
             )
+        if self.is_quiet:  # nobody can confirm a plan unseen
+            self._show_plan(preflight)
         wanted = _confirmation_word(preflight)
         if wanted is None:
             ask = (
@@ -134,15 +141,24 @@ class TerminalUi:
         )
         return self._typed() in {wanted, terminal_safe(wanted)}
 
-    def ask(self, text: str, default: str | None) -> str:
-        """Ask a question and return the answer, or the default if it is empty. Raises Refused at end of input."""
-        self._console.print(terminal_safe(text + (f" [{default}]" if default else "") + ": "), end="", markup=False)
+    def ask(self, text: str, shown: str | None) -> str:
+        """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
+        self._console.print(terminal_safe(text + (f" [{shown}]" if shown else "") + ": "), end="", markup=False)
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
         line = sys.stdin.readline()
         if not line:
             raise Refused("There was no answer.", "Nothing was written.")
-        return line.strip() or default or ""
+        return line.strip()
+
+    def ask_code(self, prompt: str) -> str:
+        """Ask for an MFA code and return it. Raises CredentialRetrievalError if there is no terminal."""
+        from bulkreset.cognito.session import refuse_code
+
+        if not sys.stdin.isatty():
+            refuse_code(prompt)
+        self._console.print(terminal_safe(prompt), end="", markup=False)
+        return self._typed()
 
     def _typed(self) -> str:
         while not select.select([sys.stdin], [], [], 0.2)[0]:
@@ -188,7 +204,8 @@ def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, s
         while answer is None or (wrong := question.wrong(answer)):
             if answer is not None:
                 terminal.notice(wrong)
-            answer = terminal.ask(question.text, question.default(known))
+            default = question.default(known)
+            answer = terminal.ask(question.text, question.shown(known) or default) or default or ""
         known[question.key] = answer
     return known
 

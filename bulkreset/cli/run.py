@@ -14,7 +14,8 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     RUNS,
-    Fleet,
+    Cluster,
+    Limit,
     LogAs,
     LogFormat,
     MaxDuration,
@@ -24,17 +25,18 @@ from bulkreset.cli.options import (
     NoProgress,
     Permanent,
     Profile,
+    Quiet,
     Rate,
     Share,
-    StopAfter,
     UserPoolId,
     Verbose,
     Workers,
     Yes,
+    flags_of,
+    parse_cluster,
     parse_limit,
     parse_rate,
 )
-from bulkreset.cli.options import parse_cluster as fleet_of
 from bulkreset.errors import EXIT_OK, BulkresetError, Refused
 from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
@@ -85,8 +87,8 @@ def run(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
+    limit: Limit = None,
     run_dir: NewRunDir = None,
     check_users: Annotated[
         bool | None,
@@ -110,6 +112,7 @@ def run(
     ] = False,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -139,7 +142,8 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    asked = load(job, {key: value for key, value in overrides.items() if value is not None} | fleet_of(fleet))
+    given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
+    asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
     from bulkreset.run.run import RunOptions
 
@@ -149,13 +153,13 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
-        stop_after=stop_after,
-        verbosity=verbose,
+        limit=limit,
+        verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
         command=_command_to_repeat(sys.argv[1:]),
     )
-    _execute(asked, run_dir, mode, progress=not no_progress)
+    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
 
 
 def resume(
@@ -169,11 +173,12 @@ def resume(
     max_rows: MaxRows = None,
     max_failures: MaxFailures = None,
     max_duration: MaxDuration = None,
-    stop_after: StopAfter = None,
+    limit: Limit = None,
     run_dir: NewRunDir = None,
-    fleet: Fleet = None,
+    cluster: Cluster = None,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
+    quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -191,14 +196,22 @@ def resume(
         "guards.max_rows": max_rows,
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
-        "guards.stop_after": stop_after,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None} | fleet_of(fleet)
+    overrides = {key: value for key, value in asked.items() if value is not None} | parse_cluster(cluster)
     as_json = log_format is LogFormat.JSON
-    mode = RunOptions(sys.stderr, yes=yes, retry_failed=failed, verbosity=verbose, console_json=as_json, out=sys.stdout)
+    mode = RunOptions(
+        sys.stderr,
+        yes=yes,
+        limit=limit,
+        retry_failed=failed,
+        verbosity=_verbosity(verbose, quiet=quiet),
+        console_json=as_json,
+        out=sys.stdout,
+        flags=flags_of(overrides),
+    )
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=not no_progress)
-    mode = replace(mode, console=ui.events)
+    ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
+    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
     _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop), _finished(path))
 
@@ -209,20 +222,19 @@ def demo(
     verbose: Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
+    from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
     from bulkreset.run.run import RunOptions
 
-    here = Path(__file__).parents[1]
-    home = here / "_demo" if (here / "_demo").is_dir() else here.parent  # in a wheel, or in a checkout
     _execute(
-        load(home / "jobs" / "demo.toml", {}),
+        load(JOBS / "demo.toml", {}),
         run_dir,
         RunOptions(sys.stderr, emulate=True, yes=True, verbosity=verbose),
         progress=not no_progress,
     )
 
 
-def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool) -> NoReturn:
+def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_name
@@ -232,12 +244,12 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
         return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
     stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=progress)
-    mode = replace(mode, console=ui.events)
-    if job.input.state:
+    ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
+    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
+    if job.schedule.state:
         from bulkreset.run.scheduled import ScheduledJob
 
-        _run_scheduled(ScheduledJob(job, job.input.state, mode, ui, stop).run(named), job, stop, ui)
+        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop).run(named), job, stop, ui)
     path = named()
     _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
@@ -245,7 +257,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
 def _command_to_repeat(arguments: Sequence[str]) -> str:
     """Return the command line without what only this run needs. No option has a secret as its value."""
     kept = [*arguments]
-    for option in ("--dry-run", "--yes", "--no-progress"):
+    for option in ("--dry-run", "--yes", "--no-progress", "--quiet", "-q"):
         kept = [argument for argument in kept if argument != option]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")
@@ -273,7 +285,7 @@ def _run_and_exit(
         summary = go()
     finally:
         ui.close()
-    _print_end(path, summary, before)
+    _print_end(path, summary, before, quiet=ui.is_quiet)
     raise SystemExit(summary.exit_code)
 
 
@@ -284,25 +296,31 @@ def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: Cance
     try:
         for path, summary in runs:
             ui.close()
-            _print_end(path, summary)
+            _print_end(path, summary, quiet=ui.is_quiet)
             codes.append(summary.exit_code)
     finally:
         ui.close()
     if not codes:
         nothing = f"No new input at {job.input.named}: nothing to do."
-        sys.stdout.write(f"{nothing}\n")
-        sys.stdout.flush()
+        if not ui.is_quiet:
+            sys.stdout.write(f"{nothing}\n")
+            sys.stdout.flush()
         if json_events.current():
             json_events.emit_ended(EXIT_OK, nothing, state="finished")
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None) -> None:
-    """Print the result of a run. If it is resumable, the last line is the resume command."""
+def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None, *, quiet: bool) -> None:
+    """Print the result of a run; if `quiet`, not of one in which all went well.
+
+    If it is resumable, the last line is the resume command.
+    """
     from bulkreset.cli.prompts import print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    if before and summary.state == "finished" and summary.attempts == before.attempts:
+    if quiet and summary.exit_code == EXIT_OK:
+        pass
+    elif before and summary.state == "finished" and summary.attempts == before.attempts:
         print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
     else:
         print_summary(summary, RunDir(path), sys.stdout)
@@ -323,6 +341,13 @@ def _end_message(summary: Summary) -> str:
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
     return ""
+
+
+def _verbosity(verbose: int, *, quiet: bool) -> int:
+    """Return the log's verbosity. Raises Refused if both flags are given."""
+    if quiet and verbose:
+        raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
+    return -1 if quiet else verbose
 
 
 def _require_confirmable(*, yes: bool) -> None:

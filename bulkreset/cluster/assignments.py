@@ -1,17 +1,28 @@
-"""Assignment of lane groups to workers, and the state of their rows: waiting, with a worker, or in doubt."""
+"""Assignment of lane groups to workers: carries out what each transition of placement.py means for orders and rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bulkreset.clock import Clock
 from bulkreset.cluster.balance import assign
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
-from bulkreset.cluster.protocol import CloseLanes, HaltLanes, LaneOrder, OpenFailed, OpenLanes, SendRows, WorkerReport
-from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
+from bulkreset.cluster.placement import GroupEvent, GroupState
+from bulkreset.cluster.protocol import (
+    CloseLanes,
+    HaltLanes,
+    LaneOrder,
+    OpenFailed,
+    OpenLanes,
+    RowReport,
+    SendRows,
+    WorkerReport,
+)
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
+from bulkreset.cluster.report_check import check_report
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
-from bulkreset.send.clock import Clock
 from bulkreset.send.lane import Result, Results, WorkerCrashed
 from bulkreset.send.operations import AttemptState
 from bulkreset.send.pacer import PacerState
@@ -42,6 +53,9 @@ class LaneAssignments:
         """Assign the lane groups to workers. Row results go to `results`, events to `tell`."""
         self._results, self.event = results, tell
         self._units = {unit.key.number: unit for unit in units}
+        for unit in units:
+            for lane in unit.lanes:
+                lane.group = unit
         for post in self.posts.values():
             self.event("worker_joined", worker=post.worker)
         self.rebalance()
@@ -55,13 +69,13 @@ class LaneAssignments:
 
     def has_rows(self, post: WorkerSession) -> bool:
         """Return whether the worker has unfinished rows of this run."""
-        return any(lane.away for unit in self._assigned(post) for lane in unit.lanes)
+        return any(unit.has_rows() for unit in self._assigned(post))
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
         """Queue rows for a lane. If its lane group is halted, return them as not sent."""
         lane.waiting.extend(rows)
         unit = self._units[lane.key.number]
-        if unit.is_halted:
+        if unit.state is GroupState.HALTED:
             self._return_unsent(lane, unit.stopped)
         else:
             self._dispatch(unit)
@@ -69,14 +83,16 @@ class LaneAssignments:
     def halt(self, number: int) -> None:
         """Stop starting attempts in a lane group; return its waiting rows as not sent."""
         unit = self._units.get(number)
-        if unit is None or unit.is_halted:
+        if unit is None or unit.state is GroupState.HALTED:
             return
-        unit.is_halted = True
-        for lane in unit.lanes:
-            self._return_unsent(lane)
+        self._halt(unit)
         if unit.worker:
-            unit.worker.orders.append(HaltLanes(number))
-            unit.worker.wake.set()
+            unit.worker.order(HaltLanes(number))
+
+    def _halt(self, unit: LaneGroup) -> None:
+        unit.apply(GroupEvent.HALT)
+        for lane in unit.lanes:
+            self._return_unsent(lane, unit.stopped)
 
     def _return_unsent(self, lane: RemoteLane[Any], fatal: Stopped | None = None) -> None:
         """Settle the waiting rows as not sent. `fatal` is the error if the lane group was stopped here."""
@@ -93,23 +109,34 @@ class LaneAssignments:
         return [unit for unit in self._units.values() if unit.worker is post]
 
     def apply_report(self, post: WorkerSession, report: WorkerReport) -> None:
-        """Apply a report of a worker agent."""
-        for (place, number), result in report.results:
-            lane = self._units[place].lanes[number]
-            if lane.away.pop(result.outcome.row, None) is not None:
-                self._settle(lane, result)
+        """Apply a report of a worker agent. Raises Nonsense, and applies nothing, if it cannot be true."""
+        check_report(report, post, self._units)
+        for row in report.results:
+            self._apply_result(row)
         self._apply_pace(report)
         for failed in report.failed:
-            self._fail(post, failed)
+            self._on_refused(post, failed)
         for place, kind in report.opened:
-            self._opened(self._units[place], kind)
+            self._on_opened(self._units[place], kind)
         for place, states in report.retired:
-            self._retired(self._units[place], states)
+            self._on_closed(self._units[place], states)
         for place in report.halted:
-            for lane in self._units[place].lanes:
-                self._mark_in_doubt(self._units[place], lane)
+            self._on_emptied(post, self._units[place])
         for unit in self._assigned(post):
-            self._retire(unit)
+            self._close_if_drained(unit)
+
+    def _apply_result(self, row: RowReport) -> None:
+        """Settle a row that the worker has. A worker must not put its password into the journal by a message."""
+        place, number = row.lane
+        lane = self._units[place].lanes[number]
+        what = lane.away.pop(row.outcome.row, None)
+        if what is None:
+            return
+        outcome, fatal = row.outcome, row.fatal
+        if isinstance(what, Row):
+            outcome = replace(outcome, message=what.password.withhold(outcome.message))
+            fatal = fatal and replace(fatal, message=what.password.withhold(fatal.message))
+        self._settle(lane, RowResult(outcome, row.latency, fatal))
 
     def _apply_pace(self, report: WorkerReport) -> None:
         now = self._clock.now()
@@ -119,17 +146,17 @@ class LaneAssignments:
         for (place, number), rate, why in report.changes:
             self._units[place].lanes[number].changed(rate, why)
 
-    def _opened(self, unit: LaneGroup, kind: TransportKind) -> None:
-        unit.is_open = True
+    def _on_opened(self, unit: LaneGroup, kind: TransportKind) -> None:
+        unit.apply(GroupEvent.OPENED)
         for lane in unit.lanes:
             lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
-        if unit.is_halted and unit.worker:
-            unit.worker.orders.append(HaltLanes(unit.key.number))
+        if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before there was anything to halt
+            unit.worker.order(HaltLanes(unit.key.number))
         self._dispatch(unit)
 
     def _dispatch(self, unit: LaneGroup) -> None:
         """Order the worker to send the waiting rows, if the lane group is open and not closing."""
-        if unit.worker is None or not unit.is_open or unit.is_retiring:
+        if unit.worker is None or unit.state not in {GroupState.OPEN, GroupState.MOVING}:
             return
         for number, lane in enumerate(unit.lanes):
             if lane.waiting:
@@ -137,7 +164,7 @@ class LaneAssignments:
                 lane.waiting.clear()
                 lane.away |= {row.number: row for row in rows}
                 unit.worker.orders.append(SendRows((unit.key.number, number), rows))
-        if not any(lane.away for other in self._assigned(unit.worker) if other is not unit for lane in other.lanes):
+        if not any(other.has_rows() for other in self._assigned(unit.worker) if other is not unit):
             unit.worker.wake.set()
 
     def on_worker_lost(self, post: WorkerSession, *, dead: bool) -> float:
@@ -150,17 +177,21 @@ class LaneAssignments:
         free = now if dead else post.lease_ends + SKEW_SECONDS
         units = self._assigned(post)
         doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.operation.needs_claim)
-        if not post.is_over:
+        if post.state is not SessionState.ENDING:
             self.event("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
         for unit in units:
-            unit.worker = unit.moving_to = None
-            unit.is_open = unit.is_retiring = False
+            unit.apply(GroupEvent.LOST)
             # Wait one more slot after the last possible attempt, so that both workers together keep to the rate.
             unit.not_before = free + max((1 / lane.rate for lane in unit.lanes if lane.rate), default=0.0)
             for lane in unit.lanes:
-                lane.is_moving = False
                 self._mark_in_doubt(unit, lane)
         return free
+
+    def _on_emptied(self, post: WorkerSession, unit: LaneGroup) -> None:
+        unit.apply(GroupEvent.EMPTIED)
+        if unit.worker is post:
+            for lane in unit.lanes:
+                self._mark_in_doubt(unit, lane)
 
     def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
@@ -168,7 +199,7 @@ class LaneAssignments:
         They wait to be sent again; if the lane group is halted, they are settled in doubt.
         """
         away, lane.away = list(lane.away.values()), {}
-        if not unit.is_halted:
+        if unit.state is not GroupState.HALTED:
             lane.waiting.extendleft(
                 replace(what, was_in_doubt=True, retrying_failed=False) if isinstance(what, Row) else what
                 for what in reversed(away)
@@ -180,25 +211,26 @@ class LaneAssignments:
             )
             self._settle(lane, RowResult(outcome))
 
-    def _fail(self, post: WorkerSession, failed: OpenFailed) -> None:
-        """Handle a lane group that could not be opened: try another worker; if all have failed, stop the lane group."""
+    def _on_refused(self, post: WorkerSession, failed: OpenFailed) -> None:
+        """Try another worker for a lane group that could not be opened; if all have failed, halt it."""
         unit = self._units[failed.place]
-        unit.worker = unit.moving_to = None
+        unit.apply(GroupEvent.REFUSED)
         unit.failed_at.add(post.worker)
-        post.is_fit = False
+        if post.state is SessionState.SERVING:
+            post.state = SessionState.AVOIDED
         self.event("worker_refused", worker=post.worker, problem=failed.message)
         if self.posts.keys() - unit.failed_at:
             self.rebalance()
-            return
-        unit.stopped = ServiceError("TargetError", f"The worker {post.worker} says: {failed.message}", failed.advice)
-        unit.is_halted = True
-        for lane in unit.lanes:
-            self._return_unsent(lane, unit.stopped)
+        elif unit.state is not GroupState.HALTED:
+            unit.stopped = ServiceError(
+                "TargetError", f"The worker {post.worker} says: {failed.message}", failed.advice
+            )
+            self._halt(unit)
 
     def rebalance(self) -> None:
         """Assign lane groups without a worker, and start moving those that another worker should have."""
-        units = {number: unit for number, unit in self._units.items() if not unit.is_halted}
-        fit = {worker for worker, post in self.posts.items() if post.is_fit and not post.is_over} or set(self.posts)
+        units = {number: unit for number, unit in self._units.items() if unit.state is not GroupState.HALTED}
+        fit = {worker for worker, post in self.posts.items() if post.state is SessionState.SERVING} or set(self.posts)
         carried = {
             number: (unit.moving_to or unit.worker).worker  # type: ignore[union-attr]
             for number, unit in units.items()
@@ -208,18 +240,18 @@ class LaneAssignments:
         found = assign({number: unit.weight for number, unit in units.items()}, carried, fit)
         for number, worker in found.items():
             unit, post = units[number], self.posts[worker]
-            if unit.worker is None:
+            if unit.state is GroupState.WAITING:
                 if worker in unit.failed_at:
                     post = next((post for post in self.posts.values() if post.worker not in unit.failed_at), post)
                 if now >= unit.not_before:
                     self._open(unit, post, found)
-            elif unit.worker is not post and unit.is_open:
+            elif unit.state in {GroupState.OPEN, GroupState.MOVING} and unit.worker is not post:
+                unit.apply(GroupEvent.MOVE)
                 unit.moving_to = post
-                for lane in unit.lanes:
-                    lane.is_moving = True
-                self._retire(unit)
+                self._close_if_drained(unit)
 
     def _open(self, unit: LaneGroup, post: WorkerSession, found: Mapping[int, str]) -> None:
+        unit.apply(GroupEvent.ASSIGN)
         unit.worker = post
         now = self._clock.now()
         orders = [
@@ -238,22 +270,17 @@ class LaneAssignments:
             if lane.operation.needs_claim
         ]
         pace = unit.lanes[0].pace
-        post.orders.append(
-            OpenLanes(unit.key.number, unit.account, unit.targets, unit.emulated, orders, pace, together)
-        )
-        post.wake.set()
+        post.order(OpenLanes(unit.key.number, unit.account, unit.targets, unit.emulated, orders, pace, together))
 
-    def _retire(self, unit: LaneGroup) -> None:
+    def _close_if_drained(self, unit: LaneGroup) -> None:
         """Order a lane group to be closed if it moves to another worker and no row of it is with the worker."""
-        if unit.worker and unit.moving_to and not unit.is_retiring and not any(lane.away for lane in unit.lanes):
-            unit.is_retiring = True
-            unit.worker.orders.append(CloseLanes(unit.key.number))
-            unit.worker.wake.set()
+        if unit.state is GroupState.MOVING and unit.worker and not unit.has_rows():
+            unit.apply(GroupEvent.DRAINED)
+            unit.worker.order(CloseLanes(unit.key.number))
 
-    def _retired(self, unit: LaneGroup, states: Sequence[PacerState]) -> None:
+    def _on_closed(self, unit: LaneGroup, states: Sequence[PacerState]) -> None:
+        unit.apply(GroupEvent.CLOSED)
         now = self._clock.now()
-        unit.worker, unit.moving_to = None, None
-        unit.is_open = unit.is_retiring = False
         for lane, state in zip(unit.lanes, states, strict=True):
-            lane.state, lane.state_at, lane.is_moving = state, now, False
+            lane.state, lane.state_at = state, now
         self.rebalance()

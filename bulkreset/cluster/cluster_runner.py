@@ -7,18 +7,14 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
+from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.assignments import LaneAssignments, Tell
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, WorkerLost, WorkerRejected, clock_differs
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import (
-    LEASE_SECONDS,
-    EndSession,
-    WorkerReport,
-)
-from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
+from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, WorkerReport
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
 from bulkreset.job import PaceConfig
-from bulkreset.send.clock import Clock, SystemClock
 from bulkreset.send.lane import LaneKey, Results
 from bulkreset.send.operations import Operation, T
 
@@ -26,6 +22,7 @@ TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # between two exchanges with a worker that has none
 AGAIN_SECONDS: Final = 0.2  # before retrying an exchange that was not answered
 GOVERN_SECONDS: Final = 0.5
+MAX_NONSENSE: Final = 3  # answers of a worker that cannot be used; then it is dropped for the run
 NOBODY_SECONDS: Final = 60.0  # how long to wait for a worker if there is none
 LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # then agents of a dead coordinator send no more
 R = TypeVar("R")
@@ -45,9 +42,10 @@ class ClusterRunner:
         self._unix = unix
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._places = LaneAssignments(self._clock)
         self._unfit: dict[str, str] = {}
+        self._dropped: set[str] = set()
         self._failure: BulkresetError | None = None
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
@@ -86,14 +84,22 @@ class ClusterRunner:
 
     def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
         """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread."""
-        self.call_soon(self._places.add, units, results, tell)
+        self._call_soon(self._places.add, units, results, tell)
+
+    def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
+        """Queue rows for a lane."""
+        self._call_soon(self._places.put, lane, rows)
+
+    def halt(self, number: int) -> None:
+        """Stop starting attempts in a lane group."""
+        self._call_soon(self._places.halt, number)
 
     def check(self) -> None:
         """Raise the error that prevents continuing, if there is one: ClusterLost, or Bug."""
         if self._failure:
             raise self._failure
 
-    def call_soon(self, do: Callable[..., None], *args: object) -> None:
+    def _call_soon(self, do: Callable[..., None], *args: object) -> None:
         """Schedule `do(*args)` on the cluster thread. Calls keep their order."""
         self._loop.call_soon_threadsafe(self._guarded, do, *args)
 
@@ -108,7 +114,7 @@ class ClusterRunner:
         until = self._clock.now() + NOBODY_SECONDS
         while not (found := await self._live_workers()):
             if self._clock.now() > until:
-                raise ClusterError(f"The fleet ({self.name}) has no worker.", "Start some, then run again.")
+                raise ClusterError(f"The cluster ({self.name}) has no worker.", "Start some, then run again.")
             await asyncio.sleep(GOVERN_SECONDS)
         await asyncio.gather(*(self._register(worker) for worker in found))
         if self._unfit:
@@ -121,7 +127,7 @@ class ClusterRunner:
             return await self._cluster.workers()
         except WorkerLost:
             raise ClusterError(
-                f"The fleet ({self.name}) has no scheduler any more.", "Start it, then run again."
+                f"The cluster ({self.name}) has no scheduler any more.", "Start it, then run again."
             ) from None
 
     async def _register(self, worker: str) -> None:
@@ -130,8 +136,7 @@ class ClusterRunner:
         try:
             await self._cluster.handshake(worker, session)
         except WorkerRejected as unfit:
-            self._unfit[worker] = str(unfit)
-            self._places.event("worker_refused", worker=worker, problem=str(unfit))
+            self._refuse(worker, str(unfit))
         except WorkerLost:
             return
         else:
@@ -139,14 +144,17 @@ class ClusterRunner:
             post.task = asyncio.create_task(self._serve(post))
             self._places.event("worker_joined", worker=worker)
 
+    def _refuse(self, worker: str, why: str) -> None:
+        self._unfit[worker] = why
+        self._places.event("worker_refused", worker=worker, problem=why)
+
     async def _disconnect(self) -> None:
         """End all sessions, and wait until the leases of lost workers have expired."""
         if self._governing:
             self._governing.cancel()
         for post in self._places.posts.values():
-            post.orders.append(EndSession())
-            post.is_over = True
-            post.wake.set()
+            post.state = SessionState.ENDING
+            post.order(EndSession())
         tasks = [post.task for post in self._places.posts.values() if post.task]
         if tasks:
             await asyncio.wait(tasks, timeout=LINGER_SECONDS)
@@ -167,25 +175,16 @@ class ClusterRunner:
             bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
             self._failure = error if isinstance(error, Bug) else bug
 
-    def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
-        """Queue rows for a lane."""
-        self._places.put(lane, rows)
-
-    def halt(self, number: int) -> None:
-        """Stop starting attempts in a lane group."""
-        self._places.halt(number)
-
     # ---- one worker agent
 
     async def _serve(self, post: WorkerSession) -> None:
         """Run one exchange after the other until the session is over or the worker is lost."""
         try:
             while True:
-                last = post.is_over
+                last = post.state is SessionState.ENDING
                 before, report = self._unix(), await self._exchange(post)
                 if report.bug:
                     self._crash(_remote_bug(post, report.bug))
-                self._places.apply_report(post, report)
                 if last:
                     return
                 if wrong := clock_differs(before, report.unix, self._unix()):
@@ -197,10 +196,10 @@ class ClusterRunner:
             self._parting.append(self._places.on_worker_lost(post, dead=False))
             self._crash(error)
 
-    async def _exchange(self, post: WorkerSession) -> WorkerReport:
-        """Run one exchange; retry it until the lease ends if there is no answer.
+    async def _exchange(self, post: WorkerSession, *, is_used: bool = True) -> WorkerReport:
+        """Run one exchange and apply its report if it `is_used`; retry it until the lease ends if there is no answer.
 
-        Raises WorkerLost if the lease ends, or the worker's process is dead.
+        Raises WorkerLost if the lease ends, the worker's process is dead, or it has answered nonsense too often.
         """
         parcel, post.orders = SecretEnvelope.pack(post.orders), []
         post.wake.clear()
@@ -209,22 +208,39 @@ class ClusterRunner:
         while (left := post.lease_ends - self._clock.now()) > 0:
             try:
                 turn = self._cluster.exchange(post.worker, post.session, post.turn, lease, parcel)
-                return await asyncio.wait_for(turn, left)
+                report = await asyncio.wait_for(turn, left)
+                if is_used:
+                    self._places.apply_report(post, report)
+            except Nonsense as nonsense:
+                self._count_nonsense(post, nonsense)
+                await asyncio.sleep(AGAIN_SECONDS)
             except (OSError, TimeoutError):
                 if self._cluster.is_dead(post.worker):
                     raise WorkerLost(dead=True) from None
                 await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return report
         raise WorkerLost
+
+    def _count_nonsense(self, post: WorkerSession, nonsense: Nonsense) -> None:
+        """Count an answer that cannot be used. The last one raises WorkerLost: the worker gets nothing any more.
+
+        Its lanes move when its lease is over, because nobody knows whether it still sends.
+        """
+        post.nonsense += 1
+        if post.nonsense >= MAX_NONSENSE:
+            self._dropped.add(post.worker)
+            self._refuse(post.worker, f"it answered {post.nonsense} times what cannot be used: {nonsense}")
+            raise WorkerLost
 
     async def _drop_worker(self, post: WorkerSession, why: str) -> None:
         """End the session of a worker whose clock is wrong, because its leases are unreliable.
 
         Always raises WorkerLost: its rows are in doubt.
         """
-        self._unfit[post.worker] = why
-        self._places.event("worker_refused", worker=post.worker, problem=why)
+        self._refuse(post.worker, why)
         post.orders = [EndSession()]
-        await self._exchange(post)  # unsent rows in the report are not used: another worker gets them
+        await self._exchange(post, is_used=False)  # unsent rows are not given back: another worker gets them
         raise WorkerLost(dead=True)
 
     async def _pause(self, post: WorkerSession) -> None:
@@ -248,15 +264,15 @@ class ClusterRunner:
                     *(
                         self._register(worker)
                         for worker in found
-                        if worker not in self._places.posts.keys() | self._unfit.keys()
+                        if worker not in self._places.posts.keys() | self._unfit.keys() | self._dropped
                     )
                 )
                 self._places.rebalance()
                 self._check_no_workers()
             except WorkerLost:
                 self._failure = self._failure or ClusterLost(
-                    f"The scheduler of the fleet ({self.name}) is lost.",
-                    "What it had is in doubt; resume goes on, with a cluster or without one (--fleet none).",
+                    f"The scheduler of the cluster ({self.name}) is lost.",
+                    "What it had is in doubt; resume goes on, with a cluster or without one (--cluster none).",
                 )
             except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
                 self._crash(error)
@@ -269,8 +285,8 @@ class ClusterRunner:
         self._nobody_since = self._nobody_since or self._clock.now()
         if self._clock.now() - self._nobody_since > NOBODY_SECONDS:
             self._failure = ClusterLost(
-                f"The fleet ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
-                "Start some, then resume, or resume without them (--fleet none).",
+                f"The cluster ({self.name}) has had no worker for {NOBODY_SECONDS:g} s.",
+                "Start some, then resume, or resume without them (--cluster none).",
             )
 
 

@@ -1,18 +1,20 @@
-"""Access to Dask's scheduler and workers. No other module on the coordinator's side uses Dask."""
+"""Access to Dask's scheduler and workers, which is plain data: nothing that they answer is unpickled."""
 
 import asyncio
 import logging
 import os
+import pickle
 import time
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from bulkreset.cluster import worker_agent
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo, WorkerReport
+from bulkreset.cluster.plain_comm import PlainComm
+from bulkreset.cluster.protocol import PROTOCOL, Nonsense, WorkerReport, unpack_info, unpack_report
 from bulkreset.errors import ClusterError, JobError
 from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
@@ -22,6 +24,8 @@ ANSWER_SECONDS: Final = 30.0  # for requests to the scheduler, or to a worker be
 START_SECONDS: Final = 60.0  # for starting our own processes
 SKEW_SECONDS: Final = 1.0  # allowed difference between a worker's clock and ours: leases depend on it
 _CLOSING_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 0.2  # before connecting again to a scheduler that does not answer yet
+_VERSION_LENGTH: Final = 64
 _LIBRARIES: Final = frozenset({"distributed", "dask", "tornado", "asyncio"})
 # Serve no pages or metrics over HTTP and take no profiles. The scheduler gets no tasks, so it has none to retry.
 _LOCAL: Final = {
@@ -30,7 +34,6 @@ _LOCAL: Final = {
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.allowed-failures": 0,
 }
-T = TypeVar("T")
 
 
 class WorkerLost(Exception):
@@ -71,7 +74,10 @@ class ClusterProtocol(Protocol):
     async def exchange(
         self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
     ) -> WorkerReport:
-        """Run one exchange with a worker agent. Raises OSError if there is no answer, WorkerLost if the agent is gone."""
+        """Run one exchange with a worker agent.
+
+        Raises OSError if there is no answer, Nonsense if it is none, WorkerLost if the agent is gone.
+        """
 
     def is_dead(self, worker: str) -> bool:
         """Return whether the worker's process is known to have ended."""
@@ -87,18 +93,20 @@ class DaskCluster:
         """Raise JobError if the extra is not installed."""
         if not find_spec("distributed"):
             raise JobError(
-                "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[fleet]'."
+                "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[cluster]'."
             )
         self.name = wanted.scheduler or f"{wanted.local} local processes"
         self._wanted = wanted
-        self._client: Any = None
         self._local: Any = None
+        self._scheduler = wanted.scheduler or ""
+        self._arguments: dict[str, Any] = {}
+        self._comms: dict[str, PlainComm] = {}
         self._pids: dict[str, int] = {}
 
     async def connect(self) -> None:
         """Connect to the scheduler, or start one. Raises ClusterError if that fails."""
         import dask  # noqa: PLC0415  (an extra)
-        from distributed import Client  # noqa: PLC0415  (an extra)
+        import distributed  # noqa: F401, PLC0415  (its defaults must be there before some are replaced for a while)
 
         _quiet_dask_logging()
         try:
@@ -106,52 +114,88 @@ class DaskCluster:
                 if self._wanted.local:
                     with dask.config.set(_LOCAL):
                         self._local = await asyncio.wait_for(self._start(), START_SECONDS)
+                    self._scheduler = self._local.scheduler_address
                 security = self._local.security if self._local else self._security()
-                self._client = Client(
-                    self._local or self._wanted.scheduler,
-                    security=security,
-                    asynchronous=True,
-                    direct_to_workers=True,
-                    set_as_default=False,
-                    timeout=CONNECT_SECONDS,
-                )
-                await self._client  # already in self._client, so that a client that fails to start is closed, too
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise ClusterError(
-                f"The fleet ({self.name}) could not be reached: {type(error).__name__}: {error}".rstrip(".") + ".",
-                'In a script, what runs jobs belongs below if __name__ == "__main__":'
-                if self._wanted.local
-                else "Check the scheduler's address, that it runs, and the certificates.",
-            ) from None
+                self._arguments = security.get_connection_args("client")
+                await asyncio.wait_for(self._find_scheduler(), CONNECT_SECONDS)
+        except TimeoutError:
+            raise self._unreachable(f"no answer within {CONNECT_SECONDS:g} s") from None
+        except (OSError, ValueError, TypeError, RuntimeError, Nonsense) as error:
+            raise self._unreachable(f"{type(error).__name__}: {error}".removesuffix(": ")) from None
+
+    def _unreachable(self, why: str) -> ClusterError:
+        return ClusterError(
+            f"The cluster ({self.name}) could not be reached: {why}".rstrip(".") + ".",
+            'In a script, what runs jobs belongs below if __name__ == "__main__":'
+            if self._wanted.local
+            else "Check the scheduler's address, that it runs, and the certificates.",
+        )
+
+    async def _find_scheduler(self) -> None:
+        """Wait until the scheduler answers. Raises OSError if its certificate is not accepted."""
+        from distributed.comm.core import FatalCommClosedError  # noqa: PLC0415  (an extra)
+
+        while True:
+            try:
+                await self._ask(self._scheduler, "ncores")
+            except FatalCommClosedError:
+                raise
+            except OSError:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
     async def workers(self) -> Sequence[str]:
         """Return the sorted addresses of the workers. Raises WorkerLost if the scheduler does not answer."""
-        if self._client.status != "running":
-            raise WorkerLost
         try:
-            known = await asyncio.wait_for(self._client.scheduler.ncores(), ANSWER_SECONDS)
-        except (OSError, TimeoutError):
+            known = await asyncio.wait_for(self._ask(self._scheduler, "ncores"), ANSWER_SECONDS)
+        except (OSError, TimeoutError, Nonsense):
             raise WorkerLost from None
+        if not isinstance(known, dict) or not all(isinstance(worker, str) for worker in known):
+            raise WorkerLost
+        for gone in self._comms.keys() - known.keys() - {self._scheduler}:
+            self._comms.pop(gone).close()
         return sorted(known)
 
     async def handshake(self, worker: str, session: str) -> None:
-        """Compare versions, then clocks; then start the worker agent. Raises WorkerRejected, WorkerLost."""
+        """Compare versions; start the worker agent; then compare clocks. Raises WorkerRejected, WorkerLost.
+
+        An agent that is not used ends by itself.
+        """
         if not worker.startswith("tls://") and not is_loopback(worker):
             raise WorkerRejected("passwords would go to it over the network in the open")
-        found = await self._run(worker, version, "bulkreset")
+        try:
+            await asyncio.wait_for(self._start_agent(worker, session), ANSWER_SECONDS)
+        except (OSError, TimeoutError):
+            raise WorkerLost from None
+        except (Nonsense, KeyError, TypeError) as nonsense:
+            raise WorkerRejected(f"its answer cannot be used ({type(nonsense).__name__})") from None
+
+    async def _start_agent(self, worker: str, session: str) -> None:
+        found = (await self._ask(worker, "versions", packages=["bulkreset"]))["packages"]["bulkreset"]
         if found != __version__:
-            raise WorkerRejected(f"it has bulkreset {found}, and this is bulkreset {__version__}")
+            named = f"bulkreset {found}" if isinstance(found, str) and len(found) < _VERSION_LENGTH else "no bulkreset"
+            raise WorkerRejected(f"it has {named}, and this is bulkreset {__version__}")
+        # Dask's format for a function to run. Only its name is in it: the worker imports its own.
+        keywords = {"ours": self._local is not None}
+        started = await self._ask(
+            worker,
+            "run",
+            function=pickle.dumps(worker_agent.start_agent),
+            args=pickle.dumps((session,)),
+            kwargs=pickle.dumps(keywords),
+            wait=True,
+        )
+        if started["status"] != "OK":
+            raise WorkerRejected(f"bulkreset {__version__} cannot be used there")
         began = time.time()
-        greeting: WorkerInfo = await self._run(worker, worker_agent.handshake, ours=self._local is not None)
-        if greeting.protocol != PROTOCOL:
-            raise WorkerRejected(
-                f"it speaks version {greeting.protocol} of the protocol, and this is version {PROTOCOL}"
-            )
-        if wrong := clock_differs(began, greeting.unix, time.time()):
+        info = unpack_info((await self._ask(worker, worker_agent.INFO_HANDLER))["info"])
+        if info.protocol != PROTOCOL:
+            raise WorkerRejected(f"it speaks version {info.protocol} of the protocol, and this is version {PROTOCOL}")
+        if wrong := clock_differs(began, info.unix, time.time()):
             raise WorkerRejected(wrong)
         if self._local is not None:
-            self._pids[worker] = greeting.pid
-        await self._run(worker, worker_agent.start_agent, session)
+            self._pids[worker] = info.pid
 
     async def exchange(
         self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
@@ -163,12 +207,25 @@ class DaskCluster:
         """
         from distributed.protocol import to_serialize  # noqa: PLC0415  (an extra)
 
-        call = getattr(self._client.rpc(worker), worker_agent.HANDLER)
-        answer = await call(session=session, turn=turn, lease=lease, parcel=to_serialize(parcel))
-        report: WorkerReport | None = answer["report"]
-        if report is None:  # another process is at the address now
+        answer = await self._ask(
+            worker, worker_agent.HANDLER, session=session, turn=turn, lease=lease, parcel=to_serialize(parcel)
+        )
+        if not isinstance(answer, dict) or "report" not in answer:
+            raise Nonsense("no report")
+        if answer["report"] is None:  # another process is at the address now
             raise WorkerLost(dead=True)
-        return report
+        return unpack_report(answer["report"])
+
+    async def _ask(self, address: str, op: str, **fields: object) -> Any:  # noqa: ANN401  (any plain data)
+        """Ask the process at an address, on the connection that is open to it. Raises OSError, Nonsense."""
+        comm = self._comms.get(address)
+        if comm is None:
+            comm = self._comms[address] = await PlainComm.connect(address, self._arguments)
+        try:
+            return await comm.ask(op, **fields)
+        except BaseException:
+            self._comms.pop(address, None)
+            raise
 
     def is_dead(self, worker: str) -> bool:
         """Return whether the worker's process has ended. This is known only of our own processes."""
@@ -182,12 +239,11 @@ class DaskCluster:
 
     async def close(self) -> None:
         """Disconnect from the scheduler; end it and its workers if they are ours."""
-        for what in (self._client, self._local):
-            if what is not None:
-                try:
-                    await asyncio.wait_for(what.close(), _CLOSING_SECONDS)
-                except (OSError, TimeoutError, RuntimeError):
-                    continue
+        while self._comms:
+            self._comms.popitem()[1].close()
+        if self._local is not None:
+            with suppress(OSError, TimeoutError, RuntimeError):
+                await asyncio.wait_for(self._local.close(), _CLOSING_SECONDS)
 
     async def _start(self) -> Any:  # noqa: ANN401  (a class of Dask's, which is an extra)
         """Start scheduler and workers on loopback with a temporary certificate.
@@ -225,29 +281,16 @@ class DaskCluster:
         }
         for name, path in given.items():
             if path is not None and not os.access(path, os.R_OK):
-                raise ClusterError(f"fleet.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
+                raise ClusterError(f"cluster.{name.replace('_client', '')}: {path} cannot be read.", "Name a PEM file.")
         encrypted = (wanted.scheduler or "").startswith("tls://")
         named = {name: str(path) for name, path in given.items() if path is not None}
         security = Security(require_encryption=encrypted, **named)
         if encrypted and security.get_connection_args("client").get("ssl_context") is None:
             raise ClusterError(
-                f"The fleet ({self.name}) needs certificates, and neither [fleet] nor Dask's own configuration names all of them.",
-                "Set fleet.tls_ca_file, fleet.tls_cert and fleet.tls_key.",
+                f"The cluster ({self.name}) needs certificates, and neither [cluster] nor Dask's own configuration names all of them.",
+                "Set cluster.tls_ca_file, cluster.tls_cert and cluster.tls_key.",
             )
         return security
-
-    async def _run(self, worker: str, function: Any, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401  (what it returns)
-        """Return the result of a function run on a worker, outside its tasks. Raises WorkerLost, WorkerRejected."""
-        asked = self._client.run(function, *args, workers=[worker], on_error="return", **keywords)
-        try:
-            answer = (await asyncio.wait_for(asked, ANSWER_SECONDS)).get(worker)
-        except (OSError, TimeoutError):
-            raise WorkerLost from None
-        if isinstance(answer, OSError) or (answer is None and function is not worker_agent.start_agent):
-            raise WorkerLost
-        if isinstance(answer, Exception):
-            raise WorkerRejected(f"bulkreset {__version__} cannot be used there ({type(answer).__name__})")
-        return answer
 
 
 def _quiet_dask_logging() -> None:

@@ -1,19 +1,70 @@
-"""Messages between the coordinator and its worker agents. Both sides must have the same protocol version."""
+"""Messages between the coordinator and its worker agents, as plain JSON. Both sides need the same protocol version."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, TypeVar
 
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+
+from bulkreset.cognito.response import Response
 from bulkreset.cognito.transport_factory import TransportKind
 from bulkreset.job import PaceConfig, Target
+from bulkreset.models import Outcome, Row, Secret, SignOutOutcome, SignOutTask
 from bulkreset.send.pacer import PacerState
-from bulkreset.send.worker import RowResult
 
-PROTOCOL: Final = 1  # version of these messages; a worker with another version gets no lane
+PROTOCOL: Final = 2  # version of these messages; a worker with another version gets no lane
 LEASE_SECONDS: Final = 5.0  # how long a worker agent keeps sending without hearing from the coordinator
+MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may answer at length
+
+T = TypeVar("T")
+Count = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
 # A lane: the number of its lane group, and its index in the group.
-LaneAddress = tuple[int, int]
+LaneAddress = tuple[Count, Count]
+
+
+class Nonsense(Exception):
+    """A message that is not one of these, or that cannot be true."""
+
+
+def _item_values(item: Row | SignOutTask) -> tuple[Any, ...]:
+    """Return an item as plain values. This function alone writes a password into a message, in a SecretEnvelope."""
+    if isinstance(item, SignOutTask):
+        return item.number, item.username, item.pool
+    password = item.password.reveal()
+    return item.number, item.username, password, item.pool, item.permanent, item.was_in_doubt, item.retrying_failed
+
+
+def _item_of(values: object) -> Row | SignOutTask:
+    found = _ITEM.validate_python(values)
+    if len(found) == 3:  # noqa: PLR2004  (the fields of a SignOutTask)
+        return SignOutTask(*found)
+    number, username, password, pool, permanent, was_in_doubt, retrying_failed = found
+    return Row(number, username, Secret(password), pool, permanent, was_in_doubt, retrying_failed)
+
+
+_ITEM: Final = TypeAdapter(
+    tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool], config=ConfigDict(hide_input_in_errors=True)
+)
+Item = Annotated[Row | SignOutTask, PlainValidator(_item_of), PlainSerializer(_item_values)]
+
+
+def _pace_values(pace: PaceConfig) -> dict[str, Any]:
+    return pace.model_dump(mode="json")
+
+
+def _pace_of(values: dict[str, Any]) -> PaceConfig:
+    """Return the settings even if this machine has not the extra of their transport: OpenFailed says so."""
+    transport = values.get("transport")
+    if transport not in {"auto", "boto3", "crt"}:
+        raise ValueError
+    checked = PaceConfig.model_validate_json(json.dumps(values | {"transport": "auto"}))
+    return checked.model_copy(update={"transport": transport})
+
+
+PlainPace = Annotated[PaceConfig, PlainValidator(_pace_of), PlainSerializer(_pace_values)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +89,9 @@ class OpenLanes:
     targets: Sequence[Target]
     emulated: bool
     lanes: Sequence[LaneOrder]
-    pace: PaceConfig
+    pace: PlainPace
     ceilings: Sequence[float | None]
+    order: Literal["open"] = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +99,8 @@ class SendRows:
     """Order to send rows. Their claims are already committed."""
 
     lane: LaneAddress
-    rows: Sequence[Any]
+    rows: list[Item]
+    order: Literal["send"] = "send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +108,7 @@ class HaltLanes:
     """Order to start no more attempts in a lane group, and to return the unsent rows."""
 
     place: int
+    order: Literal["halt"] = "halt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +116,27 @@ class CloseLanes:
     """Order to close a lane group without outstanding rows, and to report its pacer states."""
 
     place: int
+    order: Literal["close"] = "close"
 
 
 @dataclass(frozen=True, slots=True)
 class EndSession:
     """Order to end the session."""
 
+    order: Literal["end"] = "end"
+
 
 Order = OpenLanes | SendRows | HaltLanes | CloseLanes | EndSession
+
+
+@dataclass(frozen=True, slots=True)
+class RowReport:
+    """The result of a row of a lane. `latency` is in seconds; `fatal` is the answer that must stop the lane."""
+
+    lane: LaneAddress
+    outcome: Outcome | SignOutOutcome
+    latency: float | None = None
+    fatal: Response | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +144,11 @@ class OpenFailed:
     """Report that a lane group could not be opened."""
 
     place: int
-    message: str
-    advice: str
+    message: Text
+    advice: Text
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class WorkerReport:
     """What has happened on a worker since the last report.
 
@@ -90,15 +157,14 @@ class WorkerReport:
     """
 
     unix: float
-
-    results: list[tuple[LaneAddress, RowResult]] = field(default_factory=list)
+    results: list[RowReport] = field(default_factory=list)
     states: list[tuple[LaneAddress, PacerState]] = field(default_factory=list)
-    changes: list[tuple[LaneAddress, float, str]] = field(default_factory=list)
+    changes: list[tuple[LaneAddress, float, Text]] = field(default_factory=list)
     opened: list[tuple[int, TransportKind]] = field(default_factory=list)
     failed: list[OpenFailed] = field(default_factory=list)
     retired: list[tuple[int, list[PacerState]]] = field(default_factory=list)
     halted: list[int] = field(default_factory=list)
-    bug: str = ""
+    bug: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +174,49 @@ class WorkerInfo:
     protocol: int
     unix: float
     pid: int
+
+
+# An infinite age of the last cut is a value that pacers have.
+_CONFIG: Final = ConfigDict(ser_json_inf_nan="constants", hide_input_in_errors=True, extra="forbid")
+_ORDERS: Final = TypeAdapter(list[Annotated[Order, Field(discriminator="order")]], config=_CONFIG)
+_REPORT: Final = TypeAdapter(tuple[WorkerReport], config=_CONFIG)
+_INFO: Final = TypeAdapter(tuple[WorkerInfo], config=_CONFIG)
+
+
+def pack_orders(orders: Sequence[Order]) -> bytes:
+    """Return orders as JSON, with the passwords of their rows."""
+    return _ORDERS.dump_json(list(orders), warnings=False)  # a warning would quote a row
+
+
+def unpack_orders(packed: bytes) -> list[Order]:
+    """Return the orders in a message. Raises Nonsense."""
+    return _valid(_ORDERS, packed)
+
+
+def pack_report(report: WorkerReport) -> bytes:
+    """Return a report as JSON."""
+    return _REPORT.dump_json((report,), warnings=False)
+
+
+def unpack_report(packed: object) -> WorkerReport:
+    """Return the report in a message. Raises Nonsense."""
+    return _valid(_REPORT, packed)[0]
+
+
+def pack_info(info: WorkerInfo) -> bytes:
+    """Return the answer to a handshake as JSON."""
+    return _INFO.dump_json((info,))
+
+
+def unpack_info(packed: object) -> WorkerInfo:
+    """Return the answer to a handshake. Raises Nonsense."""
+    return _valid(_INFO, packed)[0]
+
+
+def _valid(adapter: TypeAdapter[T], packed: object) -> T:
+    if not isinstance(packed, bytes):
+        raise Nonsense("no bytes")
+    try:
+        return adapter.validate_json(packed, strict=True)
+    except ValidationError as error:  # its message would quote what arrived
+        raise Nonsense(f"{error.error_count()} wrong values") from None

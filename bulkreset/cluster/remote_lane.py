@@ -5,8 +5,10 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, Generic, Protocol
 
+from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
 from bulkreset.cluster.protocol import Order
 from bulkreset.cognito.transport_factory import MAX_RATE
 from bulkreset.errors import Stopped
@@ -22,13 +24,10 @@ UNPACED_BATCH: Final = 128
 
 
 class LaneCarrier(Protocol):
-    """What remote lanes need of the cluster runner."""
+    """What remote lanes need of the cluster runner. Calls keep their order."""
 
     def check(self) -> None:
         """Raise ClusterLost if sending cannot continue."""
-
-    def call_soon(self, do: Callable[..., None], *args: object) -> None:
-        """Schedule `do(*args)` on the carrier's thread. Calls keep their order."""
 
     def put(self, lane: "RemoteLane[Any]", rows: Sequence[Any]) -> None:
         """Queue rows for a lane."""
@@ -50,7 +49,7 @@ class RemoteLane(Generic[T]):
 
     def __init__(
         self,
-        fleet: LaneCarrier,
+        cluster: LaneCarrier,
         errand: Operation[T],
         place: LaneKey,
         ceiling: float | None,
@@ -68,19 +67,24 @@ class RemoteLane(Generic[T]):
         # Below: written only by the cluster thread.
         self.rate = ceiling
         self.carries = MAX_RATE["boto3"]
-        self.is_moving = False
+        self.group: LaneGroup | None = None
         self.waiting: deque[T] = deque()  # claimed, but not with a worker
         self.away: dict[int, T] = {}  # with a worker
         self.state: PacerState | None = None
         self.state_at = 0.0
-        self._fleet = fleet
+        self._cluster = cluster
+
+    @property
+    def is_moving(self) -> bool:
+        """Return whether the lane is on its way to another worker."""
+        return self.group is not None and self.group.state in {GroupState.MOVING, GroupState.CLOSING}
 
     def capacity(self) -> int:
         """Return how many more rows may be claimed for this lane now, so that at most two batches are in flight.
 
         Returns 0 while the lane moves or more than one batch is in flight. Raises ClusterLost.
         """
-        self._fleet.check()
+        self._cluster.check()
         batch = (
             max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
             if self.rate is None
@@ -91,7 +95,7 @@ class RemoteLane(Generic[T]):
     def put(self, rows: Sequence[T]) -> None:
         """Send rows whose claims are committed."""
         self.in_flight += len(rows)
-        self._fleet.call_soon(self._fleet.put, self, rows)
+        self._cluster.put(self, rows)
 
     def on_result(self, result: Result) -> None:
         """Count one result taken by the coordinator. A crash belongs to no row: its rows come back in doubt."""
@@ -101,7 +105,7 @@ class RemoteLane(Generic[T]):
 
     def ensure_workers(self) -> None:
         """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
-        self._fleet.check()
+        self._cluster.check()
 
     def retrying(self) -> Sequence[int]:
         """Return nothing: a worker agent reports only results."""
@@ -109,25 +113,41 @@ class RemoteLane(Generic[T]):
 
     def return_unsent(self) -> None:
         """Start no more attempts; unsent rows come back as results."""
-        self._fleet.call_soon(self._fleet.halt, self.key.number)
+        self._cluster.halt(self.key.number)
 
     def close(self) -> None:
         """Do nothing: the cluster runner closes all lanes."""
 
 
+class SessionState(StrEnum):
+    """How far a worker may be used."""
+
+    SERVING = "serving"
+    AVOIDED = "avoided"  # it could not open a lane group: it gets others only if there is no other worker
+    ENDING = "ending"  # the next exchange is the last one
+
+
 @dataclass(slots=True, eq=False)
 class WorkerSession:
-    """A session with a worker agent. `lease_ends` is the end of its last possible lease, on the coordinator's clock."""
+    """A session with a worker agent. `lease_ends` is the end of its last possible lease, on the coordinator's clock.
+
+    `nonsense` counts its answers that could not be read or could not be true.
+    """
 
     worker: str
     session: str
+    state: SessionState = SessionState.SERVING
     orders: list[Order] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lease_ends: float = 0.0
     turn: int = 0
-    is_fit: bool = True
-    is_over: bool = False
+    nonsense: int = 0
     task: "asyncio.Task[None] | None" = None
+
+    def order(self, order: Order) -> None:
+        """Send an order with the next exchange, which begins at once."""
+        self.orders.append(order)
+        self.wake.set()
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +155,8 @@ class LaneGroup:
     """Lanes with the same lane key, which go to one worker together.
 
     `not_before` is the earliest time to open them, on the coordinator's clock. `weight` is in calls per second.
-    `failed_at` are the workers that could not open them.
+    `failed_at` are the workers that could not open them; `stopped` is the error if no worker could. `moving_to` is the
+    worker that should have them; it may be lost meanwhile.
     """
 
     key: LaneKey
@@ -144,11 +165,19 @@ class LaneGroup:
     emulated: bool
     lanes: Sequence[RemoteLane[Any]]
     weight: float
+    state: GroupState = GroupState.WAITING
     worker: WorkerSession | None = None
     moving_to: WorkerSession | None = None
-    is_open: bool = False
-    is_halted: bool = False
     stopped: Stopped | None = None
-    is_retiring: bool = False
     not_before: float = 0.0
     failed_at: set[str] = field(default_factory=set)
+
+    def apply(self, event: GroupEvent) -> None:
+        """Change the state. Without a worker, forget which one it was. Raises TransitionRefused."""
+        self.state = next_state(self.state, event)
+        if event in {GroupEvent.REFUSED, GroupEvent.CLOSED, GroupEvent.LOST}:
+            self.worker = self.moving_to = None
+
+    def has_rows(self) -> bool:
+        """Return whether rows are with the worker."""
+        return any(lane.away for lane in self.lanes)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.clock import Clock, SystemClock
+from bulkreset.cluster.envelope import SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import (
     LEASE_SECONDS,
     PROTOCOL,
@@ -23,22 +24,26 @@ from bulkreset.cluster.protocol import (
     OpenFailed,
     OpenLanes,
     Order,
+    RowReport,
     SendRows,
     WorkerInfo,
     WorkerReport,
+    pack_info,
+    pack_report,
 )
 from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
-from bulkreset.send.clock import Clock, SystemClock
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
 
 HANDLER: Final = "bulkreset_exchange"
+INFO_HANDLER: Final = "bulkreset_info"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is taken to be gone, and its rows are dropped
 OPENERS = 4  # lane groups opened at the same time: each may wait for STS
 GATE_SECONDS = 0.1  # between two checks whether there is a lease again
@@ -113,25 +118,28 @@ class WorkerAgent:
         self._sites: dict[int, _OpenGroup] = {}
         self._addresses: dict[Lane[Any], LaneAddress] = {}
         self._news: SimpleQueue[Callable[[WorkerReport], None]] = SimpleQueue()
+        self._bugs: SimpleQueue[str] = SimpleQueue()
         self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
         self._halting: set[int] = set()
         self._turn = -1
-        self._report = WorkerReport(unix())
+        self._packed = b""
         self.closed = threading.Event()
 
-    def exchange(self, turn: int, lease: float, parcel: SecretEnvelope) -> WorkerReport:
-        """Carry out the orders and return what has happened. A repeated turn gets the same report again."""
+    def exchange(self, turn: int, lease: float, parcel: SecretEnvelope) -> bytes:
+        """Carry out the orders and return a packed report. A repeated turn gets the same report again."""
         if turn == self._turn:
-            return self._report
+            return self._packed
         self._lease.renew(lease)
-        self._turn, self._report = turn, WorkerReport(self._unix())
+        self._turn, self._packed, report = turn, b"", WorkerReport(self._unix())
         try:
             for order in parcel.unpack():
-                self._handle_order(order)
-            self._fill_report(self._report)
+                self._handle_order(order, report)
+            self._fill_report(report)
+            bug = next(_drain(self._bugs), "")
         except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
-            self._report.bug = place_of(error)
-        return self._report
+            bug = place_of(error)
+        self._packed = pack_report(replace(report, bug=bug))
+        return self._packed
 
     def is_abandoned(self) -> bool:
         """Return whether the coordinator has been silent so long that it must be gone."""
@@ -154,7 +162,7 @@ class WorkerAgent:
         for site in self._sites.values():
             site.place.stop.set()
 
-    def _handle_order(self, order: Order) -> None:
+    def _handle_order(self, order: Order, report: WorkerReport) -> None:
         match order:
             case OpenLanes():
                 self._opener.submit(self._open, order)
@@ -163,7 +171,7 @@ class WorkerAgent:
             case HaltLanes(place):
                 self._halt(place)
             case CloseLanes(place):
-                self._retire(place)
+                self._retire(place, report)
             case EndSession():
                 self._cease()  # before the answer: after it the coordinator may give the lanes to another worker
                 threading.Thread(target=self.close, name="closing", daemon=True).start()
@@ -175,11 +183,11 @@ class WorkerAgent:
             for lane in site.lanes:
                 lane.return_unsent()
 
-    def _retire(self, place: int) -> None:
+    def _retire(self, place: int, report: WorkerReport) -> None:
         """Close a lane group and report its pacer states. No row is outstanding, so no call can follow."""
         site = self._sites.pop(place)
         site.place.stop.set()
-        self._report.retired.append((place, [lane.pacer.state() for lane in site.lanes]))
+        report.retired.append((place, [lane.pacer.state() for lane in site.lanes]))
         for lane in site.lanes:
             self._addresses.pop(lane, None)
             lane.close()
@@ -193,7 +201,7 @@ class WorkerAgent:
             self._news.put(lambda report: report.failed.append(failed))
         except BaseException as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
             bug = place_of(error)
-            self._news.put(lambda report: setattr(report, "bug", bug))
+            self._bugs.put(bug)
         else:
             self._news.put(lambda report: self._take_opened(report, order.place, site, kind))
 
@@ -248,9 +256,10 @@ class WorkerAgent:
     def _report_result(self, report: WorkerReport, lane: LaneProtocol, result: Result) -> None:
         lane.on_result(result)
         if isinstance(result, WorkerCrashed):
-            report.bug = place_of(result.error)
+            self._bugs.put(place_of(result.error))
         elif isinstance(lane, Lane) and lane in self._addresses:
-            report.results.append((self._addresses[lane], result))
+            fatal = result.fatal if isinstance(result.fatal, Response) else None
+            report.results.append(RowReport(self._addresses[lane], result.outcome, result.latency, fatal))
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:
@@ -279,8 +288,11 @@ def _session(target: Target, order: OpenLanes) -> TargetSession:
 _SESSIONS: Final[dict[str, WorkerAgent]] = {}
 
 
-def handshake(*, ours: bool) -> WorkerInfo:
-    """Prepare the worker's process and describe it. `ours`: the coordinator started it and alone ends it."""
+def start_agent(session: str, *, ours: bool, dask_worker: Any) -> None:  # noqa: ANN401  (a class of Dask's)
+    """Prepare the worker's process, create an agent for a coordinator's session, and answer its exchanges from now on.
+
+    `ours`: the coordinator started the process and alone ends it.
+    """
     harden_process(for_good=False)
     quiet_loggers(_NOISY_LOGGERS)
     if ours and threading.current_thread() is threading.main_thread():
@@ -294,26 +306,24 @@ def handshake(*, ours: bool) -> WorkerInfo:
         for stream in (1, 2):
             os.dup2(nowhere, stream)
         os.close(nowhere)
-    return WorkerInfo(PROTOCOL, time.time(), os.getpid())
+    register_envelope()
+    agent = _SESSIONS[session] = WorkerAgent()
+    dask_worker.handlers.update({HANDLER: _exchange, INFO_HANDLER: _info})
+    threading.Thread(target=_reap_abandoned, args=(session, agent), name="agent", daemon=True).start()
 
 
-def start_agent(session: str, dask_worker: Any) -> None:  # noqa: ANN401  (a class of Dask's, which is an extra)
-    """Create a worker agent for a coordinator's session, and answer its exchanges from now on."""
-    outpost = _SESSIONS[session] = WorkerAgent()
-    dask_worker.handlers[HANDLER] = _exchange
-    threading.Thread(target=_reap_abandoned, args=(session, outpost), name="outpost", daemon=True).start()
+def _info() -> dict[str, bytes]:
+    return {"info": pack_info(WorkerInfo(PROTOCOL, time.time(), os.getpid()))}
 
 
-def _exchange(session: str, turn: int, lease: float, parcel: SecretEnvelope) -> Any:  # noqa: ANN401  (as above)
-    from distributed.protocol import to_serialize  # noqa: PLC0415  (an extra)
-
-    outpost = _SESSIONS.get(session)
-    return {"report": to_serialize(outpost and outpost.exchange(turn, lease, parcel))}
+def _exchange(session: str, turn: int, lease: float, parcel: SecretEnvelope) -> dict[str, bytes | None]:
+    agent = _SESSIONS.get(session)
+    return {"report": agent.exchange(turn, lease, parcel) if agent else None}
 
 
-def _reap_abandoned(session: str, outpost: WorkerAgent) -> None:
+def _reap_abandoned(session: str, agent: WorkerAgent) -> None:
     """End a session when its coordinator is gone."""
-    while not outpost.closed.wait(1.0):
-        if outpost.is_abandoned():
-            outpost.close()
+    while not agent.closed.wait(1.0):
+        if agent.is_abandoned():
+            agent.close()
     _SESSIONS.pop(session, None)

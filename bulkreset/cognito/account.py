@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from bulkreset.cognito.background import ask_in_background
 from bulkreset.cognito.pool import UNKNOWN, PoolFacts, describe_pool
 from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
-from bulkreset.cognito.read_calls import UnknownFact
+from bulkreset.cognito.read_calls import NO_ANSWER, UnknownFact
 from bulkreset.cognito.session import Caller, TargetSession
 
 POOL_SECONDS = 20.0  # longest wait for a pool's description, retries included
@@ -46,7 +46,7 @@ class AccountDiscovery:
 
 
 def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:
-    late = PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "no answer"))
+    late = PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", NO_ANSWER))
     return ask_in_background(lambda: describe_pool(session), late, POOL_SECONDS)
 
 
@@ -54,6 +54,6 @@ def _ask_quota(session: TargetSession, emulated: float | None) -> Callable[[], A
     if emulated is not None:
         return lambda: AccountQuota(emulated, "the emulator")
     late = AccountQuota(
-        PUBLISHED.value, PUBLISHED.source, (UnknownFact("the quota", "servicequotas:GetServiceQuota", "no answer"),)
+        PUBLISHED.value, PUBLISHED.source, (UnknownFact("the quota", "servicequotas:GetServiceQuota", NO_ANSWER),)
     )
     return ask_in_background(lambda: find_quota(session), late)

@@ -8,15 +8,18 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     ProxyConnectionError,
     SSLError,
 )
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from bulkreset.cognito.bounded_http import AnswerTooLargeError
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     BAD_CERTIFICATE,
     NO_CREDENTIALS,
+    TOO_LARGE,
     UNREADABLE,
     UnreadableResponseError,
     error_response,
@@ -94,9 +97,20 @@ def _answer(  # noqa: PLR0911  (one return for each kind of result)
         return no_credentials_response(error)
     except UnreadableResponseError:
         return UNREADABLE
+    except HTTPClientError as error:
+        return TOO_LARGE if is_too_large(error) else _lost(error)
     except Exception as error:  # noqa: BLE001  (response lost, or botocore cannot parse it: it may have been applied)
-        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
+        return _lost(error)
     return success_response(answer["ResponseMetadata"].get("RequestId"), withhold)
+
+
+def _lost(error: Exception) -> Response:
+    return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
+
+
+def is_too_large(error: HTTPClientError) -> bool:
+    """Return whether reading an answer was given up because of its size."""
+    return isinstance(error.kwargs.get("error"), AnswerTooLargeError)
 
 
 def is_about_the_certificate(error: SSLError) -> bool:

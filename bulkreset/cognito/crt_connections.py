@@ -22,6 +22,7 @@ from awscrt.io import (
     TlsContextOptions,
 )
 
+from bulkreset.cognito.bounded_http import CALL_BYTES
 from bulkreset.cognito.diagnose import diagnose_connection
 from bulkreset.cognito.endpoint import Endpoint, Proxy
 from bulkreset.cognito.response import Response
@@ -75,7 +76,14 @@ class ConnectionPool:
     def _connect(self) -> HttpClientConnection:
         route = self._route
         connecting: Future[HttpClientConnection] = HttpClientConnection.new(
-            route.host, route.port, _bootstrap(), self._options, self._tls, self._proxy
+            route.host,
+            route.port,
+            _bootstrap(),
+            self._options,
+            self._tls,
+            self._proxy,
+            manual_window_management=True,  # no more of a body is read than a whole answer can have
+            initial_window_size=CALL_BYTES + 1,
         )
         timeout = min(threading.TIMEOUT_MAX, route.connect_timeout)
         patience = min(timeout, PATIENCE) if self._tls else timeout

@@ -13,11 +13,13 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 from botocore.parsers import JSONParser
 
+from bulkreset.cognito.bounded_http import CALL_BYTES, AnswerTooLargeError, MalformedAnswerError, require_headers
 from bulkreset.cognito.crt_connections import ConnectionPool, NoConnectionError, keep_thread_state
 from bulkreset.cognito.endpoint import resolve_endpoint
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
+    TOO_LARGE,
     UNREADABLE,
     UnreadableResponseError,
     error_response,
@@ -66,16 +68,14 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
             connection.close()
             return not_sent_response("EndpointConnectionError")
-        if not exchange.done.acquire(timeout=self._patience):
-            connection.close()  # a late response must not be taken for that of another call
-            return Response(Disposition.AMBIGUOUS, "ReadTimeoutError", "the answer was lost or could not be read")
-        if exchange.failure:
-            connection.close()
-            return Response(
-                Disposition.AMBIGUOUS, _name_of(exchange.failure), "the answer was lost or could not be read"
-            )
-        self._connections.release(connection)
-        return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
+        if exchange.done.acquire(timeout=self._patience) and not exchange.failure:
+            self._connections.release(connection)
+            return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
+        connection.close()  # a late response must not be taken for that of another call
+        if isinstance(exchange.failure, AnswerTooLargeError):
+            return TOO_LARGE
+        code = _name_of(exchange.failure) if exchange.failure else "ReadTimeoutError"
+        return Response(Disposition.AMBIGUOUS, code, "the answer was lost or could not be read")
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
         """Return the request for one row, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
@@ -114,13 +114,14 @@ class _Exchange:
     `failure` is the error that ended the exchange, None if the response is complete.
     """
 
-    __slots__ = ("body", "done", "failure", "headers", "status")
+    __slots__ = ("_left", "body", "done", "failure", "headers", "status")
 
     def __init__(self, connection: HttpClientConnection, request: HttpRequest) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self.body: list[bytes] = []
         self.failure: BaseException | None = None
+        self._left = CALL_BYTES
         self.done = threading.Lock()
         self.done.acquire()
         stream = connection.request(request, self._begun, self._more)
@@ -132,11 +133,26 @@ class _Exchange:
         self.status, self.headers = status_code, headers
 
     def _more(self, chunk: bytes, **_stream: object) -> None:
-        self.body.append(bytes(chunk))
+        self._left -= len(chunk)
+        if self._left >= 0:
+            self.body.append(bytes(chunk))
+        elif not self.failure:
+            self._end(AnswerTooLargeError())
 
     def _over(self, completed: "Future[int]") -> None:
-        self.failure = completed.exception()
+        if not self.failure:
+            self._end(completed.exception() or self._malformed())
+
+    def _end(self, failure: BaseException | None) -> None:
+        self.failure = failure
         self.done.release()
+
+    def _malformed(self) -> MalformedAnswerError | None:
+        try:
+            require_headers(self.status, self.headers)
+        except MalformedAnswerError as error:
+            return error
+        return None
 
 
 def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Response:

@@ -57,15 +57,7 @@ class EmbeddedCognito:
         """Create every target's pool under its own id, with the job's password policy."""
         from moto.cognitoidp.models import cognitoidp_backends  # noqa: PLC0415  (an extra)
 
-        policy = self._job.password.policy
-        rules = {
-            "MinimumLength": policy.minimum_length or _SHORTEST,
-            "MaximumLength": _LONGEST,
-            "RequireUppercase": policy.require_uppercase,
-            "RequireLowercase": policy.require_lowercase,
-            "RequireNumbers": policy.require_numbers,
-            "RequireSymbols": policy.require_symbols,
-        }
+        rules = {"MinimumLength": _SHORTEST, "MaximumLength": _LONGEST} | self._job.password.policy.to_cognito()
         for target in self._job.targets:
             backend = cognitoidp_backends[EMULATED_ACCOUNT][_region_of(target)]
             pool = backend.create_user_pool(

@@ -9,13 +9,16 @@ from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.httpsession import ProxyConfiguration, get_cert_path, mask_proxy_url
 from botocore.utils import get_environ_proxies
 
+from bulkreset.causes import STOPS, advice_for
+from bulkreset.cognito.read_calls import NO_ANSWER
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_NO_CONNECTION: Final = frozenset({"EndpointConnectionError", "ConnectTimeoutError"})
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -82,6 +85,33 @@ def resolve_endpoint(session: TargetSession) -> Endpoint:
         connect_timeout=session.target.connect_timeout,
         read_timeout=session.target.read_timeout,
     )
+
+
+def connection_problem(code: str, session: TargetSession) -> tuple[str, str] | None:
+    """Return what is wrong with the connection and what to fix, None if `code` is about something else.
+
+    `code` is botocore's name of an error.
+    """
+    url = session.endpoint
+    proxy = None if session.emulated else get_environ_proxies(url).get(urlsplit(url).scheme)
+    if code == "SSLError":
+        trusted = _trusted_by(session)
+        return (
+            f"The certificate of {url} could not be verified with {trusted}.",
+            advice_for(code),
+        )
+    if code == "ProxyConnectionError" or (proxy and code in _NO_CONNECTION):
+        return (
+            f"The proxy {mask_proxy_url(proxy or '')} gives no connection to {url}.",
+            STOPS["proxy"].advice,
+        )
+    if code == "EndpointConnectionError":
+        return f"Cannot connect to {url}.", STOPS["no_connection"].advice
+    if code == "ConnectTimeoutError":
+        return f"{url} gave no connection in time.", STOPS["connect_timeout"].advice
+    if code == NO_ANSWER:
+        return f"{url} gave no answer in time.", STOPS["answer_timeout"].advice
+    return None
 
 
 def _as_boto3_would_send(session: TargetSession) -> tuple[Mapping[str, Any], Any]:

@@ -6,15 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from bulkreset.cognito.boto3_transport import must_be_readable
+from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, call_read
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
+from bulkreset.retry import retrying
 
 ATTEMPTS = 6  # attempts to read one page of a group
 PAGE = 60  # users; the maximum of ListUsers
@@ -56,7 +57,8 @@ class UserLister:
         self.session = session
         self.facts = facts
         self._newer = session.credential_refresher()
-        self._client = self._prepared(session.cognito())
+        self._answers = Answers(PAGE_BYTES)
+        self._client = self._prepared(session.cognito(self._answers))
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """Return one page of ListUsers. Raises ReadCallError if the call fails.
@@ -83,11 +85,15 @@ class UserLister:
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
 
+    def abandon(self) -> None:
+        """End all waiting for pages at once, from any thread. No page can be read afterwards."""
+        self._answers.abandon()
+
     def refresh_credentials(self) -> bool:
         """Use newer credentials if the provider has some. Return whether it had."""
         if not self._newer():
             return False
-        self._client = self._prepared(self.session.cognito())
+        self._client = self._prepared(self.session.cognito(self._answers))
         return True
 
     @staticmethod
@@ -157,19 +163,14 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
     Uses ListUsersInGroup with 60 users per page.
     """
-    client = session.cognito()
+    client = session.cognito(Answers(PAGE_BYTES))
     client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
-    retrying = Retrying(
-        retry=retry_if_exception(_is_transient),
-        wait=wait_random_exponential(max=5),
-        stop=stop_after_attempt(ATTEMPTS),
-        reraise=True,
-    )
+    retry = retrying(_is_transient, attempts=ATTEMPTS, longest_wait=5)
     names: set[str] = set()
     more: dict[str, str] = {}
     try:
         while True:
-            page = retrying(
+            page = retry(
                 client.list_users_in_group, UserPoolId=session.target.user_pool_id, GroupName=group, Limit=60, **more
             )
             for user in page.get("Users", []):
@@ -189,7 +190,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
         ) from None
 
 
-def _is_transient(error: BaseException) -> bool:
+def _is_transient(error: object) -> bool:
     """Return whether a retry may help."""
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]

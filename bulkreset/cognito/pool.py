@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from bulkreset.cognito.boto3_transport import must_be_readable
-from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read
+from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
+from bulkreset.retry import retrying
 
 ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # Cognito's default, also used if the pool has 0 or no value
@@ -51,16 +50,11 @@ def describe_pool(session: TargetSession) -> PoolFacts:
     Never raises because of a response or a lost response.
     """
     pool = session.target.user_pool_id
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, ReadCallError) and error.is_transient),
-        wait=wait_random_exponential(multiplier=0.25, max=2),
-        stop=stop_after_attempt(ATTEMPTS),
-        reraise=True,
-    )
+    retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
     try:
         client = session.side_client("cognito-idp")
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
-        answer = retrying(call_read, client.describe_user_pool, UserPoolId=pool)
+        answer = retry(call_read, client.describe_user_pool, UserPoolId=pool)
         return _parse_pool(pool, answer.get("UserPool"))
     except (AttributeError, TypeError, ValueError):  # not in the API's format
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
@@ -93,7 +87,7 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
     return PoolFacts(
         user_pool_id=pool,
         name="".join(letter if letter.isprintable() else "?" for letter in str(told.get("Name") or "")),
-        policy=_policy(rules) if rules else None,
+        policy=PasswordPolicy.from_cognito(rules) if rules else None,
         history=_number((rules or {}).get("PasswordHistorySize")) or 0,
         temporary_days=_number((rules or {}).get("TemporaryPasswordValidityDays")) or TEMPORARY_DAYS,
         case_insensitive=folds.get("CaseSensitive") is False,
@@ -102,17 +96,6 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
         users=_number(told.get("EstimatedNumberOfUsers")),
         passwordless=bool(factors) and "PASSWORD" not in factors,
         optional=bool(factors - {"PASSWORD"}),
-    )
-
-
-def _policy(rules: Mapping[str, Any]) -> PasswordPolicy:
-    # Without validation: the pool's own minimum length is a fact, even if the job would not allow it.
-    return PasswordPolicy.model_construct(
-        minimum_length=_number(rules.get("MinimumLength")) or None,
-        require_uppercase=bool(rules.get("RequireUppercase")),
-        require_lowercase=bool(rules.get("RequireLowercase")),
-        require_numbers=bool(rules.get("RequireNumbers")),
-        require_symbols=bool(rules.get("RequireSymbols")),
     )
 
 

@@ -9,14 +9,19 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     ProxyConnectionError,
+    SSLError,
 )
 
+from bulkreset.cognito.boto3_transport import is_about_the_certificate, is_too_large
 from bulkreset.cognito.response import Disposition, classify
-from bulkreset.cognito.response_parser import UnreadableResponseError
+from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
 
+NO_ANSWER = "no answer"  # the code of a fact for which the time was over
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
+_TRANSIENT = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.AMBIGUOUS, Disposition.NOT_SENT})
 _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
@@ -52,12 +57,17 @@ class ReadCallError(Exception):
     @property
     def is_transient(self) -> bool:
         """Return whether a retry may help."""
-        return self.verdict in {Disposition.THROTTLED, Disposition.AMBIGUOUS, Disposition.NOT_SENT}
+        return self.verdict in _TRANSIENT
 
     def unknown_fact(self, what: str, action: str, resource: str = "*") -> UnknownFact:
         """Return the fact that is unknown because of this error."""
         fatal = self.verdict is Disposition.FATAL and not self.denied
         return UnknownFact(what, action, self.code, resource, denied=self.denied, fatal=fatal)
+
+
+def is_transient(outcome: object) -> bool:
+    """Return whether the outcome of a read is an error after which a retry may help."""
+    return isinstance(outcome, ReadCallError) and outcome.is_transient
 
 
 def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str, Any]:  # noqa: ANN401  (the call's own)
@@ -68,14 +78,19 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
         details: Any = error.response.get("Error", {})
         metadata: Any = error.response.get("ResponseMetadata", {})
         code = str(details.get("Code") or "")
-        raise ReadCallError(
-            code or "an unreadable error", classify(code, int(metadata.get("HTTPStatusCode", 0)))
-        ) from None
+        verdict = classify(code, int(metadata.get("HTTPStatusCode", 0)))
+        named = f"HTTP{code}" if code.isdigit() else scrub_message(code, str, CODE_LETTERS)
+        raise ReadCallError(named or "an unreadable error", verdict) from None
     except NoCredentialsError:
         raise ReadCallError("NoCredentialsError", Disposition.EXPIRED) from None
+    except SSLError as error:
+        fatal = is_about_the_certificate(error)  # it will be refused again
+        raise ReadCallError("SSLError", Disposition.FATAL if fatal else Disposition.AMBIGUOUS) from None
     except _UNREACHED as error:
         raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
     except (BotoCoreError, UnreadableResponseError, ValueError) as error:
+        if isinstance(error, HTTPClientError) and is_too_large(error):
+            raise ReadCallError(TOO_LARGE.code, TOO_LARGE.disposition) from None
         name = "UnreadableResponse" if isinstance(error, UnreadableResponseError) else type(error).__name__
         raise ReadCallError(name, Disposition.AMBIGUOUS) from None
     except Exception as error:  # noqa: BLE001  (a response that botocore cannot parse)

@@ -14,6 +14,7 @@ class Disposition(Enum):
 
     DONE = auto()  # applied: the password is set, or the user is signed out
     THROTTLED = auto()  # not applied: retry, and slow the lane down
+    PAUSED = auto()  # not applied: the pool takes no writes for a while. Retry; stop if it goes on
     NOT_SENT = auto()  # not applied, for a temporary reason: retry
     AMBIGUOUS = auto()  # may have been applied: retry
     REFUSED = auto()  # this row failed: continue with the others
@@ -21,7 +22,7 @@ class Disposition(Enum):
     FATAL = auto()  # no call can succeed: stop
 
 
-FATAL_SET = frozenset({Disposition.FATAL, Disposition.EXPIRED})
+FATAL_SET = frozenset({Disposition.FATAL, Disposition.EXPIRED, Disposition.PAUSED})  # as the last answer for a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ _THROTTLED = frozenset(
 _DOUBTFUL = frozenset(
     {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
 )
+_PAUSED = frozenset({"OperationNotEnabledException"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
@@ -54,6 +56,8 @@ def classify(code: str, http_status: int) -> Disposition:
         return Disposition.THROTTLED
     if code in _DOUBTFUL:
         return Disposition.AMBIGUOUS
+    if code in _PAUSED:
+        return Disposition.PAUSED
     if code in _EXPIRED:
         return Disposition.EXPIRED
     if code in FATAL:

@@ -13,6 +13,7 @@ from botocore.exceptions import (
 )
 
 from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, Response, classify
+from bulkreset.text import show_invisible
 
 NO_CREDENTIALS = (
     NoCredentialsError,
@@ -21,6 +22,10 @@ NO_CREDENTIALS = (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+_ERROR_FIELDS = ("__type", "code", "message", "Message")
+CODE_LETTERS = 200  # the longest code that a report holds
+MESSAGE_LETTERS = 1000
+TOO_LARGE = Response(Disposition.AMBIGUOUS, "ResponseTooLarge", "the answer was longer than any of the service's")
 UNREADABLE = Response(Disposition.AMBIGUOUS, "UnreadableResponse", "the answer could not be read")
 BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certificate could not be verified")
 
@@ -34,10 +39,12 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
     if body == b"{}":  # the body of every success
         return {}
     try:
-        answer = json.loads(body) if body else None
+        answer = json.loads(body.decode()) if body else None  # bytes: it would take UTF-16 and a BOM, too
     except (ValueError, RecursionError):
         raise UnreadableResponseError from None
     if body and not isinstance(answer, dict):
+        raise UnreadableResponseError
+    if any(not isinstance(text, str | None) for text in map((answer or {}).get, _ERROR_FIELDS)):
         raise UnreadableResponseError
     return answer
 
@@ -49,6 +56,8 @@ def require_service_response(status: int, headers: Mapping[str, str], body: byte
     have lower-case names.
     """
     answer = parse_body(body)
+    if status < 300 and "x-amzn-errortype" in headers:  # noqa: PLR2004
+        raise UnreadableResponseError
     if status >= 300 or answer == {}:  # noqa: PLR2004
         return
     if "x-amzn-requestid" not in headers or "__type" in (answer or {}):
@@ -57,7 +66,7 @@ def require_service_response(status: int, headers: Mapping[str, str], body: byte
 
 def success_response(request_id: str | None, withhold: Callable[[str], str]) -> Response:
     """Return the Response for a success. `withhold` removes the password from a text, here and below."""
-    return Response(Disposition.DONE, request_id=scrub_message(request_id, withhold))
+    return Response(Disposition.DONE, request_id=scrub_message(request_id, withhold, CODE_LETTERS))
 
 
 def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) -> Response:
@@ -69,16 +78,16 @@ def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) ->
     # Classify the code as received: a password that is part of it must not change what the run does.
     verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
     known = verdict is not Disposition.REFUSED or told == HISTORY_VIOLATION or told in PASSWORD_REFUSALS
-    code = told if known else scrub_message(told, withhold)
+    code = told if known else scrub_message(told, withhold, CODE_LETTERS)
     if verdict is Disposition.AMBIGUOUS and (not code or code.isdigit()):
         code = f"HTTP{metadata.get('HTTPStatusCode', '')}"
     elif verdict is Disposition.AMBIGUOUS:
-        code = scrub_message(code, withhold)
+        code = scrub_message(code, withhold, CODE_LETTERS)
     return Response(
         verdict,
         code,
         scrub_message(details.get("Message"), withhold),
-        scrub_message(metadata.get("RequestId"), withhold),
+        scrub_message(metadata.get("RequestId"), withhold, CODE_LETTERS),
     )
 
 
@@ -92,7 +101,12 @@ def no_credentials_response(error: Exception) -> Response:
     return Response(Disposition.EXPIRED, type(error).__name__, "no valid credentials could be obtained")
 
 
-def scrub_message(text: object, withhold: Callable[[str], str]) -> str:
-    """Return the service's text as valid UTF-8, "" for None, without the password."""
-    kept = str(text or "").encode("utf-8", "backslashreplace").decode()
-    return withhold(kept)
+def scrub_message(text: object, withhold: Callable[[str], str], letters: int = MESSAGE_LETTERS) -> str:
+    """Return the service's text as valid UTF-8 without the password, "" for None.
+
+    Control characters become visible signs, and a text longer than `letters` is cut. The password is taken out first, so that
+    a cut cannot leave a part of it.
+    """
+    kept = withhold(str(text or "").encode("utf-8", "backslashreplace").decode())
+    kept = show_invisible(kept[: letters + 1])
+    return kept if len(kept) <= letters else kept[: letters - 1] + "…"

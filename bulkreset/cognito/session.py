@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
 import botocore.session
@@ -22,6 +22,7 @@ from botocore.exceptions import (
 from botocore.loaders import create_loader
 
 from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.bounded_http import Answers, bound_answers
 from bulkreset.cognito.role_credentials import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
@@ -45,8 +46,15 @@ _CONFIG: Mapping[str, Any] = {
 }
 
 
+_MFA = "MFA"  # the provider in the error if nobody can be asked for a code
+
 # All sessions share one loader of botocore's models: otherwise each target would load them again, 12 MB each.
 _loader = cache(create_loader)
+
+
+def refuse_code(prompt: str) -> NoReturn:
+    """Raise CredentialRetrievalError: nobody can be asked for an MFA code. Otherwise botocore would read our input."""
+    raise CredentialRetrievalError(provider=_MFA, error_msg=prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,11 @@ class TargetSession:
         self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
         return self._endpoint
 
-    def cognito(self) -> "CognitoIdentityProviderClient":
-        """Return a new client for the target's endpoint. Raises TargetError if none can be created."""
+    def cognito(self, answers: Answers | None = None) -> "CognitoIdentityProviderClient":
+        """Return a new client for the target's endpoint. Raises TargetError if none can be created.
+
+        It waits for a whole answer for the read time-out. `answers` can set another limit of size, and end all waiting.
+        """
         target = self.target
         config = Config(
             **_CONFIG,
@@ -101,7 +112,7 @@ class TargetSession:
             proxies={} if self.emulated else None,
         )
         client: CognitoIdentityProviderClient = self._client(
-            "cognito-idp", config, endpoint_url=target.endpoint_url, verify=self._verify()
+            "cognito-idp", config, answers, endpoint_url=target.endpoint_url, verify=self._verify()
         )
         return client
 
@@ -125,16 +136,18 @@ class TargetSession:
             return False
         return str(self.target.ca_bundle) if self.target.ca_bundle else None
 
-    def _client(self, service: str, config: Config, **place: Any) -> Any:  # noqa: ANN401  (as above)
+    def _client(self, service: str, config: Config, answers: Answers | None = None, **place: Any) -> Any:  # noqa: ANN401  (as above)
         make: Any = self._session.client
         try:
             with self._client_lock:
-                return make(service, config=config, **place)
+                client = make(service, config=config, **place)
         except (BotoCoreError, ValueError) as error:
             raise TargetError(
                 f"No client can be made for {self.target.user_pool_id}: {error}.",
                 "Check the target's Region and endpoint.",
             ) from None
+        bound_answers(client, answers or Answers())
+        return client
 
     def credentials(self) -> "Credentials | None":
         """Return the source of each call's keys, None if there is none. It renews expiring keys when they are read."""
@@ -212,6 +225,11 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
         if isinstance(error, PartialCredentialsError):
             what = str(error)
         told: Any = getattr(error, "kwargs", {})
+        if isinstance(error, CredentialRetrievalError) and told["provider"] == _MFA:
+            raise TargetError(
+                "The AWS profile asks for an MFA code, and there is no terminal to ask.",
+                "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token.",
+            ) from None
         if isinstance(error, CredentialRetrievalError) and told["provider"].startswith("arn:"):
             raise TargetError(
                 f"The role {told['provider']} could not be assumed: {told['error_msg']}.",
@@ -224,32 +242,38 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
     return (frozen.access_key, frozen.token) if frozen else None
 
 
-def aws_session(profile: str | None, region: str | None, resolver: CredentialResolver | None = None) -> AwsSession:
+def aws_session(
+    profile: str | None,
+    region: str | None,
+    resolver: CredentialResolver | None = None,
+    ask_code: Callable[[str], str] = refuse_code,
+) -> AwsSession:
     """Return a session that shares botocore's models with all others, with the resolver's credentials if there is one.
 
-    Raises botocore's errors, for example ProfileNotFound.
+    `ask_code` is asked for the code of a profile with MFA. Raises botocore's errors, for example ProfileNotFound.
     """
     inner = botocore.session.Session(profile=profile)
     inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
     if resolver:
         inner.register_component("credential_provider", resolver)
+    else:
+        # botocore has no public way to replace its getpass, which reads standard input if there is no terminal, and
+        # which a signal does not end. A test keeps watch over the name.
+        provider: Any = inner.get_component("credential_provider").get_provider("assume-role")
+        provider._prompter = ask_code  # noqa: SLF001
     return AwsSession(inner, region, profile)
 
 
-def open_session(target: Target) -> TargetSession:
-    """Return the session for `target`.
+def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -> TargetSession:
+    """Return the session for `target`. `ask_code` is only called now, for the code of a profile with MFA.
 
     Raises TargetError if its profile, Region, credentials or certificates are missing or cannot be used.
     """
     try:
-        if target.ca_bundle:
-            ssl.create_default_context(cafile=target.ca_bundle)
-    except OSError as error:
-        raise TargetError(f"The CA bundle {target.ca_bundle} cannot be used: {error}.", "Name a PEM file.") from None
-    try:
-        session = aws_session(target.profile, target.region)
+        asking = _OnceOpen(ask_code)
+        session = aws_session(target.profile, target.region, ask_code=asking)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
-            session = aws_session(target.profile, os.environ["AWS_REGION"])
+            session = aws_session(target.profile, os.environ["AWS_REGION"], ask_code=asking)
     except ProfileNotFound:
         of_the_environment = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         name = of_the_environment if target.profile is None else target.profile
@@ -258,6 +282,7 @@ def open_session(target: Target) -> TargetSession:
         ) from None
     except BotoCoreError as error:
         raise TargetError(f"The AWS configuration cannot be used: {error}.", "Fix it, then run again.") from None
+    _require_ca_bundle(target, session)
     if not session.region_name:
         hint = target.user_pool_id.partition("_")[0]
         raise TargetError(
@@ -272,7 +297,35 @@ def open_session(target: Target) -> TargetSession:
     if target.role_arn:
         session = _with_role(target, session)
         _credential_id(session)
+    asking.ask = refuse_code  # a thread that sends must not ask: then the credentials have expired
     return TargetSession(target, session)
+
+
+class _OnceOpen:
+    """Asks with `ask`, which can be replaced."""
+
+    def __init__(self, ask: Callable[[str], str]) -> None:
+        self.ask = ask
+
+    def __call__(self, prompt: str) -> str:
+        return self.ask(prompt)
+
+
+def _require_ca_bundle(target: Target, session: AwsSession) -> None:
+    """Raise TargetError if the trusted certificates cannot be read. botocore would say so at every call."""
+    places = {
+        "--ca-bundle": target.ca_bundle,
+        "AWS_CA_BUNDLE or ca_bundle of the profile": session.inner.get_config_variable("ca_bundle"),
+        "REQUESTS_CA_BUNDLE": os.environ.get("REQUESTS_CA_BUNDLE"),
+    }
+    place, path = next(((place, path) for place, path in places.items() if path), ("", None))
+    if not path or not target.verify_ssl:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise TargetError(f"The CA bundle {path} cannot be used: {reason}.", f"Name a PEM file with {place}.") from None
 
 
 def _with_role(target: Target, session: AwsSession) -> AwsSession:

@@ -21,6 +21,7 @@ class ArchivedFile:
 
     def __init__(self, place: InputFile) -> None:
         self.where = place.where
+        self.version = place.version
         self._place = place
         self._found: Fingerprint | None = None
 
@@ -49,17 +50,17 @@ class ArchivedFile:
 
 
 def reopen_archived(
-    spec: InputConfig, planned: Sequence[PlannedFile], *, with_passwords: bool = True
+    spec: InputConfig, done: Location | None, planned: Sequence[PlannedFile], *, with_passwords: bool = True
 ) -> InputSet | None:
-    """Return the input as it was planned. Each file is at its old path or in `input.done`; None if one is in neither.
+    """Return the input as it was planned. Each file is at its old path or in `done`; None if one is in neither.
 
     Raises InputError if access to the archive is denied, Stopped if S3 cannot be reached.
     """
-    if spec.done in {None, TAG} or len(spec.places) != len(planned):
+    if done is None or done == TAG or len(spec.places) != len(planned):
         return None
     found = []
     for given, one in zip(spec.places, planned, strict=True):
-        place = _find_file(spec, given, one.fingerprint) or _find_archived(spec, given, one.fingerprint)
+        place = _find_file(spec, given, one.fingerprint) or _find_archived(spec, done, given, one.fingerprint)
         if place is None:
             return None
         found.append(place)
@@ -74,13 +75,15 @@ def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFi
         return None
 
 
-def _find_archived(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:
+def _find_archived(spec: InputConfig, done: Location, given: Location, mark: Fingerprint) -> InputFile | None:
     """Return the archived file with the input's name (or name-NUMBER) and the same content, None if there is none."""
     stem, dot, endings = name_of(unescape_pattern(given) if isinstance(given, str) else given).partition(".")
     fits = re.compile(re.escape(stem) + r"(-\d+)?" + re.escape(dot + endings))
-    return next(
-        (place for place in map(ArchivedFile, _s3_candidates(spec, fits, mark.size)) if place.is_unchanged(mark)), None
-    )
+    if isinstance(done, str):
+        candidates = _s3_candidates(Bucket(spec.profile, spec.region), done, fits, mark.size)
+    else:
+        candidates = _local_candidates(done, fits, mark.size)
+    return next((place for place in map(ArchivedFile, candidates) if place.is_unchanged(mark)), None)
 
 
 def _local_candidates(folder: Path, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
@@ -93,12 +96,8 @@ def _local_candidates(folder: Path, fits: re.Pattern[str], size: int) -> Iterato
         raise unreadable_input_error(folder, error) from None
 
 
-def _s3_candidates(spec: InputConfig, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
-    if not isinstance(spec.done, str):
-        yield from _local_candidates(Path(spec.done or ""), fits, size)
-        return
-    bucket = Bucket(spec.profile, spec.region)
-    folder = spec.done if spec.done.endswith("/") else f"{spec.done}/"
+def _s3_candidates(bucket: Bucket, done: str, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
+    folder = done if done.endswith("/") else f"{done}/"
     try:
         for one in bucket.objects(folder, "/"):
             if fits.fullmatch(name_of(one.uri)) and one.size == size:

@@ -1,8 +1,8 @@
-"""Batches and pages of input rows, and the checks that all input formats share."""
+"""Batches of input rows, and the checks that all input formats share."""
 
 import gzip
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bulkreset.age import DecryptError
 from bulkreset.errors import BulkresetError, InputError, Stopped
@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # only planning uses frames; pandas is slow to load, so nothi
 
 BATCH_ROWS = 20_000
 PAGE_ROWS = 2_000
-SKIPPED_PAGES = 10  # pages that one call may skip on the way to its page; takes some hundredths of a second
 # Characters kept of a value. No field of ours may be this long, so a longer value is rejected for its length anyway.
 MAX_VALUE_LENGTH = 1024
 FIELDS = ("username", "password", "permanent", "user_pool_id")
@@ -22,40 +21,40 @@ NEEDED = ("username", "password")
 
 
 class RowBatch:
-    """Some consecutive rows. `frame` has the columns of FIELDS, all text; an absent or empty cell is "".
+    """Some consecutive rows: the one shape in which every reader yields them.
 
-    `malformed` maps an offset in the frame to the error text of that line; all cells of such a row are "". `file` is
-    the number of the file that the rows are from, if the input has several files.
+    `columns` maps a field of FIELDS to its cells, as a list of Python strings or as an Arrow array of text; an empty cell is "",
+    and the cells of an absent field are empty. `malformed` maps an offset to the error text of that line; all cells of
+    such a row are "". `file` is the number of the file that the rows are from, if the input has several files.
     """
 
-    def __init__(self, first: int, frame: "pd.DataFrame", malformed: dict[int, str], file: int = 0) -> None:
+    def __init__(
+        self, first: int, columns: Mapping[str, Any], malformed: Mapping[int, str] | None = None, file: int = 0
+    ) -> None:
         self.first = first
+        self.last = first + len(columns["username"]) - 1
+        self.columns = columns
+        self.malformed = malformed or {}
         self.file = file
-        self.last = first + len(frame) - 1
-        self.frame = frame
-        self.malformed = malformed
 
-    def __repr__(self) -> str:  # a frame's own repr would print passwords
-        return f"Chunk(rows {self.first} to {self.last})"
+    def __repr__(self) -> str:  # the columns' own repr would print passwords
+        return f"RowBatch(rows {self.first} to {self.last})"
 
+    def cells(self, field: str, first: int = 0, last: int | None = None) -> list[str]:
+        """Return the cells of a field from row `first` to row `last`; all cells if they are not given."""
+        rows = slice(max(0, first - self.first), (self.last if last is None else last) - self.first + 1)
+        if field not in self.columns:
+            return [""] * len(self.columns["username"][rows])
+        found = self.columns[field][rows]
+        return found if isinstance(found, list) else found.to_pylist()
 
-class RowPage:
-    """The two columns that sending needs, for PAGE_ROWS consecutive rows (fewer at the end of the input).
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """Return the rows as a new frame with the columns of FIELDS, all text."""
+        import pandas as pd  # noqa: PLC0415  (slow to load, and sending does not need it)
 
-    All formats use the same page numbers: page 0 begins with row 1. Ignore the cells of a malformed row: the plan
-    rejected it, so it is not sent.
-    """
-
-    __slots__ = ("first", "last", "passwords", "usernames")
-
-    def __init__(self, first: int, usernames: Sequence[str], passwords: Sequence[str]) -> None:
-        self.first = first
-        self.last = first + len(usernames) - 1
-        self.usernames = usernames
-        self.passwords = passwords
-
-    def __repr__(self) -> str:  # a list's own repr would print passwords
-        return f"Piece(rows {self.first} to {self.last})"
+        columns = {field: self.columns[field] if field in self.columns else self.cells(field) for field in FIELDS}
+        return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
 
 
 def find_columns(
@@ -133,7 +132,7 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
         )
     if isinstance(error, DecryptError):
         return InputError(
-            f"The sealed input {path} cannot be opened: {error}.",
+            f"The encrypted input {path} cannot be decrypted: {error}.",
             "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
         )
     if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords

@@ -6,7 +6,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple, TextIO
@@ -17,16 +17,13 @@ from bulkreset.input.batch import (
     BATCH_ROWS,
     FIELDS,
     MAX_VALUE_LENGTH,
-    NEEDED,
     PAGE_ROWS,
-    SKIPPED_PAGES,
     RowBatch,
-    RowPage,
     find_columns,
-    input_too_short_error,
     unreadable_input_error,
 )
 from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, sniff_format
+from bulkreset.input.location import Digest
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
@@ -55,41 +52,72 @@ class CsvReader:
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self.spec = spec
+        self.keeps_open = False
         self._content = content
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         self.is_packed = self._content.name.endswith(".gz")
-        self.marks: list[_Position] = []  # start of each page, added when the page is first read
+        # gzip can seek, too, but only by unpacking everything before the position.
+        self.remembers = self.can_be_entered and not self.is_packed
+        self._marks: list[_Position] = []  # start of each page, added when the page is first read
+        self._text: TextIO | None = None
+        self._records: CsvRecords | None = None
+        self._places: Mapping[str, int] = {}
 
-    def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows in order; rows before `first` only if they share a batch with it.
+    def batches(
+        self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None, digest: Digest | None = None
+    ) -> Iterator[RowBatch]:
+        """Yield the rows in order, from row `nearest(first)`.
 
         Raises InputError on a bad header, a line that is too long, or a quote that may have swallowed lines.
         """
-        with self.translate_errors(), closing(self.open()) as text:
-            records = CsvRecords(text, self.spec)
+        pages = max(1, (size or BATCH_ROWS) // PAGE_ROWS)
+        try:
+            with self._translate_errors():
+                records = self._records_near(first, digest)
+                start = records.taken * PAGE_ROWS + 1
+                while batch := [record for _ in range(pages) for record in self._next_page(records)]:
+                    yield _make_batch(start, batch, {it: at for it, at in self._places.items() if it in fields})
+                    start += len(batch)
+            self.close()
+        finally:
+            if not self.keeps_open:
+                self.close()
+
+    def nearest(self, row: int) -> int:
+        """Return the last known start of a page at or before `row`."""
+        return min((row - 1) // PAGE_ROWS, max(0, len(self._marks) - 1)) * PAGE_ROWS + 1
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._text:
+            self._text.close()
+        self._text = self._records = None
+
+    def _records_near(self, first: int, digest: Digest | None) -> "CsvRecords":
+        """Return the records from the nearest known position at or before row `first`."""
+        records = self._records
+        if records is None or not self._marks:
+            self.close()
+            self._text = self._open(digest)
+            records = self._records = CsvRecords(self._text, self.spec)
             try:
-                places = records.header()
+                self._places = records.header()
             except InputError as error:
                 raise self._format_error() or error from None
-            start = 1
-            while batch := [record for _ in range(BATCH_ROWS // PAGE_ROWS) for record in self.next_page(records)]:
-                if start + len(batch) > first:
-                    yield _make_batch(start, batch, places)
-                start += len(batch)
+        page = (self.nearest(first) - 1) // PAGE_ROWS
+        if records.taken != page:
+            records.go_to(page, self._marks[page])
+        return records
 
-    def pages(self) -> "CsvPages":
-        """Return a reader of the same rows in any order."""
-        return CsvPages(self)
-
-    def next_page(self, records: "CsvRecords") -> list[list[str] | str]:
+    def _next_page(self, records: "CsvRecords") -> list[list[str] | str]:
         """Return the records of the next page and remember where the page begins."""
-        if self.can_be_entered and records.taken == len(self.marks):
-            self.marks.append(records.mark())
+        if self.can_be_entered and records.taken == len(self._marks):
+            self._marks.append(records.mark())
         records.taken += 1
         return list(islice(records, PAGE_ROWS))
 
     @contextmanager
-    def translate_errors(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Convert exceptions of the system, S3, gzip and age to our errors."""
         try:
             yield
@@ -104,23 +132,23 @@ class CsvReader:
         told = None if begins and wide else sniff_format(begins)
         return InputError(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
 
-    def _open_bytes(self) -> io.BufferedReader | gzip.GzipFile:
-        return self._content.open_gzip() if self.is_packed else self._content.open()
+    def _open_bytes(self, digest: Digest | None = None) -> io.BufferedReader | gzip.GzipFile:
+        return self._content.open_gzip(digest) if self.is_packed else self._content.open(digest)
 
-    def open(self) -> TextIO:
+    def _open(self, digest: Digest | None) -> TextIO:
         """Return the file as a text stream that keeps its line endings."""
         # A BOM is not part of the first column's name. Keep bytes that do not decode as lone surrogates: then the
         # error can name their line, and reading continues after it.
         encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
         beginning = ""
 
-        def opened(end: str) -> TextIO:
-            return io.TextIOWrapper(self._open_bytes(), encoding=encoding, errors="surrogateescape", newline=end)
+        def opened(end: str, digest: Digest | None = None) -> TextIO:
+            return io.TextIOWrapper(self._open_bytes(digest), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # reported when its line is reached
             beginning = text.read(HEAD)
         # LF and CRLF end a line. CR does so only if there is no LF at all: a lone CR must not cut a password.
-        return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n")
+        return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n", digest)
 
 
 class CsvRecords:
@@ -253,61 +281,8 @@ class _LineReader:
         return self.last
 
 
-class CsvPages:
-    """Pages of a CSV file. Reading starts at a known page start, at the current position, or at the beginning."""
-
-    def __init__(self, rows: CsvReader) -> None:
-        # gzip can seek, too, but only by unpacking everything before the position.
-        self.remembers = rows.can_be_entered and not rows.is_packed
-        self._rows = rows
-        self._text: TextIO | None = None
-        self._records: CsvRecords | None = None
-        self._places: list[int] = []
-
-    def knows(self, number: int) -> bool:
-        """Return whether the start of the page is known or is the current position."""
-        return number < len(self._rows.marks) or (self._records is not None and number == self._records.taken)
-
-    def read(self, number: int) -> RowPage | None:
-        """Return the page with this number; None if more pages must be skipped first, then call again."""
-        with self._rows.translate_errors():
-            records = self._near(number)
-            for _ in range(SKIPPED_PAGES):
-                batch = self._rows.next_page(records)
-                if not batch:
-                    raise input_too_short_error(self._rows.spec.file, number * PAGE_ROWS + 1)
-                if records.taken == number + 1:
-                    columns = (["" if isinstance(it, str) else it[place] for it in batch] for place in self._places)
-                    return RowPage(number * PAGE_ROWS + 1, *columns)
-            return None
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._text:
-            self._text.close()
-
-    def _near(self, number: int) -> CsvRecords:
-        """Return the records at the nearest known position at or before the start of the page."""
-        records, marks = self._records, self._rows.marks
-        if records is None or (records.taken > number and not marks):
-            self.close()
-            self._text = self._rows.open()
-            records = self._records = CsvRecords(self._text, self._rows.spec)
-            places = records.header()
-            self._places = [places[field] for field in NEEDED]
-        known = min(number, len(marks) - 1)
-        if records.taken > number or records.taken < known:
-            records.go_to(known, marks[known])
-        return records
-
-
-def _make_batch(first: int, batch: list[list[str] | str], places: dict[str, int]) -> RowBatch:
-    import pandas as pd  # noqa: PLC0415  (slow to load, and pages do not need it)
-
+def _make_batch(first: int, batch: list[list[str] | str], places: Mapping[str, int]) -> RowBatch:
     malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
-    blank = [""] * len(places)
-    columns = list(zip(*(blank if isinstance(record, str) else record for record in batch), strict=True))
-    absent = ("",) * len(batch)
-    values = {field: columns[places[field]] if field in places else absent for field in FIELDS}
-    frame = pd.DataFrame({field: pd.array(list(value), dtype="str") for field, value in values.items()})
-    return RowBatch(first, frame, malformed)
+    blank = [""] * (max(places.values()) + 1)
+    records = [blank if isinstance(record, str) else record for record in batch] if malformed else batch
+    return RowBatch(first, {field: [record[at] for record in records] for field, at in places.items()}, malformed)

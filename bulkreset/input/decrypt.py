@@ -3,13 +3,14 @@
 import codecs
 import gzip
 import io
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bulkreset.age import DecryptError, load_identities, open_encrypted
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
-from bulkreset.input.location import InputFile, denied_error
+from bulkreset.input.location import Digest, InputFile, denied_error
 from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
 
@@ -51,24 +52,24 @@ class InputContent:
         begins = self._starts_encrypted()
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
-                f"The input {self._path} is sealed, and its name does not say so."
+                f"The input {self._path} is encrypted, but its name does not say so."
                 if begins
-                else f"The input {self._path} is not sealed, and the job names an identity to open it.",
+                else f"The input {self._path} is not encrypted, but the job has input.identity.",
                 f"Rename it so that it ends in {SUFFIX}."
                 if begins
-                else f"Take [input] identity out, or name the sealed file, {SUFFIX}.",
+                else f"Remove input.identity, or give the encrypted file ({SUFFIX}).",
             )
         if not self.is_encrypted:
             return
         if not begins:
             raise InputError(
-                f"The input {self._path} is named as a sealed file, and does not begin as age's files do.",
+                f"The input {self._path} has the suffix {SUFFIX}, but is not an age file.",
                 f"Check that it is whole, or take {SUFFIX} off its name.",
             )
         if not self._identity:
             raise InputError(
-                f"The input {self._path} is sealed, and the job names no identity.",
-                "Set [input] identity to the key file that opens it.",
+                f"The input {self._path} is encrypted, but the job has no input.identity.",
+                "Set input.identity to the private key file that decrypts it.",
             )
         try:
             with self.open() as file:
@@ -76,20 +77,21 @@ class InputContent:
         except (OSError, DecryptError, BucketError) as error:
             raise unreadable_input_error(self._path, error) from None
 
-    def open(self) -> io.BufferedReader:
+    def open(self, digest: Digest | None = None) -> io.BufferedReader:
         """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
 
-        Raises OSError; reading also raises DecryptError and BucketError.
+        The bytes of the file that are read are added to `digest`. Raises OSError; reading also raises DecryptError and
+        BucketError.
         """
-        return (
-            io.BufferedReader(_DecryptedFile(self._place, self._identities))
-            if self.is_encrypted
-            else self._place.open()
-        )
 
-    def open_gzip(self) -> gzip.GzipFile:
+        def opened() -> io.BufferedReader:
+            return digest.follow(self._place.open()) if digest else self._place.open()
+
+        return io.BufferedReader(_DecryptedFile(opened, self._identities)) if self.is_encrypted else opened()
+
+    def open_gzip(self, digest: Digest | None = None) -> gzip.GzipFile:
         """Return the same stream, decompressed from gzip."""
-        return _GzipFile(self.open())
+        return _GzipFile(self.open(digest))
 
     def read_all(self) -> "pa.Buffer":
         """Return the whole content in memory, as one copy. Raises OSError, DecryptError, BucketError."""
@@ -146,10 +148,10 @@ def is_encrypted(where: Location) -> bool:
 class _DecryptedFile(io.RawIOBase):
     """The decrypted content of a file. Seeking reads up to the position; seeking back reopens the file first."""
 
-    def __init__(self, place: InputFile, by: list[Any]) -> None:
-        self._place = place
+    def __init__(self, opened: Callable[[], io.BufferedReader], by: list[Any]) -> None:
+        self._opened = opened
         self._by = by
-        self._stream = open_encrypted(place.open, by)
+        self._stream = open_encrypted(opened, by)
         self._at = 0
 
     def readable(self) -> bool:
@@ -171,7 +173,7 @@ class _DecryptedFile(io.RawIOBase):
         place = offset if whence == io.SEEK_SET else self._at + offset
         if place < self._at:
             self._stream.close()
-            self._stream = open_encrypted(self._place.open, self._by)
+            self._stream = open_encrypted(self._opened, self._by)
             self._at = 0
         while self._at < place and (passed := len(self._stream.read1(place - self._at))):
             self._at += passed

@@ -2,26 +2,23 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from itertools import islice
-from typing import Any, NamedTuple, Self, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import PAGE_ROWS, RowBatch, RowPage, input_too_short_error
+from bulkreset.input.batch import FIELDS, RowBatch, unreadable_input_error
 from bulkreset.input.decrypt import is_encrypted
 from bulkreset.input.discovery import find_inputs
-from bulkreset.input.location import Fingerprint, InputFile, LocalFile, combined_fingerprint, require_text_name
-from bulkreset.input.reader import PageReader, open_rows
+from bulkreset.input.location import Digest, Fingerprint, InputFile, combined_fingerprint, is_fresh, require_text_name
+from bulkreset.input.reader import open_rows
 from bulkreset.job import S3, InputConfig, Location
+from bulkreset.s3 import BucketError
 
-SIDE_BY_SIDE = 8  # objects that are fingerprinted in parallel
-PASSED_FILES = 20  # files that one call may open to fill a page
+SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
-
-
-FileResult = TypeVar("FileResult")
+_RESTORE = "Restore it, or plan a new run."
 
 
 class PlannedFile(NamedTuple):
@@ -49,14 +46,21 @@ class InputSet:
         for name in self.names:
             require_text_name(name)
         self.first_rows: dict[int, int] = {}  # file number: number of its first row; only files that have rows
+        self.total = 0  # rows; 0 until they are counted
+        self._filled: list[int] = []  # the files that have rows, and how many rows are before each
+        self._before: list[int] = []
+        self.recent_files: Sequence[int] = ()  # the files that the last page came from
+        self._open = 0  # the file that was opened last
+        # Fingerprints have no SHA-256 until the rows were read.
+        self._fingerprints = [_unread_fingerprint(place) for place in found]
+        self._identities: dict[int, tuple[object, ...]] = {}  # of files whose content had that fingerprint
         # Encrypted and plain files may be mixed. For a single file, an identity that it does not need is an error.
         bare = spec.model_copy(update={"identity": None}) if len(found) > 1 else spec
         self.rows = [
             open_rows(spec if is_encrypted(place.where) else bare, place, with_passwords=with_passwords)
             for place in found
         ]
-        self.total = 0  # rows; 0 until they are counted
-        self.recent_files: list[int] = []  # the files that were read last
+        self.remembers = all(rows.remembers for rows in self.rows)
 
     @classmethod
     def open(cls, spec: InputConfig, *, with_passwords: bool = True) -> Self:
@@ -64,85 +68,140 @@ class InputSet:
         return cls(spec, find_inputs(spec), with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return path, size, SHA-256 and number of files for journal and summary. The first call reads every file."""
-        whole = combined_fingerprint(zip(self.names, self.fingerprints, strict=True))
+        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`."""
+        whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
         return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files)}
 
     def planned_files(self) -> list[PlannedFile]:
-        """Return each file as it is now, with the number of its first row if its rows were read."""
+        """Return each file as it is now, or as `batches` read it with the number of its first row."""
         return [
             PlannedFile(name, mark, self.first_rows.get(number))
-            for number, (name, mark) in enumerate(zip(self.names, self.fingerprints, strict=True))
+            for number, (name, mark) in enumerate(zip(self.names, self._fingerprints, strict=True))
         ]
-
-    @cached_property
-    def fingerprints(self) -> list[Fingerprint]:
-        """Return the fingerprint of each file."""
-        return self._map_files(lambda place: place.fingerprint())
 
     def require_unchanged(self, planned: Sequence[PlannedFile], rows: int) -> None:
         """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
-        again = "Restore it, or plan a new run."
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
-            raise InputError(f"The input {gone} was planned and is not there any more.", again)
+            raise InputError(f"The input {gone} was planned and is not there any more.", _RESTORE)
         if more := next((name for name in now if name not in was), None):
             raise InputError(f"The input {more} was not there when it was planned.", "Take it away, or plan a new run.")
         if was != now:
-            raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", again)
-        marks = dict(zip(self.names, (one.fingerprint for one in planned), strict=True))
-        names = dict(zip(map(id, self.files), self.names, strict=True))
-        same = self._map_files(lambda place: place.is_unchanged(marks[names[id(place)]]))
+            raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
+        same = self._map_files(lambda number: self._is_unchanged(number, planned[number].fingerprint))
         if not all(same):
             raise InputError(
-                f"The input {self.files[same.index(False)].where} has changed since it was planned.", again
+                f"The input {self.files[same.index(False)].where} has changed since it was planned.", _RESTORE
             )
-        self.fingerprints = [one.fingerprint for one in planned]
+        self._fingerprints = [one.fingerprint for one in planned]
         self.first_rows = {number: one.first_row for number, one in enumerate(planned) if one.first_row is not None}
-        self.total = rows
+        self._note_rows(rows)
 
     def change_detector(self) -> Callable[[], str]:
         """Return a function that returns the path of a file that has changed since this call, or ""."""
         were = [place.identity() for place in self.files]
 
         def look() -> str:
-            few = range(len(were)) if len(were) <= WATCHED else self.recent_files[:]
+            few = range(len(were)) if len(were) <= WATCHED else self.recent_files
             return next((str(self.files[it].where) for it in few if self.files[it].identity() != were[it]), "")
 
         return look
 
-    def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows of all files in order, starting at the batch with row `first` or earlier."""
-        if len(self.rows) == 1:
-            self.first_rows = {0: 1}
-            for chunk in self.rows[0].batches(first):
-                self.total = chunk.last
-                yield chunk
-            return
-        before = 0
-        for number, rows in enumerate(self.rows):
-            read = 0
-            for chunk in rows.batches():
-                self.first_rows[number] = before + 1
-                read = chunk.last
-                if before + read >= first:
-                    yield _shift_batch(chunk, before, number)
-            before += read
-        self.total = before
+    def batches(self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None) -> Iterator[RowBatch]:
+        """Yield the rows of all files in order, from row `nearest(first)`.
 
-    def pages(self) -> PageReader:
-        """Return a reader of the same rows in any order.
-
-        The first row of each file must be known: call `batches` or `require_unchanged` first.
+        The first call reads every file to its end and takes its fingerprint on the way. If a later call also reads a
+        file from its beginning, in order, it compares the content. Raises InputError if it differs or cannot be read.
         """
-        return self.rows[0].pages() if len(self.rows) == 1 else _InputPages(self)
+        is_planned = bool(self.total)
+        numbers: Sequence[int] = self._filled[self._index_of(first) :] if is_planned else range(len(self.rows))
+        before = 0
+        for number in numbers:
+            before = self.first_rows[number] - 1 if is_planned else before
+            if self._open != number:
+                self.rows[self._open].close()
+            self._open, read = number, 0
+            digest, identity = Digest(), self.files[number].identity()
+            for batch in self.rows[number].batches(max(1, first - before), fields, size, digest):
+                self.first_rows.setdefault(number, before + 1)
+                read = batch.last
+                yield batch if len(self.rows) == 1 else _shift_batch(batch, before, number)
+            before += read
+            self._compare(number, digest, identity)
+        self._note_rows(before)
 
-    def _map_files(self, ask: Callable[[InputFile], FileResult]) -> list[FileResult]:
-        if all(isinstance(place, LocalFile) for place in self.files):
-            return [ask(place) for place in self.files]
+    def nearest(self, row: int) -> int:
+        """Return the last row at or before `row` at which reading can begin."""
+        index = self._index_of(row)
+        file, before = (self._filled[index], self._before[index]) if self._filled else (0, 0)
+        return before + self.rows[file].nearest(row - before)
+
+    def count_files(self, first: int, last: int) -> int:
+        """Return how many files the rows from `first` to `last` are in."""
+        return self._index_of(last) - self._index_of(first) + 1
+
+    def keep_open(self) -> None:
+        """Keep the file open that is being read when `batches` is called again."""
+        for rows in self.rows:
+            rows.keeps_open = True
+
+    def close(self) -> None:
+        """Close the open file."""
+        self.rows[self._open].close()
+
+    def _index_of(self, row: int) -> int:
+        """Return which of the files that have rows has this one."""
+        return max(0, bisect_right(self._before, row - 1) - 1)
+
+    def _note_rows(self, total: int) -> None:
+        self.total = total
+        self._filled = sorted(self.first_rows)
+        self._before = [self.first_rows[number] - 1 for number in self._filled]
+
+    def _compare(self, number: int, digest: Digest, identity: tuple[object, ...]) -> None:
+        """Take the fingerprint of a file that was read to its end, or compare it with the one that was taken."""
+        place, known = self.files[number], self._fingerprints[number]
+        try:
+            if not known.sha256:
+                self._fingerprints[number] = digest.finish(place)
+                self._trust(number, identity)
+            elif digest.hashed == known.size and digest.hex != known.sha256:
+                raise InputError(f"The input {place.where} has changed since it was planned.", _RESTORE)
+        except (OSError, BucketError) as error:
+            raise unreadable_input_error(place.where, error) from None
+
+    def _is_unchanged(self, number: int, planned: Fingerprint) -> bool:
+        """Return whether a file is as planned. A local file that this process has read is not read again for it."""
+        place = self.files[number]
+        if not isinstance(place.where, Path):
+            return place.is_unchanged(planned)
+        identity = place.identity()
+        if self._identities.get(number) == identity and self._fingerprints[number].sha256:
+            return self._fingerprints[number] == planned
+        if not place.is_unchanged(planned):
+            return False
+        self._trust(number, identity)
+        return True
+
+    def _trust(self, number: int, identity: tuple[object, ...]) -> None:
+        """Remember that a local file had its fingerprint's content while it had this identity."""
+        if isinstance(self.files[number].where, Path) and not is_fresh(identity):
+            self._identities[number] = identity
+
+    def _map_files(self, ask: Callable[[int], bool]) -> list[bool]:
+        numbers = range(len(self.files))
+        if all(isinstance(place.where, Path) for place in self.files):
+            return [ask(number) for number in numbers]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
-            return list(executor.map(ask, self.files))
+            return list(executor.map(ask, numbers))
+
+
+def _unread_fingerprint(place: InputFile) -> Fingerprint:
+    try:
+        return Fingerprint(place.size(), "", place.version)
+    except OSError as error:
+        raise unreadable_input_error(place.where, error) from None
 
 
 def names_of(found: Sequence[Location]) -> list[str]:
@@ -158,102 +217,10 @@ def names_of(found: Sequence[Location]) -> list[str]:
     return [text[len(common) :].lstrip("/") for text in schemes]
 
 
-def _shift_batch(chunk: RowBatch, before: int, file: int) -> RowBatch:
+def _shift_batch(batch: RowBatch, before: int, file: int) -> RowBatch:
     """Return a file's batch with row numbers of the whole input. Error texts get the row number in the file."""
     malformed = {
-        offset: what if what.startswith("line ") else f"row {chunk.first + offset} of the file: {what}"
-        for offset, what in chunk.malformed.items()
+        offset: what if what.startswith("line ") else f"row {batch.first + offset} of the file: {what}"
+        for offset, what in batch.malformed.items()
     }
-    return RowBatch(before + chunk.first, chunk.frame, malformed, file)
-
-
-class _FileSlice(NamedTuple):
-    """Rows of one file: the file's number, the offset of the first row, and the offset after the last row."""
-
-    file: int
-    begin: int
-    end: int
-
-
-class _InputPages:
-    """Pages of the whole input; a page may have rows of several files. One file is open at a time."""
-
-    def __init__(self, inputs: InputSet) -> None:
-        self._inputs = inputs
-        self._files = sorted(inputs.first_rows)
-        self._before = [inputs.first_rows[file] - 1 for file in self._files]
-        self._open: PageReader | None = None
-        self._at = -1  # number of the open file, -1 if none is open
-        self._last: tuple[int, RowPage | None] = (-1, None)  # the page of that file that was read last
-        self._gathered: tuple[int, list[str], list[str]] = (-1, [], [])  # rows read so far of an incomplete page
-        self.remembers = all(rows.pages().remembers for rows in inputs.rows)
-
-    def knows(self, number: int) -> bool:
-        """Return whether one call of `read` can return the page: few files to open, few rows to skip."""
-        parts = list(islice(self._parts(number * PAGE_ROWS), PASSED_FILES + 1))
-        return len(parts) <= PASSED_FILES and all(
-            self._pieces_of(part.file).knows(part.begin // PAGE_ROWS) for part in parts
-        )
-
-    def read(self, number: int) -> RowPage | None:
-        """Return the page with this number; None if the page needs another call to become complete."""
-        start = number * PAGE_ROWS
-        if self._gathered[0] != number:
-            self._gathered = (number, [], [])
-            self._inputs.recent_files = []
-        _, usernames, passwords = self._gathered
-        opened = 0
-        for part in self._parts(start + len(usernames)):
-            opened += part.file != self._at
-            if opened > PASSED_FILES or not self._take(part, usernames, passwords):
-                return None
-        self._gathered = (-1, [], [])
-        if not usernames:
-            raise input_too_short_error(self._inputs.files[-1].where, start + 1)
-        return RowPage(start + 1, usernames, passwords)
-
-    def close(self) -> None:
-        """Close the open file."""
-        if self._open:
-            self._open.close()
-        self._open, self._at, self._last = None, -1, (-1, None)
-
-    def _parts(self, offset: int) -> Iterator[_FileSlice]:
-        """Yield the rows from `offset` to the end of its page, one slice per file."""
-        end = min((offset // PAGE_ROWS + 1) * PAGE_ROWS, self._inputs.total)
-        index = bisect_right(self._before, offset) - 1
-        while offset < end:
-            before = self._before[index]
-            ends = min(end, *self._before[index + 1 : index + 2], end)
-            yield _FileSlice(self._files[index], offset - before, ends - before)
-            offset, index = ends, index + 1
-
-    def _pieces_of(self, file: int) -> PageReader:
-        return self._open if self._open and file == self._at else self._inputs.rows[file].pages()
-
-    def _take(self, part: _FileSlice, usernames: list[str], passwords: list[str]) -> bool:
-        """Add the rows of one file. Return False if more must be skipped first; rows already read are added."""
-        if part.file != self._at:
-            opened = self._inputs.rows[part.file].pages()
-            self.close()
-            self._open, self._at = opened, part.file
-            self._inputs.recent_files.append(part.file)
-        begin = part.begin
-        while begin < part.end:
-            piece = self._piece(begin // PAGE_ROWS)
-            if piece is None:
-                return False
-            few = slice(begin - piece.first + 1, part.end - piece.first + 1)
-            if begin >= piece.last:
-                raise input_too_short_error(self._inputs.files[part.file].where, begin + 1)
-            usernames += piece.usernames[few]
-            passwords += piece.passwords[few]
-            begin = min(part.end, piece.last)
-        return True
-
-    def _piece(self, own: int) -> RowPage | None:
-        if self._last[0] != own and self._open:
-            self._last = (own, self._open.read(own))
-            if self._last[1] is None:
-                self._last = (-1, None)
-        return self._last[1]
+    return RowBatch(before + batch.first, batch.columns, malformed, file)

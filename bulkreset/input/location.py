@@ -3,15 +3,18 @@
 import hashlib
 import io
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
 from bulkreset.job import Location
 from bulkreset.s3 import Bucket, BucketError, Object
+
+FRESH_NS = 2_500_000_000
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,77 @@ class Fingerprint:
     version: str = ""
 
 
+class Digest:
+    """The SHA-256 of a file, computed while the file is read, so that it is not read once more for it."""
+
+    def __init__(self) -> None:
+        self.hashed = 0  # bytes; the digest covers the file from its beginning to here
+        self._sha256 = hashlib.sha256()
+
+    def follow(self, stream: io.BufferedReader) -> io.BufferedReader:
+        """Return the stream; what is read from it is hashed. Bytes are hashed once, and none behind a gap."""
+        return io.BufferedReader(_HashedFile(stream, self), 1 << 17)
+
+    def add(self, at: int, data: memoryview) -> None:
+        """Add the bytes read at position `at`."""
+        if at <= self.hashed < at + len(data):
+            self._sha256.update(data[self.hashed - at :])
+            self.hashed = at + len(data)
+
+    def finish(self, place: "InputFile") -> Fingerprint:
+        """Return the file's fingerprint. Read only the bytes that the reader passed over.
+
+        Raises OSError or BucketError.
+        """
+        with self.follow(place.open()) as rest:
+            rest.seek(self.hashed)
+            while rest.read(1 << 20):
+                pass
+        return Fingerprint(self.hashed, self.hex, place.version)
+
+    @property
+    def hex(self) -> str:
+        """Return the SHA-256 of the bytes so far."""
+        return self._sha256.hexdigest()
+
+
+class _HashedFile(io.RawIOBase):
+    """A stream that adds what is read from it to a digest."""
+
+    def __init__(self, stream: io.BufferedReader, digest: Digest) -> None:
+        self._stream = stream
+        self._digest = digest
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
+        """Fill the buffer or a part of it. Return the number of bytes read."""
+        at = self._stream.tell()
+        read = self._stream.readinto(buffer)
+        self._digest.add(at, memoryview(buffer)[:read])
+        return read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset. Return the new position."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the current position in bytes."""
+        return self._stream.tell()
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
 class InputFile(Protocol):
-    """One file of an input."""
+    """One file of an input. `version` is the version or the ETag in S3, "" on this machine."""
+
+    version: str
 
     @property
     def where(self) -> Location:
@@ -51,6 +123,7 @@ class LocalFile:
 
     def __init__(self, path: Path) -> None:
         self.where = path
+        self.version = ""
         try:
             exists, is_file = path.exists(), path.is_file()
         except OSError as error:  # a name that is not valid for a file
@@ -77,7 +150,9 @@ class LocalFile:
         return fingerprint(self.where)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether the content is as planned."""
+        """Return whether the content is as planned. Only the size is compared if the plan did not read it to its end."""
+        if not planned.sha256:
+            return identity(self.where)[2] == planned.size
         return self.fingerprint() == planned
 
 
@@ -87,6 +162,7 @@ class S3Object:
     def __init__(self, bucket: Bucket, found: Object) -> None:
         self.where = found.uri
         self.met = found
+        self.version = found.version or found.etag
         self._bucket = bucket
 
     def open(self) -> io.BufferedReader:
@@ -110,7 +186,7 @@ class S3Object:
             if error.is_denied:
                 raise denied_error(self.where, error) from None
             raise unreadable_input_error(self.where, error) from None
-        return Fingerprint(self.met.size, digest, self.met.version or self.met.etag)
+        return Fingerprint(self.met.size, digest, self.version)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
         """Return whether size and version (or ETag) are as planned. S3 gives a version or ETag to one content only."""
@@ -143,6 +219,15 @@ def identity(path: Path) -> tuple[object, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def is_fresh(found: tuple[object, ...]) -> bool:
+    """Return whether a file with this identity was written just now.
+
+    Times have a resolution, of 2 s at worst, so it could be written again without a new identity.
+    """
+    *_, written, changed = found
+    return time.time_ns() - max(int(str(written)), int(str(changed))) < FRESH_NS
+
+
 def fingerprint(path: Path) -> Fingerprint:
     """Read the whole file once and return its fingerprint. Raises InputError if it cannot be read."""
     try:
@@ -163,10 +248,15 @@ def denied_error(where: Location, error: BucketError) -> InputError:
 
 
 def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
-    """Return one fingerprint of several named files in their order. A single file keeps its own fingerprint."""
+    """Return one fingerprint of several named files in their order. A single file keeps its own fingerprint.
+
+    It has no SHA-256 if a file was not read yet.
+    """
     known = list(marks)
     if len(known) == 1:
         return known[0][1]
+    if not all(mark.sha256 for _, mark in known):
+        return Fingerprint(sum(mark.size for _, mark in known), "")
     digest = hashlib.sha256()
     for name, mark in known:
         digest.update(f"{name}\0{mark.size}\0{mark.sha256}\n".encode("utf-8", "surrogateescape"))

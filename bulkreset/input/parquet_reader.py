@@ -2,7 +2,7 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, islice
 from typing import Any
 
@@ -16,16 +16,12 @@ from bulkreset.input.batch import (
     BATCH_ROWS,
     FIELDS,
     MAX_VALUE_LENGTH,
-    NEEDED,
-    PAGE_ROWS,
-    SKIPPED_PAGES,
     RowBatch,
-    RowPage,
     find_columns,
-    input_too_short_error,
     unreadable_input_error,
 )
 from bulkreset.input.decrypt import InputContent
+from bulkreset.input.location import Digest
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
@@ -45,32 +41,51 @@ class ParquetReader:
     """
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
+        self.keeps_open = False
+        self.remembers = False
         self._spec = spec
         self._content = content
         self._coded: Sequence[str] | None = None  # columns to keep dictionary-encoded; None until known
+        self._file: pq.ParquetFile | None = None
+        self._starts: Sequence[int] = [0]  # number of rows before each row group
 
-    def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows in order; rows before `first` only if they share a row group with it.
+    def batches(
+        self,
+        first: int = 1,
+        fields: Collection[str] = FIELDS,
+        size: int | None = None,
+        digest: Digest | None = None,  # noqa: ARG002  (the bytes are not read in order)
+    ) -> Iterator[RowBatch]:
+        """Yield the rows in order, from row `nearest(first)`. Nothing is added to `digest`.
 
         Raises InputError if the schema does not fit or the file is damaged.
         """
         try:
-            with self.open() as file:
-                names = self.names(file)
-                start, groups = 1, list(range(file.num_row_groups))
-                while groups and start + file.metadata.row_group(groups[0]).num_rows <= first:
-                    start += file.metadata.row_group(groups.pop(0)).num_rows
-                wanted = list(names.values())
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
-                    if batch.num_rows:
-                        yield _make_batch(start, batch, names)
-                        start += batch.num_rows
+            file = self._file = self._file or self.open()
+            names = {field: name for field, name in self.names(file).items() if field in fields}
+            group = bisect_right(self._starts, first - 1) - 1
+            start, groups, wanted = self._starts[group] + 1, range(group, file.num_row_groups), list(names.values())
+            rows = size or BATCH_ROWS
+            for batch in file.iter_batches(rows, row_groups=list(groups), columns=wanted, use_threads=False):
+                if batch.num_rows:
+                    yield _make_batch(start, batch, names)
+                    start += batch.num_rows
+            self.close()
         except DAMAGED as error:
             raise unreadable_input_error(self._spec.file, error) from None
+        finally:
+            if not self.keeps_open:
+                self.close()
 
-    def pages(self) -> "ParquetPages":
-        """Return a reader of the same rows in any order."""
-        return ParquetPages(self, self._spec)
+    def nearest(self, row: int) -> int:
+        """Return the first row of the row group of `row`."""
+        return self._starts[bisect_right(self._starts, row - 1) - 1] + 1
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+        self._file = None
 
     def open(self) -> pq.ParquetFile:
         """Return the opened file. Raises InputError if its footer or values would fill the memory."""
@@ -78,7 +93,10 @@ class ParquetReader:
         if self._coded is None:
             self._check_footer_size(source)
             self._coded = self._columns_to_keep_encoded(source)
-        return self._opened(source, self._coded)
+        file = self._opened(source, self._coded)
+        sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+        self._starts = list(accumulate(sizes, initial=0))[:-1] or [0]
+        return file
 
     def _check_footer_size(self, source: pa.BufferReader | None) -> None:
         """Raise InputError if the footer is longer than LARGEST_FOOTER.
@@ -160,82 +178,6 @@ class ParquetReader:
             )
 
 
-class ParquetPages:
-    """Pages of a Parquet file. Reading begins at a row group; its rows before the page are decoded and skipped."""
-
-    def __init__(self, rows: ParquetReader, spec: InputConfig) -> None:
-        self.remembers = False
-        self._rows = rows
-        self._spec = spec
-        self._file: pq.ParquetFile | None = None
-        self._names: list[str] = []
-        self._starts: list[int] = [0]  # number of rows before each row group
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._batch: pa.RecordBatch | None = None
-        self._at = -1  # number of rows before the batch; -1: nothing is read yet
-
-    def knows(self, number: int) -> bool:
-        """Return whether one call of `read` can return the page because few rows must be skipped before it."""
-        return number * PAGE_ROWS - self._nearest(number * PAGE_ROWS)[0] < SKIPPED_PAGES * PAGE_ROWS
-
-    def read(self, number: int) -> RowPage | None:
-        """Return the page with this number; None if more rows must be skipped first, then call again."""
-        try:
-            return self._read(number)
-        except DAMAGED as error:
-            raise unreadable_input_error(self._spec.file, error) from None
-
-    def close(self) -> None:
-        """Close the file."""
-        self._batches, self._batch = iter(()), None
-        if self._file:
-            self._file.close()
-
-    def _read(self, number: int) -> RowPage | None:
-        file = self._file = self._file or self._opened()
-        first, last = number * PAGE_ROWS, min((number + 1) * PAGE_ROWS, file.metadata.num_rows)
-        if first >= last:
-            raise input_too_short_error(self._spec.file, first + 1)
-        start, group = self._nearest(first)
-        if group is not None:
-            groups, wanted = range(group, file.num_row_groups), self._names
-            self._batches = file.iter_batches(PAGE_ROWS, row_groups=list(groups), columns=wanted, use_threads=False)
-            self._batch, self._at = None, start
-        columns: list[list[str]] = [[], []]
-        passed = 0
-        while passed <= SKIPPED_PAGES * PAGE_ROWS:
-            batch = self._batch = self._batch or next(self._batches, None)
-            if batch is None:
-                raise input_too_short_error(self._spec.file, first + 1)
-            begin, end = max(first - self._at, 0), min(last - self._at, batch.num_rows)
-            for column, name in zip(columns, self._names, strict=True):
-                if begin < end:
-                    column.extend(_text(batch.column(name).slice(begin, end - begin), {}, name).to_pylist())
-            if self._at + batch.num_rows >= last:
-                return RowPage(first + 1, *columns)
-            passed += 0 if begin < end else batch.num_rows
-            self._at += batch.num_rows
-            self._batch = None
-        return None
-
-    def _opened(self) -> pq.ParquetFile:
-        file = self._rows.open()
-        names = self._rows.names(file)
-        self._names = [names[field] for field in NEEDED]
-        sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
-        self._starts = list(accumulate(sizes, initial=0))[:-1]
-        return file
-
-    def _nearest(self, row: int) -> tuple[int, int | None]:
-        """Return the nearest row at or before `row` where reading can begin, and its row group.
-
-        The row group is None if reading continues at the current position.
-        """
-        group = bisect_right(self._starts, row) - 1
-        start = self._starts[group]
-        return (self._at, None) if self._file and start <= self._at <= row else (start, group)
-
-
 def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
     """Return advice on the type to use instead for a column of this type."""
     if field == "permanent":
@@ -259,19 +201,11 @@ def _cut(raw: bytes) -> bytes:
 
 
 def _make_batch(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> RowBatch:
-    import pandas as pd  # noqa: PLC0415  (slow to load, and pages do not need it)
-
     malformed: dict[int, str] = {}
-    values: dict[str, Any] = {}
-    for field in FIELDS:
-        if field in names:
-            values[field] = _text(batch.column(names[field]), malformed, names[field])
-        else:
-            values[field] = pa.array([""] * batch.num_rows, pa.large_string())
-    frame = pd.DataFrame({field: pd.array(value, dtype="str") for field, value in values.items()})
-    if malformed:
-        frame.loc[list(malformed), :] = ""
-    return RowBatch(first, frame, malformed)
+    columns = {field: _text(batch.column(name), malformed, name) for field, name in names.items()}
+    for field in columns if malformed else ():
+        columns[field] = ["" if at in malformed else cell for at, cell in enumerate(columns[field].to_pylist())]
+    return RowBatch(first, columns, malformed)
 
 
 def _text(column: Any, malformed: dict[int, str], name: str) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)

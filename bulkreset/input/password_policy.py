@@ -28,12 +28,15 @@ _RULES = (
 
 def failed_rules(policy: PasswordPolicy, password: str) -> list[str]:
     """Return the rules that `password` fails, as texts that never quote it; [] if it passes all."""
-    missing = [
-        words for switch, pattern, words in _RULES if getattr(policy, switch) and not re.search(pattern, password)
-    ]
-    if policy.minimum_length is not None and _max_length(password) < policy.minimum_length:
-        missing.insert(0, f"at least {policy.minimum_length} characters")
-    return missing
+    length = policy.minimum_length or 0
+    short = [f"at least {length} characters"] if _max_length(password) < length else []
+    return short + [words for pattern, words in _required(policy) if not re.search(pattern, password)]
+
+
+def describe(policy: PasswordPolicy) -> str:
+    """Return all rules of the policy in short words; "" if it has none."""
+    length = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
+    return ", ".join(length + [words.partition(" (")[0] for _, words in _required(policy)])
 
 
 def combine(one: PasswordPolicy, other: PasswordPolicy | None) -> PasswordPolicy:
@@ -55,6 +58,11 @@ def violation_mask(policy: PasswordPolicy, passwords: "pd.Series[str]") -> "pd.S
     return broken
 
 
+def _required(policy: PasswordPolicy) -> list[tuple[str, str]]:
+    """Return pattern and words of each kind of character that the policy requires."""
+    return [(pattern, words) for switch, pattern, words in _RULES if getattr(policy, switch)]
+
+
 def _max_length(password: str) -> int:
     """Return the largest length that the service may count: a character beyond the basic plane may count twice."""
     return len(password) + len(re.findall(_BEYOND, password))
@@ -66,6 +74,5 @@ def _masks(policy: PasswordPolicy, passwords: "pd.Series[str]") -> Iterator["pd.
         if short.any():  # count again only if a password is short
             short &= passwords.str.len() + passwords.str.count(_BEYOND) < policy.minimum_length
         yield short
-    for switch, pattern, _ in _RULES:
-        if getattr(policy, switch):
-            yield ~passwords.str.contains(pattern, regex=True)
+    for pattern, _ in _required(policy):
+        yield ~passwords.str.contains(pattern, regex=True)

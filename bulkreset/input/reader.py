@@ -1,13 +1,13 @@
 """Open an input file of any known format and read its rows in batches, in constant memory."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bulkreset.input.batch import RowBatch, RowPage
+from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
-from bulkreset.input.location import InputFile, LocalFile
+from bulkreset.input.location import Digest, InputFile, LocalFile
 from bulkreset.job import InputConfig
 
 
@@ -18,35 +18,26 @@ class BatchSource(Protocol):
         """Yield the rows in order."""
 
 
-class InputReader(BatchSource, Protocol):
-    """One input file. `batches` and `pages` can be called any number of times."""
+class InputReader(Protocol):
+    """One input file. `batches` can be called any number of times.
 
-    def batches(self, first: int = 1) -> Iterator[RowBatch]:
-        """Yield the rows in order, starting at the batch with row `first` or earlier.
-
-        Raises InputError if the file cannot be read to its end.
-        """
-
-    def pages(self) -> "PageReader":
-        """Return a reader of the same rows, page by page in any order."""
-
-
-class PageReader(Protocol):
-    """An input whose pages can be read in any order. Only one thread may use it, but any thread may call `knows`.
-
-    `remembers` says whether a page that was read or skipped once is available immediately from then on.
+    `remembers` says whether reading can begin at any row that was read once. If `keeps_open` is set, a new call of
+    `batches` goes on with the open file.
     """
 
     remembers: bool
+    keeps_open: bool
 
-    def knows(self, number: int) -> bool:
-        """Return whether `read` returns this page immediately, without a search."""
+    def batches(
+        self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None, digest: Digest | None = None
+    ) -> Iterator[RowBatch]:
+        """Yield the rows in order, up to `size` at a time, from row `nearest(first)`.
 
-    def read(self, number: int) -> RowPage | None:
-        """Return the page with this number; None if the search needs another call.
-
-        Raises InputError if the file cannot be read or ends before the page.
+        The bytes that are read are added to `digest`. Raises InputError if the file cannot be read to its end.
         """
+
+    def nearest(self, row: int) -> int:
+        """Return the last row at or before `row` at which reading can begin. Any thread may call it."""
 
     def close(self) -> None:
         """Close the file."""

@@ -47,7 +47,7 @@ class RowValidator:
         self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
         self._permanent = job.permanent
         self._generates = job.generates
-        self._hands_out = bool(job.handout.recipients)
+        self._hands_out = bool(job.password.recipients)
         told = policies or {}
         self._policies = {pool: combine(job.password.policy, told.get(pool)) for pool in self._pools}
 
@@ -129,7 +129,7 @@ class RowValidator:
             yield (
                 unheard & (not self._hands_out),
                 RejectCode.BAD_VALUE,
-                "a made temporary password needs handout.recipients",
+                "a generated temporary password needs password.recipients",
             )
         else:
             yield from self._checks_of_passwords(passwords, pools)

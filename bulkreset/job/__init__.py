@@ -2,11 +2,12 @@
 
 from bulkreset.job.environment import ClusterConfig, MirrorConfig, is_loopback
 from bulkreset.job.guards import GuardsConfig
-from bulkreset.job.input import S3, TAG, ColumnsConfig, InputConfig, Location, SelectConfig
+from bulkreset.job.input import S3, ColumnsConfig, InputConfig, Location, SelectConfig
 from bulkreset.job.job import Job
 from bulkreset.job.output import NotifyConfig
 from bulkreset.job.pace import FASTEST, PaceConfig
 from bulkreset.job.password import PasswordConfig, PasswordPolicy
+from bulkreset.job.schedule import TAG, ScheduleConfig
 from bulkreset.job.target import Target
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PaceConfig",
     "PasswordConfig",
     "PasswordPolicy",
+    "ScheduleConfig",
     "SelectConfig",
     "Target",
     "is_loopback",

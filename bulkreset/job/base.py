@@ -1,13 +1,26 @@
 """The base class of all job file tables, and the number types that several tables use."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_SECONDS = 10 * 365 * 86_400  # seconds: caps "forever" at a value that clocks can represent
 
 Positive = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 TimeOut = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+def matches(pattern: str, what: str) -> AfterValidator:
+    """Return a validator of text that must match the whole `pattern`. Its error says that it must be `what`."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            msg = f"must be {what}"
+            raise ValueError(msg)
+        return value
+
+    return AfterValidator(check)
 
 
 class ConfigTable(BaseModel):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable, Positive
+from bulkreset.job.base import ConfigTable, Positive, matches
 
 
 class ClusterConfig(ConfigTable):
@@ -16,7 +16,16 @@ class ClusterConfig(ConfigTable):
     If neither is set, the lanes run in this process.
     """
 
-    scheduler: str | None = Field(default=None, pattern=r"^(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:\d{1,5})?$")
+    scheduler: (
+        Annotated[
+            str,
+            matches(
+                r"(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?",
+                'an address like "tls://scheduler.example.com:8786"',
+            ),
+        ]
+        | None
+    ) = None
     local: int | None = Field(default=None, ge=1, le=64)
     tls_ca_file: Path | None = Field(default=None, strict=False)
     tls_cert: Path | None = Field(default=None, strict=False)
@@ -31,7 +40,7 @@ class ClusterConfig(ConfigTable):
         return value
 
     @model_validator(mode="after")
-    def _one_fleet(self) -> Self:
+    def _one_cluster(self) -> Self:
         if self.scheduler and self.local:
             msg = "names a scheduler, and local: the lanes run on one cluster"
             raise ValueError(msg)
@@ -59,7 +68,12 @@ class MirrorConfig(ConfigTable):
     seconds.
     """
 
-    to: str | None = Field(default=None, pattern=r"^s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/")
+    to: (
+        Annotated[
+            str, matches(r"(?s)s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/.*", 'an S3 address like "s3://bucket/runs/"')
+        ]
+        | None
+    ) = None
     sse: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
     profile: str | None = None

@@ -1,82 +1,102 @@
 """Reads a job from a TOML file, applies the command-line flags and reports every wrong key."""
 
-import difflib
 import errno
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from bulkreset.errors import JobError
-from bulkreset.job import S3, TAG, Job, Target
-from bulkreset.small_file import read_small_file
+from bulkreset.files import read_small_file
+from bulkreset.job import S3, TAG, Job, ScheduleConfig
+from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
 
 _INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
 
 
-def load(path: Path | None, overrides: Mapping[str, Any]) -> Job:
+def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, str] = MappingProxyType({})) -> Job:
     """Return the job in `path` (or an empty one) with `overrides` ("pace.rate": 24, …) applied.
 
-    Paths in the file are relative to the file. Raises JobError naming every wrong key.
+    Paths in the file are relative to the file. Raises JobError naming every wrong key, or the flag in `flags`
+    ("pace.rate": "--rate", …) that set it.
     """
     tables = _read(path) if path else {}
-    if "input.path" in overrides and isinstance(tables.get("input"), dict):
-        for key in ("state", "expected", "done"):  # these belong to the inputs that the job file names
-            tables["input"].pop(key, None)
-    return build(tables, overrides, str(path or "The command line"), path)
+    if "input.path" in overrides and isinstance(tables.get("schedule"), dict):
+        for key in ScheduleConfig.model_fields:  # these belong to the inputs that the job file names
+            tables["schedule"].pop(key, None)
+    return build(tables, overrides, str(path or "The command line"), path, flags)
 
 
-def build(tables: dict[str, Any], overrides: Mapping[str, Any], label: str, path: Path | None = None) -> Job:
+def build(
+    tables: dict[str, Any],
+    overrides: Mapping[str, Any],
+    label: str,
+    path: Path | None = None,
+    flags: Mapping[str, str] = MappingProxyType({}),
+) -> Job:
     """Return the job of `tables`; changes `tables`.
 
     Errors call the job `label`. The job's default name comes from `path`. Raises JobError as `load` does.
     """
+    if isinstance(tables.get("targets"), dict):
+        raise JobError(f"{label} is not a valid job: write [[targets]] with double brackets.")
     for key, value in overrides.items():
         _set_key(tables, key, value, label[:1].lower() + label[1:])
     if not isinstance(tables.get("input", {}), dict):
         raise JobError(f"{label} is not a valid job: input must be a table.")
-    if not tables.get("input", {}).keys() & {"path", "from_pool"}:
-        raise JobError("No input was named.", "Pass --input FILE, or give the job file an [input] path or from_pool.")
+    has_input = bool(tables.get("input", {}).keys() & {"path", "from_pool"})
+    unknown = [describe_unknown([key], value) for key, value in tables.items() if key not in Job.model_fields]
+    if unknown and not (has_input and tables.get("targets")):  # perhaps it is the misspelled name of that table
+        raise JobError(f"{label} is not a valid job: {'; '.join(unknown)}.")
+    if not has_input:
+        raise JobError("No input.", "Use --input FILE, or set input.path or input.from_pool in the job file.")
     if not tables.get("targets"):
-        raise JobError("No user pool was named.", "Pass --user-pool-id POOL, or give the job file a [[targets]] table.")
+        raise JobError("No user pool.", "Use --user-pool-id POOL, or add a [[targets]] table to the job file.")
     tables.setdefault("name", _name_from(path or _first_input(tables["input"].get("path"))))
-    return _validated(tables, label)
+    return _validated(tables, label, flags)
 
 
-def job_from_journal(tables: dict[str, Any], overrides: Mapping[str, Any]) -> Job:
+def job_from_journal(
+    tables: dict[str, Any], overrides: Mapping[str, Any], flags: Mapping[str, str] = MappingProxyType({})
+) -> Job:
     """Return a job as stored in a journal, with `overrides` applied. Raises JobError as `load` does."""
     for key, value in overrides.items():
         _set_key(tables, key, value, label="the run")
-    return _validated(tables, "The command line")
+    return _validated(tables, "The run's job with these changes", flags)
 
 
-def _validated(tables: dict[str, Any], label: str) -> Job:
+def _validated(tables: dict[str, Any], label: str, flags: Mapping[str, str]) -> Job:
     try:
         return Job.model_validate(tables)
     except ValidationError as error:
         # If one target is invalid, pydantic also reports the list as too short. That is not a second problem.
         found = [detail for detail in error.errors() if (detail["type"], detail["loc"]) != ("too_short", ("targets",))]
-        problems = "; ".join(dict.fromkeys(_describe_error(detail) for detail in found or error.errors()))
-        raise JobError(f"{label} is not a valid job: {problems}.") from None
+        of_flags, of_keys = describe_errors(found or error.errors(), flags)
+        if of_keys:
+            of_flags.append(f"{label} is not a valid job: {'; '.join(of_keys)}")
+        raise JobError(f"{'; '.join(of_flags)}.") from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(read_small_file(path).decode())
+        text = read_small_file(path).decode()
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise JobError(
             f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _read_error(path, error) from None
+        raise _read_error(path, error, text) from None
 
 
-def _read_error(path: Path, error: OSError | ValueError | RecursionError) -> JobError:
+def _read_error(path: Path, error: OSError | ValueError | RecursionError, text: str) -> JobError:
     """Return the error for a job file that is not TOML or cannot be read."""
     was_read = not isinstance(error, OSError) or error.errno == errno.EFBIG
     if was_read and path.name.lower().endswith(_INPUTS):
@@ -85,13 +105,40 @@ def _read_error(path: Path, error: OSError | ValueError | RecursionError) -> Job
             f"Pass it as one: --input {shlex.quote(str(path))}.",
         )
     if isinstance(error, OSError):
-        return JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights.")
+        return _unreadable(path, error)
     if isinstance(error, RecursionError):
         return JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.")
     if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
-        return JobError(f"The job file {path} is not TOML: {error}.", "Fix that line.")
+        return _not_toml(path, error, text)
     # Python's own message is advice for Python programmers, so it is not shown.
     return JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.")
+
+
+def _unreadable(path: Path, error: OSError) -> JobError:
+    if isinstance(error, IsADirectoryError):
+        if (path / "journal.sqlite").exists():
+            return JobError(
+                f"{path} is a run directory, not a job file.",
+                f"To continue that run: bulkreset resume {shlex.quote(str(path))}.",
+            )
+        return JobError(f"{path} is a directory, not a job file.", "Name the job file.")
+    return JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights.")
+
+
+def _not_toml(path: Path, error: ValueError, text: str) -> JobError:
+    if isinstance(error, UnicodeDecodeError):
+        return JobError(f"The job file {path} is not TOML: it is not UTF-8 text.", "Save it as UTF-8.")
+    if kind := _other_format(path, text):
+        return JobError(f"{path} looks like {kind}. Job files are TOML.", "To write one: bulkreset init.")
+    return JobError(f"The job file {path} is not TOML, {describe_syntax(error, text)}.", "Fix that line.")
+
+
+def _other_format(path: Path, text: str) -> str:
+    """Return "YAML" or "JSON" if a file that is not TOML is that by its name or by its first line, else ""."""
+    first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    if path.suffix.lower() in {".yaml", ".yml"} or re.match(r"---|[\w-]+:(\s|$)", first):
+        return "YAML"
+    return "JSON" if path.suffix.lower() == ".json" or first.startswith("{") else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,15 +178,15 @@ def _make_absolute(tables: dict[str, Any], path: Path) -> None:
 _PATHS = (
     ("input", "path"),
     ("input", "identity"),
-    ("input", "state"),
-    ("input", "done"),
+    ("schedule", "state"),
+    ("schedule", "done"),
     ("input.select", "not_in"),
-    ("handout", "path"),
+    ("password", "folder"),
     ("metrics", "textfile"),
     ("targets", "ca_bundle"),
-    ("fleet", "tls_ca_file"),
-    ("fleet", "tls_cert"),
-    ("fleet", "tls_key"),
+    ("cluster", "tls_ca_file"),
+    ("cluster", "tls_cert"),
+    ("cluster", "tls_key"),
 )
 
 
@@ -178,31 +225,3 @@ def _name_from(path: Path) -> str:
         )[:64]
         or "job"
     )
-
-
-def _describe_error(detail: ErrorDetails) -> str:
-    """Return one pydantic error in our wording. The value itself is never shown."""
-    if detail["loc"][:2] == ("pace", "rate"):
-        return 'pace.rate must be a number of calls per second above 0 and up to 10000, "auto" or "none"'
-    if detail["loc"][:2] == ("guards", "max_failures"):
-        return 'guards.max_failures must be a number of rows, or a percentage below 100 such as "5%"'
-    where = ".".join(text if (text := str(part)).isprintable() else repr(text) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{where} is not a known key{_suggestion(detail['loc'])}"
-    if detail["type"] == "missing":
-        return f"{where} is missing"
-    if detail["type"] == "value_error":
-        return f"{where} {detail['ctx']['error']}".strip()
-    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
-
-
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    """Return " (did you mean rate?)" if that table has a key with a similar spelling, else ""."""
-    model: Any = Job
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Target
-    close = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive
+from bulkreset.job.base import ConfigTable, Positive, matches
 
 
 class ProtectedConfig(ConfigTable):
@@ -18,7 +18,8 @@ class ProtectedConfig(ConfigTable):
 class GuardsConfig(ConfigTable):
     """The limits that stop a run.
 
-    `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
+    `limit` is the number of rows that one execution sends at most. `scope`: whether a guard of one lane stops that lane
+    or the run. `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
     as "90m" or "8h".
     """
 
@@ -27,9 +28,9 @@ class GuardsConfig(ConfigTable):
     failures_sample: int = Field(default=100, ge=1)
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: Positive | None = None
-    stop_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    stop_after: int | None = Field(default=None, ge=1)
-    stop: Literal["lane", "run"] = "lane"
+    stop_at: Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')] | None = None
+    limit: int | None = Field(default=None, ge=1)
+    scope: Literal["lane", "run"] = "lane"
     protected: ProtectedConfig = ProtectedConfig()
 
     @field_validator("max_duration", mode="before")

@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 from bulkreset.job.base import ConfigTable
 
 S3 = "s3://"
-TAG = "tag"  # as the value of `done`: finished inputs stay in place, and S3 tags them
 Location = Path | str  # a local path, or an address that begins with S3
 
 
@@ -101,9 +100,6 @@ class InputConfig(ConfigTable):
     from_pool: bool = False
     select: SelectConfig = SelectConfig()
     identity: Path | None = Field(default=None, strict=False)
-    state: Location | None = None
-    expected: bool = False
-    done: Location | None = None
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
@@ -123,14 +119,6 @@ class InputConfig(ConfigTable):
                 raise ValueError(msg)
         kept = tuple(map(parse_location, given)) if value is not None else None
         return kept if kept is None or isinstance(value, list | tuple) else kept[0]
-
-    @field_validator("state", "done", mode="before")
-    @classmethod
-    def _place(cls, value: object) -> object:
-        if value is not None and not (isinstance(value, str | Path) and str(value)):
-            msg = "must be a path"
-            raise ValueError(msg)
-        return value if value in {None, TAG} else parse_location(value)
 
     @field_validator("identity")
     @classmethod
@@ -164,12 +152,6 @@ class InputConfig(ConfigTable):
             msg = "names neither a path nor from_pool"
         elif not self.from_pool and self.select != SelectConfig():
             msg = "has a select, which is of use with from_pool only"
-        elif self.state and self.from_pool:
-            msg = "has a state, and from_pool: only files can be finished"
-        elif not self.state and (self.expected or self.done):
-            msg = f"has {'expected' if self.expected else 'done'}, which is of use with a state only"
-        elif self.done and any(isinstance(one, str) != isinstance(self.done, str) for one in self.places):
-            msg = 'has a done that is not where the inputs are: a folder for files, s3:// or "tag" for objects'
         if msg:
             raise ValueError(msg)
         return self

@@ -1,16 +1,17 @@
 """The whole job as one validated and frozen model."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bulkreset.job.base import ConfigTable
+from bulkreset.job.base import ConfigTable, matches
 from bulkreset.job.environment import ClusterConfig, EmulatorConfig, MirrorConfig
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.job.input import ColumnsConfig, InputConfig
 from bulkreset.job.output import MetricsConfig, NotifyConfig, ReportConfig
 from bulkreset.job.pace import PaceConfig
-from bulkreset.job.password import GeneratedPasswordsConfig, PasswordConfig
+from bulkreset.job.password import PasswordConfig
+from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
 
 
@@ -35,21 +36,26 @@ class AfterConfig(ConfigTable):
 class Job(ConfigTable):
     """A whole job. If `permanent` is not set, the API's default applies: temporary passwords."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    name: Annotated[
+        str,
+        matches(
+            r"[A-Za-z0-9][\w.-]{0,63}", 'up to 64 letters, digits, "_", "." or "-", and begin with a letter or digit'
+        ),
+    ]
     permanent: bool = False
     input: InputConfig
+    schedule: ScheduleConfig = ScheduleConfig()
     targets: tuple[Target, ...] = Field(min_length=1, strict=False)
     password: PasswordConfig = PasswordConfig()
     plan: PlanConfig = PlanConfig()
     pace: PaceConfig = PaceConfig()
     guards: GuardsConfig = GuardsConfig()
     after: AfterConfig = AfterConfig()
-    handout: GeneratedPasswordsConfig = GeneratedPasswordsConfig()
     notify: NotifyConfig = NotifyConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
     mirror: MirrorConfig = MirrorConfig()
-    fleet: ClusterConfig = ClusterConfig()
+    cluster: ClusterConfig = ClusterConfig()
     emulator: EmulatorConfig = EmulatorConfig()
 
     @model_validator(mode="after")
@@ -64,18 +70,29 @@ class Job(ConfigTable):
         return self
 
     @model_validator(mode="after")
-    def _made_passwords_arrive(self) -> Self:
+    def _schedule_fits(self) -> Self:
+        state, done = self.schedule.state, self.schedule.done
+        if state and self.input.from_pool:
+            msg = "schedule.state cannot be used with input.from_pool: only files can be finished"
+            raise ValueError(msg)
+        if done and any(isinstance(one, str) != isinstance(done, str) for one in self.input.places):
+            msg = 'schedule.done must be a folder if the inputs are files, and "s3://…/" or "tag" if they are in S3'
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _generated_passwords_arrive(self) -> Self:
         if not self.generates and self.input.from_pool:
             msg = 'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
             raise ValueError(msg)
-        if not self.generates and self.handout.recipients:
-            msg = 'handout.recipients is of use with password.source = "generate" only'
+        if not self.generates and self.password.recipients:
+            msg = 'password.recipients is of use with password.source = "generate" only'
             raise ValueError(msg)
         if self.generates and self.input.columns.password != ColumnsConfig().password:
             msg = 'input.columns.password is of use with password.source = "input" only'
             raise ValueError(msg)
-        if self.generates and not self.permanent and not self.handout.recipients:
-            msg = "handout.recipients is missing: a made temporary password must reach its user"
+        if self.generates and not self.permanent and not self.password.recipients:
+            msg = "password.recipients is missing: a generated temporary password must reach its user"
             raise ValueError(msg)
         return self
 
@@ -87,7 +104,7 @@ class Job(ConfigTable):
     @property
     def scrambles(self) -> bool:
         """Return whether nobody will know the passwords, so that users can recover only by forgot-password."""
-        return self.generates and self.permanent and not self.handout.recipients
+        return self.generates and self.permanent and not self.password.recipients
 
     @property
     def signs_out(self) -> bool:

@@ -3,11 +3,11 @@
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable
+from bulkreset.job.base import ConfigTable, matches
 
 
 class ReportConfig(ConfigTable):
@@ -28,7 +28,13 @@ class NotifyConfig(ConfigTable):
     on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
     urls: tuple[SecretStr, ...] = Field(default=(), strict=False)
     urls_from: str | None = None
-    sns_topic_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")
+    sns_topic_arn: (
+        Annotated[
+            str,
+            matches(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+", "the ARN of an SNS topic that is not FIFO"),
+        ]
+        | None
+    ) = None
 
     @field_validator("urls_from")
     @classmethod

@@ -1,7 +1,8 @@
-"""Settings for passwords: their source, the rules to generate them, and the recipients they are encrypted for."""
+"""Settings for passwords: their source, the rules to generate them, and who can decrypt them."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,20 +18,38 @@ class PasswordPolicy(ConfigTable):
     require_numbers: bool = False
     require_symbols: bool = False
 
+    @classmethod
+    def from_cognito(cls, rules: Mapping[str, Any]) -> "PasswordPolicy":
+        """Return the policy in a PasswordPolicyType.
+
+        It is not validated: a pool's minimum length is a fact, even if a job would not allow it.
+        """
+        least = rules.get("MinimumLength")
+        values: dict[str, Any] = {switch: bool(rules.get(name)) for name, switch in _SWITCHES.items()}
+        return cls.model_construct(minimum_length=least if isinstance(least, int) and least > 0 else None, **values)
+
+    def to_cognito(self) -> dict[str, Any]:
+        """Return the policy as a PasswordPolicyType, without a minimum length that is not given."""
+        length = {"MinimumLength": self.minimum_length} if self.minimum_length else {}
+        return length | {name: getattr(self, switch) for name, switch in _SWITCHES.items()}
+
+
+_SWITCHES = {
+    "RequireUppercase": "require_uppercase",
+    "RequireLowercase": "require_lowercase",
+    "RequireNumbers": "require_numbers",
+    "RequireSymbols": "require_symbols",
+}
+
 
 class PasswordConfig(ConfigTable):
-    """The source of the passwords: from the input, or generated here with at least `length` characters."""
+    """The source of the passwords: from the input, or generated with at least `length` characters.
+
+    Generated passwords are encrypted to `recipients` and written to `folder` (default: in the run directory).
+    """
 
     source: Literal["input", "generate"] = "input"
     length: int = Field(default=24, ge=12, le=98)
     policy: PasswordPolicy = PasswordPolicy()
-
-
-class GeneratedPasswordsConfig(ConfigTable):
-    """The recipients that generated passwords are encrypted for.
-
-    `path` is the folder for the encrypted file (default: the run directory).
-    """
-
     recipients: tuple[str, ...] = Field(default=(), strict=False)
-    path: Path | None = Field(default=None, strict=False)
+    folder: Path | None = Field(default=None, strict=False)

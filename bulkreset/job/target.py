@@ -1,23 +1,41 @@
 """The settings of one target: a user pool and how to reach it."""
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import ConfigTable, TimeOut
+from bulkreset.job.base import ConfigTable, TimeOut, matches
 
 
 class Target(ConfigTable):
     """One user pool and how to reach it."""
 
-    user_pool_id: str = Field(min_length=1, max_length=55, pattern=r"^[A-Za-z0-9_-]+_[0-9a-zA-Z]+$")
+    user_pool_id: Annotated[
+        str, Field(max_length=55), matches(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", 'a user pool ID like "eu-west-1_Example01"')
+    ]
     region: str | None = None
     profile: str | None = None
-    role_arn: str | None = Field(default=None, max_length=2048, pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[^\s]+$")
-    role_session_name: str = Field(default="bulkreset", min_length=2, max_length=64, pattern=r"^[\w+=,.@-]+$")
-    external_id: str | None = Field(default=None, min_length=2, max_length=1224, pattern=r"^[\w+=,.@:/-]+$")
-    endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    role_arn: (
+        Annotated[
+            str,
+            Field(max_length=2048),
+            matches(
+                r"arn:[a-z-]+:iam::[0-9]{12}:role/[^\s]+",
+                'the ARN of a role like "arn:aws:iam::123456789012:role/reset"',
+            ),
+        ]
+        | None
+    ) = None
+    role_session_name: Annotated[
+        str, matches(r"[\w+=,.@-]{2,64}", '2 to 64 letters, digits or characters of "_+=,.@-"')
+    ] = "bulkreset"
+    external_id: (
+        Annotated[str, matches(r"[\w+=,.@:/-]{2,1224}", '2 to 1224 letters, digits or characters of "_+=,.@:/-"')]
+        | None
+    ) = None
+    endpoint_url: Annotated[str, matches(r"https?://[^\s]+", 'a URL like "https://example.com"')] | None = None
     ca_bundle: Path | None = Field(default=None, strict=False)
     verify_ssl: bool = True
     connect_timeout: TimeOut = 5.0

@@ -3,8 +3,10 @@
 import os
 import platform
 import pwd
-from datetime import UTC, datetime
+import time
+from datetime import datetime
 
+from bulkreset.text import format_iso
 from bulkreset.version import __version__
 
 
@@ -15,7 +17,7 @@ def new_execution() -> dict[str, object]:
 
 def utc_now() -> str:
     """Return the current time as the journal and the summary write it (ISO 8601, UTC, milliseconds, "Z")."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_iso(time.time_ns() // 1_000_000)
 
 
 def unix_ms(told: str) -> int:

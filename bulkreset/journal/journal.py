@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.files import create_file
 from bulkreset.journal import schema
 from bulkreset.journal.connection import BROKEN, connect, damaged_journal_error, file_kind
 from bulkreset.journal.plan_writer import PlanWriter
@@ -32,7 +33,7 @@ class Journal(PlanWriter):
     ) -> Self:
         """Create a new journal for an input of these files. Raises RecordError if it cannot be written."""
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(create_file(path))
             journal = cls(connect(path, "rw"), path)
         except (OSError, sqlite3.Error) as error:
             raise RecordError(
@@ -96,7 +97,7 @@ class Journal(PlanWriter):
     def copy(self, to: Path) -> dict[str, Any]:
         """Copy the file in one consistent state to `to` and return the copy's facts. Raises RecordError."""
         to.unlink(missing_ok=True)
-        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(create_file(to))
         with self._read():
             self._db.execute("VACUUM INTO ?", (str(to),))
         return self.facts_in(to, read_only=True)

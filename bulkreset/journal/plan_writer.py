@@ -44,6 +44,13 @@ class PlanWriter(JournalQueries):
         with self._transaction():
             self._db.execute(schema.BEGIN_FILE, (row, number))
 
+    def store_fingerprints(self, files: Iterable[JournalFile]) -> None:
+        """Store what the files were when their rows were read."""
+        with self._transaction():
+            self._db.executemany(
+                schema.FINGERPRINT, [(it.size, it.sha256, it.version, number) for number, it in enumerate(files)]
+            )
+
     def rows_to_check(self) -> Iterator[tuple[int, str, str]]:
         """Yield the ready rows, sorted by pool and username: (row, user pool, username)."""
         with self._read():

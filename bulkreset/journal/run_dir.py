@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
+from bulkreset.files import sync_directory
+from bulkreset.journal.wrong_path import not_a_run_error
 
 LOOKS = 5
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
@@ -32,9 +34,8 @@ class RunDir:
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
         self.verify_report = path / "verify.csv"
-        self.lookup = path / "lookup.sqlite"
-        self.user_store = path / "listing.sqlite"
-        self.handout = path / "handout"
+        self.user_store = path / "users.sqlite"
+        self.passwords = path / "passwords"
         self.redaction_key = path / "redaction.key"
         self._lock: int | None = None
 
@@ -56,7 +57,7 @@ class RunDir:
             try:
                 fill(staged.journal)
                 staged.path.rename(path)
-                _fsync_dir(path.parent)
+                sync_directory(path.parent)
             except RecordError as error:  # the directory contains nothing that could be resumed
                 staged.discard()
                 raise RunDirError(
@@ -68,7 +69,7 @@ class RunDir:
                 raise
         except OSError as error:
             raise RunDirError(
-                f"The run directory {path} cannot be made: {error.strerror}.", "Name another --run-dir."
+                f"The run directory {path} cannot be created: {error.strerror}.", "Choose another --run-dir."
             ) from None
         made = cls(path)
         made._lock = staged._lock
@@ -79,11 +80,10 @@ class RunDir:
         """Return an existing directory without locking it. Raises RunDirError if it is not a run directory."""
         home = cls(path)
         try:
-            exists = home.journal.is_file()
+            if not home.journal.is_file():
+                raise not_a_run_error(path)
         except OSError as error:
             raise home._unusable(error) from None
-        if not exists:
-            raise RunDirError(f"{path} is not a run directory: it has no journal.", "Name a directory that a run made.")
         return home
 
     def is_held(self) -> bool:
@@ -120,8 +120,8 @@ class RunDir:
         os.close(self._lock)
         self._lock = None
         raise Busy(
-            f"Another process holds the run in {self.path}.",
-            f"Wait for it, or look at it: bulkreset status {shlex.quote(str(self.path))}.",
+            f"Another process is working on the run {self.path}.",
+            f"Wait for it, or see: bulkreset status {shlex.quote(str(self.path))}.",
         )
 
     def open_log(self) -> IO[str]:
@@ -144,7 +144,7 @@ class RunDir:
         """Release the lock and delete the directory, which contains nothing worth keeping."""
         self.release()
         for entry in sorted(self.path.iterdir()):
-            if entry.is_dir():  # the handout folder, which is still empty
+            if entry.is_dir():  # the folder of generated passwords, which is still empty
                 entry.rmdir()
             else:
                 entry.unlink()
@@ -157,16 +157,16 @@ def require_free(path: Path) -> None:
         return
     if not RunDir(path).journal.exists():
         raise RunDirError(
-            f"{path} exists already, and is no run.", "Name a --run-dir that is not there yet: the run makes it."
+            f"{path} already exists, and is not a run.", "Choose a new path for --run-dir; it will be created."
         )
     if _is_finished_dry_run(path):
         raise RunDirError(
-            f"The run directory {path} exists already: it is a dry run that is finished.",
-            f"Name a new --run-dir. To run what was planned there, pass --approved {shlex.quote(str(path))}, too.",
+            f"The run directory {path} already exists: it is a complete dry run.",
+            f"Choose a new path for --run-dir. To run what was planned there, add --approved {shlex.quote(str(path))}.",
         )
     raise RunDirError(
-        f"The run directory {path} exists already.",
-        f"To go on with that run: bulkreset resume {shlex.quote(str(path))}. For a new run name a new --run-dir.",
+        f"The run directory {path} already exists.",
+        f"To continue that run: bulkreset resume {shlex.quote(str(path))}. For a new run choose a new --run-dir.",
     )
 
 
@@ -203,12 +203,3 @@ def _remove_leftovers(path: Path) -> None:
             if not entry.is_symlink() and {file.name for file in entry.iterdir()} <= _STAGES:
                 left.discard()
         left.release()
-
-
-def _fsync_dir(directory: Path) -> None:
-    """Sync a directory so that a new name in it survives a power loss."""
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

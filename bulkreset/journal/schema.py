@@ -70,6 +70,7 @@ PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, mess
 FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUES (?, ?, ?, ?, ?, ?)"
 FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY number"
 BEGIN_FILE = "UPDATE files SET first_row = ? WHERE number = ?"
+FINGERPRINT = "UPDATE files SET size = ?, sha256 = ?, version = ? WHERE number = ?"
 
 # Store the result of checking a row; canonical is stored only if it differs from the username.
 CHECKED = """

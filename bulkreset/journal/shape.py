@@ -21,12 +21,12 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "sending_seconds": _NUMBER,
     "temporary_days": dict,
     "unchecked": dict,
-    "handout": (str, type(None)),
+    "passwords": (str, type(None)),
     "approved": (dict, type(None)),
     "confirmation": (dict, type(None)),
     "command": str,
     "preflight": list,
-    "stop_after": (int, type(None)),
+    "limit": (int, type(None)),
     "stopped_by": (dict, type(None)),
 }
 _TABLES = {

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
+from bulkreset.clock import SYSTEM_CLOCK, Clock, SystemClock
 from bulkreset.errors import Busy, RecordError
+from bulkreset.retry import retrying
 from bulkreset.s3 import Bucket, BucketError
-from bulkreset.send.clock import Clock, SystemClock
+
+T = TypeVar("T")
 
 SECONDS = 60.0
 SKEW = 5.0  # seconds by which two machines' clocks may differ; at most a quarter of the lease is used
@@ -168,27 +171,23 @@ def holder_id(path: Path) -> str:
     return f"{boot}:{found.st_dev}:{found.st_ino}"
 
 
-def retry_s3(
-    ask: Callable[[], Any],
-    patience: float,
-    stop: Callable[[], None],
-    sleep: Callable[[float], None] = time.sleep,
-    now: Callable[[], float] = time.monotonic,
-) -> Any:  # noqa: ANN401  (the result of `ask`)
+def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> T:
     """Call `ask` and retry transient errors for up to `patience` seconds. Returns its result, raises BucketError.
 
     `stop` is called before each try and may raise.
     """
-    until, wait = now() + patience, 0.25
-    while True:
+
+    def attempt() -> T:
         stop()
-        try:
-            return ask()
-        except BucketError as error:
-            if not error.is_passing or now() + wait > until:
-                raise
-        sleep(wait)
-        wait = min(wait * 2, 4.0)
+        return ask()
+
+    retry = retrying(
+        lambda outcome: isinstance(outcome, BucketError) and outcome.is_passing,
+        longest_wait=4,
+        patience=patience,
+        clock=clock,
+    )
+    return retry(attempt)
 
 
 def _unusable(uri: str, error: BucketError) -> RecordError:

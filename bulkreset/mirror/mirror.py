@@ -5,7 +5,7 @@ Objects below the run's address, all written completely; bases, deltas and chunk
     g000001.json                                  token of the generation: uploaded first, only if it does not exist
     g000001-base-000000000000.sqlite.gz           the journal after that commit
     g000001-delta-000000000001-000000000003.json.gz   the commits after the base, in order
-    handout/00000001.age                          chunks of the handout, unchanged
+    passwords/00000001.age                        generated passwords, encrypted, unchanged
     redaction.key                                 if a report has hashes instead of names
     report.csv, summary.json, log.jsonl           uploaded at the end
     lease.json                                    the process that runs the run; renewed while it works
@@ -16,6 +16,7 @@ records each generation's token before uploading its first object, so a stale ru
 
 import gzip
 import json
+import os
 import shutil
 import threading
 import time
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
+from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
@@ -42,7 +44,7 @@ from bulkreset.mirror.objects import (
     start_generation,
 )
 from bulkreset.models import Outcome, RateChange, SignOutOutcome
-from bulkreset.s3 import Bucket, BucketError, Sealing, split
+from bulkreset.s3 import Bucket, BucketError, ServerSideEncryption, split
 
 VERSION = 1
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
@@ -177,10 +179,10 @@ class JournalMirror:
             self._maker.start()
 
     def upload_chunk(self, chunk: Path) -> None:
-        """Upload a handout chunk, before its rows are claimed. Raises RecordError."""
+        """Upload a chunk of generated passwords, before its rows are claimed. Raises RecordError."""
         body = chunk.read_bytes()
         with self._required():
-            self._retry(lambda: put_once(self._bucket, f"{self.at}handout/{chunk.name}", body), PATIENCE)
+            self._retry(lambda: put_once(self._bucket, f"{self.at}passwords/{chunk.name}", body), PATIENCE)
 
     def finish(self) -> None:
         """Upload the final journal and the reports. Raises RecordError, Busy if the lease is lost."""
@@ -230,7 +232,12 @@ class JournalMirror:
                 Journal.open(self._home.journal, read_only=True)
             ) as journal:  # this may be another thread than the run's
                 commit = journal.copy(copy)["mirror"]["commit"]
-            with copy.open("rb") as source, gzip.open(packed, "wb", 1) as sink:
+            packed.unlink(missing_ok=True)
+            with (
+                copy.open("rb") as source,
+                os.fdopen(create_file(packed), "wb") as out,
+                gzip.open(out, "wb", 1) as sink,
+            ):
                 shutil.copyfileobj(source, sink, 1 << 20)
             uri = f"{self.at}g{self._generation:06d}-base-{commit:012d}.sqlite.gz"
             self._retry(lambda: self._bucket.upload(uri, str(packed)), patience)
@@ -282,7 +289,9 @@ class JournalMirror:
 
 def open_bucket(asked: Asked) -> Bucket:
     """Return the S3 client for a job's mirror. It has few tries of its own, because this module retries."""
-    return Bucket(asked.profile, asked.region, tries=2, sealing=Sealing(asked.sse or "", asked.kms_key_id or ""))
+    return Bucket(
+        asked.profile, asked.region, tries=2, encryption=ServerSideEncryption(asked.sse or "", asked.kms_key_id or "")
+    )
 
 
 def require_usable(asked: Asked, at: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.files import create_file, sync_directory
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
 from bulkreset.mirror.lease import S3Lease
@@ -53,7 +54,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
     packed = path.with_name(".base.gz")
     bucket.download(base.uri, str(packed))
     try:
-        with gzip.open(packed) as source, path.open("xb") as sink:
+        with gzip.open(packed) as source, os.fdopen(create_file(path), "wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
     except (OSError, EOFError, zlib.error):
         raise RunDirError(
@@ -67,7 +68,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
         commit = int(facts["mirror"]["commit"])
         for delta in sorted(deltas, key=lambda piece: piece.first):
             commit = _replay(bucket, delta, journal, commit)
-        journal.note(mirror=facts["mirror"] | {"generation": base.generation, "commit": commit}, handout=None)
+        journal.note(mirror=facts["mirror"] | {"generation": base.generation, "commit": commit}, passwords=None)
 
 
 def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) -> int:
@@ -105,21 +106,21 @@ def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) 
 
 
 def _fetch_other_files(bucket: Bucket, at: str, home: RunDir) -> None:
-    """Download the files that are not in the journal: the handout's chunks and the key for the hashes in reports.
+    """Download the files that are not in the journal: the generated passwords and the key for the hashes in reports.
 
     Raises RecordError if they cannot be written, BucketError.
     """
-    chunks = [one.uri for one in bucket.objects(f"{at}handout/")]
+    chunks = [one.uri for one in bucket.objects(f"{at}passwords/")]
     keys = [one.uri for one in bucket.objects(at + home.redaction_key.name)]
     try:
         if chunks:
-            home.handout.mkdir(mode=0o700)
+            home.passwords.mkdir(mode=0o700)
         for uri in chunks:
-            _download(bucket, uri, home.handout)
+            _download(bucket, uri, home.passwords)
         for uri in keys:
             _download(bucket, uri, home.path)
     except BaseException as error:
-        shutil.rmtree(home.handout, ignore_errors=True)
+        shutil.rmtree(home.passwords, ignore_errors=True)
         if not isinstance(error, OSError):
             raise
         raise RecordError(f"What belongs to {home.path} cannot be written: {error.strerror}.") from None
@@ -129,9 +130,6 @@ def _download(bucket: Bucket, uri: str, folder: Path) -> None:
     """Download an object to a file in `folder` and sync both to disk."""
     path = folder / uri.rpartition("/")[2]
     bucket.download(uri, str(path))
-    for place in (path, folder):
-        opened = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_directory(folder)

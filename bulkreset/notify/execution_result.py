@@ -7,14 +7,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, TimeLimit
+from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, RowLimit, TimeLimit
 from bulkreset.input.discovery import InputMissing
 from bulkreset.models import Summary
 from bulkreset.report.headline import next_commands
 from bulkreset.statuses import describe_counts
 from bulkreset.text import show_invisible
 
-_GUARDS = frozenset({GuardTripped.__name__, TimeLimit.__name__})
+_GUARDS = frozenset({GuardTripped.__name__, RowLimit.__name__, TimeLimit.__name__})
 
 
 class ResultKind(StrEnum):

@@ -11,9 +11,9 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
+from bulkreset.files import read_small_file
 from bulkreset.job import NotifyConfig
 from bulkreset.notify.execution_result import ExecutionResult
-from bulkreset.small_file import read_small_file
 
 PATIENCE = 10.0  # seconds for all channels together; they send in parallel
 _SUBJECT = 100  # the most characters that SNS accepts

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bulkreset.files import atomic_file, read_small_file
 from bulkreset.notify.metrics import RunMetrics
-from bulkreset.small_file import read_small_file
 
 FINISHED = "bulkreset_last_finished_timestamp_seconds"
 SUCCESS = "bulkreset_last_success_timestamp_seconds"
@@ -22,10 +22,8 @@ def write_textfile(path: Path, figures: RunMetrics) -> None:
     The file gets its name only when it is complete. Everybody can read it, because the exporter runs as another user.
     """
     registry = _render(figures, {name: when for name, when in _read_previous(path) if name in {FINISHED, SUCCESS}})
-    staged = path.with_name(f".{path.name}.staged")
-    write_to_textfile(str(staged), registry)
-    staged.chmod(0o644)
-    staged.replace(path)
+    with atomic_file(path, mode=0o644) as file:
+        file.write(generate_latest(registry))
 
 
 def _read_previous(path: Path) -> Iterator[tuple[str, float]]:

@@ -62,17 +62,17 @@ class Approval:
         if self._facts["emulated"] != facts["emulated"]:
             yield "one of the two runs is emulated"
         was, now = self._facts["input"], facts["input"]
-        if (was["size"], was["sha256"]) != (now["size"], now["sha256"]):
+        if was["size"] != now["size"] or now["sha256"] not in {was["sha256"], ""}:  # "": it is not read yet
             yield f"the input {now['path']} has changed"
         old, new = dict(_flatten(self._facts["job"])), dict(_flatten(facts["job"]))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
             if not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key):
                 yield f"{key} was {_show_value(old.get(key))} and is {_show_value(new.get(key))}"
-        limit, now_limit = self._facts.get("stop_after"), facts.get("stop_after")
+        limit, now_limit = self._facts.get("limit"), facts.get("limit")
         if limit is not None and (
             now_limit is None or now_limit > limit
         ):  # a smaller limit than the approved one is allowed
-            yield f"stop_after was {limit} and is {_show_value(now_limit)} this time"
+            yield f"limit was {limit} and is {_show_value(now_limit)} this time"
         if not facts["emulated"]:  # an emulator's port changes each time
             yield from _target_differences(self._facts["targets"], facts["targets"])
         for pool, reason in (facts.get("unchecked") or {}).items():

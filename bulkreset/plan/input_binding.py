@@ -28,7 +28,7 @@ def input_of(job: Job) -> InputSet | None:
 def reopen_input(job: Job, home: RunDir) -> InputSet | None:
     """Return the input of a resumed run, or None if the rows are the pools' users.
 
-    Looks at the original location, then where a scheduled run archived it (`input.done`). Raises InputError if the
+    Looks at the original location, then where a scheduled run archived it (`schedule.done`). Raises InputError if the
     input is not the planned one, Stopped if S3 cannot be reached.
     """
     try:
@@ -36,17 +36,17 @@ def reopen_input(job: Job, home: RunDir) -> InputSet | None:
         if rows:
             require_planned_input(rows, home)
     except InputError as error:
-        if job.input.done in {None, TAG}:
+        if job.schedule.done in {None, TAG}:
             raise
-        rows = reopen_archived(job.input, _planned_files(home), with_passwords=not job.generates)
+        rows = reopen_archived(job.input, job.schedule.done, _planned_files(home), with_passwords=not job.generates)
         if rows is None:
-            raise InputError(f"{error.message} Nor is it in {job.input.done}.", error.advice) from None
+            raise InputError(f"{error.message} It is not in {job.schedule.done} either.", error.advice) from None
         require_planned_input(rows, home)
     return rows
 
 
 def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
-    """Return the input of a new run, and the facts about it for the journal and the summary.
+    """Return the input of a new run, and the facts about it that are known before it is read.
 
     Raises InputError for every problem with the input, including an unreachable S3.
     """
@@ -58,7 +58,7 @@ def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
 
 
 def input_files(rows: InputSet | None) -> list[JournalFile]:
-    """Return the files of the input as journal entries; empty if there is no input."""
+    """Return the files of the input as journal entries, without SHA-256 before they are read; empty without an input."""
     return (
         [
             JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)

@@ -6,25 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError
 from bulkreset.input.batch import RowBatch
+from bulkreset.input.input_set import InputSet
 from bulkreset.input.reader import BatchSource
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.approval import Approval
+from bulkreset.plan.input_binding import input_files
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.pool_users import PoolUserSource
 from bulkreset.plan.preflight import describe_targets, group_by_quota
 from bulkreset.plan.screening import protected_names, write_plan
 from bulkreset.plan.user_check import UserCheck
 from bulkreset.plan.user_store import UserStore
-from bulkreset.send.clock import SystemClock
+
+# The pool cannot be reached at all, so no row could be sent: even a run that checks no users ends.
+_UNREACHABLE = frozenset({"SSLError", "EndpointConnectionError", "ProxyConnectionError"})
 
 
 class Planner:
@@ -66,10 +72,11 @@ class Planner:
             if "screened" not in facts:
                 if rows is None:
                     rows = roll = stack.enter_context(self._list_users(check, lanes, home.user_store))
-                found["screened"] = self._screen(rows, service, protected)
+                found |= self._screen(rows, service, protected)
             if "unchecked" not in facts:
-                known = roll.as_matches() if roll else {}
-                found["unchecked"], found["gaps"] = check.run(self._journal, home.lookup, self._on_looked_up, known)
+                found["unchecked"], found["gaps"] = check.run(
+                    self._journal, home.user_store, self._on_looked_up, roll.store if roll else None
+                )
         screened = found.get("screened") or facts["screened"]
         folding = [pool for pool, told in pools.items() if told.case_insensitive]
         self._journal.reject_duplicates(self._job.input.on_duplicate, folding)
@@ -83,7 +90,7 @@ class Planner:
         return found | {"state": "planned", "rows": screened}
 
     def _require_described(self, pools: Mapping[str, PoolFacts]) -> None:
-        """Raise ServiceError if DescribeUserPool failed transiently for a pool to be checked.
+        """Raise ServiceError if a pool cannot be reached, or DescribeUserPool failed transiently for one to be checked.
 
         Without its description the users would not be checked, so none would be skipped.
         """
@@ -91,7 +98,11 @@ class Planner:
             gap = (
                 facts.unknown
             )  # if denied, the run continues and reports it; if the pool does not exist, the run ends later
-            if self._job.plan.check_users and gap and not (gap.denied or gap.fatal or self._sessions[pool].emulated):
+            session = self._sessions[pool]
+            problem = connection_problem(gap.code, session) if gap else None
+            if gap and problem and (gap.code in _UNREACHABLE or self._job.plan.check_users):
+                raise ServiceError(gap.code, *problem)
+            if self._job.plan.check_users and gap and not (gap.denied or gap.fatal or session.emulated):
                 raise ServiceError(
                     gap.code,
                     f"The user pool {pool} could not be described ({gap.code}), so its users cannot be looked up.",
@@ -103,9 +114,9 @@ class Planner:
         """Yield the source of the listed users of the pools."""
         pools, clock = self._enquiry.pools(), SystemClock()
         directories = {pool: UserLister(self._sessions[pool], facts) for pool, facts in pools.items()}
-        with UserStore(scratch) as listing:
+        with UserStore(scratch) as store:
             pacers = listing_pacers(self._job, lanes, clock)
-            roll = PoolUserSource(self._job.input.select, directories, pacers, listing, clock, check.skip_reason)
+            roll = PoolUserSource(self._job.input.select, directories, pacers, store, clock, check.skip_reason)
             roll.list_all(self._on_listed)
             yield roll
 
@@ -113,7 +124,8 @@ class Planner:
         self._ui.on_rows_read(rows)
         self._stop.check()
 
-    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> int:
+    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> dict[str, Any]:
+        """Write the plan of all rows. Return the number of rows, and the input with its fingerprint, as new facts."""
         begun: set[int] = set()
 
         def seen(chunk: RowBatch) -> None:
@@ -121,13 +133,17 @@ class Planner:
                 begun.add(chunk.file)
                 self._journal.begin_file(chunk.file, chunk.first)
             if service:
-                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+                service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
             self._ui.on_rows_read(chunk.last)
             self._stop.check()
 
         read = write_plan(self._job, rows, self._enquiry.pools(), protected, self._journal, seen)
-        self._journal.note(screened=read)
-        return read
+        found: dict[str, Any] = {"screened": read}
+        if isinstance(rows, InputSet):  # its content is known only now, and a plan of it must never be without
+            self._journal.store_fingerprints(input_files(rows))
+            found["input"] = rows.describe()
+        self._journal.note(**found)
+        return found
 
     def _on_looked_up(self, made: int, calls: int) -> None:
         self._ui.on_lookup_progress(made, calls)

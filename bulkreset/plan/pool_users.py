@@ -3,27 +3,25 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
 
-import pandas as pd
-
-from bulkreset.cells import is_redacted, parse_cell
+from bulkreset.clock import Clock
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
 from bulkreset.cognito.response import Disposition
 from bulkreset.errors import InputError, ServiceError, TargetError
-from bulkreset.input.batch import BATCH_ROWS, FIELDS, RowBatch
+from bulkreset.input.batch import BATCH_ROWS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
-from bulkreset.plan.paged_reader import PagedReader, token_expired
-from bulkreset.plan.user_lookup import UserMatch
-from bulkreset.plan.user_store import UserStore
-from bulkreset.send.clock import Clock
+from bulkreset.plan.paged_reader import PagedReader, ParallelCalls, token_expired
+from bulkreset.plan.user_store import UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.text import is_redacted, parse_cell
 
 AT_ONCE = 32  # pools listed in parallel; a few are enough to reach a lane's pace
 _EVERYBODY = ""  # used instead of a group name
@@ -52,13 +50,13 @@ class PoolUserSource:
         select: SelectConfig,
         directories: Mapping[str, UserLister],
         pacers: Mapping[str, Pacer],
-        listing: UserStore,
+        store: UserStore,
         clock: Clock,
         kind_of: Callable[[PoolUser, PoolFacts], str],
     ) -> None:
         self._select = select
         self._directories = directories
-        self._listing = listing
+        self.store = store
         self._kind_of = kind_of
         self._halt = threading.Event()
         self._before = select.created_before.timestamp() * 1000 if select.created_before else None
@@ -70,7 +68,6 @@ class PoolUserSource:
             )
             for name, directory in directories.items()
         }
-        self._pending: dict[Future[UserPage], str] = {}
 
     def list_all(self, seen: Callable[[int], None]) -> None:
         """List the users of all pools in parallel.
@@ -79,37 +76,27 @@ class PoolUserSource:
         or a pool, a Region or a group is wrong, or if `not_in` is given and it is unknown how a pool compares names.
         Raises ServiceError if the listing was interrupted, InputError if the `not_in` file cannot be read.
         """
+        self.store.begin_list()
         self._load_excluded(seen)
         rows = 0
-        executor = ThreadPoolExecutor(max_workers=min(AT_ONCE, len(self._pools)))
-        try:
+        with ParallelCalls[UserPage](min(AT_ONCE, len(self._pools)), self._directories.values(), self._halt) as calls:
             for name in self._pools:
-                self._start_call(executor, name)
-            while self._pending:
-                done, _ = wait(self._pending, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = self._pending.pop(future)
+                self._start_call(calls, name)
+            for completed in calls.completed():
+                for name, future in completed:
                     rows += self._store_page(name, future)
-                    self._start_call(executor, name)
+                    self._start_call(calls, name)
                 seen(rows)
-        finally:
-            self._halt.set()
-            executor.shutdown(wait=True, cancel_futures=True)
 
     def batches(self) -> Iterator[RowBatch]:
         """Yield the rows. Call `list_all` first."""
-        rows = chain.from_iterable(zip(repeat(name), self._listing.users(name)) for name in self._pools)
+        rows = chain.from_iterable(zip(repeat(name), self.store.usernames(name)) for name in self._pools)
         first = 1
         while some := list(islice(rows, BATCH_ROWS)):
-            columns = {field: [""] * len(some) for field in FIELDS}
-            columns |= {"username": [user.username for _, user in some], "user_pool_id": [name for name, _ in some]}
-            frame = pd.DataFrame({field: pd.array(values, dtype="str") for field, values in columns.items()})
-            yield RowBatch(first, frame, {})
+            yield RowBatch(
+                first, {"username": [username for _, username in some], "user_pool_id": [name for name, _ in some]}
+            )
             first += len(some)
-
-    def as_matches(self) -> dict[str, Iterator[UserMatch]]:
-        """Return the listed users of each pool as matches, each with the folded username as its only name."""
-        return {name: self._listing.users(name) for name in self._pools}
 
     def _load_excluded(self, seen: Callable[[int], None]) -> None:
         """Exclude the users in the `not_in` file. Names are folded as each pool compares them."""
@@ -126,10 +113,10 @@ class PoolUserSource:
         columns = ColumnsConfig().model_copy(update={"password": ""})
         try:
             for chunk in open_rows(InputConfig(path=path, columns=columns)).batches():
-                frame = _require_usernames(chunk, path)
-                self._listing.exclude(
+                _require_usernames(chunk, path)
+                self.store.exclude(
                     (name, facts[name].fold(spelling))
-                    for username, pool in zip(frame["username"], frame["user_pool_id"], strict=True)
+                    for username, pool in zip(chunk.cells("username"), chunk.cells("user_pool_id"), strict=True)
                     for name in ([pool] if pool else facts)
                     if name in facts
                     for spelling in {username, parse_cell(username)}
@@ -140,7 +127,7 @@ class PoolUserSource:
                 f"input.select.not_in: {error.message}", "Name a CSV or Parquet file with a column username."
             ) from None
 
-    def _start_call(self, executor: ThreadPoolExecutor, name: str) -> None:
+    def _start_call(self, calls: ParallelCalls[UserPage], name: str) -> None:
         """Start the pool's next call, if a group remains."""
         pool = self._pools[name]
         if not pool.groups:
@@ -152,7 +139,7 @@ class PoolUserSource:
                 return pool.directory.members(group, token)
             return pool.directory.page(token, self._server_filter())
 
-        self._pending[executor.submit(pool.pages.read, ask)] = name
+        calls.submit(name, pool.pages.read, ask)
 
     def _server_filter(self) -> str:
         """Return the filter for ListUsers: the status if there is exactly one, because a filter takes one condition."""
@@ -176,7 +163,7 @@ class PoolUserSource:
         pool.token = page.token
         if page.token is None:
             pool.groups.popleft()
-        return self._listing.add(name, (self._match(user, pool) for user in page.users if self._is_selected(user)))
+        return self.store.add(name, (self._match(user, pool) for user in page.users if self._is_selected(user)))
 
     def _is_selected(self, user: PoolUser) -> bool:
         if self._select.statuses and user.status not in self._select.statuses:
@@ -184,14 +171,13 @@ class PoolUserSource:
         return self._before is None or (user.created is not None and user.created < self._before)
 
     def _match(self, user: PoolUser, pool: _PoolListing) -> UserMatch:
-        facts = pool.directory.facts
-        return UserMatch(
-            user.names, user.username, user.status, self._kind_of(user, facts), user.modified, user.reachable
-        )
+        return UserMatch.of(user, self._kind_of(user, pool.directory.facts))
 
     def _list_error(self, pool: _PoolListing, error: ReadCallError) -> Exception:
         name, group = pool.directory.facts.user_pool_id, pool.groups[0]
         what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
+        if problem := connection_problem(error.code, pool.directory.session):
+            return ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
             where = arn_of(pool.directory.session)
@@ -204,10 +190,9 @@ class PoolUserSource:
         return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume: the list is made anew.")
 
 
-def _require_usernames(chunk: RowBatch, path: Path) -> pd.DataFrame:
+def _require_usernames(chunk: RowBatch, path: Path) -> None:
     """Return the rows of a batch. Raises InputError if a row has a hash as its username or is malformed."""
-    if chunk.frame["username"].map(is_redacted).any():
+    if any(map(is_redacted, chunk.cells("username"))):
         raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
     for what in chunk.malformed.values():
         raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
-    return chunk.frame

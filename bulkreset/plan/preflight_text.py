@@ -6,14 +6,15 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
 from bulkreset.statuses import describe_counts
-from bulkreset.text import format_count, format_duration, format_limit
+from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
 
-    from bulkreset.job import GuardsConfig, Job, PasswordPolicy, SelectConfig
+    from bulkreset.job import GuardsConfig, Job, SelectConfig
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -66,7 +67,7 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield "Caller", caller.arn
         if not preflight.emulated and (warnings := _warnings(endpoint, preflight.job, pool)):
             yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
-        if rules := _rules(facts.policy):
+        if facts.policy and (rules := describe(facts.policy)):
             yield "Policy", rules
         if facts.history:
             yield (
@@ -93,20 +94,6 @@ def _selected(select: SelectConfig) -> str:
         f"not in {select.not_in}" if select.not_in else "",
     ]
     return ", ".join(filter(None, chosen)) or "ALL of them"
-
-
-def _rules(policy: PasswordPolicy | None) -> str:
-    """Return the pool's password rules in words; "" if there is no policy."""
-    if policy is None:
-        return ""
-    asked = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
-    kinds = {
-        "an upper-case letter": policy.require_uppercase,
-        "a lower-case letter": policy.require_lowercase,
-        "a digit": policy.require_numbers,
-        "a symbol": policy.require_symbols,
-    }
-    return ", ".join(asked + [words for words, wanted in kinds.items() if wanted])
 
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
@@ -139,8 +126,8 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
             f"generated, {job.password.length} characters, kept NOWHERE: users come back with forgot-password",
         )
     else:
-        number = len(job.handout.recipients)
-        where = job.handout.path or "the run directory"
+        number = len(job.password.recipients)
+        where = job.password.folder or "the run directory"
         yield "Passwords", f"generated, encrypted for {format_count(number, 'recipient')}, in {where}"
     if preflight.unrecoverable:
         users = format_count(preflight.unrecoverable, "user has", "users have")
@@ -162,14 +149,13 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1, auto=preflight.job.pace.rate == "auto")
     if len(preflight.lanes) > SHOWN:
         yield "", f"and {len(preflight.lanes) - SHOWN} more account Regions"
-    if preflight.job.fleet.is_asked_for:
-        yield "Fleet", preflight.job.fleet.scheduler or f"{preflight.job.fleet.local} processes here"
+    if preflight.job.cluster.is_asked_for:
+        yield "Cluster", preflight.job.cluster.scheduler or f"{preflight.job.cluster.local} processes here"
     if preflight.seconds is not None:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
-        day = "" if ends.date() == now.date() else f"{ends:%Y-%m-%d} "
-        clock = f"{ends:%H:%M:%S %Z}" if preflight.seconds < SHORT else f"{ends:%H:%M %Z}"
-        yield "Duration", f"about {_about(preflight.seconds)} (done at {day}{clock} at the earliest)"
+        done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
+        yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
     yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
 
 
@@ -214,8 +200,8 @@ def _stops(guards: GuardsConfig) -> Iterator[str]:
         yield f"after {format_limit(guards.max_duration)}"
     if guards.stop_at is not None:
         yield f"at {guards.stop_at} {datetime.now().astimezone():%Z}"
-    if guards.stop_after is not None:
-        yield f"after {format_count(guards.stop_after, 'row')}"
+    if guards.limit is not None:
+        yield f"after {format_count(guards.limit, 'row')}"
 
 
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:

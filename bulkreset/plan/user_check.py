@@ -1,10 +1,10 @@
 """Compares every row that would be sent with the users of its pool, before anything is sent."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from pathlib import Path
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import PoolUser, UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
@@ -13,11 +13,9 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
-from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, LookupStore, RowFinding, UserMatch
 from bulkreset.plan.user_search import UserSearch
-from bulkreset.send.clock import Clock
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
 
-_BATCH = 5_000  # users
 UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 
 _SAID = {
@@ -57,13 +55,13 @@ class UserCheck:
         journal: Journal,
         scratch: Path,
         seen: Callable[[int, int], None],
-        known: Mapping[str, Iterable[UserMatch]] | None = None,
+        listed: UserStore | None = None,
     ) -> tuple[dict[str, str], list[UnknownFact]]:
         """Look up the user of every ready row and store the findings in the journal.
 
-        `scratch` is the lookup file; it stays if the search is stopped, so that a resumed search continues there.
-        `seen` is called with (calls made, calls expected) and may raise to stop. Users in `known`, by pool, are not
-        looked up again. Returns the unchecked pools with the reason, and the gaps of pools whose users cannot be listed
+        `scratch` is the file of the store; it stays if the search is stopped, so that a resumed search continues there.
+        `seen` is called with (calls made, calls expected) and may raise to stop. `listed` is the open store if the rows
+        are the users listed in it; they are not looked up again. Returns the unchecked pools with the reason, and the gaps of pools whose users cannot be listed
         (denied or fatal). Raises ServiceError if a search was interrupted.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_not_checked(pool))}
@@ -74,14 +72,14 @@ class UserCheck:
         }
         gaps: dict[str, UnknownFact] = {}
         if directories:
-            with LookupStore(scratch) as lookup:
+            with listed or UserStore(scratch) as lookup:
                 # If a pool could not be checked in an earlier execution but can be now, fill the lookup again.
                 ready = {pool for pool, _, _ in journal.sendable_counts() if pool in directories}
                 if not lookup.is_filled or not all(lookup.names(pool) for pool in ready):
                     sought = ((row, pool, name) for row, pool, name in journal.rows_to_check() if pool in directories)
                     lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
-                    for pool in directories.keys() & (known or {}).keys():
-                        _store_listed(lookup, pool, iter((known or {})[pool]))
+                    if listed:
+                        lookup.match_listed()
                 pacers = listing_pacers(self._job, self._lanes, self._clock)
                 gaps = UserSearch(directories, pacers, lookup, self._clock, self.skip_reason).run(seen)
                 unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
@@ -114,22 +112,13 @@ class UserCheck:
         return next((kind for kind, holds in kinds.items() if holds and kind in self._job.plan.skip), "")
 
     @staticmethod
-    def _findings(lookup: LookupStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str]]:
+    def _findings(lookup: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str]]:
         """Yield the plan's decision for each row that has a finding, in input order.
 
         Each is (row, status, code, message, user status, username), as the journal stores it.
         """
         for found in lookup.findings():
             yield found.row, *_decide(found, scrambled=scrambled), found.status, found.username
-
-
-def _store_listed(lookup: LookupStore, pool: str, users: Iterator[UserMatch]) -> None:
-    """Store a pool's listed users as if a sweep had just found them."""
-    some = list(islice(users, _BATCH))
-    while some:
-        following = list(islice(users, _BATCH))
-        lookup.store_page(pool, some, None, swept=not following)
-        some = following
 
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:

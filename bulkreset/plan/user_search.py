@@ -2,23 +2,25 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from bulkreset.clock import Clock
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserLister, UserPage, filters_for
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.cognito.response import Disposition
 from bulkreset.errors import ServiceError
-from bulkreset.plan.paged_reader import REFUSED, PagedReader, token_expired
-from bulkreset.plan.user_lookup import NOBODY, UNKNOWN, LookupProgress, LookupStore, UserMatch
-from bulkreset.send.clock import Clock
+from bulkreset.plan.paged_reader import REFUSED, PagedReader, ParallelCalls, token_expired
+from bulkreset.plan.user_store import NOBODY, UNKNOWN, LookupProgress, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
 
 AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes 0.25 s
 SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds
 BATCH = 500  # names taken from the lookup at a time
 ACTION = "cognito-idp:ListUsers"
+_Found = UserPage | tuple[str, UserMatch]  # a page of a sweep, or a name and the user that it means
 _WHAT = "the pool's users: they are not checked"
 
 
@@ -61,7 +63,7 @@ class UserSearch:
         self,
         directories: Mapping[str, UserLister],
         pacers: Mapping[str, Pacer],
-        lookup: LookupStore,
+        lookup: UserStore,
         clock: Clock,
         kind_of: Callable[[PoolUser, PoolFacts], str],
     ) -> None:
@@ -72,7 +74,6 @@ class UserSearch:
         self._kind_of = kind_of
         self._halt = threading.Event()
         self._pools: dict[str, _PoolSearch] = {}
-        self._pending: dict[Future[UserPage | tuple[str, UserMatch]], str] = {}
 
     def run(self, seen: Callable[[int, int], None]) -> dict[str, UnknownFact]:
         """Search all pools in parallel. `seen` is called with (calls made, calls expected) and may raise to stop.
@@ -82,26 +83,24 @@ class UserSearch:
         """
         self._pools = {name: self._start_pool(name, directory) for name, directory in self._directories.items()}
         gaps: dict[str, UnknownFact] = {}
-        executor = ThreadPoolExecutor(max_workers=min(64, AT_ONCE * max(1, len(self._pools))))
         try:
-            for name in self._pools:
-                self._start_calls(executor, name)
-            while self._pending:
-                done, _ = wait(self._pending, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = self._pending.pop(future)
-                    if name in gaps:
-                        continue
-                    try:
-                        self._store_result(name, future)
-                    except ReadCallError as error:
-                        gaps |= self._unchecked_pool(name, error)
-                        continue
-                    self._start_calls(executor, name)
-                seen(sum(pool.made for pool in self._pools.values()), sum(pool.calls for pool in self._pools.values()))
+            threads = min(64, AT_ONCE * max(1, len(self._pools)))
+            with ParallelCalls[_Found](threads, self._directories.values(), self._halt) as calls:
+                for name in self._pools:
+                    self._start_calls(calls, name)
+                for completed in calls.completed():
+                    for name, future in completed:
+                        if name in gaps:
+                            continue
+                        try:
+                            self._store_result(name, future)
+                        except ReadCallError as error:
+                            gaps |= self._unchecked_pool(name, error)
+                            continue
+                        self._start_calls(calls, name)
+                    pools = self._pools.values()
+                    seen(sum(pool.made for pool in pools), sum(pool.calls for pool in pools))
         finally:
-            self._halt.set()
-            executor.shutdown(wait=True, cancel_futures=True)
             for name, pool in self._pools.items():
                 self._flush(name, pool)
         return gaps
@@ -115,16 +114,16 @@ class UserSearch:
         pages = PagedReader(directory, self._pacers[name], self._clock, self._halt)
         return _PoolSearch(directory, pages, names, sweeps, self._lookup.progress(name))
 
-    def _start_calls(self, executor: ThreadPoolExecutor, name: str) -> None:
+    def _start_calls(self, calls: ParallelCalls[_Found], name: str) -> None:
         """Start the next page of a sweep, or as many look-ups as may be in flight."""
         pool = self._pools[name]
         if pool.sweeps:
             if not pool.search.swept:
                 pool.under_way += 1
-                self._pending[executor.submit(self._page, pool, pool.search.token)] = name
+                calls.submit(name, self._page, pool, pool.search.token)
             return
         while pool.under_way < AT_ONCE and (sought := self._next_name(name, pool)):
-            self._pending[executor.submit(self._find_by_name, pool, *sought)] = name
+            calls.submit(name, self._find_by_name, pool, *sought)
             pool.under_way += 1
 
     def _next_name(self, name: str, pool: _PoolSearch) -> tuple[str, str] | None:
@@ -137,7 +136,7 @@ class UserSearch:
         pool.after = sought[0]
         return sought
 
-    def _store_result(self, name: str, future: "Future[UserPage | tuple[str, UserMatch]]") -> None:
+    def _store_result(self, name: str, future: Future[_Found]) -> None:
         """Store the result of a call. Raises ReadCallError if it failed, unless an expired sweep can start again."""
         pool = self._pools[name]
         pool.under_way -= 1
@@ -174,6 +173,8 @@ class UserSearch:
         """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
+        if problem := connection_problem(error.code, pool.directory.session):
+            raise ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.directory.session))}
         raise ServiceError(
@@ -207,6 +208,4 @@ class UserSearch:
         return name, UNKNOWN if folds else NOBODY
 
     def _match(self, user: PoolUser, facts: PoolFacts) -> UserMatch:
-        return UserMatch(
-            user.names, user.username, user.status, self._kind_of(user, facts), user.modified, user.reachable
-        )
+        return UserMatch.of(user, self._kind_of(user, facts))

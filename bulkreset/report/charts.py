@@ -1,25 +1,22 @@
-"""The page's charts. pygal draws the shapes, without its styles and scripts: the page's colours and fonts apply."""
+"""The page's charts, drawn as SVG. The page's style sheet gives colours and fonts."""
 
-import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
 from bulkreset.report.timeline import LatencyHistogram, Timeline, round_up
 
-_SVG = "http://www.w3.org/2000/svg"
-_KEPT = {f"{{{_SVG}}}{name}" for name in ("svg", "g", "path", "rect", "text")}
-_ATTRIBUTES = {"d", "x", "y", "width", "height", "class", "transform", "viewBox"}
 _STEPS = tuple(
     1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 )
 _DAY = 86_400_000
 _MINUTE = 60_000
+_TOP, _RIGHT, _BELOW = 12, 28, 28  # CSS pixels around the drawing area; `_BELOW` holds the labels
+_CHARACTER = 7  # CSS pixels, a little more than the width of a digit
+
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,83 +32,110 @@ class _ChartSize:
 CHART_SIZES = (_ChartSize("wide", 1040, 270, 9), _ChartSize("narrow", 350, 230, 4))
 
 
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """A chart of one size, from `begin` to `end` and from zero to the last of `values`, the labels on its left."""
+
+    size: _ChartSize
+    begin: float
+    end: float
+    values: Sequence[float]
+
+    def x(self, value: float) -> float:
+        """Return the pixels from the left."""
+        left = _CHARACTER * (2 + max(len(_short(it)) for it in self.values))
+        return round(left + (value - self.begin) / (self.end - self.begin) * (self.size.width - left - _RIGHT), 1)
+
+    def y(self, value: float) -> float:
+        """Return the pixels from the top."""
+        return round(_TOP + (1 - value / self.values[-1]) * (self.size.height - _TOP - _BELOW), 1)
+
+    def line(self, name: str, points: Iterable[Point]) -> Markup:
+        """Return a line of this class through the points."""
+        path = "L".join(f"{self.x(x)} {self.y(y)}" for x, y in points)
+        return Markup('<path class="{}" d="M{}"/>').format(name, path)
+
+    def bar(self, begin: float, end: float, value: float) -> Markup:
+        """Return a bar from the zero line, with a gap beside it."""
+        width, height = round(self.x(end) - self.x(begin) - 2, 1), round(self.y(0) - self.y(value), 1)
+        return Markup('<rect x="{}" y="{}" width="{}" height="{}"/>').format(
+            self.x(begin) + 1, self.y(value), width, height
+        )
+
+    def draw(self, told: str, labels: Iterable[tuple[float, str]], shapes: Iterable[Markup]) -> Markup:
+        """Return the chart with its axes, `labels` below it and the shapes."""
+        parts = [
+            Markup('<svg viewBox="0 0 {} {}" class="chart {}" role="img" aria-label="{}">').format(
+                self.size.width, self.size.height, self.size.name, told
+            ),
+            *(self.line("guide", [(self.begin, it), (self.end, it)]) for it in self.values),
+            self.line("guide", [(self.begin, 0), (self.begin, self.values[-1])]),
+            *(self._text("value", self.x(self.begin) - 5, self.y(it) + 4, _short(it)) for it in self.values),
+            *(self._text("", self.x(at), self.size.height - 8, label) for at, label in labels),
+            *shapes,
+            Markup("</svg>"),
+        ]
+        return Markup("").join(parts)
+
+    def _text(self, name: str, x: float, y: float, text: str) -> Markup:
+        return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(name, x, round(y, 1), text)
+
+
 def draw_timeline(course: Timeline, told: str) -> Markup:
     """Return the rate over time as SVG, once for each kind of screen. `told` is the text for screen readers."""
-    return _each(lambda shape: _course(course, shape), told)
+    return _each(lambda size: _draw_timeline(course, size, told))
 
 
 def draw_latency_histogram(latency: LatencyHistogram, told: str) -> Markup:
     """Return the latency histogram as SVG, once for each kind of screen. `told` is the text for screen readers."""
-    return _each(lambda shape: _latency(latency, shape), told)
+    return _each(lambda size: _draw_latency_histogram(latency, size, told))
 
 
-def _each(draw: Callable[[_ChartSize], str], told: str) -> Markup:
-    return Markup("").join(_cleaned(draw(shape), shape.name, told) for shape in CHART_SIZES)
+def _each(draw: Callable[[_ChartSize], Markup]) -> Markup:
+    return Markup("").join(draw(size) for size in CHART_SIZES)
 
 
-def _course(course: Timeline, shape: _ChartSize) -> str:
-    half, begin = course.width / 2, course.buckets[0].at_ms
-    end = course.buckets[-1].at_ms + course.width
-    highest = max(max(step.settled, step.throttled, step.allowed or 0) for step in course.buckets)
-    chart = _pygal().XY(**_options(shape), xrange=(begin, end))
-    chart.y_labels = axis_labels(max(highest, course.ceiling or 0))
-    chart.x_labels = [{"label": _clock(at, end - begin), "value": at} for at in time_labels(begin, end, shape.labels)]
-    middles = [step.at_ms + half for step in course.buckets]
-    edges = [(begin, course.buckets[0].settled), (end, course.buckets[-1].settled)]
-    settled = list(zip(middles, (step.settled for step in course.buckets), strict=True))
-    chart.add("settled", [edges[0], *settled, edges[1]] if len(settled) > 1 else edges, fill=True)
-    if any(step.throttled for step in course.buckets):
-        throttled = [(at, step.throttled) for step in course.buckets for at in (step.at_ms, step.at_ms + course.width)]
-        chart.add("throttled", throttled, fill=True)
-    else:
-        chart.add("throttled", [])
-    held = [(at, step.allowed) for step in course.buckets for at in (step.at_ms, step.at_ms + course.width)]
-    chart.add("allowed", held if course.buckets[0].allowed is not None else [])
-    chart.add("ceiling", [(at, course.ceiling) for at in (begin, end)] if course.ceiling is not None else [])
-    return str(chart.render(is_unicode=True))
+def _draw_timeline(course: Timeline, size: _ChartSize, told: str) -> Markup:
+    steps, begin = course.buckets, course.buckets[0].at_ms
+    end = steps[-1].at_ms + course.width
+    highest = max(max(step.settled, step.throttled, step.allowed or 0) for step in steps)
+    plot = _Plot(size, begin, end, axis_labels(max(highest, course.ceiling or 0)))
+
+    def stairs(values: Iterable[float]) -> list[Point]:
+        return [
+            (at, value)
+            for step, value in zip(steps, values, strict=True)
+            for at in (step.at_ms, step.at_ms + course.width)
+        ]
+
+    middles = [(step.at_ms + course.width / 2, step.settled) for step in steps]
+    settled = [(begin, 0), (begin, steps[0].settled), *middles, (end, steps[-1].settled), (end, 0)]
+    shapes = [plot.line("settled", settled)]
+    if any(step.throttled for step in steps):
+        throttled = stairs(step.throttled for step in steps)
+        shapes.append(plot.line("throttled", [(begin, 0), *throttled, (end, 0)]))
+    if steps[0].allowed is not None:
+        shapes.append(plot.line("allowed", stairs(step.allowed or 0 for step in steps)))
+    if course.ceiling is not None:
+        shapes.append(plot.line("ceiling", [(begin, course.ceiling), (end, course.ceiling)]))
+    return plot.draw(told, [(at, _clock(at, end - begin)) for at in time_labels(begin, end, size.labels)], shapes)
 
 
-def _latency(latency: LatencyHistogram, shape: _ChartSize) -> str:
-    chart = _pygal().Bar(**_options(shape), show_minor_x_labels=False, truncate_label=-1, spacing=2)
-    names = [f"{bar.least:,}" if bar.below else f"{bar.least:,}+" for bar in latency.bars]
-    chart.x_labels = names
-    chart.x_labels_major = _some_of(names, shape.labels)
-    chart.y_labels = axis_labels(max(bar.rows for bar in latency.bars), whole=True)
-    chart.add("rows", [bar.rows for bar in latency.bars])
-    return str(chart.render(is_unicode=True))
+def _draw_latency_histogram(latency: LatencyHistogram, size: _ChartSize, told: str) -> Markup:
+    # Bars of equal width make the axis logarithmic, because their limits are.
+    edges = [latency.bars[0].least, *(bar.below for bar in latency.bars)]
+    plot = _Plot(size, 0, len(latency.bars), axis_labels(max(bar.rows for bar in latency.bars), whole=True))
+    labels = [(edges.index(edge), f"{edge:,}") for edge in edge_labels(edges, size.labels)]
+    return plot.draw(told, labels, [plot.bar(at, at + 1, bar.rows) for at, bar in enumerate(latency.bars) if bar.rows])
 
 
-def _some_of(names: list[str], most: int) -> list[str]:
-    """Return about `most` names or fewer, at even distances. The last name is always included."""
-    every = -(-len(names) // most)
-    last = len(names) - 1
-    return [*(names[at] for at in range(0, last, every) if last - at >= every), names[last]]
-
-
-def _pygal() -> Any:  # noqa: ANN401  (an untyped module)
-    """Import and return pygal, only when a page is drawn. Removes the import hook that pygal installs."""
-    import pygal  # noqa: PLC0415
-
-    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
-    return pygal
-
-
-def _options(shape: _ChartSize) -> dict[str, Any]:
-    return {
-        "width": shape.width,
-        "height": shape.height,
-        "margin": 8,
-        "margin_left": 18,  # pygal computes text widths for another font
-        "margin_right": 16,
-        "js": [],
-        "css": [],
-        "show_dots": False,
-        "show_legend": False,
-        "show_x_guides": False,
-        "disable_xml_declaration": True,
-        "no_prefix": True,
-        "value_formatter": lambda value: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g}M",  # noqa: PLR2004
-    }
+def edge_labels(edges: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` of the edges: all, those that begin with 1, 2 or 5, powers of ten, or every nth."""
+    for digits in (None, {"", "1", "2", "5"}, {"", "1"}):
+        found = [edge for edge in edges if digits is None or str(edge).rstrip("0") in digits]
+        if 2 <= len(found) <= most:  # noqa: PLR2004  (a scale needs two)
+            return found
+    return list(edges[:: -(-len(edges) // most)])
 
 
 def axis_labels(highest: float, *, whole: bool = False) -> list[float]:
@@ -128,36 +152,13 @@ def time_labels(begin: int, end: int, most: int) -> list[int]:
     return list(range(-(-begin // step) * step, end + 1, step))[:most]
 
 
+def _short(value: float) -> str:
+    return f"{value:,g}" if value < 1e6 else f"{value / 1e6:g}M"  # noqa: PLR2004  (a million)
+
+
 def _clock(at: int, span: int) -> str:
     moment = datetime.fromtimestamp(at / 1000, UTC)
     pattern = (
         "%m-%d" if span > 4 * _DAY else "%m-%d %H:%M" if span > _DAY else "%H:%M" if span > 10 * _MINUTE else "%H:%M:%S"
     )
     return f"{moment:{pattern}}"
-
-
-def _cleaned(drawn: str, name: str, told: str) -> Markup:
-    """Return the SVG reduced to shapes, text and classes."""
-    ET.register_namespace("", _SVG)
-    root = ET.fromstring(drawn)  # noqa: S314  (our own SVG)
-    _prune(root)
-    box = root.attrib["viewBox"]
-    root.attrib.clear()
-    root.attrib |= {"viewBox": box, "class": f"chart {name}", "role": "img", "aria-label": told}
-    return Markup(ET.tostring(root, encoding="unicode").replace(f' xmlns="{_SVG}"', ""))  # noqa: S704  (escaped by ElementTree)
-
-
-def _prune(node: ET.Element) -> None:
-    for child in list(node):
-        if child.tag not in _KEPT or _is_for_pygals_script(child):
-            node.remove(child)
-            continue
-        for unwanted in child.attrib.keys() - _ATTRIBUTES:
-            del child.attrib[unwanted]
-        if "d" in child.attrib:
-            child.attrib["d"] = re.sub(r"(\d+\.\d)\d+", r"\1", child.attrib["d"])
-        _prune(child)
-
-
-def _is_for_pygals_script(node: ET.Element) -> bool:
-    return bool({"overlay", "text-overlay", "tooltip-overlay", "titles"} & set(node.get("class", "").split()))

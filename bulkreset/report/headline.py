@@ -9,7 +9,7 @@ from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
 from bulkreset.text import format_count, format_duration, join_words
 
 _UNDER_WAY = frozenset({"planning", "planned", "applying"})
-_STATES = {"time_limit": "time limit reached"}
+_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
 
 
 def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
@@ -79,9 +79,8 @@ def next_commands(
 
 def _can_decrypt(facts: Mapping[str, Any]) -> bool:
     """Return whether the run keeps generated passwords, encrypted for recipients."""
-    job = facts.get("job", {})
-    generates = (job.get("password") or {}).get("source") == "generate"
-    return generates and any((job.get(table) or {}).get("recipients") for table in ("handout", "passwords"))
+    password = facts.get("job", {}).get("password") or {}
+    return password.get("source") == "generate" and bool(password.get("recipients"))
 
 
 def _remaining_text(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:

@@ -17,7 +17,7 @@ from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import format_iso, redraw_advice
+from bulkreset.report.report import redraw_advice
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
@@ -29,7 +29,7 @@ from bulkreset.statuses import (
     sorted_counts,
     status_at_end,
 )
-from bulkreset.text import format_count, format_duration, format_size, format_time, show_invisible
+from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, show_invisible
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     }
 
 
-_ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit"})
+_ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit", "row_limit"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,18 @@
 """Export of a run's generated passwords, for an operator who holds a recipient's key."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bulkreset.age import load_identities
-from bulkreset.cells import spreadsheet_safe
 from bulkreset.errors import RunDirError
+from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_of, newest
+from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = ("username", "password", "expires_at", "pool")
-_DAY = 86_400  # seconds
+_DAY = 86_400_000  # ms
 
 
 class IssuedPassword(NamedTuple):
@@ -56,8 +55,4 @@ def _expiry(finished_at: int, facts: dict[str, Any], pool: str) -> str:
     days = facts.get("temporary_days", {}).get(pool)
     if days is None:
         return ""
-    return (
-        datetime.fromtimestamp(finished_at / 1000 + days * _DAY, UTC)
-        .isoformat(timespec="seconds")
-        .replace("+00:00", "Z")
-    )
+    return format_iso(finished_at + days * _DAY, "seconds")

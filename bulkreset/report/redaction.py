@@ -2,7 +2,6 @@
 
 import hmac
 import json
-import os
 import re
 import secrets
 from contextlib import suppress
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
+from bulkreset.files import atomic_file, read_small_file
 from bulkreset.journal.queries import PageRow
 from bulkreset.journal.records import ReportRow
-from bulkreset.small_file import read_small_file
 
 KEY_BYTES = 32
 HASH_BYTES = 16
@@ -93,15 +92,6 @@ def _contains_name(text: str, names: set[str]) -> bool:
 
 def _create_key(path: Path) -> bytes:
     """Create a key file that only its owner can read. Returns the content; an existing file wins."""
-    key = secrets.token_hex(KEY_BYTES).encode("ascii")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(key + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with suppress(FileExistsError), atomic_file(path, new=True) as file:
+        file.write(f"{secrets.token_hex(KEY_BYTES)}\n".encode("ascii"))
     return path.read_bytes()

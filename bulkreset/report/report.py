@@ -1,12 +1,10 @@
-"""The reports' columns and time format, and the writers of new CSV files and summary.json."""
+"""The reports' columns, and the writers of new CSV files and summary.json."""
 
 import csv
 import json
-import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.files import atomic_writer, require_new
@@ -30,7 +28,7 @@ def write_new_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str
     """
     require_new(path)
     number = 0
-    with atomic_writer(path, "Make room, or name a file elsewhere.", os.O_EXCL) as file:
+    with atomic_writer(path, "Make room, or name a file elsewhere.", new=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for number, row in enumerate(rows, 1):  # noqa: B007  (the loop counts the rows)
@@ -43,11 +41,6 @@ def write_summary(summary: Summary, path: Path) -> None:
     figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
     with atomic_writer(path, redraw_advice(path)) as file:
         file.write(json_safe(json.dumps(figures, indent=2, ensure_ascii=False)) + "\n")
-
-
-def format_iso(unix_ms: int) -> str:
-    """Return a time as the reports show it: ISO 8601 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def redraw_advice(path: Path, form: str = "") -> str:

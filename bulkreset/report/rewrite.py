@@ -1,5 +1,6 @@
 """The `report` command: writes a report again, in any form, from the journal of a live or an ended run."""
 
+import difflib
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -72,16 +73,30 @@ def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
     """
     words = {word.strip() for text in asked for word in text.split(",")}
     for word in sorted(words - {*REPORTED}):
+        close = difflib.get_close_matches(word, REPORTED, n=1)
         raise Refused(
-            f"--only {word!r} is not a status of the report." if word else "--only names no status.",
-            f"Name some of {', '.join(REPORTED)}.",
+            f"--only: {word!r} is not a status{f'; did you mean {close[0]}?' if close else '.'}"
+            if word
+            else "--only names no status.",
+            f"The statuses are {', '.join(REPORTED)}.",
         )
     return tuple(status for status in REPORTED if status in words)
 
 
 def _format_of(output: Path | None) -> str | None:
-    """Return the form that the file's suffix asks for. None if there is no file or its suffix is unknown."""
-    return _SUFFIXES.get(output.suffix.lower()) if output else None
+    """Return the form that the file's suffix asks for. None if there is no file or it has no suffix.
+
+    Raises Refused if the suffix is unknown: the file would not be what its name says.
+    """
+    if output is None or output == STANDARD_OUTPUT or not output.suffix:
+        return None
+    form = _SUFFIXES.get(output.suffix.lower())
+    if form is None:
+        raise Refused(
+            f"-o {output}: a report cannot be written as {output.suffix}.",
+            f"Use {', '.join(_SUFFIXES)}, or say what it is with --format.",
+        )
+    return form
 
 
 def _require_consistent(form: str, wanted: ReportRequest, out: int) -> None:

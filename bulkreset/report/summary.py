@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulkreset.causes import resume_helps
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, ServiceError, TimeLimit
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, ServiceError, TimeLimit
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import SignOutCounts
 from bulkreset.journal.run_dir import report_name
@@ -41,13 +41,14 @@ def has_work_left(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs
     )
 
 
+_STATES = {Interrupted: "interrupted", TimeLimit: "time_limit", RowLimit: "row_limit"}
+
+
 def state_of(ended: BulkresetError | None) -> str:
     """Return the summary's state for the error that ended the run, None for a normal end."""
     if ended is None:
         return "finished"
-    return (
-        "interrupted" if isinstance(ended, Interrupted) else "time_limit" if isinstance(ended, TimeLimit) else "stopped"
-    )
+    return next((state for kind, state in _STATES.items() if isinstance(ended, kind)), "stopped")
 
 
 def exit_code_of(

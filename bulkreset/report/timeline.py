@@ -9,22 +9,16 @@ from typing import Any
 from bulkreset.journal.journal import Journal
 
 BUCKETS = 90  # time buckets: at most this many, plus one
-BARS = 20  # at most this many latency bars, unless latencies differ by more than 20 powers of ten
-# Steps within a power of ten, in tenths of it, from fine to coarse.
-_LOG_STEPS = (
-    (10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 40, 43, 47, 50, 55, 60, 65, 70, 75, 80, 90),
-    (10, 12, 15, 20, 25, 30, 40, 50, 60, 80),
-    (10, 15, 20, 30, 50, 70),
-    (10, 20, 50),
-    (10, 30),
-    (10,),
-)
+BARS = 40  # the most latency bars: two decades in 20 steps each, four decades in 10
 _WIDTHS = (
     200,
     500,
     *(1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200)),
 )
 _DAY = 86_400_000
+# Steps of a decade, in hundredths: the preferred numbers of ISO 3 (series R20, R10 and R5), then 1, 2, 5.
+_R20 = (100, 112, 125, 140, 160, 180, 200, 224, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900)
+_DECADES = (_R20, _R20[::2], _R20[::4], (100, 200, 500))
 _SHARES = (50, 90, 99)
 
 
@@ -141,26 +135,21 @@ def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
 
 
 def _bars(found: Sequence[tuple[int, int]]) -> Iterator[LatencyBar]:
-    """Yield bars whose limits grow by about the same factor, so that a long tail fits: at most BARS of them."""
-    low, high = found[0][0], found[-1][0]
-    limits = next(
-        limits for steps in _LOG_STEPS if len(limits := _limits(steps, low, high)) <= BARS + 1 or len(steps) == 1
-    )
-    rows = [0] * (len(limits) - 1)
-    for latency, of_them in found:
-        rows[bisect_right(limits, latency) - 1] += of_them
-    for (least, below), of_them in zip(pairwise(limits), rows, strict=True):
-        yield LatencyBar(least, below, of_them)
+    """Yield bars on a logarithmic scale, so that a long tail and the many fast calls are seen in one chart."""
+    for least, below in pairwise(_bar_edges(found[0][0], found[-1][0])):
+        yield LatencyBar(least, below, sum(rows for latency, rows in found if least <= latency < below))
 
 
-def _limits(steps: Sequence[int], low: int, high: int) -> list[int]:
-    """Return the limits of the bars from `low` to above `high`: tenths of `steps`, times powers of ten."""
-    powers = (int(10**power) for power in count())
-    whole = (step * tens // 10 for tens in powers for step in steps if step * tens % 10 == 0)
-    limits = [0]
-    while limits[-1] <= high:
-        limits.append(next(whole))
-    return limits[bisect_right(limits, low) - 1 :]
+def _bar_edges(lowest: int, highest: int) -> list[int]:
+    """Return the edges of at most BARS bars, in whole ms. Below 10 ms a bar is one ms or more; the first may begin at 0."""
+    edges: list[int] = []
+    for decade in _DECADES:
+        powers = range(len(str(highest)) + 1)
+        every = sorted({0, *(step * 10**power // 100 for power in powers for step in decade)})
+        edges = every[bisect_right(every, lowest) - 1 : bisect_right(every, highest) + 1]
+        if len(edges) <= BARS + 1:
+            break
+    return edges
 
 
 def round_up(least: float) -> int:

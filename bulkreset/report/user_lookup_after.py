@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from bulkreset.causes import advice_for
+from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
-from bulkreset.plan.user_lookup import LookupStore
 from bulkreset.plan.user_search import UserSearch
+from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_state import VerifiedUser, classify
-from bulkreset.send.clock import Clock
 from bulkreset.send.pacer import Pacer
 
 AGAIN = "verify again"
@@ -28,7 +28,7 @@ def look_up_set_users(
     journal: Journal,
     directories: Mapping[str, UserLister],
     pacers: Mapping[str, Pacer],
-    lookup: LookupStore,
+    lookup: UserStore,
     clock: Clock,
     seen: Callable[[int, int], None],
 ) -> None:
@@ -55,7 +55,7 @@ def look_up_set_users(
 
 
 def verified_users(
-    journal: Journal, lookup: LookupStore, pools: Mapping[str, PoolFacts], now: int, within_days: float
+    journal: Journal, lookup: UserStore, pools: Mapping[str, PoolFacts], now: int, within_days: float
 ) -> Iterator[VerifiedUser]:
     """Yield the current state of every row that was looked up, in input order and in constant memory.
 

@@ -3,10 +3,9 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from bulkreset.cells import spreadsheet_safe
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_lookup import ABSENT, RowFinding
-from bulkreset.report.report import format_iso
+from bulkreset.plan.user_store import ABSENT, RowFinding
+from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = (
     "row",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.session import open_session
@@ -29,12 +30,11 @@ from bulkreset.plan.preflight import (
     require_same_accounts,
     require_same_targets,
 )
-from bulkreset.plan.user_lookup import LookupStore
-from bulkreset.report.report import format_iso
+from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
-from bulkreset.send.clock import SystemClock
 from bulkreset.send.pacer import Pacer
+from bulkreset.text import format_iso
 
 LONGEST = 365  # days: the longest validity of a temporary password
 _ROOM = "Check the disk's space and rights, or name another file with -o."
@@ -150,13 +150,12 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
     Both files get their names only when they are complete.
     """
     with ExitStack() as stack:
-        rows = csv.writer(
-            stack.enter_context(atomic_writer(wanted.report or home.verify_report, _ROOM)), lineterminator="\n"
-        )
+        report = atomic_writer(wanted.report or home.verify_report, _ROOM, new=wanted.report is not None)
+        rows = csv.writer(stack.enter_context(report), lineterminator="\n")
         rows.writerow(COLUMNS)
         again = None
         if wanted.reissue:
-            again = csv.writer(stack.enter_context(atomic_writer(wanted.reissue, _ROOM)), lineterminator="\n")
+            again = csv.writer(stack.enter_context(atomic_writer(wanted.reissue, _ROOM, new=True)), lineterminator="\n")
             again.writerow(("username", "user_pool_id") if with_pools else ("username",))
 
         def note(fate: VerifiedUser) -> None:
@@ -169,7 +168,7 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
 
 
 @contextmanager
-def _temporary_lookup() -> Iterator[LookupStore]:
+def _temporary_lookup() -> Iterator[UserStore]:
     """Yield a lookup in a temporary directory. The run directory may be read-only. Raises RecordError."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
@@ -177,7 +176,7 @@ def _temporary_lookup() -> Iterator[LookupStore]:
         raise RecordError(
             f"No temporary directory can be made: {error.strerror}.", f"Make room, then {AGAIN}."
         ) from None
-    with folder as name, LookupStore(Path(name) / "lookup.sqlite") as lookup:
+    with folder as name, UserStore(Path(name) / "users.sqlite") as lookup:
         yield lookup
 
 

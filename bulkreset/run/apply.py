@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress, UserInterface
 from bulkreset.causes import STOPS
+from bulkreset.clock import Clock
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
-from bulkreset.errors import InputError, Stopped, TimeLimit
+from bulkreset.errors import InputError, RowLimit, Stopped
 from bulkreset.input.input_set import InputSet
+from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.job import Job
+from bulkreset.journal.generated_passwords import PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rate_changes import RateChanges
-from bulkreset.journal.sealed_passwords import PasswordArchive
 from bulkreset.log import Log
 from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status, format_rows
 from bulkreset.plan.preflight import PlannedLane, Preflight, sign_out_ceiling
 from bulkreset.report.summary import describe_error
-from bulkreset.send.clock import Clock
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.generated_source import GeneratedLaneSource, GeneratedSource
 from bulkreset.send.guards import GuardMonitor
@@ -51,9 +52,9 @@ UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate whe
 class RunResources:
     """Optional parts of a run, None if unused: archive of generated passwords, journal mirror, and cluster."""
 
-    handout: PasswordArchive | None = None
+    archive: PasswordArchive | None = None
     mirror: "JournalMirror | None" = None
-    fleet: ClusterRunner | None = None
+    cluster: ClusterRunner | None = None
 
 
 class Apply:
@@ -71,9 +72,9 @@ class Apply:
     ) -> None:
         means = means or RunResources()
         self._job = job
-        self._fleet = means.fleet
+        self._cluster = means.cluster
         self._rows = rows
-        self._handout = means.handout
+        self._archive = means.archive
         self._sessions = sessions
         self._journal = journal
         self._mirror = means.mirror
@@ -87,15 +88,20 @@ class Apply:
         self._lanes: list[tuple[LaneProtocol, LaneRowSource | GeneratedLaneSource]] = []
         self._stopped: Mapping[int, Stopped] = {}
 
-    def run(self, preflight: Preflight, ui: UserInterface, stop: CancelToken) -> None:
-        """Send until all rows are settled. Raises Interrupted, TimeLimit, ServiceError, RecordError, GuardTripped."""
+    def run(
+        self, preflight: Preflight, ui: UserInterface, stop: CancelToken, *, limited_by: str = "guards.limit"
+    ) -> None:
+        """Send until all rows are settled. Raises Interrupted, TimeLimit, ServiceError, RecordError, GuardTripped.
+
+        Raises RowLimit if the row limit leaves rows unsent; `limited_by` is the key or flag that sets the limit.
+        """
         job, plans = self._job, preflight.lanes
         kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in plans))
         if job.signs_out:
             self._journal.begin_signing_out()
         source = self._source(preflight)
         supplies: Sequence[LaneRowSource | GeneratedLaneSource] = source.lane_sources
-        budget = RowBudget(job.guards.stop_after)
+        budget = RowBudget(job.guards.limit)
         feeds: list[LaneInput] = []
         shown: list[LaneProgress] = []
         leavers: dict[int, SignOutSource] = {}
@@ -119,10 +125,10 @@ class Apply:
         if self._mirror:
             watch.add_check(self._mirror.check)
         self._log.info("sending_started", rows=preflight.ready, lanes=len(plans), transport=kind)
-        if self._fleet:
-            self._fleet.send(self._lane_groups(plans, feeds), self._results, self._log_cluster_event)
+        if self._cluster:
+            self._cluster.send(self._lane_groups(plans, feeds), self._results, self._log_cluster_event)
         patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
-        together = job.guards.stop == "run"
+        together = job.guards.scope == "run"
         coordinator = Coordinator(self, self._clock, self._results, watch, patience, together=together)
         self._stopped = coordinator.stopped
         try:
@@ -132,11 +138,11 @@ class Apply:
             source.close()
             if rest := self._rates.take_rest():
                 self._ledger.commit([], [], rates=rest)
-        if budget.remaining == 0 and preflight.ready > (job.guards.stop_after or 0):
-            sent = job.guards.stop_after or 0
-            raise TimeLimit(
-                f"Stopped after {format_rows(sent)}, as stop_after asks. {format_rows(preflight.ready - sent)} remaining.",
-                STOPS["time_limit"].advice,
+        limit = job.guards.limit or 0
+        if budget.remaining == 0 and preflight.ready > limit:
+            raise RowLimit(
+                f"Stopped after {format_rows(limit)}, as {limited_by} asks. {preflight.ready - limit:,} left.",
+                STOPS["row_limit"].advice,
             )
 
     def _source(self, preflight: Preflight) -> InputSource | GeneratedSource:
@@ -144,13 +150,12 @@ class Apply:
         job = self._job
         lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
         if self._rows and not job.generates:
-            return InputSource(
-                self._rows, self._journal, lanes, self._require_unchanged, lambda: self._results.put(None)
-            )
+            pages = PageReader(self._rows)
+            return InputSource(pages, self._journal, lanes, self._require_unchanged, lambda: self._results.put(None))
         if not job.generates:  # there is no row to send, and none may get a generated password
             lanes = [() for _ in lanes]
         policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
-        return GeneratedSource(self._journal, lanes, PasswordGenerator(policies, job.password.length), self._handout)
+        return GeneratedSource(self._journal, lanes, PasswordGenerator(policies, job.password.length), self._archive)
 
     def _gate_on_mirror(
         self, supply: LaneRowSource | GeneratedLaneSource
@@ -184,7 +189,7 @@ class Apply:
 
     def _local_pools(self, plan: PlannedLane) -> Sequence[str]:
         """Return the pools called from this process: none if the lanes are on a cluster."""
-        return () if self._fleet else plan.pools
+        return () if self._cluster else plan.pools
 
     def _lane_groups(self, plans: Sequence[PlannedLane], feeds: Sequence[LaneInput]) -> list[LaneGroup]:
         """Return the lanes as lane groups for the cluster, with the confirmed Regions and endpoints."""
@@ -218,8 +223,8 @@ class Apply:
             if sets:
                 self._rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
 
-        if self._fleet:
-            return self._fleet.lane(errand, place, ceiling, self._job.pace, changed)
+        if self._cluster:
+            return self._cluster.lane(errand, place, ceiling, self._job.pace, changed)
         pacer = Pacer(ceiling, self._clock, changed)
         return Lane(errand, pacer, self._job.pace, self._clock, self._results, place, carries)
 

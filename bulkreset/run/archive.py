@@ -3,9 +3,11 @@
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from bulkreset.errors import InputError, RecordError, Stopped
+from bulkreset.files import atomic_file
 from bulkreset.input.decrypt import name_of
 from bulkreset.input.discovery import InputMissing
 from bulkreset.input.location import Fingerprint, InputFile, LocalFile, S3Object
@@ -72,13 +74,18 @@ def _move_file(path: Path, folder: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        partial = to.with_name(f".{to.name}.partial")  # a complete copy of the passwords must exist even after a crash
-        shutil.copy2(path, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.rename(to)
+        _copy_file(path, to)  # a complete copy of the passwords must exist even after a crash
         path.unlink()
     return to
+
+
+def _copy_file(path: Path, to: Path) -> None:
+    with path.open("rb") as source, atomic_file(to, new=True) as sink:
+        shutil.copyfileobj(source, sink, 1 << 20)
+        sink.flush()
+        known = os.fstat(source.fileno())
+        os.fchmod(sink.fileno(), stat.S_IMODE(known.st_mode))
+        os.utime(sink.fileno(), ns=(known.st_atime_ns, known.st_mtime_ns))
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -1,22 +1,24 @@
 """One run of a job: plan, confirm, apply and report."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.causes import STOPS, advice_for
+from bulkreset.clock import SystemClock
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS, ClusterRunner
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
 from bulkreset.cognito.response import PASSWORD_REFUSALS
-from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.session import TargetSession, refuse_code
 from bulkreset.errors import (
     BulkresetError,
     GuardTripped,
+    Interrupted,
     RecordError,
     Refused,
     ServiceError,
@@ -24,9 +26,9 @@ from bulkreset.errors import (
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
+from bulkreset.journal.generated_passwords import folder_of, open_archive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_of, handout_of
 from bulkreset.log import capture_library_logs, open_log, tolerant_stream
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import LaneSummary, Summary, format_rows
@@ -46,7 +48,6 @@ from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import has_work_left, sign_out_counts
 from bulkreset.run.apply import Apply, RunResources
 from bulkreset.run.finish import Finisher
-from bulkreset.send.clock import SystemClock
 from bulkreset.statuses import public_counts
 
 
@@ -57,7 +58,9 @@ class RunOptions:
     `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
-    `stop_after` (rows) applies to this execution only; the job's own `stop_after` applies to each execution.
+    `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
+    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
+    `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
     console: IO[str] | None
@@ -65,12 +68,14 @@ class RunOptions:
     emulate: bool = False
     yes: bool = False
     approved: Path | None = None
-    stop_after: int | None = None
+    limit: int | None = None
     retry_failed: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
     command: str = ""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    ask_code: Callable[[str], str] = refuse_code
 
     @property
     def confirmed_by(self) -> str:
@@ -80,10 +85,10 @@ class RunOptions:
         return ("emulated" if self.emulate else "--yes, not asked") if self.yes else ""
 
     def with_row_limit(self, job: Job) -> Job:
-        """Return the job with this execution's `stop_after` limit, if set. The saved job is unchanged."""
-        if self.stop_after is None:
+        """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
+        if self.limit is None:
             return job
-        return job.model_copy(update={"guards": job.guards.model_copy(update={"stop_after": self.stop_after})})
+        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": self.limit})})
 
 
 class Run:
@@ -97,14 +102,14 @@ class Run:
         sessions: Mapping[str, TargetSession],
         stack: ExitStack,
         afterwards: ExecutionReporter,
-        fleet: ClusterRunner | None = None,
+        cluster: ClusterRunner | None = None,
     ) -> None:
         stack.callback(home.release)
         self._job = job
         self._home = home
         self._mode = mode
         self._sessions = sessions
-        self._fleet = fleet
+        self._cluster = cluster
         self._journal = Journal.open(home.journal)
         stack.callback(self._journal.close)
         self._facts = self._journal.meta()
@@ -119,7 +124,7 @@ class Run:
             stack.enter_context(capture_library_logs(self._log))
         self._afterwards = afterwards
         stack.enter_context(afterwards.along(self._warn_notification))
-        self._handout = handout_of(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
+        self._archive = open_archive(job, folder_of(self._facts, home)) if self._facts["mode"] == "run" else None
         self._mirror, self._unmirrored = None, None
         try:
             self._mirror = stack.enter_context(open_mirror(job, self._facts, home, self._journal, self._log))
@@ -127,8 +132,8 @@ class Run:
             if self._facts["state"] == "finished":  # its report stays as it is
                 raise
             self._unmirrored = error
-        if self._mirror and self._handout:
-            self._handout.written = self._mirror.upload_chunk
+        if self._mirror and self._archive:
+            self._archive.written = self._mirror.upload_chunk
         self._began = time.monotonic()
         self._sent_for = 0.0
 
@@ -143,7 +148,7 @@ class Run:
             self._journal.forget_plan()
         elif service and rows:
             for chunk in rows.batches():
-                service.seed(chunk.frame["user_pool_id"], chunk.frame["username"])
+                service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
         self._journal.mark_claimed_in_doubt()
         self._note_execution_started()
         revived = self._journal.retry_failed() if self._mode.retry_failed else {}
@@ -203,9 +208,16 @@ class Run:
         except GuardTripped as ended:  # it stopped nothing if no row is left to send
             left = has_work_left(self._facts, self._journal.counts(), sign_out_counts(self._journal, self._facts))
             return ended if left else None
+        except Interrupted as ended:
+            return ended if self._sent_for else self._before_sending(ended)
         except BulkresetError as ended:
             return ended
         return None
+
+    def _before_sending(self, ended: Interrupted) -> Interrupted:
+        """Return the interruption of an execution that has sent nothing."""
+        more = "more " if self._facts.get("sending_seconds") else ""
+        return Interrupted(f"Interrupted before anything {more}was sent.", "", ended.signal_number)
 
     @property
     def _planned(self) -> bool:
@@ -232,7 +244,7 @@ class Run:
         asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
         for pool, caller in asked.callers.items():
             if caller.problem:
-                self._log.warning("side_service_missing", service="sts", user_pool_id=pool, problem=caller.problem)
+                self._log.warning("account_unknown", service="sts", user_pool_id=pool, problem=caller.problem)
         require_same_accounts(asked.callers, self._facts["targets"])
         known = {target["user_pool_id"]: target.get("account") for target in self._facts["targets"]}
         planned = PlanFacts(
@@ -246,7 +258,7 @@ class Run:
         )
         preflight = build_preflight(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.unknown:
-            self._log.warning("not_known", what=gap.what, action=gap.action, problem=gap.code)
+            self._log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
         lanes = [LaneSummary(at.account, at.region, None, at.quota, at.ceiling, at.pools) for at in preflight.lanes]
         targets = [
             target | {"account": target["account"] or known.get(target["user_pool_id"], "")}
@@ -285,19 +297,19 @@ class Run:
         if self._job.report.redact:
             # Create the key before the first row is sent: the mirror gets it, and a damaged key is detected in time.
             Redaction.load(self._home.redaction_key)
-        means = RunResources(self._handout, self._mirror, self._fleet)
+        means = RunResources(self._archive, self._mirror, self._cluster)
         apply = Apply(self._job, rows, self._sessions, self._journal, self._log, clock, means)
         if rows:
             require_planned_input(rows, self._home)
         self._journal.begin_sending()
-        if self._fleet or "fleet" in self._facts:
+        if self._cluster or "cluster" in self._facts:
             self._wait_for_old_workers(stop)
         self._note(state="applying")
         if self._mirror:
             self._mirror.start_generation()
         began = clock.now()
         try:
-            apply.run(preflight, ui, stop)
+            apply.run(preflight, ui, stop, limited_by="guards.limit" if self._mode.limit is None else "--limit")
         finally:
             self._sent_for = clock.now() - began
             # There are no results if sending did not begin.
@@ -306,12 +318,12 @@ class Run:
 
     def _wait_for_old_workers(self, stop: CancelToken) -> None:
         """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
-        if self._facts["state"] == "applying" and self._facts.get("fleet"):
+        if self._facts["state"] == "applying" and self._facts.get("cluster"):
             until = time.monotonic() + LINGER_SECONDS
             while time.monotonic() < until:
                 stop.check()
                 time.sleep(0.1)
-        self._note(fleet=self._fleet.name if self._fleet else None)
+        self._note(cluster=self._cluster.name if self._cluster else None)
 
     def finish(self, ended: BulkresetError | None) -> Summary:
         """Write the reports from the journal, however the run ended. Raises RecordError if that fails."""
@@ -329,7 +341,7 @@ class Run:
         return self._afterwards.of(end.write_reports(ended), self._warn_notification)
 
     def _warn_notification(self, problem: str) -> None:
-        self._log.warning("not_told", problem=problem)
+        self._log.warning("delivery_failed", problem=problem)
 
     def _note(self, **facts: object) -> None:
         self._journal.note(**facts)

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bulkreset.clock import Clock
 from bulkreset.errors import Busy, JobError, RecordError
-from bulkreset.files import atomic_writer
+from bulkreset.files import atomic_writer, read_small_file
 from bulkreset.job import Location
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
-from bulkreset.send.clock import Clock
-from bulkreset.small_file import read_small_file
 
 VERSION = 1
 MOST = 1 << 25  # bytes: some 100,000 inputs

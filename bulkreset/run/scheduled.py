@@ -1,11 +1,12 @@
 """Scheduled runs of a job: each input is processed once, and an unfinished run is finished first."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.clock import Clock
 from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
 from bulkreset.input.location import Fingerprint, InputFile
@@ -21,7 +22,7 @@ from bulkreset.run.run import RunOptions
 from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
 from bulkreset.run.start import resume, start
 from bulkreset.s3 import Bucket
-from bulkreset.send.clock import Clock
+from bulkreset.text import format_iso
 
 
 class ScheduledJob:
@@ -132,7 +133,7 @@ class ScheduledJob:
             if not new:
                 if remembered:  # keeps the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
-                if self._job.input.expected and not one_ran:
+                if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         "Look at the export; then run the job again.",
@@ -193,7 +194,7 @@ class ScheduledJob:
         begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             files, run_id = journal.files(), str(journal.meta()["run_id"])
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        now = format_iso(time.time() * 1000, "seconds")
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
             self._state.completed[where] = CompletedInput(file.size, file.sha256, file.version, [], run_id, now)
         self._forget_open_run()
@@ -219,7 +220,7 @@ class ScheduledJob:
 
     def _archive_completed(self) -> None:
         """Move or tag completed inputs that are still in place. Failures are reported and retried next time."""
-        done = self._job.input.done
+        done = self._job.schedule.done
         if done is None:
             return
         for where, one in self._state.completed.items():

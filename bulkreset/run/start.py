@@ -20,9 +20,9 @@ from bulkreset.errors import (
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, utc_now
+from bulkreset.journal.generated_passwords import folder_elsewhere
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import folder_elsewhere
 from bulkreset.mirror.factory import mirror_facts
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
@@ -51,6 +51,7 @@ def start(
     """
     counts = not (mode.dry_run or mode.emulate)
     with ExecutionReporter(job, path, mode.out, ui.notice, counts=counts) as afterwards, ExitStack() as stack:
+        wanted = _choose_cluster(job, emulated=mode.emulate)  # a dry run, too, says what the run will miss
         approval = Approval(mode.approved) if mode.approved else None
         rows, described_input = open_new_input(job)
         if mode.emulate and rows is None:
@@ -58,11 +59,11 @@ def start(
                 "The emulator has no users but those of an input, so there is nobody to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
-        parse_recipients(job.handout.recipients)  # detect a wrong key before anything is done
+        parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if mode.emulate else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, mode)
         require_pace(job, sessions)
-        fleet = None if mode.dry_run else _open_cluster(job, stack, emulated=mode.emulate)
+        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted and not mode.dry_run else None
         elsewhere = None if mode.dry_run else folder_elsewhere(job, path)
         facts = {
             "run_id": str(uuid.uuid4()),
@@ -75,11 +76,11 @@ def start(
             "approved": approval.describe() if approval else None,
             "confirmation": {"how": mode.confirmed_by, "at": utc_now()} if mode.confirmed_by else None,
             "command": mode.command,
-            "stop_after": mode.with_row_limit(job).guards.stop_after,
+            "limit": mode.with_row_limit(job).guards.limit,
             "started_at": utc_now(),
             "input": described_input,
             "targets": describe_targets(sessions),
-            "handout": str(elsewhere) if elsewhere else None,
+            "passwords": str(elsewhere) if elsewhere else None,
             "mirror": mirror_facts(job, path, emulated=mode.emulate),
             "executions": [new_execution()],
         }
@@ -88,7 +89,7 @@ def start(
         files = input_files(rows)
         home = RunDir.create(path, lambda journal: Journal.create(journal, list(sessions), facts, files).close())
         try:
-            run = Run(mode.with_row_limit(job), home, mode, sessions, stack, afterwards, fleet)
+            run = Run(mode.with_row_limit(job), home, mode, sessions, stack, afterwards, cluster)
             made()
             ended = run.execute(rows, service, ui, stop)
         except Refused:
@@ -119,35 +120,39 @@ def resume(
                 f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = mode.with_row_limit(job_from_journal(facts["job"], overrides))
+        job = mode.with_row_limit(job_from_journal(facts["job"], overrides, mode.flags))
         counts = facts["mode"] == "run" and not facts["emulated"]
         afterwards = stack.enter_context(ExecutionReporter(job, path, mode.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, home) if needs_input(job, facts, home, again=mode.retry_failed) else None
         service = stack.enter_context(run_emulator(job)) if facts["emulated"] else None
-        sessions = _open_sessions(job, service)
+        sessions = _open_sessions(job, service, mode)
         require_pace(job, sessions)
         if not service:
             require_same_targets(describe_targets(sessions), facts["targets"])
-        fleet = (
-            _open_cluster(job, stack, emulated=facts["emulated"])
-            if may_send(facts, home, again=mode.retry_failed)
-            else None
-        )
-        run = Run(job, home, mode, sessions, stack, afterwards, fleet)
+        sends = may_send(facts, home, again=mode.retry_failed)
+        wanted = _choose_cluster(job, emulated=facts["emulated"]) if sends else None
+        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
+        run = Run(job, home, mode, sessions, stack, afterwards, cluster)
         run.recover(rows, service, ui)
         return run.finish(run.execute(rows, service, ui, stop))
 
 
-def _open_sessions(job: Job, service: EmbeddedCognito | None) -> dict[str, TargetSession]:
+def _open_sessions(job: Job, service: EmbeddedCognito | None, mode: RunOptions) -> dict[str, TargetSession]:
     """Return a session for each target, by user pool ID. Raises TargetError if one cannot be opened."""
-    opened = service.open_session if service else open_session
-    return {target.user_pool_id: opened(target) for target in job.targets}
+    if service:
+        return {target.user_pool_id: service.open_session(target) for target in job.targets}
+    return {target.user_pool_id: open_session(target, mode.ask_code) for target in job.targets}
 
 
-def _open_cluster(job: Job, stack: ExitStack, *, emulated: bool) -> ClusterRunner | None:
-    """Return the job's connected cluster; None if the lanes run in this process. Raises ClusterError, JobError."""
-    if not job.fleet.is_asked_for:
+def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
+    """Return the job's cluster, not connected; None if the lanes run in this process.
+
+    Raises JobError if the extra is missing, or the emulator cannot be reached from there.
+    """
+    if not job.cluster.is_asked_for:
         return None
-    if emulated and job.fleet.scheduler and not is_loopback(job.fleet.scheduler):
-        raise JobError("The emulator is on this machine, and the fleet is not.", "Pass --fleet local:N with --emulate.")
-    return stack.enter_context(ClusterRunner(DaskCluster(job.fleet)))
+    if emulated and job.cluster.scheduler and not is_loopback(job.cluster.scheduler):
+        raise JobError(
+            "The emulator is on this machine, and the cluster is not.", "Pass --cluster local:N with --emulate."
+        )
+    return DaskCluster(job.cluster)

@@ -7,10 +7,10 @@ from queue import Empty
 from typing import Any, Protocol
 
 from bulkreset.causes import advice_for
+from bulkreset.clock import Clock
 from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Outcome, SignOutOutcome
-from bulkreset.send.clock import Clock
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import OperationResult
 

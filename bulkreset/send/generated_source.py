@@ -4,21 +4,21 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from bulkreset.input.password_generator import PasswordGenerator
+from bulkreset.journal.generated_passwords import CHUNK_ROWS, PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SendableRow
-from bulkreset.journal.sealed_passwords import CHUNK_ROWS, PasswordArchive
 from bulkreset.models import Row
 
 
 class GeneratedLaneSource:
     """The rows of one lane, with generated passwords.
 
-    With a `handout`, a batch of passwords is encrypted and on disk before `take` returns the first of them. Without
+    With a `archive`, a batch of passwords is encrypted and on disk before `take` returns the first of them. Without
     one, passwords are generated row by row and not stored.
     """
 
     def __init__(
-        self, journal: Journal, pools: Collection[str], generator: PasswordGenerator, handout: PasswordArchive | None
+        self, journal: Journal, pools: Collection[str], generator: PasswordGenerator, archive: PasswordArchive | None
     ) -> None:
         # Rows to send at the start.
         self.rows = sum(rows for pool, _, rows in journal.sendable_counts() if pool in pools)
@@ -26,19 +26,19 @@ class GeneratedLaneSource:
         self.pools = frozenset(pools)
         self._journal = journal
         self._generator = generator
-        self._handout = handout
+        self._archive = archive
         self._after = 0
         self._ready_rows: deque[Row] = deque()
 
     def take(self, most: int) -> Sequence[Row]:
         """Return up to `most` rows. Raises RecordError if a batch cannot be archived; then none of its rows is sent."""
-        if self._handout is None:
+        if self._archive is None:
             taken = [self._with_password(row) for row in self._next_rows(most)]
         else:
             if not self._ready_rows:
                 lot = [self._with_password(row) for row in self._next_rows(CHUNK_ROWS)]
                 if lot:
-                    self._handout.write(lot)
+                    self._archive.write(lot)
                 self._ready_rows.extend(lot)
             taken = [self._ready_rows.popleft() for _ in range(min(most, len(self._ready_rows)))]
         self.ended = not taken
@@ -75,9 +75,9 @@ class GeneratedSource:
         journal: Journal,
         lanes: Sequence[Collection[str]],
         generator: PasswordGenerator,
-        handout: PasswordArchive | None,
+        archive: PasswordArchive | None,
     ) -> None:
-        self.lane_sources = [GeneratedLaneSource(journal, pools, generator, handout) for pools in lanes]
+        self.lane_sources = [GeneratedLaneSource(journal, pools, generator, archive) for pools in lanes]
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

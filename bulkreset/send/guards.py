@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bulkreset.causes import NOT_REACHED, STOPS
+from bulkreset.clock import Clock
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
-from bulkreset.send.clock import Clock
 from bulkreset.text import format_limit
 
 

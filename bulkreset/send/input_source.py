@@ -9,8 +9,8 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.input.batch import PAGE_ROWS, RowPage
-from bulkreset.input.reader import InputReader, PageReader
+from bulkreset.input.batch import PAGE_ROWS, RowBatch
+from bulkreset.input.page_reader import PageReader
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row, Secret
@@ -19,7 +19,7 @@ BUFFERED = 80_000  # rows that all lanes together buffer, about 30 MB
 LEAST_BUFFER = 500
 MOST_BUFFER = 2 * PAGE_ROWS
 
-Answer = tuple[int, RowPage | BaseException | None]
+Answer = tuple[int, RowBatch | BaseException | None]
 
 
 class LaneRowSource:
@@ -73,8 +73,9 @@ class LaneRowSource:
             self._pieces.append(piece)
         self.rows += rows
 
-    def fill_from(self, wanted: Sequence[SendableRow], piece: RowPage) -> None:
+    def fill_from(self, wanted: Sequence[SendableRow], piece: RowBatch) -> None:
         """Buffer this lane's rows of the current page while there is room. Raises GuardTripped if a user differs."""
+        usernames, passwords = piece.columns["username"], piece.columns["password"]
         for row in wanted:
             if row.row < self._next:
                 continue
@@ -82,13 +83,13 @@ class LaneRowSource:
                 self._next = row.row
                 return
             offset = row.row - piece.first
-            if piece.usernames[offset] != row.username:
+            if usernames[offset] != row.username:
                 raise input_changed_error(f"Row {row.row} of the input is not the user that was planned.")
             self._buffer.append(
                 Row(
                     number=row.row,
                     username=row.username,
-                    password=Secret(piece.passwords[offset]),
+                    password=Secret(passwords[offset]),
                     pool=row.pool,
                     permanent=bool(row.permanent),
                     was_in_doubt=bool(row.was_in_doubt),
@@ -110,7 +111,7 @@ class InputSource:
 
     def __init__(
         self,
-        rows: InputReader,
+        pages: PageReader,
         journal: Journal,
         lanes: Sequence[Collection[str]],
         unchanged: Callable[[], None],
@@ -120,7 +121,7 @@ class InputSource:
         self.lane_sources = [LaneRowSource(self, pools, most) for pools in lanes]
         self.require_unchanged = unchanged
         self._journal = journal
-        self._pieces = rows.pages()
+        self._pieces = pages
         self._wake = wake
         self._asked: int | None = None
         self._at = -1  # the page that was distributed last
@@ -156,7 +157,7 @@ class InputSource:
         if self._thread:
             self._thread.join(timeout=1.0)
 
-    def _distribute(self, number: int, answer: RowPage | BaseException | None) -> None:
+    def _distribute(self, number: int, answer: RowBatch | BaseException | None) -> None:
         self._searched = number if answer is None else None
         if answer is None:
             return
@@ -216,7 +217,7 @@ def _read_pages(
     """Answer each page request until the request is None. Runs on the reader thread."""
     with closing(pieces):
         while (number := requests.get()) is not None:
-            answer: RowPage | BaseException | None
+            answer: RowBatch | BaseException | None
             try:
                 answer = pieces.read(number)
             except BaseException as error:  # noqa: BLE001  (raised again by `poll`)

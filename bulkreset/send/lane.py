@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeAlias
 
+from bulkreset.clock import Clock
 from bulkreset.cognito.session import CONNECTIONS
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.clock import Clock
 from bulkreset.send.operations import Operation, T
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import RowResult, Worker

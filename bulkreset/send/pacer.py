@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bulkreset.send.clock import Clock
+from bulkreset.clock import Clock
 from bulkreset.send.rate_control import BACKOFF, CubicRate, RateState
 
 # How late a slot may be used, in slot intervals; a later thread asks for a new slot. Calls may be closer by as much.

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
+from bulkreset.clock import Clock
 from bulkreset.journal.journal import Journal
 from bulkreset.models import SignOutOutcome, SignOutTask
-from bulkreset.send.clock import Clock
 
 LOOK_SECONDS = 0.25  # between two queries if the journal had no more users
 

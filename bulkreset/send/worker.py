@@ -6,25 +6,17 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic
 
-from tenacity import (
-    Retrying,
-    retry_if_result,
-    stop_after_attempt,
-    stop_when_event_set,
-    wait_random_exponential,
-)
-
+from bulkreset.clock import Clock
 from bulkreset.cognito.response import FATAL_SET, Disposition, Response
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.clock import Clock
+from bulkreset.retry import retrying
 from bulkreset.send.operations import AttemptState, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
 
 _NEVER = object()
-FIRST_WAIT = 0.25  # seconds: the maximum of the first backoff; it doubles each time
 
-_AGAIN = frozenset({Disposition.THROTTLED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
+_AGAIN = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +40,9 @@ class Worker(Generic[T]):
         self._stop = stop
         self._max_attempts = pace.max_attempts
         self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
-        # The retry wraps the slot, so every attempt takes one. No hooks: tenacity's would log arguments, and one is a
-        # password.
-        self._retrying = Retrying(
-            retry=retry_if_result(_is_to_be_tried_again),
-            wait=wait_random_exponential(multiplier=FIRST_WAIT, max=pace.max_wait),
-            stop=stop_after_attempt(pace.max_attempts) | stop_when_event_set(stop),
-            sleep=self._sleep,
-            retry_error_callback=lambda _state: None,  # used-up attempts are no error: the state has the last answer
+        # The retry wraps the slot, so every attempt takes one.
+        self._retry = retrying(
+            _is_to_be_tried_again, attempts=pace.max_attempts, longest_wait=pace.max_wait, clock=clock, halt=stop
         )
 
     def send(self, what: T) -> RowResult:
@@ -65,10 +52,15 @@ class Worker(Generic[T]):
         if _is_to_be_tried_again(first):
             # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
             answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
-            self._retrying(next, answers)
+            self._retry(next, answers)
             self.retrying = 0
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
+        if fatal and fatal.disposition is Disposition.PAUSED:
+            if tally.attempts < self._max_attempts:  # another reason has stopped the lane
+                fatal = None
+            else:
+                self._stop.set()
         return RowResult(outcome, tally.latency, fatal)
 
     def _attempt(self, what: T, tally: AttemptState) -> Response | None:
@@ -84,6 +76,8 @@ class Worker(Generic[T]):
         if answer.disposition is Disposition.THROTTLED:
             tally.throttled += 1
             self._pacer.on_throttled(started)
+        elif answer.disposition is Disposition.PAUSED:
+            pass  # says nothing about the rate
         elif answer.disposition in FATAL_SET:
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
@@ -94,12 +88,9 @@ class Worker(Generic[T]):
             self.retrying = tally.attempts + 1
         return answer
 
-    def _sleep(self, seconds: float) -> None:
-        self._clock.wait(self._stop, seconds)
 
-
-def _is_to_be_tried_again(answer: Response | None) -> bool:
-    return answer is not None and answer.disposition in _AGAIN
+def _is_to_be_tried_again(answer: object) -> bool:
+    return isinstance(answer, Response) and answer.disposition in _AGAIN
 
 
 def _unix_ms() -> int:

@@ -3,7 +3,7 @@
 #
 #   nightly.sh JOB        for instance: nightly.sh /etc/bulkreset/nightly.toml
 #
-# The job must have [input] state: then `bulkreset run` first resumes a run of this job that is not finished, and is never
+# The job must have [schedule] state: then `bulkreset run` first resumes a run of this job that is not finished, and is never
 # begun anew. Without it every retry would set every row again.
 #
 #   exit code             what happens
@@ -17,8 +17,8 @@ bulkreset=${BULKRESET:-bulkreset} # the command, where it is not in PATH
 tries=${BULKRESET_TRIES:-4}       # executions in one night
 pause=${BULKRESET_PAUSE:-600}     # seconds between two of them
 
-if ! grep -Eq '^[[:space:]]*state[[:space:]]*=' "$1"; then
-    echo "nightly.sh: $1 cannot be read, or has no [input] state: every retry would set every row again." >&2
+if ! grep -Eq '^[[:space:]]*(schedule\.)?state[[:space:]]*=' "$1"; then
+    echo "nightly.sh: $1 cannot be read, or has no [schedule] state: every retry would set every row again." >&2
     exit 2
 fi
 

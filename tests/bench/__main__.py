@@ -18,8 +18,9 @@ from typing import Final
 import pyarrow.csv
 import pyarrow.parquet
 
+from tests.bench.answers import bench_answers
 from tests.bench.callers import CALLERS, Missing
-from tests.bench.fleet import bench_fleet
+from tests.bench.cluster import bench_cluster
 from tests.bench.scale import bench_scale
 from tests.bench.stage import measured, run, say, stage, timed, unpaced, users
 from tests.e2e.command import LAX, POOL, REGION, SET
@@ -286,7 +287,8 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "moving": bench_moving,
     "lanes": bench_lanes,
     "machinery": bench_machinery,
-    "fleet": lambda: bench_fleet(say),
+    "cluster": lambda: bench_cluster(say),
+    "answers": lambda: bench_answers(say),
 }
 
 if __name__ == "__main__":

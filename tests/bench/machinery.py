@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from bulkreset.cancellation import CancelToken, SendProgress
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
@@ -23,7 +24,6 @@ from bulkreset.log import open_log
 from bulkreset.models import Row
 from bulkreset.plan.preflight import PlannedLane, Preflight
 from bulkreset.run import apply
-from bulkreset.send.clock import SystemClock
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0

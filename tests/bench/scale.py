@@ -17,7 +17,7 @@ from tests.e2e.command import SET
 from tests.sim import Simulator
 
 ROWS: Final = int(os.environ.get("SCALE_ROWS", "10000000"))
-TIME_LIMIT: Final = 5  # the exit code of a run that --stop-after has ended
+TIME_LIMIT: Final = 5  # the exit code of a run that --limit has ended
 
 
 def bench_scale(rows: int = ROWS) -> None:
@@ -43,7 +43,7 @@ def as_parquet(source: Path) -> Path:
 def _one(sim: Simulator, source: Path, run_dir: Path, rows: int) -> None:
     name = f"{rows:,} {source.suffix[1:]}"
     tenth = rows // 10
-    command = (*unpaced(source, sim, run_dir, "crt"), "--stop-after", tenth)
+    command = (*unpaced(source, sim, run_dir, "crt"), "--limit", tenth)
     took, cpu, memory = timed(sim, [sys.executable, *command], TIME_LIMIT)
     at = dict(_events(run_dir))
     sent = json.loads((run_dir / "summary.json").read_text())["sending_seconds"]
@@ -59,7 +59,7 @@ def _one(sim: Simulator, source: Path, run_dir: Path, rows: int) -> None:
     began = sim.stats().count(SET)
     took, cpu, memory = timed(
         sim,
-        [sys.executable, "-m", "bulkreset.cli.main", "resume", run_dir, "--stop-after", 1, "--no-progress"],
+        [sys.executable, "-m", "bulkreset.cli.main", "resume", run_dir, "--limit", 1, "--no-progress"],
         TIME_LIMIT,
     )
     assert sim.stats().count(SET) == began + 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.dasked import Dasked, FleetCommand
+from tests.cluster.dasked import ClusterCommand, Dasked
 from tests.e2e.conftest import sim
 from tests.sim import Simulator
 
@@ -20,5 +20,5 @@ def dasked(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Iter
 
 
 @pytest.fixture
-def bulkreset(tmp_path: Path, sim: Simulator, dasked: Dasked) -> FleetCommand:
-    return FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+def bulkreset(tmp_path: Path, sim: Simulator, dasked: Dasked) -> ClusterCommand:
+    return ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)

@@ -25,6 +25,7 @@ import trustme
 from distributed import Client, Security
 
 from bulkreset.cluster.envelope import SecretEnvelope
+from bulkreset.cluster.protocol import SendRows
 from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
 from tests.e2e.command import Argument, Command
@@ -128,7 +129,7 @@ class Dasked:
         Then its pages, its logs, and whatever it has written anywhere.
         """
         with Client(self.url, security=self._security(), set_as_default=False) as client:
-            parcel = SecretEnvelope.pack([replace(row(7), password=Secret(self.hidden.password))])
+            parcel = SecretEnvelope.pack([SendRows((0, 0), [replace(row(7), password=Secret(self.hidden.password))])])
             future = client.submit(_fail, parcel, parcel=parcel)
             failed = future.exception()
             assert isinstance(failed, ValueError)
@@ -208,12 +209,12 @@ class Dasked:
         return {name: value if value == "True" else str(self._folder / value) for name, value in names.items()}
 
 
-class FleetCommand(Command):
-    """The command line, on a fleet wherever it sends."""
+class ClusterCommand(Command):
+    """The command line, on a cluster wherever it sends."""
 
-    def __init__(self, home: Path, sim: Simulator, fleet: str, env: Mapping[str, str | None] | None = None) -> None:
+    def __init__(self, home: Path, sim: Simulator, cluster: str, env: Mapping[str, str | None] | None = None) -> None:
         super().__init__(home, sim)
-        self.fleet = fleet
+        self.cluster = cluster
         self.environment |= {name: value for name, value in (env or {}).items() if value is not None}
 
     def start(
@@ -225,9 +226,9 @@ class FleetCommand(Command):
         cwd: Path | None = None,
         first: str = "",
     ) -> subprocess.Popen[str]:
-        """Start it, on the fleet unless the test says otherwise."""
-        if args[0] in {"run", "resume"} and not {"--fleet", "--dry-run"} & set(args):
-            args = (*args, "--fleet", self.fleet)
+        """Start it, on the cluster unless the test says otherwise."""
+        if args[0] in {"run", "resume"} and not {"--cluster", "--dry-run"} & set(args):
+            args = (*args, "--cluster", self.cluster)
         return super().start(*args, env=env, terminal=terminal, out=out, cwd=cwd, first=first)
 
 

@@ -1,4 +1,4 @@
-"""A fleet inside the test: outposts that can be cut off, killed and poisoned, and a service that holds calls and notes their slots."""
+"""A cluster inside the test: outposts that can be cut off, killed and poisoned, and a service that holds calls and notes their slots."""
 
 import asyncio
 import threading
@@ -6,20 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from bulkreset.cluster import assignments
-from bulkreset.cluster import cluster_runner as fleets
+from bulkreset.cluster import assignments, cluster_runner
 from bulkreset.cluster import worker_agent as outposts
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import WorkerLost, WorkerRejected
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import WorkerReport
+from bulkreset.cluster.protocol import WorkerReport, unpack_report
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
@@ -32,22 +31,24 @@ from bulkreset.send.operations import OperationResult, SetPassword
 from tests.clocks import ForwardClock
 from tests.send.fakes import POOL, SET
 from tests.send.lanes import Given
+from tests.waiting import LOOK_SECONDS
 
 # Seconds that pass in no test unless it puts the clock forward: however slow the machine is, no lease ends by itself.
-LEASE = 3600.0
-SKEW = 600.0
+LEASE = 36_000.0
+SKEW = 6_000.0
 PACE = PaceConfig(workers=4, max_attempts=3, max_wait=0.2)  # so many calls at most are held of a lane
-TINY = 1e-6
+TINY = 1e-5  # the clock has large numbers
+SPEED = 10.0  # of the clock: lanes and pacers wait a tenth of the time that they see
 
 
 class SlotClock(ForwardClock):
-    """The machine's clock, which knows until when each thread waited last: for a paced call that is its slot.
+    """The machine's clock, SPEED times as fast, which knows until when each thread waited last: a paced call's slot.
 
     When the call then leaves is up to the machine; that slots are far enough apart is up to the pacers.
     """
 
     def __init__(self) -> None:
-        super().__init__(time.monotonic)
+        super().__init__(lambda: SPEED * time.monotonic())
         self._of = threading.local()
 
     def now(self) -> float:
@@ -58,11 +59,19 @@ class SlotClock(ForwardClock):
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """Wait until `stop` is set or the clock has come so far; True where it was set."""
         self._of.slot = self._of.now + seconds  # who waits for a moment has just looked how far it is away
-        return super().wait(stop, seconds)
+        while (left := self._of.slot - super().now()) > 0:
+            if stop.wait(min(left / SPEED, LOOK_SECONDS)):
+                return True
+        return stop.is_set()
 
     def slot(self) -> float:
         """Until when this thread waited last."""
         return float(getattr(self._of, "slot", 0.0))
+
+
+def unix() -> float:
+    """The Unix time of all processes, which stands still: clocks differ only if a test sets one."""
+    return 1e9
 
 
 class Service:
@@ -110,6 +119,7 @@ class InsideCluster:
         self.dead: set[str] = set()
         self.unfit: dict[str, str] = {}
         self.ahead: dict[str, float] = {}  # seconds by which clocks were set
+        self.lies: dict[str, Callable[[Any], object]] = {}  # what comes in place of a worker's reports
         self.lose_answers: set[int] = set()  # of these turns the first one is lost
         self.sessions: dict[str, WorkerAgent] = {}
         self.of: dict[str, list[WorkerAgent]] = {name: [] for name in names}
@@ -131,7 +141,7 @@ class InsideCluster:
             raise WorkerRejected(self.unfit[worker])
         if worker in self.cut:
             raise WorkerLost
-        self.sessions[session] = WorkerAgent(self.clock, self.clock.now)
+        self.sessions[session] = WorkerAgent(self.clock, unix)
         self.of.setdefault(worker, []).append(self.sessions[session])
 
     async def exchange(
@@ -142,8 +152,11 @@ class InsideCluster:
             if worker in self.cut | self.dead:
                 self.refused += 1
                 raise OSError
-            report = self.sessions[session].exchange(turn, lease, parcel)
-        report.unix += self.ahead.get(worker, 0.0)
+            packed: object = self.sessions[session].exchange(turn, lease, parcel)
+        if worker in self.lies:
+            packed = self.lies[worker](packed)
+        report = unpack_report(packed)
+        report = replace(report, unix=report.unix + self.ahead.get(worker, 0.0))
         if turn in self.lose_answers:
             self.lose_answers.remove(turn)
             raise OSError
@@ -221,7 +234,7 @@ class Book:
 
 
 class Inside:
-    """A coordinator, a fleet and its outposts, in this process."""
+    """A coordinator, a cluster and its outposts, in this process."""
 
     def __init__(self, workers: Sequence[str], answer: Callable[[Row], Response]) -> None:
         self.clock = SlotClock()
@@ -236,18 +249,18 @@ class Inside:
     ) -> None:
         """Send these rows, one place for each list; `during` runs on a thread beside it."""
         results: Results = SimpleQueue()
-        with ClusterRunner(self.cluster, self.clock, self.clock.now) as fleet:
+        with ClusterRunner(self.cluster, self.clock, unix) as cluster:
             feeds, units = [], []
             for number, given in enumerate(rows):
                 place = LaneKey(number, f"Place {number}" if len(rows) > 1 else "")
-                lane = fleet.lane(SetPassword({}), place, rate, PACE, lambda *_: None)
+                lane = cluster.lane(SetPassword({}), place, rate, PACE, lambda *_: None)
                 self.lanes.append(lane)
                 feeds.append(LaneInput(lane, Given(given)))
                 target = Target(user_pool_id=POOL, region="eu-west-1")
                 units.append(LaneGroup(place, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
-            fleet.send(units, results, lambda event, **fields: self.events.append((event, fields)))
+            cluster.send(units, results, lambda event, **fields: self.events.append((event, fields)))
             with ThreadPoolExecutor(1) as pool:
-                beside = pool.submit(during or (lambda _fleet: None), fleet)
+                beside = pool.submit(during or (lambda _cluster: None), cluster)
                 beside.add_done_callback(lambda _done: self.service.let_go())
                 try:
                     Coordinator(self.book, self.clock, results, self.book).run(feeds)
@@ -263,23 +276,24 @@ class Inside:
         return sorted(slot for slot, row in found if row // 1000 == place)
 
     def looked_again(self, times: int = 3) -> Callable[[], bool]:
-        """Whether the fleet has looked so many times more who is there, and had the occasion to give places to them."""
+        """Whether the cluster has looked so many times more who is there, and had the occasion to give places to them."""
         before = self.cluster.looks
         return lambda: self.cluster.looks >= before + times
 
 
 @contextmanager
 def inside(*workers: str, answer: Callable[[Row], Response] = lambda _row: SET) -> Iterator[Inside]:
-    """A fleet of these workers."""
+    """A cluster of these workers."""
     with pytest.MonkeyPatch.context() as patch:
         it = Inside(workers, answer)
-        patch.setattr(fleets, "LEASE_SECONDS", LEASE)
+        patch.setattr(cluster_runner, "LEASE_SECONDS", LEASE)
         patch.setattr(outposts, "LEASE_SECONDS", LEASE)
         patch.setattr(assignments, "SKEW_SECONDS", SKEW)
-        patch.setattr(fleets, "LINGER_SECONDS", LEASE + SKEW)
-        patch.setattr(fleets, "GOVERN_SECONDS", 0.05)
-        patch.setattr(fleets, "TURN_SECONDS", 0.05)
-        patch.setattr(fleets, "AGAIN_SECONDS", 0.02)
+        patch.setattr(cluster_runner, "LINGER_SECONDS", LEASE + SKEW)
+        patch.setattr(cluster_runner, "GOVERN_SECONDS", 0.01)
+        patch.setattr(cluster_runner, "TURN_SECONDS", 0.01)
+        patch.setattr(cluster_runner, "IDLE_SECONDS", 0.05)
+        patch.setattr(cluster_runner, "AGAIN_SECONDS", 0.005)
         patch.setattr(outposts, "open_transport", lambda _kind, _session: it.service)
         patch.setattr(outposts, "_session", lambda _target, _order: None)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.canary import Canary, files, process_of
-from tests.cluster.dasked import Dasked, FleetCommand, kill, until
+from tests.cluster.dasked import ClusterCommand, Dasked, kill, until
 from tests.crash.test_resume import resume
 from tests.e2e.command import SET, write_csv
 from tests.sim import Simulator
@@ -34,15 +34,15 @@ for name in ("", "botocore", "botocore.endpoint", "botocore.auth", "urllib3.conn
 http.client.HTTPConnection.debuglevel = 9
 """
 PLACES = {
-    "transport": ("cognito.client", "ValueError(kept)", "BotoTransport.set_password"),
-    "operation": ("dispatch.errand", "RuntimeError(*kept)", "SetPassword.send"),
-    "base": ("dispatch.errand", "BaseException(*kept)", "SetPassword.send"),
-    "batch": ("dispatch.lane", "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
-    "parcel": ("fleet.parcel", "ValueError(self._packed)", "Parcel.opened"),
+    "transport": ("cognito.boto3_transport", "ValueError(kept)", "BotoTransport.set_password"),
+    "operation": ("send.operations", "RuntimeError(*kept)", "SetPassword.send"),
+    "base": ("send.operations", "BaseException(*kept)", "SetPassword.send"),
+    "batch": ("send.lane", "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
+    "envelope": ("cluster.envelope", "ValueError(self._packed)", "SecretEnvelope.unpack"),
 }
 
 
-def among(canary: Canary, dasked: Dasked, bulkreset: FleetCommand, source: Path, said: str) -> set[str]:
+def among(canary: Canary, dasked: Dasked, bulkreset: ClusterCommand, source: Path, said: str) -> set[str]:
     """Everything that cluster and run have told and left."""
     return canary.among([*dasked.told(), *files(bulkreset.home, source), ("said", said.encode())])
 
@@ -61,7 +61,7 @@ def test_code_that_fails_on_a_worker_tells_its_place_alone(where: str, tmp_path:
     with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
         dasked.join({"PYTHONPATH": str(site)})
         dasked.joined(1)
-        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         argv, _ = bulkreset.with_run_dir([*bulkreset.against(source), "--yes", "-vv", "--rate", "40"])
         with bulkreset.start(*argv) as process:
             stdout, stderr = process.communicate(timeout=120)
@@ -84,7 +84,7 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
     with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
         dasked.workers += [dasked.join({"PYTHONPATH": str(site)}) for _ in range(2)]
         dasked.joined(2)
-        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         run_dir = tmp_path / "run"
         argv = (
             *bulkreset.against(source),
@@ -118,11 +118,11 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
     assert ran.summary["counts"] == {"set": 240}
 
 
-def test_processes_of_a_local_fleet_show_nothing(tmp_path: Path, sim: Simulator) -> None:
+def test_processes_of_a_local_cluster_show_nothing(tmp_path: Path, sim: Simulator) -> None:
     """Dask's and Python's own switches turned on around it; one of its processes aborts."""
     canary = Canary()
     sim.configure(latency=0.1)
-    bulkreset = FleetCommand(tmp_path, sim, "local:2")
+    bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     source = write_csv(tmp_path / "in.csv", rows(canary, 120))
     run_dir = tmp_path / "run"
     loud = {"DASK_LOGGING__DISTRIBUTED": "debug", "PYTHONASYNCIODEBUG": "1", "PYTHONFAULTHANDLER": "1"}

@@ -1,4 +1,4 @@
-"""The fleet, with outposts in this process: nothing is lost with a worker, nothing runs twice, and a lane's rate is one."""
+"""The cluster, with outposts in this process: nothing is lost with a worker, nothing runs twice, and a lane's rate is one."""
 
 import math
 import threading
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cluster import cluster_runner as fleets
+from bulkreset.cluster import cluster_runner
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows
+from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows, WorkerReport
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
 from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError
@@ -59,7 +59,7 @@ def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> No
     silent: list[float] = []
     with inside("a", "b") as it:
 
-        def lose(_fleet: ClusterRunner) -> None:
+        def lose(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
             lost = holder(it)
             if how == "dead":
@@ -96,7 +96,7 @@ def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing
     with inside("a") as it:
         it.cluster.lose_answers = {1, 2, 3, 5, 8}
 
-        def cut(_fleet: ClusterRunner) -> None:
+        def cut(_cluster: ClusterRunner) -> None:
             wait_until(lambda: not it.cluster.lose_answers)
             it.cluster.cut_off("a")
             it.service.let_go()
@@ -127,7 +127,7 @@ def test_throttled_lane_moves_with_its_pace() -> None:
     with inside("a", "b", answer=answer) as it:
         found: list[float] = []
 
-        def lose(_fleet: ClusterRunner) -> None:
+        def lose(_cluster: ClusterRunner) -> None:
             (lane,) = it.lanes
             found.append(wait_until(lambda: (lane.state and lane.state.w_max) or 0.0))
             it.cluster.kill(holder(it))
@@ -146,7 +146,7 @@ def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None
     """Of each place two batches, of 50 rows each, are with a worker; the rest is still to be shared out."""
     with inside("a") as it:
 
-        def join(_fleet: ClusterRunner) -> None:
+        def join(_cluster: ClusterRunner) -> None:
             wait_until(lambda: {row // 1000 for row in it.service.held} == {0, 1, 2, 3})
             it.cluster.names.append("b")
             wait_until(lambda: sum(lane.is_moving for lane in it.lanes) == 2)
@@ -173,7 +173,7 @@ def test_unfit_worker_at_the_start_refuses_the_run() -> None:
 def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
     with inside("a") as it:
 
-        def join(_fleet: ClusterRunner) -> None:
+        def join(_cluster: ClusterRunner) -> None:
             it.cluster.unfit["b"] = "its clock is 3.0 s from this one"
             it.cluster.names.append("b")
             wait_until(lambda: it.told("worker_refused"))
@@ -190,7 +190,7 @@ def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
     """Its leases would end too early, and its lanes stand still; or too late."""
     with inside("a", "b") as it:
 
-        def set_clock(_fleet: ClusterRunner) -> None:
+        def set_clock(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
             it.cluster.ahead[holder(it)] = ahead
             wait_until(lambda: it.told("worker_refused"))
@@ -204,7 +204,7 @@ def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
 
 
 def test_no_worker_at_all_refuses_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleets, "NOBODY_SECONDS", 0.0)
+    monkeypatch.setattr(cluster_runner, "NOBODY_SECONDS", 0.0)
     with inside() as it, pytest.raises(ClusterError, match="has no worker"):
         it.run([rows(1, 5)], 40.0)
 
@@ -213,15 +213,15 @@ def test_no_worker_at_all_refuses_the_run(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None:
     with inside("a") as it:
 
-        def lose(fleet: ClusterRunner) -> None:
+        def lose(cluster: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
             if what == "scheduler":
                 it.cluster.gone = True
             else:
                 it.cluster.kill("a")
-                wait_until(lambda: fleet._nobody_since)
-                it.clock.advance(fleets.NOBODY_SECONDS)
-            wait_until(lambda: fleet._failure)
+                wait_until(lambda: cluster._nobody_since)
+                it.clock.advance(cluster_runner.NOBODY_SECONDS)
+            wait_until(lambda: cluster._failure)
 
         it.service.hold(held_from(10))
         with pytest.raises(ClusterLost, match=r"is lost|has had no worker") as caught:
@@ -245,7 +245,7 @@ def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
             if len(it.service.held) == 2 * (PACE.workers or 0):
                 raise Enough
 
-        def see_it_stop(_fleet: ClusterRunner) -> None:
+        def see_it_stop(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.cluster.stopped(0) and it.cluster.stopped(1))
 
         it.book.check = check
@@ -281,7 +281,7 @@ def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytes
 def test_fatal_answer_stops_its_place_alone() -> None:
     with inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it:
 
-        def see_it_stop(_fleet: ClusterRunner) -> None:
+        def see_it_stop(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.cluster.stopped(1))
 
         it.service.hold(lambda row: row > 1010)
@@ -303,10 +303,10 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
     if where == "batch":
         follow = WorkerAgent._handle_order
 
-        def poisoned(self: WorkerAgent, order: object) -> None:
+        def poisoned(self: WorkerAgent, order: object, report: WorkerReport) -> None:
             if isinstance(order, SendRows) and any(row.number == 20 for row in order.rows):
-                raise KeyError(order.rows[0].password.reveal())
-            follow(self, order)  # type: ignore[arg-type]
+                raise KeyError([row.password.reveal() for row in order.rows if isinstance(row, Row)])
+            follow(self, order, report)  # type: ignore[arg-type]
 
         monkeypatch.setattr(WorkerAgent, "_handle_order", poisoned)
     with inside("a", "b", answer=answer) as it:

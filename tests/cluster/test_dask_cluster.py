@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cli.options import parse_cluster as fleet_of
-from bulkreset.cluster import worker_agent
+from bulkreset import api
+from bulkreset.cli.options import parse_cluster
+from bulkreset.cluster import dask_cluster
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerRejected
-from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo
+from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo, pack_info
 from bulkreset.errors import ClusterError, JobError
 from bulkreset.job import ClusterConfig
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 from tests.canary import Canary, files
-from tests.cluster.dasked import Dasked, FleetCommand
+from tests.cluster.dasked import ClusterCommand, Dasked
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
 from tests.sim import Simulator
 
@@ -24,7 +25,7 @@ OUT = "AdminUserGlobalSignOut"
 
 
 def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
-    bulkreset: FleetCommand, sim: Simulator, dasked: Dasked
+    bulkreset: ClusterCommand, sim: Simulator, dasked: Dasked
 ) -> None:
     canary = Canary()
     sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
@@ -34,7 +35,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert ran.summary["counts"] == {"set": 59, "failed": 1}
     assert ran.summary["signed_out"] == {"done": 59, "failed": 0, "pending": 0}
     assert_they_agree(ran, sim)
-    assert f"Fleet       {dasked.url}" in ran.stderr
+    assert f"Cluster     {dasked.url}" in ran.stderr
     joined = [event["worker"] for event in ran.log if event["event"] == "worker_joined"]
     (worker,) = joined
     assert worker.startswith("tls://127.0.0.1:")
@@ -43,7 +44,7 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     }
     places = list(dasked.told())
     told = b"\n".join(content for _, content in places)
-    assert b"Run out-of-band function 'handshake'" in told, "or there is nothing to see"
+    assert b"Run out-of-band function 'start_agent'" in told, "or there is nothing to see"
     assert b"SecretEnvelope(********)" in told, "Dask shows the arguments of what failed"
     assert b"bulkreset_exchange" in told, "it is loud enough to show what is sent"
     assert canary.among(places) == set()
@@ -61,7 +62,7 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
     with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
         dasked.join({"PYTHONPATH": str(other.parent)})
         dasked.joined(1)
-        on_it = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        on_it = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         ran = on_it.reset(write_csv(tmp_path / "users.csv", people(2)))
     assert ran.code == 2
     (sentence,) = ran.complaints
@@ -72,23 +73,38 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "fleet", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1", "tls://"]
+    "cluster", ["local:0", "local:99", "somewhere", "tcp://10.0.0.7:8786", "udp://127.0.0.1:1", "tls://"]
 )
-def test_fleet_that_cannot_be_is_refused(fleet: str) -> None:
+def test_cluster_that_cannot_be_is_refused(cluster: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
     with pytest.raises(JobError) as caught:
-        load(None, wanted | fleet_of(fleet))
+        load(None, wanted | parse_cluster(cluster))
     assert caught.value.exit_code == 2
-    if fleet.startswith("tcp"):
+    if cluster.startswith("tcp"):
         assert "only tls:// may leave this machine" in str(caught.value)
 
 
-@pytest.mark.parametrize("fleet", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"])
-def test_fleet_that_can_be_is_taken_and_none_takes_it_back(fleet: str) -> None:
+@pytest.mark.parametrize(
+    "cluster", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"]
+)
+def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
-    job = load(None, wanted | fleet_of(fleet))
-    assert job.fleet.is_asked_for
-    assert not load(None, job.model_dump(mode="json") | fleet_of("none")).fleet.is_asked_for
+    job = load(None, wanted | parse_cluster(cluster))
+    assert job.cluster.is_asked_for
+    assert not load(None, job.model_dump(mode="json") | parse_cluster("none")).cluster.is_asked_for
+
+
+@pytest.mark.parametrize("cluster", ["local:2", "tls://scheduler.dask:8786"])
+def test_dry_run_refuses_a_job_whose_run_will_miss_dask(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_csv(tmp_path / "users.csv", people(2))
+    job = load(None, {"input.path": str(source), "targets.user_pool_id": POOL} | parse_cluster(cluster))
+    monkeypatch.setattr(dask_cluster, "find_spec", lambda _name: None)
+    with pytest.raises(JobError, match=r"bulkreset\[cluster\]") as caught:
+        api.dry_run(job, run_dir=tmp_path / "run")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
 
 
 def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:
@@ -100,15 +116,17 @@ def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_fo
 class _Worker:
     """What a worker says when it is asked: its version, its protocol's, and how far its clock is ahead."""
 
-    def __init__(self, version: str = __version__, protocol: int = PROTOCOL, ahead: float = 0.0) -> None:
+    def __init__(self, version: str | None = __version__, protocol: int = PROTOCOL, ahead: float = 0.0) -> None:
         self._version = version
         self._protocol = protocol
         self._ahead = ahead
 
-    async def run(self, _worker: str, function: object, *_args: object, **_keywords: object) -> object:
-        if function is worker_agent.handshake:
-            return WorkerInfo(self._protocol, time.time() + self._ahead, 1)
-        return None if function is worker_agent.start_agent else self._version
+    async def ask(self, _worker: str, op: str, **_fields: object) -> object:
+        if op == "versions":
+            return {"packages": {"bulkreset": self._version}}
+        if op == "run":
+            return {"status": "OK", "result": {"__Serialized__": 1}}
+        return {"info": pack_info(WorkerInfo(self._protocol, time.time() + self._ahead, 1))}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +137,7 @@ class _Worker:
         ("tls://10.0.0.7:1", {"ahead": 0.9}, None),
         ("tcp://10.0.0.7:1", {}, "passwords would go to it over the network in the open"),
         ("tls://10.0.0.7:1", {"version": "9.9.9"}, "it has bulkreset 9.9.9, and this is bulkreset"),
+        ("tls://10.0.0.7:1", {"version": None}, "it has no bulkreset, and this is bulkreset"),
         ("tls://10.0.0.7:1", {"protocol": 99}, "it speaks version 99 of the protocol, and this is version"),
         ("tls://10.0.0.7:1", {"ahead": 3.0}, "its clock is 3.0 s from this one, and 1 s are allowed"),
         ("tls://10.0.0.7:1", {"ahead": -3.0}, "its clock is 3.0 s from this one"),
@@ -128,9 +147,21 @@ def test_who_may_be_a_worker(
     address: str, says: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))
-    monkeypatch.setattr(cluster, "_run", _Worker(**says).run)
+    monkeypatch.setattr(cluster, "_ask", _Worker(**says).ask)
     if problem is None:
         asyncio.run(cluster.handshake(address, "session"))
         return
     with pytest.raises(WorkerRejected, match=problem):
         asyncio.run(cluster.handshake(address, "session"))
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"packages": None}, {"packages": {"bulkreset": __version__}}])
+def test_worker_whose_answer_is_nonsense_is_rejected(answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))
+
+    async def ask(_worker: str, _op: str, **_fields: object) -> object:
+        return answer
+
+    monkeypatch.setattr(cluster, "_ask", ask)
+    with pytest.raises(WorkerRejected, match="cannot be used"):
+        asyncio.run(cluster.handshake("tls://10.0.0.7:1", "session"))

@@ -5,19 +5,34 @@ import pickle
 
 import pytest
 from distributed.core import error_message
-from distributed.protocol import deserialize, serialize
+from distributed.protocol import dumps, loads, to_serialize
 
-from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import SendRows
+from bulkreset.cluster.envelope import FAMILY, SecretEnvelope, register_envelope
+from bulkreset.cluster.protocol import Nonsense, SendRows
+from bulkreset.models import Row
 from tests.send.fakes import row
 
 
-def test_arrives_as_it_was_sent_through_dask() -> None:
+def test_arrives_as_it_was_sent_through_dask_and_nothing_is_pickled() -> None:
+    register_envelope()
     sent = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
-    header, frames = serialize(sent)
-    (batch,) = deserialize(header, [bytes(frame) for frame in frames]).unpack()
-    assert batch.rows[0].number == 7
-    assert batch.rows[0].password.reveal() == "Hidden-7"
+    frames = [bytes(frame) for frame in dumps({"parcel": to_serialize(sent)}, serializers=[FAMILY], on_error="raise")]
+    assert b"pickle" not in b"".join(frames)
+    (batch,) = loads(frames, deserializers=[FAMILY])["parcel"].unpack()
+    assert isinstance(batch, SendRows)
+    (arrived,) = batch.rows
+    assert isinstance(arrived, Row)
+    assert arrived.number == 7
+    assert arrived.password.reveal() == "Hidden-7"
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"nonsense", b'[{"order": "destroy"}]', b'[{"order": "send", "lane": [0, 0]}]']
+)
+def test_orders_that_are_none_are_refused_without_their_content(packed: bytes) -> None:
+    with pytest.raises(Nonsense) as caught:
+        SecretEnvelope(packed).unpack()
+    assert "destroy" not in str(caught.value)
 
 
 def test_nothing_else_can_be_serialised_with_a_password() -> None:
@@ -27,7 +42,7 @@ def test_nothing_else_can_be_serialised_with_a_password() -> None:
 
 
 def test_shows_stars_wherever_dask_shows_arguments(caplog: pytest.LogCaptureFixture) -> None:
-    parcel = SecretEnvelope.pack([row(7)])
+    parcel = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
     told = error_message(ValueError(parcel, [parcel], {"parcel": parcel}))
     logging.getLogger().error("Compute Failed\nargs: %s\nkwargs: %r", (parcel,), {"parcel": parcel})
     assert "Hidden" not in f"{parcel} {parcel!r} {told['exception_text']} {caplog.text} {[parcel]}"

@@ -1,4 +1,4 @@
-"""Processes of a fleet killed in the middle, for real: nothing is lost, nothing settled is sent again, and the rate is one."""
+"""Processes of a cluster killed in the middle, for real: nothing is lost, nothing settled is sent again, and the rate is one."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.dasked import Dasked, FleetCommand, kill, until
+from tests.cluster.dasked import ClusterCommand, Dasked, kill, until
 from tests.crash.test_resume import hold, let_go, resume, sent
 from tests.e2e.command import SET, assert_they_agree, people, write_csv
 from tests.lanes.places import ALL, mixed, settle_in, users, write_input, write_job
@@ -31,7 +31,7 @@ def assert_rate(times: Sequence[float], rate: float) -> None:
 def test_workers_killed_one_after_the_other_cost_two_batches_each_and_no_row(tmp_path: Path, sim: Simulator) -> None:
     with Dasked(tmp_path / "cluster", sim, workers=2) as dasked:
         dasked.joined(2)
-        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         sim.configure(latency=0.05)
         run_dir = tmp_path / "run"
         source = write_csv(tmp_path / "users.csv", people(240))
@@ -61,7 +61,7 @@ def test_workers_killed_one_after_the_other_cost_two_batches_each_and_no_row(tmp
 def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path: Path, sim: Simulator) -> None:
     with Dasked(tmp_path / "cluster", sim, workers=1) as dasked:
         dasked.joined(1)
-        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         run_dir = tmp_path / "run"
         source = write_csv(tmp_path / "users.csv", people(300))
         argv = (*bulkreset.against(source), "--yes", "--rate", "30", "--run-dir", run_dir)
@@ -73,10 +73,10 @@ def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path
             _, stderr = process.communicate(timeout=90)
         assert process.returncode == 3
         (sentence,) = (line for line in stderr.splitlines() if line.startswith("bulkreset: "))
-        assert sentence.startswith(f"bulkreset: The scheduler of the fleet ({dasked.url}) is lost.")
+        assert sentence.startswith(f"bulkreset: The scheduler of the cluster ({dasked.url}) is lost.")
         assert f"Resume with: bulkreset resume {run_dir}" in stderr
         before = [call.username for call in sim.calls(SET)]
-    again = resume(bulkreset, run_dir, "--rate", "none", "--fleet", "none")
+    again = resume(bulkreset, run_dir, "--rate", "none", "--cluster", "none")
     assert (again.code, again.summary["counts"]) == (0, {"set": 300})
     after = [call.username for call in sim.calls(SET)][len(before) :]
     twice = {name for name in after if name in before}
@@ -88,7 +88,7 @@ def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path
 def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, sim: Simulator, how: str) -> None:
     with Dasked(tmp_path / "cluster", sim, workers=2) as dasked:
         dasked.joined(2)
-        bulkreset = FleetCommand(tmp_path, sim, dasked.url, dasked.environment)
+        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
         run_dir = tmp_path / "run"
         source = write_csv(tmp_path / "users.csv", people(200))
         argv = (*bulkreset.against(source), "--yes", "--rate", "20", "--run-dir", run_dir)
@@ -98,7 +98,7 @@ def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, s
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
         let_go(sim)
-        again = resume(bulkreset, run_dir, "--fleet", how)
+        again = resume(bulkreset, run_dir, "--cluster", how)
     assert (again.code, again.summary["counts"]) == (0, {"set": 200})
     times = [call.username for call in sim.calls(SET)]
     doubted = {row["username"] for row in again.report if row["in_doubt"] == "true"}
@@ -108,7 +108,7 @@ def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, s
 
 
 def test_local_worker_killed_is_known_to_be_dead_and_its_lane_goes_on_at_once(tmp_path: Path, sim: Simulator) -> None:
-    bulkreset = FleetCommand(tmp_path, sim, "local:2")
+    bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"
     source = write_csv(tmp_path / "users.csv", people(160))
     argv = (*bulkreset.against(source), "--yes", "--rate", "20", "--run-dir", run_dir)
@@ -122,15 +122,15 @@ def test_local_worker_killed_is_known_to_be_dead_and_its_lane_goes_on_at_once(tm
         let_go(sim)
         _, stderr = process.communicate(timeout=90)
     assert process.returncode == 0, stderr
-    ran = resume(bulkreset, run_dir, "--fleet", "none")
+    ran = resume(bulkreset, run_dir, "--cluster", "none")
     assert ran.summary["counts"] == {"set": 160}
     assert [event for event in ran.log if event["event"] == "worker_joined"][2:], "Dask's nanny starts it again"
     assert_rate([call.time for call in sim.calls(SET)], 20)
 
 
-def test_interrupted_fleet_finishes_what_is_in_flight(tmp_path: Path, sim: Simulator) -> None:
+def test_interrupted_cluster_finishes_what_is_in_flight(tmp_path: Path, sim: Simulator) -> None:
     """Ctrl-C goes to every process of the terminal: only the coordinator may heed it."""
-    bulkreset = FleetCommand(tmp_path, sim, "local:2")
+    bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"
     source = write_csv(tmp_path / "users.csv", people(200))
     argv = (*bulkreset.against(source), "--yes", "--rate", "30", "--run-dir", run_dir)
@@ -142,14 +142,14 @@ def test_interrupted_fleet_finishes_what_is_in_flight(tmp_path: Path, sim: Simul
         _, stderr = process.communicate(timeout=90)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
-    ran = resume(bulkreset, run_dir, "--stop-after", "1", "--fleet", "none")
+    ran = resume(bulkreset, run_dir, "--limit", "1", "--cluster", "none")
     assert ran.summary["counts"].keys() == {"set", "unprocessed"}
     assert_they_agree(ran, sim)
     assert not [row for row in ran.report if row["in_doubt"] == "true"]
 
 
 def test_many_lanes_share_the_workers_and_each_keeps_its_pace(tmp_path: Path, sim: Simulator) -> None:
-    bulkreset = FleetCommand(tmp_path, sim, "local:2")
+    bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     env = settle_in(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 90)], "interleaved")
     job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines), "[pace]\nrate = 30\n")

@@ -56,8 +56,8 @@ def test_same_turn_once_more_is_answered_and_not_obeyed_again() -> None:
     clock = FakeClock()
     outpost = WorkerAgent(clock, clock.now)
     first = outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
-    assert outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack(["nonsense"])) is first
-    assert outpost.exchange(2, clock.now() + 5.0, SecretEnvelope.pack(["nonsense"])) is not first
+    assert outpost.exchange(1, clock.now() + 5.0, SecretEnvelope(b"nonsense")) is first
+    assert outpost.exchange(2, clock.now() + 5.0, SecretEnvelope(b"nonsense")) is not first
 
 
 @given(

@@ -1,9 +1,10 @@
-"""The recipes of jobs/fleet: they are valid as far as a tool can say, and name only what exists."""
+"""The recipes of jobs/cluster: they are valid as far as a tool can say, and name only what exists."""
 
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from bulkreset.cli.main import app
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 
-FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "fleet"
+FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "cluster"
 MANIFESTS = ("tls.yaml", "cluster.yaml", "coordinator.yaml")
 
 
@@ -34,10 +35,12 @@ _Template.add_multi_constructor("!", lambda _loader, tag, node: f"{tag}:{node.va
 
 
 def command_lines() -> Iterator[list[str]]:
-    """Every command that a manifest or the template starts."""
+    """Every command that a manifest or the template starts, or a page names."""
     for name in MANIFESTS:
         for document in yaml.safe_load_all((FOLDER / name).read_text()):
             yield from _commands(document)
+    page = (FOLDER.parents[1] / "docs" / "operations.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    yield from (line.split() for line in re.findall(r"^dask .+$", page, re.MULTILINE))
     yield from _commands(yaml.load((FOLDER / "ecs.yaml").read_text(), _Template))  # noqa: S506  (a safe loader)
 
 
@@ -92,25 +95,49 @@ def test_manifests_are_yaml_of_one_image_and_one_secret() -> None:
         *("Issuer", "Certificate", "DaskCluster", "PersistentVolumeClaim", "Job")
     }
     text = json.dumps(documents)
-    assert set(re.findall(r'"image": "([^"]+)"', text)) == {f"bulkreset-fleet:{__version__}"}
-    secrets = set(re.findall(r'"secretName": "(bulkreset-fleet[^"]*)"', text))
-    assert secrets == {"bulkreset-fleet-tls"}
+    assert set(re.findall(r'"image": "([^"]+)"', text)) == {f"bulkreset-cluster:{__version__}"}
+    secrets = set(re.findall(r'"secretName": "(bulkreset-cluster[^"]*)"', text))
+    assert secrets == {"bulkreset-cluster-tls"}
     (job,) = (document for document in documents if document["kind"] == "Job")
     assert job["spec"]["backoffLimit"] == 0, "what stopped is resumed by a person"
 
 
 def test_job_is_valid_and_goes_over_tls() -> None:
     job = load(FOLDER / "job.toml", {})
-    assert (job.fleet.scheduler or "").startswith("tls://bulkreset-scheduler")
+    assert (job.cluster.scheduler or "").startswith("tls://bulkreset-scheduler")
     assert all(target.role_arn for target in job.targets)
 
 
 def test_dockerfile_copies_what_exists() -> None:
     text = (FOLDER / "Dockerfile").read_text()
     for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
+        if line.startswith("--from="):  # of the image's first stage
+            continue
         for source in line.split()[:-1]:
             assert (FOLDER.parents[1] / source).exists(), source
     assert "--require-hashes" in text
+    (extras,) = re.findall(r'^ARG EXTRAS="(.+)"$', text, re.MULTILINE)
+    known = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras.split()) <= known.keys() - {"dev", "fuzz", "emulator"}
+    assert "\nUSER 10001\n" in text
+
+
+def test_every_container_has_a_read_only_root_and_no_rights() -> None:
+    seen = 0
+    for name in MANIFESTS:
+        for found in re.findall(
+            r"^ +- name: (?:worker|scheduler|coordinator)\n.*?volumeMounts:",
+            (FOLDER / name).read_text(),
+            re.MULTILINE | re.DOTALL,
+        ):
+            seen += 1
+            for said in (
+                "readOnlyRootFilesystem: true",
+                "allowPrivilegeEscalation: false",
+                "capabilities: {drop: [ALL]}",
+            ):
+                assert said in found
+    assert seen == 3
 
 
 @pytest.mark.soak

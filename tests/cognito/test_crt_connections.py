@@ -61,7 +61,7 @@ def test_host_that_is_unknown_was_not_sent(opened: Opened) -> None:
 
 def test_connection_that_takes_too_long_was_not_sent(opened: Opened) -> None:
     with deaf() as url:
-        answer = opened(url, connect_timeout=0.3).set_password(ROW)
+        answer = opened(url, connect_timeout=0.1).set_password(ROW)
     assert verdict(answer) == (Disposition.NOT_SENT, "ConnectTimeoutError")
 
 
@@ -84,7 +84,7 @@ def test_answer_that_never_comes_is_lost_and_its_connection_is_not_used_again(op
             connection.sendall(ANSWER)
 
     with peer(serve) as server:
-        sending = opened(server.url, read_timeout=0.5)
+        sending = opened(server.url, read_timeout=0.2)
         assert verdict(sending.set_password(ROW)) == TOO_LATE
         # On a busy machine the next ones may be too late as well.
         answers = [TOO_LATE]
@@ -107,7 +107,7 @@ def test_answer_that_drips_is_lost_when_the_time_is_over(opened: Opened) -> None
             threading.Event().wait(0.02)
 
     with peer(serve) as server:
-        assert verdict(opened(server.url, read_timeout=0.5).set_password(ROW)) == TOO_LATE
+        assert verdict(opened(server.url, read_timeout=0.2).set_password(ROW)) == TOO_LATE
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_handshake_that_never_ends_is_never_fatal(opened: Opened, tmp_path: Path
 
     with peer(serve) as server:
         url = server.url.replace("http", "https")
-        answer = opened(url, ca_bundle=certificate, connect_timeout=0.3, read_timeout=0.3).set_password(ROW)
+        answer = opened(url, ca_bundle=certificate, connect_timeout=0.1, read_timeout=0.1).set_password(ROW)
         given_up.set()
     assert answer.disposition in (
         {Disposition.NOT_SENT} if opened.kind == "crt" else {Disposition.NOT_SENT, Disposition.AMBIGUOUS}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tenacity import wait_none
 
-from bulkreset.cognito import pool as pool_module
-from bulkreset.cognito.pool import PoolFacts, arn_of, describe_pool
+from bulkreset import retry
+from bulkreset.cognito.pool import TEMPORARY_DAYS, PoolFacts, _parse_pool, arn_of, describe_pool
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy, Target
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("credentials")
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr(pool_module, "wait_random_exponential", lambda **_how: wait_none())
+    monkeypatch.setattr(retry, "wait_random_exponential", lambda **_how: wait_none())
 
 
 def session(url: str, region: str = "us-east-1") -> TargetSession:
@@ -207,7 +207,7 @@ def test_arn_is_of_the_regions_partition(region: str, partition: str) -> None:
 @pytest.mark.parametrize("nonsense", ["many", None, -1, 1.5, [], {}])
 def test_figures_that_are_none_count_as_not_told(nonsense: Any) -> None:  # noqa: ANN401  (whatever JSON holds)
     rules = {"MinimumLength": nonsense, "PasswordHistorySize": nonsense, "TemporaryPasswordValidityDays": nonsense}
-    found = pool_module._parse_pool(POOL, {"EstimatedNumberOfUsers": nonsense, "Policies": {"PasswordPolicy": rules}})
-    assert (found.users, found.history, found.temporary_days) == (None, 0, pool_module.TEMPORARY_DAYS)
+    found = _parse_pool(POOL, {"EstimatedNumberOfUsers": nonsense, "Policies": {"PasswordPolicy": rules}})
+    assert (found.users, found.history, found.temporary_days) == (None, 0, TEMPORARY_DAYS)
     assert found.policy is not None
     assert found.policy.minimum_length is None

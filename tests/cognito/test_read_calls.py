@@ -53,7 +53,6 @@ def test_answer_is_given_as_it_is() -> None:
         ("TooManyRequestsException", 400, Disposition.THROTTLED, True),
         ("ThrottlingException", 400, Disposition.THROTTLED, True),
         ("InternalErrorException", 500, Disposition.AMBIGUOUS, True),
-        ("503", 503, Disposition.AMBIGUOUS, True),
         ("ExpiredTokenException", 400, Disposition.EXPIRED, False),
         ("AccessDeniedException", 400, Disposition.FATAL, False),
         ("ResourceNotFoundException", 400, Disposition.FATAL, False),
@@ -66,6 +65,11 @@ def test_error_answer_has_its_code_and_its_verdict(
 ) -> None:
     error = failed(refusal(code, status))
     assert (error.code, error.verdict, error.is_transient) == (code, verdict, passes)
+
+
+def test_error_answer_whose_code_is_its_status_is_named_as_for_a_password_call() -> None:
+    error = failed(refusal("503", 503))
+    assert (error.code, error.verdict, error.is_transient) == ("HTTP503", Disposition.AMBIGUOUS, True)
 
 
 @pytest.mark.parametrize("answer", [{}, {"Error": {}}, {"Error": {"Code": ""}}, {"Error": {"Code": None}}], ids=str)

@@ -21,11 +21,12 @@ CODES = {
         *(HISTORY_VIOLATION, "SomethingNewException"),
     ],
     Disposition.FATAL: [
-        *("ResourceNotFoundException", "OperationNotEnabledException", "AccessDenied", "AccessDeniedException"),
+        *("ResourceNotFoundException", "AccessDenied", "AccessDeniedException"),
         *("UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidSignatureException"),
         *("OptInRequired", "SubscriptionRequired", "NoCredentialsError", "PartialCredentialsError"),
         *("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSLError"),
     ],
+    Disposition.PAUSED: ["OperationNotEnabledException"],
     Disposition.EXPIRED: ["ExpiredToken", "ExpiredTokenException", "RequestExpired"],
 }
 TABLE = [(code, verdict) for verdict, codes in CODES.items() for code in codes]
@@ -79,11 +80,11 @@ ADVICE = {
     "Set the machine's clock right or renew the credentials, then resume.": ["RequestExpired"],
     "Check the user pool ID, the Region and the account: a pool exists in one Region of one account. Fix the job, then"
     " start a new run of the rows that are not set.": ["ResourceNotFoundException"],
-    "This is a replica Region of the pool. Use the pool's primary Region in the job, then start a new run of the rows"
-    " that are not set.": ["OperationNotEnabledException"],
+    "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is "
+    "completed or cancelled, or use the pool's primary Region, then resume.": ["OperationNotEnabledException"],
     "Enable the Region or the service for this account, then resume.": ["OptInRequired"],
     "Enable the service for this account, then resume.": ["SubscriptionRequired"],
-    "Check --ca-bundle and the endpoint's certificate, then resume.": ["SSLError"],
+    "Check the host, and name its CA with --ca-bundle or AWS_CA_BUNDLE, then resume.": ["SSLError"],
 }
 
 
@@ -96,7 +97,7 @@ def test_refusals_of_the_password_itself_are_told_apart_from_those_of_the_user()
     assert {"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION} == PASSWORD_REFUSALS
 
 
-@pytest.mark.parametrize("code", [*CODES[Disposition.FATAL], *CODES[Disposition.EXPIRED]])
+@pytest.mark.parametrize("code", [*CODES[Disposition.FATAL], *CODES[Disposition.EXPIRED], *CODES[Disposition.PAUSED]])
 def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
     assert advice_for(code) != advice_for("SomethingNewException")
     assert advice_for(code).endswith("then resume." if resume_helps(code) else "of the rows that are not set.")

@@ -1,5 +1,7 @@
 """A target's session: what is missing is named before anything is sent, and the emulator's reaches nothing else."""
 
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.session import EMULATED_ACCOUNT, Caller, TargetSession, emulated_session, open_session
-from bulkreset.errors import TargetError
+from bulkreset.errors import Interrupted, TargetError
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
 from tests.sim.handle import Simulator
@@ -244,3 +246,41 @@ def test_sessions_share_the_models(configure: Callable[[str], None]) -> None:
     configure("[profile nightly]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\n")
     one, other = (open_session(target(profile="nightly"))._session.inner for _ in range(2))
     assert one.get_component("data_loader") is other.get_component("data_loader")
+
+
+WITH_CODE = """
+[profile keys]
+aws_access_key_id = AKID
+aws_secret_access_key = secret
+[profile nightly]
+region = eu-west-1
+role_arn = arn:aws:iam::123456789012:role/reset
+source_profile = keys
+mfa_serial = arn:aws:iam::123456789012:mfa/me
+"""
+
+
+def test_profile_that_asks_for_a_code_is_refused_without_a_terminal(
+    configure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(WITH_CODE)
+    monkeypatch.setattr("sys.stdin", io.StringIO("123456\n"))  # an input of rows, not a code
+    with pytest.raises(TargetError, match="asks for an MFA code, and there is no terminal"):
+        open_session(target(profile="nightly"))
+    assert sys.stdin.read() == "123456\n"
+
+
+def test_profile_that_asks_for_a_code_is_asked_for_it_and_can_be_interrupted(
+    configure: Callable[[str], None], sim: Simulator
+) -> None:
+    configure(WITH_CODE.replace("[profile nightly]", f"[profile nightly]\nendpoint_url = {sim.url}"))
+    asked: list[str] = []
+
+    def ask(prompt: str) -> str:
+        asked.append(prompt)
+        raise Interrupted("Stopped by SIGINT.")
+
+    with pytest.raises(Interrupted):
+        open_session(target(profile="nightly"), ask)
+    (prompt,) = asked
+    assert "arn:aws:iam::123456789012:mfa/me" in prompt

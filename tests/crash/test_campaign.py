@@ -1,4 +1,4 @@
-"""A campaign killed at any instant, resumed until it is done: who is set has the very password that is handed out."""
+"""A campaign killed at any instant, resumed until it is done: who is set has the very password that is decrypted."""
 
 import contextlib
 import random
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.age import load_identities
-from bulkreset.journal.sealed_passwords import read_handout
+from bulkreset.journal.generated_passwords import read_archive
 from tests.crash.test_resume import hold, let_go
 from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names
 from tests.e2e.command import POOL, SET, Command, finish
@@ -30,20 +30,20 @@ def statuses(run_dir: Path) -> dict[int, tuple[str, str]]:
         return {row: (name, status) for row, name, status in journal.execute("SELECT row, username, status FROM rows")}
 
 
-def assert_sealed_before_claimed(run_dir: Path, key: Key, sim: Simulator) -> None:
-    """Whatever was claimed or sent is on disk, sealed; what the service was sent is what was sealed."""
-    handout = run_dir / "handout"
-    lines = [line for _, line in read_handout(handout, load_identities(key.path))] if any(handout.glob("*.age")) else []
-    sealed = {line.row for line in lines}
+def assert_encrypted_before_claimed(run_dir: Path, key: Key, sim: Simulator) -> None:
+    """Whatever was claimed or sent is on disk, encrypted; the service was sent what was encrypted."""
+    archive = run_dir / "passwords"
+    lines = [line for _, line in read_archive(archive, load_identities(key.path))] if any(archive.glob("*.age")) else []
+    encrypted = {line.row for line in lines}
     touched = {row for row, (_, status) in statuses(run_dir).items() if status not in {"ready", "rejected", "skipped"}}
-    assert touched <= sealed
+    assert touched <= encrypted
     assert {(call.username, call.password) for call in sim.calls(SET)} <= {
         (line.username, line.password) for line in lines
     }
 
 
-def assert_handed_out(run_dir: Path, key: Key, sim: Simulator) -> None:
-    """Who is set in the journal has the password that is handed out, and nobody else's comes out."""
+def assert_decrypted_is_held(run_dir: Path, key: Key, sim: Simulator) -> None:
+    """Who is set in the journal has the password that is decrypted, and nobody else's comes out."""
     told = {name for name, status in statuses(run_dir).values() if status == "set"}
     if told:
         found = opened(run_dir, key)
@@ -80,8 +80,8 @@ def killed_until_done(
             else:
                 ran = finish(process, run_dir)
         if run_dir.exists():
-            assert_sealed_before_claimed(run_dir, key, sim)
-            assert_handed_out(run_dir, key, sim)
+            assert_encrypted_before_claimed(run_dir, key, sim)
+            assert_decrypted_is_held(run_dir, key, sim)
     assert ran.code == 0
     assert opened(run_dir, key) == held(sim)
     assert held(sim).keys() == set(names(rows))
@@ -92,14 +92,14 @@ def killed_until_done(
     assert holders(places, [call.password.encode() for call in sim.calls(SET) if call.password]) == set()
 
 
-def test_killed_anywhere_who_is_set_has_the_password_that_is_handed_out(bulkreset: Command, sim: Simulator) -> None:
+def test_killed_anywhere_who_is_set_has_the_password_that_was_generated(bulkreset: Command, sim: Simulator) -> None:
     killed_until_done(bulkreset, sim, rows=150, seed=9, kills=2)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(10))
-def test_killed_many_times_who_is_set_has_the_password_that_is_handed_out(
+def test_killed_many_times_who_is_set_has_the_password_that_was_generated(
     bulkreset: Command, sim: Simulator, seed: int
 ) -> None:
     killed_until_done(bulkreset, sim, rows=4000, seed=seed, kills=8, somewhere=True)

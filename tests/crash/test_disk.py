@@ -132,7 +132,7 @@ def test_a_page_that_cannot_be_written_stops_the_run_and_says_so_everywhere(bulk
 @pytest.mark.linux("/dev/full, a disk that is always full")
 def test_a_log_that_cannot_be_written_changes_nothing(bulkreset: Command) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(5))
-    stopped = bulkreset.reset(source, "--stop-after", "2", "--rate", "none")
+    stopped = bulkreset.reset(source, "--limit", "2", "--rate", "none")
     log = stopped.run_dir / "log.jsonl"
     log.unlink()
     log.symlink_to("/dev/full")

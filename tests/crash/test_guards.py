@@ -26,7 +26,7 @@ def test_too_many_failures_stop_the_run(bulkreset: Command, sim: Simulator) -> N
     assert ran.code == 3
     assert ran.summary["state"] == "stopped"
     assert "max_failures = 4" in ran.stderr
-    assert 5 <= ran.summary["counts"]["failed"] <= 40  # of two batches, where the lane is on a fleet
+    assert 5 <= ran.summary["counts"]["failed"] <= 40  # of two batches, where the lane is on a cluster
     assert ran.summary["counts"]["unprocessed"] > 150
     assert_they_agree(ran, sim)
 

@@ -114,7 +114,7 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
         )
     ]
     job.write_text(text, encoding="utf-8")
-    limited = bulkreset("run", job, "--yes", "--stop-after", "1")
+    limited = bulkreset("run", job, "--yes", "--limit", "1")
     (limited.run_dir / "report.csv").unlink()
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
     again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
@@ -123,7 +123,7 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
     facts = Journal.facts_in(limited.run_dir / "journal.sqlite")
-    assert [(one["state"], one["exit_code"]) for one in facts["executions"]] == [("time_limit", 5), ("stopped", 3)]
+    assert [(one["state"], one["exit_code"]) for one in facts["executions"]] == [("row_limit", 5), ("stopped", 3)]
 
 
 def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume(

@@ -83,7 +83,7 @@ def begun(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(bulkreset.home / "users.csv", people(10))
     job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n')
     run_dir = bulkreset.home / "run"
-    start.start(load(job, {"guards.stop_after": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
+    start.start(load(job, {"guards.limit": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
     return run_dir
 
 
@@ -374,9 +374,9 @@ def moment(told: str) -> datetime:
 # Chunks of ten rows, and a signal behind the second of them.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import csv_reader, input_set
+from bulkreset.input import csv_reader, page_reader
 from bulkreset.journal.plan_writer import PlanWriter
-csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, input_set.PAGE_ROWS = 10, 5, 5
+csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
 plan, chunks = PlanWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
@@ -435,9 +435,9 @@ def test_doubt_outlives_a_row_that_failed_and_is_tried_again(bulkreset: Command,
 def test_ration_that_was_enough_is_no_limit(bulkreset: Command, sim: Simulator) -> None:
     sim.configure(faults={"users": {"user.003": [{"error": "InternalErrorException"}] * 50}})
     job = write_job(bulkreset.home, sim.url, f'path = "{write_csv(bulkreset.home / "three.csv", people(3))}"', LIMITED)
-    ran = bulkreset("run", job, "--yes", "--stop-after", "3")
+    ran = bulkreset("run", job, "--yes", "--limit", "3")
     assert (ran.code, ran.summary["counts"]) == (1, {"set": 2, "in_doubt": 1})
-    assert "stop_after" not in ran.stderr
+    assert "--limit asks" not in ran.stderr
 
 
 LIMITED = '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n'

@@ -26,7 +26,7 @@ def input_(tmp_path: Path, sim: Simulator) -> Path:
 def assert_whole(ran: Ran, status: str) -> None:
     assert ran.column("status") == [status] * NAMED + ["rejected"]
     assert ran.of("nobody")["code"] == "user_not_found"
-    assert not (ran.run_dir / "lookup.sqlite").exists()
+    assert not (ran.run_dir / "users.sqlite").exists()
 
 
 def ended_after(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], pages: int, number: int) -> Ran:

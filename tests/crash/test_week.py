@@ -25,7 +25,9 @@ class Week:
     def __init__(self, bulkreset: Command, sim: Simulator, storage: Storage) -> None:
         self.bulkreset, self.sim, self.storage = bulkreset, sim, storage
         more = f'[mirror]\nto = "{AT}/runs/"\n[pace]\nrate = 60\nmax_wait = 0.5\n'
-        self.job = write_job(bulkreset.home, sim.url, f'path = "{AT}/in/"\nstate = "{AT}/nightly.json"', more)
+        self.job = write_job(
+            bulkreset.home, sim.url, f'path = "{AT}/in/"\n[schedule]\nstate = "{AT}/nightly.json"', more
+        )
         self.wanted: dict[str, str] = {}
         self.seen = 0
 

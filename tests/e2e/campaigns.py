@@ -1,4 +1,4 @@
-"""Jobs whose passwords are made, the keys that open their handouts, and where a made password could be."""
+"""Jobs that generate passwords, the keys that decrypt them, and where a generated password could be."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ def write_campaign(
     *keys: Key | str,
     permanent: bool = False,
     more: str = "",
-    handout: str = "",
+    folder: str = "",
     plan: str = "check_users = false",
     url: str = "",
     pool: str = POOL,
@@ -70,7 +70,7 @@ def write_campaign(
     path.write_text(
         f'name = "campaign"\npermanent = {str(permanent).lower()}\n'
         f'[input]\npath = "{input_}"\n[plan]\n{plan}\n[password]\nsource = "generate"\n'
-        f"[handout]\nrecipients = [{to}]\n{handout}\n"
+        f"recipients = [{to}]\n{folder}\n"
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url or bulkreset.sim.url}"\n'
         f"read_timeout = 60.0\n{more}\n{WITHOUT_PAGE}",
         encoding="utf-8",
@@ -78,24 +78,24 @@ def write_campaign(
     return path
 
 
-def hand_out(bulkreset: Command, run_dir: Path, key: Key | Path, *args: str | Path) -> Ran:
-    """Run `bulkreset handout`."""
+def run_passwords(bulkreset: Command, run_dir: Path, key: Key | Path, *args: str | Path) -> Ran:
+    """Run `bulkreset passwords`."""
     path = key.path if isinstance(key, Key) else key
-    with bulkreset.start("handout", run_dir, "--identity", path, *args) as process:
+    with bulkreset.start("passwords", run_dir, "--identity", path, *args) as process:
         return finish(process, run_dir)
 
 
 def printed(text: str) -> dict[str, str]:
-    """The passwords that a handout's CSV has, by username."""
+    """The passwords that a decrypted CSV has, by username."""
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     found = {line["username"]: line["password"] for line in lines}
     assert len(found) == len(lines), "one line for each user"
     return found
 
 
-def handed_out(bulkreset: Command, run_dir: Path, key: Key) -> dict[str, str]:
-    """What `bulkreset handout` prints, by username."""
-    ran = hand_out(bulkreset, run_dir, key)
+def decrypted(bulkreset: Command, run_dir: Path, key: Key) -> dict[str, str]:
+    """What `bulkreset passwords` prints, by username."""
+    ran = run_passwords(bulkreset, run_dir, key)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith(HEADER + "\n")
     return printed(ran.stdout)

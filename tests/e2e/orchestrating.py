@@ -50,7 +50,6 @@ def review_and_apply(url: str) -> None:
     assert isinstance(planned, DryRun)
     assert (planned.summary.mode, planned.summary.counts) == ("dry_run", {"ready": 30, "rejected": 1})
     assert (planned.exit_code, planned.ok) == (1, False)
-    assert "31" not in planned.briefing
     assert "30 ready, 1 rejected" in planned.briefing
     assert {moment.phase for moment in moments} == {"planning", "checking"}
     done = apply(planned, run_dir="run", on_progress=moments.append)
@@ -107,7 +106,7 @@ def fail(url: str) -> None:
         (errors.InputError, lambda: apply(job_for(url, **{"input.path": "none.csv"}), run_dir="none", confirm=True)),
         (errors.RunDirError, lambda: apply(job_for(url), run_dir="run", confirm=True)),
         (errors.RunDirError, lambda: Result.load("nowhere")),
-        (errors.TimeLimit, lambda: apply(job_for(url, **{"guards.stop_after": 2}), run_dir="limit", confirm=True)),
+        (errors.RowLimit, lambda: apply(job_for(url, **{"guards.limit": 2}), run_dir="limit", confirm=True)),
         (errors.GuardTripped, lambda: dry_run(job_for(url, **{"guards.max_rows": 2}), run_dir="guarded")),
     ):
         with pytest.raises(wanted):

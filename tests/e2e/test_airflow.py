@@ -99,9 +99,9 @@ def test_what_stopped_is_resumed_and_what_is_wrong_is_not_tried_again(dag: dict[
     from bulkreset import errors  # noqa: PLC0415  (as the DAG has it)
 
     text = dag["job"].read_text(encoding="utf-8")
-    dag["job"].write_text(text + "[guards]\nstop_after = 20\n", encoding="utf-8")
+    dag["job"].write_text(text + "[guards]\nlimit = 20\n", encoding="utf-8")
     reviewed = dag["review"].body()
-    with pytest.raises(errors.TimeLimit):
+    with pytest.raises(errors.RowLimit):
         dag["send"].body(reviewed)
     assert dag["send"].body(reviewed)["counts"] == {"set": 30}
     assert len(sim.calls(SET)) == 30

@@ -197,12 +197,14 @@ def test_history_refusal_after_a_lost_answer_means_that_the_row_is_set(
     assert ran.code == 1
 
 
-def test_nobody_listening_fails_rows_without_doubt(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_nobody_listening_stops_the_run_before_any_row(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     write_csv(tmp_path / "in.csv", people(2))
     job = write_job(tmp_path, "http://127.0.0.1:9", 'path = "in.csv"', "[pace]\nmax_attempts = 2\nmax_wait = 0.2")
     ran = bulkreset("run", job, "--yes")
-    assert ran.code == 1
-    assert {(row["status"], row["in_doubt"], row["attempts"]) for row in ran.report} == {("failed", "false", "2")}
+    assert ran.code == 3
+    assert "Cannot connect to http://127.0.0.1:9." in ran.complaints[0]
+    assert ran.summary["counts"] == {}  # no row has failed: all can be sent later
+    assert ran.summary["resumable"] is True
     assert sim.calls(SET) == []
 
 

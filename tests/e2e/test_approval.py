@@ -87,8 +87,8 @@ def test_approved_run_sends_what_was_reviewed_and_asks_nobody(
 
 
 def test_not_more_rows_are_sent_than_the_dry_run_said(input_: Path, bulkreset: Command, sim: Simulator) -> None:
-    reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--stop-after", "2").run_dir
-    assert_refused(approved(bulkreset, input_, reviewed), sim, "stop_after was 2 and is not set this time")
+    reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--limit", "2").run_dir
+    assert_refused(approved(bulkreset, input_, reviewed), sim, "limit was 2 and is not set this time")
 
 
 def test_everything_that_is_not_what_was_approved_is_named(
@@ -96,7 +96,7 @@ def test_everything_that_is_not_what_was_approved_is_named(
 ) -> None:
     write(input_.parent, "ann", "bob", "cat", "dan")
     where = ("--permanent", "--rate", "7", "--no-check-users", "--region", "eu-west-1")
-    ran = approved(bulkreset, input_, reviewed.run_dir, *where, "--stop-after", "3")
+    ran = approved(bulkreset, input_, reviewed.run_dir, *where, "--limit", "3")
     assert_refused(
         ran,
         sim,

@@ -119,7 +119,10 @@ def test_nothing_around_a_night_has_a_secret(
             redact = "usernames"
         """
         job = write_job(
-            tmp_path, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"', textwrap.dedent(more)
+            tmp_path,
+            sim.url,
+            'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"',
+            textwrap.dedent(more),
         )
         env = {"HOOK": f"{hook.url}?password={secrets.token.core}"}
 
@@ -132,7 +135,7 @@ def test_nothing_around_a_night_has_a_secret(
         assert run("run", job, "--yes", "-vv", "--log-format", "json").code == 1
         (home,) = (tmp_path / "runs").iterdir()
         (tmp_path / "archive" / source.name).rename(source)
-        assert run("resume", home, "--failed", "--yes", "-vv", "--stop-after", "1").code in {0, 1, 5}
+        assert run("resume", home, "--failed", "--yes", "-vv", "--limit", "1").code in {0, 1, 5}
         assert len(hook.got) == 2
         assert secrets.found_in(json.dumps(hook.got).encode()) == []
     assert run("report", home, "--format", "jsonl", "--redact", "none").code == 0
@@ -212,11 +215,11 @@ def test_crash_with_a_password_in_its_frames_tells_places_alone(
 @pytest.mark.fresh
 @pytest.mark.soak
 def test_no_process_of_a_run_leaves_its_memory_behind(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """No core is dumped: by the command line itself and by the workers of its fleet."""
+    """No core is dumped: by the command line itself and by the workers of its cluster."""
     sim.configure(faults={"every": {"operation": SET, "hold": True}})
     source = write_csv(tmp_path / "in.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(200)])
     argv, run_dir = bulkreset.with_run_dir(
-        [*bulkreset.against(source), "--yes", "--rate", "none", "--fleet", "local:2", "--stop-after", "60"]
+        [*bulkreset.against(source), "--yes", "--rate", "none", "--cluster", "local:2", "--limit", "60"]
     )
     with bulkreset.start(*argv) as process:
         wait_until(lambda: sim.calls(SET))
@@ -298,7 +301,7 @@ def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
     (tmp_path / "in").mkdir()
     source = write_csv(tmp_path / "in" / "mon.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(40)])
     more = '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"\n[report]\nredact = "usernames"\n'
-    job = write_job(tmp_path, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"', more)
+    job = write_job(tmp_path, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"', more)
     known = {*tmp_path.rglob("*")} | {tmp_path / "archive" / source.name}
     open_: dict[str, int] = {}
 
@@ -314,7 +317,7 @@ def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
     init = (
         "init",
         "--kind",
-        "nightly",
+        "file",
         "--permanent",
         "--name",
         "n",

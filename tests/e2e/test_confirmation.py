@@ -99,7 +99,7 @@ def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulk
         question = json.loads(person.read_line_with(PROMPT))
         person.type("y\n")
         ran = person.end()
-    assert (question["event"], question["message"]) == ("remark", "Set 3 passwords? [y/N]")
+    assert (question["event"], question["message"]) == ("message", "Set 3 passwords? [y/N]")
     assert ran.code == 0
     assert "\x1b" not in ran.stderr
 
@@ -172,3 +172,12 @@ def test_preflight_goes_on_without_the_account_where_it_cannot_be_asked(
     assert "account unknown" in ran.stderr
     assert "STS could not be reached" in ran.stderr
     assert len(sim.calls(SET)) == 2
+
+
+def test_quiet_run_shows_the_plan_with_its_question(tmp_path: Path, bulkreset: Command) -> None:
+    args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(3))), "--quiet")
+    with at_a_terminal(bulkreset, args) as person:
+        assert POOL in person.read_until(PROMPT)
+        person.type("y\n")
+        ran = person.end()
+    assert (ran.code, "Report:" in ran.stderr + ran.stdout) == (0, False)

@@ -51,7 +51,7 @@ def test_dry_run_says_of_every_row_what_its_user_is_and_changes_nothing(
     assert " found in the pool: 4 CONFIRMED" in ran.stderr
     assert (sim.stats().count(LISTS) == 1) is (users == SWEPT)
     assert_free(sim)
-    assert not (ran.run_dir / "lookup.sqlite").exists()
+    assert not (ran.run_dir / "users.sqlite").exists()
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_no_command_around_a_run_shows_a_password(
     assert watched("report", "--format", "jsonl", "-o", "-", elsewhere).code == 0
     assert watched("verify", "--within", "30", "--reissue", "expired.csv", elsewhere).code == 1
     assert (tmp_path / "expired.csv").read_text(encoding="utf-8").count("user.") >= 1
-    new = ("--kind", "nightly", "--name", "new", "--input", source, "--user-pool-id", POOL, "--permanent")
+    new = ("--kind", "file", "--name", "new", "--input", source, "--user-pool-id", POOL, "--permanent")
     assert watched("init", *new, "-o", tmp_path / "new.toml").code == 0
     assert canary.password in {call.password for call in sim.calls(SET)}
     keys = storage.keys()
@@ -104,10 +104,10 @@ def test_no_command_around_a_run_shows_a_password(
 
 
 @pytest.mark.parametrize("where", ["output", "terminal"])
-def test_made_passwords_are_where_the_handout_is_opened_alone(
+def test_generated_passwords_are_only_where_they_are_decrypted(
     where: str, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """The run, a look at it, a verification; then the handout, opened into one file or to standard output."""
+    """The run, a look at it, a verification; then the passwords, decrypted into one file or to standard output."""
     key = make_key(tmp_path)
     people = [f"user.{n}" for n in range(8)]
     sim.add_pool(POOL, people, LAX)
@@ -122,10 +122,10 @@ def test_made_passwords_are_where_the_handout_is_opened_alone(
     assert watched("verify", "--reissue", "again.csv", "--within", "30", ran.run_dir).code in {0, 1}
     assert watched("report", "--format", "parquet", "-o", tmp_path / "again.parquet", ran.run_dir).code == 0
     if where == "output":
-        assert watched("handout", "--identity", key.path, "-o", out, ran.run_dir).code == 0
+        assert watched("passwords", "--identity", key.path, "-o", out, ran.run_dir).code == 0
         opened = out.read_text(encoding="utf-8")
     else:
-        with bulkreset.start("handout", "--identity", key.path, ran.run_dir) as process:
+        with bulkreset.start("passwords", "--identity", key.path, ran.run_dir) as process:
             opened, told = process.communicate(timeout=PATIENCE)
         assert not [one for one in made if one.is_in(told.encode())]
         assert not [one for one in made if one.among(files(tmp_path))]

@@ -105,7 +105,7 @@ def test_pools_are_listed_side_by_side_and_page_by_page(tmp_path: Path, bulkrese
 
 def test_report_of_an_earlier_run_leaves_its_users_out(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, [f"+45{number}" for number in range(10)], LAX)
-    first = bulkreset("run", campaign(tmp_path, sim, more="[guards]\nstop_after = 4"), "--yes")
+    first = bulkreset("run", campaign(tmp_path, sim, more="[guards]\nlimit = 4"), "--yes")
     assert first.code == 5
     earlier = tmp_path / "earlier.csv"
     lines = (first.run_dir / "report.csv").read_text(encoding="utf-8").splitlines()
@@ -119,7 +119,7 @@ def test_report_of_an_earlier_run_leaves_its_users_out(tmp_path: Path, bulkreset
 
 def test_run_is_resumed_without_an_input(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, (), LAX, generate={"count": 30})
-    ran = bulkreset("run", campaign(tmp_path, sim, more="[guards]\nstop_after = 12"), "--yes")
+    ran = bulkreset("run", campaign(tmp_path, sim, more="[guards]\nlimit = 12"), "--yes")
     assert (ran.code, ran.summary["counts"]) == (5, {"set": 12, "unprocessed": 18})
     ran = resume(bulkreset, ran.run_dir)
     assert ran.summary["counts"] == {"set": 24, "unprocessed": 6}
@@ -142,13 +142,13 @@ def test_run_that_ended_while_it_listed_lists_anew(
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
     assert ran.code == (130 if number == signal.SIGINT else -9)
-    assert (run_dir / "listing.sqlite").exists() is (number == signal.SIGKILL)
+    assert (run_dir / "users.sqlite").exists() is (number == signal.SIGKILL)
     assert sim.calls(SET) == []
     listed = len(sim.calls(LIST))
     ran = resume(bulkreset, run_dir)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 200})
     assert len(sim.calls(LIST)) == listed + 4
-    assert not (run_dir / "listing.sqlite").exists()
+    assert not (run_dir / "users.sqlite").exists()
     assert_they_agree(ran, sim)
 
 

@@ -29,7 +29,7 @@ def test_users_that_may_not_be_listed_are_named_and_the_run_goes_on(
     assert "cognito-idp:ListUsers was denied (AccessDeniedException)" in ran.stderr
     assert "NOT checked: ListUsers was denied (AccessDeniedException)" in ran.stderr
     assert allowed(ran.stderr) == [{"Effect": "Allow", "Action": ["cognito-idp:ListUsers"], "Resource": HERE}]
-    assert any(event["event"] == "not_known" and event["action"] == "cognito-idp:ListUsers" for event in ran.log)
+    assert any(event["event"] == "info_unavailable" and event["action"] == "cognito-idp:ListUsers" for event in ran.log)
     assert ran.summary["unchecked"] == {POOL: "ListUsers was denied (AccessDeniedException)"}
 
 

@@ -23,16 +23,20 @@ def test_person_is_asked_until_it_is_a_job(tmp_path: Path, bulkreset: Command) -
                 shown += found
     os.close(outside)
     assert process.returncode == 0
-    assert b"Say one of nightly, temporary, scramble, from-pool." in shown
-    assert b"A user pool's id is as eu-west-1_Example01." in shown
-    assert b"In which Region [eu-west-1]: " in shown
-    assert b"permanent (yes or no)" not in shown
+    assert b"Please answer file, scheduled, temporary, scramble or from-pool." in shown
+    assert b"That is not a user pool ID. It looks like eu-west-1_Example01." in shown
+    assert b"AWS Region [eu-west-1]: " in shown
+    assert b"yes or no" not in shown
+    assert b"AWS profile [default credential chain]: " in shown
+    assert b"Calls per second [auto = 50% of the AWS quota]: " in shown
+    assert b"warning: the input file users.csv does not exist." in shown
+    assert b"Next: bulkreset run scramble.toml --dry-run" in shown
     job = tomllib.loads((tmp_path / "scramble.toml").read_text())
     assert (job["pace"]["rate"], job["targets"][0]["user_pool_id"]) == (7, POOL)
 
 
 def test_without_a_terminal_flags_are_needed(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    with bulkreset.start("init", "--kind", "nightly", "--input", "x.csv", "-o", "x.toml") as process:
+    with bulkreset.start("init", "--kind", "file", "--input", "x.csv", "-o", "x.toml") as process:
         ran = finish(process, tmp_path)
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr == (

@@ -14,7 +14,14 @@ JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 
 
 def test_the_jobs_are_found() -> None:
-    assert {path.stem for path in JOBS} >= {"demo", "forced-reset", "nightly-migration", "scramble"}
+    assert {path.stem for path in JOBS} >= {
+        "demo",
+        "file",
+        "forced-reset",
+        "from-pool",
+        "nightly-migration",
+        "scramble",
+    }
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -38,10 +45,10 @@ def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
     assert job.pace.rate == "auto"
     assert job.pace.share < 0.5
     assert job.guards.stop_at
-    assert job.guards.stop_after
+    assert job.guards.limit
     assert job.guards.protected.usernames
     assert job.generates
-    assert job.handout.recipients
+    assert job.password.recipients
     assert job.signs_out
 
 
@@ -70,7 +77,8 @@ def test_job_plans_the_sample_users(
     sample = SAMPLES / "users.csv"
     if job.generates:
         sample = write_csv(tmp_path / "names.csv", [(name,) for name in names], ["username"])
-    ran = program.plan(path, input__path=str(sample), targets__endpoint_url=sim.url)
+    input_ = {} if job.input.from_pool else {"input.path": str(sample)}
+    ran = program.plan(path, **input_, targets__endpoint_url=sim.url)
     assert (ran.code, ran.complaints) == (0, [])
     assert ran.summary["job"] == path.stem
     assert ran.summary["counts"] == {"ready": 1000}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
-from tests.input.inputs import key_file, sealed_file
+from tests.input.inputs import encrypted_file, key_file
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -68,7 +68,7 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
     plain = write_csv(bulkreset.home / "x.csv", rows[:20])
     storage.put("in/a.csv", plain)
     storage.put("in/b.csv.gz", gzip.compress(write_csv(plain, rows[20:30]).read_bytes()))
-    storage.put("in/c.csv.age", sealed_file(write_csv(plain, rows[30:40]), key))
+    storage.put("in/c.csv.age", encrypted_file(write_csv(plain, rows[30:40]), key))
     whole = io.BytesIO()
     pd.DataFrame(rows[40:], columns=["username", "password"]).to_parquet(whole)
     storage.put("in/d.parquet", whole.getvalue())

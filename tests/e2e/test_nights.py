@@ -48,7 +48,7 @@ def only_run(bulkreset: Command) -> Path:
 
 
 def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: Command, sim: Simulator) -> None:
-    input_ = 'path = "in"\nstate = "nightly.json"\ndone = "archive"'
+    input_ = 'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"'
     job = write_job(bulkreset.home, sim.url, input_, '[pace]\nrate = 200\n[metrics]\ntextfile = "b.prom"')
     export(bulkreset, "mon.csv", ROWS[:30])
     sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": 11}})
@@ -80,7 +80,7 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
 
 
 def test_failed_rows_of_an_input_that_was_put_away_can_be_sent_again(bulkreset: Command, sim: Simulator) -> None:
-    job = write_job(bulkreset.home, sim.url, 'path = "in"\nstate = "nightly.json"\ndone = "archive"')
+    job = write_job(bulkreset.home, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"')
     export(bulkreset, "a.csv", ROWS[:3])
     export(bulkreset, "mon.csv", ROWS[3:6])
     names = [name for name, _ in ROWS[:9]]
@@ -97,11 +97,11 @@ def test_failed_rows_of_an_input_that_was_put_away_can_be_sent_again(bulkreset: 
 
 
 def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkreset: Command, sim: Simulator) -> None:
-    job = write_job(bulkreset.home, sim.url, 'path = "in"\nstate = "nightly.json"')
+    job = write_job(bulkreset.home, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"')
     export(bulkreset, "mon.csv", ROWS[:2])
     (bulkreset.home / "taken").mkdir()
     ran, _ = night(bulkreset, job, "--run-dir", "taken")
-    assert (ran.code, "taken exists already" in ran.complaints[0], sent(sim)) == (2, True, [])
+    assert (ran.code, "taken already exists" in ran.complaints[0], sent(sim)) == (2, True, [])
     assert not (bulkreset.home / "nightly.json").exists()
 
 
@@ -110,7 +110,7 @@ def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Com
     job = write_job(
         bulkreset.home,
         sim.url,
-        'path = "in/*.csv"\nstate = "nightly.json"\nexpected = true',
+        'path = "in/*.csv"\n[schedule]\nstate = "nightly.json"\nexpected = true',
         '[metrics]\nemf = "stdout"',
     )
     with (bulkreset.home / "nightly.json.lock").open("w") as lock:
@@ -131,7 +131,7 @@ def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Com
 @pytest.mark.soak
 def test_objects_are_finished_moved_and_remembered_in_s3(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     at = f"s3://{BUCKET}"
-    input_ = f'path = "{at}/in/"\nstate = "{at}/nightly.json"\ndone = "{at}/archive/"'
+    input_ = f'path = "{at}/in/"\n[schedule]\nstate = "{at}/nightly.json"\ndone = "{at}/archive/"'
     job = write_job(bulkreset.home, sim.url, input_)
     storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[:3]))
     storage.put("archive/mon.csv", b"another")

@@ -15,14 +15,14 @@ def test_page_agrees_with_the_report_and_is_drawn_when_a_run_stops(
     sim.configure(faults={"users": {"user.002": [{"error": "UserNotFoundException"}]}})
     input_ = write_csv(tmp_path / "in.csv", [*people(30), ("late", "")])
     where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--no-check-users")
-    ran = bulkreset("run", "--input", input_, *where, "--yes", "--stop-after", "20", "--rate", "none", "--permanent")
+    ran = bulkreset("run", "--input", input_, *where, "--yes", "--limit", "20", "--rate", "none", "--permanent")
     assert ran.code == 5
     assert f"Page: {ran.run_dir}/report.html" in ran.stdout
     page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
     text = text_of(parsed(page))
     assert ran.summary["counts"] == {"failed": 1, "rejected": 1, "set": 19, "unprocessed": 10}
     assert re.search(r"19 of 31 passwords were set in [\d.]+ s; 1 failed, 1 rejected and 10 not sent\.", text)
-    assert "time limit reached" in text
+    assert "stopped at its row limit" in text
     assert ran.summary["stopped_by"]["message"] in text
     assert f"bulkreset resume {ran.run_dir}" in text
     assert ran.summary["input"]["sha256"] in text

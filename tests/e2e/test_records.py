@@ -134,22 +134,22 @@ def test_console_log_as_json_has_every_row_where_asked_twice(tmp_path: Path, bul
 def test_json_standard_error_is_events_from_its_first_byte_to_its_last(tmp_path: Path, bulkreset: Command) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(3))
     limited = bulkreset.reset(
-        input_, "--log-format", "json", "--stop-after", "1", env={"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}
+        input_, "--log-format", "json", "--limit", "1", env={"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}
     )
     missing, preflight, *_, ended = map(json.loads, limited.stderr.splitlines())
-    assert (missing["event"], preflight["event"], preflight["ready"]) == ("side_service_missing", "preflight", 3)
+    assert (missing["event"], preflight["event"], preflight["ready"]) == ("account_unknown", "preflight", 3)
     assert any(line.startswith(("Caller", "User pool")) for line in preflight["lines"])
     assert {event["run_id"] for event in (missing, preflight, ended)} == {limited.summary["run_id"]}
     assert {key: ended[key] for key in ("event", "level", "exit_code", "state", "run_dir", "resume")} == {
         "event": "ended",
         "level": "error",
         "exit_code": 5,
-        "state": "time_limit",
+        "state": "row_limit",
         "run_dir": str(limited.run_dir),
         "resume": f"bulkreset resume {limited.run_dir}",
     }
     assert ended["message"].startswith(limited.summary["stopped_by"]["message"])
-    assert limited.stdout.startswith("Run time limit reached: 3 rows: ")
+    assert limited.stdout.startswith("Run stopped at its row limit: 3 rows: ")
     refused = bulkreset.reset(input_, "--log-format", "json", "--approved", "there")
     (event,) = map(json.loads, refused.stderr.splitlines())
     assert (refused.code, event["event"], event["exit_code"], event["state"]) == (2, "ended", 2, "refused")

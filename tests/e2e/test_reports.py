@@ -43,7 +43,7 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     with bulkreset.start("report", ran.run_dir, "--only", "failed", "--only", "gone") as asked:
         refused = finish(asked, ran.run_dir)
     assert (refused.code, refused.stdout) == (2, "")
-    assert "--only 'gone' is not a status of the report. Name some of ready, rejected," in refused.stderr
+    assert "--only: 'gone' is not a status. The statuses are ready, rejected," in refused.stderr
 
     (ran.run_dir / "redaction.key").write_text("damaged")
     calls = len(sim.calls(SET))
@@ -66,9 +66,9 @@ def test_what_cannot_be_written_to_standard_output_is_said(tmp_path: Path, bulkr
         return ran.code, ran.complaints
 
     full = "could be written to standard output: No space left on device"
-    kept = f" Its report: {run_dir}/report.csv"
+    kept = f" The report: {run_dir}/report.csv"
     code, (said,) = told(*argv)
-    assert (code, said) == (0, f"bulkreset: What came of the run {full.replace('could', 'could not')}.{kept}")
+    assert (code, said) == (0, f"bulkreset: The summary {full.replace('could', 'could not')}.{kept}")
     for args in (
         ("status",),
         ("status", run_dir, "--json"),

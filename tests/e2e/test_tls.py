@@ -1,6 +1,10 @@
 """The endpoint's certificate: trusted, refused, or not asked for, as the options say."""
 
+import json
+import socket
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.command import POOL, SET, Command, people, write_csv
 from tests.sim import Simulator
@@ -11,11 +15,61 @@ def test_unknown_certificate_stops_the_run_before_a_password_is_sent(
 ) -> None:
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(5)), "--endpoint-url", front)
     assert ran.code == 3
-    assert ran.summary["counts"] == {"unprocessed": 5}
+    assert ran.summary["counts"] == {}  # it stops before the users are looked up
     assert sim.calls(SET) == []
     (sentence,) = ran.complaints
-    assert "certificate" in sentence
+    assert f"The certificate of {front} could not be verified" in sentence
     assert "--ca-bundle" in sentence
+    assert "--no-check-users" not in sentence
+
+
+def test_unknown_certificate_stops_a_run_without_the_check_too(
+    tmp_path: Path, bulkreset: Command, sim: Simulator, front: str
+) -> None:
+    input_ = write_csv(tmp_path / "in.csv", people(5))
+    ran = bulkreset.reset(input_, "--endpoint-url", front, "--no-check-users")
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    assert f"The certificate of {front} could not be verified" in ran.complaints[0]
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_ca_bundle_that_is_missing_is_named_before_anything_is_sent(
+    tmp_path: Path, bulkreset: Command, sim: Simulator, front: str, name: str
+) -> None:
+    gone = tmp_path / "gone.pem"
+    input_ = write_csv(tmp_path / "in.csv", people(1))
+    ran = bulkreset.reset(input_, "--endpoint-url", front, env={name: str(gone)})
+    assert ran.code == 2
+    assert sim.calls() == []
+    (sentence,) = ran.complaints
+    assert f"The CA bundle {gone} cannot be used: No such file or directory." in sentence
+    assert name in sentence
+
+
+def test_proxy_that_is_dead_is_named(tmp_path: Path, bulkreset: Command, sim: Simulator, front: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    input_ = write_csv(tmp_path / "in.csv", people(1))
+    proxy = {"HTTPS_PROXY": f"http://me:hidden@127.0.0.1:{port}", "NO_PROXY": "", "no_proxy": ""}
+    ran = bulkreset.reset(input_, "--endpoint-url", front, env=proxy)
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    (sentence,) = ran.complaints
+    assert f"127.0.0.1:{port} gives no connection to {front}" in sentence
+    assert "hidden" not in sentence
+    assert "--no-check-users" not in sentence
+
+
+def test_endpoint_that_takes_no_connection_is_named(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--endpoint-url", url)
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+    (sentence,) = ran.complaints
+    assert f"Cannot connect to {url}." in sentence
+    assert "--no-check-users" not in sentence
 
 
 def test_certificate_of_the_ca_bundle_is_trusted(
@@ -44,3 +98,20 @@ def test_aws_ca_bundle_of_the_environment_is_trusted_too(
     ran = bulkreset.reset(input_, "--endpoint-url", front, env={"AWS_CA_BUNDLE": str(certificate)})
     assert (ran.code, ran.complaints) == (0, [])
     assert sim.passwords(POOL) == dict(rows)
+
+
+def test_profile_with_mfa_is_refused_without_a_terminal(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile keys]\naws_access_key_id = AKID\naws_secret_access_key = secret\n"
+        "[profile nightly]\nrole_arn = arn:aws:iam::123456789012:role/reset\nsource_profile = keys\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/me\n"
+    )
+    env = {"AWS_CONFIG_FILE": str(config)}
+    input_ = write_csv(tmp_path / "in.csv", people(1))
+    ran = bulkreset.reset(input_, "--profile", "nightly", "--log-format", "json", env=env)
+    assert ran.code == 2
+    assert sim.calls() == []
+    ended = json.loads(ran.stderr.splitlines()[-1])
+    assert (ended["event"], ended["exit_code"]) == ("ended", 2)
+    assert "asks for an MFA code, and there is no terminal" in ended["message"]

@@ -39,7 +39,7 @@ def nightly(bulkreset: Command, sim: Simulator, hook: Hook, *args: Argument, mor
 def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook) -> None:
     users = people(5)
     write_csv(bulkreset.home / "in.csv", users)
-    limited = nightly(bulkreset, sim, hook, "--stop-after", "2")
+    limited = nightly(bulkreset, sim, hook, "--limit", "2")
     assert limited.code == 5
     figures = read(bulkreset.home / "b.prom")
     assert [figures["bulkreset_rows", status] for status in ("set", "unprocessed")] == [2, 3]
@@ -47,7 +47,7 @@ def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook
     with bulkreset.start("resume", limited.run_dir, env={"HOOK": f"{hook.url}?password={TOKEN}"}) as process:
         ran = finish(process, limited.run_dir)
     assert ran.code == 0
-    assert "not_told" not in ran.stderr
+    assert "warning:" not in ran.stderr
     emf, *summary = ran.stdout.splitlines()
     assert (json.loads(emf)["Success"], json.loads(emf)["RowsSet"]) == (1, 5)
     assert summary[0] == "Run finished: 5 rows: 5 set."
@@ -63,7 +63,7 @@ def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook
     assert figures["bulkreset_exit_code", ""] == 2
     assert figures["bulkreset_last_success_timestamp_seconds", ""] == success
     titles = [got["title"].removeprefix("bulkreset nightly: ") for got in hook.got]
-    assert titles == ["time_limit, exit code 5", "finished, exit code 0", "refused, exit code 2"]
+    assert titles == ["row_limit, exit code 5", "finished, exit code 0", "refused, exit code 2"]
     assert f"Next: bulkreset resume {limited.run_dir}" in hook.got[0]["message"]
     told = json.dumps(hook.got)
     written = "".join(path.read_text(errors="replace") for path in bulkreset.home.rglob("*") if path.is_file())
@@ -82,18 +82,22 @@ def test_what_cannot_be_told_is_one_warning_each_and_changes_nothing(
     (tmp_path / "a-file").touch()
     more = TOLD.replace('"b.prom"', '"a-file/b.prom"').replace('"stdout"', '"none/emf.log"')
     literal = f'urls = ["json://127.0.0.1:1/{TOKEN}"]\non = ["finish", "guard"]\n[metrics]'
-    ran = nightly(bulkreset, sim, hook, "--stop-after", "1", more=more.replace("[metrics]", literal))
+    ran = nightly(bulkreset, sim, hook, "--limit", "1", more=more.replace("[metrics]", literal))
     assert (ran.code, len(hook.got)) == (5, 1)
-    problems = [event["problem"] for event in ran.log if event["event"] == "not_told"]
+    problems = [event["problem"] for event in ran.log if event["event"] == "delivery_failed"]
     assert [problem.partition(":")[0].split(" to ")[0] for problem in problems] == [
         "The metrics could not be written",
         "The metrics could not be written",
         "Not everybody was told of the end",
     ]
     assert "url 1: it was not taken; url 2: it was not taken" in problems[2]
-    assert ran.stderr.count("not_told") == 3
+    assert [line.startswith("warning: The metrics") for line in ran.stderr.splitlines() if "warning" in line] == [
+        True,
+        True,
+        False,
+    ]
     hook.status = 200
-    with bulkreset.start("resume", ran.run_dir, "--stop-after", "9", env={"HOOK": hook.url}) as process:
+    with bulkreset.start("resume", ran.run_dir, "--limit", "9", env={"HOOK": hook.url}) as process:
         went_on = finish(process, ran.run_dir)
     assert went_on.code == 0  # its job came from the journal, which keeps no url
     (problem,) = [event["problem"] for event in went_on.log if "Not everybody" in event.get("problem", "")][1:]

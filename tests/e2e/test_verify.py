@@ -164,7 +164,7 @@ def test_who_is_short_of_time_is_the_input_of_a_new_run(
         tmp_path,
         sim.url,
         'path = "again.csv"',
-        f'[password]\nsource = "generate"\n[handout]\nrecipients = ["{key}"]',
+        f'[password]\nsource = "generate"\nrecipients = ["{key}"]',
         plan="check_users = true",
     )
     dry = bulkreset("run", job, "--dry-run")
@@ -256,7 +256,7 @@ def test_what_cannot_be_done_is_said_before_anybody_is_asked(bulkreset: Command,
     (bulkreset.home / "in.csv").write_text("kept")
     told = verify(bulkreset, ran.run_dir, "--reissue", "in.csv")
     assert told.code == 2
-    assert "in.csv exists already" in told.complaints[0]
+    assert "in.csv already exists" in told.complaints[0]
     assert len(sim.calls()) == before
 
 

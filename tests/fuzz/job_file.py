@@ -4,12 +4,12 @@ import json
 import tomllib
 from datetime import UTC, datetime
 
+from bulkreset.clock import SystemClock
 from bulkreset.errors import JobError
 from bulkreset.input.validation import RowValidator
 from bulkreset.job import Job
 from bulkreset.job.file import job_from_journal, load
 from bulkreset.models import Outcome, Status
-from bulkreset.send.clock import SystemClock
 from bulkreset.send.guards import GuardMonitor
 from tests.fuzz.scratch import CANARY, written
 

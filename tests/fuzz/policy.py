@@ -47,9 +47,8 @@ def _screened(policy: PasswordPolicy, passwords: list[str]) -> tuple[list[str], 
             "password": {"policy": policy},
         }
     )
-    columns = {"username": "ann", "password": passwords, "permanent": "", "user_pool_id": ""}
-    frame = pd.DataFrame(columns, index=range(len(passwords))).astype("str")
-    rows = list(RowValidator(job).validate(RowBatch(1, frame, {})))
+    columns = {"username": ["ann"] * len(passwords), "password": list(passwords)}
+    rows = list(RowValidator(job).validate(RowBatch(1, columns)))
     return [row.status for row in rows], [row.message for row in rows]
 
 

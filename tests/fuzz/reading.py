@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, parquet_reader
-from bulkreset.input.reader import InputReader, open_rows
+from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input.input_set import InputSet
+from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
 from tests.fuzz.scratch import must_not_tell
 
@@ -28,15 +29,18 @@ class Line(NamedTuple):
 @contextmanager
 def small() -> Iterator[None]:
     """Pieces of three rows, of which one call passes two."""
-    sizes: Any = {"PAGE_ROWS": PIECE, "SKIPPED_PAGES": 2, "BATCH_ROWS": 2 * PIECE}
-    with patch.multiple(csv_reader, **sizes), patch.multiple(parquet_reader, **sizes):
+    with (
+        patch.multiple(csv_reader, PAGE_ROWS=PIECE, BATCH_ROWS=2 * PIECE),
+        patch.multiple(parquet_reader, BATCH_ROWS=2 * PIECE),
+        patch.multiple(page_reader, PAGE_ROWS=PIECE, SKIPPED_PAGES=2),
+    ):
         yield
 
 
 def read(path: Path, order: Sequence[int] = (), **keys: Any) -> list[Line] | InputError:  # noqa: ANN401  (keys of [input])
     """The rows of a file, or the error that refuses it. Asserts that pieces in any order are the same rows."""
     try:
-        rows = open_rows(InputConfig(path=path, **keys))
+        rows = InputSet.open(InputConfig(path=path, **keys))
         lines = list(_lines(rows))
     except InputError as error:
         must_not_tell(error)
@@ -46,7 +50,7 @@ def read(path: Path, order: Sequence[int] = (), **keys: Any) -> list[Line] | Inp
     return lines
 
 
-def _lines(rows: InputReader) -> Iterator[Line]:
+def _lines(rows: InputSet) -> Iterator[Line]:
     first = 1
     for chunk in rows.batches():
         assert chunk.first == first
@@ -59,9 +63,9 @@ def _lines(rows: InputReader) -> Iterator[Line]:
         assert chunk.last == first - 1
 
 
-def _compare(rows: InputReader, lines: list[Line], order: Sequence[int]) -> None:
+def _compare(rows: InputSet, lines: list[Line], order: Sequence[int]) -> None:
     count = -(-len(lines) // PIECE)
-    with closing(rows.pages()) as pieces:
+    with closing(PageReader(rows)) as pieces:
         for number in [number % count for number in order if count]:
             known = pieces.knows(number)
             times = 1
@@ -71,7 +75,7 @@ def _compare(rows: InputReader, lines: list[Line], order: Sequence[int]) -> None
             assert times == 1 or not known
             expected = lines[number * PIECE : (number + 1) * PIECE]
             assert piece.first == number * PIECE + 1
-            found = zip(expected, piece.usernames, piece.passwords, strict=True)
+            found = zip(expected, piece.cells("username"), piece.cells("password"), strict=True)
             assert not [
                 line for line, *cells in found if not line.malformed and cells != [line.username, line.password]
             ]

@@ -101,12 +101,12 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
         def __getattr__(self, _name: str) -> Callable[..., bool]:
             return lambda *_args: True
 
-    keys = {"guards.stop_after": asked.stop_after, "guards.max_failures": asked.max_failures}
+    keys = {"guards.limit": asked.stop_after, "guards.max_failures": asked.max_failures}
     mode, ui, path = RunOptions(None, yes=True, retry_failed=asked.again), Silent(), Path(asked.run_dir)
     # So that a few rows take many commits.
     lots = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
     groups = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
-    with lots, groups, patch("bulkreset.send.worker.FIRST_WAIT", 0.005):
+    with lots, groups, patch("bulkreset.retry.FIRST_WAIT", 0.005):
         if asked.job:
             return start(load(Path(asked.job), keys), path, mode, ui, stop).exit_code  # type: ignore[arg-type]
         return resume(path, mode, keys, ui, stop).exit_code  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ ABSENT, EMPTY, TWINS = (
 PASSWORD = "Quiet-Garden"
 WORKERS = 3
 FATAL = {"AccessDeniedException", "ResourceNotFoundException", "ExpiredTokenException"}
-STATES = {"finished": {1}, "stopped": {2, 3}, "interrupted": {143}, "time_limit": {5}}
+STATES = {"finished": {1}, "stopped": {2, 3}, "interrupted": {143}, "row_limit": {5}}
 WEATHER: dict[str, dict[str, Any]] = {
     "throttled": {"throttle": 1},
     "failed": {"error": "InternalErrorException", "status": 500},

@@ -77,8 +77,8 @@ def key_file(folder: Path, name: str = "key.txt") -> Path:
     return path
 
 
-def sealed_file(path: Path, key: Path, content: bytes | None = None) -> Path:
-    """Seal a file to a key, and take the open one away; with `content` there was none."""
+def encrypted_file(path: Path, key: Path, content: bytes | None = None) -> Path:
+    """Encrypt a file to a key, and take the open one away; with `content` there was none."""
     public = key.read_text(encoding="ascii").splitlines()[0].rpartition(" ")[2]
     made = path.with_name(f"{path.name}.age")
     made.write_bytes(encrypt(path.read_bytes() if content is None else content, parse_recipients([public])))

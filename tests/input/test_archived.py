@@ -40,7 +40,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
 def test_input_is_found_where_it_was_put(shelf: Shelf) -> None:
     shelf.put("archive/[x].csv", "eve")  # as many bytes as the one that is looked for
     paths = shelf.put("in/[x].csv", "ann"), shelf.put("in/b.csv", "bob")
-    spec = InputConfig(path=paths, done=shelf.done, state=Path("s.json"))
+    spec = InputConfig(path=paths)
     planned = InputSet.open(spec)
     assert [row for chunk in planned.batches() for row in chunk.frame["username"]] == ["ann", "bob"]
     noted = planned.planned_files()
@@ -49,7 +49,7 @@ def test_input_is_found_where_it_was_put(shelf: Shelf) -> None:
         "/archive/[x]-2.csv"
     )
     shelf.put("in/[x].csv", "new")
-    again = reopen_archived(spec, noted)
+    again = reopen_archived(spec, shelf.done, noted)
     assert again
     again.require_unchanged(noted, 2)
     assert [row for chunk in again.batches() for row in chunk.frame["username"]] == ["ann", "bob"]
@@ -57,5 +57,5 @@ def test_input_is_found_where_it_was_put(shelf: Shelf) -> None:
     shelf.put("archive/[x]-2.csv", "ava")
     with pytest.raises(InputError, match="has changed since"):
         again.require_unchanged(noted, 2)
-    assert reopen_archived(spec, noted) is None
-    assert reopen_archived(spec.model_copy(update={"done": None}), noted) is None
+    assert reopen_archived(spec, shelf.done, noted) is None
+    assert reopen_archived(spec, None, noted) is None

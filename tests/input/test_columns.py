@@ -16,7 +16,7 @@ HERE = Path("users.csv")
 
 
 def usernames(path: Path, **spec: Any) -> list[str]:  # noqa: ANN401  (the keys of [input])
-    """What the reader finds where passwords are made here; every other field is empty."""
+    """What the reader finds where passwords are generated; every other field is empty."""
     found: list[str] = []
     for chunk in open_rows(InputConfig(path=path, **spec), with_passwords=False).batches():
         assert list(chunk.frame.columns) == list(FIELDS)

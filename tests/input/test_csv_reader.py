@@ -384,7 +384,7 @@ def test_file_that_cannot_decode_any_further_is_an_error(tmp_path: Path, encodin
 
 def test_chunk_does_not_show_its_rows(tmp_path: Path) -> None:
     rows = open_csv(InputConfig(path=csv_file(tmp_path, "username,password\nann,Hidden-1\n")))
-    assert [repr(chunk) for chunk in rows.batches()] == ["Chunk(rows 1 to 1)"]
+    assert [repr(chunk) for chunk in rows.batches()] == ["RowBatch(rows 1 to 1)"]
 
 
 def test_rows_can_be_read_again_from_the_start(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, input_set, parquet_reader
+from bulkreset.input import csv_reader, page_reader, parquet_reader
 from bulkreset.input.input_set import InputSet
+from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
-from tests.input.inputs import csv_file, key_file, parquet_file, sealed_file
+from tests.input.inputs import csv_file, encrypted_file, key_file, parquet_file
 
 SIZE = 5  # rows of a piece, here
 
@@ -38,7 +39,7 @@ def of(path: Path | list[Path], **spec: Any) -> InputSet:  # noqa: ANN401  (the 
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder of four formats, one of them sealed, and of what is no input."""
+    """A folder of four formats, one of them encrypted, and of what is no input."""
     folder = tmp_path / "in"
     folder.mkdir()
     csv_file(folder, csv_of(["ann", "ben"]), "b.csv")
@@ -64,10 +65,10 @@ def test_folder_pattern_and_list_are_read_in_order_as_one(mixed: Path) -> None:
     assert found.describe()["files"] == 3
 
 
-def test_sealed_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None:
+def test_encrypted_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None:
     key = key_file(tmp_path)
-    sealed_file(mixed / "b.csv", key)
-    with pytest.raises(InputError, match="names no identity"):
+    encrypted_file(mixed / "b.csv", key)
+    with pytest.raises(InputError, match=r"has no input\.identity"):
         of(mixed)
     assert read(of(mixed, identity=key)) == ["dan", "ann", "ben", "cat"]
 
@@ -105,13 +106,17 @@ def test_sameness_is_that_of_every_file_its_name_and_its_place(mixed: Path) -> N
     found = of(mixed)
     total = len(read(found))
     noted, whole = found.planned_files(), found.describe()
+    assert whole["sha256"]
     again = of(mixed)
     again.require_unchanged(noted, total)
     assert again.describe() == whole
     csv_file(mixed, csv_of(["ann", "bea"]), "b.csv")
     with pytest.raises(InputError, match=r"b\.csv has changed since it was planned"):
         of(mixed).require_unchanged(noted, total)
-    assert of(mixed).describe()["sha256"] != whole["sha256"]
+    changed = of(mixed)
+    assert changed.describe()["sha256"] == ""
+    read(changed)
+    assert changed.describe()["sha256"] not in {whole["sha256"], ""}
     csv_file(mixed, csv_of(["ann", "ben"]), "b.csv")
     csv_file(mixed, csv_of([]), "bb.csv")
     with pytest.raises(InputError, match=r"bb\.csv was not there when it was planned"):
@@ -133,13 +138,12 @@ def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of five rows."""
-    for module in (input_set, csv_reader, parquet_reader):
+    for module in (page_reader, csv_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", SIZE)
     for module in (csv_reader, parquet_reader):
         monkeypatch.setattr(module, "BATCH_ROWS", 2 * SIZE)
-    monkeypatch.setattr(csv_reader, "SKIPPED_PAGES", 2)
-    monkeypatch.setattr(parquet_reader, "SKIPPED_PAGES", 2)
-    monkeypatch.setattr(input_set, "PASSED_FILES", 2)
+    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
+    monkeypatch.setattr(page_reader, "PASSED_FILES", 2)
 
 
 @pytest.mark.usefixtures("small")
@@ -166,7 +170,7 @@ def test_any_piece_has_the_rows_that_the_chunks_have(
     fresh = of(folder)
     fresh.require_unchanged(found.planned_files(), len(names))
     pieces = [-(-len(names) // SIZE), *order]
-    with closing(fresh.pages()) as source:
+    with closing(PageReader(fresh)) as source:
         for number in [*range(pieces[0]), *order]:
             if number >= pieces[0]:
                 continue
@@ -176,8 +180,8 @@ def test_any_piece_has_the_rows_that_the_chunks_have(
             while piece is None:
                 piece = source.read(number)
             wanted = names[number * SIZE : (number + 1) * SIZE]
-            assert (piece.first, list(piece.usernames)) == (number * SIZE + 1, wanted)
-            assert list(piece.passwords) == [f"Hidden-{name}" for name in wanted]
+            assert (piece.first, piece.cells("username")) == (number * SIZE + 1, wanted)
+            assert piece.cells("password") == [f"Hidden-{name}" for name in wanted]
 
 
 @pytest.mark.linux("/proc/self/fd, to count open files")
@@ -189,10 +193,10 @@ def test_many_files_are_opened_one_at_a_time(tmp_path: Path) -> None:
     try:
         found = of(tmp_path)
         assert len(read(found)) == 200
-        with closing(found.pages()) as source:
+        with closing(PageReader(found)) as source:
             piece = None
             while piece is None:
                 piece = source.read(0)
-            assert piece.usernames[199] == "user199"
+            assert piece.cells("username")[199] == "user199"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

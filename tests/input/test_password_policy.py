@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moto.cognitoidp.exceptions import InvalidPasswordException
 from moto.cognitoidp.models import CognitoIdpBackend, CognitoIdpUser, CognitoIdpUserPool, cognitoidp_backends
 
-from bulkreset.input.password_policy import combine, failed_rules, violation_mask
+from bulkreset.input.password_policy import combine, describe, failed_rules, violation_mask
 from bulkreset.job import PasswordPolicy
 
 SYMBOLS = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-"
@@ -221,3 +221,19 @@ def test_moto_agrees_where_it_models_the_policy(
     except InvalidPasswordException:
         accepted = False
     assert accepted == (not failed_rules(policy, password))
+
+
+@pytest.mark.parametrize("switch", ["require_uppercase", "require_lowercase", "require_numbers", "require_symbols"])
+@pytest.mark.parametrize("length", [None, 8])
+def test_policy_is_the_same_after_the_way_through_cognitos_names(switch: str, length: int | None) -> None:
+    policy = PasswordPolicy.model_validate({"minimum_length": length, switch: True})
+    rules = policy.to_cognito()
+    assert rules[switch.title().replace("_", "")] is True
+    assert rules.get("MinimumLength") == length
+    assert PasswordPolicy.from_cognito(rules) == policy
+
+
+def test_policy_is_described_in_short_words() -> None:
+    policy = PasswordPolicy(minimum_length=8, require_uppercase=True, require_symbols=True)
+    assert describe(policy) == "8 characters, an upper-case letter, a symbol"
+    assert describe(PasswordPolicy()) == ""

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, parquet_reader
-from bulkreset.input.batch import RowPage
-from bulkreset.input.reader import InputReader, open_rows
+from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input.batch import RowBatch
+from bulkreset.input.input_set import InputSet
+from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, open_csv, parquet_file, read
 
@@ -35,15 +36,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
-    for module in (csv_reader, parquet_reader):
+    for module in (csv_reader, page_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
-        monkeypatch.setattr(module, "SKIPPED_PAGES", 2)
+    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
+    for module in (csv_reader, parquet_reader):
         monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
-def asked(rows: InputReader, numbers: list[int]) -> Iterator[tuple[int, RowPage]]:
+def asked(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, RowBatch]]:
     """The pieces in this order, each asked for until it comes."""
-    with closing(rows.pages()) as pieces:
+    with closing(PageReader(rows)) as pieces:
         for number in numbers:
             known, times = pieces.knows(number), 1
             while (piece := pieces.read(number)) is None:
@@ -56,14 +58,17 @@ def asked(rows: InputReader, numbers: list[int]) -> Iterator[tuple[int, RowPage]
 def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: str = "utf-8") -> None:
     """What the pieces hold is what the chunks hold."""
     expected = [(seen.username, seen.password) for seen in read(path, encoding=encoding)]
-    rows = open_rows(InputConfig(path=path, encoding=encoding))
+    rows = InputSet.open(InputConfig(path=path, encoding=encoding))
     if planned:
         list(rows.batches())
     last = (len(expected) + 2) // 3
     for number, piece in asked(rows, [number % last for number in numbers if last]):
         assert piece.first == number * 3 + 1
         assert piece.last == min(number * 3 + 3, len(expected))
-        assert list(zip(piece.usernames, piece.passwords, strict=True)) == expected[number * 3 : number * 3 + 3]
+        assert (
+            list(zip(piece.cells("username"), piece.cells("password"), strict=True))
+            == expected[number * 3 : number * 3 + 3]
+        )
 
 
 @pytest.mark.usefixtures("small")
@@ -132,7 +137,7 @@ def test_a_piece_behind_the_end_is_an_error(tmp_path: Path, name: str) -> None:
         path = csv_file(tmp_path, "username,password\na,b\n", name)
     with (
         pytest.raises(InputError, match="ends before row 2001"),
-        closing(open_rows(InputConfig(path=path)).pages()) as pieces,
+        closing(PageReader(InputSet.open(InputConfig(path=path)))) as pieces,
     ):
         pieces.read(1)
 
@@ -143,16 +148,16 @@ def test_real_pieces_of_a_planned_file_are_all_known(tmp_path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("username", "password"))
         writer.writerows((f"üser{row}", f'Two "lines"\n{row}') for row in range(50_000))
-    rows = open_rows(InputConfig(path=path))
-    with closing(rows.pages()) as fresh:
+    rows = InputSet.open(InputConfig(path=path))
+    with closing(PageReader(rows)) as fresh:
         assert not fresh.knows(20)
         assert fresh.read(20) is None
     list(rows.batches())
-    with closing(rows.pages()) as pieces:
+    with closing(PageReader(rows)) as pieces:
         for number in (24, 0, 13, 12, 14):
             assert pieces.knows(number)
             piece = pieces.read(number)
             assert piece
-            assert piece.usernames[7] == f"üser{number * 2000 + 7}"
-            assert piece.passwords[-1] == f'Two "lines"\n{number * 2000 + 1999}'
+            assert piece.cells("username")[7] == f"üser{number * 2000 + 7}"
+            assert piece.cells("password")[-1] == f'Two "lines"\n{number * 2000 + 1999}'
             assert "lines" not in repr(piece)

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,8 +42,7 @@ def job(pools: tuple[str, ...] = (POOL,), path: Path = Path("users.csv"), **keys
 def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | None = None) -> RowBatch:
     """A chunk of (username, password, permanent, pool); what is left out is empty."""
     cells = [(*row, *("",) * (len(FIELDS) - len(row))) for row in rows]
-    frame = {name: pd.array([row[place] for row in cells], dtype="str") for place, name in enumerate(FIELDS)}
-    return RowBatch(first, pd.DataFrame(frame), malformed or {})
+    return RowBatch(first, {name: [row[place] for row in cells] for place, name in enumerate(FIELDS)}, malformed)
 
 
 def screen_one(*row: str, **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
@@ -272,9 +270,12 @@ def test_policy_that_is_not_known_leaves_the_jobs() -> None:
 
 
 def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
-    """What becomes of one row whose password is made here."""
-    asked: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "policy": STRICT}} | keys
-    (found,) = RowValidator(job(handout={"recipients": recipients}, **asked)).validate(chunk(row))
+    """What becomes of one row whose password is generated."""
+    asked: dict[str, Any] = {
+        "permanent": True,
+        "password": {"source": "generate", "policy": STRICT, "recipients": recipients},
+    }
+    (found,) = RowValidator(job(**asked | keys)).validate(chunk(row))
     return found
 
 
@@ -301,7 +302,7 @@ def test_everything_else_is_judged_where_passwords_are_made(code: str, row: tupl
 def test_made_temporary_password_that_would_reach_nobody_is_rejected() -> None:
     found = screen_made("ann", "", "false")
     assert (found.status, found.code) == ("rejected", "bad_value")
-    assert found.message == "a made temporary password needs handout.recipients"
+    assert found.message == "a generated temporary password needs password.recipients"
     assert screen_made("ann", "", "true").status == "ready"
     assert screen_made("ann", "", "").status == "ready"
 

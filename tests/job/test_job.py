@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bulkreset.cli import run
+from bulkreset.cli.options import flags_of
 from bulkreset.errors import InputError, JobError
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig, Job, PaceConfig, PasswordPolicy, Target
@@ -107,7 +108,7 @@ quota = 100
     ("text", "said"),
     [
         ("permenent = true\n" + FEWEST, "permenent is not a known key (did you mean permanent?)"),
-        (FEWEST + "[paces]\nrate = 1\n", "paces is not a known key (did you mean pace?)"),
+        (FEWEST + "[paces]\nrate = 1\n", "[paces] is not a known table; did you mean [pace]?"),
         (FEWEST + "[pace]\nrates = 1\n", "pace.rates is not a known key (did you mean rate?)"),
         (FEWEST + "[pace]\nzzz = 1\n", "pace.zzz is not a known key"),
         (INPUT + 'encodign = "x"\n' + TARGET, "input.encodign is not a known key (did you mean encoding?)"),
@@ -186,7 +187,7 @@ WRONG = [
     (FEWEST + "[pace]\nmax_attempts = 0\n", "pace.max_attempts"),
     (FEWEST + "[pace]\nmax_wait = -1\n", "pace.max_wait"),
     (FEWEST + "[emulator]\nquota = 0\n", "emulator.quota"),
-    (FEWEST + '[guards]\nstop = "all"\n', "guards.stop"),
+    (FEWEST + '[guards]\nscope = "all"\n', "guards.scope"),
     (FEWEST + "[after]\nsign_out = 1\n", "after.sign_out"),
     (FEWEST + "[after]\nsignout = true\n", "after.signout is not a known key (did you mean sign_out?)"),
     (FEWEST + 'role_arn = "resetter"\n', "targets.0.role_arn"),
@@ -299,7 +300,7 @@ def test_hostile_file_is_refused_in_one_printable_line(folder: Path, text: str, 
 def test_file_that_cannot_be_read_is_named(folder: Path) -> None:
     with pytest.raises(JobError, match=r"There is no job file .*none\.toml"):
         load(folder / "none.toml", {})
-    with pytest.raises(JobError, match="cannot be read: Is a directory"):
+    with pytest.raises(JobError, match="is a directory, not a job file"):
         load(folder, {})
 
 
@@ -374,8 +375,101 @@ def test_every_override_of_the_command_line_is_a_key_of_the_job() -> None:
 
 def test_wrong_override_is_named(folder: Path) -> None:
     assert "pace.share" in problem(folder, FEWEST, pace__share=3.0)
-    with pytest.raises(JobError, match=r"command line is not a valid job.*targets\.0\.user_pool_id"):
+    with pytest.raises(
+        JobError, match=r"command line is not a valid job.*targets\.0\.user_pool_id must be a user pool ID"
+    ):
         load(None, {"input.path": Path("x.csv"), "targets.user_pool_id": "nounderscore"})
+
+
+FLAGS = [
+    ({"pace.rate": "fast"}, '--rate must be a number of calls per second above 0 and up to 10000, "auto" or "none".'),
+    ({"pace.share": 3.0}, "--share must be at most 1."),
+    ({"guards.max_duration": "soon"}, '--max-duration must be seconds, or a number with s, m, h or d, as in "90m".'),
+    ({"targets.user_pool_id": "lab"}, '--user-pool-id must be a user pool ID like "eu-west-1_Example01".'),
+    ({"pace.workers": 0, "guards.max_rows": -1}, "--workers must be at least 1; --max-rows must be at least 0."),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), FLAGS)
+def test_wrong_flag_is_told_as_the_flags_fault(folder: Path, given: dict[str, Any], said: str) -> None:
+    path = folder / "nightly.toml"
+    path.write_text(FEWEST)
+    flags = flags_of(given)
+    with pytest.raises(JobError) as caught:
+        load(path, given, flags)
+    assert str(caught.value) == said
+    path.write_text(FEWEST + "[emulator]\nquota = 0\n")
+    with pytest.raises(JobError) as caught:
+        load(path, given, flags)
+    both = f"{said.removesuffix('.')}; {path} is not a valid job: emulator.quota must be greater than 0."
+    assert str(caught.value) == both
+
+
+MISTAKES = [
+    ("[inputs]\npath = 'x'\n" + TARGET, "[inputs] is not a known table; did you mean [input]?"),
+    (INPUT + TARGET.replace("targets", "target"), "[target] is not a known table; did you mean [[targets]]?"),
+    (INPUT + TARGET.replace("[[targets]]", "[targets]"), "write [[targets]] with double brackets"),
+    (
+        INPUT + "permanent = true\n" + TARGET,
+        "input.permanent is not a known key; permanent belongs at the top of the file, above all tables",
+    ),
+    ("rate = 5\n" + FEWEST, "rate is not a known key; rate belongs in [pace]"),
+    (INPUT + 'state = "s.json"\n' + TARGET, "input.state is not a known key; state belongs in [schedule]"),
+    (FEWEST + "max_rows = 5\n", "targets.0.max_rows is not a known key; max_rows belongs in [guards]"),
+    ('permanent = "true"\n' + FEWEST, "permanent must be true or false, without quotes."),
+    (FEWEST + '[guards]\nmax_rows = "5"\n', "guards.max_rows must be a whole number, without quotes."),
+    (FEWEST + '[guards]\nstop_at = "6:30"\n', 'guards.stop_at must be a time like "06:30".'),
+    (FEWEST + '[guards]\nscope = "lanes"\n', 'guards.scope must be "lane" or "run" (did you mean "lane"?).'),
+    (FEWEST + "[report]\nformat = 5\n", 'report.format must be "csv", "parquet" or "jsonl".'),
+    (FEWEST + '[mirror]\nto = "bucket"\n', 'mirror.to must be an S3 address like "s3://bucket/runs/".'),
+    ("pace = 5\n" + FEWEST, "pace must be a table."),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES)
+def test_mistake_is_told_in_plain_words(folder: Path, text: str, said: str) -> None:
+    found = problem(folder, text)
+    assert said in found
+    assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # what people need not know
+
+
+LINES = [
+    ('x = "users.csv\n', "line 1: the closing quote is missing"),
+    ("\nx = users.csv\n", "line 2: the value is missing, or is text without quotes"),
+    ("[pace\nx = 1\n", 'line 1: the closing "]" of the table is missing'),
+    ("x 1\n", 'line 1: there is no "=" after the key'),
+    ("x = 1\nx = 2\n", "line 2: this key or table is there twice"),
+    ("x = 1 2\n", "line 1: there is something after the value"),
+    ("x = [1\ny = 2\n", 'line 2: the closing "]" of the list is missing'),
+    ('x = "C:\\users"\n', 'line 1: a "\\" in text must be doubled'),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), LINES)
+def test_syntax_error_says_what_is_missing(folder: Path, text: str, said: str) -> None:
+    assert said in problem(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("job.yaml", "name: x\n", "YAML"),
+        ("job.toml", "# a job\ninput:\n  path: x\n", "YAML"),
+        ("job.json", '{"name": "x"}', "JSON"),
+        ("job.toml", '{"name": "x"}', "JSON"),
+    ],
+)
+def test_file_of_another_format_is_told_as_one(folder: Path, name: str, text: str, kind: str) -> None:
+    (folder / name).write_text(text)
+    with pytest.raises(JobError) as caught:
+        load(folder / name, {})
+    assert str(caught.value) == f"{folder / name} looks like {kind}. Job files are TOML. To write one: bulkreset init."
+
+
+def test_run_directory_in_the_place_of_a_job_is_told_as_one(folder: Path) -> None:
+    (folder / "journal.sqlite").touch()
+    with pytest.raises(JobError, match=r"is a run directory, not a job file\. To continue that run: bulkreset resume "):
+        load(folder, {})
 
 
 @pytest.mark.parametrize(("key", "flag"), [("region", "--region"), ("endpoint_url", "--endpoint-url")])
@@ -457,11 +551,11 @@ def test_transport_that_is_not_installed_names_its_extra(folder: Path, monkeypat
 
 KEY = "age1qqqq"
 GENERATE = '[password]\nsource = "generate"\n'
-RECIPIENTS = f'[handout]\nrecipients = ["{KEY}"]\n'
+RECIPIENTS = f'recipients = ["{KEY}"]\n'
 
 
 def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
-    said = "handout.recipients is missing: a made temporary password must reach its user"
+    said = "password.recipients is missing: a generated temporary password must reach its user"
     assert said in problem(folder, FEWEST + GENERATE)
     assert said in problem(folder, FEWEST + GENERATE, permanent=False)
     assert job(folder, FEWEST + GENERATE + RECIPIENTS).generates
@@ -469,8 +563,8 @@ def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
 
 
 def test_recipients_are_of_no_use_where_the_input_has_the_passwords(folder: Path) -> None:
-    said = 'handout.recipients is of use with password.source = "generate" only'
-    assert said in problem(folder, FEWEST + RECIPIENTS)
+    said = 'password.recipients is of use with password.source = "generate" only'
+    assert said in problem(folder, FEWEST + "[password]\n" + RECIPIENTS)
     assert said in problem(folder, FEWEST + '[password]\nsource = "input"\n' + RECIPIENTS)
 
 
@@ -510,12 +604,12 @@ def test_length_of_made_passwords_is_bounded(folder: Path, length: int, *, fits:
 
 @pytest.mark.parametrize("rows", ["0", "-1", "1.5", '"5"'])
 def test_ration_is_a_number_of_rows(folder: Path, rows: str) -> None:
-    assert "guards.stop_after" in problem(folder, FEWEST + f"[guards]\nstop_after = {rows}\n")
+    assert "guards.limit" in problem(folder, FEWEST + f"[guards]\nlimit = {rows}\n")
 
 
-def test_folder_of_the_handout_is_relative_to_the_file(folder: Path) -> None:
-    made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'path = "out"\n')
-    assert made.handout.path == folder / "out"
+def test_folder_of_the_passwords_is_relative_to_the_file(folder: Path) -> None:
+    made = job(folder, FEWEST + GENERATE + RECIPIENTS + 'folder = "out"\n')
+    assert made.password.folder == folder / "out"
     assert job_from_journal(made.model_dump(mode="json"), {}) == made
 
 
@@ -593,13 +687,16 @@ def test_time_out_of_more_than_a_day_is_refused(folder: Path, key: str) -> None:
     ("text", "said"),
     [
         ('[notify]\nurls_from = "T0ken"', 'notify.urls_from must be "env:NAME" or "file:PATH"'),
-        ('[notify]\nurls = "json://T0ken"', "notify.urls: "),
-        ("[notify]\nurls = [5]", "notify.urls.0: "),
-        ('[notify]\non = ["T0ken"]', "notify.on.0: "),
-        ('[notify]\nsns_topic_arn = "arn:aws:sns:eu-west-1:123456789012:T0ken.fifo"', "notify.sns_topic_arn: "),
+        ('[notify]\nurls = "json://T0ken"', "notify.urls must be a list"),
+        ("[notify]\nurls = [5]", "notify.urls.0 must be text in quotes"),
+        ('[notify]\non = ["T0ken"]', 'notify.on.0 must be "finish", "failure" or "guard"'),
+        (
+            '[notify]\nsns_topic_arn = "arn:aws:sns:eu-west-1:123456789012:T0ken.fifo"',
+            "notify.sns_topic_arn must be the ARN of an SNS topic",
+        ),
         ('[notify]\nurl = "json://T0ken"', "notify.url is not a known key (did you mean urls?)"),
         ('[metrics]\ntextfile = "b.txt"', "metrics.textfile must end with .prom"),
-        ('[metrics]\nemf = ""', "metrics.emf: "),
+        ('[metrics]\nemf = ""', "metrics.emf must not be empty"),
     ],
 )
 def test_who_is_told_is_checked_and_no_url_is_shown(folder: Path, text: str, said: str) -> None:
@@ -639,14 +736,19 @@ def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
     made = job(folder, '[input]\npath = ["in/*.csv", "s3://bucket/in/", "/data/x.csv"]\n' + TARGET)
     assert made.input.places == (folder / "in/*.csv", "s3://bucket/in/", Path("/data/x.csv"))
     assert job_from_journal(made.model_dump(mode="json"), {}) == made
-    night = job(folder, '[input]\npath = "in"\nstate = "s.json"\ndone = "old"\nexpected = true\n' + TARGET)
-    assert (night.input.state, night.input.done) == (folder / "s.json", folder / "old")
+    night = job(folder, '[input]\npath = "in"\n[schedule]\nstate = "s.json"\ndone = "old"\nexpected = true\n' + TARGET)
+    assert (night.schedule.state, night.schedule.done) == (folder / "s.json", folder / "old")
     assert job_from_journal(night.model_dump(mode="json"), {}) == night
     assert (
-        job(folder, '[input]\npath = "s3://bucket/in/"\nstate = "s.json"\ndone = "tag"\n' + TARGET).input.done == "tag"
+        job(
+            folder, '[input]\npath = "s3://bucket/in/"\n[schedule]\nstate = "s.json"\ndone = "tag"\n' + TARGET
+        ).schedule.done
+        == "tag"
     )
-    other = job(folder, '[input]\npath = "in"\nstate = "s.json"\n' + TARGET, input__path="s3://bucket/other.csv")
-    assert (other.input.path, other.input.state) == ("s3://bucket/other.csv", None)
+    other = job(
+        folder, '[input]\npath = "in"\n[schedule]\nstate = "s.json"\n' + TARGET, input__path="s3://bucket/other.csv"
+    )
+    assert (other.input.path, other.schedule.state) == ("s3://bucket/other.csv", None)
 
 
 @pytest.mark.parametrize(
@@ -655,9 +757,15 @@ def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
         ("path = 5", "input.path must be a path, or a list of paths"),
         ("path = []", "input.path must be a path, or a list of paths"),
         ('path = "s3://bucket"', "input.path must name an object of S3's as s3://bucket/key"),
-        ('path = "in"\ndone = "old"', "which is of use with a state only"),
-        ('path = "in"\nstate = "s"\ndone = "tag"', "a done that is not where the inputs are"),
-        ('path = "s3://bucket/in/"\nstate = "s"\ndone = "old"', "a done that is not where the inputs are"),
+        ('path = "in"\n[schedule]\ndone = "old"', "schedule has done, but no state"),
+        (
+            'path = "in"\n[schedule]\nstate = "s"\ndone = "tag"',
+            "schedule.done must be a folder if the inputs are files",
+        ),
+        (
+            'path = "s3://bucket/in/"\n[schedule]\nstate = "s"\ndone = "old"',
+            "schedule.done must be a folder if the inputs are files",
+        ),
         ('path = "in"\n[mirror]\nto = "bucket/runs"', "mirror.to"),
         ('path = "in"\n[mirror]\nto = "s3://bucket/runs"\nkms_key_id = "k"', 'goes with sse = "aws:kms"'),
     ],

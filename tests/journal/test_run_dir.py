@@ -100,7 +100,7 @@ def test_what_a_killed_process_left_is_in_nobodys_way_and_does_not_pile_up(tmp_p
         RunDir.create(path, fill).release()  # by another, that finds this one being made
         assert journal.is_file()
 
-    with pytest.raises(RunDirError, match="cannot be made: Directory not empty"):
+    with pytest.raises(RunDirError, match="cannot be created: Directory not empty"):
         RunDir.create(path, meanwhile)
     assert {entry.name for entry in tmp_path.iterdir()} == {"one", mine.name, f".one.{os.getpid()}"}
 
@@ -124,7 +124,7 @@ def test_what_exists_is_never_used_again(tmp_path: Path, kind: str) -> None:
         path.touch()
     else:
         path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(RunDirError, match=r"exists already, and is no run\. Name a --run-dir that is not there yet"):
+    with pytest.raises(RunDirError, match=r"already exists, and is not a run\. Choose a new path for --run-dir"):
         RunDir.create(path, fill)
     assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
 
@@ -143,7 +143,7 @@ def test_run_that_is_there_is_told_with_what_can_be_done_with_it(
     facts = dict.fromkeys(("run_id", "started_at"), "r") | {"job": {"name": "n"}, "emulated": False}
     facts |= {"mode": mode, "state": state}
     RunDir.create(tmp_path / "one", lambda path: Journal.create(path, [], facts).close()).release()
-    with pytest.raises(RunDirError, match="exists already") as caught:
+    with pytest.raises(RunDirError, match="already exists") as caught:
         RunDir.create(tmp_path / "one", fill)
     assert f"{advice} {tmp_path / 'one'}" in caught.value.advice
     assert ("resume" in caught.value.advice) == (advice != "--approved")
@@ -152,18 +152,18 @@ def test_run_that_is_there_is_told_with_what_can_be_done_with_it(
 def test_run_that_cannot_be_read_is_left_to_resume(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "journal.sqlite").write_text("no journal " * 500)
-    with pytest.raises(RunDirError, match=r"exists already\..*bulkreset resume"):
+    with pytest.raises(RunDirError, match=r"already exists\..*bulkreset resume"):
         RunDir.create(tmp_path / "one", fill)
 
 
 def test_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunDirError, match="cannot be made"):
+    with pytest.raises(RunDirError, match="cannot be created"):
         RunDir.create(tmp_path / "file" / "deeper" / "one", fill)
 
 
 def test_name_that_no_directory_can_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match="cannot be made: File name too long"):
+    with pytest.raises(RunDirError, match="cannot be created: File name too long"):
         RunDir.create(tmp_path / ("x" * 300), fill)
     assert list(tmp_path.iterdir()) == []
 
@@ -174,8 +174,8 @@ def test_directory_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_journal_is_no_run_directory(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(RunDirError, match="no journal"):
+    for path, said in ((tmp_path, "it has no journal"), (tmp_path / "none", "does not exist")):
+        with pytest.raises(RunDirError, match=said):
             RunDir.open(path)
 
 
@@ -183,7 +183,7 @@ def test_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path) -> Non
     home = RunDir.create(tmp_path / "one", fill)
     other = RunDir.open(home.path)
     assert other.is_held()
-    with pytest.raises(Busy, match="Another process holds the run") as caught:
+    with pytest.raises(Busy, match="Another process is working on the run") as caught:
         other.lock()
     assert caught.value.exit_code == 4
     home.release()

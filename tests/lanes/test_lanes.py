@@ -122,7 +122,7 @@ def test_a_fatal_answer_may_stop_the_run(bulkreset: Command, sim: Simulator) -> 
     denied = {"error": "AccessDeniedException", "operation": SET, "pool": B.pool}
     # The first lane cannot come to its end before the second one is denied.
     sim.configure(faults={"every": [denied, {"hold": True, "operation": SET, "pool": A.pool}]})
-    more = '[pace]\nrate = 50\nworkers = 2\n[guards]\nstop = "run"\n'
+    more = '[pace]\nrate = 50\nworkers = 2\n[guards]\nscope = "run"\n'
     job = write_job(bulkreset, sim, (A, B), write_input(bulkreset.home, lines), more, HELD_SECONDS)
     argv, run_dir = bulkreset.with_run_dir(["run", job, "--yes"])
     with bulkreset.start(*argv, env=env) as process:

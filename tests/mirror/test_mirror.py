@@ -14,9 +14,9 @@ import pytest
 from bulkreset.age import parse_recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import MirrorConfig as Asked
+from bulkreset.journal.generated_passwords import PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
-from bulkreset.journal.sealed_passwords import PasswordArchive
 from bulkreset.mirror import mirror as module
 from bulkreset.mirror.lease import SECONDS, S3Lease
 from bulkreset.mirror.mirror import JournalMirror
@@ -238,14 +238,16 @@ def test_nothing_is_put_under_a_lease_that_is_lost(tmp_path: Path, s3: Storage) 
     run.close()
 
 
-def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:
+def test_passwords_come_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
     run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.told.append)
     mirror = run.begin()
-    handout = PasswordArchive(run.home.handout, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())]))
-    handout.written = mirror.upload_chunk
-    handout.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
+    archive = PasswordArchive(
+        run.home.passwords, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
+    )
+    archive.written = mirror.upload_chunk
+    archive.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, 1)
     run.home.summary.write_text("{}", encoding="utf-8")
     mirror.finish()
@@ -254,8 +256,8 @@ def test_handout_comes_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: S
         assert (found["ServerSideEncryption"], "mirror" in found["SSEKMSKeyId"]) == ("aws:kms", True), key
     run.close()
     restore(AT, tmp_path / "there")
-    assert (tmp_path / "there" / "handout" / "00000001.age").read_bytes() == (
-        run.home.handout / "00000001.age"
+    assert (tmp_path / "there" / "passwords" / "00000001.age").read_bytes() == (
+        run.home.passwords / "00000001.age"
     ).read_bytes()
     assert "runs/r/summary.json" in s3.keys("runs/r/")
 
@@ -400,21 +402,23 @@ def test_whoever_goes_on_knows_all_that_was_sent(
     assert min(history.refused, history.gone_on, len(history.settled)) > 0
 
 
-def sealed(run: Running, mirror: JournalMirror, row: int) -> Path:
-    """Put one row's password into the run's handout, and claim the row; the last chunk."""
-    handout = PasswordArchive(run.home.handout, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())]))
-    handout.written = mirror.upload_chunk
-    handout.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
+def encrypted(run: Running, mirror: JournalMirror, row: int) -> Path:
+    """Put one row's password into the run's archive, and claim the row; the last chunk."""
+    archive = PasswordArchive(
+        run.home.passwords, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
+    )
+    archive.written = mirror.upload_chunk
+    archive.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, row)
-    return max(run.home.handout.iterdir())
+    return max(run.home.passwords.iterdir())
 
 
-@pytest.mark.parametrize("what", ["handout/0+2", "redaction.key"])
+@pytest.mark.parametrize("what", ["passwords/0+2", "redaction.key"])
 def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
     run = Running(tmp_path / "here")
     Redaction.load(run.home.redaction_key)
     mirror = run.begin()
-    chunks = [sealed(run, mirror, row) for row in (1, 2)]
+    chunks = [encrypted(run, mirror, row) for row in (1, 2)]
     run.close()
     s3.configure(faults=[[f"^(GET|HEAD) .*{what}", 403, "AccessDenied", 9]])
     with pytest.raises(RunDirError, match="cannot be read"):
@@ -423,19 +427,19 @@ def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path
     s3.configure(faults=[])
     restore(AT, tmp_path / "there")
     for chunk in chunks:
-        assert (tmp_path / "there" / "handout" / chunk.name).read_bytes() == chunk.read_bytes()
+        assert (tmp_path / "there" / "passwords" / chunk.name).read_bytes() == chunk.read_bytes()
 
 
 def test_chunk_is_never_put_over_another(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
-    chunk = sealed(run, mirror, 1)
+    chunk = encrypted(run, mirror, 1)
     mirror.upload_chunk(chunk)  # as after an answer that was lost
     body = chunk.read_bytes()
     chunk.unlink()
-    with pytest.raises(Busy, match=r"handout/00000001\.age is there, and not as it was to be put"):
-        sealed(run, mirror, 2)
-    assert s3.client.get_object(Bucket=BUCKET, Key="runs/r/handout/00000001.age")["Body"].read() == body
+    with pytest.raises(Busy, match=r"passwords/00000001\.age is there, and not as it was to be put"):
+        encrypted(run, mirror, 2)
+    assert s3.client.get_object(Bucket=BUCKET, Key="runs/r/passwords/00000001.age")["Body"].read() == body
     run.close()
 
 

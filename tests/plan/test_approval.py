@@ -175,8 +175,8 @@ def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, 
 @pytest.mark.parametrize(
     ("reviewed", "now", "said"),
     [
-        (2, None, "stop_after was 2 and is not set this time"),
-        (2, 3, "stop_after was 2 and is 3 this time"),
+        (2, None, "limit was 2 and is not set this time"),
+        (2, 3, "limit was 2 and is 3 this time"),
         (2, 2, ""),
         (2, 1, ""),
         (None, 1, ""),
@@ -185,12 +185,12 @@ def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, 
 def test_not_more_rows_may_be_sent_at_first_than_were_approved(
     tmp_path: Path, reviewed: int | None, now: int | None, said: str
 ) -> None:
-    approval = Approval(made(tmp_path / "dry", stop_after=reviewed))
+    approval = Approval(made(tmp_path / "dry", limit=reviewed))
     if not said:
-        approval.require_same_job(facts(stop_after=now))
+        approval.require_same_job(facts(limit=now))
         return
     with pytest.raises(ApprovalError, match=said):
-        approval.require_same_job(facts(stop_after=now))
+        approval.require_same_job(facts(limit=now))
 
 
 def test_pool_that_was_looked_up_and_is_not_now_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bulkreset.input import batch as chunk_module
 from bulkreset.job import SelectConfig
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.pool_users import PoolUserSource
-from bulkreset.plan.user_store import UserStore
+from bulkreset.plan.user_store import LookupProgress, RowFinding, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
@@ -36,7 +36,7 @@ PEOPLE = [
 
 @pytest.fixture
 def listing(tmp_path: Path) -> Iterator[UserStore]:
-    with UserStore(tmp_path / "listing.sqlite") as opened:
+    with UserStore(tmp_path / "users.sqlite") as opened:
         yield opened
 
 
@@ -250,14 +250,37 @@ def test_names_are_not_compared_where_it_is_not_known_how(listing: UserStore, tm
     assert len(Called(listing, directory).call().names) == 5
 
 
-def test_known_is_what_the_list_says(listing: UserStore) -> None:
-    called = Called(listing, Listed([told("Out", enabled=False)], PoolFacts(EU, users=1, case_insensitive=True))).call()
-    ((match,),) = (list(users) for users in called.roll.as_matches().values())
-    assert (match.names, match.username, match.kind) == (("out",), "Out", "disabled")
+def test_listed_users_are_findings_without_another_call(listing: UserStore) -> None:
+    people = [told("Out", enabled=False), told("zoe", email="z@x.example", email_verified="true")]
+    called = Called(listing, Listed(people, PoolFacts(EU, users=2, case_insensitive=True))).call()
+    listing.fill(((row, pool, name) for row, (pool, name) in enumerate(called.rows, 1)), lambda _, name: name.lower())
+    listing.match_listed()
+    assert list(listing.findings()) == [
+        RowFinding(1, "Out", "CONFIRMED", "disabled", reachable=False),
+        RowFinding(2, "zoe", "CONFIRMED", "", reachable=True),
+    ]
+    assert listing.progress(EU) == LookupProgress(None, 0, 2, swept=True)
+
+
+def test_list_that_a_killed_process_left_is_not_continued(tmp_path: Path) -> None:
+    with UserStore(tmp_path / "users.sqlite") as left:
+        left.add(EU, [UserMatch(("gone",), "gone", "CONFIRMED", "")])
+        left.exclude([(EU, "ann")])
+        with UserStore(tmp_path / "users.sqlite") as listing:
+            assert Called(listing, Listed(PEOPLE)).call().names == ["ann", "bob", "cat", "dan", "zoe"]
+
+
+def test_store_that_is_to_be_looked_up_stays(tmp_path: Path) -> None:
+    with UserStore(tmp_path / "users.sqlite") as listing:
+        called = Called(listing, Listed(PEOPLE)).call()
+        listing.fill([(1, *called.rows[0])], lambda _, name: name)
+    with UserStore(tmp_path / "users.sqlite") as again:
+        assert again.is_filled
+        assert again.names(EU) == 1
 
 
 def test_listing_leaves_nothing_behind_and_begins_anew(tmp_path: Path) -> None:
-    path = tmp_path / "listing.sqlite"
+    path = tmp_path / "users.sqlite"
     path.write_text("what a killed process left", encoding="utf-8")
     with UserStore(path) as listing:
         assert path.stat().st_mode & 0o777 == 0o600

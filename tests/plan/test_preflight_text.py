@@ -204,7 +204,9 @@ def test_end_is_told_with_its_day_where_that_is_another() -> None:
     assert re.fullmatch(r"about 9 s \(done at (?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d \S+ at the earliest\)", soon)
     before = datetime.now().astimezone()
     (late,) = said(lines(job(EU), planned=planned(ready=[(EU, 1, 24 * 3600 * 30)])), "Duration")
-    assert re.fullmatch(r"about 30 h 0 min \(done at \d{4}-\d\d-\d\d \d\d:\d\d \S+ at the earliest\)", late)
+    assert re.fullmatch(r"about 30 h 0 min \(done at \d{4}-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest\)", late), (
+        "with its zone"
+    )
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
     assert any(day in late for day in days)  # two of them, if midnight was between
 
@@ -223,7 +225,7 @@ def test_every_guard_is_told() -> None:
         "max_refused_in_a_row": 10,
         "max_duration": "90m",
         "stop_at": "06:00",
-        "stop_after": 2500,
+        "limit": 2500,
         "protected": {"usernames": ["ann", "bob"], "groups": ["admins", "staff"]},
     }
     (text,) = said(lines(job(EU, guards=guards)), "Guards")
@@ -285,7 +287,7 @@ def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
 
 def test_one_is_told_as_one() -> None:
     one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], unrecoverable=1)
-    guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "stop_after": 1}
+    guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert said(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
     assert said(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
@@ -317,18 +319,20 @@ def test_scramble_warns_of_users_who_could_not_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handout", "text"),
+    ("passwords", "text"),
     [
         ({"recipients": ["age1one"]}, "generated, encrypted for 1 recipient, in the run directory"),
         (
-            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "path": Path("/mnt/safe")},
+            {"recipients": ["age1one", "ssh-ed25519 AAAA"], "folder": Path("/mnt/safe")},
             "generated, encrypted for 2 recipients, in /mnt/safe",
         ),
     ],
 )
 @pytest.mark.parametrize("permanent", [True, False])
-def test_sealed_passwords_say_to_how_many_and_where(handout: dict[str, Any], text: str, *, permanent: bool) -> None:
-    asked = job(EU, permanent=permanent, password={"source": "generate"}, handout=handout)
+def test_encrypted_passwords_say_to_how_many_and_where(
+    passwords: dict[str, Any], text: str, *, permanent: bool
+) -> None:
+    asked = job(EU, permanent=permanent, password={"source": "generate"} | passwords)
     shown = lines(asked)
     assert said(shown, "Passwords") == [text]
     assert said(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]

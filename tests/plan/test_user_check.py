@@ -52,7 +52,7 @@ class Checked:
 
         monkeypatch.setattr(check_module, "UserLister", directory_of)
         self.folder = folder
-        self.scratch = folder / "lookup.sqlite"
+        self.scratch = folder / "users.sqlite"
         self.journal = Journal.create(folder / "journal.sqlite", list(directories), {"run_id": "r"})
         self.journal.add_rows([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
         opened = sessions(asked, emulated=emulated)
@@ -252,7 +252,9 @@ def test_users_who_could_not_recover_are_warned_of_where_nobody_will_know_their_
     assert checked.journal.warning_count(UNREACHABLE) == 3
 
 
-@pytest.mark.parametrize("how", [{}, SCRAMBLES | {"handout": {"recipients": ["age1"]}}], ids=["input", "handed-out"])
+@pytest.mark.parametrize(
+    "how", [{}, SCRAMBLES | {"password": {"source": "generate", "recipients": ["age1"]}}], ids=["input", "encrypted"]
+)
 def test_nobody_is_warned_of_where_somebody_knows_the_passwords(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:

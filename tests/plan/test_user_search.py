@@ -1,34 +1,36 @@
 """The search: everybody found with the fewer calls, at the pace of ListUsers, and gone on with where it broke off."""
 
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from bulkreset.cognito.list_users import PAGE, PoolUser
+from bulkreset.cognito.list_users import PAGE, PoolUser, UserPage
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
-from bulkreset.plan.user_lookup import ABSENT, UNKNOWN, LookupStore
 from bulkreset.plan.user_search import SURE_PAGES, UserSearch
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, UserStore
 from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
 
+PATIENCE = 90.0  # seconds after which a test gives up
 DIRECTIONS = {"sweep": 0, "look-ups": 10**6}
 Known = dict[int, tuple[str, str, str]]
 
 
 @pytest.fixture
-def lookup(tmp_path: Path) -> Iterator[LookupStore]:
-    with LookupStore(tmp_path / "lookup.sqlite") as opened:
+def lookup(tmp_path: Path) -> Iterator[UserStore]:
+    with UserStore(tmp_path / "users.sqlite") as opened:
         yield opened
 
 
-def sought(lookup: LookupStore, *names: str, folds: bool = False) -> LookupStore:
+def sought(lookup: UserStore, *names: str, folds: bool = False) -> UserStore:
     """Seek these names in the one pool."""
     lookup.fill(
         ((row, EU, name) for row, name in enumerate(names, 1)), lambda _pool, name: name.lower() if folds else name
@@ -43,7 +45,7 @@ def kind_of(user: PoolUser, _facts: PoolFacts) -> str:
 class Searched:
     """One search of some pools on a clock of its own. `told` is what it told on the way: (calls made, calls)."""
 
-    def __init__(self, lookup: LookupStore, *directories: Listed, rate: float | None = 24.0) -> None:
+    def __init__(self, lookup: UserStore, *directories: Listed, rate: float | None = 24.0) -> None:
         self.clock = FakeClock()
         self.pacer = Pacer(rate, self.clock)
         pools = {directory.facts.user_pool_id: directory for directory in directories}
@@ -54,7 +56,7 @@ class Searched:
         return self.search.run(lambda made, calls: self.told.append((made, calls)))
 
 
-def known(lookup: LookupStore) -> Known:
+def known(lookup: UserStore) -> Known:
     """What is known of each row."""
     return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
@@ -65,7 +67,7 @@ def facts(users: int | None, pool: str = EU) -> PoolFacts:
 
 
 @pytest.mark.parametrize(("users", "names", "sweeps"), [(600, 10, False), (600, 11, True), (0, 1, True), (1, 1, True)])
-def test_pool_is_swept_where_that_is_fewer_calls(lookup: LookupStore, users: int, names: int, *, sweeps: bool) -> None:
+def test_pool_is_swept_where_that_is_fewer_calls(lookup: UserStore, users: int, names: int, *, sweeps: bool) -> None:
     directory = Listed(crowd(users))
     Searched(sought(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
     assert len(directory.asked) == (max(1, users // PAGE) if sweeps else names)
@@ -74,14 +76,14 @@ def test_pool_is_swept_where_that_is_fewer_calls(lookup: LookupStore, users: int
 
 
 @pytest.mark.parametrize(("names", "sweeps"), [(60, False), (61, True)])
-def test_pool_of_unknown_size_counts_as_sixty_pages(lookup: LookupStore, names: int, *, sweeps: bool) -> None:
+def test_pool_of_unknown_size_counts_as_sixty_pages(lookup: UserStore, names: int, *, sweeps: bool) -> None:
     directory = Listed(crowd(80), facts(None))
     Searched(sought(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
     assert bool(directory.pages) is sweeps
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_both_ways_find_the_same_and_say_who_is_absent(lookup: LookupStore, users: int) -> None:
+def test_both_ways_find_the_same_and_say_who_is_absent(lookup: UserStore, users: int) -> None:
     people = [*crowd(130), told("out", enabled=False), told("new", "UNCONFIRMED")]
     directory = Listed(people, facts(users))
     names = ["user00129", "nobody", "out", "new", "User00000", "user00129"]
@@ -97,7 +99,7 @@ def test_both_ways_find_the_same_and_say_who_is_absent(lookup: LookupStore, user
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: LookupStore, users: int) -> None:
+def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: UserStore, users: int) -> None:
     people = [
         told("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie"),
         told("bob", email="bob@x.example"),
@@ -112,27 +114,27 @@ def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: LookupS
     assert known(lookup) == {1: ann, 2: ann, 3: ann, 4: ("", "", missing)}
 
 
-def test_pool_that_folds_names_is_listed_where_that_does_not_take_long(lookup: LookupStore) -> None:
+def test_pool_that_folds_names_is_listed_where_that_does_not_take_long(lookup: UserStore) -> None:
     told_of = PoolFacts(EU, users=SURE_PAGES * PAGE - 1, case_insensitive=True)
     directory = Listed([told("Ann")], told_of)
     Searched(sought(lookup, "ANN", "aNn", folds=True), directory).run()
     assert {found[0] for found in known(lookup).values()} == {"Ann"}
 
 
-def test_name_that_no_filter_can_hold_concerns_its_own_row_alone(lookup: LookupStore) -> None:
+def test_name_that_no_filter_can_hold_concerns_its_own_row_alone(lookup: UserStore) -> None:
     directory = Listed(crowd(3), facts(10**6))
     directory.refuses = {'username = "a\\"b"'}
     assert Searched(sought(lookup, "user00001", 'a"b'), directory).run() == {}
     assert known(lookup) == {1: ("user00001", "CONFIRMED", ""), 2: ("", "", UNKNOWN.kind)}
 
 
-def test_nobody_is_asked_for_where_no_name_is_sought(lookup: LookupStore) -> None:
+def test_nobody_is_asked_for_where_no_name_is_sought(lookup: UserStore) -> None:
     directory = Listed(crowd(5))
     assert Searched(sought(lookup), directory).run() == {}
     assert directory.asked == []
 
 
-def test_each_name_is_looked_up_once_however_many_there_are(lookup: LookupStore) -> None:
+def test_each_name_is_looked_up_once_however_many_there_are(lookup: UserStore) -> None:
     names = [f"user{number:05d}" for number in range(1200)]
     directory = Listed(crowd(3), facts(10**6))
     Searched(sought(lookup, *names), directory, rate=None).run()
@@ -140,7 +142,7 @@ def test_each_name_is_looked_up_once_however_many_there_are(lookup: LookupStore)
     assert sum(found.kind == ABSENT for found in lookup.findings()) == 1197
 
 
-def test_look_up_reads_every_page_of_its_answer(lookup: LookupStore) -> None:
+def test_look_up_reads_every_page_of_its_answer(lookup: UserStore) -> None:
     people = [told("USER", email="x") for _ in range(70)]  # a filter may let through who is not meant
     directory = Listed([*people, told("user")], facts(10**6))
     Searched(sought(lookup, "user"), directory).run()
@@ -149,7 +151,7 @@ def test_look_up_reads_every_page_of_its_answer(lookup: LookupStore) -> None:
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_calls_are_paced(lookup: LookupStore, users: int) -> None:
+def test_calls_are_paced(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(600), facts(users))
     searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(11))), directory, rate=2.0)
     began = searched.clock.now()
@@ -158,7 +160,7 @@ def test_calls_are_paced(lookup: LookupStore, users: int) -> None:
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_progress_is_told_in_calls(lookup: LookupStore, users: int) -> None:
+def test_progress_is_told_in_calls(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(600), facts(users and 600))
     searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(10 if users else 11))), directory)
     searched.run()
@@ -169,7 +171,7 @@ def test_progress_is_told_in_calls(lookup: LookupStore, users: int) -> None:
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_call_that_failed_is_made_again_and_loses_nobody(lookup: LookupStore, users: int, fault: ReadCallError) -> None:
+def test_call_that_failed_is_made_again_and_loses_nobody(lookup: UserStore, users: int, fault: ReadCallError) -> None:
     directory = Listed(crowd(150), facts(users), [fault, None, fault, fault, fault])
     names = [f"user{number:05d}" for number in range(0, 150, 10)]
     searched = Searched(sought(lookup, *names, "nobody"), directory)
@@ -178,13 +180,13 @@ def test_call_that_failed_is_made_again_and_loses_nobody(lookup: LookupStore, us
     assert [found.kind for found in lookup.findings()] == [""] * 15 + [ABSENT]
 
 
-def test_throttled_call_slows_the_lane(lookup: LookupStore) -> None:
+def test_throttled_call_slows_the_lane(lookup: UserStore) -> None:
     searched = Searched(sought(lookup, "ann"), Listed([told("ann")], faults=[THROTTLED, THROTTLED]))
     searched.run()
     assert searched.pacer.rate() != 24.0
 
 
-def test_expired_token_begins_the_sweep_again(lookup: LookupStore) -> None:
+def test_expired_token_begins_the_sweep_again(lookup: UserStore) -> None:
     directory = Listed(crowd(240), facts(0), [None, None, STALE])
     searched = Searched(sought(lookup, "user00000", "user00239", "nobody"), directory)
     assert searched.run() == {}
@@ -192,14 +194,14 @@ def test_expired_token_begins_the_sweep_again(lookup: LookupStore) -> None:
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
 
-def test_token_that_expires_again_and_again_breaks_the_search_off(lookup: LookupStore) -> None:
+def test_token_that_expires_again_and_again_breaks_the_search_off(lookup: UserStore) -> None:
     directory = Listed(crowd(240), facts(0), [None, STALE] * (RESTARTS + 1))
     with pytest.raises(ServiceError, match="InvalidParameterException"):
         Searched(sought(lookup, "ann"), directory).run()
     assert len(directory.asked) == 2 * (RESTARTS + 1)
 
 
-def test_first_page_that_is_refused_is_no_expired_token(lookup: LookupStore) -> None:
+def test_first_page_that_is_refused_is_no_expired_token(lookup: UserStore) -> None:
     directory = Listed(crowd(240), facts(0), [STALE])
     with pytest.raises(ServiceError, match="InvalidParameterException"):
         Searched(sought(lookup, "ann"), directory).run()
@@ -209,7 +211,7 @@ def test_first_page_that_is_refused_is_no_expired_token(lookup: LookupStore) -> 
 @pytest.mark.parametrize("error", [DENIED, GONE, refused("NotAuthorizedException")], ids=lambda e: e.code)
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_searched(
-    lookup: LookupStore, users: int, error: ReadCallError
+    lookup: UserStore, users: int, error: ReadCallError
 ) -> None:
     shut = Listed(crowd(200), facts(users))
     shut.always = error
@@ -226,7 +228,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_sear
     assert len(shut.asked) <= 8
 
 
-def test_service_that_stays_away_breaks_the_sweep_off_and_it_goes_on_from_its_page(lookup: LookupStore) -> None:
+def test_service_that_stays_away_breaks_the_sweep_off_and_it_goes_on_from_its_page(lookup: UserStore) -> None:
     directory = Listed(crowd(300), facts(0), [None, None, *[LOST] * ATTEMPTS])
     sought(lookup, "user00000", "user00299", "nobody")
     with pytest.raises(ServiceError, match=f"users of {EU} could not be listed: ReadTimeoutError") as caught:
@@ -240,7 +242,7 @@ def test_service_that_stays_away_breaks_the_sweep_off_and_it_goes_on_from_its_pa
 
 
 def test_service_that_stays_away_breaks_look_ups_off_and_who_was_found_is_not_asked_for_again(
-    lookup: LookupStore,
+    lookup: UserStore,
 ) -> None:
     names = [f"user{number:05d}" for number in range(200)]
     directory = Listed(crowd(200), facts(10**6), itertools.repeat(None, 100))
@@ -258,13 +260,13 @@ def test_service_that_stays_away_breaks_look_ups_off_and_who_was_found_is_not_as
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_expired_credentials_are_renewed_where_there_are_newer_ones(lookup: LookupStore, users: int) -> None:
+def test_expired_credentials_are_renewed_where_there_are_newer_ones(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(130), facts(users), [None, EXPIRED], renewals=1)
     Searched(sought(lookup, "user00129", "user00001", "nobody"), directory).run()
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
 
-def test_expired_credentials_that_nothing_renews_break_the_search_off(lookup: LookupStore) -> None:
+def test_expired_credentials_that_nothing_renews_break_the_search_off(lookup: UserStore) -> None:
     directory = Listed(crowd(130), facts(0), [None, EXPIRED])
     with pytest.raises(ServiceError, match="ExpiredTokenException"):
         Searched(sought(lookup, "user00129"), directory).run()
@@ -272,7 +274,7 @@ def test_expired_credentials_that_nothing_renews_break_the_search_off(lookup: Lo
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_search_that_is_stopped_ends_at_once_and_goes_on_where_it_was(lookup: LookupStore, users: int) -> None:
+def test_search_that_is_stopped_ends_at_once_and_goes_on_where_it_was(lookup: UserStore, users: int) -> None:
     names = [f"user{number:05d}" for number in range(0, 600, 6)]
     directory = Listed(crowd(600), facts(users))
     sought(lookup, *names)
@@ -292,7 +294,7 @@ def test_search_that_is_stopped_ends_at_once_and_goes_on_where_it_was(lookup: Lo
     assert len(known(lookup)) == 100
 
 
-def test_swept_pool_is_not_swept_again(lookup: LookupStore) -> None:
+def test_swept_pool_is_not_swept_again(lookup: UserStore) -> None:
     directory = Listed(crowd(100), facts(0))
     sought(lookup, "user00000", "nobody")
     Searched(lookup, directory).run()
@@ -302,10 +304,37 @@ def test_swept_pool_is_not_swept_again(lookup: LookupStore) -> None:
     assert known(lookup) == before
 
 
-def test_pools_are_searched_side_by_side(lookup: LookupStore) -> None:
+def test_pools_are_searched_side_by_side(lookup: UserStore) -> None:
     one, other = Listed(crowd(120), facts(0)), Listed(crowd(3), facts(10**6, EU2))
     rows: Sequence[tuple[int, str, str]] = [(1, EU, "user00119"), (2, EU2, "user00002"), (3, EU2, "user00119")]
     lookup.fill(rows, lambda _pool, name: name)
     Searched(lookup, one, other).run()
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
     assert (one.pages, len(other.names)) == ([None, "60"], 2)
+
+
+def test_page_that_does_not_come_is_not_waited_for_when_the_run_is_stopped(lookup: UserStore) -> None:
+    class Silent(Listed):
+        """Answers nothing until it is abandoned."""
+
+        asking, abandoned = threading.Event(), threading.Event()
+
+        def page(self, token: str | None = None, expression: str = "") -> UserPage:
+            del token, expression
+            self.asking.set()
+            assert self.abandoned.wait(PATIENCE)
+            raise LOST
+
+        def abandon(self) -> None:
+            self.abandoned.set()
+
+    silent = Silent(crowd(1))
+    searched = Searched(sought(lookup, "user00000"), silent)
+
+    def seen(_made: int, _calls: int) -> None:
+        if silent.asking.is_set():
+            raise Interrupted("Stopped by SIGTERM.")
+
+    with pytest.raises(Interrupted):
+        searched.search.run(seen)
+    assert silent.abandoned.is_set()

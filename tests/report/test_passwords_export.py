@@ -1,4 +1,4 @@
-"""Handing out: the password that was set last, of the rows that are set, to who has the key."""
+"""Export: the password that was set last, of the rows that are set, to who has the key."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ import pytest
 
 from bulkreset.age import load_identities, parse_recipients
 from bulkreset.errors import InputError, RunDirError
+from bulkreset.journal.generated_passwords import PasswordArchive, folder_elsewhere, read_archive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.sealed_passwords import PasswordArchive, folder_elsewhere, read_handout
 from bulkreset.models import Outcome, Row, Secret, Status
 from bulkreset.report.passwords_export import IssuedPassword, read_passwords
 from tests.targets import EU, EU2, job
@@ -22,7 +22,7 @@ WHEN = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 
 
 class Campaigned:
-    """A run of made passwords: a row for each of `names`, temporary but in the second pool."""
+    """A run of generated passwords: a row for each of `names`, temporary but in the second pool."""
 
     def __init__(self, folder: Path, names: Sequence[str], **facts: Any) -> None:  # noqa: ANN401  (of the journal)
         identity = pyrage.x25519.Identity.generate()
@@ -40,12 +40,12 @@ class Campaigned:
         }
         self.run_dir = folder / "run"
         home = RunDir.create(
-            self.run_dir, lambda path: Journal.create(path, [EU, EU2], {**known, "handout": None, **facts}).close()
+            self.run_dir, lambda path: Journal.create(path, [EU, EU2], {**known, "passwords": None, **facts}).close()
         )
         home.release()
         self.journal = Journal.open(home.journal)
         self.journal.add_rows([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
-        self.folder = Path(facts["handout"]) if facts.get("handout") else home.handout
+        self.folder = Path(facts["passwords"]) if facts.get("passwords") else home.passwords
 
     def write(self, passwords: Mapping[int, str]) -> None:
         """One chunk, by a new execution."""
@@ -129,7 +129,7 @@ def test_password_shows_in_no_repr(tmp_path: Path) -> None:
     assert repr(run.given()) == "[Given('ann')]"
 
 
-def test_run_that_is_not_wholly_planned_has_nothing_to_hand_out(tmp_path: Path) -> None:
+def test_run_that_is_not_wholly_planned_has_no_passwords_to_export(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.write({1: "P1"})
     run.journal._db.execute("DELETE FROM meta WHERE key = 'rows'")
@@ -140,7 +140,7 @@ def test_run_that_is_not_wholly_planned_has_nothing_to_hand_out(tmp_path: Path) 
 def test_run_without_recipients_has_none(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.settle(1)
-    with pytest.raises(RunDirError, match="no handout"):
+    with pytest.raises(RunDirError, match="no generated passwords"):
         run.given()
 
 
@@ -150,15 +150,15 @@ def test_another_key_and_a_damaged_chunk_give_nothing_at_all(tmp_path: Path) -> 
     run.write({2: "P2"})
     run.settle(1, 2)
     (tmp_path / "other").write_text(f"{pyrage.x25519.Identity.generate()}\n")
-    with pytest.raises(InputError, match="none of the identities"):
+    with pytest.raises(InputError, match="This key cannot decrypt the passwords"):
         next(read_passwords(run.run_dir, tmp_path / "other"))
     chunk = run.folder / "00000002.age"
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    with pytest.raises(InputError, match=r"00000002\.age cannot be opened"):
+    with pytest.raises(InputError, match=r"00000002\.age cannot be decrypted"):
         next(read_passwords(run.run_dir, run.key))
 
 
-def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_handout(
+def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Campaigned(tmp_path, ["ann", "bob"])
@@ -182,7 +182,7 @@ def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_handout(
 def test_folder_elsewhere_is_found_whatever_the_run_directory_is_called_by_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Campaigned(tmp_path, ["ann"], handout=str(tmp_path / "safe" / "run"))
+    run = Campaigned(tmp_path, ["ann"], passwords=str(tmp_path / "safe" / "run"))
     run.write({1: "P1"})
     run.settle(1)
     run.journal.close()
@@ -194,13 +194,12 @@ def test_folder_elsewhere_is_found_whatever_the_run_directory_is_called_by_now(
 
 
 def test_folder_elsewhere_is_named_like_the_run_and_must_be_nobody_else_s(tmp_path: Path) -> None:
-    handout = {"recipients": ["age1"], "path": tmp_path / "safe"}
-    asked = job(EU, password={"source": "generate"}, handout=handout)
+    asked = job(EU, password={"source": "generate", "recipients": ["age1"], "folder": tmp_path / "safe"})
     assert folder_elsewhere(asked, tmp_path / "runs" / "one") == tmp_path / "safe" / "one"
     (tmp_path / "safe" / "one").mkdir(parents=True)
     assert folder_elsewhere(asked, tmp_path / "runs" / "one") == tmp_path / "safe" / "one"
     (tmp_path / "safe" / "one" / "00000001.age").touch()
-    with pytest.raises(RunDirError, match="another run's"):
+    with pytest.raises(RunDirError, match="has the passwords of another run"):
         folder_elsewhere(asked, tmp_path / "elsewhere" / "one")
     assert folder_elsewhere(asked, tmp_path / "runs" / "two") == tmp_path / "safe" / "two"
     assert folder_elsewhere(job(EU), tmp_path / "runs" / "one") is None
@@ -210,4 +209,4 @@ def test_lines_of_no_row_are_no_bug(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.write({1: "P1"})
     assert run.passwords() == {}
-    assert len(list(read_handout(run.folder, load_identities(run.key)))) == 1
+    assert len(list(read_archive(run.folder, load_identities(run.key)))) == 1

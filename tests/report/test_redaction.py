@@ -10,12 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bulkreset.cells import is_redacted
 from bulkreset.errors import RunDirError
 from bulkreset.journal.records import ReportRow
 from bulkreset.models import Outcome, Status
 from bulkreset.report.redaction import WITHHELD, Redaction
 from bulkreset.report.report_writers import ReportSpec, write_report
+from bulkreset.text import is_redacted
 from tests.journal.journals import OTHER, POOL, planned
 
 KEYED = Redaction(bytes(32))

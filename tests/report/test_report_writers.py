@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,9 @@ from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.report import report_writers
-from bulkreset.report.report import COLUMNS, format_iso
+from bulkreset.report.report import COLUMNS
 from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
+from bulkreset.text import format_iso
 from tests.journal.journals import OTHER, POOL, done, planned
 
 FORMS = ("csv", "jsonl", "parquet")
@@ -124,11 +124,11 @@ def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: 
 
 
 @pytest.mark.linux("/dev/full, a disk that is always full")
+@pytest.mark.usefixtures("full_disk")
 @pytest.mark.parametrize("form", FORMS)
 def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form: str) -> None:
     report = tmp_path / f"report.{form}"
     report.write_text("old")
-    (tmp_path / f".{report.name}.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(RecordError, match="cannot be written: No space left"):
         write_report(planned(tmp_path, "ann"), report, "ready", ReportSpec(form))
     assert report.read_text() == "old"

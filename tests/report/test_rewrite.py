@@ -50,7 +50,7 @@ def test_form_is_the_files_the_flags_or_the_jobs(made: Made, tmp_path: Path) -> 
     home = made(format="jsonl")
     assert rewrite_report(home, ReportRequest(), 1) == home / "report.jsonl"
     assert rewrite_report(home, ReportRequest("parquet"), 1) == home / "report.parquet"
-    for name, beginning in (("a.csv", b"row,"), ("a.PQ", b"PAR1"), ("a.txt", b"{"), ("a.jsonl", b"{")):
+    for name, beginning in (("a.csv", b"row,"), ("a.PQ", b"PAR1"), ("a", b"{"), ("a.jsonl", b"{")):
         rewrite_report(home, ReportRequest(output=tmp_path / name), 1)
         assert (tmp_path / name).read_bytes().startswith(beginning)
 

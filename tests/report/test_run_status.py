@@ -236,8 +236,8 @@ def test_rate_is_of_the_last_minute(tmp_path: Path) -> None:
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(RunDirError, match="not a run directory"):
+    for path, said in ((tmp_path, "is not a run directory"), (tmp_path / "none", "does not exist")):
+        with pytest.raises(RunDirError, match=said):
             read_status(path)
     (tmp_path / "journal.sqlite").write_bytes(b"username,password\n" * 100)
     with pytest.raises(RecordError, match="is damaged"):

@@ -11,6 +11,7 @@ from bulkreset.errors import (
     InputError,
     Interrupted,
     RecordError,
+    RowLimit,
     ServiceError,
     TimeLimit,
 )
@@ -27,6 +28,7 @@ ENDINGS: list[tuple[BulkresetError | None, str, int]] = [
     (InputError("x"), "stopped", 2),
     (Busy("x"), "stopped", 4),
     (TimeLimit("x"), "time_limit", 5),
+    (RowLimit("x"), "row_limit", 5),
     (Interrupted("x"), "interrupted", 130),
     (Interrupted("x", signal_number=15), "interrupted", 143),
 ]

@@ -1,6 +1,7 @@
 """The figures of the charts: bounded in number, and the same that counting row by row gives."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.models import RateChange, Status
-from bulkreset.report.charts import axis_labels, time_labels
-from bulkreset.report.timeline import BUCKETS, bucket_width, build_latency_histogram, build_timeline, round_up
+from bulkreset.report.charts import axis_labels, edge_labels, time_labels
+from bulkreset.report.timeline import (
+    BARS,
+    BUCKETS,
+    _bar_edges,
+    bucket_width,
+    build_latency_histogram,
+    build_timeline,
+    round_up,
+)
 from tests.journal.journals import OTHER
 from tests.report.pages import BEGUN, journal_of, lane, ready, sent
 
@@ -80,7 +89,7 @@ def test_latencies_are_those_of_the_rows(tmp_path: Path) -> None:
     ordered = sorted(took)
     assert latency.shares == {50: ordered[499], 90: ordered[899], 99: ordered[989]}
     assert (latency.rows, latency.longest) == (1000, 31_234)
-    assert len(latency.bars) <= 25
+    assert len(latency.bars) <= BARS
     for bar in latency.bars:
         assert bar.rows == sum(bar.least <= ms < bar.below for ms in took)
     assert sum(bar.rows for bar in latency.bars) == 1000
@@ -93,7 +102,29 @@ def test_few_latencies(tmp_path: Path, took: list[int]) -> None:
     assert latency
     assert latency.longest == max(took)
     assert sum(bar.rows for bar in latency.bars) == len(took)
-    assert len(latency.bars) <= 25
+    assert len(latency.bars) <= BARS
+
+
+@given(st.integers(0, 9_999), st.integers(0, 10**9))
+def test_bars_are_logarithmic_and_few(lowest: int, more: int) -> None:
+    edges = _bar_edges(lowest, lowest + more)
+    assert edges[0] <= lowest <= lowest + more < edges[-1]
+    assert edges == sorted(set(edges))
+    assert len(edges) <= BARS + 1
+    assert all(below <= 2.6 * least for least, below in pairwise(edges) if least)
+
+
+@pytest.mark.parametrize(
+    ("edges", "most", "labels"),
+    [
+        ([31, 35, 40, 45], 4, [31, 35, 40, 45]),
+        ([16, 18, 20, 25, 50, 63, 100], 4, [20, 50, 100]),
+        ([0, 1, 2, 5, 10, 20, 50, 100, 200], 4, [0, 1, 10, 100]),
+        ([56, 63, 71, 80, 90, 100], 4, [56, 71, 90]),
+    ],
+)
+def test_labels_of_a_logarithmic_axis_are_round(edges: list[int], most: int, labels: list[int]) -> None:
+    assert edge_labels(edges, most) == labels
 
 
 @given(st.floats(0, 1e9))

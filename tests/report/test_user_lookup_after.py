@@ -13,7 +13,7 @@ from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.plan.paged_reader import ATTEMPTS
-from bulkreset.plan.user_lookup import LookupStore
+from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_lookup_after import look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import VerifiedUser
 from bulkreset.send.pacer import Pacer
@@ -26,8 +26,8 @@ DAY = 86_400_000
 
 
 @pytest.fixture
-def lookup(tmp_path: Path) -> Iterator[LookupStore]:
-    with LookupStore(tmp_path / "lookup.sqlite") as opened:
+def lookup(tmp_path: Path) -> Iterator[UserStore]:
+    with UserStore(tmp_path / "users.sqlite") as opened:
         yield opened
 
 
@@ -42,7 +42,7 @@ def listed(*users: dict[str, Any], size: int | None = None, **facts: Any) -> Lis
     return Listed(users, PoolFacts(POOL, users=len(users) if size is None else size, **facts))
 
 
-def look(journal: Journal, lookup: LookupStore, *directories: Listed, rate: float | None = 24.0) -> FakeClock:
+def look(journal: Journal, lookup: UserStore, *directories: Listed, rate: float | None = 24.0) -> FakeClock:
     """Look everybody up on a clock of its own."""
     clock = FakeClock()
     pools = {directory.facts.user_pool_id: directory for directory in directories}
@@ -52,17 +52,17 @@ def look(journal: Journal, lookup: LookupStore, *directories: Listed, rate: floa
     return clock
 
 
-def judged(journal: Journal, lookup: LookupStore, *directories: Listed) -> list[tuple[int, str, str]]:
+def judged(journal: Journal, lookup: UserStore, *directories: Listed) -> list[tuple[int, str, str]]:
     pools = {directory.facts.user_pool_id: directory.facts for directory in directories}
     return [(fate.row, fate.username, fate.state.value) for fate in found(journal, lookup, pools)]
 
 
-def found(journal: Journal, lookup: LookupStore, pools: dict[str, PoolFacts]) -> list[VerifiedUser]:
+def found(journal: Journal, lookup: UserStore, pools: dict[str, PoolFacts]) -> list[VerifiedUser]:
     return list(verified_users(journal, lookup, pools, SET + DAY, 1.0))
 
 
 @pytest.mark.parametrize("size", [0, 10**6], ids=["sweep", "look-ups"])
-def test_each_row_has_its_own_user(tmp_path: Path, lookup: LookupStore, size: int) -> None:
+def test_each_row_has_its_own_user(tmp_path: Path, lookup: UserStore, size: int) -> None:
     journal = ended(tmp_path, "dan", "bob", "cat", "ann")
     late = {"UserLastModifiedDate": datetime.fromtimestamp((SET + DAY) / 1000, UTC)}
     pool = listed(told("ann"), told("bob") | late, told("cat", "RESET_REQUIRED"), size=size)
@@ -75,7 +75,7 @@ def test_each_row_has_its_own_user(tmp_path: Path, lookup: LookupStore, size: in
     ]
 
 
-def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: LookupStore) -> None:
+def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
     journal.commit([], [done(2, started_at=SET, finished_at=SET)])
     pool = listed(*crowd(3), size=10**6)
@@ -84,7 +84,7 @@ def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: Lookup
     assert judged(journal, lookup, pool) == [(2, "bob", "gone")]
 
 
-def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: LookupStore) -> None:
+def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
     pool = listed(told("ann"), told("bob"), told("cat"), told("dan"))
@@ -93,7 +93,7 @@ def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path,
     assert judged(journal, lookup, pool) == [(2, "bob", "agrees"), (4, "dan", "agrees")]
 
 
-def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, lookup: LookupStore) -> None:
+def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, lookup: UserStore) -> None:
     journal = ended(tmp_path, "ann")
     journal.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
     journal.commit([], [done(2, started_at=SET, finished_at=SET)])
@@ -102,7 +102,7 @@ def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, 
     assert judged(journal, lookup, pool) == [(1, "ann", "agrees")]
 
 
-def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: LookupStore) -> None:
+def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann@old.example")
     journal.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "u-1")])
     journal.commit([], [done(1, started_at=SET, finished_at=SET)])
@@ -111,21 +111,21 @@ def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Pat
     assert judged(journal, lookup, pool) == [(1, "ann@old.example", "agrees")]
 
 
-def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: LookupStore) -> None:
+def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: UserStore) -> None:
     journal = ended(tmp_path, "ANN")
     pool = listed(told("ann"), case_insensitive=True)
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ANN", "agrees")]
 
 
-def test_calls_are_paced(tmp_path: Path, lookup: LookupStore) -> None:
+def test_calls_are_paced(tmp_path: Path, lookup: UserStore) -> None:
     pool = Listed(crowd(1200), PoolFacts(POOL, users=1200))
     clock = look(ended(tmp_path, *(f"user{number:05d}" for number in range(1200))), lookup, pool, rate=2.0)
     assert len(pool.pages) == 20
     assert clock.now() >= 1000 + 19 / 2
 
 
-def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: LookupStore) -> None:
+def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: UserStore) -> None:
     pool = listed(told("ann"))
     pool.always = DENIED
     with pytest.raises(TargetError, match=r"ListUsers|listed: AccessDenied") as caught:
@@ -135,7 +135,7 @@ def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: LookupStore
 
 
 @pytest.mark.parametrize("fault", [GONE, LOST, STALE, THROTTLED, EXPIRED], ids=lambda fault: fault.code)
-def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: LookupStore, fault: Any) -> None:  # noqa: ANN401
+def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: UserStore, fault: Any) -> None:  # noqa: ANN401
     pool = listed(told("ann"))
     pool.always = fault
     with pytest.raises(ServiceError, match=fault.code) as caught:
@@ -145,7 +145,7 @@ def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: LookupStore, f
     assert "--no-check-users" not in str(caught.value)
 
 
-def test_page_is_asked_for_again(tmp_path: Path, lookup: LookupStore) -> None:
+def test_page_is_asked_for_again(tmp_path: Path, lookup: UserStore) -> None:
     pool = listed(told("ann"))
     pool.faults.extend([LOST, THROTTLED] * (ATTEMPTS // 2 - 1))
     look(ended(tmp_path, "ann"), lookup, pool)
@@ -156,7 +156,7 @@ def ended_again(folder: Path) -> Journal:
     return Journal.open(folder / "journal.sqlite", read_only=True)
 
 
-def test_stop_is_let_through(tmp_path: Path, lookup: LookupStore) -> None:
+def test_stop_is_let_through(tmp_path: Path, lookup: UserStore) -> None:
     def stop(_made: int, _calls: int) -> None:
         raise Interrupted("Stopped by SIGINT.")
 
@@ -166,7 +166,7 @@ def test_stop_is_let_through(tmp_path: Path, lookup: LookupStore) -> None:
         look_up_set_users(ended(tmp_path, "ann"), {POOL: pool}, pacers, lookup, FakeClock(), stop)
 
 
-def test_lookup_that_cannot_be_written_says_what_next(tmp_path: Path, lookup: LookupStore) -> None:
+def test_lookup_that_cannot_be_written_says_what_next(tmp_path: Path, lookup: UserStore) -> None:
     lookup._db.close()
     with pytest.raises(RecordError, match="verify again"):
         look(ended(tmp_path, "ann"), lookup, listed(told("ann")))

@@ -3,7 +3,7 @@
 import pytest
 
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_lookup import ABSENT, RowFinding
+from bulkreset.plan.user_store import ABSENT, RowFinding
 from bulkreset.report.user_state import COLUMNS, DONE, UserState, VerifiedUser, classify
 
 POOL = "eu-west-1_Here00001"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cancellation import CancelToken
+from bulkreset.clock import Clock
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
@@ -18,7 +19,6 @@ from bulkreset.models import Summary
 from bulkreset.run.run import RunOptions
 from bulkreset.run.schedule_state import ScheduleState, StateStore
 from bulkreset.run.scheduled import ScheduledJob
-from bulkreset.send.clock import Clock
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job
@@ -61,9 +61,9 @@ def planned(
     dry: bool = False,
 ) -> ScheduledJob:
     asked = load(job, {})
-    assert asked.input.state
+    assert asked.schedule.state
     return ScheduledJob(
-        asked, asked.input.state, RunOptions(None, dry_run=dry, yes=True), ui, stop or CancelToken(), clock
+        asked, asked.schedule.state, RunOptions(None, dry_run=dry, yes=True), ui, stop or CancelToken(), clock
     )
 
 
@@ -103,7 +103,9 @@ def test_night_that_loses_its_lease_sends_nothing_more(
         monkeypatch.setenv(name, value)
     write_csv(here / "mon.csv", people(400))
     state = f"s3://{BUCKET}/nightly.json"
-    job = write_job(here, sim.url, f'path = "mon.csv"\nstate = "{state}"', "[pace]\nrate = 100\nworkers = 2\n")
+    job = write_job(
+        here, sim.url, f'path = "mon.csv"\n[schedule]\nstate = "{state}"', "[pace]\nrate = 100\nworkers = 2\n"
+    )
     clock = ForwardClock()
     one = planned(job, Onlooker(), clock=clock)
 
@@ -131,7 +133,9 @@ def test_night_that_loses_its_lease_sends_nothing_more(
 
 def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
     write_csv(here / "mon.csv", people(150))
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n")
+    job = write_job(
+        here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n"
+    )
     stop = CancelToken()
     with while_sending(sim, stop.request):
         (summary,) = night(job, here / "run", Onlooker(), stop)
@@ -161,7 +165,7 @@ def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten
     here: Path, sim: Simulator, known: dict[str, bool]
 ) -> None:
     source = write_csv(here / "mon.csv", people(2))
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     state = {
         "version": 1,
         "open_run": {"run_dir": str(here / "gone"), "inputs": [str(source)]} | known,
@@ -180,7 +184,7 @@ def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten
 @pytest.mark.parametrize("created", [False, True])
 def test_run_that_may_not_be_looked_at_is_not_gone(here: Path, sim: Simulator, *, created: bool) -> None:
     source = write_csv(here / "mon.csv", people(2))
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     unfinished = {"run_dir": str(here / ("x" * 300)), "inputs": [str(source)], "created": created}
     state = json.dumps({"version": 1, "open_run": unfinished, "completed": {}})
     (here / "state.json").write_text(state, encoding="utf-8")
@@ -191,7 +195,7 @@ def test_run_that_may_not_be_looked_at_is_not_gone(here: Path, sim: Simulator, *
 
 def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
     (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     with pytest.raises(InputError):
         night(job, here / "run", Onlooker())
     assert not (here / "run").exists()
@@ -207,7 +211,7 @@ def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirro
         monkeypatch.setenv(name, value)
     write_csv(here / "mon.csv", people(2))
     mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"', mirror)
+    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', mirror)
     stop, ui = CancelToken(), Onlooker()
     stop.request()
     assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
@@ -224,7 +228,7 @@ def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_b
     here: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_csv(here / "mon.csv", people(2))
-    job = write_job(here, sim.url, 'path = "mon.csv"\nstate = "state.json"')
+    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     write = StateStore.write
 
     def full(kept: StateStore, state: ScheduleState) -> None:

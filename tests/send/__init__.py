@@ -1,1 +1,1 @@
-"""Tests of what the lanes take: rows, made passwords, sign-outs."""
+"""Tests of what the lanes take: rows, generated passwords, sign-outs."""

@@ -1,4 +1,4 @@
-"""The campaign: a lot is handed out before any of its rows is taken, each row once, and nothing kept without a handout."""
+"""The campaign: a batch is encrypted before any of its rows is taken, each row once, and nothing kept without an archive."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -32,8 +32,8 @@ class FakeJournal:
         return [found for found in self.rows if found.row > row and found.pool in pools][:most]
 
 
-class FakeHandout:
-    """What was handed out, lot by lot; `failing` is raised in place of taking one."""
+class FakeArchive:
+    """What was written, batch by batch; `failing` is raised in place of taking one."""
 
     def __init__(self) -> None:
         self.lots: list[list[Row]] = []
@@ -41,7 +41,7 @@ class FakeHandout:
 
     @property
     def passwords(self) -> dict[int, str]:
-        """By row, what was handed out for it last."""
+        """By row, what was written for it last."""
         return {row.number: row.password.reveal() for lot in self.lots for row in lot}
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -60,9 +60,9 @@ def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doub
     return [SendableRow(number, f"user{number}", pool, permanent, doubted) for number in range(first, last + 1)]
 
 
-def made(journal: FakeJournal, handout: FakeHandout | None, *pools: str) -> GeneratedLaneSource:
+def made(journal: FakeJournal, archive: FakeArchive | None, *pools: str) -> GeneratedLaneSource:
     generator = PasswordGenerator({ONE: PasswordPolicy(), TWO: PasswordPolicy()}, 24)
-    return GeneratedLaneSource(cast("Any", journal), pools or (ONE,), generator, cast("Any", handout))
+    return GeneratedLaneSource(cast("Any", journal), pools or (ONE,), generator, cast("Any", archive))
 
 
 def numbers(rows: Sequence[Row]) -> list[int]:
@@ -78,25 +78,25 @@ def drained(supply: GeneratedLaneSource, most: int) -> list[Row]:
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
-def test_a_lot_is_handed_out_before_any_of_its_rows_is_taken(most: int) -> None:
-    handout = FakeHandout()
-    supply = made(FakeJournal(*sendable(1, 12)), handout)
+def test_a_batch_is_encrypted_before_any_of_its_rows_is_taken(most: int) -> None:
+    archive = FakeArchive()
+    supply = made(FakeJournal(*sendable(1, 12)), archive)
     while not supply.ended:
         for row in supply.take(most):
-            assert handout.passwords[row.number] == row.password.reveal()
-    assert [numbers(lot) for lot in handout.lots] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
+            assert archive.passwords[row.number] == row.password.reveal()
+    assert [numbers(lot) for lot in archive.lots] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
 
 
-@pytest.mark.parametrize("handout", [None, FakeHandout()], ids=["kept-nowhere", "handed-out"])
+@pytest.mark.parametrize("archive", [None, FakeArchive()], ids=["kept-nowhere", "encrypted"])
 @pytest.mark.parametrize("most", [1, 4, 100])
-def test_each_row_is_taken_once_and_in_order(handout: FakeHandout | None, most: int) -> None:
-    rows = drained(made(FakeJournal(*sendable(1, 17)), handout), most)
+def test_each_row_is_taken_once_and_in_order(archive: FakeArchive | None, most: int) -> None:
+    rows = drained(made(FakeJournal(*sendable(1, 17)), archive), most)
     assert numbers(rows) == list(range(1, 18))
     assert [row.username for row in rows[:2]] == ["user1", "user2"]
     assert len({row.password.reveal() for row in rows}) == 17
 
 
-def test_without_a_handout_no_more_passwords_are_made_than_are_asked_for() -> None:
+def test_without_an_archive_no_more_passwords_are_generated_than_are_asked_for() -> None:
     journal = FakeJournal(*sendable(1, 9))
     supply = made(journal, None)
     assert numbers(supply.take(2)) == [1, 2]
@@ -104,28 +104,28 @@ def test_without_a_handout_no_more_passwords_are_made_than_are_asked_for() -> No
     assert journal.asked == [(0, 2), (2, 3)]
 
 
-def test_with_a_handout_the_journal_is_asked_lot_by_lot() -> None:
-    journal, handout = FakeJournal(*sendable(1, 9)), FakeHandout()
-    supply = made(journal, handout)
+def test_with_an_archive_the_journal_is_asked_lot_by_lot() -> None:
+    journal, archive = FakeJournal(*sendable(1, 9)), FakeArchive()
+    supply = made(journal, archive)
     taken = [numbers(supply.take(2)) for _ in range(4)]
     assert taken == [[1, 2], [3, 4], [5], [6, 7]]
     assert journal.asked == [(0, LOT), (5, LOT)]
-    assert len(handout.lots) == 2
+    assert len(archive.lots) == 2
 
 
-def test_a_lot_that_cannot_be_handed_out_gives_no_row() -> None:
-    handout = FakeHandout()
-    supply = made(FakeJournal(*sendable(1, 12)), handout)
+def test_a_batch_that_cannot_be_written_gives_no_row() -> None:
+    archive = FakeArchive()
+    supply = made(FakeJournal(*sendable(1, 12)), archive)
     assert numbers(supply.take(5)) == [1, 2, 3, 4, 5]
-    handout.failing = RecordError("The handout cannot be written.")
+    archive.failing = RecordError("The passwords cannot be written.")
     with pytest.raises(RecordError):
         supply.take(5)
     assert not supply._ready_rows
 
 
 def test_end_is_known_when_nothing_more_is_found() -> None:
-    for handout in (None, FakeHandout()):
-        supply = made(FakeJournal(*sendable(1, 3)), handout)
+    for archive in (None, FakeArchive()):
+        supply = made(FakeJournal(*sendable(1, 3)), archive)
         assert not supply.ended
         assert len(supply.take(9)) == 3
         assert not supply.ended
@@ -134,15 +134,15 @@ def test_end_is_known_when_nothing_more_is_found() -> None:
 
 
 def test_nothing_to_send_hands_nothing_out() -> None:
-    handout = FakeHandout()
-    supply = made(FakeJournal(), handout)
+    archive = FakeArchive()
+    supply = made(FakeJournal(), archive)
     assert drained(supply, 9) == []
-    assert handout.lots == []
+    assert archive.lots == []
     assert supply.rows == 0
 
 
 def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
-    supply = made(FakeJournal(*sendable(1, 9)), FakeHandout())
+    supply = made(FakeJournal(*sendable(1, 9)), FakeArchive())
     supply.take(2)
     supply.discard_rest()
     assert supply.ended
@@ -151,7 +151,7 @@ def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
 
 def test_row_is_what_the_journal_has_of_it() -> None:
     journal = FakeJournal(*sendable(1, 1), *sendable(2, 2, permanent=1), *sendable(3, 3, doubted=1))
-    rows = drained(made(journal, FakeHandout()), 9)
+    rows = drained(made(journal, FakeArchive()), 9)
     assert [(row.pool, row.permanent, row.was_in_doubt) for row in rows] == [
         (ONE, False, False),
         (ONE, True, False),
@@ -161,15 +161,15 @@ def test_row_is_what_the_journal_has_of_it() -> None:
     assert rows[0].password.reveal() not in repr(rows)
 
 
-def test_every_lane_has_its_own_pools_rows_and_all_share_the_handout() -> None:
-    journal, handout = FakeJournal(*sendable(1, 3), *sendable(4, 6, TWO), *sendable(7, 8)), FakeHandout()
+def test_every_lane_has_its_own_pools_rows_and_all_share_the_archive() -> None:
+    journal, archive = FakeJournal(*sendable(1, 3), *sendable(4, 6, TWO), *sendable(7, 8)), FakeArchive()
     generator = PasswordGenerator({ONE: PasswordPolicy(), TWO: PasswordPolicy(minimum_length=40)}, 24)
-    lanes = GeneratedSource(cast("Any", journal), [(ONE,), (TWO,)], generator, cast("Any", handout))
+    lanes = GeneratedSource(cast("Any", journal), [(ONE,), (TWO,)], generator, cast("Any", archive))
     one, two = lanes.lane_sources
     assert (one.rows, two.rows) == (5, 3)
     assert numbers(two.take(9)) == [4, 5, 6]
     assert numbers(one.take(9)) == [1, 2, 3, 7, 8]
-    assert {number: len(password) for number, password in handout.passwords.items()} == {
+    assert {number: len(password) for number, password in archive.passwords.items()} == {
         **dict.fromkeys((1, 2, 3, 7, 8), 24),
         **dict.fromkeys((4, 5, 6), 42),
     }

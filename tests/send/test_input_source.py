@@ -4,14 +4,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import GuardTripped, InputError, Stopped
-from bulkreset.input.batch import RowPage
+from bulkreset.input.batch import RowBatch
+from bulkreset.input.page_reader import PageReader
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Row, Status
 from bulkreset.send import input_source
@@ -21,7 +21,7 @@ SIZE = 5  # rows of a piece, here
 PATIENCE = 90.0  # seconds after which a test gives up
 
 
-class FakePieces:
+class FakePieces(PageReader):
     """An input in memory. `known` says which pieces can be had at once; others are searched for, one at each call."""
 
     def __init__(self, rows: Sequence[tuple[str, str]], *, remembers: bool, searched: bool) -> None:
@@ -30,13 +30,13 @@ class FakePieces:
         self.closed = False
         self.read_one = threading.Event()  # set by the source, at each answer of its thread
         self.failing: Exception | None = None
-        self._rows = rows
+        self._table = rows
         self._seen = 0 if searched else len(rows)
 
     def knows(self, number: int) -> bool:
         return number <= self._seen
 
-    def read(self, number: int) -> RowPage | None:
+    def read(self, number: int) -> RowBatch | None:
         if self.failing:
             raise self.failing
         if number > self._seen:
@@ -45,24 +45,13 @@ class FakePieces:
         if not self.remembers:
             self._seen = number
         self.read_pieces.append(number)
-        part = self._rows[number * SIZE : (number + 1) * SIZE]
-        return RowPage(number * SIZE + 1, [name for name, _ in part], [secret for _, secret in part])
+        part = self._table[number * SIZE : (number + 1) * SIZE]
+        return RowBatch(
+            number * SIZE + 1, {"username": [name for name, _ in part], "password": [secret for _, secret in part]}
+        )
 
     def close(self) -> None:
         self.closed = True
-
-
-class FakeRows:
-    """An input that is its pieces."""
-
-    def __init__(self, pieces: FakePieces) -> None:
-        self._pieces = pieces
-
-    def pages(self) -> FakePieces:
-        return self._pieces
-
-    def batches(self, first: int = 1) -> Iterator[Any]:
-        raise NotImplementedError
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +85,7 @@ def source(
     pieces = FakePieces(names, remembers=remembers, searched=searched)
     asked: list[str] = []
     made = InputSource(
-        FakeRows(pieces), journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
+        pieces, journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
     )
     try:
         yield made, pieces, asked
@@ -211,7 +200,7 @@ def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(input_source, "MOST_BUFFER", 4000)
     monkeypatch.setattr(input_source, "LEAST_BUFFER", 500)
     journal = Journal.create(tmp_path / "journal.sqlite", POOLS, {})
-    rows = FakeRows(FakePieces([], remembers=True, searched=False))
+    rows = FakePieces([], remembers=True, searched=False)
     for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):
         made = InputSource(rows, journal, [[f"r_{number}"] for number in range(lanes)], lambda: None)
         assert {supply._most for supply in made.lane_sources} == {most}
@@ -244,7 +233,7 @@ def test_file_is_looked_at_before_anything_of_it_is_used_and_at_the_end(tmp_path
 
 
 def other_user(pieces: FakePieces) -> None:
-    pieces._rows = [("somebody", "else")] * 3
+    pieces._table = [("somebody", "else")] * 3
 
 
 def unreadable(pieces: FakePieces) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.send.clock import SystemClock
+from bulkreset.clock import SystemClock
 from bulkreset.send.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer, PacerState
 from bulkreset.send.rate_control import ACCEPTED_SHARE, BACKOFF, MIN_CUT, MIN_RATE, UNMEASURED_SHARE, RateState
 from tests.send.fakes import FakeClock

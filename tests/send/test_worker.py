@@ -292,3 +292,40 @@ def test_bug_in_a_transport_is_not_an_outcome() -> None:
     worker = Worker(SetPassword(defaultdict(broken)), bench.pacer, PaceConfig(), bench.clock, bench.stop)
     with pytest.raises(ZeroDivisionError):
         worker.send(row())
+
+
+PAUSED = Response(Disposition.PAUSED, "OperationNotEnabledException", "writes are paused", "r-paused")
+
+
+def test_row_waits_while_the_pool_takes_no_writes() -> None:
+    bench = Bench(PAUSED, PAUSED, SET)
+    sent = bench.send()
+    assert (sent.outcome.status, sent.outcome.attempts, sent.outcome.in_doubt) == (Status.SET, 3, False)
+    assert sent.fatal is None
+    assert not bench.stop.is_set()
+
+
+def test_pool_that_takes_no_writes_for_long_stops_the_lane_and_the_row_can_be_resumed() -> None:
+    bench = Bench(*[PAUSED] * 4)
+    sent = bench.send()
+    assert (sent.outcome.status, sent.outcome.attempts) == (Status.READY, 4)
+    assert sent.fatal == PAUSED
+    assert bench.stop.is_set()
+
+
+def test_lost_answer_before_a_pause_leaves_the_row_in_doubt() -> None:
+    sent = Bench(DOUBTFUL, *[PAUSED] * 3).send()
+    assert (sent.outcome.status, sent.fatal) == (Status.IN_DOUBT, PAUSED)
+
+
+def test_pause_is_not_what_stops_a_lane_that_was_stopped_before() -> None:
+    bench = Bench(PAUSED)
+    answer = bench.transport.answer
+
+    def stopped_meanwhile(what: object) -> Response:
+        bench.stop.set()
+        return answer(what)
+
+    bench.transport.answer = stopped_meanwhile  # type: ignore[method-assign]
+    sent = bench.send()
+    assert (sent.outcome.status, sent.outcome.attempts, sent.fatal) == (Status.READY, 1, None)

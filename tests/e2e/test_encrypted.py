@@ -1,4 +1,4 @@
-"""A sealed input through a whole run: set as it says, opened in memory alone, refused before anything is sent."""
+"""An encrypted input through a whole run: set as it says, opened in memory alone, refused before anything is sent."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.command import LAX, POOL, SET, Command, assert_they_agree, finish, people, write_csv, write_job
 from tests.e2e.program import Program
-from tests.input.inputs import key_file, sealed_file
+from tests.input.inputs import encrypted_file, key_file
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -25,15 +25,15 @@ def key(tmp_path: Path) -> Path:
     return key_file(tmp_path)
 
 
-def sealed_input(folder: Path, name: str, rows: Sequence[Sequence[str]], header: Sequence[str], key: Path) -> Path:
-    """Seal rows as a file of that name."""
+def encrypted_input(folder: Path, name: str, rows: Sequence[Sequence[str]], header: Sequence[str], key: Path) -> Path:
+    """Encrypt rows as a file of that name."""
     frame = pd.DataFrame(rows, columns=list(header))
     path = folder / name
     if name.endswith("parquet"):
         frame.to_parquet(path, row_group_size=1000)
     else:
         frame.to_csv(path, index=False)  # gzipped by its name
-    return sealed_file(path, key)
+    return encrypted_file(path, key)
 
 
 def _holds(content: bytes, secret: bytes) -> bool:
@@ -53,7 +53,7 @@ def places(folder: Path, process: subprocess.Popen[str] | None) -> Iterator[tupl
 
 
 @pytest.mark.parametrize("name", [NAMES[1], *(pytest.param(name, marks=pytest.mark.soak) for name in NAMES[::2])])
-def test_sealed_input_is_set_and_nothing_of_it_is_on_disk(
+def test_encrypted_input_is_set_and_nothing_of_it_is_on_disk(
     tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
 ) -> None:
     secret = "Hush-7f3a9c.Garden"
@@ -62,7 +62,7 @@ def test_sealed_input_is_set_and_nothing_of_it_is_on_disk(
         sim.add_pool(pool, policy=LAX, auto_users=True)
     # One lane's rows are all behind the others': reading goes back and forth.
     rows = [(f"user{row:05d}", f"{secret}{row:05d}", pools[row // 3000]) for row in range(0, 9000, 45)]
-    path = sealed_input(tmp_path, name, rows, ("username", "password", "user_pool_id"), key)
+    path = encrypted_input(tmp_path, name, rows, ("username", "password", "user_pool_id"), key)
     # The last lane's first call is held until everything was looked at.
     sim.configure(faults={"every": {"hold": True, "operation": SET, "pool": OTHERS[-1]}})
     more = "\n".join(
@@ -89,11 +89,11 @@ def test_sealed_input_is_set_and_nothing_of_it_is_on_disk(
 
 
 @pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.soak) for name in NAMES[1:])])
-def test_run_of_a_sealed_input_is_resumed(
+def test_run_of_an_encrypted_input_is_resumed(
     tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
 ) -> None:
     rows = people(60)  # more than are claimed at a time: not all of them can have been sent by the time of the signal
-    path = sealed_input(tmp_path, name, rows, ("username", "password"), key)
+    path = encrypted_input(tmp_path, name, rows, ("username", "password"), key)
     sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": 4}})
     input_ = f'path = "{path.name}"\nidentity = "{key.name}"'
     job = write_job(tmp_path, sim.url, input_, "[pace]\nrate = 40\nworkers = 2")
@@ -123,11 +123,11 @@ def test_run_of_a_sealed_input_is_resumed(
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        ("no identity", "the job names no identity"),
+        ("no identity", "the job has no input.identity"),
         ("no key file", "cannot be read: No such file or directory"),
-        ("another key", "none of the identities opens it"),
+        ("another key", "no private key of the identity file matches"),
         ("cut short", "it is damaged"),
-        ("not sealed", "does not begin as age's files do"),
+        ("not encrypted", "is not an age file"),
     ],
 )
 def test_what_does_not_open_is_refused_before_anything_is_sent(
@@ -135,7 +135,7 @@ def test_what_does_not_open_is_refused_before_anything_is_sent(
 ) -> None:
     secret = "Hush-7f3a9c.Garden"
     rows = [(f"user{row:05d}", f"{secret}{row}") for row in range(30_000 if harm == "cut short" else 10)]
-    path = sealed_input(tmp_path, "users.csv", rows, ("username", "password"), key)
+    path = encrypted_input(tmp_path, "users.csv", rows, ("username", "password"), key)
     input_ = f'path = "{path.name}"\nidentity = "{key.name}"'
     if harm == "no identity":
         input_ = f'path = "{path.name}"'
@@ -159,7 +159,7 @@ def test_run_of_what_was_approved_needs_no_key_at_the_same_place(
     tmp_path: Path, key: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     rows = people(3)
-    path = sealed_input(tmp_path, "users.csv", rows, ("username", "password"), key)
+    path = encrypted_input(tmp_path, "users.csv", rows, ("username", "password"), key)
     job = write_job(tmp_path, sim.url, f'path = "{path.name}"\nidentity = "{key.name}"')
     reviewed = bulkreset("run", job, "--dry-run")
     assert reviewed.code == 0

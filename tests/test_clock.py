@@ -3,7 +3,7 @@
 import threading
 import time
 
-from bulkreset.send.clock import Clock, SystemClock
+from bulkreset.clock import Clock, SystemClock
 from tests.send.fakes import FakeClock
 
 

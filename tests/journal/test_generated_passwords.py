@@ -1,4 +1,4 @@
-"""The handout: what is written before a row is sent can be opened by the recipients, and by nobody else."""
+"""The archive of passwords: what is written before a row is sent can be opened by the recipients, and by nobody else."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 
 from bulkreset.age import load_identities, parse_recipients
 from bulkreset.errors import InputError, JobError, RecordError, RunDirError
-from bulkreset.journal.sealed_passwords import Line, PasswordArchive, read_handout
+from bulkreset.journal.generated_passwords import Line, PasswordArchive, read_archive
 from bulkreset.models import Row, Secret
 
 POOL = "eu-west-1_Here00001"
@@ -36,10 +36,10 @@ def public(key: Path) -> str:
 
 
 def test_lines_come_back_as_they_were_written_in_that_order(tmp_path: Path, key: Path) -> None:
-    handout = PasswordArchive(tmp_path / "handout", parse_recipients([public(key)]))
-    handout.write([row(1, SECRETS[0]), row(2, SECRETS[1])])
-    handout.write([row(1, SECRETS[2])])
-    found = list(read_handout(tmp_path / "handout", load_identities(key)))
+    archive = PasswordArchive(tmp_path / "passwords", parse_recipients([public(key)]))
+    archive.write([row(1, SECRETS[0]), row(2, SECRETS[1])])
+    archive.write([row(1, SECRETS[2])])
+    found = list(read_archive(tmp_path / "passwords", load_identities(key)))
     assert found == [
         (1, Line(1, POOL, "user,1", SECRETS[0])),
         (1, Line(2, POOL, "user,2", SECRETS[1])),
@@ -52,11 +52,11 @@ def test_a_later_execution_writes_behind_the_earlier_one(tmp_path: Path, key: Pa
     to = parse_recipients([public(key)])
     PasswordArchive(tmp_path, to).write([row(1, SECRETS[0])])
     PasswordArchive(tmp_path, to).write([row(1, SECRETS[1])])
-    assert [line.password for _, line in read_handout(tmp_path, load_identities(key))] == list(SECRETS[:2])
+    assert [line.password for _, line in read_archive(tmp_path, load_identities(key))] == list(SECRETS[:2])
 
 
 def test_nobody_else_may_look_and_nothing_is_readable_on_disk(tmp_path: Path, key: Path) -> None:
-    folder = tmp_path / "deep" / "handout"
+    folder = tmp_path / "deep" / "passwords"
     PasswordArchive(folder, parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     (chunk,) = folder.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -66,24 +66,24 @@ def test_nobody_else_may_look_and_nothing_is_readable_on_disk(tmp_path: Path, ke
 
 
 def test_another_key_opens_nothing(tmp_path: Path, key: Path) -> None:
-    PasswordArchive(tmp_path / "handout", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
+    PasswordArchive(tmp_path / "passwords", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     other = [pyrage.x25519.Identity.generate()]
-    with pytest.raises(InputError, match="none of the identities opens it"):
-        list(read_handout(tmp_path / "handout", other))
+    with pytest.raises(InputError, match="This key cannot decrypt the passwords"):
+        list(read_archive(tmp_path / "passwords", other))
 
 
 def test_a_chunk_that_is_cut_off_is_said_to_be_damaged(tmp_path: Path, key: Path) -> None:
-    PasswordArchive(tmp_path / "handout", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
-    (chunk,) = (tmp_path / "handout").iterdir()
+    PasswordArchive(tmp_path / "passwords", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
+    (chunk,) = (tmp_path / "passwords").iterdir()
     chunk.write_bytes(chunk.read_bytes()[:-5])
     with pytest.raises(InputError, match="damaged"):
-        list(read_handout(tmp_path / "handout", load_identities(key)))
+        list(read_archive(tmp_path / "passwords", load_identities(key)))
 
 
 def test_folder_that_cannot_be_written_is_found_out_before_anything_is_sent(tmp_path: Path, key: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RecordError, match="cannot be written"):
-        PasswordArchive(tmp_path / "file" / "handout", parse_recipients([public(key)]))
+        PasswordArchive(tmp_path / "file" / "passwords", parse_recipients([public(key)]))
 
 
 def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path, key: Path) -> None:
@@ -92,15 +92,31 @@ def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_pat
     assert [path.name for path in tmp_path.iterdir() if path != key] == ["00000001.age"]
 
 
-def test_folder_without_a_handout_is_said_to_have_none(tmp_path: Path) -> None:
-    with pytest.raises(RunDirError, match="no handout"):
-        list(read_handout(tmp_path, []))
+def test_folder_without_passwords_is_said_to_have_none(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match="no generated passwords"):
+        list(read_archive(tmp_path, []))
 
 
-@pytest.mark.parametrize("wrong", ["age1nonsense", "ssh-ed25519 AAAA", "", "AGE-SECRET-KEY-1QQ"])
+@pytest.mark.parametrize("wrong", ["age1nonsense", "ssh-ed25519 AAAA", ""])
 def test_what_is_no_public_key_is_no_recipient(wrong: str) -> None:
-    with pytest.raises(JobError, match="not the public key"):
+    with pytest.raises(JobError) as caught:
         parse_recipients([wrong])
+    assert caught.value.message == f'"{wrong}" is not an age public key.'
+    assert caught.value.advice == 'A public key starts with "age1" or "ssh-ed25519".'
+
+
+def test_key_file_is_no_recipient(key: Path) -> None:
+    with pytest.raises(JobError) as caught:
+        parse_recipients([str(key)])
+    assert caught.value.advice == 'This is a file; give the line "# public key: age1…" in it.'
+
+
+def test_private_key_that_is_given_as_a_recipient_is_not_shown() -> None:
+    private = str(pyrage.x25519.Identity.generate())
+    with pytest.raises(JobError) as caught:
+        parse_recipients([private])
+    assert caught.value.message == "A private key was given as a recipient."
+    assert private[16:20] not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -25,3 +25,6 @@ class SystemClock:
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """Block this thread until `stop` is set or the seconds are over. Return True if it was set."""
         return stop.wait(seconds) if seconds > 0 else stop.is_set()
+
+
+SYSTEM_CLOCK: Final = SystemClock()

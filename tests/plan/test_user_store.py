@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.plan.user_lookup import ABSENT, NOBODY, LookupProgress, LookupStore, RowFinding, UserMatch
+from bulkreset.plan.user_store import ABSENT, NOBODY, LookupProgress, RowFinding, UserMatch, UserStore
 from tests.journal.journals import OTHER, POOL
 
 ANN, BOB = (
@@ -16,24 +16,24 @@ ANN, BOB = (
 
 
 @pytest.fixture
-def lookup(tmp_path: Path) -> Iterator[LookupStore]:
-    with LookupStore(tmp_path / "lookup.sqlite") as opened:
+def lookup(tmp_path: Path) -> Iterator[UserStore]:
+    with UserStore(tmp_path / "users.sqlite") as opened:
         yield opened
 
 
-def fill(lookup: LookupStore, *names: str, pool: str = POOL, folds: bool = False) -> LookupStore:
+def fill(lookup: UserStore, *names: str, pool: str = POOL, folds: bool = False) -> UserStore:
     """Seek these names, one for each row from 1 on."""
     rows = ((row, pool, name) for row, name in enumerate(names, 1))
     lookup.fill(rows, lambda _pool, name: name.lower() if folds else name)
     return lookup
 
 
-def rows(lookup: LookupStore) -> dict[int, tuple[str, str, str]]:
+def rows(lookup: UserStore) -> dict[int, tuple[str, str, str]]:
     """What is known of each row."""
     return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
 
-def test_new_lookup_seeks_and_knows_nothing(lookup: LookupStore) -> None:
+def test_new_lookup_seeks_and_knows_nothing(lookup: UserStore) -> None:
     assert not lookup.is_filled
     assert lookup.names(POOL) == 0
     assert lookup.progress(POOL) == LookupProgress(None, 0, 0, swept=False)
@@ -41,14 +41,14 @@ def test_new_lookup_seeks_and_knows_nothing(lookup: LookupStore) -> None:
     assert list(lookup.findings()) == []
 
 
-def test_names_are_counted_as_the_pool_compares_them(lookup: LookupStore) -> None:
+def test_names_are_counted_as_the_pool_compares_them(lookup: UserStore) -> None:
     fill(lookup, "Ann", "ann", "bob", "ANN", folds=True)
     assert lookup.is_filled
     assert (lookup.names(POOL), lookup.names(OTHER)) == (2, 0)
     assert lookup.missing(POOL, "", 10) == [("ann", "ANN"), ("bob", "bob")]
 
 
-def test_input_that_breaks_off_is_no_lookup(lookup: LookupStore) -> None:
+def test_input_that_breaks_off_is_no_lookup(lookup: UserStore) -> None:
     def breaking() -> Iterator[tuple[int, str, str]]:
         yield 1, POOL, "ann"
         raise KeyError
@@ -59,7 +59,7 @@ def test_input_that_breaks_off_is_no_lookup(lookup: LookupStore) -> None:
     assert lookup.names(POOL) == 0
 
 
-def test_nobody_asks_for_missing_names_twice(lookup: LookupStore) -> None:
+def test_nobody_asks_for_missing_names_twice(lookup: UserStore) -> None:
     fill(lookup, "dan", "ann", "cat", "bob")
     assert [name for name, _ in lookup.missing(POOL, "", 2)] == ["ann", "bob"]
     assert [name for name, _ in lookup.missing(POOL, "bob", 2)] == ["cat", "dan"]
@@ -67,7 +67,7 @@ def test_nobody_asks_for_missing_names_twice(lookup: LookupStore) -> None:
     assert [name for name, _ in lookup.missing(POOL, "", 10)] == ["bob", "dan"]
 
 
-def test_page_tells_of_each_row_whom_it_means(lookup: LookupStore) -> None:
+def test_page_tells_of_each_row_whom_it_means(lookup: UserStore) -> None:
     fill(lookup, "bob", "ann@x", "nobody", "ann")
     lookup.store_page(POOL, [ANN, BOB], "next", swept=False)
     assert list(lookup.findings()) == [
@@ -79,7 +79,7 @@ def test_page_tells_of_each_row_whom_it_means(lookup: LookupStore) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["surest first", "surest last"])
-def test_surest_name_wins_whichever_page_it_is_on(lookup: LookupStore, first: int) -> None:
+def test_surest_name_wins_whichever_page_it_is_on(lookup: UserStore, first: int) -> None:
     fill(lookup, "ann@x")
     named, aliased = UserMatch(("ann@x",), "ann@x", "CONFIRMED", ""), ANN
     both = [named, aliased] if first == 0 else [aliased, named]
@@ -88,14 +88,14 @@ def test_surest_name_wins_whichever_page_it_is_on(lookup: LookupStore, first: in
     assert rows(lookup) == {1: ("ann@x", "CONFIRMED", "")}
 
 
-def test_first_of_two_equally_sure_users_stays(lookup: LookupStore) -> None:
+def test_first_of_two_equally_sure_users_stays(lookup: UserStore) -> None:
     fill(lookup, "annie")
     lookup.store_page(POOL, [UserMatch(("one", "s1", "annie"), "one", "CONFIRMED", "")], "next", swept=False)
     lookup.store_page(POOL, [UserMatch(("two", "s2", "annie"), "two", "CONFIRMED", "")], None, swept=True)
     assert rows(lookup) == {1: ("one", "CONFIRMED", "")}
 
 
-def test_pools_are_kept_apart(lookup: LookupStore) -> None:
+def test_pools_are_kept_apart(lookup: UserStore) -> None:
     lookup.fill([(1, POOL, "ann"), (2, OTHER, "ann")], lambda _pool, name: name)
     lookup.store_page(POOL, [ANN], None, swept=True)
     lookup.mark_absent(POOL)
@@ -103,7 +103,7 @@ def test_pools_are_kept_apart(lookup: LookupStore) -> None:
     assert lookup.progress(OTHER) == LookupProgress(None, 0, 0, swept=False)
 
 
-def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: LookupStore) -> None:
+def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: UserStore) -> None:
     fill(lookup, "ann", "nobody")
     lookup.store_page(POOL, [ANN], None, swept=True)
     assert lookup.progress(POOL) == LookupProgress(None, 1, 1, swept=True)
@@ -111,13 +111,13 @@ def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: LookupStore) -> No
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 2: ("", "", ABSENT)}
 
 
-def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: LookupStore) -> None:
+def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: UserStore) -> None:
     fill(lookup, "ann", "sub-ann", "nobody")
     lookup.store_matches(POOL, [("ann", ANN), ("nobody", NOBODY)])
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
 
-def test_user_who_is_met_later_is_not_absent(lookup: LookupStore) -> None:
+def test_user_who_is_met_later_is_not_absent(lookup: UserStore) -> None:
     fill(lookup, "ann")
     lookup.store_matches(POOL, [("ann", NOBODY)])
     lookup.store_matches(POOL, [("ann", ANN)])
@@ -125,18 +125,18 @@ def test_user_who_is_met_later_is_not_absent(lookup: LookupStore) -> None:
 
 
 def test_sweep_goes_on_from_its_page_in_another_process(tmp_path: Path) -> None:
-    with LookupStore(tmp_path / "lookup.sqlite") as before:
+    with UserStore(tmp_path / "users.sqlite") as before:
         fill(before, "ann", "bob")
         before.store_page(POOL, [ANN], "second", swept=False)
         before.store_page(POOL, [], "third", swept=False)
-    with LookupStore(tmp_path / "lookup.sqlite") as after:
+    with UserStore(tmp_path / "users.sqlite") as after:
         assert after.is_filled
         assert after.progress(POOL) == LookupProgress("third", 2, 1, swept=False)
         assert rows(after) == {1: ("Ann", "CONFIRMED", "")}
         assert after.missing(POOL, "", 10) == [("bob", "bob")]
 
 
-def test_sweep_that_begins_again_keeps_whom_it_met(lookup: LookupStore) -> None:
+def test_sweep_that_begins_again_keeps_whom_it_met(lookup: UserStore) -> None:
     fill(lookup, "ann", "bob")
     lookup.store_page(POOL, [ANN], "second", swept=False)
     lookup.restart_sweep(POOL)
@@ -144,7 +144,7 @@ def test_sweep_that_begins_again_keeps_whom_it_met(lookup: LookupStore) -> None:
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
 
 
-def test_page_that_breaks_off_leaves_nothing(lookup: LookupStore) -> None:
+def test_page_that_breaks_off_leaves_nothing(lookup: UserStore) -> None:
     fill(lookup, "ann", "bob")
     with pytest.raises(RecordError):
         lookup.store_page(POOL, [ANN, BOB._replace(status=None)], "next", swept=False)  # type: ignore[arg-type]
@@ -156,28 +156,28 @@ def test_page_that_breaks_off_leaves_nothing(lookup: LookupStore) -> None:
     "content", [b"\x00" * 4096, b"username,password\n" * 100, b"SQLite format 3\x00" + b"\xff" * 4080]
 )
 def test_broken_file_begins_again(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "lookup.sqlite"
+    path = tmp_path / "users.sqlite"
     path.write_bytes(content)
-    with LookupStore(path) as lookup:
+    with UserStore(path) as lookup:
         assert not lookup.is_filled
         fill(lookup, "ann")
         assert lookup.names(POOL) == 1
 
 
 def test_file_with_a_broken_page_begins_again(tmp_path: Path) -> None:
-    path = tmp_path / "lookup.sqlite"
-    with LookupStore(path) as lookup:
+    path = tmp_path / "users.sqlite"
+    with UserStore(path) as lookup:
         fill(lookup, *(f"user{number:04d}" for number in range(2000)))
     content = bytearray(path.read_bytes())
     content[4096:-4096] = b"\xa5" * (len(content) - 8192)
     path.write_bytes(content)
-    with LookupStore(path) as lookup:
+    with UserStore(path) as lookup:
         assert not lookup.is_filled
         assert lookup.names(POOL) == 0
 
 
 def test_discarded_lookup_leaves_no_file(tmp_path: Path) -> None:
-    with LookupStore(tmp_path / "lookup.sqlite") as lookup:
+    with UserStore(tmp_path / "users.sqlite") as lookup:
         fill(lookup, "ann")
         lookup.store_page(POOL, [ANN], None, swept=True)
         lookup.discard()
@@ -185,11 +185,11 @@ def test_discarded_lookup_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_lookup_is_for_its_owner_only(tmp_path: Path) -> None:
-    with LookupStore(tmp_path / "lookup.sqlite") as lookup:
+    with UserStore(tmp_path / "users.sqlite") as lookup:
         fill(lookup, "ann")
         assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
 
 
 def test_lookup_that_cannot_be_written_is_a_record_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"directory check cannot be written.*No such file"):
-        LookupStore(tmp_path / "none" / "lookup.sqlite")
+    with pytest.raises(RecordError, match=r"users cannot be stored in .*No such file"):
+        UserStore(tmp_path / "none" / "users.sqlite")

@@ -1,4 +1,4 @@
-"""The handout: generated passwords, encrypted to the recipients and on disk before any of them is sent."""
+"""The archive of generated passwords: encrypted to the recipients and on disk before any of them is sent."""
 
 import csv
 import io
@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkreset.age import DecryptError, decrypt, encrypt, parse_recipients
+from bulkreset.age import WRONG_KEY, DecryptError, decrypt, encrypt, parse_recipients
 from bulkreset.errors import InputError, RecordError, RunDirError
+from bulkreset.files import atomic_file, create_file, sync_directory
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Row
 
-if TYPE_CHECKING:  # reading a handout does not need the job
+if TYPE_CHECKING:  # reading the passwords does not need the job
     from bulkreset.job import Job
 
 CHUNK_ROWS = 500
 
 
 class Line(NamedTuple):
-    """One line of a handout chunk."""
+    """One line of a chunk."""
 
     row: int
     pool: str
@@ -33,7 +34,7 @@ class Line(NamedTuple):
 
 
 class PasswordArchive:
-    """Writes handout chunks. Each is an age file that contains CSV: row, user pool, username, password; no header.
+    """Writes the chunks of the archive. Each is an age file that contains CSV: row, user pool, username, password; no header.
 
     Chunks are numbered in the order of writing, over all executions. If a row has several lines, the last one is valid.
     This process cannot decrypt them.
@@ -48,7 +49,7 @@ class PasswordArchive:
             self._number = max((number for number, _ in _chunks(folder)), default=0)
             # Test write access now, not when the first row is due.
             probe = folder / f".{secrets.token_hex(4)}.probe"
-            os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(create_file(probe))
             for left in folder.glob(
                 ".*.probe"
             ):  # also deletes those of killed processes; the run lock covers this folder
@@ -61,59 +62,51 @@ class PasswordArchive:
         """
         text = io.StringIO()
         csv.writer(text).writerows((row.number, row.pool, row.username, row.password.reveal()) for row in rows)
-        sealed = encrypt(text.getvalue().encode(), self._to)
+        encrypted = encrypt(text.getvalue().encode(), self._to)
         self._number += 1
         path = self._folder / f"{self._number:08d}.age"
-        # Rename only when complete: a truncated chunk would make the whole handout unreadable.
-        partial = path.with_suffix(".partial")
         with _told(self._folder):
-            partial.unlink(missing_ok=True)
-            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(sealed)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(path)
-            directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            with atomic_file(path, new=True) as file:  # a truncated chunk would make the whole archive unreadable
+                file.write(encrypted)
+            sync_directory(self._folder)
         self.written(path)
 
 
 def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
-    """Return the folder of a new run's handout, None for the run directory.
+    """Return the folder of a new run's passwords, None for the run directory.
 
-    Raises RunDirError if another run's handout is there or the folder cannot be used.
+    Raises RunDirError if another run's passwords are there or the folder cannot be used.
     """
-    if not (job.handout.path and job.handout.recipients):
+    if not (job.password.folder and job.password.recipients):
         return None
-    folder = job.handout.path / run_dir.resolve().name
+    folder = job.password.folder / run_dir.resolve().name
     try:
         taken = folder.is_dir() and any(folder.iterdir())
     except OSError as error:
         raise RunDirError(
-            f"The handout folder {folder} cannot be used: {error.strerror}.", "Check its rights."
+            f"The folder {folder} of the generated passwords cannot be used: {error.strerror}.", "Check its rights."
         ) from None
     if taken:
-        raise RunDirError(f"The handout folder {folder} is another run's.", "Name another --run-dir or handout.path.")
+        raise RunDirError(
+            f"The folder {folder} has the passwords of another run.", "Choose another --run-dir or password.folder."
+        )
     return folder
 
 
 def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
-    """Return the folder of a run's handout, as the journal stores it, even if the run directory was renamed."""
-    return Path(facts["handout"]) if facts.get("handout") else home.handout
+    """Return the folder of a run's passwords, as the journal stores it, even if the run directory was renamed."""
+    return Path(facts["passwords"]) if facts.get("passwords") else home.passwords
 
 
-def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
-    """Return the handout for a job, None without recipients.
+def open_archive(job: "Job", folder: Path) -> PasswordArchive | None:
+    """Return the archive that a job writes, None without recipients.
 
     Raises RunDirError if it cannot be written, JobError for an invalid key.
     """
-    if not job.handout.recipients:
+    if not job.password.recipients:
         return None
     try:
-        return PasswordArchive(folder, parse_recipients(job.handout.recipients))
+        return PasswordArchive(folder, parse_recipients(job.password.recipients))
     except RecordError as error:
         raise RunDirError(error.message, "Check the disk's space and rights; nothing was sent.") from None
 
@@ -121,36 +114,40 @@ def handout_of(job: "Job", folder: Path) -> PasswordArchive | None:
 def newest(folder: Path, by: Sequence[Any], rows: int) -> Iterator[Line]:
     """Yield each row's last line, chunk by chunk; `rows` is the run's number of rows.
 
-    Raises the errors of `read_handout`.
+    Raises the errors of `read_archive`.
     """
     last = array("I", bytes(4 * (rows + 1)))  # index: row; value: the chunk with its last line
-    for number, line in read_handout(folder, by):
+    for number, line in read_archive(folder, by):
         last[line.row] = number
-    for number, line in read_handout(folder, by):
+    for number, line in read_archive(folder, by):
         if last[line.row] == number:
             yield line
 
 
-def read_handout(folder: Path, by: Sequence[Any]) -> Iterator[tuple[int, Line]]:
+def read_archive(folder: Path, by: Sequence[Any]) -> Iterator[tuple[int, Line]]:
     """Yield every line with its chunk's number, in the order of writing.
 
-    Raises InputError if a chunk cannot be read or decrypted, RunDirError if there is no handout.
+    Raises InputError if a chunk cannot be read or decrypted, RunDirError if there are none.
     """
     chunks = _chunks(folder) if folder.is_dir() else []
     if not chunks:
         raise RunDirError(
-            f"There is no handout in {folder}.", "Only runs of generated passwords with recipients have one."
+            f"There are no generated passwords in {folder}.", "Only runs with password.recipients have them."
         )
     for number, path in chunks:
         try:
             data = decrypt(path.read_bytes(), by)
         except DecryptError as error:
+            if str(error) == WRONG_KEY:
+                raise InputError(
+                    "This key cannot decrypt the passwords.", "Use the private key of a recipient in the job."
+                ) from None
             raise InputError(
-                f"The handout's {path.name} cannot be opened: {error}.", "Use the key of one of the job's recipients."
+                f"The passwords in {path.name} cannot be decrypted: {error}.", "Restore the file, then try again."
             ) from None
         except OSError as error:
             raise InputError(
-                f"The handout's {path.name} cannot be read: {error.strerror}.", "Check its rights."
+                f"The encrypted passwords {path} cannot be read: {error.strerror}.", "Check its rights."
             ) from None
         for row, pool, username, password in csv.reader(io.StringIO(data.decode(), newline="")):
             yield number, Line(int(row), pool, username, password)
@@ -172,6 +169,6 @@ class _told:  # noqa: N801  (used as a function)
     def __exit__(self, _kind: object, error: BaseException | None, _place: object) -> None:
         if isinstance(error, OSError):
             raise RecordError(
-                f"The handout cannot be written to {self._folder}: {error.strerror}.",
+                f"The generated passwords cannot be written to {self._folder}: {error.strerror}.",
                 "Check the disk's space and rights, then resume.",
             ) from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlite3 import connect
 from typing import Final
 
-from tests.cluster.dasked import PATIENCE, Dasked, FleetCommand
+from tests.cluster.dasked import PATIENCE, ClusterCommand, Dasked
 from tests.e2e.command import LAX, REGION
 from tests.sim import Simulator
 
@@ -56,7 +56,7 @@ def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int
             preload = {"DASK_DISTRIBUTED__WORKER__PRELOAD": str(_PRELOAD), "BENCH_WAIT": str(wait)}
             hands = [dasked.join(preload | {"PYTHONPATH": str(Path.cwd())}) for _ in range(workers)]
             dasked.joined(workers)
-            bulkreset = FleetCommand(folder, sim, dasked.url, dasked.environment)
+            bulkreset = ClusterCommand(folder, sim, dasked.url, dasked.environment)
             argv = ("run", folder / "job.toml", "--yes", "--no-progress", "--rate", rate, "--run-dir", folder / "run")
             with bulkreset.start(*argv, env=env) as process:
                 while process.poll() is None and not _is_sending(folder / "run"):
@@ -104,7 +104,7 @@ def _shares(run_dir: Path, rate: str) -> str:
     return f"{min(found for (found,) in lanes) / float(rate):.1%}"
 
 
-def bench_fleet(say: Callable[..., None]) -> None:
+def bench_cluster(say: Callable[..., None]) -> None:
     """64 lanes of 30/s over 1, 2 and 4 workers; then what one coordinator carries at most, calls taking no time."""
     for workers in (1, 2, 4):
         one(say, workers, str(RATE), LANES, 450, 0.06)

@@ -1,0 +1,184 @@
+"""Reads each answer of botocore's HTTP client up to one deadline and one size, and refuses a malformed one."""
+
+import contextlib
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from http.client import HTTPException, HTTPResponse
+from typing import Any, Final, cast
+
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+
+HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the answers 1xx before it
+CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes
+PAGE_BYTES: Final = 2**24  # the longest page of users: 60 users of 50 attributes with 2048 characters, escaped
+_MOST_HEADERS: Final = 99  # http.client takes no more
+_MOST_HEADER_BYTES: Final = 2**16
+_NO_BODY: Final = frozenset({204, 304})
+
+
+class AnswerTooLargeError(Exception):
+    """An answer is longer than any that the service gives."""
+
+
+class MalformedAnswerError(HTTPException):
+    """An answer's headers are not what HTTP allows, or do not say where the answer ends."""
+
+
+def require_headers(status: int, headers: Iterable[tuple[str, str]]) -> None:
+    """Raise MalformedAnswerError for headers that two HTTP libraries would read in different ways.
+
+    http.client takes nearly anything; AWS's runtime takes a body without a length for no body.
+    """
+    pairs = [(name.lower(), value) for name, value in headers]
+    lengths = [value for name, value in pairs if name == "content-length"]
+    codings = [value.lower() for name, value in pairs if name == "transfer-encoding"]
+    framed = (len(lengths) == 1 and not codings and lengths[0].isascii() and lengths[0].isdigit()) or (
+        codings == ["chunked"] and not lengths
+    )
+    if not (framed or (status in _NO_BODY and not lengths and not codings)):
+        raise MalformedAnswerError("the length of the answer is unknown")
+    if len(pairs) > _MOST_HEADERS or sum(len(name) + len(value) for name, value in pairs) > _MOST_HEADER_BYTES:
+        raise MalformedAnswerError("too many headers")
+    if any(letter in value for _, value in pairs for letter in "\r\n\0"):
+        raise MalformedAnswerError("a header of several lines, or with a NUL")
+
+
+class Answers:
+    """The answers that one client waits for or reads; each body has at most `limit` bytes. Usable from any thread."""
+
+    def __init__(self, limit: int = CALL_BYTES) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """End all waiting at once, and let no answer be waited for from now on. The calls end as lost ones."""
+        with self._lock:
+            self._abandoned = True
+            for sock in self._open:
+                _hang_up(sock)
+
+    def add(self, sock: socket.socket) -> None:
+        """Note a socket on which an answer is waited for."""
+        with self._lock:
+            self._open.add(sock)
+            if self._abandoned:
+                _hang_up(sock)
+
+    def remove(self, sock: socket.socket) -> None:
+        """Forget a socket: its answer is complete, or lost."""
+        with self._lock:
+            self._open.discard(sock)
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """Wake up the thread that reads from a socket, which then finds the end."""
+    plain = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(plain, socket.SHUT_RDWR)  # not ssl's own, which would break the other thread's read
+
+
+class BoundedReader(io.RawIOBase):
+    """Reads one answer from a socket: its status line, headers and body.
+
+    The socket's time-out when the answer begins is the time for the whole answer. Raises TimeoutError after it and
+    AnswerTooLargeError after `limit` bytes.
+    """
+
+    def __init__(self, sock: socket.socket, limit: int, answers: Answers) -> None:
+        super().__init__()
+        self._answers = answers
+        answers.add(sock)
+        self._sock = sock
+        self._patience = sock.gettimeout()
+        self._until = time.monotonic() + self._patience if self._patience is not None else None
+        self.limit = limit
+        self._stream = cast("io.RawIOBase", sock.makefile("rb", buffering=0))
+
+    def readable(self) -> bool:
+        """Return true: this is for reading."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401  (any writable buffer)
+        """Read what there is, at most as much as the buffer holds."""
+        if self._until is not None:
+            remaining = self._until - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError("the time for the answer is over")
+            self._sock.settimeout(remaining)
+        received = self._stream.readinto(buffer)
+        self.limit -= received or 0
+        if self.limit < 0:
+            raise AnswerTooLargeError
+        return received
+
+    def close(self) -> None:
+        """Give the socket back with the time-out that it had."""
+        if not self.closed:
+            self._answers.remove(self._sock)
+            with contextlib.suppress(OSError):  # the connection is closed
+                self._sock.settimeout(self._patience)
+            self._stream.close()
+        super().close()
+
+
+def _bounded_pools(answers: Answers) -> dict[str, type]:
+    """Return classes for urllib3's connection pools, by scheme, which read `answers`."""
+
+    class Answer(HTTPResponse):
+        """Reads through a BoundedReader. A proxy's answer to CONNECT is read by the same class."""
+
+        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (http.client's own)
+            super().__init__(sock, *args, **kwargs)
+            self.fp.close()
+            self._reader = BoundedReader(sock, HEAD_BYTES, answers)
+            self.fp = io.BufferedReader(self._reader)
+
+        def begin(self) -> None:
+            """Read the status line and the headers. Raises MalformedAnswerError."""
+            super().begin()
+            while self.status < 200:  # noqa: PLR2004  (informational: http.client itself passes over 100 only)
+                answer: Any = self  # Any: the stubs do not know the mark for "not read yet"
+                answer.headers = None
+                super().begin()
+            if self.headers.defects:
+                raise MalformedAnswerError("a header without a name")
+            require_headers(self.status, self.headers.items())
+            self._reader.limit = answers.limit
+
+    response: Any = Answer  # Any: the stubs want a subclass of botocore's own, which is for Expect: 100-continue only
+
+    class Connection(AWSHTTPConnection):
+        response_class = response
+
+    class SecureConnection(AWSHTTPSConnection):
+        response_class = response
+
+    class Pool(AWSHTTPConnectionPool):
+        ConnectionCls = Connection
+
+        def urlopen(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
+            return super().urlopen(*args, **kwargs | _WHOLE)
+
+    class SecurePool(AWSHTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+        def urlopen(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
+            return super().urlopen(*args, **kwargs | _WHOLE)
+
+    return {"http": Pool, "https": SecurePool}
+
+
+_WHOLE: Final = {"enforce_content_length": True}  # botocore takes a short body for a whole one
+
+
+def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a boto3 client)
+    """Let a new client wait no longer than its read time-out for a whole answer, and keep each within its limit.
+
+    botocore has no public way to choose its connections; tests/cognito/test_nasty_answers.py keeps watch over this one.
+    """
+    client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers))  # noqa: SLF001

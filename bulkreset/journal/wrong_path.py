@@ -1,0 +1,51 @@
+"""Explains why a path that should be a run directory is none, and names the run that may be meant."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from bulkreset.errors import RunDirError
+
+JOURNAL = "journal.sqlite"
+RUNS = Path("runs")  # where the command line puts runs
+_LIST = "To list the runs: bulkreset status."
+
+
+def not_a_run_error(path: Path) -> RunDirError:
+    """Return the error for a path without a journal. Raises OSError if the path cannot be examined."""
+    if not os.path.lexists(path):
+        return RunDirError(f"{path} does not exist.", f"Name a run directory. {_LIST}")
+    if not path.is_dir():
+        if path.suffix.lower() != ".toml":
+            return RunDirError(f"{path} is a file, not a run directory.", f"Name a run directory. {_LIST}")
+        last = max(_runs_in(RUNS, _job_name(path)), key=lambda run: run.stat().st_mtime, default=None)
+        advice = f"Its last run is {shlex.quote(str(last))}." if last else _LIST
+        return RunDirError(f"{path} is a job file, not a run directory.", advice)
+    if runs := sorted(_runs_in(path)):
+        few = ", ".join(shlex.quote(str(run)) for run in runs[-3:])
+        return RunDirError(f"{path} contains runs; it is not a run directory itself.", f"Choose one, such as {few}.")
+    return RunDirError(
+        f"{path} is not a run directory: it has no {JOURNAL}.",
+        f"Name a run directory. {_LIST} A run whose journal is lost cannot be resumed without a copy of it.",
+    )
+
+
+def _runs_in(folder: Path, job: str | None = None) -> Iterator[Path]:
+    """Yield the run directories in `folder`; with `job`, only those that are named after this job."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        is_wanted = not entry.name.startswith(".") and (job is None or entry.name.startswith(f"{job}-"))
+        if is_wanted and (entry / JOURNAL).is_file():
+            yield entry
+
+
+def _job_name(path: Path) -> str:
+    """Return the name of the job in a file, or the file's own name if the file does not say it."""
+    import tomllib  # noqa: PLC0415  (only this error needs it)
+
+    from bulkreset.files import read_small_file  # noqa: PLC0415  (as above)
+
+    try:
+        return str(tomllib.loads(read_small_file(path).decode()).get("name", path.stem))
+    except (OSError, ValueError, RecursionError):
+        return path.stem
