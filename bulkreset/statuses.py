@@ -188,6 +188,8 @@ REMAINING = tuple(
 )
 # Rows that were sent and whose result is not known, if no process is sending them any more.
 UNCERTAIN = tuple(status for status in Status if status.at_end(dry_run=False) is Status.IN_DOUBT)
+# What a worker may report. A row that it gives back unsent is ready again.
+WORKER_RESULTS = (*SETTLED, Status.READY)
 NEEDING_ATTENTION = tuple(status for status in Status if status.facts.attention)
 
 
