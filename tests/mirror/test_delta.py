@@ -1,7 +1,6 @@
 """A delta: what was committed comes back as it was, and what is damaged or of another version is refused."""
 
 import gzip
-import itertools
 import json
 
 import pytest
@@ -46,7 +45,7 @@ def commit_of(*events: object) -> list[dict[str, object]]:
         *(changed(commits=it) for it in (None, [1], commit_of({}), commit_of({"row": "x"}))),
         *(changed(commits=commit_of(it)) for it in ({"row": 1, "status": "lost"}, {"row": 1, "word": 2}, 1, None)),
     ],
-    ids=itertools.count(),  # the bodies contain the time
+    ids=["empty", "cut", "no JSON", *(f"commits {number}" for number in range(4)), *(f"event {it}" for it in range(4))],
 )
 def test_damaged_delta_is_refused(body: bytes) -> None:
     with pytest.raises(RunDirError, match="uri is damaged"):
