@@ -45,6 +45,7 @@ def commit_of(*events: object) -> list[dict[str, object]]:
         *(changed(commits=it) for it in (None, [1], commit_of({}), commit_of({"row": "x"}))),
         *(changed(commits=commit_of(it)) for it in ({"row": 1, "status": "lost"}, {"row": 1, "word": 2}, 1, None)),
     ],
+    ids=["empty", "cut", "no JSON", *(f"commits {number}" for number in range(4)), *(f"event {it}" for it in range(4))],
 )
 def test_damaged_delta_is_refused(body: bytes) -> None:
     with pytest.raises(RunDirError, match="uri is damaged"):
