@@ -179,6 +179,7 @@ def test_ended_run_says_why_it_stopped_when_and_how_to_go_on(tmp_path: Path) -> 
         path,
         done(1, attempts=1),
         state="stopped",
+        rows=2,
         exit_code=3,
         stopped_by=asdict(stopped),
         finished_at="2024-01-31T00:05:00.000Z",
@@ -198,10 +199,10 @@ def test_ended_run_says_why_it_stopped_when_and_how_to_go_on(tmp_path: Path) -> 
 
 def test_run_with_a_wrong_pool_is_not_to_be_resumed(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", rows=1)
-    stopped = {"code": "ResourceNotFoundException", "message": "No such pool.", "advice": "Fix the job."}
-    record(path, state="stopped", exit_code=2, stopped_by=stopped)
+    stopped = StoppedBy("ServiceError", "ResourceNotFoundException", "No such pool.", "Fix the job.", 2)
+    record(path, rows=1, state="stopped", exit_code=2, stopped_by=asdict(stopped))
     assert (read_status(path).resumable, read_status(path).commands) == (False, ())
-    record(path, state="interrupted", stopped_by={"code": "Interrupted", "message": "", "advice": ""})
+    record(path, rows=1, state="interrupted", stopped_by=asdict(StoppedBy("Interrupted", "Interrupted", "", "", 130)))
     assert read_status(path).resumable
 
 
