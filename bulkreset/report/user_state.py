@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_store import ABSENT, RowFinding
+from bulkreset.plan.user_store import RowFinding
 from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = (
@@ -73,7 +73,7 @@ def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, with
     A temporary password is valid for `temporary_days`, and expiring in its last `within_days`.
     """
     expires = None if row.permanent else row.finished_at + temporary_days * _DAY
-    if found.kind == ABSENT:
+    if found.is_absent:
         state = UserState.GONE
     elif found.status == _TEMPORARY and expires is not None:
         state = _unused_state(expires, now, within_days)

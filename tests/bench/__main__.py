@@ -20,6 +20,7 @@ import pyarrow.parquet
 
 from tests.bench.callers import CALLERS, Missing
 from tests.bench.cluster import bench_cluster
+from tests.bench.listing import bench_listing
 from tests.bench.scale import bench_scale
 from tests.bench.stage import measured, run, say, stage, timed, unpaced, users
 from tests.e2e.command import LAX, POOL, REGION, SET
@@ -277,6 +278,7 @@ def bench_moving() -> None:
 BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
     "check": bench_check,
+    "listing": bench_listing,
     "resume": bench_resume,
     "scale": bench_scale,
     "speed": bench_speed,
