@@ -32,13 +32,13 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    complete_run_dir,
     flags_of,
     parse_cluster,
     parse_limit,
     parse_rate,
 )
 from bulkreset.errors import EXIT_OK, Refused
-from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
+            autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
             show_default=False,
         ),
@@ -162,7 +163,13 @@ def run(
 
 def resume(
     run: Annotated[
-        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The directory of a run, or its s3:// mirror.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
     rate: Rate = None,
@@ -183,6 +190,7 @@ def resume(
     """Continue a stopped run. Send only rows that are not done yet."""
     json_events.enable(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import TerminalUi
+    from bulkreset.job import S3
     from bulkreset.mirror.factory import fetch_run_dir, name_of
     from bulkreset.run.run import RunOptions
     from bulkreset.run.start import resume as resume_run
