@@ -5,26 +5,21 @@ import json
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
 from awscrt.http import HttpClientConnection, HttpHeaders, HttpRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
-from botocore.parsers import JSONParser
 
 from bulkreset.cognito.crt_connections import ConnectionPool, NoConnectionError, keep_thread_state
 from bulkreset.cognito.endpoint import resolve_endpoint
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
-    UNREADABLE,
-    UnreadableResponseError,
-    error_response,
     no_credentials_response,
     not_sent_response,
-    require_service_response,
-    success_response,
+    read_response,
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
@@ -32,8 +27,6 @@ from bulkreset.models import Row
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
-
-_PARSER: Final[Any] = JSONParser()  # Any: its stubs require a shape, which an error does not need
 
 
 class CrtTransport(RenewingTransport["Credentials | None"]):
@@ -75,7 +68,8 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
                 Disposition.AMBIGUOUS, _name_of(exchange.failure), "the answer was lost or could not be read"
             )
         self._connections.release(connection)
-        return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
+        headers = {name.lower(): value for name, value in exchange.headers}
+        return read_response(exchange.status, headers, b"".join(exchange.body), row.password.withhold)
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
         """Return the request for one row, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
@@ -137,22 +131,6 @@ class _Exchange:
     def _over(self, completed: "Future[int]") -> None:
         self.failure = completed.exception()
         self.done.release()
-
-
-def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Response:
-    """Return the Response for an HTTP response, by the same rules as for botocore's."""
-    named = {name.lower(): value for name, value in headers}
-    try:
-        require_service_response(status, named, body)
-        if status < 300:  # noqa: PLR2004
-            return success_response(named.get("x-amzn-requestid"), row.password.withhold)
-        return error_response(
-            _PARSER.parse({"status_code": status, "headers": named, "body": body}, None), row.password.withhold
-        )
-    except UnreadableResponseError:
-        return UNREADABLE
-    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error: it may have been applied)
-        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def _name_of(failure: BaseException) -> str:
