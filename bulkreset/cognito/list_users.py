@@ -29,7 +29,8 @@ class PoolUser:
 
     `names` has every name that identifies the user in a call, folded as the pool compares names, the most certain
     first. `created` and `modified` are Unix milliseconds, None if unknown. `reachable`: the user has a verified e-mail
-    address or phone number; without one a user cannot recover a password.
+    address or phone number; without one a user cannot recover a password. `sub` is the user's identifier, in lower
+    case, which the service makes and never changes.
     """
 
     username: str
@@ -40,6 +41,7 @@ class PoolUser:
     created: int | None = None
     modified: int | None = None
     reachable: bool = True
+    sub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
         created=unix_ms(told.get("UserCreateDate")),
         modified=unix_ms(told.get("UserLastModifiedDate")),
         reachable=any(attributes.get(attribute) for attribute in verified),
+        sub=attributes.get("sub", "").lower(),
     )
 
 
