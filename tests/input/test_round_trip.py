@@ -37,7 +37,7 @@ def test_csv_comes_back_as_written(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_reader, "BATCH_ROWS", 2 * size)
         patch.setattr(csv_reader, "PAGE_ROWS", size)
-        assert pairs(read(path)) == table
+        assert pairs(read(path)) == _without_blanks(table)
 
 
 @given(table=TABLES, size=CHUNK_SIZES, group=st.integers(1, 5))
@@ -70,9 +70,14 @@ def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[t
             # Only a cut inside a record can leave a file that cannot be read to its end.
             assert not any(end <= cut <= end + 2 for end in ends)
             continue
-        expected = [Seen(number, *row) for number, row in enumerate(table[:kept], 1)]
-        assert rows[:kept] == expected
-        assert len(rows) <= kept + 1
+        expected = [Seen(number, *row) for number, row in enumerate(_without_blanks(table[:kept]), 1)]
+        assert rows[: len(expected)] == expected
+        assert len(rows) <= len(expected) + 1
+
+
+def _without_blanks(table: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The rows that have a value. A CSV record whose fields are all empty is blank, quoted or not."""
+    return [row for row in table if any(row)]
 
 
 def _record(row: tuple[str, str], quoting: int) -> bytes:
