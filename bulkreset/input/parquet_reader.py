@@ -52,6 +52,7 @@ class ParquetReader:
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self.keeps_open = False
         self.remembers = False
+        self.remark = ""
         self._spec = spec
         self._content = content
         self._steps: Sequence[int] | None = None  # rows of each row group to decode at once; None until known
@@ -184,7 +185,7 @@ class ParquetReader:
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
         schema = file.schema_arrow
-        places = find_columns(schema.names, self._spec.columns, self._spec.file, delimited=False)
+        places = find_columns(schema.names, self._spec.columns, self._spec.file, "schema")
         for field, place in places.items():
             self._check_type(field, schema.field(place))
         return {field: schema.field(place).name for field, place in places.items()}

@@ -100,7 +100,7 @@ class InputConfig(ConfigTable):
     from_pool: bool = False
     select: SelectConfig = SelectConfig()
     identity: Path | None = Field(default=None, strict=False)
-    format: Literal["csv", "parquet"] | None = None
+    format: Literal["csv", "jsonl", "parquet"] | None = None
     delimiter: str = ","
     escape: Literal["", "\\"] = ""
     encoding: str = "utf-8"

@@ -243,6 +243,7 @@ class Run:
             self._facts.get("gaps", ()),
             {pool: found.pending for pool, found in self._journal.sign_outs().items()},
             self._journal.warning_count(UNREACHABLE),
+            self._facts["input"].get("remarks", ()),
         )
         preflight = build_preflight(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.unknown:
