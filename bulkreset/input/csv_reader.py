@@ -96,7 +96,7 @@ class CsvRecords:
             if other != self._spec.delimiter and needed <= {name.strip(' "') for name in ",".join(fields).split(other)}:
                 shown = "\\t" if other == "\t" else other
                 return InputError(
-                    f"The first line of the input {where} has its columns divided by {shown!r}.",
+                    f"The first line of the input {where} has its columns divided by '{shown}'.",
                     f'Set [input] delimiter = "{shown}".',
                 )
         return None
@@ -126,20 +126,33 @@ class CsvRecords:
                 lines.take_problem()
                 continue
             self._width = self._width or len(fields)
-            problem = lines.take_problem()
-            if fields[0].lstrip(MARK) in self._names and self._is_header(line, fields):
-                problem = f"line {line}: the header again: was this file joined from several?"
-            if problem:
+            if problem := self._problem(line, fields):
                 return problem
-            if len(fields) == self._width:
-                if not self._ours:
-                    return fields
-                # A batch has thousands of records, so many columns or long values could fill the memory.
-                if lines.number == line and len(lines.last) <= MAX_VALUE_LENGTH:
-                    return [fields[place] for place in self._ours]
-                return [fields[place][:MAX_VALUE_LENGTH] for place in self._ours]
+            if not self._ours:
+                return fields
+            # A batch has thousands of records, so many columns or long values could fill the memory.
+            if lines.number == line and len(lines.last) <= MAX_VALUE_LENGTH:
+                return [fields[place] for place in self._ours]
+            return [fields[place][:MAX_VALUE_LENGTH] for place in self._ours]
+
+    def _problem(self, line: int, fields: list[str]) -> str:
+        """Return the error text of the record that begins at `line`, or "". Raises InputError if it spoils the file."""
+        problem = self._lines.take_problem()
+        if fields[0].lstrip(MARK) in self._names and self._is_header(line, fields):
+            return f"line {line}: the header again: was this file joined from several?"
+        if problem:
+            return problem
+        if len(fields) != self._width:
             self._check_for_cut(line)
             return f"line {line}: {len(fields)} fields where the header has {self._width}"
+        if '\\"' in self._lines.last and self._is_escaped(self._lines.last, fields):
+            return f"line {line}: a quote behind a backslash: if the file escapes so, set input.escape"
+        return ""
+
+    def _is_escaped(self, text: str, fields: list[str]) -> bool:
+        r"""Return whether a value of ours has \" although the job has no escape, and the file would double the quote."""
+        ours = any('\\"' in fields[place] for place in self._ours)
+        return ours and not self._spec.escape and '\\""' not in text
 
     def _malformed(self, line: int, error: csv.Error) -> str:
         """Return the error text of the record that begins at `line`. Raises InputError if it may be several rows."""

@@ -32,6 +32,10 @@ _OTHERS = (
     (b"PK\x03\x04", *_SHEET),
     (b"\xd0\xcf\x11\xe0", *_SHEET),
     (b"PAR1", "is Parquet, and its name does not say so", "Rename it so that it ends in .parquet."),
+    (b"SQLite format 3", "is a database", "Export the table as CSV."),
+    (b"ARROW1", "is an Arrow file", "Write it as Parquet or CSV."),
+    (b"Obj\x01", "is Avro", "Write it as Parquet or CSV."),
+    (b"ORC", "is ORC", "Write it as Parquet or CSV."),
     (b"BZh", "is bzip2", "Unpack it with bunzip2."),
     (b"\xfd7zXZ", "is xz", "Unpack it with unxz."),
     (b"\x28\xb5\x2f\xfd", "is Zstandard, and its name does not say so", "Rename it so that it ends in .zst."),
@@ -45,6 +49,7 @@ _JSON = (
 _TEXTS = (
     (b"<!doctype html", "is a web page", "Check that the download was signed in, and download the file again."),
     (b"<html", "is a web page", "Check that the download was signed in, and download the file again."),
+    (b"<table", "is a web page", "Write it as CSV."),
     (b"<?xml", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
     (b"<error", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
     (b"{", *_JSON),
