@@ -71,13 +71,18 @@ class InputSet:
     def describe(self) -> dict[str, Any]:
         """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
 
-        After it, there are also remarks on files that may not be whole, if there are any.
+        After it, `remarks` name files that may not be whole.
         """
         whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
         told = [f"{name}: {rows.remark}" for name, rows in zip(self.names, self.rows, strict=True) if rows.remark]
-        remarks = {"remarks": told[:MOST_REMARKS]} if told else {}
-        return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files), **remarks}
+        return {
+            "path": path,
+            "size": whole.size,
+            "sha256": whole.sha256,
+            "files": len(self.files),
+            "remarks": tuple(told[:MOST_REMARKS]),
+        }
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""

@@ -151,11 +151,11 @@ def test_last_line_without_a_line_break_is_remarked(
 ) -> None:
     rows = InputSet.open(InputConfig(path=csv_file(tmp_path, content, name)))
     list(rows.batches())
-    told = [f"{name}: the last line has no line break: is the file whole?"] if remarked else None
-    assert rows.describe().get("remarks") == told
+    told = (f"{name}: the last line has no line break: is the file whole?",) if remarked else ()
+    assert rows.describe()["remarks"] == told
 
 
 def test_json_lines_need_no_remark(tmp_path: Path) -> None:
     rows = InputSet.open(InputConfig(path=csv_file(tmp_path, '{"username":"a","password":"b"}', "users.jsonl")))
     list(rows.batches())
-    assert "remarks" not in rows.describe()
+    assert rows.describe()["remarks"] == ()
