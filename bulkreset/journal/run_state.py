@@ -42,12 +42,16 @@ Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # calls 
 
 
 class InputFacts(_Facts):
-    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users."""
+    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users.
+
+    `remarks` name files that may not be whole.
+    """
 
     path: str = ""
     size: Count = 0
     sha256: str = ""
     files: Count = 0
+    remarks: tuple[str, ...] = ()
 
 
 class TargetFacts(_Facts):
