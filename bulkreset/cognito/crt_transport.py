@@ -21,6 +21,7 @@ from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
     TOO_LARGE,
     UNREADABLE,
+    WITHHELD,
     UnreadableResponseError,
     error_response,
     no_credentials_response,
@@ -30,6 +31,7 @@ from bulkreset.cognito.response_parser import (
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.departure import WithheldError, require_departure
 from bulkreset.models import Row
 
 if TYPE_CHECKING:
@@ -57,17 +59,12 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
     def _send(self, means: "Credentials | None", row: Row) -> Response:
         try:
-            connection = self._connections.acquire()
+            connection, opened = self._connections.acquire()
         except NoConnectionError as error:
             return error.response
-        try:
-            exchange = _Exchange(connection, self._signed(means, row))
-        except NO_CREDENTIALS as error:
-            self._connections.release(connection)
-            return no_credentials_response(error)
-        except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
-            connection.close()
-            return not_sent_response("EndpointConnectionError")
+        exchange = self._begin(connection, means, row, opened=opened)
+        if isinstance(exchange, Response):
+            return exchange
         if exchange.done.acquire(timeout=self._patience) and not exchange.failure:
             self._connections.release(connection)
             return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
@@ -76,6 +73,24 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             return TOO_LARGE
         code = _name_of(exchange.failure) if exchange.failure else "ReadTimeoutError"
         return Response(Disposition.AMBIGUOUS, code, "the answer was lost or could not be read")
+
+    def _begin(
+        self, connection: HttpClientConnection, means: "Credentials | None", row: Row, *, opened: bool
+    ) -> "_Exchange | Response":
+        """Send the request for one row. Returns a Response if nothing was sent; its connection is then given back."""
+        try:
+            request = self._signed(means, row)
+            require_departure(connected=opened)
+            return _Exchange(connection, request)
+        except NO_CREDENTIALS as error:
+            self._connections.release(connection)
+            return no_credentials_response(error)
+        except WithheldError:
+            self._connections.release(connection)
+            return WITHHELD
+        except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
+            connection.close()
+            return not_sent_response("EndpointConnectionError")
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
         """Return the request for one row, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""

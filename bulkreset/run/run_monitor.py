@@ -42,6 +42,10 @@ class RunMonitor:
         for check in self._checks:
             check()
 
+    def seconds_left(self) -> float:
+        """Return the seconds until the run's time limit, after which workers start no call."""
+        return self._guards.seconds_left()
+
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """Pass a result to the guards before it is committed."""
         if isinstance(told, Outcome):
