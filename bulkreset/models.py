@@ -1,4 +1,4 @@
-"""The value types that all packages share: secrets, statuses, rows, outcomes and summaries."""
+"""The value types that all packages share: secrets, rows, outcomes and summaries."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Never
 
 from bulkreset.errors import StoppedBy
+from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
 from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
@@ -51,19 +52,6 @@ class Secret:
     def __reduce__(self) -> Never:
         msg = "a Secret is never serialised"
         raise TypeError(msg)
-
-
-class Status(StrEnum):
-    """The status of a row. `claimed` exists in the journal only."""
-
-    READY = "ready"
-    REJECTED = "rejected"
-    SKIPPED = "skipped"
-    CLAIMED = "claimed"
-    SET = "set"
-    FAILED = "failed"
-    IN_DOUBT = "in_doubt"
-    UNPROCESSED = "unprocessed"
 
 
 class EndState(StrEnum):

@@ -107,6 +107,10 @@ class RemoteLane(Generic[T]):
         """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
         self._cluster.check()
 
+    def retrying(self) -> Sequence[int]:
+        """Return nothing: a worker agent reports only results."""
+        return ()
+
     def return_unsent(self) -> None:
         """Start no more attempts; unsent rows come back as results."""
         self._cluster.halt(self.key.number)

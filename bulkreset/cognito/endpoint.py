@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from botocore.httpsession import ProxyConfiguration, get_cert_path, mask_proxy_url
 from botocore.utils import get_environ_proxies
 
+from bulkreset.causes import STOPS, advice_for
 from bulkreset.cognito.read_calls import NO_ANSWER
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
@@ -97,19 +98,19 @@ def connection_problem(code: str, session: TargetSession) -> tuple[str, str] | N
         trusted = _trusted_by(session)
         return (
             f"The certificate of {url} could not be verified with {trusted}.",
-            "Check the host, and name its CA with --ca-bundle or AWS_CA_BUNDLE, then resume.",
+            advice_for(code),
         )
     if code == "ProxyConnectionError" or (proxy and code in _NO_CONNECTION):
         return (
             f"The proxy {mask_proxy_url(proxy or '')} gives no connection to {url}.",
-            "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, then resume.",
+            STOPS["proxy"].advice,
         )
     if code == "EndpointConnectionError":
-        return f"Cannot connect to {url}.", "Check the name of the host, the Region and the network, then resume."
+        return f"Cannot connect to {url}.", STOPS["no_connection"].advice
     if code == "ConnectTimeoutError":
-        return f"{url} gave no connection in time.", "Check the network and its firewall, then resume."
+        return f"{url} gave no connection in time.", STOPS["connect_timeout"].advice
     if code == NO_ANSWER:
-        return f"{url} gave no answer in time.", "Check the name of the host, the network and the proxy, then resume."
+        return f"{url} gave no answer in time.", STOPS["answer_timeout"].advice
     return None
 
 

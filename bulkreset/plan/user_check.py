@@ -85,7 +85,7 @@ class UserCheck:
                         lookup.match_listed()
                 pacers = listing_pacers(self._job, self._lanes, self._clock)
                 gaps = UserSearch(directories, pacers, lookup, self._clock, self.skip_reason).run(seen)
-                unchecked |= {pool: f"ListUsers was refused ({gap.code})" for pool, gap in gaps.items()}
+                unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
                 findings = self._findings(lookup, scrambled=self._job.scrambles)
                 journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
                 lookup.discard()
@@ -98,11 +98,9 @@ class UserCheck:
         if self._sessions[pool].emulated:
             return "the emulator has every user of the input"
         if not self._job.plan.check_users:
-            return "the job asks for no check"
+            return "the job asks for no check (plan.check_users)"
         gap = self._pools[pool].unknown
-        return (
-            f"how the pool compares names is not known: DescribeUserPool was not answered ({gap.code})" if gap else ""
-        )
+        return f"the pool could not be read (DescribeUserPool: {gap.code})" if gap else ""
 
     def skip_reason(self, user: PoolUser, facts: PoolFacts) -> str:
         """Return why the job skips the user, or "" if it does not. The most serious reason comes first."""
@@ -130,7 +128,7 @@ class UserCheck:
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
     if found.kind == ABSENT:
-        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "the pool has no user whom this names"
+        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "no user with this name in the pool"
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (

@@ -21,7 +21,7 @@ SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensit
 BATCH = 500  # names taken from the lookup at a time
 ACTION = "cognito-idp:ListUsers"
 _Found = UserPage | tuple[str, UserMatch]  # a page of a sweep, or a name and the user that it means
-_WHAT = "who is in the pool: its users are not checked"
+_WHAT = "the pool's users: they are not checked"
 
 
 @dataclass(slots=True)

@@ -110,7 +110,8 @@ class _LaneBuilder:
         lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
         gated = GatedSource(supply, context.mirror.can_claim) if context.mirror else supply
         inputs = [LaneInput(lane, LimitedSource(gated, self.budget))]
-        progress = LaneProgress(f"{plan.account} {plan.region}".strip(), supply.rows, plan.ceiling, lane.pacer.rate)
+        shown = f"{plan.account} {plan.region}".strip()
+        progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
         if not context.job.signs_out:
             return LaneRun(plan, inputs, supply, None, progress)
         sign_outs = SignOutSource(context.journal.read, plan.pools, context.clock)

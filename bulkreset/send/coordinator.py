@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Protocol
 
+from bulkreset.causes import advice_for
 from bulkreset.clock import Clock
-from bulkreset.cognito.response import Response, advice_for
+from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.journal.events import Claimed, Event
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed

@@ -50,6 +50,7 @@ class Worker(Generic[T]):
         self._stop = stop
         self._permit = permit or AllPermits()
         self._max_attempts = pace.max_attempts
+        self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one.
         self._retry = retrying(
             _is_to_be_tried_again, attempts=pace.max_attempts, longest_wait=pace.max_wait, clock=clock, halt=stop
@@ -63,6 +64,7 @@ class Worker(Generic[T]):
             # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
             answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
             self._retry(next, answers)
+            self.retrying = 0
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
         if fatal and fatal.disposition is Disposition.PAUSED:
@@ -116,6 +118,8 @@ class Worker(Generic[T]):
             tally.was_in_doubt = tally.outcome_unknown = True
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
+        if _is_to_be_tried_again(answer):
+            self.retrying = tally.attempts + 1
         return answer
 
 

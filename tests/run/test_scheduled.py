@@ -215,8 +215,12 @@ def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirro
     mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
     job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', mirror)
     stop, ui = CancelToken(), Onlooker()
-    stop.request()
-    assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
+
+    class Stopping(Onlooker):
+        def on_run_started(self, _run_id: str) -> None:
+            stop.request()
+
+    assert [summary.exit_code for summary in night(job, here / "run", Stopping(), stop)] == [143]
     assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"]
     shutil.rmtree(here / "run")
     for key in storage.keys("runs/"):  # as it is where the machine dies before its run can end

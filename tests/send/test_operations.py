@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import Disposition, Response, advice_for
+from bulkreset.causes import advice_for
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.job import PaceConfig
 from bulkreset.models import SignOutOutcome, SignOutTask
 from bulkreset.send.operations import SetPassword, SignOut

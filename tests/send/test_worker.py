@@ -409,7 +409,7 @@ def test_call_is_late_at_most_once() -> None:
     bench = Bench(SET, rate=10)
     left: list[float] = []
 
-    def slow(_what: object) -> Response:
+    def slow(what: object) -> Response:  # noqa: ARG001  (the name that the transport has)
         bench.clock.advance(3.0)
         try:
             require_departure(connected=True)
