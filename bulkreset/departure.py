@@ -101,6 +101,11 @@ def departing(departure: Departure) -> Iterator[None]:
         _current.reset(before)
 
 
+def current_departure() -> Departure | None:
+    """Return the departure of this thread's call, for a check on another thread; None if the call needs no permit."""
+    return _current.get()
+
+
 def require_departure(*, connected: bool) -> None:
     """Raise WithheldError if the call of this thread may not leave; do nothing for calls that need no permit.
 

@@ -129,11 +129,14 @@ class BoundedReader(io.RawIOBase):
 
 
 class _Departing:
-    """A mixin for connections: each request asks whether it may leave, after its connection is open, if it `departs`."""
+    """A mixin for connections: if it `departs`, each request asks whether it may leave, and then leaves as a whole.
+
+    So there is no moment between two parts of a request in which a machine may be suspended.
+    """
 
     departs = False
     _opened = False
-    _asks = False
+    _parts: list[bytes] | None = None  # of the request that is being prepared
 
     def connect(self) -> None:
         """Connect, and note that the next request is the first one."""
@@ -143,19 +146,25 @@ class _Departing:
 
     def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
         """Send a request. Raises WithheldError if it may not leave; then nothing of it is sent."""
-        self._asks = self.departs
         above: Any = super()
-        return above.request(*args, **kwargs)
+        if not self.departs:
+            return above.request(*args, **kwargs)
+        self._parts = []
+        try:
+            above.request(*args, **kwargs)
+            whole = b"".join(self._parts)
+        finally:
+            self._parts = None
+        if getattr(self, "sock", None) is None:
+            self.connect()
+        connected, self._opened = self._opened, False
+        require_departure(connected=connected)
+        return above.send(whole)
 
     def send(self, data: Any) -> Any:  # noqa: ANN401  (http.client's own)
-        """Send a part of a request. The first one leaves only if the request may."""
-        if self._asks:
-            if getattr(self, "sock", None) is None:
-                self.connect()
-            connected, self._asks, self._opened = self._opened, False, False
-            require_departure(connected=connected)
+        """Send a part of a request, or keep it until the request is complete."""
         above: Any = super()
-        return above.send(data)
+        return above.send(data) if self._parts is None else self._parts.append(data)
 
 
 def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:

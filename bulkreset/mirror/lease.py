@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from bulkreset.clock import SINCE_BOOT, SYSTEM_CLOCK, Clock
 from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, RecordError
+from bulkreset.mirror.conditions import require_conditions
 from bulkreset.retry import retrying
 from bulkreset.s3 import Bucket, BucketError
 
@@ -53,9 +54,14 @@ class S3Lease:
         self._thread: threading.Thread | None = None
 
     def acquire(self) -> Self:
-        """Acquire the lease and start renewing it. Raises Busy if another process holds it, RecordError if S3 fails."""
+        """Acquire the lease and start renewing it.
+
+        Raises Busy if another process holds it, JobError if S3 has no conditional writes, RecordError if S3 fails.
+        """
         try:
-            self._write(self.require_free())
+            over = self.require_free()
+            require_conditions(self._bucket, self._uri)
+            self._write(over)
         except BucketError as error:
             if error.is_changed:
                 raise Busy(f"Another process has just taken {self._uri}.", "Wait for it.") from None

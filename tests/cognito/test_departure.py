@@ -66,3 +66,17 @@ def test_sign_out_needs_the_permit_too(sim: Simulator) -> None:
     with departing(Departure(Over())):
         assert sending.sign_out(SignOutTask(1, "ann", POOL)).disposition is Disposition.WITHHELD
     assert sim.calls() == []
+
+
+def test_permit_that_ends_while_the_runtime_writes_the_request_withholds_it(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS's runtime writes on a thread of its own, after the transport's check: the body is read there."""
+    permit = Over()
+    left = iter([1.0])
+    monkeypatch.setattr(permit, "seconds_left", lambda: next(left, 0.0))
+    sending = Opened("crt")(sim.url)
+    with departing(Departure(permit)):
+        assert sending.set_password(ROW).disposition is Disposition.WITHHELD
+    assert sim.calls() == []
+    assert sending.set_password(ROW).disposition is Disposition.DONE
