@@ -46,8 +46,8 @@ PLAN: Mapping[str, Cause] = {
 }
 
 NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
-_THROTTLED = Cause("Throttled at every attempt: resume with --failed and a lower --share.")
-_NOT_REACHED = Cause("Nothing was sent: fix the network or the proxy. Then resume with --failed.")
+_THROTTLED = Cause("Throttled at the last attempt: resume with --failed and a lower --share.")
+_NOT_REACHED = Cause("No connection at the last attempt: fix the network or the proxy. Then resume with --failed.")
 
 # Rows that failed.
 FAILED: Mapping[str, Cause] = {
@@ -80,6 +80,12 @@ FAILED: Mapping[str, Cause] = {
 
 # Rows in doubt: no answer arrived, so a plain resume sends them again.
 _DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
+# The code is PasswordHistoryPolicyViolationException: an earlier answer was lost, and the user's last change did not
+# show that its call has set the password.
+NOT_SHOWN = Cause(
+    "See the message, and resume. If it stays in doubt, the user had this password recently: choose another one. Then start"
+    f" a new run {NOT_SET}."
+)
 IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
     (
         "InternalErrorException",

@@ -94,6 +94,8 @@ class Row:
     """One line of the input, ready to be sent.
 
     `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row has failed since then.
+    `doubted_since`: a time (Unix milliseconds) before that call, None if unknown. `canonical` is the user's own name if
+    it is known and differs, else "".
     """
 
     number: int
@@ -103,6 +105,8 @@ class Row:
     permanent: bool
     was_in_doubt: bool = False
     retrying_failed: bool = False
+    doubted_since: int | None = None
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Status(StrEnum):
         StatusFacts(
             label="in doubt",
             short="doubt",
-            meaning="It was sent but no answer arrived: the password may be set.",
+            meaning="It may have been sent, and no answer is known: the password may be set.",
             advice="Resume: it is sent again, with the same password or a newly generated one.",
             severity=5,
             tone="doubt",

@@ -8,12 +8,10 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.cli.job_template import MEANT, QUESTIONS
 from bulkreset.cli.json_events import current
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, format_rows
-from bulkreset.plan.preflight_text import LABEL, preflight_lines
 from bulkreset.report.headline import state_text
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
@@ -106,6 +104,8 @@ class TerminalUi:
             self._show_plan(preflight)
 
     def _show_plan(self, preflight: "Preflight") -> None:
+        from bulkreset.plan.preflight_text import preflight_lines  # `status` starts faster without the job's models
+
         text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
@@ -184,6 +184,8 @@ def _stderr_console() -> IO[str]:
 
 def wrap_lines(text: str, width: int) -> str:
     """Return the preflight text with its lines wrapped at `width`, and continued at column LABEL."""
+    from bulkreset.plan.preflight_text import LABEL
+
     lines = (
         textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
         for line in text.splitlines()
@@ -193,6 +195,8 @@ def wrap_lines(text: str, width: int) -> str:
 
 def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
     """Ask for each answer that no flag gives, until it is valid. Returns all answers."""
+    from bulkreset.cli.job_template import MEANT, QUESTIONS
+
     known: dict[str, str] = {}
     if "kind" not in given:
         for kind, meant in MEANT.items():

@@ -30,6 +30,7 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    complete_run_dir,
     flags_of,
     parse_cluster,
     parse_limit,
@@ -100,6 +101,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
+            autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
             show_default=False,
         ),
@@ -161,7 +163,13 @@ def run(
 
 def resume(
     run: Annotated[
-        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The directory of a run, or its s3:// mirror.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
     rate: Rate = None,
@@ -333,7 +341,7 @@ def _end_message(summary: Summary) -> str:
     if summary.stopped_by:
         return f"{summary.stopped_by.message} {summary.stopped_by.advice}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ from bulkreset.cluster.protocol import (
     pack_report,
 )
 from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
@@ -39,9 +40,11 @@ from bulkreset.departure import Deadline
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
+from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.worker import GATE_SECONDS
 
 HANDLER: Final = "bulkreset_exchange"
 INFO_HANDLER: Final = "bulkreset_info"
@@ -80,6 +83,23 @@ class WorkerLease:
     def seconds_since_end(self) -> float:
         """Return the seconds since the lease ended, without those that the machine slept; negative while it is valid."""
         return self._clock.now() - self._until
+
+
+class LeasedPacer(Pacer):
+    """A pacer for look-ups, which gives slots only while the lease is valid: so lanes keep their rate when they move."""
+
+    def __init__(self, ceiling: float | None, clock: Clock, lease: WorkerLease) -> None:
+        super().__init__(ceiling, clock)
+        self._lease = lease
+
+    def wait(self, stop: threading.Event) -> bool:
+        """Wait for a slot while the lease is valid. Returns False if `stop` is set first."""
+        while super().wait(stop):
+            if self._lease.seconds_left() > 0:
+                return True
+            if self._clock.wait(stop, GATE_SECONDS):
+                return False
+        return False
 
 
 @dataclass(slots=True)
@@ -203,7 +223,10 @@ class WorkerAgent:
         for number, wanted in enumerate(order.lanes):
             errand: Operation[Any]
             if wanted.call == SetPassword.call:
-                errand = SetPassword({pool: open_transport(kind, session) for pool, session in sessions.items()})
+                errand = SetPassword(
+                    {pool: open_transport(kind, session) for pool, session in sessions.items()},
+                    self._evidence(order, sessions, place),
+                )
                 carries = MAX_RATE[kind]
             else:
                 errand = SignOut({pool: BotoTransport.of(session) for pool, session in sessions.items()})
@@ -213,6 +236,15 @@ class WorkerAgent:
                 pacer.resume(wanted.state)
             lanes.append(Lane(errand, pacer, order.pace, self._clock, self._results, place, carries, self._lease))
         return _OpenGroup(place, lanes), kind
+
+    def _evidence(
+        self, order: OpenLanes, sessions: Mapping[str, TargetSession], place: LaneKey
+    ) -> ListedEvidence | None:
+        if order.look_up is None:
+            return None
+        pacer = LeasedPacer(order.look_up.ceiling, self._clock, self._lease)
+        readers = {pool: LastChangeReader(session) for pool, session in sessions.items()}
+        return ListedEvidence(readers, pacer, self._clock, place.stop)
 
     def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
         def changed(rate: float, why: str) -> None:

@@ -104,13 +104,15 @@ WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
 """  # noqa: S608  (as above)
 
 SENDABLE = f"""
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
+  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} ORDER BY row
 """  # noqa: S608  (our own text)
 
 SENDABLE_AFTER = f"""
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
+  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
 FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row > ? AND status IN {_SENDABLE} AND user_pool_id IN (SELECT value FROM json_each(?))
 ORDER BY row LIMIT ?
@@ -140,15 +142,22 @@ STATUS_BEFORE = (
 
 SENDABLE_RANGE = f"SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN {_SENDABLE}"  # noqa: S608  (our own text)
 
-CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
+# The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
+CLAIM = "UPDATE rows SET status = 'claimed', started_at = coalesce(started_at, ?) WHERE row = ?"
 
 # A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
-# back keeps its code, message and request ID.
+# back keeps its code, message and request ID. A row in doubt is decided by what happened since started_at. So if a
+# retried row's answer is lost, its start time is no longer that of an earlier call, which was refused.
 SETTLE = f"""
 UPDATE rows SET status = :status, code = iif(:status IN {_SENDABLE} AND :code = '', code, :code),
   message = iif(:status IN {_SENDABLE} AND :code = '', message, :message),
   attempts = attempts + :attempts, throttled = throttled + :throttled, in_doubt = in_doubt OR :in_doubt, latency_ms = coalesce(:latency_ms, latency_ms),
-  request_id = iif(:status IN {_SENDABLE} AND :code = '', request_id, :request_id), started_at = coalesce(started_at, :started_at), finished_at = coalesce(:finished_at, finished_at)
+  request_id = iif(:status IN {_SENDABLE} AND :code = '', request_id, :request_id), finished_at = coalesce(:finished_at, finished_at),
+  started_at = CASE
+    WHEN in_doubt THEN coalesce(started_at, :started_at)
+    WHEN :in_doubt THEN coalesce(:started_at, finished_at, started_at)
+    WHEN attempts = 0 THEN :started_at
+    ELSE coalesce(started_at, :started_at) END
 WHERE row = :row
 """  # noqa: S608  (our own text)
 
@@ -189,9 +198,11 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
 """  # noqa: S608  (our own text)
 
 # Rows claimed by a process that died are in doubt: their calls may have been sent.
-# Keep the code and message of an earlier doubt; clear those of a previous failure.
+# Keep the code and message of an earlier doubt; clear those of a previous failure. After a failure the doubt began
+# when its last call ended.
 MARK_CLAIMED_IN_DOUBT = """
-UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, '')
+UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, ''),
+  started_at = iif(in_doubt, started_at, coalesce(finished_at, started_at))
 WHERE status = 'claimed'
 """
 

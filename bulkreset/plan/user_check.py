@@ -15,10 +15,14 @@ from bulkreset.journal.run_state import Phase
 from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
-from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 
 UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 
+_ABSENT = {
+    ABSENT: "the pool has no user whom this names",
+    UNLISTED: "a listing of the pool has no user whom this names; the user was not looked up by name",
+}
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
     SkipReason.FEDERATED: "the user signs in through an identity provider",
@@ -127,8 +131,8 @@ class UserCheck:
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
-    if found.kind == ABSENT:
-        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "no user with this name in the pool"
+    if found.is_absent:
+        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, _ABSENT[found.kind]
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (

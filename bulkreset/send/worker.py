@@ -116,6 +116,7 @@ class Worker(Generic[T]):
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
             tally.was_in_doubt = tally.outcome_unknown = True
+            tally.doubted_since = tally.doubted_since or at
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
         if _is_to_be_tried_again(answer):

@@ -31,7 +31,7 @@ def test_s3_that_ignores_a_condition_is_refused_before_the_lease_is_written(s3: 
     assert not any("lease.json HTTP" in seen or seen.endswith("lease.json") for seen in s3.requests("PUT"))
 
 
-class Strange:
+class Strange(Bucket):
     """An S3 whose writes a test answers in its own way."""
 
     def __init__(self, answer: Callable[[str | None, bool], str]) -> None:
@@ -78,7 +78,7 @@ def right(bucket: Strange, match: str | None, there: bool) -> str:  # noqa: FBT0
 def checked(bucket: Strange) -> str:
     """Why it is refused, "" if it is not."""
     try:
-        require_conditions(bucket, URI)  # type: ignore[arg-type]  (what it needs of one)
+        require_conditions(bucket, URI)
     except JobError as error:
         return error.message
     finally:
@@ -88,7 +88,7 @@ def checked(bucket: Strange) -> str:
 
 def test_s3_that_refuses_conditions_is_named() -> None:
     for code in ("NotImplemented", "501", "InvalidArgument"):
-        assert f"refuses If-None-Match ({code})" in checked(Strange(lambda _match, _there, code=code: code))  # type: ignore[misc]
+        assert f"refuses If-None-Match ({code})" in checked(Strange(lambda _match, _there, code=code: code))
     without = Strange(lambda match, there: right(without, match, there) if match == "" else "NotImplemented")
     assert "refuses If-Match (NotImplemented)" in checked(without)
     quoted = Strange(lambda match, there: right(quoted, match, there) if match == "" else "PreconditionFailed")
@@ -109,6 +109,6 @@ def test_answer_that_is_lost_once_decides_nothing() -> None:
 
 def test_other_failures_are_raised_as_they_are() -> None:
     with pytest.raises(BucketError, match="SlowDown"):
-        require_conditions(Strange(lambda _match, _there: "SlowDown"), URI)  # type: ignore[arg-type]
+        require_conditions(Strange(lambda _match, _there: "SlowDown"), URI)
     with pytest.raises(BucketError, match="NoSuchBucket"):
-        require_conditions(Strange(lambda _match, _there: "NoSuchBucket"), URI)  # type: ignore[arg-type]
+        require_conditions(Strange(lambda _match, _there: "NoSuchBucket"), URI)

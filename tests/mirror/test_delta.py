@@ -15,7 +15,7 @@ EVENTS: list[Event] = [
     Outcome(2, Status.FAILED, "Code", "why 🚀", 3, 1, in_doubt=True, latency_ms=5, started_at=1, finished_at=2),
     SignOutOutcome(1, done=None),
     SignOutOutcome(2, done=False, code="No", message="why"),
-    Claimed(3),
+    Claimed(3, 1_706_659_200_000),
     RateChange(1, "1", "eu-west-1", 2.0, "throttled"),
     StateChanged({"mirror": {"at": "s3://b/r/", "generation": 1, "commit": 7, "tokens": ["a"]}}),
 ]

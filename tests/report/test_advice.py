@@ -35,6 +35,8 @@ def test_every_code_has_its_sentence(status: Status, code: str) -> None:
 
 def test_advice_goes_by_the_status_where_that_says_more() -> None:
     assert next_step("in_doubt", "").startswith("Resume")
+    assert next_step("in_doubt", response.HISTORY_VIOLATION) != next_step("failed", response.HISTORY_VIOLATION)
+    assert "resume" in next_step("in_doubt", response.HISTORY_VIOLATION)
     assert next_step("in_doubt", "UserNotFoundException") == next_step("in_doubt", "ReadTimeoutError")
     assert "not signed out" in next_step("set", "AccessDeniedException")
     assert "See the message" in next_step("failed", "SomethingNewException")
