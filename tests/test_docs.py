@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import bulkreset
 from bulkreset import causes, errors, log
 from bulkreset.cli.main import app
-from bulkreset.cognito import boto3_transport, response, response_parser
+from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
@@ -271,7 +271,7 @@ def test_codes_of_the_service() -> None:
     throttled, unsent, doubtful, refused, expired, paused, fatal = rows
     signed_out = {kind.__name__ for kind in response_parser.NO_CREDENTIALS}
     assert throttled == response._THROTTLED
-    assert unsent == {kind.__name__ for kind in boto3_transport.UNSENT}
+    assert unsent == {kind.__name__ for kind in http_errors.UNSENT}
     assert doubtful >= response._DOUBTFUL
     assert refused >= response.PASSWORD_REFUSALS
     assert expired == response._EXPIRED | signed_out
@@ -291,7 +291,7 @@ def test_every_code_is_in_the_runbook() -> None:
     of_the_service = (
         response._THROTTLED | response._DOUBTFUL | response.PASSWORD_REFUSALS | response._EXPIRED | causes.FATAL.keys()
     )
-    kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *boto3_transport.UNSENT)}
+    kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *http_errors.UNSENT)}
     known = {quoted(cell)[0] for row in table("codes | what happens") for cell in re.findall(r"`\w+`", row["codes"])}
     assert of_rows | of_the_service | kinds | known <= told
 

@@ -1,20 +1,15 @@
 """Sends AdminSetUserPassword and AdminUserGlobalSignOut for one row with boto3 and returns a Response."""
 
-import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import (
     ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
     HTTPClientError,
-    ProxyConnectionError,
     SSLError,
 )
-from urllib3.util.ssl_match_hostname import CertificateError
 
-from bulkreset.cognito.bounded_http import AnswerTooLargeError
+from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate, is_too_large
 from bulkreset.cognito.prepared_call import PreparedCall
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
@@ -38,8 +33,6 @@ from bulkreset.models import Row, SignOutTask
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
-
-UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
@@ -132,21 +125,6 @@ def _succeeded(answer: Mapping[str, Any], withhold: Callable[[str], str]) -> Res
 
 def _lost(error: Exception) -> Response:
     return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
-
-
-def is_too_large(error: HTTPClientError) -> bool:
-    """Return whether reading an answer was given up because of its size."""
-    return isinstance(error.kwargs.get("error"), AnswerTooLargeError)
-
-
-def is_about_the_certificate(error: SSLError) -> bool:
-    """Return whether the TLS handshake failed because of the certificate, so that nothing was sent."""
-    cause: object = error.kwargs.get("error")
-    while isinstance(cause, BaseException):
-        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):  # the latter: another host's
-            return True
-        cause = cause.args[0] if cause.args else None
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
