@@ -89,7 +89,17 @@ def test_run_that_slept_through_its_time_limit_sends_nothing_when_it_wakes(
     job = write_job(bulkreset.home, sim.url, f'path = "{source}"', FAST)
     run_dir = bulkreset.home / "run"
     more = ["--cluster", "local:2"] if where == "cluster" else []
-    argv: tuple[str | Path, ...] = ("run", job, "--yes", "--no-progress", "--max-duration", "12s", "--run-dir", run_dir, *more)
+    argv: tuple[str | Path, ...] = (
+        "run",
+        job,
+        "--yes",
+        "--no-progress",
+        "--max-duration",
+        "12s",
+        "--run-dir",
+        run_dir,
+        *more,
+    )
     with bulkreset.start(*argv) as process:
         sent(sim, 100)
         with asleep(process.pid):
