@@ -8,8 +8,10 @@ from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
+from bulkreset.clock import SINCE_BOOT
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
+from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
@@ -74,10 +76,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit)
-    lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
+    permit = AllPermits(*([context.mirror.permit] if context.mirror else []))
+    lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates, permit)
     monitor = RunMonitor(
         job.guards,
-        context.clock,
+        SINCE_BOOT,
         context.log,
         SendProgress(
             preflight.ready,
@@ -89,13 +92,16 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         context.ui,
         (context.stop.check, *([context.mirror.check] if context.mirror else [])),
     )
+    permit.add(monitor)
     recorder = Recorder(context.journal, context.mirror, rates)
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
     if context.cluster:
         groups = [lane.group(context.sessions) for lane in lanes]
-        context.cluster.send(groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields))
+        context.cluster.send(
+            groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields), permit
+        )
     began = context.clock.now()
     try:
         with _frozen_heap():
