@@ -92,6 +92,7 @@ class InputConfig(ConfigTable):
 
     `path` is a file, a folder, a pattern or a list of them, local or in S3. `profile` and `region` are used for S3
     only. `format` defaults to the format that the file name implies. `identity` decrypts files that age encrypted.
+    `passwords_may_be_names`: do not refuse an input whose columns seem to be swapped.
     """
 
     path: Location | tuple[Location, ...] | None = None
@@ -106,6 +107,7 @@ class InputConfig(ConfigTable):
     encoding: str = "utf-8"
     columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
+    passwords_may_be_names: bool = False
 
     @field_validator("path", mode="before")
     @classmethod
