@@ -92,7 +92,8 @@ class InputConfig(ConfigTable):
 
     `path` is a file, a folder, a pattern or a list of them, local or in S3. `profile` and `region` are used for S3
     only. `format` defaults to the format that the file name implies. `binary` says what the bytes of a binary column of
-    Parquet are. `identity` decrypts files that age encrypted.
+    Parquet are. `identity` decrypts files that age encrypted. `passwords_may_be_names`: do not refuse an input whose
+    columns seem to be swapped.
     """
 
     path: Location | tuple[Location, ...] | None = None
@@ -108,6 +109,7 @@ class InputConfig(ConfigTable):
     encoding: str = "utf-8"
     columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
+    passwords_may_be_names: bool = False
 
     @field_validator("path", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
-from bulkreset.clock import Clock
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
 from bulkreset.input.location import Fingerprint, InputFile
@@ -14,7 +14,6 @@ from bulkreset.job import Job, Location
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
 from bulkreset.mirror.factory import fetch_run_dir
-from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.run.archive import archive_input, find_unarchived
 from bulkreset.run.context import RunEnd, RunOptions
