@@ -109,6 +109,36 @@ def test_hole_in_a_file(tmp_path: Path) -> None:
     assert "is longer than 1,048,576 characters" in said
 
 
+def many_rows(folder: Path, name: str, count: int) -> Path:
+    """Write a file of that many rows, as the name says."""
+    path = folder / name.removesuffix(".gz").removesuffix(".zst")
+    if name.endswith("parquet"):
+        numbers = [f"user{number:07d}" for number in range(count)]
+        pq.write_table(pa.table({"username": numbers, "password": numbers}), path, row_group_size=50_000)
+        return path
+    line = (
+        "user{0:07d},Pass-{0:07d}\n" if ".csv" in name else '{{"username":"user{0:07d}","password":"Pass-{0:07d}"}}\n'
+    )
+    with path.open("w", encoding="utf-8") as file:
+        if ".csv" in name:
+            file.write("username,password\n")
+        file.writelines(line.format(number) for number in range(count))
+    return path if path.name == name else csv_file(folder, path.read_bytes(), name)
+
+
+@pytest.mark.soak
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name", ["in.csv", "in.csv.gz", "in.csv.zst", "in.jsonl", "in.jsonl.gz", "in.jsonl.zst", "in.parquet"]
+)
+def test_ten_times_the_rows_need_no_more_memory(tmp_path: Path, name: str) -> None:
+    few, said_of_few = peak(many_rows(tmp_path, name, 100_000))
+    many, said_of_many = peak(many_rows(tmp_path, name, 1_000_000))
+    assert (said_of_few, said_of_many) == ("100000", "1000000")
+    assert many < few + 40
+
+
 @pytest.fixture
 def stopped() -> Iterator[CancelToken]:
     """A token that watches this thread, and that somebody has asked to stop."""
