@@ -115,7 +115,7 @@ def build_summary(journal: Journal, end: End) -> Summary:
         rows_per_second=round(counts.get(Status.SET, 0) / sending, 2) if sending else 0.0,
         sending_seconds=round(sending, 3),
         lanes=lane_summaries(journal),
-        input=state.input.model_dump(),
+        input=state.input.model_dump(mode="json"),
         targets=tuple(target.model_dump() for target in state.targets),
         report=state.report_name,
         unchecked=state.unchecked or None,
