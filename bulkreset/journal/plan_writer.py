@@ -56,10 +56,10 @@ class PlanWriter(JournalQueries):
         with self._read():
             yield from self._db.execute(schema.ROWS_TO_CHECK)
 
-    def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str]], **facts: object) -> None:
+    def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str, str]], **facts: object) -> None:
         """Store the directory's findings on ready rows, and related facts, in one commit.
 
-        A finding is (row, status, code, message, the user's status before, the user's own name).
+        A finding is (row, status, code, message, the user's status before, recovery, the user's own name).
         """
         with self._transaction():
             self._db.executemany(schema.CHECKED, ((*finding, row) for row, *finding in findings))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
+from bulkreset.plan.recovery import recovery_lines
 from bulkreset.text import format_count, format_duration, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
@@ -45,6 +46,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Permanent", f"{preflight.permanent:,}"
     if job.generates:
         yield from _made(preflight)
+    yield from recovery_lines(preflight)
     if preflight.sends:
         yield from _sending(preflight)
     yield from _gaps(preflight)
@@ -106,7 +108,7 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield how passwords are generated and stored, and a warning if users could not recover."""
+    """Yield how passwords are generated and stored."""
     job = preflight.job
     if job.scrambles:
         yield (
@@ -117,10 +119,6 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
         number = len(job.password.recipients)
         where = job.password.folder or "the run directory"
         yield "Passwords", f"generated, encrypted to {number} recipient{'s' * (number > 1)}, in {where}"
-    if preflight.unrecoverable:
-        users = format_count(preflight.unrecoverable, "user has", "users have")
-        advice = 'plan.skip = ["unrecoverable", …] leaves them alone'
-        yield "WARNING", f"{users} no verified e-mail address or phone number: they could not recover; {advice}"
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:

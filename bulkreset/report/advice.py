@@ -36,7 +36,7 @@ _NEXT: Mapping[str, str] = {
     SkipReason.DISABLED: "Enable the user first, if the user is to have a password.",
     SkipReason.PASSWORDLESS: "Nothing: the pool lets nobody in by password.",
     SkipReason.UNCONFIRMED: _ALONE,
-    SkipReason.UNRECOVERABLE: "Give the user a verified e-mail address or phone number, or a temporary password.",
+    SkipReason.UNRECOVERABLE: "Give the user a verified address that the pool uses for recovery, or a temporary password.",
     "UserNotFoundException": "Check the name and the pool: no user of the pool signs in by this name.",
     "InvalidPasswordException": "Choose a password that the pool's policy takes, and complete [password.policy], in a new run.",
     "InvalidParameterException": "Read the message: Cognito takes neither such a username nor such a password.",

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.queries import PageRow
-from bulkreset.models import Status
+from bulkreset.models import Recovery, Status
 from bulkreset.report.advice import MEANINGS, next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
@@ -75,6 +75,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "codes": list(_codes(journal, alive=alive)),
         "totals": journal.totals(),
         "sign_outs": leavers,
+        "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
         "guards": dict(_guards(facts["job"].get("guards", {}))),
         **_pace(journal, facts),
@@ -113,6 +114,19 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
         yield status, code, rows, next_step(status, code)
+
+
+def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Return the rows by how their users can recover: (recovery, (status, rows) in the page's order)."""
+    found: dict[str, dict[str, int]] = {}
+    for recovery, status, rows in journal.recovery_by_status():
+        found.setdefault(recovery, {})[status] = rows
+    shown = {way: counts if alive else public_counts(counts, dry_run=dry_run) for way, counts in found.items()}
+    return [
+        (way, [(status, shown[way][status]) for status in _ORDER if shown[way].get(status)])
+        for way in Recovery
+        if way in shown
+    ]
 
 
 def _pace(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:

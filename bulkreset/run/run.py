@@ -41,7 +41,7 @@ from bulkreset.plan.preflight import (
     describe_targets,
     require_same_accounts,
 )
-from bulkreset.plan.user_check import UNREACHABLE
+from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import is_resumable, public_counts, sign_out_counts
 from bulkreset.run.apply import Apply, RunResources
@@ -180,6 +180,7 @@ class Run:
         )
         try:
             enquiry = AccountDiscovery(self._sessions, self._job.emulator.quota if service else None)
+            require_recoverable(self._job, enquiry.pools())
             if not self._planned:
                 self._plan(rows, service, enquiry, ui, stop)
             preflight = self._preflight(enquiry)
@@ -242,7 +243,7 @@ class Run:
             self._facts.get("unchecked", {}),
             self._facts.get("gaps", ()),
             {pool: found.pending for pool, found in self._journal.sign_outs().items()},
-            self._journal.warning_count(UNREACHABLE),
+            PlannedRecovery.of(self._journal.recovery_counts(), self._journal.codes()),
         )
         preflight = build_preflight(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.unknown:

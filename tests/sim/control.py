@@ -27,12 +27,14 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       case_sensitive, username_configuration (false: DescribeUserPool leaves it out),
       alias_attributes or username_attributes, first_auth_factors (null: none told),
       estimated_users, filters_fold (false: ListUsers compares case, too), account,
-      groups ({name: [username]}), extra, users, generate}}
+      groups ({name: [username]}), mfa_config (GetUserPoolMfaConfig's answer), replicas and recoveries (as the API lists
+      them), session_tracking, extra (fields of DescribeUserPool), users, generate}}
     - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
       first (the number of the first), status, enabled, created, attributes}; "{number}" in an
       attribute stands for the number. These users take memory once they are written to
     - users: {pool id: [username or {username, status, password, enabled, created, modified
-      (wall-clock seconds; now without them), attributes}]}; in a pool with username_attributes a plain e-mail address or
+      (wall-clock seconds; now without them), attributes, mfa ([SMS_MFA, EMAIL_OTP, SOFTWARE_TOKEN_MFA]), legacy_mfa
+      (ListUsers shows it), devices and sessions ([id]), passkeys (a number)}]}; in a pool with username_attributes a plain e-mail address or
       phone number becomes that attribute, and a user without a username has its sub
     - quota: null, or one or a list of {rate (per second, null lifts), bucket,
       operation}
@@ -169,6 +171,9 @@ class Control:
                 "enabled": user.enabled,
                 "applied": user.applied,
                 "sign_outs": user.sign_outs,
+                "mfa": list(user.mfa),
+                "devices": list(user.devices),
+                "sessions": list(user.sessions),
             }
             for user in pool.users.values()
         }
