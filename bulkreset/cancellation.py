@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -114,6 +115,18 @@ class UserInterface(Protocol):
         """Handle progress after some rows were settled."""
 
 
+_current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)
+
+
+def check_current() -> None:
+    """Raise what `check` of the token raises that watches this thread; do nothing without one.
+
+    Loops that read a file call it, because only they know how long a single step may take.
+    """
+    if token := _current.get():
+        token.check()
+
+
 class CancelToken:
     """A request to stop, made by a signal or by another thread. The run checks it between steps."""
 
@@ -145,6 +158,15 @@ class CancelToken:
             yield
         finally:
             self._also = before
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Let `check_current` in this thread check this token inside the block."""
+        before = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(before)
 
     def check_between(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items and call `check` after each. Raises what `check` raises."""

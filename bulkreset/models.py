@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Never
 
+from bulkreset.errors import StoppedBy
 from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
@@ -63,6 +64,16 @@ class Status(StrEnum):
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
     UNPROCESSED = "unprocessed"
+
+
+class EndState(StrEnum):
+    """How an execution of a run ended. All but `finished` were stopped before their end."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    TIME_LIMIT = "time_limit"
+    ROW_LIMIT = "row_limit"
 
 
 class RejectCode(StrEnum):
@@ -183,7 +194,7 @@ class LaneSummary:
     pools: Sequence[str] = ()
     rows: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
-    stopped_by: Mapping[str, str] | None = None
+    stopped_by: StoppedBy | None = None
     changes: int = 0
 
 
@@ -221,4 +232,4 @@ class Summary:
     unchecked: Mapping[str, str] | None = field(default=None)
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
-    stopped_by: Mapping[str, str] | None = field(default=None)
+    stopped_by: StoppedBy | None = field(default=None)

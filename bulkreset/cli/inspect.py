@@ -12,7 +12,7 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import RUNS, NoProgress, Redact, ReportForm
+from bulkreset.cli.options import NoProgress, Redact, ReportForm
 from bulkreset.errors import Interrupted, RecordError
 
 
@@ -24,6 +24,7 @@ def status(
 ) -> None:
     """Show progress and state of one run, or of all runs."""
     from bulkreset.cli.prompts import describe_status
+    from bulkreset.journal.run_dir import RUNS
     from bulkreset.report.run_status import list_runs, read_status
 
     found, unreadable = ([read_status(run_dir)], []) if run_dir else list_runs(RUNS)

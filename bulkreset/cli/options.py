@@ -10,8 +10,6 @@ import typer
 
 from bulkreset.errors import JobError
 
-RUNS = Path("runs")  # default parent of run directories
-
 # Options that are not given are read from variables such as BULKRESET_RATE.
 ENVIRONMENT = {"auto_envvar_prefix": "BULKRESET"}
 

@@ -2,9 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,7 +12,6 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
-    RUNS,
     Cluster,
     Limit,
     LogAs,
@@ -38,13 +36,12 @@ from bulkreset.cli.options import (
     parse_rate,
 )
 from bulkreset.errors import EXIT_OK, Refused
-from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
 
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
-    from bulkreset.run.run import RunOptions
+    from bulkreset.run.context import RunEnd, RunOptions
 
 
 def run(
@@ -144,7 +141,7 @@ def run(
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
-    from bulkreset.run.run import RunOptions
+    from bulkreset.run.context import RunOptions
 
     mode = RunOptions(
         sys.stderr,
@@ -183,8 +180,8 @@ def resume(
     """Continue a stopped run. Send only rows that are not done yet."""
     json_events.enable(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.mirror.factory import fetch_run_dir, name_of
-    from bulkreset.run.run import RunOptions
+    from bulkreset.mirror.factory import fetch_run_dir
+    from bulkreset.run.context import RunOptions
     from bulkreset.run.start import resume as resume_run
 
     asked = {
@@ -210,8 +207,12 @@ def resume(
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
-    _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
+    path = fetch_run_dir(run, run_dir)
+
+    def resumed() -> Iterator["RunEnd"]:
+        yield resume_run(path, mode, overrides, ui, stop)
+
+    _run_and_exit(resumed(), stop, ui, path)
 
 
 def demo(
@@ -222,7 +223,7 @@ def demo(
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
     from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
-    from bulkreset.run.run import RunOptions
+    from bulkreset.run.context import RunOptions
 
     _execute(
         load(JOBS / "demo.toml", {}),
@@ -235,47 +236,34 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.journal.run_dir import new_name
-    from bulkreset.run.start import start
-
-    def named() -> Path:
-        return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    from bulkreset.journal.run_dir import new_path
+    from bulkreset.run.scheduled import run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    if job.schedule.state:
-        from bulkreset.run.scheduled import ScheduledJob
-
-        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop).run(named), job, stop, ui)
-    path = named()
-    _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
+    path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
+    ends = run_job(job, path, mode, ui, stop)
+    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.")
 
 
-def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[[], Summary]) -> NoReturn:
-    """Call `go`, print how the run ended, and exit with its exit code."""
+def _run_and_exit(
+    ends: Iterable["RunEnd"], stop: CancelToken, ui: "TerminalUi", path: Path | None, nothing: str = ""
+) -> NoReturn:
+    """Perform the runs, print the end of each, and exit with the highest of their exit codes.
+
+    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run.
+    """
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
-    try:
-        summary = go()
-    finally:
-        ui.close()
-    _print_end(path, summary, quiet=ui.is_quiet)
-    raise SystemExit(summary.exit_code)
-
-
-def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: CancelToken, ui: "TerminalUi") -> NoReturn:
-    """Perform the runs of a scheduled job, print the end of each, and exit with the highest of their exit codes."""
-    process.install_handlers(stop, json_events.emit_aborted)
     codes: list[int] = []
     try:
-        for path, summary in runs:
+        for end in ends:
             ui.close()
-            _print_end(path, summary, quiet=ui.is_quiet)
-            codes.append(summary.exit_code)
+            _print_end(end.run_dir, end.summary, quiet=ui.is_quiet)
+            codes.append(end.summary.exit_code)
     finally:
         ui.close()
     if not codes:
-        nothing = f"No new input at {job.input.named}: nothing to do."
         if not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")
             sys.stdout.flush()
@@ -307,7 +295,7 @@ def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
 def _end_message(summary: Summary) -> str:
     """Return why the run stopped, or a warning about rows in doubt; "" if there is nothing to report."""
     if summary.stopped_by:
-        return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
+        return f"{summary.stopped_by.message} {summary.stopped_by.advice}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
     return ""

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error
@@ -21,6 +22,7 @@ MOST_FILES = 20_000  # per input; each file takes some kilobytes of memory
 _KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
 _ENDINGS = tuple(ending + encrypted for ending in _KNOWN for encrypted in ("", ".age"))
 
+_Item = TypeVar("_Item")
 _Named = TypeVar("_Named", bound=Location)
 
 
@@ -73,7 +75,7 @@ def _find_local(given: Path) -> Sequence[Location]:
     try:
         if given.is_dir():
             with os.scandir(given) as entries:
-                known = (entry.path for entry in entries if has_known_name(entry.name) and entry.is_file())
+                known = (entry.path for entry in _checked(entries) if has_known_name(entry.name) and entry.is_file())
                 inside = sorted(_cap(known, given))
             if not inside:
                 raise InputMissing(
@@ -84,7 +86,7 @@ def _find_local(given: Path) -> Sequence[Location]:
             return [given]
     except OSError as error:
         raise unreadable_input_error(given, error) from None
-    matched = (path for path in glob.iglob(str(given), recursive=True) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
+    matched = (path for path in _checked(glob.iglob(str(given), recursive=True)) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
     return [Path(path) for path in sorted(_cap(matched, given))] or _missing_error(given)
 
 
@@ -108,9 +110,16 @@ def _find_in_s3(bucket: Bucket, given: str) -> Sequence[Location]:
     ) or _literal_address(given)
 
 
+def _checked(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield the items; stop with an error if the run is to stop."""
+    for item in items:
+        check_current()
+        yield item
+
+
 def _cap(found: Iterable[_Named], given: Location) -> list[_Named]:
     """Return all of `found` as a list. Raises InputError if there are more than MOST_FILES."""
-    some = list(islice(found, MOST_FILES + 1))
+    some = list(islice(_checked(found), MOST_FILES + 1))
     if len(some) > MOST_FILES:
         raise InputError(
             f"The input {given} has more than {MOST_FILES:,} files.", "Name fewer at a time, or put them together."

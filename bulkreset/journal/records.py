@@ -1,4 +1,4 @@
-"""Types for the rows and files read from the journal."""
+"""Types for the rows, files and counts read from the journal."""
 
 from typing import NamedTuple
 
@@ -67,3 +67,48 @@ class ReportRow(NamedTuple):
     recovery: str
     file: str
     canonical: str
+
+
+class AttemptTotals(NamedTuple):
+    """Attempts and throttled attempts over all rows."""
+
+    attempts: int
+    throttled: int
+
+
+class SignOutCounts(NamedTuple):
+    """Numbers of set users by sign-out state: signed out, failed, still to be signed out."""
+
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class PageRow(NamedTuple):
+    """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds.
+
+    `canonical` is the user's own name if it is known, else the username.
+    """
+
+    row: int
+    pool: str
+    username: str
+    status: str
+    code: str
+    message: str
+    attempts: int
+    throttled: int
+    latency_ms: int | None
+    request_id: str
+    finished_at: int | None
+    canonical: str
+
+
+class RateChangeRow(NamedTuple):
+    """A change of a lane's rate; `at_ms` is Unix milliseconds."""
+
+    at_ms: int
+    account: str
+    region: str
+    rate: float
+    reason: str

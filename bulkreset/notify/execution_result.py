@@ -46,14 +46,10 @@ class ExecutionResult:
     @classmethod
     def from_summary(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
         """Return the result of an execution that has a summary."""
-        stopped = summary.stopped_by or {}
-        code = stopped.get("code", "")
+        stopped = summary.stopped_by
+        by_guard = stopped is not None and stopped.kind in _GUARDS
         end = (
-            ResultKind.FINISH
-            if summary.exit_code == EXIT_OK
-            else ResultKind.GUARD
-            if code in _GUARDS
-            else ResultKind.FAILURE
+            ResultKind.FINISH if summary.exit_code == EXIT_OK else ResultKind.GUARD if by_guard else ResultKind.FAILURE
         )
         return cls(
             summary.job,
@@ -62,9 +58,9 @@ class ExecutionResult:
             seconds,
             summary.state,
             summary.counts,
-            code,
+            stopped.code if stopped else "",
             # A guard's message is our own text. A message from a service or an input may repeat data that was sent.
-            stopped.get("message", "") if code in _GUARDS else stopped.get("advice", ""),
+            (stopped.message if by_guard else stopped.advice) if stopped else "",
             run_dir,
             summary.resumable,
             summary.report,

@@ -31,7 +31,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     job = preflight.job
     yield "Job", job.name + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")
     if preflight.approved:
-        yield "Approved", f"{preflight.approved['run_dir']}, planned {preflight.approved['finished_at']}"
+        yield "Approved", f"{preflight.approved.run_dir}, planned {preflight.approved.finished_at}"
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"

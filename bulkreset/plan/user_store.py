@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bulkreset.files import create_file
-from bulkreset.journal.connection import transaction, translate_sqlite_errors
+from bulkreset.journal.database import transaction, translate_sqlite_errors
 
 if TYPE_CHECKING:  # loads botocore, which `status` does not need
     from bulkreset.cognito.list_users import PoolUser

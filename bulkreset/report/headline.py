@@ -3,37 +3,35 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
 from bulkreset.text import format_count, format_duration, join_words
 
-_UNDER_WAY = frozenset({"planning", "planned", "applying"})
 _STATES = {"time_limit": "time limit reached", "row_limit": "row limit reached"}
 
 
-def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
+def describe_state(run: RunState, *, alive: bool) -> str:
     """Return the state of the run: "running" if a process holds it (`alive`), otherwise how it ended."""
     if alive:
         return "running"
-    state = facts["state"]
-    return "crashed" if state in _UNDER_WAY else _STATES.get(state, state)
+    return _STATES.get(run.state, run.state) if run.end else "crashed"
 
 
-def run_outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
+def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
     """Return the outcome as a sentence. `counts` use the report's statuses, or the journal's if the run is alive.
 
     `stayed` counts users who could not be signed out.
     """
     rows = sum(counts.values())
-    if "rows" not in facts:
+    if not run.is_planned:
         return f"The plan is not whole: {format_count(rows, 'row')} had been read, and nothing was sent."
     if not rows:
         return "The input has no rows, so nothing was sent."
-    if facts["mode"] == "dry_run":
+    if run.is_dry_run:
         rest = join_words(_other_rows(counts, "would be skipped", "rejected"))
         return f"{counts.get(Status.READY, 0):,} of {format_count(rows, 'row')} would be sent{'; ' + rest if rest else ''}. Nothing was sent."
-    spent = facts.get("sending_seconds", 0.0)
+    spent = run.sending_seconds
     passwords = f"{counts.get(Status.SET, 0):,} of {format_count(rows, 'password')}"
     verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
     told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
@@ -64,25 +62,25 @@ def _other_rows(counts: Mapping[str, int], skipped: str, rejected: str) -> list[
 
 
 def next_commands(
-    facts: Mapping[str, Any], counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
+    run: RunState, counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
 ) -> list[tuple[str, str]]:
     """Return the commands to continue, as (effect, command). `stayed` counts users who could not be signed out."""
-    if facts["mode"] == "dry_run" and not resumable:
+    if run.is_dry_run and not resumable:
         return []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
-    ways = [(_remaining_text(facts, counts), resume)] if resumable else []
-    if facts["mode"] == "run" and (counts.get(Status.FAILED) or stayed):
+    ways = [(_remaining_text(run, counts), resume)] if resumable else []
+    if not run.is_dry_run and (counts.get(Status.FAILED) or stayed):
         ways.append(
             ("Send what failed once more, too" if resumable else "Send what failed once more", f"{resume} --failed")
         )
     return ways
 
 
-def _remaining_text(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:
-    if "rows" not in facts or counts.get(Status.UNPROCESSED):
+def _remaining_text(run: RunState, counts: Mapping[str, int]) -> str:
+    if not run.is_planned or counts.get(Status.UNPROCESSED):
         return "Go on where it stopped"
     if counts.get(Status.IN_DOUBT):
         return "Send again what is in doubt"
-    if facts.get("unmirrored"):
+    if run.mirror_stale:
         return "Go on, and bring its mirror up to date"
     return "Make the sign-outs that are pending"

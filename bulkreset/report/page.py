@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import PageRow
+from bulkreset.journal.records import PageRow
 from bulkreset.models import Recovery, Status
 from bulkreset.report.advice import MEANINGS, next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
@@ -50,42 +50,41 @@ def write_page(
 
 def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction | None) -> dict[str, Any]:
     """Return all template variables of the page."""
-    facts = journal.facts()
-    dry_run = facts["mode"] == "dry_run"
-    found = journal.counts()
+    run = journal.state
+    dry_run = run.is_dry_run
+    found = journal.read.counts()
     counts = found if alive else public_counts(found, dry_run=dry_run)
-    leavers = sign_out_counts(journal, facts)
-    resumable = not alive and is_resumable(facts, found, leavers)
-    lanes = lane_summaries(journal, facts, public=not alive)
+    leavers = sign_out_counts(journal)
+    resumable = not alive and is_resumable(run, found, leavers)
+    lanes = lane_summaries(journal, public=not alive)
     stayed = leavers["failed"] if leavers else 0
     call = _RowFormatter(alive=alive, redaction=redaction)
     return {
-        "facts": facts,
-        "job": facts["job"],
+        "facts": run,
+        "job": run.job,
         "run_dir": str(run_dir),
-        "state": describe_state(facts, alive=alive),
+        "state": describe_state(run, alive=alive),
         "alive": alive,
         "dry_run": dry_run,
-        "outcome": run_outcome(facts, counts, alive=alive, stayed=stayed),
-        "ways_on": next_commands(facts, counts, run_dir, resumable=resumable, stayed=stayed),
-        "stopped_by": None if alive or facts["state"] not in _ENDED else facts.get("stopped_by"),
+        "outcome": run_outcome(run, counts, alive=alive, stayed=stayed),
+        "ways_on": next_commands(run, counts, run_dir, resumable=resumable, stayed=stayed),
+        "stopped_by": None if alive else run.stopped_by,
         "rows": sum(counts.values()),
         "counts": [(status, counts[status]) for status in _ORDER if counts.get(status)],
         "meanings": MEANINGS,
         "codes": list(_codes(journal, alive=alive)),
-        "totals": journal.totals(),
+        "totals": journal.read.totals(),
         "sign_outs": leavers,
         "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
-        "guards": dict(_guards(facts["job"].get("guards", {}))),
-        **_pace(journal, facts),
-        "slowest": [call.row(row) for row in journal.slowest_rows(SLOWEST)],
-        "remarkable": [call.row(row) for row in journal.rows_needing_attention(ROWS)],
+        "guards": dict(_guards(run.job.get("guards", {}))),
+        **_pace(journal),
+        "slowest": [call.row(row) for row in journal.read.slowest_rows(SLOWEST)],
+        "remarkable": [call.row(row) for row in journal.read.rows_needing_attention(ROWS)],
         "remarkable_in_all": sum(counts.get(status, 0) for status in _REMARKABLE) + stayed,
     }
 
 
-_ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit", "row_limit"})
 _REMARKABLE = (Status.IN_DOUBT, Status.CLAIMED, Status.FAILED, Status.REJECTED, Status.SKIPPED)
 
 
@@ -109,7 +108,7 @@ def _status(status: str, *, alive: bool) -> str:
 def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, str]]:
     """Yield the most frequent codes as (status, code, rows, next step)."""
     merged: dict[tuple[str, str], int] = {}
-    for status, code, rows in journal.codes_by_status(CODES + 1):
+    for status, code, rows in journal.read.codes_by_status(CODES + 1):
         key = _status(status, alive=alive), code
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
@@ -119,7 +118,7 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
 def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str, list[tuple[str, int]]]]:
     """Return the rows by how their users can recover: (recovery, (status, rows) in the page's order)."""
     found: dict[str, dict[str, int]] = {}
-    for recovery, status, rows in journal.recovery_by_status():
+    for recovery, status, rows in journal.read.recovery_by_status():
         found.setdefault(recovery, {})[status] = rows
     shown = {way: counts if alive else public_counts(counts, dry_run=dry_run) for way, counts in found.items()}
     return [
@@ -129,17 +128,17 @@ def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str
     ]
 
 
-def _pace(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _pace(journal: Journal) -> dict[str, Any]:
     """Return the rate over time and the latencies, as charts and as figures."""
-    course, latency = build_timeline(journal, facts.get("lanes", [])), build_latency_histogram(journal)
+    course, latency = build_timeline(journal), build_latency_histogram(journal)
     return {
         "course": course,
         "course_chart": course and _timeline_chart(course),
         "latency": latency,
         "latency_chart": latency and _latency_chart(latency),
-        "changes": journal.first_rate_changes(CHANGES),
-        "changes_in_all": sum(journal.rate_changes().values()),
-        "reasons": journal.rate_reasons(),
+        "changes": journal.read.first_rate_changes(CHANGES),
+        "changes_in_all": sum(journal.read.rate_changes().values()),
+        "reasons": journal.read.rate_reasons(),
     }
 
 

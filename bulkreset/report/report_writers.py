@@ -54,7 +54,7 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec
     cut = cut or ReportSpec()
     if cut.form not in WRITERS:
         raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
-    rows: Iterable[ReportRow] = journal.report_rows(unsent, cut.only)
+    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, cut.only)
     try:
         WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes

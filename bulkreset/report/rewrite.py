@@ -37,7 +37,7 @@ class ReportRequest:
     redacted: bool | None = None
 
 
-def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
+def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | None:
     """Write a report of the run in `path`. Returns its path, or None if it was written to the file descriptor `out`.
 
     Raises Refused for a request that does not fit, RecordError if the report cannot be written.
@@ -46,8 +46,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
     if wanted.output and wanted.output != STANDARD_OUTPUT:
         require_new(wanted.output)
     with closing(Journal.open(home.journal, read_only=True)) as journal:
-        facts = journal.facts()
-        own: dict[str, Any] = {"format": "csv", "redact": None} | facts["job"].get("report", {})
+        own: dict[str, Any] = {"format": "csv", "redact": None} | journal.state.job.get("report", {})
         form = wanted.form or _format_of(wanted.output) or own["format"]
         _require_consistent(form, wanted, out)
         redacted = bool(own["redact"]) if wanted.redacted is None else wanted.redacted
@@ -56,7 +55,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
             page = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
             write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
             return page
-        unsent = "ready" if facts["mode"] == "dry_run" else "unprocessed"
+        unsent = "ready" if journal.state.is_dry_run else "unprocessed"
         if wanted.output == STANDARD_OUTPUT:
             _stream(journal, out, unsent, cut)
             return None

@@ -1,18 +1,17 @@
 """The progress of a live or an ended run, read from its journal."""
 
 import os
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bulkreset.errors import BulkresetError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.report.summary import is_planned, is_resumable, lane_summaries, public_counts, sign_out_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, public_counts, sign_out_counts
 
 RECENT_SECONDS = 60
-_UNDER_WAY = frozenset({"planning", "planned", "applying"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +57,34 @@ def read_status(path: Path) -> RunStatus:
     """Return the status of the run in `path`. Raises RunDirError if it has no run, RecordError if it cannot be read."""
     home = RunDir.open(path)
     alive = home.is_held()
-    journal = Journal.open(home.journal, read_only=True)
-    try:
-        facts: dict[str, Any] = journal.facts()
-        found = journal.counts()
-        totals = journal.totals()
-        rate = journal.recent_rate(RECENT_SECONDS) if alive else 0.0
-        codes = journal.codes()
-        sign_outs = sign_out_counts(journal, facts)
-        lanes = lane_summaries(journal, facts, public=not alive)
-    finally:
-        journal.close()
-    dry_run = facts["mode"] == "dry_run"
-    state = "crashed" if facts["state"] in _UNDER_WAY and not alive else facts["state"]
-    left = 0 if dry_run else sum(found.get(status, 0) for status in ("ready", "claimed", "in_doubt"))
-    left += sign_outs["pending"] if sign_outs and not dry_run else 0
+    with closing(Journal.open(home.journal, read_only=True)) as journal:
+        facts = journal.state
+        found = journal.read.counts()
+        totals = journal.read.totals()
+        rate = journal.read.recent_rate(RECENT_SECONDS) if alive else 0.0
+        codes = journal.read.codes()
+        sign_outs = sign_out_counts(journal)
+        lanes = lane_summaries(journal, public=not alive)
+    crashed = not (facts.end or alive)
+    left = 0 if facts.is_dry_run else sum(found.get(status, 0) for status in ("ready", "claimed", "in_doubt"))
+    left += sign_outs["pending"] if sign_outs else 0
     return RunStatus(
         run_dir=str(path),
-        job=facts["job"]["name"],
-        mode=facts["mode"],
-        state=state,
+        job=facts.job_name,
+        mode=facts.mode,
+        state="crashed" if crashed else facts.state,
         alive=alive,
-        started_at=facts["started_at"],
+        started_at=facts.started_at,
         rows=sum(found.values()),
-        plan_complete=is_planned(facts),
-        counts=found if alive else public_counts(found, dry_run=dry_run),
+        plan_complete=facts.is_planned,
+        counts=found if alive else public_counts(found, dry_run=facts.is_dry_run),
         codes=codes,
         attempts=totals.attempts,
         throttled=totals.throttled,
         rows_left=left,
         rate=round(rate, 2),
         seconds_left=round(left / rate, 1) if rate and left else None,
-        resumable=not alive and (is_resumable(facts, found, sign_outs) or (not dry_run and state == "crashed")),
+        resumable=not alive and (is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and crashed)),
         sign_outs=sign_outs,
         lanes=lanes,
     )

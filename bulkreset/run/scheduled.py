@@ -7,22 +7,34 @@ from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import Clock
-from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
+from bulkreset.errors import BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
 from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, RunMissing, require_free
+from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.mirror.lease import SINCE_BOOT
-from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.run.archive import archive_input, find_unarchived
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunEnd, RunOptions
+from bulkreset.run.run import run
 from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
-from bulkreset.run.start import resume, start
+from bulkreset.run.start import new_run, resume, start
 from bulkreset.s3 import Bucket
 from bulkreset.text import format_iso
+
+
+def run_job(job: Job, path: Path | None, options: RunOptions, ui: UserInterface, stop: CancelToken) -> Iterator[RunEnd]:
+    """Run a job in the new run directory `path` (default: in RUNS). Yields the end of each run.
+
+    A job without a state runs once. With a state it runs each input once: it may finish an earlier run first, and it
+    runs nothing if no input is new. Raises the errors of `start` and `ScheduledJob.run`.
+    """
+    if job.schedule.state:
+        yield from ScheduledJob(job, job.schedule.state, options, ui, stop).run(lambda: path or new_path(job.name))
+    else:
+        yield start(job, path or new_path(job.name), options, ui, stop)
 
 
 class ScheduledJob:
@@ -48,8 +60,8 @@ class ScheduledJob:
         self._kept = StateStore(state, self._bucket, clock)
         self._state = ScheduleState()
 
-    def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
-        """Finish the unfinished run, then run all new inputs as one run. Yields each run's directory and summary.
+    def run(self, named: Callable[[], Path]) -> Iterator[RunEnd]:
+        """Finish the unfinished run, then run all new inputs as one run. Yields the end of each.
 
         `named` returns a new run directory. Raises what a run raises, Busy if another scheduled run is in progress or
         has taken over the state, InputMissing if an input is expected and none is new.
@@ -61,28 +73,26 @@ class ScheduledJob:
         with self._kept.locked(), self._stop.add_check(self._kept.check):
             with self._report_execution(counts=True):
                 self._state = self._kept.read()
-            finished: Summary | None = None
-            if self._state.open_run:
-                path = Path(self._state.open_run.run_dir)
-                finished = self._finish_open_run(path)
-                if finished:
-                    yield path, finished
-                    if finished.exit_code > EXIT_ROWS:
-                        return
+            finished = self._finish_open_run() if self._state.open_run else None
+            if finished:
+                yield finished
+                if finished.error:
+                    return
             self._archive_completed()
             yield from self._start_run(named, remembered=True, one_ran=finished is not None)
 
-    def _finish_open_run(self, path: Path) -> Summary | None:
+    def _finish_open_run(self) -> RunEnd | None:
         """Resume the unfinished run. Returns None if it had finished already, or cannot be resumed."""
+        path = Path(self._state.open_run.run_dir) if self._state.open_run else Path()
         if _is_gone(path) and not self._restored_from_mirror(path):
             self._require_nothing_sent(path)
             self._forget_open_run()
             return None
-        if _state_of(path) == "finished":
+        if Journal.state_in(RunDir.open(path).journal).is_finished:
             self._note_completed(path)
             return None
         try:
-            summary = resume(path, self._mode, {}, self._ui, self._stop)
+            end = resume(path, self._mode, {}, self._ui, self._stop)
         except InputError as error:
             self._ui.notice(
                 f"The unfinished run {path} cannot be gone on with: {error.message}"
@@ -90,9 +100,9 @@ class ScheduledJob:
             )
             self._forget_open_run()
             return None
-        if summary.state == "finished":
+        if not end.error:
             self._note_completed(path)
-        return summary
+        return end
 
     def _require_nothing_sent(self, path: Path) -> None:
         """Raise RunDirError if a missing run may have sent rows.
@@ -125,9 +135,7 @@ class ScheduledJob:
             return False
         return True
 
-    def _start_run(
-        self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
-    ) -> Iterator[tuple[Path, Summary]]:
+    def _start_run(self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False) -> Iterator[RunEnd]:
         with self._report_execution(counts=remembered) as told:
             new = self._new_inputs()
             if not new:
@@ -151,17 +159,20 @@ class ScheduledJob:
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )
             self._kept.write(self._state)
-        job, made = self._job.model_copy(update={"input": spec}), self._note_run_created if remembered else lambda: None
+        job = self._job.model_copy(update={"input": spec})
         try:
-            summary = start(job, path, self._mode, self._ui, self._stop, made)
+            with new_run(job, path, self._mode, self._ui, self._stop) as context:
+                if remembered:
+                    self._note_run_created()
+                end = run(context)
         except Refused:
             if remembered:
                 self._forget_refused_run(path)
             raise
-        if remembered and summary.state == "finished":
+        if remembered and not end.error:
             self._note_completed(path)
             self._archive_completed()
-        yield path, summary
+        yield end
 
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
@@ -173,7 +184,8 @@ class ScheduledJob:
     def _new_inputs(self) -> list[InputFile]:
         """Return the inputs that are new, or changed since completion. Raises InputError if one cannot be read."""
         try:
-            return [place for place in find_existing(self._job.input) if not self._is_known(place)]
+            with self._stop.watching():
+                return [place for place in find_existing(self._job.input) if not self._is_known(place)]
         except Stopped as error:
             raise InputError(error.message, error.advice) from None
 
@@ -193,7 +205,7 @@ class ScheduledJob:
         """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
         begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            files, run_id = journal.files(), str(journal.meta()["run_id"])
+            files, run_id = journal.read.files(), journal.state.run_id
         now = format_iso(time.time() * 1000, "seconds")
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
             self._state.completed[where] = CompletedInput(file.size, file.sha256, file.version, [], run_id, now)
@@ -241,7 +253,3 @@ def _is_gone(path: Path) -> bool:
         return not RunDir(path).journal.is_file()
     except OSError:
         return False
-
-
-def _state_of(path: Path) -> str:
-    return str(Journal.facts_in(RunDir.open(path).journal, read_only=True)["state"])

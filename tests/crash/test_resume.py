@@ -17,7 +17,7 @@ from bulkreset.errors import Refused
 from bulkreset.job.file import load
 from bulkreset.report.run_status import read_status
 from bulkreset.run import start
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunOptions
 from tests.e2e.command import (
     PATIENCE,
     POOL,
@@ -225,8 +225,8 @@ def test_resume_refuses_credentials_of_another_account(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     before = len(sim.calls(SET))
     ended = start.resume(begun, RunOptions(None, yes=True), {}, Silent(), CancelToken())
-    assert (ended.exit_code, len(sim.calls(SET))) == (2, before)
-    assert "210987654321" in (ended.stopped_by or {})["message"]
+    assert (ended.summary.exit_code, len(sim.calls(SET))) == (2, before)
+    assert "210987654321" in str(ended.error)
 
 
 def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun: Path) -> None:

@@ -26,6 +26,7 @@ PATIENCE: Final = 90.0
 FREE: Final = frozenset(
     {
         *("DescribeUserPool", "GetProvisionedLimit", "ListUsers", "ListUsersInGroup"),
+        *("GetUserPoolMfaConfig", "ListUserPoolReplicas", "ListPointInTimeRecoveries"),
         *("GetServiceQuota", "GetAWSDefaultServiceQuota", "GetCallerIdentity"),
     }
 )

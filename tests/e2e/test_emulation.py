@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from bulkreset.cli.main import app
 from bulkreset.job import Job
 from bulkreset.job.file import load
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunOptions
 from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, Ran, people, write_csv
 from tests.sim import Simulator
 

@@ -11,6 +11,7 @@ from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
+from bulkreset.journal.run_state import TargetFacts
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
@@ -152,20 +153,15 @@ def test_emulator_has_its_own_quota() -> None:
 
 def test_targets_are_described_with_the_account_where_it_is_known() -> None:
     asked = job(EU)
-    plain = {
-        "user_pool_id": EU,
-        "region": "eu-west-1",
-        "endpoint": "https://cognito-idp.eu-west-1.amazonaws.com",
-        "profile": None,
-        "role_arn": None,
-    }
-    assert describe_targets(sessions(asked)) == [plain]
-    assert describe_targets(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]
+    endpoint = "https://cognito-idp.eu-west-1.amazonaws.com"
+    plain = TargetFacts(user_pool_id=EU, region="eu-west-1", endpoint=endpoint)
+    assert describe_targets(sessions(asked)) == (plain,)
+    assert describe_targets(sessions(asked), callers(asked)) == (plain.model_copy(update={"account": ACCOUNT}),)
 
 
 @pytest.mark.parametrize("key", ["region", "endpoint"])
 def test_target_that_is_reached_elsewhere_is_refused(key: str) -> None:
     (planned,) = describe_targets(sessions(job(EU)))
-    require_same_targets([dict(planned)], [planned])
+    require_same_targets([planned.model_copy()], [planned])
     with pytest.raises(RunDirError, match=f"The {key} of {EU} was .* and is elsewhere now"):
-        require_same_targets([planned | {key: "elsewhere"}], [planned])
+        require_same_targets([planned.model_copy(update={key: "elsewhere"})], [planned])

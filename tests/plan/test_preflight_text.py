@@ -13,6 +13,7 @@ from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
+from bulkreset.journal.run_state import ApprovalFacts
 from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
 from bulkreset.plan.preflight_text import SHOWN, preflight_lines
 from bulkreset.plan.recovery import PlannedRecovery
@@ -30,7 +31,7 @@ def lines(
     asked: Job,
     *facts: PoolFacts,
     planned: PlanFacts | None = None,
-    approved: dict[str, str] | None = None,
+    approved: ApprovalFacts | None = None,
     **brought: Any,  # noqa: ANN401  (the fields of Asked)
 ) -> list[tuple[str, str]]:
     """The briefing's lines: (label, text)."""
@@ -133,7 +134,7 @@ def test_emulated_run_says_so_and_has_no_endpoint_to_warn_of() -> None:
 
 
 def test_approval_is_named() -> None:
-    approved = {"run_dir": "/runs/dry", "run_id": "r", "finished_at": "2024-01-31T00:01:00.000Z"}
+    approved = ApprovalFacts(run_dir="/runs/dry", run_id="r", finished_at="2024-01-31T00:01:00.000Z")
     assert said(lines(job(EU), approved=approved), "Approved") == ["/runs/dry, planned 2024-01-31T00:01:00.000Z"]
 
 

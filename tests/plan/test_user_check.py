@@ -14,6 +14,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.plan import user_check as check_module
 from bulkreset.plan.paged_reader import ATTEMPTS
 from bulkreset.plan.user_check import UserCheck
+from tests.journal.journals import run_state
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
@@ -53,18 +54,21 @@ class Checked:
         monkeypatch.setattr(check_module, "UserLister", directory_of)
         self.folder = folder
         self.scratch = folder / "users.sqlite"
-        self.journal = Journal.create(folder / "journal.sqlite", list(directories), {"run_id": "r"})
-        self.journal.add_rows([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
+        self.journal = Journal.create(folder / "journal.sqlite", list(directories), run_state())
+        self.journal.plan.add_rows(
+            [(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)]
+        )
         opened = sessions(asked, emulated=emulated)
         self.check = UserCheck(asked, opened, facts, [list(directories)], set(protected), FakeClock())
 
     def run(self) -> tuple[dict[str, str], list[UnknownFact]]:
-        return self.check.run(self.journal, self.scratch, lambda _made, _calls: None)
+        gaps = self.check.run(self.journal, self.scratch, lambda _made, _calls: None)
+        return dict(self.journal.state.unchecked), gaps
 
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Status, code, message and status before of every row."""
-        return [(row[3], row[4], row[5], row[15]) for row in self.journal.report_rows("unprocessed")]
+        return [(row[3], row[4], row[5], row[15]) for row in self.journal.read.report_rows("unprocessed")]
 
     @property
     def codes(self) -> list[str]:
@@ -138,7 +142,7 @@ def test_protected_user_is_left_alone_whatever_the_row_calls_it(
 
 def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here("ann"))
-    checked.journal.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
+    checked.journal.plan.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
     checked.run()
     assert checked.codes == ["unprocessed", "password_policy"]
 
@@ -161,7 +165,7 @@ def test_pool_that_is_not_checked_has_its_reason_and_is_not_asked(
     directory = Listed(FOUND, facts)
     checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES), **how)
     assert checked.run() == ({EU: reason}, [])
-    assert checked.journal.meta()["unchecked"] == {EU: reason}
+    assert checked.journal.state.unchecked == {EU: reason}
     assert directory.asked == []
     assert checked.codes == ["unprocessed"] * len(NAMES)
     assert not checked.scratch.exists()
@@ -175,7 +179,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
     rows = [(EU, "nobody"), (EU2, "nobody"), (EU2, "out")]
     checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: open_}, rows)
     unchecked, gaps = checked.run()
-    assert unchecked == {EU: "ListUsers was refused (AccessDeniedException)"} == checked.journal.meta()["unchecked"]
+    assert unchecked == {EU: "ListUsers was refused (AccessDeniedException)"} == checked.journal.state.unchecked
     assert [(gap.action, gap.denied) for gap in gaps] == [("cognito-idp:ListUsers", True)]
     assert checked.codes == ["unprocessed", "user_not_found", "disabled"]
 
@@ -203,7 +207,7 @@ def test_what_was_found_is_kept_where_the_search_is_stopped_and_thrown_away_wher
     with pytest.raises(Interrupted):
         checked.check.run(checked.journal, checked.scratch, stop)
     assert checked.scratch.exists()
-    assert "unchecked" not in checked.journal.meta()
+    assert not checked.journal.state.is_checked
     assert checked.codes == ["unprocessed"] * 3
     checked.run()
     assert directory.pages[-2:] == ["60", "120"], "it goes on from the page that it was at"
@@ -245,7 +249,7 @@ def test_scramble_skips_users_who_could_not_come_back(tmp_path: Path, monkeypatc
     checked.run()
     assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
     assert checked.rows[3][:3] == ("skipped", "unrecoverable", STRANDED)
-    assert [row.recovery for row in checked.journal.report_rows("x")] == ["email", "phone", *["none"] * 3]
+    assert [row.recovery for row in checked.journal.read.report_rows("x")] == ["email", "phone", *["none"] * 3]
 
 
 def test_scramble_that_accepts_it_locks_users_out_and_says_so_at_their_rows(

@@ -18,16 +18,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
 from bulkreset.report.run_status import RunStatus, list_runs, read_status
-from tests.journal.journals import POOL, done
-
-FACTS: dict[str, Any] = {
-    "run_id": "r",
-    "job": {"name": "nightly"},
-    "mode": "run",
-    "emulated": False,
-    "state": "planned",
-    "started_at": "2024-01-31T00:00:00.000Z",
-}
+from tests.journal.journals import POOL, commit, done, run_state
 
 APPLYING = """
 import sys
@@ -35,35 +26,36 @@ from pathlib import Path
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
+from tests.journal.journals import commit
 home = RunDir.open(Path(sys.argv[1]))
 home.lock()
 journal = Journal.open(home.journal)
-journal.note(state="applying")
-journal.begin_sending()
-journal.commit([1, 2, 3], [])
-journal.commit([4], [Outcome(1, Status.SET, attempts=2, throttled=1, finished_at=1000)])
-journal.commit([], [Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1, finished_at=2000)])
+journal.write.change(phase="applying", rows=6)
+journal.write.begin_sending()
+commit(journal, [1, 2, 3], [])
+commit(journal, [4], [Outcome(1, Status.SET, attempts=2, throttled=1, finished_at=1000)])
+commit(journal, [], [Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1, finished_at=2000)])
 print("applying", flush=True)
 sys.stdin.read()
 """
 
 
-def made(path: Path, *names: str, **facts: object) -> Path:
+def made(path: Path, *names: str, **facts: Any) -> Path:  # noqa: ANN401  (of the run state)
     """A run directory of ready rows that nobody holds."""
-    home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], FACTS | facts).close())
+    home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], run_state(**facts)).close())
     journal = Journal.open(home.journal)
-    journal.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.plan.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     journal.close()
     home.release()
     return path
 
 
-def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: object) -> None:
+def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: Any) -> None:  # noqa: ANN401  (as above)
     """Claim the first rows of a run, settle some, and note facts."""
     journal = Journal.open(path / "journal.sqlite")
-    journal.commit(range(1, claims + 1), [])
-    journal.commit([], outcomes)
-    journal.note(**facts)
+    commit(journal, range(1, claims + 1), [])
+    commit(journal, [], outcomes)
+    journal.write.change(**dict(run_state(**facts)))
     journal.close()
 
 
@@ -135,7 +127,7 @@ def test_dry_run_whose_plan_is_not_whole_can_be_resumed(tmp_path: Path, state: s
     path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state=state)
     status = read_status(path)
     assert (status.state, status.resumable) == ("crashed" if state == "planning" else state, True)
-    record(path, rows=2, state="finished")
+    record(path, rows=2, state="finished", mode="dry_run")
     assert not read_status(path).resumable
 
 

@@ -16,10 +16,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.user_state import DONE, UserState
 from bulkreset.report.verify import VerifyRequest, VerifyResult, _open_outputs, verify
-from tests.journal.journals import planned
+from tests.journal.journals import planned, run_state
 from tests.targets import EU, job
-
-FACTS = {"mode": "run", "emulated": False, "state": "finished", "started_at": "2024-01-31T00:00:00.000Z"}
 
 
 def verified(run_dir: Path, wanted: VerifyRequest) -> VerifyResult:
@@ -33,7 +31,7 @@ def run_dir(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     path.mkdir()
     journal = planned(path, "ann")
-    journal.note(job=job(EU).model_dump(mode="json"), **FACTS)
+    journal.write.change(**dict(run_state("finished", job=job(EU).model_dump(mode="json"))))
     journal.close()
     return path
 
@@ -95,7 +93,7 @@ def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
 )
 def test_run_that_set_nobody_real_has_nobody_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:
     with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
-        journal.note(**facts)
+        journal.write.change(**facts)
     with pytest.raises(RunDirError) as refused:
         verified(run_dir, VerifyRequest())
     assert said.format(run_dir=run_dir) in str(refused.value)
