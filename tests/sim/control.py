@@ -46,6 +46,7 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
     - provisioned_limits: {category: requests per second, or null: unknown}
     - token_seconds (how long a page's token is good for)
     - keep_calls: false only counts
+    - check_model: whether requests, answers and refusals are compared with botocore's model, see GET model_faults
     - faults: {users: {username or *: [step]},
       scripts: {operation: {username or *: [step]}},
       random: {seed, rules: [{p, step, operation}]},
@@ -78,6 +79,7 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
         "service_quotas": settings.service_quotas.update,
         "provisioned_limits": settings.provisioned_limits.update,
         "token_seconds": lambda value: setattr(settings, "token_seconds", float(value)),
+        "check_model": lambda value: setattr(settings, "check_model", bool(value)),
         "keep_calls": lambda value: setattr(service.log, "write_job", bool(value)),
     }
     if unknown := config.keys() - readers.keys():
@@ -136,6 +138,7 @@ class Control:
             "POST reset": self._reset,
             "GET calls": lambda: self._calls(query),
             "GET stats": self._stats,
+            "GET model_faults": lambda: self.service.model_faults,
             "GET users": lambda: self._show_users(query["pool"]),
         }
         if route not in routes:

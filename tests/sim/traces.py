@@ -15,8 +15,11 @@ def _asked(context: Context, params: Json) -> tuple[UserPool, User]:
 
 
 def list_devices(context: Context, params: Json) -> Json:
-    """Answer AdminListDevices, in pages."""
-    pool, user = _asked(context, params)
+    """Answer AdminListDevices, in pages. Its model lists no UserNotFoundException."""
+    pool = context.pool(params)
+    user = pool.find(text(params, "Username"), context.now)
+    if user is None:
+        raise ApiError(Code.RESOURCE_NOT_FOUND, "User does not exist.")
     _require_devices(pool)
     limit = int(params.get("Limit") or _MAX_DEVICES)
     start = int(params.get("PaginationToken") or 0)
