@@ -16,15 +16,21 @@ class AccountDiscovery:
     """Facts about the account. All questions start in the constructor; each method waits for its answers.
 
     All results are keyed by user pool id. `emulated_quota` is the emulator's quota in calls per second, None if the
-    targets are real. If `with_quotas` is false, only the pools' descriptions and the callers are asked for.
+    targets are real. If `with_quotas` is false, only the pools' descriptions and the callers are asked for. With
+    `with_sessions` it also asks whether the pools track sessions.
     """
 
     def __init__(
-        self, sessions: Mapping[str, TargetSession], emulated_quota: float | None = None, *, with_quotas: bool = True
+        self,
+        sessions: Mapping[str, TargetSession],
+        emulated_quota: float | None = None,
+        *,
+        with_quotas: bool = True,
+        with_sessions: bool = False,
     ) -> None:
         self._sessions = sessions
         self._described = {pool: _ask_pool(pool, session) for pool, session in sessions.items()}
-        self._with_status = with_quotas
+        self._with_status, self._with_sessions = with_quotas, with_sessions
         self._pools: dict[str, PoolFacts] | None = None
         self._callers = {pool: session.start_caller_lookup() for pool, session in sessions.items()}
         ways: dict[tuple[object, ...], Callable[[], AccountQuota]] = {}
@@ -56,8 +62,11 @@ class AccountDiscovery:
         session = self._sessions[facts.user_pool_id]
         if facts.unknown or session.emulated:
             return lambda: facts
-        late = pool_status.unanswered(facts)
-        return ask_in_background(lambda: pool_status.add_status(session, facts), late, pool_status.SECONDS)
+        with_sessions = self._with_sessions
+        late = pool_status.unanswered(facts, with_sessions=with_sessions)
+        return ask_in_background(
+            lambda: pool_status.add_status(session, facts, with_sessions=with_sessions), late, pool_status.SECONDS
+        )
 
 
 def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:

@@ -36,6 +36,8 @@ class PoolFacts:
     `unknown` says why the pool could not be described, None if it could.
 
     `tier` is the feature plan, "" if unknown. `mfa` is OFF, OPTIONAL or ON. `replicas` is empty if the pool has none.
+    `remembers_devices`: devices may be remembered, which then skip MFA. `mfa_kinds` has the kinds of MFA that the pool
+    offers, empty if unknown. `passkeys`: users may sign in with passkeys. `tracks_sessions`: None if it was not asked.
     `restoring` is the status of a point-in-time recovery under way, "" if there is none. `gaps` lists the calls that
     failed of those beside DescribeUserPool.
     """
@@ -55,6 +57,10 @@ class PoolFacts:
     tier: str = ""
     mfa: str = "OFF"
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    remembers_devices: bool = False
+    mfa_kinds: frozenset[str] = frozenset()
+    passkeys: bool = False
+    tracks_sessions: bool | None = None
     replicas: tuple[Replica, ...] = ()
     restoring: str = ""
     gaps: tuple[UnknownFact, ...] = ()
@@ -119,6 +125,8 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
         tier=str(told.get("UserPoolTier") or ""),
         mfa=str(told.get("MfaConfiguration") or "OFF"),
         recovery=read_settings(told),
+        remembers_devices=told.get("DeviceConfiguration") is not None,
+        passkeys="WEB_AUTHN" in factors,
     )
 
 

@@ -1,4 +1,4 @@
-"""Asks for the facts about a pool that DescribeUserPool does not tell: MFA, replicas and recoveries under way."""
+"""Asks for the facts about a pool that DescribeUserPool does not tell: MFA, replicas, recoveries, sessions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,17 +24,21 @@ _UNDER_WAY = frozenset(
 _MFA = ("which MFA the pool offers, so whether MFA keeps users from recovering", "GetUserPoolMfaConfig")
 _REPLICAS = ("whether the pool has replicas in other Regions", "ListUserPoolReplicas")
 _RECOVERIES = ("whether a point-in-time recovery pauses all writes", "ListPointInTimeRecoveries")
+_SESSIONS = ("whether the pool tracks sessions, which a sign-out does not end", "GetUserPoolSessionConfiguration")
 
 
-def unanswered(facts: PoolFacts) -> PoolFacts:
+def unanswered(facts: PoolFacts, *, with_sessions: bool = False) -> PoolFacts:
     """Return the facts if no call was answered in time."""
-    gaps = [UnknownFact(what, f"cognito-idp:{call}", NO_ANSWER) for what, call in _questions(facts)]
+    gaps = [UnknownFact(what, f"cognito-idp:{call}", NO_ANSWER) for what, call in _questions(facts, with_sessions)]
     return replace(facts, gaps=tuple(gaps))
 
 
-def add_status(session: TargetSession, facts: PoolFacts) -> PoolFacts:
-    """Return the facts with those of the other calls. Each failed call is one of `gaps`; never raises."""
-    asked = [*_questions(facts)]
+def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool = False) -> PoolFacts:
+    """Return the facts with those of the other calls. Each failed call is one of `gaps`; never raises.
+
+    With `with_sessions` it also asks whether the pool tracks sessions.
+    """
+    asked = _questions(facts, with_sessions)
     gaps: list[UnknownFact] = []
     try:
         client = session.side_client("cognito-idp")
@@ -55,9 +59,9 @@ def add_status(session: TargetSession, facts: PoolFacts) -> PoolFacts:
     return replace(facts, gaps=tuple(replace(gap, fatal=False) for gap in gaps))
 
 
-def _questions(facts: PoolFacts) -> list[tuple[str, str]]:
+def _questions(facts: PoolFacts, with_sessions: bool) -> list[tuple[str, str]]:  # noqa: FBT001  (private)
     """Return the calls to make: (the fact in words, the operation)."""
-    asked = [_REPLICAS, _RECOVERIES]
+    asked = [_REPLICAS, _RECOVERIES, *([_SESSIONS] if with_sessions else [])]
     return asked if facts.mfa == "OFF" else [_MFA, *asked]
 
 
@@ -69,8 +73,8 @@ def _ask(client: Any, call: str, pool: str) -> dict[str, Any]:  # noqa: ANN401  
 
 
 def _read_mfa(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
-    settings = with_mfa(facts.recovery, facts.mfa, kinds_of_mfa(answer), facts.tier)
-    return replace(facts, recovery=settings)
+    kinds = kinds_of_mfa(answer)
+    return replace(facts, recovery=with_mfa(facts.recovery, facts.mfa, kinds, facts.tier), mfa_kinds=kinds)
 
 
 def _read_replicas(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
@@ -86,8 +90,13 @@ def _read_recoveries(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
     return replace(facts, restoring=next((status for status in statuses if status in _UNDER_WAY), ""))
 
 
+def _read_sessions(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
+    return replace(facts, tracks_sessions=answer.get("UserSessionTracking") == "ENABLED")
+
+
 _READERS: Mapping[str, Callable[[PoolFacts, Mapping[str, Any]], PoolFacts]] = {
     "GetUserPoolMfaConfig": _read_mfa,
     "ListUserPoolReplicas": _read_replicas,
     "ListPointInTimeRecoveries": _read_recoveries,
+    "GetUserPoolSessionConfiguration": _read_sessions,
 }

@@ -74,6 +74,7 @@ def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pool_state(preflight.pools)
     if preflight.job.scrambles and preflight.ready:
         yield from _ways_back(preflight)
+        yield from _remains(preflight.pools)
     yield from _returning(preflight)
     yield from _imports(preflight)
 
@@ -122,6 +123,21 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
     for pool, facts in preflight.pools.items():
         if facts.unknown is None and pool not in preflight.unchecked:
             yield from _messages(pool, facts, found.by_pool.get(pool, {}), several=len(preflight.pools) > 1)
+
+
+def _remains(pools: Mapping[str, PoolFacts]) -> Iterator[tuple[str, str]]:
+    """Yield what an attacker may have left that neither a new password nor a sign-out removes, as far as a pool has it."""
+    for pool, facts in pools.items():
+        left = {
+            "remembered devices, which skip MFA (AdminForgetDevice)": facts.remembers_devices,
+            "authenticators (AdminDeleteSoftwareToken; the user must then register a new one)": "TOTP"
+            in facts.mfa_kinds,
+            "tracked sessions (AdminRevokeUserSession)": facts.tracks_sessions,
+            "passkeys (only the user can delete them: say so in your message)": facts.passkeys,
+        }
+        if found := [what for what, there_is in left.items() if there_is]:
+            name = f"{facts.name or pool}: " if len(pools) > 1 else ""
+            yield "Remains", f"{name}a new password and a sign-out do not remove {', '.join(found)}"
 
 
 def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several: bool) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,8 @@ def plan(context: RunContext) -> Preflight:
         mode=context.journal.state.mode,
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
-    enquiry = AccountDiscovery(context.sessions, context.job.emulator.quota if context.service else None)
+    quota = context.job.emulator.quota if context.service else None
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=context.job.scrambles)
     require_recoverable(context.job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
     preflight = _preflight(context, enquiry, gaps)

@@ -267,3 +267,23 @@ def test_calls_that_fail_are_gaps_and_keep_nothing_from_running(sim: Simulator) 
         ]
     sim.configure(faults={"every": {"operation": "ListUserPoolReplicas", "error": "UnknownOperationException"}})
     assert facts_of(sim).gaps == ()
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_what_outlives_a_password_is_read_from_the_pool(sim: Simulator, *, tracked: bool) -> None:
+    mfa, config = OFFERS["totp"]
+    extra = {"MfaConfiguration": mfa, "DeviceConfiguration": {"ChallengeRequiredOnNewDevice": False}}
+    factors = ["PASSWORD", "WEB_AUTHN"]
+    sim.add_pool(POOL, extra=extra, mfa_config=config, session_tracking=tracked, first_auth_factors=factors)
+    at = session(sim)
+    found = add_status(at, describe_pool(at), with_sessions=True)
+    assert (found.remembers_devices, found.passkeys, found.tracks_sessions) == (True, True, tracked)
+    assert found.mfa_kinds == {"TOTP"}
+    sim.add_pool(POOL)
+    bare = facts_of(sim)
+    assert (bare.remembers_devices, bare.passkeys, bare.tracks_sessions, bare.mfa_kinds) == (
+        False,
+        False,
+        None,
+        frozenset(),
+    )

@@ -26,7 +26,8 @@ PATIENCE: Final = 90.0
 FREE: Final = frozenset(
     {
         *("DescribeUserPool", "GetProvisionedLimit", "ListUsers", "ListUsersInGroup"),
-        *("GetUserPoolMfaConfig", "ListUserPoolReplicas", "ListPointInTimeRecoveries"),
+        *("GetUserPoolMfaConfig", "GetUserPoolSessionConfiguration"),
+        *("ListUserPoolReplicas", "ListPointInTimeRecoveries"),
         *("GetServiceQuota", "GetAWSDefaultServiceQuota", "GetCallerIdentity"),
     }
 )

@@ -23,5 +23,6 @@ def test_program_asks_nothing_that_the_model_does_not_have(bulkreset: Command, s
     assert {call.operation for call in sim.calls()} == {
         *("AdminSetUserPassword", "AdminUserGlobalSignOut", "DescribeUserPool", "ListUsers", "ListUsersInGroup"),
         *("GetUserPoolMfaConfig", "ListUserPoolReplicas", "ListPointInTimeRecoveries", "GetCallerIdentity"),
+        "GetUserPoolSessionConfiguration",
         *("GetProvisionedLimit", "GetServiceQuota", "GetAWSDefaultServiceQuota"),
     }

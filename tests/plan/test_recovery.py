@@ -193,3 +193,28 @@ def test_calls_that_failed_are_gaps_of_the_preflight() -> None:
     shown = lines(job(EU), PoolFacts(EU, gaps=(gap,)))
     assert said(shown, "Not known") == ["whether: cognito-idp:ListUserPoolReplicas was denied (AccessDenied)"]
     assert "cognito-idp:ListUserPoolReplicas" in said(shown, "Allow")[0]
+
+
+HELD: dict[str, dict[str, Any]] = {
+    "remembered devices": {"remembers_devices": True},
+    "authenticators": {"mfa_kinds": frozenset({"TOTP"})},
+    "tracked sessions": {"tracks_sessions": True},
+    "passkeys": {"passkeys": True},
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_scramble_names_what_it_does_not_remove_if_the_pool_has_it(what: str) -> None:
+    facts = HELD[what]
+    (text,) = said(lines(job(EU, **SCRAMBLE), PoolFacts(EU, **facts), planned=planned(9)), "Remains")
+    assert text.startswith(f"a new password and a sign-out do not remove {what}")
+    assert [other for other in HELD if other in text] == [what]
+
+
+def test_what_remains_is_named_only_where_it_can_be_and_only_for_a_scramble() -> None:
+    every: dict[str, Any] = {key: value for facts in HELD.values() for key, value in facts.items()}
+    shown = said(lines(job(EU, US, **SCRAMBLE), PoolFacts(US, name="shop", **every), planned=planned(9)), "Remains")
+    assert [text.startswith("shop: ") for text in shown] == [True]
+    assert all(what in shown[0] for what in HELD)
+    assert said(lines(job(EU, permanent=True), PoolFacts(EU, **every), planned=planned(9)), "Remains") == []
+    assert said(lines(job(EU, **SCRAMBLE), PoolFacts(EU), planned=planned(9)), "Remains") == []
