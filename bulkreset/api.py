@@ -332,7 +332,7 @@ def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd
         raise listener.failure
     for end in ends:
         if end.error:
-            end.error.run_dir = end.run_dir
+            end.error.run_dir = end.run_dir if end.summary.resumable else None
             end.error.__context__ = None  # its frames may hold passwords
             raise end.error.with_traceback(None)
     return [Result(end.run_dir, end.summary) for end in ends]
@@ -345,6 +345,7 @@ class _Listener:
     """
 
     def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+        self.confirmed_by = "by the calling program"
         self.stop = stop or CancelToken()
         self.preflight: Preflight | None = None
         self.failure: Exception | None = None

@@ -9,8 +9,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from bulkreset.causes import STOPS
 from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.statuses import SETTLED, count_of
 
 if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
@@ -23,6 +25,7 @@ Item = TypeVar("Item")
 class LaneProgress:
     """The progress of one lane.
 
+    `retrying` returns the number of the next attempt of each row that is being retried.
     `pace` returns the current rate in calls per second. Without pacing it returns None, and `ceiling` is None, too.
     """
 
@@ -33,11 +36,12 @@ class LaneProgress:
     counts: Counter[Status] = field(default_factory=Counter)
     throttled: int = 0
     stopped: bool = False
+    retrying: Callable[[], Sequence[int]] = tuple
 
     @property
     def settled(self) -> int:
         """Return the number of rows that this execution has finished."""
-        return self.counts.total() - self.counts[Status.READY]
+        return count_of(self.counts, SETTLED)
 
     @property
     def remaining(self) -> int:
@@ -50,7 +54,8 @@ class SendProgress:
     """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
     `pending` is the number of users to sign out when sending began; None if the job signs nobody out. `signed_out`
-    counts finished sign-outs, including failed ones; `sign_out_failed` counts the failed ones.
+    counts finished sign-outs, including failed ones; `sign_out_failed` counts the failed ones. `max_attempts` is the most
+    attempts of a row.
     """
 
     total: int
@@ -62,6 +67,7 @@ class SendProgress:
     signed_out: int = 0
     sign_out_failed: int = 0
     lanes: Sequence[LaneProgress] = ()
+    max_attempts: int = 0
 
     @property
     def to_sign_out(self) -> int:
@@ -71,7 +77,11 @@ class SendProgress:
     @property
     def settled(self) -> int:
         """Return the number of rows that this run has finished."""
-        return self.counts.total() - self.counts[Status.READY]
+        return count_of(self.counts, SETTLED)
+
+    def retrying(self) -> list[int]:
+        """Return the number of the next attempt of each row that is being retried."""
+        return [attempt for lane in self.lanes for attempt in lane.retrying()]
 
     def add(self, outcomes: Sequence[Outcome], lane: int | None = None) -> None:
         """Count outcomes; if `lane` is given, count them for that lane, too."""
@@ -91,7 +101,12 @@ class SendProgress:
 
 
 class UserInterface(Protocol):
-    """What a run reports to and asks: a terminal, a log, or nothing."""
+    """What a run reports to and asks: a terminal, a log, or nothing.
+
+    `confirmed_by` says in words how the last confirmation was given.
+    """
+
+    confirmed_by: str
 
     def on_run_started(self, run_id: str) -> None:
         """Handle the start of a run, or its continuation."""
@@ -179,7 +194,7 @@ class CancelToken:
         if self.signal_number:
             raise Interrupted(
                 f"Interrupted by {self._by or signal.Signals(self.signal_number).name}.",
-                "Calls in progress were finished and recorded.",
+                STOPS["interrupted"].advice,
                 signal_number=self.signal_number,
             )
         self._also()

@@ -26,6 +26,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from bulkreset.causes import resume_helps
+
 EXIT_OK = 0
 EXIT_ROWS = 1
 EXIT_BUG = 70
@@ -107,11 +109,16 @@ class GuardTripped(Stopped):
 
 
 class ServiceError(Stopped):
-    """The service answered that no further call can succeed. `code` is its error code."""
+    """The service answered that no further call can succeed. `code` is its error code.
+
+    The exit code is 2 if the job is wrong, so that resuming cannot help.
+    """
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:
         super().__init__(message, advice)
         self.code = code
+        if not resume_helps(code):
+            self.exit_code = Refused.exit_code
 
 
 class ClusterLost(Stopped):

@@ -1,4 +1,4 @@
-"""The value types that all packages share: secrets, statuses, rows, outcomes and summaries."""
+"""The value types that all packages share: secrets, rows, outcomes and summaries."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Never
 
 from bulkreset.errors import StoppedBy
+from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
 from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
@@ -51,19 +52,6 @@ class Secret:
     def __reduce__(self) -> Never:
         msg = "a Secret is never serialised"
         raise TypeError(msg)
-
-
-class Status(StrEnum):
-    """The status of a row. `claimed` exists in the journal only."""
-
-    READY = "ready"
-    REJECTED = "rejected"
-    SKIPPED = "skipped"
-    CLAIMED = "claimed"
-    SET = "set"
-    FAILED = "failed"
-    IN_DOUBT = "in_doubt"
-    UNPROCESSED = "unprocessed"
 
 
 class EndState(StrEnum):
@@ -115,6 +103,8 @@ class Row:
     """One line of the input, ready to be sent.
 
     `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row has failed since then.
+    `doubted_since`: a time (Unix milliseconds) before that call, None if unknown. `canonical` is the user's own name if
+    it is known and differs, else "".
     """
 
     number: int
@@ -124,6 +114,8 @@ class Row:
     permanent: bool
     was_in_doubt: bool = False
     retrying_failed: bool = False
+    doubted_since: int | None = None
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -30,17 +30,19 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    complete_run_dir,
     flags_of,
     parse_cluster,
     parse_limit,
     parse_rate,
 )
-from bulkreset.errors import EXIT_OK, Refused
+from bulkreset.errors import EXIT_OK, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
 
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
+    from bulkreset.report.run_status import RunStatus
     from bulkreset.run.context import RunEnd, RunOptions
 
 
@@ -99,6 +101,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
+            autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
             show_default=False,
         ),
@@ -153,13 +156,20 @@ def run(
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
+        command=_command_to_repeat(sys.argv[1:]),
     )
     _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
 
 
 def resume(
     run: Annotated[
-        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The directory of a run, or its s3:// mirror.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
     rate: Rate = None,
@@ -208,11 +218,12 @@ def resume(
     ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = fetch_run_dir(run, run_dir)
+    before = _finished(path)
 
     def resumed() -> Iterator["RunEnd"]:
         yield resume_run(path, mode, overrides, ui, stop)
 
-    _run_and_exit(resumed(), stop, ui, path)
+    _run_and_exit(resumed(), stop, ui, path, before=before)
 
 
 def demo(
@@ -247,19 +258,48 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
     _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.")
 
 
+def _command_to_repeat(arguments: Sequence[str]) -> str:
+    """Return the command line without what only this run needs. No option has a secret as its value."""
+    kept = [*arguments]
+    for option in ("--dry-run", "--yes", "--no-progress", "--quiet", "-q"):
+        kept = [argument for argument in kept if argument != option]
+    while "--run-dir" in kept[:-1]:
+        at = kept.index("--run-dir")
+        del kept[at : at + 2]
+    return shlex.join(["bulkreset", *(argument for argument in kept if not argument.startswith("--run-dir="))])
+
+
+def _finished(path: Path) -> "RunStatus | None":
+    """Return the status of the run in `path` if it has finished, else None."""
+    from bulkreset.report.run_status import read_status
+
+    try:
+        status = read_status(path)
+    except BulkresetError:  # resuming reports it
+        return None
+    return status if status.state == "finished" and not (status.alive or status.resumable) else None
+
+
 def _run_and_exit(
-    ends: Iterable["RunEnd"], stop: CancelToken, ui: "TerminalUi", path: Path | None, nothing: str = ""
+    ends: Iterable["RunEnd"],
+    stop: CancelToken,
+    ui: "TerminalUi",
+    path: Path | None,
+    nothing: str = "",
+    *,
+    before: "RunStatus | None" = None,
 ) -> NoReturn:
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
-    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run.
+    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. `before`: the
+    run had finished and is resumed.
     """
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
         for end in ends:
             ui.close()
-            _print_end(end.run_dir, end.summary, quiet=ui.is_quiet)
+            _print_end(end.run_dir, end.summary, before, quiet=ui.is_quiet)
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
@@ -272,15 +312,19 @@ def _run_and_exit(
     raise SystemExit(max(codes, default=EXIT_OK))
 
 
-def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
+def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None, *, quiet: bool) -> None:
     """Print the result of a run; if `quiet`, not of one in which all went well.
 
     If it is resumable, the last line is the resume command.
     """
-    from bulkreset.cli.prompts import print_summary
+    from bulkreset.cli.prompts import print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    if not quiet or summary.exit_code != EXIT_OK:
+    if quiet and summary.exit_code == EXIT_OK:
+        pass
+    elif before and summary.state == "finished" and summary.attempts == before.attempts:
+        print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
+    else:
         print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
@@ -297,7 +341,7 @@ def _end_message(summary: Summary) -> str:
     if summary.stopped_by:
         return f"{summary.stopped_by.message} {summary.stopped_by.advice}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
 
 

@@ -11,11 +11,12 @@ from bulkreset.models import Outcome, RateChange, SignOutOutcome
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that will be sent; its commit comes before its first call."""
+    """A row that will be sent; its commit comes before its first call. `at_ms` is the time in Unix milliseconds."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # an outcome, which has more than a row, is not taken for a claim
 
     row: int
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

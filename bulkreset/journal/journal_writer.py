@@ -29,7 +29,7 @@ class JournalWriter:
         sign_outs: list[SignOutOutcome] = by_type.get(SignOutOutcome, [])
         with self._state.writing(changes):
             self._write(schema.SETTLE, map(_settlement, by_type.get(Outcome, ())))
-            self._write(schema.CLAIM, ((claim.row,) for claim in by_type.get(Claimed, ())))
+            self._write(schema.CLAIM, ((claim.at_ms, claim.row) for claim in by_type.get(Claimed, ())))
             self._write(schema.SIGN_OUT, ((out.row,) for out in sign_outs if out.done))
             self._write(
                 schema.FAIL_SIGN_OUT, ((out.code, out.message, out.row) for out in sign_outs if out.done is False)

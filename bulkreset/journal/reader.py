@@ -102,8 +102,8 @@ class JournalReader:
 
         `unsent` is the report status of a row that was not sent.
         """
-        words = {"claimed": "in_doubt", "ready": unsent}
-        wanted = json.dumps([status for status in Status if words.get(status, status) in only]) if only else None
+        dry_run = unsent == Status.READY
+        wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
         with self._db.reading():
             yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
 

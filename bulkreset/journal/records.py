@@ -7,6 +7,8 @@ class SendableRow(NamedTuple):
     """A row that is still to be sent. Flags are 1 or 0.
 
     `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row failed and is sent again.
+    `doubted_since`: a time (Unix milliseconds) before that call, None if unknown. `canonical` is the user's own name if
+    it is known and differs, else "".
     """
 
     row: int
@@ -15,6 +17,8 @@ class SendableRow(NamedTuple):
     permanent: int
     was_in_doubt: int
     retrying_failed: int = 0
+    doubted_since: int | None = None
+    canonical: str = ""
 
 
 class JournalFile(NamedTuple):

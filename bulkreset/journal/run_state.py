@@ -80,6 +80,14 @@ class ApprovalFacts(_Facts):
     run_dir: str
     run_id: str
     finished_at: str
+    report_sha256: str = ""  # of its report; "" if there is none
+
+
+class ConfirmationFacts(_Facts):
+    """How the run was confirmed, in words, and when."""
+
+    how: str
+    at: Time
 
 
 class MirrorProgress(_Facts):
@@ -128,7 +136,10 @@ class RunState(_Facts):
     emulated: Flag = False
     signs_out: Flag = False
     confirmed: Flag = False
+    confirmation: ConfirmationFacts | None = None
     approved: ApprovalFacts | None = None
+    command: str = ""  # the command line without what only this run needs
+    preflight: tuple[tuple[str, str], ...] = ()  # the lines that were shown before sending: (label, text)
     limit: Count | None = None  # of the first execution
     started_at: Time
     input: InputFacts = InputFacts()

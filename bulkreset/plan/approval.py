@@ -1,5 +1,6 @@
 """Reads a reviewed dry run and checks that the new run matches it."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,7 +30,10 @@ class Approval:
         if not (self._reviewed.end and self._reviewed.is_finished and self._reviewed.is_planned):
             raise ApprovalError(f"The dry run {path} did not finish: it is {self._reviewed.state}.", _AGAIN)
         self.facts = ApprovalFacts(
-            run_dir=str(self.path), run_id=self._reviewed.run_id, finished_at=self._reviewed.end.finished_at
+            run_dir=str(self.path),
+            run_id=self._reviewed.run_id,
+            finished_at=self._reviewed.end.finished_at,
+            report_sha256=_sha256(self.path / self._reviewed.report_name),
         )
 
     def require_same_job(self, state: RunState) -> None:
@@ -99,3 +103,12 @@ def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 def _show_value(value: object) -> str:
     return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _sha256(report: Path) -> str:
+    """Return the hash of the report that was reviewed; "" if it is not there."""
+    try:
+        with report.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

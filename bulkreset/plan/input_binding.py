@@ -8,6 +8,7 @@ from bulkreset.job import TAG, Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile
 from bulkreset.journal.run_state import InputFacts
+from bulkreset.statuses import REMAINING, Status, count_of
 
 
 def input_of(job: Job) -> InputSet | None:
@@ -82,7 +83,7 @@ def may_send(journal: Journal, *, again: bool) -> bool:
 def _has_rows_left(journal: Journal, *, again: bool) -> bool:
     """Return whether a row must still be sent. If `again`, failed rows count too."""
     counts = journal.read.counts()
-    return any(counts.get(status) for status in ("ready", "claimed", "in_doubt", *(["failed"] if again else [])))
+    return bool(count_of(counts, (*REMAINING, *((Status.FAILED,) if again else ()))))
 
 
 def require_planned_input(rows: InputSet, journal: Journal) -> None:

@@ -15,8 +15,12 @@ from bulkreset.journal.run_state import Phase
 from bulkreset.models import Recovery, RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
-from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 
+_ABSENT = {
+    ABSENT: "the pool has no user whom this names",
+    UNLISTED: "a listing of the pool has no user whom this names; the user was not looked up by name",
+}
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
     SkipReason.FEDERATED: "the user signs in through an identity provider",
@@ -83,7 +87,7 @@ class UserCheck:
                         lookup.match_listed()
                 pacers = listing_pacers(self._job, self._lanes, self._clock)
                 gaps = UserSearch(directories, pacers, lookup, self._clock, self.skip_reason).run(seen)
-                unchecked |= {pool: f"ListUsers was refused ({gap.code})" for pool, gap in gaps.items()}
+                unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
                 findings = self._findings(lookup, scrambled=self._job.scrambles)
                 journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
                 lookup.discard()
@@ -96,11 +100,9 @@ class UserCheck:
         if self._sessions[pool].emulated:
             return "the emulator has every user of the input"
         if not self._job.plan.check_users:
-            return "the job asks for no check"
+            return "the job asks for no check (plan.check_users)"
         gap = self._pools[pool].unknown
-        return (
-            f"how the pool compares names is not known: DescribeUserPool was not answered ({gap.code})" if gap else ""
-        )
+        return f"the pool could not be read (DescribeUserPool: {gap.code})" if gap else ""
 
     def skip_reason(self, user: PoolUser, facts: PoolFacts) -> str:
         """Return why the job skips the user, or "" if it does not. The most serious reason comes first."""
@@ -127,8 +129,8 @@ class UserCheck:
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
-    if found.kind == ABSENT:
-        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "the pool has no user whom this names"
+    if found.is_absent:
+        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, _ABSENT[found.kind]
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (

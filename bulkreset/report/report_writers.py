@@ -10,16 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import ReportRow
-from bulkreset.models import Status
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import COLUMNS, redraw_advice
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
-REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)
+REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
 _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}

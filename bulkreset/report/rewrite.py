@@ -15,6 +15,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
+from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 
 FORMS = ("csv", "parquet", "jsonl", "html")
@@ -55,7 +56,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
             page = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
             write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
             return page
-        unsent = "ready" if journal.state.is_dry_run else "unprocessed"
+        unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
         if wanted.output == STANDARD_OUTPUT:
             _stream(journal, out, unsent, cut)
             return None

@@ -3,26 +3,23 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from bulkreset.causes import resume_helps
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SignOutCounts
 from bulkreset.journal.run_state import End, RunState
 from bulkreset.models import EndState, LaneSummary, Status, Summary
-
-_DONE = frozenset({Status.SET, Status.SKIPPED})
-
-
-def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]:
-    """Return the journal's counts as report statuses: claimed is in_doubt; ready is unprocessed (not in a dry run)."""
-    words = {"claimed": "in_doubt"} | ({} if dry_run else {"ready": "unprocessed"})
-    public: dict[str, int] = {}
-    for status, rows in counts.items():
-        word = words.get(status, status)
-        public[word] = public.get(word, 0) + rows
-    return public
+from bulkreset.statuses import REMAINING, are_done, count_of, public_counts
 
 
 def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+    """Return whether resuming an ended run can help: it has work left, and its job is not what is wrong."""
+    stopped = state.end is not None and state.end.state is EndState.STOPPED
+    code = state.stopped_by.code if stopped and state.stopped_by else ""
+    return has_work_left(state, counts, sign_outs) and resume_helps(code)
+
+
+def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
     """Return whether an ended run has work left.
 
     That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
@@ -32,8 +29,8 @@ def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[
         return True
     if state.is_dry_run:
         return not state.is_finished
-    left = any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
-    return left or bool(sign_outs and sign_outs["pending"]) or state.mirror_stale or state.reports_stale
+    left = bool(count_of(counts, REMAINING)) or bool(sign_outs and sign_outs["pending"])
+    return left or state.mirror_stale or state.reports_stale
 
 
 _END_STATES = {Interrupted: EndState.INTERRUPTED, TimeLimit: EndState.TIME_LIMIT, RowLimit: EndState.ROW_LIMIT}
@@ -62,8 +59,7 @@ def exit_code_of(
         return ended.exit_code
     if signed_out and (signed_out["failed"] or signed_out["pending"]) and not dry_run:
         return EXIT_ROWS
-    done = _DONE | {Status.READY} if dry_run else _DONE
-    return EXIT_OK if all(status in done for status, rows in counts.items() if rows) else EXIT_ROWS
+    return EXIT_OK if are_done(counts, dry_run=dry_run) else EXIT_ROWS
 
 
 def sign_out_counts(journal: Journal) -> dict[str, int] | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bulkreset.causes import advice_for
 from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
-from bulkreset.cognito.response import advice_for
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan.user_search import UserSearch

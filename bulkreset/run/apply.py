@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
+from bulkreset.causes import STOPS
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
@@ -78,7 +79,12 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         job.guards,
         context.clock,
         context.log,
-        SendProgress(preflight.ready, preflight.pending, lanes=[lane.progress for lane in lanes]),
+        SendProgress(
+            preflight.ready,
+            preflight.pending,
+            lanes=[lane.progress for lane in lanes],
+            max_attempts=job.pace.max_attempts,
+        ),
         {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
         context.ui,
         (context.stop.check, *([context.mirror.check] if context.mirror else [])),
@@ -102,7 +108,10 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     limit = job.guards.limit or 0
     if budget.remaining == 0 and preflight.ready > limit:
         by = "guards.limit" if context.options.limit is None else "--limit"
-        raise RowLimit(f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.")
+        raise RowLimit(
+            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.",
+            STOPS["row_limit"].advice,
+        )
 
 
 def _record_lanes(

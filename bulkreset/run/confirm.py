@@ -1,7 +1,9 @@
 """The second phase of a run: check that it may send, and ask."""
 
-from bulkreset.cognito.response import advice_for
+from bulkreset.causes import STOPS, advice_for
 from bulkreset.errors import GuardTripped, ServiceError
+from bulkreset.journal.execution import utc_now
+from bulkreset.journal.run_state import ConfirmationFacts
 from bulkreset.models import format_rows
 from bulkreset.plan.preflight import Preflight
 from bulkreset.run.context import RunContext
@@ -16,9 +18,11 @@ def confirm(context: RunContext, preflight: Preflight) -> bool:
     journal = context.journal
     if journal.state.is_dry_run or not preflight.sends:
         return False
-    if not (journal.state.confirmed or context.options.yes or context.ui.confirm(preflight)):
-        raise GuardTripped("Cancelled: the run was not confirmed. Nothing was sent.")
-    journal.write.change(confirmed=True)
+    if not journal.state.confirmed:
+        if not (context.options.yes or context.ui.confirm(preflight)):
+            raise GuardTripped("Cancelled. Nothing was sent.", STOPS["not_confirmed"].advice)
+        how = context.options.confirmed_by or context.ui.confirmed_by
+        journal.write.change(confirmed=True, confirmation=ConfirmationFacts(how=how, at=utc_now()))
     context.stop.check()
     return True
 
@@ -32,5 +36,5 @@ def _require_sendable(context: RunContext, preflight: Preflight) -> None:
     if most is not None and preflight.ready > most:
         raise GuardTripped(
             f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.",
-            f"Check the input, or resume with --max-rows {preflight.ready}.",
+            STOPS["max_rows"].advice,
         )

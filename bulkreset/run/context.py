@@ -21,7 +21,7 @@ from bulkreset.log import Log, capture_library_logs, open_log, tolerant_stream
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
-from bulkreset.report.summary import public_counts
+from bulkreset.statuses import public_counts
 
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.cluster.cluster_runner import ClusterRunner
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # a run without one does not import it
 class RunOptions:
     """How a job is run this time.
 
+    `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
@@ -49,8 +50,16 @@ class RunOptions:
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    command: str = ""
     flags: Mapping[str, str] = field(default_factory=dict)
     ask_code: Callable[[str], str] = refuse_code
+
+    @property
+    def confirmed_by(self) -> str:
+        """Return in words how the run is confirmed in advance; "" if it is not."""
+        if self.approved:
+            return "approved dry run"
+        return ("emulated" if self.emulate else "--yes, not asked") if self.yes else ""
 
     @property
     def counts(self) -> bool:

@@ -3,17 +3,18 @@
 import time
 from contextlib import suppress
 
-from bulkreset.errors import BulkresetError, RecordError
+from bulkreset.errors import BulkresetError, Interrupted, RecordError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import End
 from bulkreset.mirror.factory import finish_mirror
-from bulkreset.models import Summary
+from bulkreset.models import Summary, format_rows
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
-from bulkreset.report.summary import build_summary, end_state, exit_code_of, public_counts, sign_out_counts
+from bulkreset.report.summary import build_summary, end_state, exit_code_of, sign_out_counts
 from bulkreset.run.context import RunContext, RunEnd
+from bulkreset.statuses import Status, public_counts
 
 
 def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
@@ -23,6 +24,8 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     counts as what stopped the run, and the run can be resumed. Raises RecordError if the end cannot be recorded.
     """
     write = context.journal.write
+    if isinstance(error, Interrupted):
+        _word_interruption(context, error)
     try:
         _record_times(context)
         try:
@@ -35,8 +38,15 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
             raise
     except RecordError as failure:
         raise (error if isinstance(error, RecordError) else failure) from None
-    context.reporter.of(end.summary, context.warn_notification)
+    context.reporter.of(end.summary, context.journal.state, context.warn_notification)
     return end
+
+
+def _word_interruption(context: RunContext, error: Interrupted) -> None:
+    """Say in the error how far the run is."""
+    if context.sending.seconds:
+        counts = context.journal.read.counts()
+        error.message += f" {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
 
 
 def _record_times(context: RunContext) -> None:
@@ -81,7 +91,7 @@ def _write_all(context: RunContext, error: BulkresetError | None) -> Summary:
     summary = _record_end(context, error)
     home, journal, asked = context.home, context.journal, context.job.report
     cut = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
-    unsent = "ready" if journal.state.is_dry_run else "unprocessed"
+    unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
     write_report(journal, home.path / journal.state.report_name, unsent, cut)
     write_summary(summary, home.summary)
     if asked.html:

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulkreset.cancellation import LaneProgress
+from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.errors import Stopped
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
-from bulkreset.plan.preflight import PlannedLane, Preflight, sign_out_ceiling
+from bulkreset.plan.preflight import PlannedLane, Preflight, listing_rate, sign_out_ceiling
 from bulkreset.run.context import RunContext
 from bulkreset.send.coordinator import LaneInput
+from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
 from bulkreset.send.input_source import LaneRowSource
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
@@ -32,13 +35,17 @@ RowSupply = LaneRowSource | GeneratedLaneSource
 
 @dataclass(frozen=True, slots=True)
 class LaneRun:
-    """A planned lane in this execution. `sign_outs` is None if the job signs nobody out."""
+    """A planned lane in this execution. `sign_outs` is None if the job signs nobody out.
+
+    `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
+    """
 
     plan: PlannedLane
     inputs: Sequence[LaneInput]  # of the passwords; then of the sign-outs, if there are any
     supply: RowSupply
     sign_outs: SignOutSource | None
     progress: LaneProgress
+    look_up: ListingPace | None
 
     @property
     def key(self) -> LaneKey:
@@ -65,7 +72,7 @@ class LaneRun:
         ]
         weight = sum(lane.rate or UNPACED_WEIGHT for lane in lanes)
         emulated = any(sessions[pool].emulated for pool in self.plan.pools)
-        return LaneGroup(self.key, self.plan.account, targets, emulated, lanes, weight)
+        return LaneGroup(self.key, self.plan.account, targets, emulated, lanes, weight, self.look_up)
 
 
 def build_lanes(
@@ -100,17 +107,29 @@ class _LaneBuilder:
         name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
         key = LaneKey(number, name if self.several else "")
         pools = () if context.cluster else plan.pools  # the pools that are called from this process
-        sets = SetPassword({pool: open_transport(self.kind, context.sessions[pool]) for pool in pools})
+        look_up = None if context.job.generates else ListingPace(listing_rate(context.job))
+        transports = {pool: open_transport(self.kind, context.sessions[pool]) for pool in pools}
+        sets = SetPassword(transports, self._evidence(pools, look_up, key))
         lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
         gated = GatedSource(supply, context.mirror.can_claim) if context.mirror else supply
         inputs = [LaneInput(lane, LimitedSource(gated, self.budget))]
-        progress = LaneProgress(f"{plan.account} {plan.region}".strip(), supply.rows, plan.ceiling, lane.pacer.rate)
+        shown = f"{plan.account} {plan.region}".strip()
+        progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
         if not context.job.signs_out:
-            return LaneRun(plan, inputs, supply, None, progress)
+            return LaneRun(plan, inputs, supply, None, progress, look_up)
         sign_outs = SignOutSource(context.journal.read, plan.pools, context.clock)
         leaves = SignOut({pool: BotoTransport.of(context.sessions[pool]) for pool in pools})
         lane = self._lane(plan, key, leaves, sign_out_ceiling(context.job), MAX_RATE["boto3"])
-        return LaneRun(plan, [*inputs, LaneInput(lane, sign_outs, after=inputs[0])], supply, sign_outs, progress)
+        inputs.append(LaneInput(lane, sign_outs, after=inputs[0]))
+        return LaneRun(plan, inputs, supply, sign_outs, progress, look_up)
+
+    def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
+        """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""
+        if pace is None:
+            return None
+        clock = self.context.clock
+        readers = {pool: LastChangeReader(self.context.sessions[pool]) for pool in pools}
+        return ListedEvidence(readers, Pacer(pace.ceiling, clock), clock, key.stop)
 
     def _lane(
         self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int

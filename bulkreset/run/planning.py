@@ -13,6 +13,7 @@ from bulkreset.plan.preflight import (
     describe_targets,
     require_same_accounts,
 )
+from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
 
@@ -64,6 +65,8 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
         log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
+    if not (journal.state.confirmation and journal.state.preflight):  # keep the one that was confirmed
+        journal.write.change(preflight=tuple(preflight_facts(preflight)))
     known = {target.user_pool_id: target.account for target in journal.state.targets}
     journal.write.change(
         lanes=tuple(

@@ -25,7 +25,7 @@ def recover(context: RunContext) -> None:
     revived = journal.write.retry_failed() if context.options.retry_failed else {}
     for code in sorted(PASSWORD_REFUSALS & revived.keys()):
         context.ui.notice(
-            f"{format_rows(revived[code])} had failed with {code}: the same password will fail again unless the pool's rules were changed."
+            f"{format_rows(revived[code])} failed with {code} before; {'it' if revived[code] == 1 else 'they'} will fail again unless the pool's policy has changed."
         )
     context.log.info("run_resumed", state=state, counts=context.counts(), sent_again=revived)
 

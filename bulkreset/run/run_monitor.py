@@ -14,6 +14,8 @@ from bulkreset.send.lane import LaneKey, LaneProtocol
 from bulkreset.send.operations import OperationResult
 from bulkreset.send.sign_out_source import SignOutSource
 
+RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are retried and none settles
+
 
 class RunMonitor:
     """Shows, logs and counts committed results, and decides which lane groups must stop."""
@@ -35,11 +37,15 @@ class RunMonitor:
         self._sign_outs = sign_outs
         self._ui = ui
         self._checks = (*checks, self._guards.check)
+        self._clock = clock
+        self._shown_at = clock.now()
 
     def check(self) -> None:
         """Raise if all sending must stop."""
         for check in self._checks:
             check()
+        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and self._progress.retrying():
+            self._show()  # no row may settle for a long time
 
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """Pass a result to the guards before it is committed."""
@@ -56,8 +62,12 @@ class RunMonitor:
                     self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
                 continue
             self._progress.add([outcome], lane.key.number)
-            if outcome.status is not Status.READY:
+            if outcome.status.facts.settled:
                 self._log_row(outcome)
+        self._show()
+
+    def _show(self) -> None:
+        self._shown_at = self._clock.now()
         self._ui.on_send_progress(self._progress)
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:

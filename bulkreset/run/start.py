@@ -19,7 +19,7 @@ from bulkreset.journal.execution import new_execution, utc_now
 from bulkreset.journal.generated_passwords import folder_elsewhere
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.run_state import RunState
+from bulkreset.journal.run_state import ConfirmationFacts, RunState
 from bulkreset.mirror.factory import mirror_facts
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import Approval
@@ -62,7 +62,9 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             emulated=options.emulate,
             signs_out=job.signs_out,
             confirmed=options.yes or approval is not None,
+            confirmation=ConfirmationFacts(how=options.confirmed_by, at=utc_now()) if options.confirmed_by else None,
             approved=approval.facts if approval else None,
+            command=options.command,
             limit=limited.guards.limit,
             started_at=utc_now(),
             input=described_input,

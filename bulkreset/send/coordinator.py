@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Protocol
 
+from bulkreset.causes import advice_for
 from bulkreset.clock import Clock
-from bulkreset.cognito.response import Response, advice_for
+from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.journal.events import Claimed, Event
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
@@ -146,7 +147,8 @@ class Coordinator:
                     taken.append((lane, rows))
                 ended = feed.source.ended
                 feed.done = ended and (feed.after is None or self._is_settled(feed.after, [lane for lane, _ in taken]))
-        claims = [Claimed(row.number) for lane, rows in taken if lane.operation.needs_claim for row in rows]
+        now = time.time_ns() // 1_000_000
+        claims = [Claimed(row.number, now) for lane, rows in taken if lane.operation.needs_claim for row in rows]
         if claims:
             self._commit(claims)
             self._mirror_claims(taken)

@@ -68,6 +68,8 @@ class GeneratedLaneSource:
             permanent=bool(row.permanent),
             was_in_doubt=bool(row.was_in_doubt),
             retrying_failed=bool(row.retrying_failed),
+            doubted_since=row.doubted_since,
+            canonical=row.canonical,
         )
 
 

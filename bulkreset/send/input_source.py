@@ -94,6 +94,8 @@ class LaneRowSource:
                     permanent=bool(row.permanent),
                     was_in_doubt=bool(row.was_in_doubt),
                     retrying_failed=bool(row.retrying_failed),
+                    doubted_since=row.doubted_since,
+                    canonical=row.canonical,
                 )
             )
         self._at += 1

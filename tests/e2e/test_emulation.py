@@ -51,7 +51,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
     assert ran.summary["attempts"] == 7
     assert "at least 6 characters" in ran.of("weak")["message"], "no user pool allows less"
     assert ran.summary["emulated"] is True
-    assert "nothing real was touched" in ran.stdout
+    assert "no real user was changed" in ran.stdout
     assert "nothing real is touched" in ran.stderr
     assert sim.stats().total == 0
 

@@ -28,7 +28,7 @@ ABSENT, EMPTY, TWINS = (
 PASSWORD = "Quiet-Garden"
 WORKERS = 3
 FATAL = {"AccessDeniedException", "ResourceNotFoundException", "ExpiredTokenException"}
-STATES = {"finished": {1}, "stopped": {3}, "interrupted": {143}, "row_limit": {5}}
+STATES = {"finished": {1}, "stopped": {2, 3}, "interrupted": {143}, "row_limit": {5}}
 WEATHER: dict[str, dict[str, Any]] = {
     "throttled": {"throttle": 1},
     "failed": {"error": "InternalErrorException", "status": 500},
@@ -169,7 +169,7 @@ class History(RuleBasedStateMachine):
             assert status.resumable
             return
         assert [int(row["row"]) for row in rows] == list(range(1, ROWS + 1))
-        assert status.resumable == bool(self._left() or status.state == "crashed")
+        assert status.resumable == bool((self._left() and self._job_is_right()) or status.state == "crashed")
         for row in rows:
             self._agrees(row, [call for call in calls if call.username == row["username"]])
 
@@ -242,10 +242,16 @@ class History(RuleBasedStateMachine):
         assert summary["attempts"] == sum(int(row["attempts"]) for row in rows)
         assert code in STATES[summary["state"]], summary
         if any(call.answer in FATAL for call in calls):
-            assert code == 3 or stopped, summary
+            assert code in {2, 3} or stopped, summary
         if summary["state"] == "finished":
             assert not summary["counts"].get("unprocessed")
-        assert summary["resumable"] == bool(self._left() or not self._state().is_planned)
+        assert summary["resumable"] == (bool(self._left() or not self._state().is_planned) and self._job_is_right())
+        assert (code == 2) == (summary["state"] == "stopped" and not self._job_is_right())
+
+    def _job_is_right(self) -> bool:
+        """Whether the run was not stopped by a pool that does not exist."""
+        stopped_by = self._state().stopped_by
+        return stopped_by is None or stopped_by.code != "ResourceNotFoundException"
 
     def _keeps_its_secrets(self) -> None:
         for path in self.run_dir.iterdir():

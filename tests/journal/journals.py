@@ -52,9 +52,12 @@ def commit(
     outcomes: Iterable[Outcome] = (),
     signed_out: Iterable[SignOutOutcome] = (),
     rates: Iterable[RateChange] = (),
+    claimed_at: int | None = None,
 ) -> None:
     """Commit to a journal or a mirror."""
-    getattr(ledger, "write", ledger).commit([*outcomes, *signed_out, *map(Claimed, claims), *rates])
+    getattr(ledger, "write", ledger).commit(
+        [*outcomes, *signed_out, *(Claimed(row, claimed_at) for row in claims), *rates]
+    )
 
 
 def check(journal: Journal, rows: int | None) -> None:

@@ -207,6 +207,54 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
     assert journal.read.totals() == (5, 2)
 
 
+def started(journal: Journal) -> list[int | None]:
+    """The start times of all rows."""
+    return [row.started_at for row in journal.read.report_rows("unprocessed")]
+
+
+def test_doubt_of_a_killed_run_begins_with_the_claim(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan")
+    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "", "sub-1")])
+    commit(journal, [1, 2, 3], [], claimed_at=5000)
+    assert started(journal) == [5000, 5000, 5000, None]
+    commit(journal, [], [done(2, attempts=1, started_at=5010, finished_at=5020), Outcome(3, Status.READY)])
+    assert started(journal) == [5000, 5010, None, None], "a row that was sent has its own time, an unsent one has none"
+    journal.write.mark_claimed_in_doubt()
+    first, *others = journal.read.sendable(1, 4)
+    assert (first.was_in_doubt, first.doubted_since, first.canonical) == (1, 5000, "sub-1")
+    assert [(row.was_in_doubt, row.doubted_since, row.canonical) for row in others] == [(0, None, "")] * 2
+    commit(journal, [1], [], claimed_at=9000)
+    commit(journal, [], [Outcome(1, Status.IN_DOUBT, in_doubt=True, attempts=1, started_at=9010, finished_at=9020)])
+    assert journal.read.sendable(1, 1)[0].doubted_since == 5000
+    assert journal.read.sendable_after(0, [POOL], 9)[0] == journal.read.sendable(1, 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("again", "since"),
+    [
+        (None, 2000),  # killed: the doubt began after the refusal
+        (Outcome(1, Status.IN_DOUBT, "Lost", attempts=1, in_doubt=True, started_at=9010, finished_at=9020), 9010),
+        (Outcome(1, Status.IN_DOUBT, in_doubt=True), 2000),  # a worker was lost
+        (Outcome(1, Status.FAILED, "B", attempts=1, started_at=9010, finished_at=9020), None),
+    ],
+)
+def test_doubt_of_a_retried_row_does_not_begin_before_its_refusal(
+    tmp_path: Path, again: Outcome | None, since: int | None
+) -> None:
+    journal = planned(tmp_path, "ann")
+    commit(journal, [], [Outcome(1, Status.FAILED, "A", "x", 1, started_at=1000, finished_at=2000)])
+    journal.write.retry_failed()
+    commit(journal, [1], [], claimed_at=9000)
+    if again is None:
+        journal.write.mark_claimed_in_doubt()
+    else:
+        commit(journal, [], [again])
+        journal.write.retry_failed()
+    (row,) = journal.read.sendable(1, 1)
+    assert row.doubted_since == since
+    assert started(journal) == [since or 1000]
+
+
 @pytest.mark.parametrize("status", [Status.IN_DOUBT, Status.READY])
 def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: Path, status: Status) -> None:
     journal = planned(tmp_path, "ann")

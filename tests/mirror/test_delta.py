@@ -15,7 +15,7 @@ EVENTS: list[Event] = [
     Outcome(2, Status.FAILED, "Code", "why 🚀", 3, 1, in_doubt=True, latency_ms=5, started_at=1, finished_at=2),
     SignOutOutcome(1, done=None),
     SignOutOutcome(2, done=False, code="No", message="why"),
-    Claimed(3),
+    Claimed(3, 1_706_659_200_000),
     RateChange(1, "1", "eu-west-1", 2.0, "throttled"),
     StateChanged({"mirror": {"at": "s3://b/r/", "generation": 1, "commit": 7, "tokens": ["a"]}}),
 ]
@@ -45,6 +45,7 @@ def commit_of(*events: object) -> list[dict[str, object]]:
         *(changed(commits=it) for it in (None, [1], commit_of({}), commit_of({"row": "x"}))),
         *(changed(commits=commit_of(it)) for it in ({"row": 1, "status": "lost"}, {"row": 1, "word": 2}, 1, None)),
     ],
+    ids=["empty", "cut", "no JSON", *(f"commits {number}" for number in range(4)), *(f"event {it}" for it in range(4))],
 )
 def test_damaged_delta_is_refused(body: bytes) -> None:
     with pytest.raises(RunDirError, match="uri is damaged"):

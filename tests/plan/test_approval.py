@@ -1,5 +1,6 @@
 """The approval: only what was reviewed may run; whatever differs is named."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def test_finished_dry_run_is_an_approval(tmp_path: Path) -> None:
     path = made(tmp_path / "dry")
     approval = Approval(path)
     assert approval.facts == ApprovalFacts(run_dir=str(path), run_id="r", finished_at="2024-01-31T00:01:00.000Z")
+    (path / "report.csv").write_text("row\n", encoding="utf-8")
+    assert Approval(path).facts.report_sha256 == hashlib.sha256(b"row\n").hexdigest()
     approval.require_same_job(facts("planning", mode="run", run_id="other", started_at="2025-01-31T00:00:00Z"))
 
 

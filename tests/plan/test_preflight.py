@@ -145,7 +145,7 @@ def test_pool_goes_by_its_own_name_where_that_is_known() -> None:
 
 def test_emulator_has_its_own_quota() -> None:
     asked = job(EU)
-    brought = AwsFacts(callers(asked), pools(asked), {EU: AccountQuota(100.0, "the emulator's")})
+    brought = AwsFacts(callers(asked), pools(asked), {EU: AccountQuota(100.0, "the emulator")})
     found = build_preflight(asked, sessions(asked, emulated=True), brought, PlanFacts({}, [], {}, {}))
     assert found.emulated
     assert [(lane.quota, lane.ceiling) for lane in found.lanes] == [(100, 80)]

@@ -91,7 +91,7 @@ def test_each_row_is_what_its_user_is(tmp_path: Path, monkeypatch: pytest.Monkey
         (*federated, "EXTERNAL_PROVIDER"),
         ("unprocessed", "", "", "UNCONFIRMED"),
         ("unprocessed", "", "", "FORCE_CHANGE_PASSWORD"),
-        ("rejected", "user_not_found", "the pool has no user whom this names", ""),
+        ("rejected", "user_not_found", "no user with this name in the pool", ""),
     ]
 
 
@@ -151,11 +151,11 @@ def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch
     ("how", "facts", "reason"),
     [
         ({"emulated": True}, None, "the emulator has every user of the input"),
-        ({"plan": {"check_users": False}}, None, "the job asks for no check"),
+        ({"plan": {"check_users": False}}, None, "the job asks for no check (plan.check_users)"),
         (
             {},
             PoolFacts(EU, unknown=UnknownFact("x", "y", "AccessDeniedException", denied=True)),
-            "how the pool compares names is not known: DescribeUserPool was not answered (AccessDeniedException)",
+            "the pool could not be read (DescribeUserPool: AccessDeniedException)",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
     rows = [(EU, "nobody"), (EU2, "nobody"), (EU2, "out")]
     checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: open_}, rows)
     unchecked, gaps = checked.run()
-    assert unchecked == {EU: "ListUsers was refused (AccessDeniedException)"} == checked.journal.state.unchecked
+    assert unchecked == {EU: "ListUsers was denied (AccessDeniedException)"} == checked.journal.state.unchecked
     assert [(gap.action, gap.denied) for gap in gaps] == [("cognito-idp:ListUsers", True)]
     assert checked.codes == ["unprocessed", "user_not_found", "disabled"]
 

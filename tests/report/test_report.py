@@ -64,7 +64,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
             (7, "", "", True, "rejected", "bad_value", "line 9"),
         ]
     )
-    commit(journal, [4, 3, 2, 1], [])
+    commit(journal, [4, 3, 2, 1], [], claimed_at=5)
     commit(journal, [], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
     commit(journal, [], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
     commit(journal, [], [Outcome(4, Status.READY)])
@@ -72,7 +72,26 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     rows = cells(tmp_path / "report.csv")
     assert [tuple(row.values()) for row in rows] == [
         ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 8),
-        ("2", POOL, "bob", "in_doubt", "", "", "0", "0", "true", "true", *[""] * 8),
+        (
+            "2",
+            POOL,
+            "bob",
+            "in_doubt",
+            "",
+            "",
+            "0",
+            "0",
+            "true",
+            "true",
+            "",
+            "",
+            "",
+            "1970-01-01T00:00:00.005Z",
+            "",
+            "",
+            "",
+            "",
+        ),
         (
             *("3", POOL, "cat", "set", "", "", "1", "0", "false", "true", "", "12", "q"),
             *("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.012Z", "", "", ""),

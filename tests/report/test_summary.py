@@ -18,7 +18,8 @@ from bulkreset.errors import (
 )
 from bulkreset.journal.run_state import End
 from bulkreset.models import EndState, LaneSummary, Outcome, Status
-from bulkreset.report.summary import build_summary, end_state, exit_code_of, public_counts
+from bulkreset.report.summary import build_summary, end_state, exit_code_of
+from bulkreset.statuses import public_counts
 from tests.journal.journals import ENDED, POOL, commit, done, planned, run_state
 
 ENDINGS: list[tuple[BulkresetError | None, str, int]] = [

@@ -80,7 +80,7 @@ def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
         "rows": [],
     }
     assert (found.exit_code, found.report) == (0, None)
-    assert describe_verified(found) == "This run has set no passwords, so there is nothing to verify."
+    assert describe_verified(found) == "This run set no passwords, so there is nothing to verify."
     assert list(run_dir.glob("*.csv")) == []
 
 
@@ -109,7 +109,7 @@ def test_exit_code_is_zero_where_all_are_done(state: UserState) -> None:
     found = told({UserState.CHANGED: 3, state: 2})
     assert found.exit_code == (0 if state in DONE else 1)
     assert found.unfinished == (0 if state in DONE else 2)
-    assert ("Nothing remains to be done." in describe_verified(found)) is (state in DONE)
+    assert ("No action needed." in describe_verified(found)) is (state in DONE)
 
 
 def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
@@ -123,8 +123,8 @@ def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
         + ".",
         "The run is still running: users that it sets from now on are not included.",
         "1,000 temporary passwords not used yet (still valid). Verify again later.",
-        "2,000 temporary passwords expired or expiring. --reissue FILE writes an input with these users.",
-        "3,000 users changed since the run in an unexpected way; see the report.",
+        "2,000 temporary passwords expired or expiring soon. --reissue FILE writes an input file with these users.",
+        "3,000 users have changed since the run in an unexpected way; see verify.csv.",
         "Report: verify.csv",
     ]
 
