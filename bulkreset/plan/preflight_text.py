@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
+from bulkreset.plan.recovery import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
@@ -54,6 +55,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Permanent", f"{preflight.permanent:,}"
     if job.generates:
         yield from _made(preflight)
+    yield from recovery_lines(preflight)
     if preflight.sends:
         yield from _sending(preflight)
     yield from _gaps(preflight)
@@ -120,7 +122,7 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield how passwords are generated and stored, and a warning if users could not recover."""
+    """Yield how passwords are generated and stored."""
     job = preflight.job
     if job.scrambles:
         yield (
@@ -131,10 +133,6 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
         number = len(job.password.recipients)
         where = job.password.folder or "the run directory"
         yield "Passwords", f"generated, encrypted for {format_count(number, 'recipient')}, in {where}"
-    if preflight.unrecoverable:
-        users = format_count(preflight.unrecoverable, "user has", "users have")
-        advice = 'plan.skip = ["unrecoverable", …] skips them'
-        yield "WARNING", f"{users} no verified e-mail address or phone number and could not recover; {advice}"
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
