@@ -19,7 +19,8 @@ from bulkreset.s3 import Bucket, BucketError, Object, split
 
 AT_ONCE = 16  # objects that are requested in parallel
 MOST_FILES = 20_000  # per input; each file takes some kilobytes of memory
-_KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
+_TEXTS = (".csv", ".jsonl", ".ndjson")
+_KNOWN = (*(text + packed for text in _TEXTS for packed in ("", ".gz", ".zst")), ".parquet", ".pq")
 _ENDINGS = tuple(ending + encrypted for ending in _KNOWN for encrypted in ("", ".age"))
 
 _Item = TypeVar("_Item")

@@ -18,6 +18,7 @@ from bulkreset.s3 import BucketError
 
 SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
+MOST_REMARKS = 20
 _RESTORE = "Restore it, or plan a new run."
 
 
@@ -68,10 +69,20 @@ class InputSet:
         return cls(spec, find_inputs(spec), with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`."""
+        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
+
+        After it, `remarks` name files that may not be whole.
+        """
         whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
-        return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files)}
+        told = [f"{name}: {rows.remark}" for name, rows in zip(self.names, self.rows, strict=True) if rows.remark]
+        return {
+            "path": path,
+            "size": whole.size,
+            "sha256": whole.sha256,
+            "files": len(self.files),
+            "remarks": tuple(told[:MOST_REMARKS]),
+        }
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
+from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import Digest, InputFile, LocalFile
 from bulkreset.job import InputConfig
 
@@ -22,9 +23,10 @@ class InputReader(Protocol):
     """One input file. `batches` can be called any number of times.
 
     `remembers` says whether reading can begin at any row that was read once. If `keeps_open` is set, a new call of
-    `batches` goes on with the open file.
+    `batches` goes on with the open file. `remark` is the text for the user about a file that was read to its end, or "".
     """
 
+    remark: str
     remembers: bool
     keeps_open: bool
 
@@ -54,9 +56,18 @@ def open_rows(spec: InputConfig, place: InputFile | None = None, *, with_passwor
     spec = spec.model_copy(update={"path": place.where})
     content = InputContent(spec, place)
     content.check()
-    kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
+    kind = spec.format or _format_of(content.name)
     if kind == "csv":
         return CsvReader(spec, content)
+    if kind == "jsonl":
+        return JsonLinesReader(spec, content)
     from bulkreset.input.parquet_reader import ParquetReader  # noqa: PLC0415  (only Parquet needs pyarrow)
 
     return ParquetReader(spec, content)
+
+
+def _format_of(name: str) -> str:
+    """Return the format that a file's name implies; CSV if it implies none."""
+    if name.endswith((".parquet", ".pq")):
+        return "parquet"
+    return "jsonl" if name.removesuffix(".gz").removesuffix(".zst").endswith((".jsonl", ".ndjson")) else "csv"

@@ -22,7 +22,14 @@ RUNS = Path("runs")  # where a run directory is created if none is named
 LOOKS = 5
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
 _HOLDER = ".holder.json"  # where the process runs that holds the lock; a copy of the directory has a copy of it
-_STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
+_STAGES = {
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "journal.sqlite-journal",
+    "journal.mark",
+    ".base.gz",
+}
 
 
 class RunMissing(RunDirError):

@@ -42,12 +42,16 @@ Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # calls 
 
 
 class InputFacts(_Facts):
-    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users."""
+    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users.
+
+    `remarks` name files that may not be whole.
+    """
 
     path: str = ""
     size: Count = 0
     sha256: str = ""
     files: Count = 0
+    remarks: tuple[str, ...] = ()
 
 
 class TargetFacts(_Facts):
@@ -155,6 +159,7 @@ class RunState(_Facts):
     lanes: tuple[LaneFacts, ...] = ()
     seconds: Seconds = 0.0
     sending_seconds: Seconds = 0.0
+    commits: Count = 0  # the commits made while rows were sent: journal.mark has this number, too
     reports_stale: Flag = False  # the report or the page could not be written
     mirror_stale: Flag = False  # the final files could not be uploaded
     mirror_pending: Flag = False  # the final files are being uploaded; a process that died then has not finished that

@@ -9,7 +9,7 @@ MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
 # status: a Status; claimed is committed before the first call of a row is sent.
 # canonical: the user's own name, if the directory was checked and the name differs from the username.
-# pool: an id of `pools`, or the text from the input if the job has no such user pool. Times are Unix milliseconds.
+# pool: an id of `pools`, or "" if the row names no user pool of the job. Times are Unix milliseconds.
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pools (id INTEGER PRIMARY KEY, user_pool_id TEXT NOT NULL UNIQUE);

@@ -41,6 +41,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
+    for remark in preflight.remarks[:SHOWN]:
+        yield "Input", remark
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
     yield from _users(preflight)
     if preflight.temporary:

@@ -20,8 +20,8 @@ from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, Use
 UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 
 _ABSENT = {
-    ABSENT: "the pool has no user whom this names",
-    UNLISTED: "a listing of the pool has no user whom this names; the user was not looked up by name",
+    ABSENT: "no user with this name in the pool",
+    UNLISTED: "no user with this name in the list of the pool; the name was not looked up by itself",
 }
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
-from bulkreset.clock import SINCE_BOOT
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
@@ -32,6 +32,7 @@ from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.row_limit import RowBudget
 
+CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
@@ -51,6 +52,7 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.begin_sending()
     _wait_for_old_workers(context)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
+    journal.write.move_log_to_file()
     if context.mirror:
         context.mirror.start_generation()
     with context.sending.running():
@@ -90,7 +92,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         ),
         {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
         context.ui,
-        (context.stop.check, *([context.mirror.check] if context.mirror else [])),
+        (
+            context.stop.check,
+            _every(CHECK_SECONDS, context.clock, context.journal.require_in_place),
+            *([context.mirror.check] if context.mirror else []),
+        ),
     )
     permit.add(monitor)
     recorder = Recorder(context.journal, context.mirror, rates)
@@ -118,6 +124,19 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
             f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.",
             STOPS["row_limit"].advice,
         )
+
+
+def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls `check`, but not again within `seconds`."""
+    due = clock.now()
+
+    def checked() -> None:
+        nonlocal due
+        if (now := clock.now()) >= due:
+            due = now + seconds
+            check()
+
+    return checked
 
 
 def _record_lanes(

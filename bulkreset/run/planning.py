@@ -59,6 +59,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         gaps,
         {pool: found.pending for pool, found in journal.read.sign_outs().items()},
         journal.read.warning_count(UNREACHABLE),
+        journal.state.input.remarks,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:

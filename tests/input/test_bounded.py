@@ -12,7 +12,7 @@ import pytest
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted
-from bulkreset.input import csv_reader, location
+from bulkreset.input import location, text_lines
 from bulkreset.input.location import fingerprint
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
@@ -119,7 +119,7 @@ def stopped() -> Iterator[CancelToken]:
 
 
 def test_blank_lines_end_at_a_signal(tmp_path: Path, stopped: CancelToken, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "LINES_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(text_lines, "LINES_BETWEEN_CHECKS", 10)
     path = csv_file(tmp_path, "username,password\n" + "\n" * 100)
     with pytest.raises(Interrupted):
         list(open_rows(InputConfig(path=path)).batches())
@@ -135,7 +135,7 @@ def test_hashing_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_signal_between_lines_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes while the file is read, which no batch interrupts."""
-    monkeypatch.setattr(csv_reader, "LINES_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(text_lines, "LINES_BETWEEN_CHECKS", 10)
     token, calls = CancelToken(), itertools.count()
     checked = token.check
 

@@ -61,6 +61,11 @@ def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned
     return PlanFacts(**values | change)
 
 
+def test_remarks_on_the_input() -> None:
+    told = [f"users{number}.csv: the last line has no line break: is the file whole?" for number in range(7)]
+    assert said(lines(job(EU), planned=planned(remarks=told)), "Input") == told[:5]
+
+
 def test_whole_of_a_plain_run() -> None:
     shown = lines(job(EU), PoolFacts(EU, name="customers"))
     assert [label for label, _ in shown] == [
