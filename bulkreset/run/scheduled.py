@@ -87,7 +87,8 @@ class ScheduledJob:
             self._require_nothing_sent(path)
             self._forget_open_run()
             return None
-        if Journal.state_in(RunDir.open(path).journal).is_finished:
+        state = Journal.state_in(RunDir.open(path).journal)
+        if state.is_finished and not state.mirror_pending:
             self._note_completed(path)
             return None
         try:
