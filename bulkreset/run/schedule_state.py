@@ -13,7 +13,7 @@ from typing import Any
 
 from bulkreset.clock import Clock
 from bulkreset.errors import Busy, JobError, RecordError
-from bulkreset.files import atomic_writer, read_small_file
+from bulkreset.files import atomic_writer, decode_text, read_small_file
 from bulkreset.job import Location
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
@@ -65,10 +65,10 @@ class ScheduleState:
         return json.dumps(table, indent=1) + "\n"
 
     @classmethod
-    def parse(cls, text: str, where: Location) -> "ScheduleState":
+    def parse(cls, text: str | bytes, where: Location) -> "ScheduleState":
         """Return the state in `text`. Raises JobError if it is not a job's state, or has another version."""
         try:
-            table: Mapping[str, Any] = json.loads(text)
+            table: Mapping[str, Any] = json.loads(decode_text(text) if isinstance(text, bytes) else text)
             known = table["version"]
             if known == VERSION:
                 begun = table["open_run"]
@@ -106,8 +106,8 @@ class StateStore:
         try:
             if isinstance(self.where, str):
                 body, self._etag = self._bucket.get(self.where, MOST)
-                return ScheduleState.parse(body.decode("utf-8", "replace"), self.where)
-            return ScheduleState.parse(read_small_file(self.where, MOST).decode("utf-8", "replace"), self.where)
+                return ScheduleState.parse(body, self.where)
+            return ScheduleState.parse(read_small_file(self.where, MOST), self.where)
         except FileNotFoundError:
             return ScheduleState()
         except BucketError as error:
