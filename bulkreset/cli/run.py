@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ from bulkreset.cli.options import (
     parse_limit,
     parse_rate,
 )
-from bulkreset.errors import EXIT_OK, Refused
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, Refused
 from bulkreset.job import S3
 from bulkreset.models import Summary, format_rows
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
     from bulkreset.run.run import RunOptions
+    from bulkreset.run.scheduled import ScheduledJob
 
 
 def run(
@@ -214,6 +215,29 @@ def resume(
     _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
 
 
+def abandon(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+) -> None:
+    """Give up an unfinished run: it is never resumed. Sends nothing; the report keeps who was set."""
+    from bulkreset.run.abandon import abandon as abandon_run
+
+    found = abandon_run(run_dir)
+    counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in found.counts.items()) or "no rows"
+    lines = [f"Given up: {run_dir}: {counts}."]
+    if found.perhaps_set:
+        lines.append(
+            f"{format_rows(found.perhaps_set)} are set, or may be. A scheduled job does not run its inputs again."
+            f" For a new run, write an input of the users that are not set: bulkreset report {shlex.quote(str(run_dir))}"
+            " --only failed,rejected,unprocessed"
+        )
+    else:
+        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+    if found.mirror:
+        lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    process.require_stdout_written()
+
+
 def demo(
     run_dir: NewRunDir = None,
     no_progress: NoProgress = False,
@@ -247,7 +271,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
     if job.schedule.state:
         from bulkreset.run.scheduled import ScheduledJob
 
-        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop).run(named), job, stop, ui)
+        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop), named, job, stop, ui)
     path = named()
     _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
 
@@ -263,25 +287,31 @@ def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[
     raise SystemExit(summary.exit_code)
 
 
-def _run_scheduled(runs: Iterator[tuple[Path, Summary]], job: "Job", stop: CancelToken, ui: "TerminalUi") -> NoReturn:
-    """Perform the runs of a scheduled job, print the end of each, and exit with the highest of their exit codes."""
+def _run_scheduled(
+    scheduled: "ScheduledJob", named: Callable[[], Path], job: "Job", stop: CancelToken, ui: "TerminalUi"
+) -> NoReturn:
+    """Perform the runs of a scheduled job, print the end of each, and exit with the highest of their exit codes.
+
+    A bad input that is set aside counts as rows that are not set.
+    """
     process.install_handlers(stop, json_events.emit_aborted)
     codes: list[int] = []
     try:
-        for path, summary in runs:
+        for path, summary in scheduled.run(named):
             ui.close()
             _print_end(path, summary, quiet=ui.is_quiet)
             codes.append(summary.exit_code)
     finally:
         ui.close()
+    code = EXIT_ROWS if scheduled.set_aside else EXIT_OK
     if not codes:
-        nothing = f"No new input at {job.input.named}: nothing to do."
+        nothing = " ".join([f"No new input at {job.input.named}: nothing to do.", *scheduled.held])
         if not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")
             sys.stdout.flush()
         if json_events.current():
-            json_events.emit_ended(EXIT_OK, nothing, state="finished")
-    raise SystemExit(max(codes, default=EXIT_OK))
+            json_events.emit_ended(code, nothing, state="finished")
+    raise SystemExit(max([code, *codes]))
 
 
 def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple, TextIO
 
 from bulkreset.age import DecryptError
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
     FIELDS,
@@ -53,6 +53,7 @@ class CsvReader:
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self.spec = spec
         self.keeps_open = False
+        self.may_be_cut = False
         self._content = content
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         self.is_packed = self._content.name.endswith(".gz")
@@ -78,6 +79,8 @@ class CsvReader:
                 while batch := [record for _ in range(pages) for record in self._next_page(records)]:
                     yield _make_batch(start, batch, {it: at for it, at in self._places.items() if it in fields})
                     start += len(batch)
+                # gzip and age have checksums of their own, so such a file is whole.
+                self.may_be_cut = records.ends_within_a_line and not (self.is_packed or self._content.is_encrypted)
             self.close()
         finally:
             if not self.keeps_open:
@@ -130,7 +133,8 @@ class CsvReader:
             begins = stream.read(LONGEST_BEGINNING)
         wide = codecs.lookup(self.spec.encoding).name.startswith(("utf-16", "utf-32"))
         told = None if begins and wide else sniff_format(begins)
-        return InputError(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
+        kind = InputError if begins else EmptyInput
+        return kind(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
 
     def _open_bytes(self, digest: Digest | None = None) -> io.BufferedReader | gzip.GzipFile:
         return self._content.open_gzip(digest) if self.is_packed else self._content.open(digest)
@@ -179,6 +183,11 @@ class CsvRecords:
         places = find_columns(fields, self._spec.columns, self._spec.file)
         self._ours = list(places.values())
         return {field: place for place, field in enumerate(places)}
+
+    @property
+    def ends_within_a_line(self) -> bool:
+        """Return whether the file was read to its end, and its last line has no line break."""
+        return self._lines.is_cut
 
     def mark(self) -> _Position:
         """Return the position at which the next record begins."""
@@ -256,11 +265,13 @@ class _LineReader:
         self.number = 0
         self.last = ""
         self.undecoded = 0
+        self.is_cut = False
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
+        before = self.last
         try:
             self.last = self._text.readline(LONGEST_LINE)
         except UnicodeError:
@@ -269,6 +280,7 @@ class _LineReader:
                 "Set [input] encoding to the file's own.",
             ) from None
         if not self.last:
+            self.is_cut = self.is_cut or (before != "" and not before.endswith(("\n", "\r")))
             raise StopIteration
         self.number += 1
         if len(self.last) == LONGEST_LINE:

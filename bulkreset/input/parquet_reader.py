@@ -42,6 +42,7 @@ class ParquetReader:
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self.keeps_open = False
+        self.may_be_cut = False  # the footer is at the end
         self.remembers = False
         self._spec = spec
         self._content = content

@@ -9,7 +9,6 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from bulkreset.job.base import ConfigTable, TimeOut, matches
 
-
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
 
 

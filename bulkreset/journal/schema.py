@@ -46,6 +46,8 @@ CREATE TABLE rates (
 );
 """
 
+PERHAPS_SET = "SELECT count(*) FROM rows WHERE status IN ('set', 'claimed', 'in_doubt') OR in_doubt"
+
 PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUES (?, ?, ?, ?, ?, ?)"

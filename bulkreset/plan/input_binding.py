@@ -1,6 +1,6 @@
 """Opens a run's input, records it in the journal and checks that it is unchanged since the plan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -44,13 +44,17 @@ def reopen_input(job: Job, home: RunDir) -> InputSet | None:
     return rows
 
 
-def open_new_input(job: Job) -> tuple[InputSet | None, Mapping[str, Any]]:
+def open_new_input(job: Job, remarks: Sequence[str] = ()) -> tuple[InputSet | None, Mapping[str, Any]]:
     """Return the input of a new run, and the facts about it that are known before it is read.
+
+    `remarks` are sentences about files that were left out before.
 
     Raises InputError for every problem with the input, including an unreachable S3.
     """
     try:
         rows = input_of(job)
+        if rows:
+            rows.left_out = remarks
         return rows, rows.describe() if rows else NOWHERE
     except Stopped as error:  # no run exists yet that could be resumed
         raise InputError(error.message, error.advice) from None

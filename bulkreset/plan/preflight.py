@@ -38,7 +38,7 @@ class Preflight:
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
     whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
-    users who could not recover from a password that nobody knows.
+    users who could not recover from a password that nobody knows. `remarks` are sentences about the input files.
     """
 
     job: Job
@@ -57,6 +57,7 @@ class Preflight:
     approved: Mapping[str, str] | None = None
     unrecoverable: int = 0
     pending: int | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -97,6 +98,7 @@ class PlanFacts:
     unknown: Sequence[UnknownFact] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
     unrecoverable: int = 0
+    remarks: Sequence[str] = ()
 
 
 def build_preflight(
@@ -134,6 +136,7 @@ def build_preflight(
         approved=approved,
         unrecoverable=planned.unrecoverable,
         pending=sum(planned.pending.values()) if job.signs_out else None,
+        remarks=tuple(planned.remarks),
     )
 
 

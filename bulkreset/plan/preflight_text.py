@@ -34,6 +34,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
+    for remark in preflight.remarks:
+        yield "Input", remark
     yield "Rows", ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items()))
     yield from _users(preflight)
     if preflight.temporary:
@@ -184,7 +186,7 @@ def _failures(most: object) -> str:
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
     """Yield the facts that are not known, and the IAM statements that would allow to read them."""
     for gap in preflight.unknown:
-        yield "Not known", f"{gap.what}: {gap.action} was {'denied' if gap.denied else 'not answered'} ({gap.code})"
+        yield "Not known", f"{gap.what}: {gap.action} {'was denied' if gap.denied else 'failed'} ({gap.code})"
     denied = [gap for gap in preflight.unknown if gap.denied]
     for resource in dict.fromkeys(gap.resource for gap in denied):
         actions = sorted({gap.action for gap in denied if gap.resource == resource})

@@ -96,9 +96,7 @@ class UserCheck:
         if not self._job.plan.check_users:
             return "the job asks for no check"
         gap = self._pools[pool].unknown
-        return (
-            f"how the pool compares names is not known: DescribeUserPool was not answered ({gap.code})" if gap else ""
-        )
+        return f"how the pool compares names is not known: DescribeUserPool failed ({gap.code})" if gap else ""
 
     def skip_reason(self, user: PoolUser, facts: PoolFacts) -> str:
         """Return why the job skips the user, or "" if it does not. The most serious reason comes first."""

@@ -10,6 +10,7 @@ from bulkreset.journal.queries import SignOutCounts
 from bulkreset.journal.run_dir import report_name
 from bulkreset.models import LaneSummary, Status, Summary
 
+ABANDONED = "abandoned"  # the state of a run that was given up
 _DONE = frozenset({Status.SET, Status.SKIPPED})
 
 
@@ -34,6 +35,8 @@ def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs:
     That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
     `facts` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
     """
+    if facts["state"] == ABANDONED:
+        return False
     if not is_planned(facts):
         return True
     if facts["mode"] == "dry_run":

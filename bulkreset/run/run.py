@@ -56,7 +56,7 @@ class RunOptions:
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
-    `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
+    `remarks`: sentences about inputs that this run leaves out. `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
     console: IO[str] | None
@@ -69,6 +69,7 @@ class RunOptions:
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
+    remarks: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
     ask_code: Callable[[str], str] = refuse_code
 
@@ -243,6 +244,7 @@ class Run:
             self._facts.get("gaps", ()),
             {pool: found.pending for pool, found in self._journal.sign_outs().items()},
             self._journal.warning_count(UNREACHABLE),
+            self._facts["input"].get("remarks", ()),
         )
         preflight = build_preflight(self._job, self._sessions, asked, planned, self._facts.get("approved"))
         for gap in preflight.unknown:

@@ -49,11 +49,22 @@ class OpenRun:
 
 
 @dataclass(slots=True)
+class SetAside:
+    """An input that could not be read. It is tried again when its `identity` or the job's [input] (`job`) differs."""
+
+    identity: list[Any]
+    job: str
+    why: str
+    at: str
+
+
+@dataclass(slots=True)
 class ScheduleState:
-    """What is kept between scheduled runs. `completed` is by path or S3 address."""
+    """What is kept between scheduled runs. `completed` and `aside` are by path or S3 address."""
 
     completed: dict[str, CompletedInput] = field(default_factory=dict)
     open_run: OpenRun | None = None
+    aside: dict[str, SetAside] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the state as JSON."""
@@ -61,6 +72,7 @@ class ScheduleState:
             "version": VERSION,
             "open_run": _table(self.open_run) if self.open_run else None,
             "completed": {where: _table(one) for where, one in self.completed.items()},
+            "aside": {where: _table(one) for where, one in self.aside.items()},
         }
         return json.dumps(table, indent=1) + "\n"
 
@@ -73,8 +85,9 @@ class ScheduleState:
             if known == VERSION:
                 begun = table["open_run"]
                 finished = {name: CompletedInput(**one) for name, one in table["completed"].items()}
+                aside = {name: SetAside(**one) for name, one in table.get("aside", {}).items()}
                 # If `created` is missing, assume the worse case.
-                return cls(finished, OpenRun(**{"created": True} | begun) if begun else None)
+                return cls(finished, OpenRun(**{"created": True} | begun) if begun else None, aside)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",
@@ -175,5 +188,5 @@ def _locked(path: Path, what: Location) -> Iterator[Path]:
         os.close(lock)
 
 
-def _table(value: CompletedInput | OpenRun) -> dict[str, Any]:
+def _table(value: CompletedInput | OpenRun | SetAside) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}

@@ -1,25 +1,33 @@
 """Scheduled runs of a job: each input is processed once, and an unfinished run is finished first."""
 
+import hashlib
+import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import Clock
-from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
-from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
+from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, JobError, RecordError, Refused, RunDirError, Stopped
+from bulkreset.input.discovery import InputMissing, describe_unread, discover_existing, escape_pattern
 from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
+from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing, require_free
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.mirror.lease import SINCE_BOOT
-from bulkreset.models import Summary
+from bulkreset.models import Summary, format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.report.summary import ABANDONED
+from bulkreset.run.abandon import abandon
 from bulkreset.run.archive import archive_input, find_unarchived
+from bulkreset.run.readiness import held_back
 from bulkreset.run.run import RunOptions
-from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
+from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, SetAside, StateStore
 from bulkreset.run.start import resume, start
 from bulkreset.s3 import Bucket
 from bulkreset.text import format_iso
@@ -28,7 +36,8 @@ from bulkreset.text import format_iso
 class ScheduledJob:
     """One scheduled run of a job with a state. Dry runs and emulated runs do not change the state.
 
-    `clock` measures the state's lease.
+    `clock` measures the state's lease, `wall` is Unix time. After `run`, `held` says which inputs are not read yet, and
+    `set_aside` which are not read because they are bad; each is a list of sentences.
     """
 
     def __init__(
@@ -39,6 +48,7 @@ class ScheduledJob:
         ui: UserInterface,
         stop: CancelToken,
         clock: Clock = SINCE_BOOT,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._job = job
         self._mode = mode
@@ -47,6 +57,10 @@ class ScheduledJob:
         self._bucket = Bucket(job.input.profile, job.input.region)
         self._kept = StateStore(state, self._bucket, clock)
         self._state = ScheduleState()
+        self._wall = wall
+        self._left_out: list[str] = []
+        self.held: list[str] = []
+        self.set_aside: list[str] = []
 
     def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
         """Finish the unfinished run, then run all new inputs as one run. Yields each run's directory and summary.
@@ -78,8 +92,12 @@ class ScheduledJob:
             self._require_nothing_sent(path)
             self._forget_open_run()
             return None
-        if _state_of(path) == "finished":
+        state = _state_of(path)
+        if state == "finished":
             self._note_completed(path)
+            return None
+        if state == ABANDONED or self._gives_up(path):
+            self._close_abandoned(path)
             return None
         try:
             summary = resume(path, self._mode, {}, self._ui, self._stop)
@@ -93,6 +111,38 @@ class ScheduledJob:
         if summary.state == "finished":
             self._note_completed(path)
         return summary
+
+    def _gives_up(self, path: Path) -> bool:
+        """Give up the unfinished run if the job has changed since and it has set nobody. Return whether it was given up."""
+        changed = _changed_keys(path, self._job)
+        if not changed:
+            return False
+        what = f"The job has changed since the unfinished run {path} was begun ({', '.join(changed)})."
+        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+            perhaps = journal.perhaps_set()
+        if perhaps:
+            self._ui.notice(
+                f"{what} {format_rows(perhaps)} of it are set, or may be, so it is resumed with its own job."
+                f" To give it up: bulkreset abandon {shlex.quote(str(path))}"
+            )
+            return False
+        abandon(path)
+        self._ui.notice(f"{what} It has set nobody, so it is given up.")
+        return True
+
+    def _close_abandoned(self, path: Path) -> None:
+        """Forget a run that was given up. Its inputs are new only if it has set nobody."""
+        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+            perhaps = journal.perhaps_set()
+        if not perhaps:
+            self._ui.notice(f"The run {path} was given up and has set nobody: its inputs are new.")
+            self._forget_open_run()
+            return
+        self._ui.notice(
+            f"The run {path} was given up: {format_rows(perhaps)} of it are set, or may be, so its inputs are not new."
+            f" For the users that are not set: bulkreset report {shlex.quote(str(path))} --only failed,rejected,unprocessed"
+        )
+        self._note_completed(path, archived_at=ABANDONED)
 
     def _require_nothing_sent(self, path: Path) -> None:
         """Raise RunDirError if a missing run may have sent rows.
@@ -130,20 +180,63 @@ class ScheduledJob:
     ) -> Iterator[tuple[Path, Summary]]:
         with self._report_execution(counts=remembered) as told:
             new = self._new_inputs()
+            for sentence in self.set_aside:
+                self._ui.notice(sentence)
             if not new:
                 if remembered:  # keeps the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
                 if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
-                        "Look at the export; then run the job again.",
+                        " ".join([*self.held, *self.set_aside, *self._left_out])
+                        or "Look at the export; then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
                     told.idle()
                 return
-        given = {"path": tuple(escape_pattern(place.where) for place in new)}
-        spec = self._job.input.model_validate(self._job.input.model_dump() | given)
-        path = named()
+        yield self._run_readable(new, named, remembered=remembered)
+
+    def _run_readable(
+        self, new: list[InputFile], named: Callable[[], Path], *, remembered: bool
+    ) -> tuple[Path, Summary]:
+        """Run the inputs as one run, without those that cannot be read if the job says so.
+
+        If none can be read, none is set aside: then it may be the job that is wrong.
+        """
+        bad: dict[str, SetAside] = {}
+        while True:
+            try:
+                ended = self._run_inputs(new, named(), remembered=remembered)
+                break
+            except InputError as error:
+                place = next((one for one in new if str(one.where) == error.where), None)
+                if place is None or len(new) == 1:
+                    raise
+                if self._job.schedule.on_bad_input == "stop":
+                    wait = "1 other new input waits" if len(new) == 2 else f"{len(new) - 1:,} other new inputs wait"  # noqa: PLR2004
+                    error.advice += f' Until then {wait}; schedule.on_bad_input = "skip" runs the others.'
+                    raise
+                new = [one for one in new if one is not place]
+                now = format_iso(self._wall() * 1000, "seconds")
+                bad[error.where] = SetAside(_identity_of(place), self._reading, error.message, now)
+                self._note_bad(place, error)
+        if remembered and bad:
+            self._state.aside |= bad
+            self._kept.write(self._state)
+        return ended
+
+    def _note_bad(self, place: InputFile, error: InputError) -> None:
+        sentence = f"The input {place.where} is set aside until it or the job's [input] changes: {error.message}"
+        self.set_aside.append(sentence)
+        self._ui.notice(f"{sentence} {error.advice}".strip())
+
+    def _run_inputs(self, new: list[InputFile], path: Path, *, remembered: bool) -> tuple[Path, Summary]:
+        """Run these inputs as one run. Raises what `start` raises."""
+        if [place.where for place in new] == [self._job.input.path]:
+            spec = self._job.input  # the job names this one file
+        else:
+            given = {"path": tuple(escape_pattern(place.where) for place in new)}
+            spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         if remembered:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
@@ -152,8 +245,9 @@ class ScheduledJob:
             )
             self._kept.write(self._state)
         job, made = self._job.model_copy(update={"input": spec}), self._note_run_created if remembered else lambda: None
+        mode = replace(self._mode, remarks=(*self._left_out, *self.held, *self.set_aside))
         try:
-            summary = start(job, path, self._mode, self._ui, self._stop, made)
+            summary = start(job, path, mode, self._ui, self._stop, made)
         except Refused:
             if remembered:
                 self._forget_refused_run(path)
@@ -161,7 +255,7 @@ class ScheduledJob:
         if remembered and summary.state == "finished":
             self._note_completed(path)
             self._archive_completed()
-        yield path, summary
+        return path, summary
 
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
@@ -171,11 +265,49 @@ class ScheduledJob:
         return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _new_inputs(self) -> list[InputFile]:
-        """Return the inputs that are new, or changed since completion. Raises InputError if one cannot be read."""
+        """Return the inputs that are new, or changed since completion, and may be read now.
+
+        Raises InputError if one cannot be read.
+        """
+        schedule = self._job.schedule
         try:
-            return [place for place in find_existing(self._job.input) if not self._is_known(place)]
+            found = discover_existing(self._job.input)
+            new = [place for place in found.files if not (self._is_own(place.where) or self._is_known(place))]
+            held = held_back(schedule, new, self._bucket, self._wall())
         except Stopped as error:
             raise InputError(error.message, error.advice) from None
+        unread = describe_unread([one for one in found.unread if not self._is_own(one.where)])
+        self._left_out = [unread] if unread else []
+        if unread:
+            self._ui.notice(unread)
+        self.held = [f"The input {where} is not read yet: {why}." for where, why in held.items()]
+        aside = {
+            place.where: f"The input {place.where} is still set aside: {known.why}"
+            for place in new
+            if (known := self._state.aside.get(str(place.where)))
+            and (known.identity, known.job) == (_identity_of(place), self._reading)
+        }
+        self.set_aside = list(aside.values())
+        return [place for place in new if place.where not in held and place.where not in aside]
+
+    def _is_own(self, where: Location) -> bool:
+        """Return whether a file in the place of the inputs is the schedule's own: state, lock, marker, or finished input."""
+        schedule, path = self._job.schedule, str(where).rstrip("/")
+        done = str(schedule.done).rstrip("/") if schedule.done else None
+        own = {f"{self._kept.where}{suffix}" for suffix in ("", ".lock", ".lease")}
+        is_done = done is not None and (path == done or path.startswith(f"{done}/"))
+        return path in own or is_done or path.rpartition("/")[2] == schedule.marker
+
+    @property
+    def _reading(self) -> str:
+        """Return what identifies the way in which inputs are read, with the key file as it is now."""
+        spec = self._job.input
+        try:
+            key = spec.identity.stat() if spec.identity else None
+        except OSError:
+            key = None
+        told = spec.model_dump(mode="json", exclude={"path"}) | {"key": key and [key.st_size, key.st_mtime_ns]}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def _is_known(self, place: InputFile) -> bool:
         was = self._state.completed.get(str(place.where))
@@ -189,14 +321,17 @@ class ScheduledJob:
         was.identity = seen
         return True
 
-    def _note_completed(self, path: Path) -> None:
+    def _note_completed(self, path: Path, archived_at: str = "") -> None:
         """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
         begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             files, run_id = journal.files(), str(journal.meta()["run_id"])
         now = format_iso(time.time() * 1000, "seconds")
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
-            self._state.completed[where] = CompletedInput(file.size, file.sha256, file.version, [], run_id, now)
+            self._state.completed[where] = CompletedInput(
+                file.size, file.sha256, file.version, [], run_id, now, archived_at
+            )
+            self._state.aside.pop(where, None)
         self._forget_open_run()
 
     def _note_run_created(self) -> None:
@@ -245,3 +380,33 @@ def _is_gone(path: Path) -> bool:
 
 def _state_of(path: Path) -> str:
     return str(Journal.facts_in(RunDir.open(path).journal, read_only=True)["state"])
+
+
+def _identity_of(place: InputFile) -> list[object]:
+    """Return what changes when an input is written anew, as JSON keeps it. Its content need not be readable."""
+    return [*place.identity()] if isinstance(place.where, Path) else [place.version, place.size()]
+
+
+def _changed_keys(path: Path, job: Job) -> list[str]:
+    """Return the keys in which the job differs from that of an unfinished run; its inputs and schedule may differ."""
+    with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+        tables = journal.facts()["job"]
+    try:
+        was = job_from_journal(tables, {}).model_dump(mode="json")
+    except JobError:
+        was = tables  # a job that is not valid any more
+    old, new = dict(_flatten(was)), dict(_flatten(job.model_dump(mode="json")))
+    return [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not key.startswith(("input.path", "schedule."))
+    ]
+
+
+def _flatten(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each value of a job with its dotted key."""
+    entries = value.items() if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ()
+    if not entries:
+        yield path, value
+    for key, entry in entries:
+        yield from _flatten(entry, f"{path}.{key}" if path else str(key))

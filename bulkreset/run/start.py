@@ -33,6 +33,7 @@ from bulkreset.plan.preflight import (
     require_pace,
     require_same_targets,
 )
+from bulkreset.report.summary import ABANDONED
 from bulkreset.run.run import Run, RunOptions
 
 
@@ -53,7 +54,7 @@ def start(
     with ExecutionReporter(job, path, mode.out, ui.notice, counts=counts) as afterwards, ExitStack() as stack:
         wanted = _choose_cluster(job, emulated=mode.emulate)  # a dry run, too, says what the run will miss
         approval = Approval(mode.approved) if mode.approved else None
-        rows, described_input = open_new_input(job)
+        rows, described_input = open_new_input(job, mode.remarks)
         if mode.emulate and rows is None:
             raise JobError(
                 "The emulator has no users but those of an input, so there is nobody to list.",
@@ -113,6 +114,11 @@ def resume(
         home.lock()
         stack.callback(home.release)
         facts = Journal.facts_in(home.journal)
+        if facts["state"] == ABANDONED:
+            raise RunDirError(
+                f"The run {path} was given up; it cannot be resumed.",
+                f"Its report says who was set: bulkreset report {shlex.quote(str(path))}.",
+            )
         if facts["mode"] == "dry_run" and facts["state"] == "finished":
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",

@@ -24,7 +24,7 @@ if ! tr -d '\000' 2>&- <"$1" | grep -Eq '^[[:space:]]*(schedule\.)?state[[:space
 fi
 
 while :; do
-    "$bulkreset" run "$1" --yes --quiet
+    "$bulkreset" run "$1" --yes --quiet --no-progress
     code=$?
     tries=$((tries - 1))
     case $code in

@@ -14,7 +14,6 @@ from bulkreset.job import Target
 from tests.cognito.conftest import POOL
 from tests.sim.handle import Simulator
 
-
 NOWHERE = "local_Pool1"  # an id that names no Region
 
 

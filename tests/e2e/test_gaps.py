@@ -159,5 +159,5 @@ def test_quota_that_cannot_be_asked_for_is_the_published_one(
     ran = bulkreset(*bulkreset.checked(input_), "--dry-run", env=env)
     assert ran.code == 0
     assert "24 calls/s of the quota's 30/s (as AWS publishes it)" in ran.stderr
-    assert "servicequotas:GetServiceQuota was not answered (EndpointConnectionError)" in ran.stderr
+    assert "servicequotas:GetServiceQuota failed (EndpointConnectionError)" in ran.stderr
     assert allowed(ran.stderr) == []

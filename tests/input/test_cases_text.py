@@ -2,6 +2,7 @@
 
 import codecs
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from bulkreset.s3 import Bucket
 from tests.input.inputs import key_file
 
 JOB = 'permanent = true\n[input]\npath = "u.csv"\n[[targets]]\nuser_pool_id = "us-east-1_LabPool01"\n'
-SAVED = {
+SAVED: dict[str, Callable[[str], bytes]] = {
     "plain": lambda text: text.encode(),
     "mark": lambda text: codecs.BOM_UTF8 + text.encode(),
     "notepad": lambda text: codecs.BOM_UTF8 + text.replace("\n", "\r\n").encode(),
@@ -59,7 +60,7 @@ def test_text_of_any_length_is_read(text: str) -> None:
     ("line", "told"),
     [
         ("permanent = “true”", "line 2: the quotes are curly"),
-        ("[input]\npath = ‘u.csv’", "line 3: the quotes are curly"),
+        ("[input]\npath = \u2018u.csv\u2019", "line 3: the quotes are curly"),
         ('name = "a"”', "line 2: the quotes are curly"),
         ("permanent = maybe", "line 2: the value is missing, or is text without quotes"),
     ],

@@ -261,9 +261,7 @@ def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
 
 def test_service_that_was_not_reached_needs_no_permission() -> None:
     shown = lines(job(EU), quotas={EU: AccountQuota(30.0, "published", (UNREACHED,))})
-    assert said(shown, "Not known") == [
-        "the quota: servicequotas:GetServiceQuota was not answered (EndpointConnectionError)"
-    ]
+    assert said(shown, "Not known") == ["the quota: servicequotas:GetServiceQuota failed (EndpointConnectionError)"]
     assert said(shown, "Allow") == []
 
 

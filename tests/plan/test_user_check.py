@@ -151,7 +151,7 @@ def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch
         (
             {},
             PoolFacts(EU, unknown=UnknownFact("x", "y", "AccessDeniedException", denied=True)),
-            "how the pool compares names is not known: DescribeUserPool was not answered (AccessDeniedException)",
+            "how the pool compares names is not known: DescribeUserPool failed (AccessDeniedException)",
         ),
     ],
 )
