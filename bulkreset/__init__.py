@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
+    from bulkreset.api import AbandonedRun as AbandonedRun
     from bulkreset.api import ApiProgress as ApiProgress
     from bulkreset.api import CancelToken as CancelToken
     from bulkreset.api import DryRun as DryRun
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from bulkreset.api import Preflight as Preflight
     from bulkreset.api import Result as Result
     from bulkreset.api import Summary as Summary
+    from bulkreset.api import abandon as abandon
     from bulkreset.api import apply as apply
     from bulkreset.api import dry_run as dry_run
     from bulkreset.api import load as load
     from bulkreset.api import resume as resume
 
 _PUBLIC = (
-    *("ApiProgress", "CancelToken", "DryRun", "Job", "Preflight", "Result", "Summary"),
-    *("apply", "dry_run", "load", "resume"),
+    *("AbandonedRun", "ApiProgress", "CancelToken", "DryRun", "Job", "Preflight", "Result", "Summary"),
+    *("abandon", "apply", "dry_run", "load", "resume"),
 )
 
 __all__ = ["__version__", "errors", *_PUBLIC]  # noqa: PLE0604  (made below)

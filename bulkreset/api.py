@@ -21,11 +21,14 @@ from bulkreset.journal.run_dir import RunDir, new_name
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
+from bulkreset.run.abandon import AbandonedRun
+from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.run import RunOptions
 from bulkreset.run.start import resume as resume_run
 from bulkreset.run.start import start
 
 __all__ = [
+    "AbandonedRun",
     "ApiProgress",
     "CancelToken",
     "DryRun",
@@ -33,6 +36,7 @@ __all__ = [
     "Preflight",
     "Result",
     "Summary",
+    "abandon",
     "apply",
     "dry_run",
     "load",
@@ -196,6 +200,14 @@ def resume(
     listener = _Listener(on_progress, stop, confirm)
     mode = RunOptions(None, yes=confirm is True, retry_failed=failed)
     return _run(path, listener, lambda: resume_run(path, mode, overrides or {}, listener, listener.stop))
+
+
+def abandon(run_dir: PathLike) -> AbandonedRun:
+    """Give up an unfinished run: it can never be resumed. Returns its rows by status, and how many users may be set.
+
+    Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
+    """
+    return abandon_run(Path(run_dir))
 
 
 def _new(job: Job, run_dir: PathLike | None) -> Path:

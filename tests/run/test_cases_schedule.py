@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import bulkreset as bulkreset_api
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import EXIT_ROWS, InputError, RunDirError
 from bulkreset.input.discovery import InputMissing
@@ -337,3 +338,28 @@ def test_exit_code_of_a_night_with_a_bad_input_is_not_zero(bulkreset: Command, n
         with bulkreset.start("run", nights.folder / "job.toml", "--yes") as process:
             ran = finish(process, nights.folder)
         assert (ran.code, "b.csv is " in ran.stderr) == (EXIT_ROWS, True)
+
+
+def test_what_is_not_read_is_in_preflight_summary_and_page(bulkreset: Command, nights: Nights) -> None:
+    nights.write("[report]\nhtml = true\n", 'path = "in"')
+    (nights.folder / "in" / "a.csv").write_text("username,password\nann,Quiet-Garden.1", encoding="utf-8")
+    (nights.folder / "in" / "b.csv").touch()
+    (nights.folder / "in" / "c.csv.bz2").write_bytes(b"BZh9")
+    told = [
+        f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it).",
+        "1 file has no content, so no rows: b.csv.",
+        "The last line of a.csv does not end with a line break: is the file whole?",
+    ]
+    ran = bulkreset("run", nights.folder / "job.toml", "--yes")
+    page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
+    assert (ran.code, ran.summary["input"]["remarks"]) == (0, told)
+    for sentence in told:
+        assert (sentence in ran.stderr, sentence in ran.stdout, sentence in page) == (True, True, True)
+
+
+def test_program_gives_a_run_up_as_the_command_does(nights: Nights) -> None:
+    nights.put("mon.csv", "ann")
+    nights.write("[guards]\nmax_rows = 0\n")
+    nights.night()
+    found = bulkreset_api.abandon(nights.folder / "run-1")
+    assert (found.perhaps_set, found.counts) == (0, {"unprocessed": 1})
