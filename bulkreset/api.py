@@ -1,46 +1,62 @@
-"""The Python interface for orchestrators: plan, apply, resume. It does not print, ask or handle signals."""
+"""The Python interface: what the command line does, without printing, asking or handling signals."""
 
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.errors import BulkresetError, Refused, RunDirError, error_from_summary
+from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError, StoppedBy
 from bulkreset.files import read_small_file
 from bulkreset.hardening import apart
+from bulkreset.input.discovery import InputMissing
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
-from bulkreset.journal.run_dir import RunDir, new_name
+from bulkreset.journal.run_dir import RUNS, RunDir, new_path
+from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
+from bulkreset.report.passwords_export import IssuedPassword, read_passwords
+from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
+from bulkreset.report.run_status import RunStatus, UnreadableRun, read_status
+from bulkreset.report.run_status import list_runs as list_runs_in
+from bulkreset.report.verify import VerifyRequest, VerifyResult
+from bulkreset.report.verify import verify as verify_run
 from bulkreset.run.abandon import AbandonedRun
 from bulkreset.run.abandon import abandon as abandon_run
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunEnd, RunOptions
+from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
-from bulkreset.run.start import start
 
 __all__ = [
     "AbandonedRun",
     "ApiProgress",
     "CancelToken",
     "DryRun",
+    "IssuedPassword",
     "Job",
     "Preflight",
     "Result",
+    "RunStatus",
     "Summary",
+    "VerifyResult",
     "abandon",
     "apply",
     "dry_run",
+    "list_runs",
     "load",
+    "passwords",
     "resume",
+    "run_job",
+    "status",
+    "verify",
+    "write_report",
 ]
 
 MOST_SUMMARY = 1 << 24  # bytes; a summary has a few hundred for each lane
@@ -80,9 +96,11 @@ class Result:
         path = Path(run_dir)
         try:
             figures = json.loads(read_small_file(RunDir(path).summary, MOST_SUMMARY))
-            figures["lanes"] = tuple(LaneSummary(**lane) for lane in figures["lanes"])
+            figures["lanes"] = tuple(
+                LaneSummary(**_with_error(lane) | {"pools": tuple(lane["pools"])}) for lane in figures["lanes"]
+            )
             figures["targets"] = tuple(figures["targets"])
-            return cls(path, Summary(**figures))
+            return cls(path, Summary(**_with_error(figures)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise RunDirError(f"{path} has no summary.", "Look at it: bulkreset status " + str(path) + ".") from None
 
@@ -137,19 +155,35 @@ def dry_run(
     """Make a dry run: read, screen and look up every row, and send nothing.
 
     `run_dir` must be new; the default is `runs/<job>-<UTC time>`. `on_progress` is called on the calling thread,
-    several times a second. Raises Refused if nothing can be planned, or the error that stopped it:
-    GuardTripped, ServiceError, RecordError, Interrupted.
+    several times a second. Raises Refused if nothing can be planned (InputError if a scheduled job has no new input),
+    or the error that stopped it: GuardTripped, ServiceError, RecordError, Interrupted.
     """
-    path = _new(job, run_dir)
     listener = _Listener(on_progress, stop, confirm=False)
-    result = _run(
-        path,
-        listener,
-        lambda: start(job, path, RunOptions(None, dry_run=True, emulate=emulate), listener, listener.stop),
-    )
-    if listener.preflight is None:
-        raise Refused("The plan has no preflight.")  # it cannot have ended without one
-    return DryRun(path, result.summary, job, listener.preflight)
+    results = _run_job(job, run_dir, RunOptions(None, dry_run=True, emulate=emulate), listener)
+    if not results or listener.preflight is None:
+        raise InputMissing(f"There is no new input at {job.input.named}.", "There is nothing to plan.")
+    return DryRun(results[0].run_dir, results[0].summary, job, listener.preflight)
+
+
+def run_job(
+    job: Job,
+    *,
+    run_dir: PathLike | None = None,
+    approved: PathLike | None = None,
+    confirm: bool | Confirm = False,
+    on_progress: OnProgress | None = None,
+    on_notice: Callable[[str], None] | None = None,
+    stop: CancelToken | None = None,
+    emulate: bool = False,
+) -> Sequence[Result]:
+    """Run a job, also a scheduled one, whose inputs are processed once each.
+
+    A scheduled job finishes its unfinished run first, and then runs all new inputs as one run: there are two results,
+    one, or none if there was nothing to do. Any other job has one result. `on_notice` receives sentences, such as those
+    about inputs that are not read or are set aside. Other arguments and errors are those of `apply`.
+    """
+    options = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
+    return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm, on_notice))
 
 
 def apply(
@@ -169,23 +203,32 @@ def apply(
     GuardTripped is raised.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set, continue
-    that run with `resume`. Never apply the job again, because that would set every row again.
+    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
+    continue that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
+    scheduled job.
     """
     if isinstance(job, DryRun):
         approved = approved or job.run_dir
         emulate = emulate or job.summary.emulated
         job = job.job
-    wanted = job
-    path = _new(wanted, run_dir)
-    listener = _Listener(on_progress, stop, confirm)
-    mode = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
-    return _run(path, listener, lambda: start(wanted, path, mode, listener, listener.stop))
+    if job.schedule.state:
+        raise JobError("A scheduled job may have no run to apply, or two.", "Use run_job, which returns them all.")
+    (result,) = run_job(
+        job,
+        run_dir=run_dir,
+        approved=approved,
+        confirm=confirm,
+        on_progress=on_progress,
+        stop=stop,
+        emulate=emulate,
+    )
+    return result
 
 
 def resume(
     run_dir: PathLike,
     *,
+    restore_to: PathLike | None = None,
     overrides: Mapping[str, Any] | None = None,
     failed: bool = False,
     confirm: bool | Confirm = False,
@@ -194,12 +237,14 @@ def resume(
 ) -> Result:
     """Continue a run: send the unsettled rows, and nothing else. With `failed`, also send the failed rows again.
 
-    A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
+    `run_dir` may be the s3:// address of a mirror: the run is then restored to the new directory `restore_to` (default:
+    its name, in `runs`). A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
     """
-    path = Path(run_dir)
+    path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
-    mode = RunOptions(None, yes=confirm is True, retry_failed=failed)
-    return _run(path, listener, lambda: resume_run(path, mode, overrides or {}, listener, listener.stop))
+    options = RunOptions(None, yes=confirm is True, retry_failed=failed)
+    (result,) = _results(path, listener, lambda: [resume_run(path, options, overrides or {}, listener, listener.stop)])
+    return result
 
 
 def abandon(run_dir: PathLike) -> AbandonedRun:
@@ -210,12 +255,80 @@ def abandon(run_dir: PathLike) -> AbandonedRun:
     return abandon_run(Path(run_dir))
 
 
-def _new(job: Job, run_dir: PathLike | None) -> Path:
-    return Path(run_dir) if run_dir else new_name(Path("runs") / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+def status(run_dir: PathLike) -> RunStatus:
+    """Return the progress and the state of a live or an ended run. Raises RunDirError, RecordError."""
+    return read_status(Path(run_dir))
 
 
-def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result:
-    """Return the result, or raise the error that ended the run. Its `run_dir` is set if the run can be resumed."""
+def list_runs(folder: PathLike = RUNS) -> tuple[list[RunStatus], list[UnreadableRun]]:
+    """Return (statuses, unreadable runs) of all runs in a folder, the statuses newest first."""
+    return list_runs_in(Path(folder))
+
+
+def write_report(
+    run_dir: PathLike,
+    *,
+    form: str | None = None,
+    only: Sequence[str] = (),
+    output: PathLike | None = None,
+    redacted: bool | None = None,
+) -> Path:
+    """Write the report of a live or an ended run again and return its path.
+
+    `form` is csv, parquet, jsonl or html; `only` are statuses; `output` is a new file; `redacted`: hashes replace the
+    usernames. The defaults are those of the run's own report. Raises Refused, RecordError.
+    """
+    request = ReportRequest(form, parse_statuses(only), Path(output) if output else None, redacted)
+    written = None if request.output == STANDARD_OUTPUT else rewrite_report(Path(run_dir), request)
+    if written is None:
+        raise JobError("A report is written to a file.", "Name another output than -.")
+    return written
+
+
+def passwords(run_dir: PathLike, identity: PathLike) -> Iterator[IssuedPassword]:
+    """Yield the generated password of each user who was set, decrypted with a recipient's private key file.
+
+    Raises RunDirError if the run has none or no complete plan, InputError if the key cannot decrypt them.
+    """
+    return read_passwords(Path(run_dir), Path(identity))
+
+
+def verify(
+    run_dir: PathLike,
+    *,
+    within_days: float = 1.0,
+    output: PathLike | None = None,
+    reissue: PathLike | None = None,
+    on_progress: OnProgress | None = None,
+    stop: CancelToken | None = None,
+) -> VerifyResult:
+    """Look up whether the users that a run set have signed in and changed their password. Changes nothing.
+
+    Writes `output` (default: verify.csv in the run directory) and, if named, `reissue`: an input file of the users
+    whose temporary password has expired or expires within `within_days`. Raises Refused, ServiceError, Interrupted.
+    """
+    listener = _Listener(on_progress, stop, confirm=False)
+    request = VerifyRequest(within_days, Path(output) if output else None, Path(reissue) if reissue else None)
+    with apart():
+        verified = verify_run(Path(run_dir), request, listener, listener.stop)
+    if listener.failure:
+        raise listener.failure
+    return verified
+
+
+def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of summary.json with `stopped_by` as a value."""
+    stopped_by = figures.get("stopped_by")
+    return figures | {"stopped_by": StoppedBy(**stopped_by) if stopped_by else None}
+
+
+def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:
+    path = Path(run_dir) if run_dir else new_path(job.name)
+    return _results(path, listener, lambda: run_job_in(job, path, options, listener, listener.stop))
+
+
+def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd]]) -> list[Result]:
+    """Return the results, or raise the error that ended a run. Its `run_dir` is set if the run can be resumed."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
@@ -224,19 +337,19 @@ def _run(path: Path, listener: "_Listener", go: Callable[[], Summary]) -> Result
         )
     try:
         with apart():
-            summary = go()
+            ends = list(go())
     except BulkresetError as error:
         if RunDir(path).journal.exists():
             error.run_dir = path
         raise
     if listener.failure:
         raise listener.failure
-    if summary.stopped_by:
-        stopped = summary.stopped_by
-        ended = error_from_summary(summary.exit_code, stopped["code"], stopped["message"], stopped["advice"])
-        ended.run_dir = path
-        raise ended
-    return Result(path, summary)
+    for end in ends:
+        if end.error:
+            end.error.run_dir = end.run_dir if end.summary.resumable else None
+            end.error.__context__ = None  # its frames may hold passwords
+            raise end.error.with_traceback(None)
+    return [Result(end.run_dir, end.summary) for end in ends]
 
 
 class _Listener:
@@ -245,12 +358,20 @@ class _Listener:
     An exception in `on_progress` stops the run like a stop request, and is raised when the run has ended.
     """
 
-    def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+    def __init__(
+        self,
+        on_progress: OnProgress | None,
+        stop: CancelToken | None,
+        confirm: bool | Confirm,  # noqa: FBT001
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self.confirmed_by = "by the calling program"
         self.stop = stop or CancelToken()
         self.preflight: Preflight | None = None
         self.failure: Exception | None = None
         self._on_progress = on_progress
         self._confirm = confirm
+        self._on_notice = on_notice
 
     def on_run_started(self, run_id: str) -> None:
         """Do nothing: the result identifies the run."""
@@ -271,7 +392,9 @@ class _Listener:
         )
 
     def notice(self, text: str) -> None:
-        """Do nothing: the log has the notices."""
+        """Pass a notice to the caller."""
+        if self._on_notice:
+            self._on_notice(text)
 
     def show_preflight(self, preflight: Preflight) -> None:
         """Keep the preflight for the result."""

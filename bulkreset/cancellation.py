@@ -5,11 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from bulkreset.causes import STOPS
 from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.statuses import SETTLED, count_of
 
 if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
@@ -22,6 +25,7 @@ Item = TypeVar("Item")
 class LaneProgress:
     """The progress of one lane.
 
+    `retrying` returns the number of the next attempt of each row that is being retried.
     `pace` returns the current rate in calls per second. Without pacing it returns None, and `ceiling` is None, too.
     """
 
@@ -32,11 +36,12 @@ class LaneProgress:
     counts: Counter[Status] = field(default_factory=Counter)
     throttled: int = 0
     stopped: bool = False
+    retrying: Callable[[], Sequence[int]] = tuple
 
     @property
     def settled(self) -> int:
         """Return the number of rows that this execution has finished."""
-        return self.counts.total() - self.counts[Status.READY]
+        return count_of(self.counts, SETTLED)
 
     @property
     def remaining(self) -> int:
@@ -49,7 +54,8 @@ class SendProgress:
     """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
     `pending` is the number of users to sign out when sending began; None if the job signs nobody out. `signed_out`
-    counts finished sign-outs, including failed ones; `sign_out_failed` counts the failed ones.
+    counts finished sign-outs, including failed ones; `sign_out_failed` counts the failed ones. `max_attempts` is the most
+    attempts of a row.
     """
 
     total: int
@@ -61,6 +67,7 @@ class SendProgress:
     signed_out: int = 0
     sign_out_failed: int = 0
     lanes: Sequence[LaneProgress] = ()
+    max_attempts: int = 0
 
     @property
     def to_sign_out(self) -> int:
@@ -70,7 +77,11 @@ class SendProgress:
     @property
     def settled(self) -> int:
         """Return the number of rows that this run has finished."""
-        return self.counts.total() - self.counts[Status.READY]
+        return count_of(self.counts, SETTLED)
+
+    def retrying(self) -> list[int]:
+        """Return the number of the next attempt of each row that is being retried."""
+        return [attempt for lane in self.lanes for attempt in lane.retrying()]
 
     def add(self, outcomes: Sequence[Outcome], lane: int | None = None) -> None:
         """Count outcomes; if `lane` is given, count them for that lane, too."""
@@ -90,7 +101,12 @@ class SendProgress:
 
 
 class UserInterface(Protocol):
-    """What a run reports to and asks: a terminal, a log, or nothing."""
+    """What a run reports to and asks: a terminal, a log, or nothing.
+
+    `confirmed_by` says in words how the last confirmation was given.
+    """
+
+    confirmed_by: str
 
     def on_run_started(self, run_id: str) -> None:
         """Handle the start of a run, or its continuation."""
@@ -112,6 +128,18 @@ class UserInterface(Protocol):
 
     def on_send_progress(self, progress: SendProgress) -> None:
         """Handle progress after some rows were settled."""
+
+
+_current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)
+
+
+def check_current() -> None:
+    """Raise what `check` of the token raises that watches this thread; do nothing without one.
+
+    Loops that read a file call it, because only they know how long a single step may take.
+    """
+    if token := _current.get():
+        token.check()
 
 
 class CancelToken:
@@ -146,6 +174,15 @@ class CancelToken:
         finally:
             self._also = before
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Let `check_current` in this thread check this token inside the block."""
+        before = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(before)
+
     def check_between(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items and call `check` after each. Raises what `check` raises."""
         for item in items:
@@ -157,7 +194,7 @@ class CancelToken:
         if self.signal_number:
             raise Interrupted(
                 f"Interrupted by {self._by or signal.Signals(self.signal_number).name}.",
-                "Calls in progress were finished and recorded.",
+                STOPS["interrupted"].advice,
                 signal_number=self.signal_number,
             )
         self._also()

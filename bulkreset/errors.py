@@ -24,13 +24,26 @@ Every message says what happened, to which row or key, and what to do next.
 """
 
 import traceback
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from bulkreset.causes import resume_helps
 
 EXIT_OK = 0
 EXIT_ROWS = 1
 EXIT_BUG = 70
 SIGNALLED = 128  # plus the signal number
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedBy:
+    """An error that stopped a run or a lane, as a value. `kind` is its class; `code` is the service's, else the class."""
+
+    kind: str
+    code: str
+    message: str
+    advice: str
+    exit_code: int
 
 
 class BulkresetError(Exception):
@@ -46,6 +59,11 @@ class BulkresetError(Exception):
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self.code = type(self).__name__
+
+    def describe(self) -> StoppedBy:
+        """Return the error as the journal and the summary store it."""
+        return StoppedBy(type(self).__name__, self.code, self.message, self.advice, self.exit_code)
 
     def __str__(self) -> str:
         return f"{self.message} {self.advice}".strip()
@@ -98,11 +116,16 @@ class GuardTripped(Stopped):
 
 
 class ServiceError(Stopped):
-    """The service answered that no further call can succeed. `code` is its error code."""
+    """The service answered that no further call can succeed. `code` is its error code.
+
+    The exit code is 2 if the job is wrong, so that resuming cannot help.
+    """
 
     def __init__(self, code: str, message: str, advice: str = "") -> None:
         super().__init__(message, advice)
         self.code = code
+        if not resume_helps(code):
+            self.exit_code = Refused.exit_code
 
 
 class ClusterLost(Stopped):
@@ -142,26 +165,6 @@ class Interrupted(BulkresetError):
         super().__init__(message, advice)
         self.signal_number = signal_number
         self.exit_code = SIGNALLED + signal_number
-
-
-def error_from_summary(exit_code: int, code: str, message: str, advice: str) -> BulkresetError:
-    """Return the error for a summary's `exit_code` and `stopped_by`. `code` is its class name or the service's code."""
-    if exit_code > SIGNALLED:
-        return Interrupted(message, advice, exit_code - SIGNALLED)
-    kinds = {kind.__name__: kind for kind in _below(BulkresetError) if kind not in {ServiceError, Interrupted}}
-    if code in kinds and kinds[code].exit_code == exit_code:
-        return kinds[code](message, advice)
-    if exit_code == ServiceError.exit_code:
-        return ServiceError(code, message, advice)
-    return {Refused.exit_code: Refused, Busy.exit_code: Busy, TimeLimit.exit_code: TimeLimit}.get(exit_code, Bug)(
-        message, advice
-    )
-
-
-def _below(kind: type[BulkresetError]) -> Iterator[type[BulkresetError]]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _below(one)
 
 
 def place_of(error: BaseException) -> str:

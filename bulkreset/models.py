@@ -1,4 +1,4 @@
-"""The value types that all packages share: secrets, statuses, rows, outcomes and summaries."""
+"""The value types that all packages share: secrets, rows, outcomes and summaries."""
 
 import json
 import re
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Never
 
+from bulkreset.errors import StoppedBy
+from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
 from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
@@ -52,17 +54,14 @@ class Secret:
         raise TypeError(msg)
 
 
-class Status(StrEnum):
-    """The status of a row. `claimed` exists in the journal only."""
+class EndState(StrEnum):
+    """How an execution of a run ended. All but `finished` were stopped before their end."""
 
-    READY = "ready"
-    REJECTED = "rejected"
-    SKIPPED = "skipped"
-    CLAIMED = "claimed"
-    SET = "set"
-    FAILED = "failed"
-    IN_DOUBT = "in_doubt"
-    UNPROCESSED = "unprocessed"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    TIME_LIMIT = "time_limit"
+    ROW_LIMIT = "row_limit"
 
 
 class RejectCode(StrEnum):
@@ -95,6 +94,8 @@ class Row:
     """One line of the input, ready to be sent.
 
     `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row has failed since then.
+    `doubted_since`: a time (Unix milliseconds) before that call, None if unknown. `canonical` is the user's own name if
+    it is known and differs, else "".
     """
 
     number: int
@@ -104,6 +105,8 @@ class Row:
     permanent: bool
     was_in_doubt: bool = False
     retrying_failed: bool = False
+    doubted_since: int | None = None
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,7 @@ class LaneSummary:
     pools: Sequence[str] = ()
     rows: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
-    stopped_by: Mapping[str, str] | None = None
+    stopped_by: StoppedBy | None = None
     changes: int = 0
 
 
@@ -212,4 +215,4 @@ class Summary:
     unchecked: Mapping[str, str] | None = field(default=None)
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
-    stopped_by: Mapping[str, str] | None = field(default=None)
+    stopped_by: StoppedBy | None = field(default=None)

@@ -22,9 +22,10 @@ def format_iso(unix_ms: float, timespec: str = "milliseconds") -> str:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
-def format_local_time(when: datetime, now: datetime) -> str:
+def format_local_time(when: datetime, now: datetime, *, seconds: bool = False) -> str:
     """Return a time for a person at this machine, with its zone; with the date if that is not today's."""
-    return f"{when:%H:%M %Z}" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M %Z}"
+    day = "" if when.date() == now.date() else f"{when:%Y-%m-%d} "
+    return f"{day}{when:%H:%M:%S %Z}" if seconds else f"{day}{when:%H:%M %Z}"
 
 
 def format_duration(seconds: float) -> str:
@@ -33,6 +34,20 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     hours, minutes = divmod(round(seconds / _MINUTE), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def format_time(moment: str) -> str:
+    """Return an ISO time in UTC as text for people, such as "2026-11-30 03:00:12 UTC"."""
+    day, _, clock = moment.removesuffix("Z").partition("T")
+    return f"{day} {clock.partition('.')[0]} UTC" if clock else moment
+
+
+def format_limit(seconds: float) -> str:
+    """Return a time span that a person has set, without rounding: "90 s", "8 h", "1 h 30 min"."""
+    if seconds < _MINUTE or seconds % _MINUTE:
+        return f"{seconds:g} s"
+    hours, minutes = divmod(int(seconds) // _MINUTE, 60)
+    return " ".join([f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes))
 
 
 def format_short_duration(seconds: float) -> str:

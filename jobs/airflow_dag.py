@@ -14,6 +14,7 @@ Which ends are tried again is said by the exception, as the command says it by i
     rows that were not set            1                not tried again: the report says which
 """
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,19 +44,24 @@ def review() -> dict[str, Any]:
 @task(queue=QUEUE, retries=4, retry_delay=timedelta(minutes=10))
 def send(reviewed: dict[str, Any]) -> dict[str, Any]:
     """Run what was approved, and nothing else; a second try goes on where the first one stopped."""
-    from bulkreset import apply, errors, load, resume
+    from bulkreset import errors, load, resume, run_job
 
     run_dir = Path(reviewed["run_dir"].removesuffix("-dry"))
     try:
-        done = resume(run_dir) if run_dir.exists() else apply(load(JOB), run_dir=run_dir, approved=reviewed["run_dir"])
+        if run_dir.exists():
+            ended = [resume(run_dir)]
+        else:  # a scheduled job may finish an earlier run first
+            ended = [*run_job(load(JOB), run_dir=run_dir, approved=reviewed["run_dir"])]
     except (errors.Stopped, errors.TimeLimit, errors.RowLimit, errors.Interrupted):
         raise
     except Exception as error:  # noqa: BLE001  (none of them is better the second time)
         said = str(error) if isinstance(error, errors.BulkresetError) else type(error).__name__
         raise AirflowFailException(said) from None
-    if not done.ok:
-        raise AirflowFailException(f"Not every row is set: {dict(done.summary.counts)}. See {done.report}.")
-    return {"counts": dict(done.summary.counts), "report": str(done.report)}
+    for done in ended:
+        if not done.ok:
+            raise AirflowFailException(f"Not every row is set: {dict(done.summary.counts)}. See {done.report}.")
+    counts: Counter[str] = sum((Counter(done.summary.counts) for done in ended), Counter())
+    return {"counts": dict(counts), "reports": [str(done.report) for done in ended]}
 
 
 @dag(

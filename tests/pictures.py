@@ -71,10 +71,10 @@ def _row(number: int) -> Sequence[str]:
 def elsewhere(run_dir: Path) -> Path:
     """The page as it would be on a machine with names that are nobody's; where it is."""
     journal = Journal.open(run_dir / "journal.sqlite")
-    facts = journal.meta()
-    journal.note(
-        input=facts["input"] | {"path": "/srv/campaign/users.csv"},
-        executions=[it | {"user": "ops", "host": "batch-1"} for it in facts["executions"]],
+    facts = journal.state
+    journal.write.change(
+        input=facts.input.model_copy(update={"path": "/srv/campaign/users.csv"}),
+        executions=[it.model_copy(update={"user": "ops", "host": "batch-1"}) for it in facts.executions],
     )
     write_page(journal, run_dir / "report.html", Path("/srv/campaign/runs/autumn-reset"))
     journal.close()

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from bulkreset import errors
-from bulkreset.errors import BulkresetError, Interrupted, ServiceError, error_from_summary
+from bulkreset.errors import BulkresetError, Interrupted, ServiceError, StoppedBy
 
 EXIT_CODES = {
     "BulkresetError": 70,
@@ -28,7 +28,9 @@ EXIT_CODES = {
     "Interrupted": 130,
 }
 CLASSES = {
-    name: kind for name, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
+    name: kind
+    for name, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__ and issubclass(kind, BulkresetError)
 }
 
 
@@ -58,26 +60,14 @@ def test_sentence_is_what_happened_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(EXIT_CODES) - {"BulkresetError", "ServiceError", "Interrupted"}))
-def test_summary_tells_of_the_same_error(name: str) -> None:
-    error = error_from_summary(EXIT_CODES[name], name, "It broke.", "Fix it.")
-    assert (type(error), error.exit_code) == (CLASSES[name], EXIT_CODES[name])
-    assert str(error) == "It broke. Fix it."
+def test_error_as_a_value_has_its_class_and_its_exit_code(name: str) -> None:
+    assert CLASSES[name]("It broke.", "Fix it.").describe() == StoppedBy(
+        name, name, "It broke.", "Fix it.", EXIT_CODES[name]
+    )
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "code", "name"),
-    [
-        (3, "AccessDeniedException", "ServiceError"),
-        (3, "Busy", "ServiceError"),
-        (143, "Interrupted", "Interrupted"),
-        (130, "GuardTripped", "Interrupted"),
-        (2, "Unheard", "Refused"),
-        (4, "Unheard", "Busy"),
-        (5, "Unheard", "TimeLimit"),
-        (70, "Unheard", "Bug"),
-    ],
-)
-def test_summary_that_names_no_class_tells_by_its_exit_code(exit_code: int, code: str, name: str) -> None:
-    error = error_from_summary(exit_code, code, "It broke.", "")
-    assert (type(error), error.exit_code) == (CLASSES[name], exit_code)
-    assert not isinstance(error, ServiceError) or error.code == code
+def test_error_as_a_value_has_the_services_code_and_the_signal() -> None:
+    assert ServiceError("Denied", "It broke.").describe() == StoppedBy("ServiceError", "Denied", "It broke.", "", 3)
+    assert Interrupted("Left.", signal_number=15).describe() == StoppedBy(
+        "Interrupted", "Interrupted", "Left.", "", 143
+    )

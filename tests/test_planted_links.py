@@ -31,7 +31,7 @@ from bulkreset.report.verify import VerifyRequest, _open_outputs
 from bulkreset.run.archive import _copy_file
 from bulkreset.run.schedule_state import ScheduleState, StateStore
 from bulkreset.s3 import Bucket
-from tests.journal.journals import POOL, planned
+from tests.journal.journals import POOL, planned, run_state
 from tests.notify.test_metrics import FIGURES
 from tests.report.pages import journal_of, ready
 from tests.report.test_report import SUMMARY
@@ -102,7 +102,7 @@ NEW: dict[str, tuple[str, Callable[[Path], object]]] = {
     "archived input": ("done.csv", archived),
     "chunk of generated passwords": ("00000001.age", encrypted),
     "job file": ("job.toml", job_file),
-    "journal": ("journal.sqlite", lambda path: Journal.create(path, [POOL], {}).close()),
+    "journal": ("journal.sqlite", lambda path: Journal.create(path, [POOL], run_state()).close()),
 }
 ALL = REPLACING | NEW | {"redaction key": ("redaction.key", _create_key)}
 DATABASES = {"journal's copy", "list of users", "journal"}  # these have no partial file

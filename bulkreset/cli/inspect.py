@@ -12,34 +12,53 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import RUNS, NoProgress, Redact, ReportForm
-from bulkreset.errors import Interrupted, RecordError
+from bulkreset.cli.options import NoProgress, Redact, ReportForm, complete_run_dir
+from bulkreset.errors import Interrupted, RecordError, Refused
 
 
 def status(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="RUN_DIR", help="One run. Default: all runs in runs/.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="One run. Default: all runs in runs/.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
+    ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", metavar="N", min=1, help="Only the N newest runs of all runs.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show progress and state of one run, or of all runs."""
+    """Show progress and state of one run, or of all runs: the newest is the last one."""
     from bulkreset.cli.prompts import describe_status
+    from bulkreset.journal.run_dir import RUNS
     from bulkreset.report.run_status import list_runs, read_status
 
+    if run_dir and last:
+        raise Refused("--last selects from all runs, and RUN_DIR names one.", "Pass one of the two.")
     found, unreadable = ([read_status(run_dir)], []) if run_dir else list_runs(RUNS)
+    found = found[-last:] if last else found
     if as_json:
         shown = [*map(asdict, found), *map(asdict, unreadable)]
         sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
         process.require_stdout_written()
         return
-    said = [describe_status(one) for one in found]
-    said += ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
+    said = ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
+    said += [describe_status(one) for one in found]
     sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
     process.require_stdout_written()
 
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     form: Annotated[
         ReportForm | None,
         typer.Option(
@@ -77,7 +96,12 @@ def report(
 
 
 def passwords(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
@@ -117,7 +141,12 @@ def passwords(
 
 
 def verify(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     within: Annotated[
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,

@@ -77,7 +77,7 @@ def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
     It is an event if standard error is JSON lines, otherwise text.
     """
     begun = run_dir is not None and run_dir.is_dir()
-    message = f"Aborted.{' Rows in progress are in doubt; no report was written.' if begun else ''}"
+    message = "Aborted." + (' Rows in progress are "in doubt"; no report was written.' if begun else "")
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
     if events := current():
         where = str(run_dir) if begun else ""

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress
-from bulkreset.models import Status
+from bulkreset.statuses import FAILURES, SETTLED
 from bulkreset.text import format_short_duration, show_invisible
 
 NARROW = 100  # terminal columns; a narrower terminal gets shorter headings
@@ -23,7 +23,7 @@ def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], ro
     rest = [at for at in range(len(lanes)) if at not in set(kept)]
     lines = [_cells(lanes[at].name, [lanes[at]], rates[at], _lane_left(lanes[at], rates[at])) for at in kept]
     if rest:
-        name = f"{len(rest):,} more lanes" if kept else f"{len(rest):,} lanes"
+        name = f"{len(rest):,} more account Regions" if kept else f"{len(rest):,} account Regions"
         left = max((seconds_for(lanes[at].remaining, rates[at]) or 0.0 for at in rest), default=0.0)
         rate = sum(rates[at] or 0.0 for at in rest)
         lines.append(_cells(name, [lanes[at] for at in rest], rate, format_short_duration(left) if left else ""))
@@ -45,7 +45,7 @@ def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
     for name, least in zip(columns, widths, strict=True):
         if name == "lane":
             room = width - sum(widths[1:]) - len(widths)
-            table.add_column("  lane", no_wrap=True, overflow="ellipsis", width=max(5, min(least, room)))
+            table.add_column("  account Region", no_wrap=True, overflow="ellipsis", width=max(5, min(least, room)))
         else:
             table.add_column(_HEADS.get(name, name), justify="right", no_wrap=True, min_width=least)
     for line in lines:
@@ -54,13 +54,14 @@ def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
 
 
 # From most to fewest columns. Failed and in-doubt rows and the remaining time are never left out.
+_SHORT = tuple(status.facts.short for status in FAILURES)
 _COLUMNS = (
-    ("lane", "rows", "rate of", "throttled", "set", "failed", "in doubt", "left"),
-    ("lane", "rows", "rate of", "thr.", "fail.", "doubt", "left"),
-    ("lane", "done", "rate of", "thr.", "fail.", "doubt", "left"),
-    ("lane", "done", "rate", "thr.", "fail.", "doubt", "left"),
-    ("lane", "done", "rate", "fail.", "doubt", "left"),
-    ("lane", "done", "fail.", "doubt", "left"),
+    ("lane", "rows", "rate of", "throttled", *(one.facts.label for one in SETTLED), "left"),
+    ("lane", "rows", "rate of", "thr.", *_SHORT, "left"),
+    ("lane", "done", "rate of", "thr.", *_SHORT, "left"),
+    ("lane", "done", "rate", "thr.", *_SHORT, "left"),
+    ("lane", "done", "rate", *_SHORT, "left"),
+    ("lane", "done", *_SHORT, "left"),
 )
 _HEADS = {"rate of": "rate/s", "rate": "rate/s"}
 
@@ -70,7 +71,11 @@ def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: s
     ceilings = [lane.ceiling for lane in lanes]
     of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.0f}"
     settled, total = sum(lane.settled for lane in lanes), sum(lane.total for lane in lanes)
-    failed, in_doubt = (sum(lane.counts[it] for lane in lanes) for it in (Status.FAILED, Status.IN_DOUBT))
+    settled_as = {
+        name: f"{sum(lane.counts[status] for lane in lanes):,}"
+        for status in SETTLED
+        for name in (status.facts.label, status.facts.short)
+    }
     throttled = sum(lane.throttled for lane in lanes)
     return {
         "lane": show_invisible(f"  {name}"),
@@ -80,11 +85,7 @@ def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: s
         "rate": f"{rate or 0.0:,.1f}",
         "throttled": f"{throttled:,}",
         "thr.": f"{throttled:,}",
-        "set": f"{sum(lane.counts[Status.SET] for lane in lanes):,}",
-        "failed": f"{failed:,}",
-        "fail.": f"{failed:,}",
-        "in doubt": f"{in_doubt:,}",
-        "doubt": f"{in_doubt:,}",
+        **settled_as,
         "left": left,
     }
 

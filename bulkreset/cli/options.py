@@ -1,5 +1,6 @@
 """The options shared by several commands, and the parsers of their text."""
 
+import os
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,7 +11,7 @@ import typer
 
 from bulkreset.errors import JobError
 
-RUNS = Path("runs")  # default parent of run directories
+_JOURNAL = "journal.sqlite"  # what makes a directory a run's
 
 # Options that are not given are read from variables such as BULKRESET_RATE.
 ENVIRONMENT = {"auto_envvar_prefix": "BULKRESET"}
@@ -18,11 +19,38 @@ ENVIRONMENT = {"auto_envvar_prefix": "BULKRESET"}
 MOST_DIGITS = 19  # limit on the digits of a number of rows
 
 
+def complete_run_dir(incomplete: str) -> list[str]:
+    """Return the run directories, and the directories that may have some, whose path begins with `incomplete`.
+
+    If nothing is typed yet, these are the runs in RUNS.
+    """
+    from bulkreset.journal.run_dir import RUNS
+
+    start = f"{RUNS}/" if f"{RUNS}/".startswith(incomplete) else incomplete
+    parent = Path(start if start.endswith("/") else os.path.dirname(start))  # noqa: PTH120  (a Path loses the slash)
+    try:
+        found = [path for path in parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    paths = [str(path) if (path / _JOURNAL).exists() else f"{path}/" for path in found]
+    return sorted(path for path in paths if path.startswith(start))
+
+
 class LogFormat(StrEnum):
     """The format of log events on standard error."""
 
     CONSOLE = "console"
     JSON = "json"
+
+
+class JobKind(StrEnum):
+    """The purpose of a job."""
+
+    FILE = "file"
+    SCHEDULED = "scheduled"
+    TEMPORARY = "temporary"
+    SCRAMBLE = "scramble"
+    FROM_POOL = "from-pool"
 
 
 class ReportForm(StrEnum):

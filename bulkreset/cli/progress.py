@@ -15,7 +15,8 @@ from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress, SendProgress
 from bulkreset.cli.lane_table import lanes_table, seconds_for
-from bulkreset.models import Status
+from bulkreset.models import format_rows
+from bulkreset.statuses import SETTLED
 from bulkreset.text import format_duration
 
 PLAIN_EVERY = 30.0  # seconds between two lines if nothing is drawn
@@ -178,7 +179,11 @@ class ProgressDisplay:
             said |= count_text(progress)
         elif progress and progress.sign_out_failed:
             said["not signed out"] = f"{progress.sign_out_failed:,} not signed out"
-        if seconds := self._seconds_left(rate, now):
+        waiting = progress.retrying() if progress and shown.phase == "sending" else []
+        if progress and waiting and shown.total is not None and len(waiting) >= shown.total - shown.done:
+            # Nothing but retries remains: a time left from the rate would be wrong.
+            said["left"] = f"waiting to retry {format_rows(len(waiting))} ({_attempts(waiting, progress.max_attempts)})"
+        elif seconds := self._seconds_left(rate, now):
             said["left"] = f"about {format_duration(seconds)} left"
         return list((said if room is None else fit_figures(said, room)).values())
 
@@ -249,17 +254,21 @@ def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
 def count_text(progress: SendProgress) -> dict[str, str]:
     """Return the counts of the results so far as text. Zero counts are left out."""
     found = {
-        "set": progress.counts[Status.SET],
-        "failed": progress.counts[Status.FAILED],
-        "in doubt": progress.counts[Status.IN_DOUBT],
+        **{status.facts.label: progress.counts[status] for status in SETTLED},
         "throttled": progress.throttled,
         "signed out": progress.signed_out,
         "not signed out": progress.sign_out_failed,
     }
     said = {name: f"{number:,} {name}" for name, number in found.items() if number}
     if stopped := sum(lane.stopped for lane in progress.lanes):
-        said["stopped"] = f"{stopped:,} of {len(progress.lanes):,} lanes stopped"
+        said["stopped"] = f"{stopped:,} of {len(progress.lanes):,} account Regions stopped"
     return said
+
+
+def _attempts(waiting: Sequence[int], most: int) -> str:
+    """Return which attempts come next, as text."""
+    least, last = min(waiting), max(waiting)
+    return f"attempt {least} of {most}" if least == last else f"attempts {least} to {last} of {most}"
 
 
 def _ceiling(lanes: Sequence[LaneProgress]) -> str:

@@ -1,7 +1,6 @@
 """Terminal output and questions: the preflight, confirmations, a run's status and the summary."""
 
 import select
-import shlex
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -9,15 +8,15 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.cli.job_template import MEANT, QUESTIONS
 from bulkreset.cli.json_events import current
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, format_rows
-from bulkreset.plan.preflight_text import LABEL, preflight_lines
+from bulkreset.report.headline import state_text
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
-from bulkreset.text import format_count, format_duration, terminal_safe
+from bulkreset.statuses import Status, describe_counts
+from bulkreset.text import format_count, format_duration, format_time, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
@@ -27,9 +26,8 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
     from bulkreset.report.verify import VerifyResult
 
 TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
-_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
 _NOT_WHOLE = "The run stopped while reading the input. Nothing was sent."
-_FATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
+_USER_STATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
 
 class StderrAboveProgress:
@@ -64,6 +62,7 @@ class TerminalUi:
 
         from bulkreset.cli.progress import ProgressDisplay
 
+        self.confirmed_by = ""
         self._spoken = current()
         self._console = (
             Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False, force_terminal=False)
@@ -105,6 +104,8 @@ class TerminalUi:
             self._show_plan(preflight)
 
     def _show_plan(self, preflight: "Preflight") -> None:
+        from bulkreset.plan.preflight_text import preflight_lines  # `status` starts faster without the job's models
+
         text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
@@ -116,7 +117,9 @@ class TerminalUi:
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
         if not sys.stdin.isatty():
-            raise Refused("There is no terminal to ask for confirmation.", "Look at the plan, then pass --yes.")
+            raise Refused(
+                "There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes."
+            )
         if self.is_quiet:  # nobody can confirm a plan unseen
             self._show_plan(preflight)
         wanted = _confirmation_word(preflight)
@@ -126,10 +129,13 @@ class TerminalUi:
                 if preflight.ready
                 else f"Sign {format_count(preflight.pending or 0, 'user')} out"
             )
-            self._console.print(f"{ask} now? [y/N] ", end="", markup=False)
+            self._console.print(f"{ask}? [y/N] ", end="", markup=False)
+            self.confirmed_by = "answered y at the terminal"
             return self._typed().lower() in {"y", "yes"}
+        whose = "pool's" if len(preflight.pools) == 1 else "job's"
+        self.confirmed_by = f'typed "{wanted}" at the terminal'
         self._console.print(
-            f"To set {preflight.permanent:,} permanent passwords now, type {terminal_safe(wanted)}: ",
+            f'To set {preflight.permanent:,} permanent passwords, type the {whose} name ("{terminal_safe(wanted)}"): ',
             end="",
             markup=False,
         )
@@ -178,6 +184,8 @@ def _stderr_console() -> IO[str]:
 
 def wrap_lines(text: str, width: int) -> str:
     """Return the preflight text with its lines wrapped at `width`, and continued at column LABEL."""
+    from bulkreset.plan.preflight_text import LABEL
+
     lines = (
         textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
         for line in text.splitlines()
@@ -187,6 +195,8 @@ def wrap_lines(text: str, width: int) -> str:
 
 def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
     """Ask for each answer that no flag gives, until it is valid. Returns all answers."""
+    from bulkreset.cli.job_template import MEANT, QUESTIONS
+
     known: dict[str, str] = {}
     if "kind" not in given:
         for kind, meant in MEANT.items():
@@ -206,10 +216,16 @@ def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, s
 
 def describe_status(status: RunStatus) -> str:
     """Return one run's status as lines of text."""
-    counts = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in status.counts.items()) or "no rows yet"
+    dry_run = status.mode == "dry_run"
+    ended = "" if status.exit_code is None else f", exit code {status.exit_code}"
+    times = f"started {format_time(status.started_at)}"
+    if status.finished_at and not status.alive:
+        times += f", ended {format_time(status.finished_at)}"
+    state = f"running ({status.state})" if status.alive else state_text(status.state)
     lines = [
-        f"{status.run_dir}: {status.state}{' (running)' if status.alive else ''}, {status.mode.replace('_', ' ')}",
-        f"  {_rows_read_text(status)}: {counts}",
+        f"{status.run_dir}: {state}{ended}",
+        f"  {status.mode.replace('_', ' ')} of {status.job}, {times}",
+        f"  {_rows_read_text(status)}: {describe_counts(status.counts, dry_run=dry_run) or 'no rows yet'}",
     ]
     if not status.plan_complete and not status.alive:
         lines.append(f"  {_NOT_WHOLE}")
@@ -217,8 +233,8 @@ def describe_status(status: RunStatus) -> str:
         lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
     if len(status.lanes) > 1:
         for lane in status.lanes:
-            found = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in lane.counts.items()) or "no rows"
-            lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {found}")
+            counts = describe_counts(lane.counts, dry_run=dry_run) or "no rows"
+            lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {counts}")
     if status.codes:
         lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
     if status.attempts:
@@ -226,16 +242,18 @@ def describe_status(status: RunStatus) -> str:
     if status.rate:
         ends = f", about {format_duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
-    if status.resumable:
-        lines.append(f"  resume with: bulkreset resume {shlex.quote(status.run_dir)}")
+    if status.stopped_by:
+        lines.append(f"  why: {status.stopped_by.message} {status.stopped_by.advice}".rstrip())
+    lines += [f"  next: {command}" for command in status.commands]
     return "\n".join(lines)
 
 
 def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
     """Write the last lines: the results of the rows, and the path of the report."""
-    counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in summary.counts.items()) or "no rows"
-    what = "Dry run" if summary.mode == "dry_run" else "Run"
-    out.write(f"{what} {_STATES.get(summary.state, summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
+    dry_run = summary.mode == "dry_run"
+    counts = describe_counts(summary.counts, dry_run=dry_run) or "no rows"
+    what = "Dry run" if dry_run else "Run"
+    out.write(f"{what} {state_text(summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
     if not summary.plan_complete:
         out.write(f"{_NOT_WHOLE}\n")
     for remark in summary.input.get("remarks", ()):
@@ -249,7 +267,26 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
             f"{format_count(summary.attempts, 'call')}, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {format_duration(summary.sending_seconds)}.\n"
         )
     if summary.emulated:
-        out.write("This was the emulator: nothing real was touched.\n")
+        out.write("Emulated: no real user was changed.\n")
+    _print_files(summary, home, out)
+
+
+def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: IO[str]) -> None:
+    """Write the last lines of a resumed run that had nothing left to do, as its status `before` shows."""
+    when = format_time(before.finished_at or before.started_at)
+    verb = "was" if summary.rows == 1 else "were"
+    if summary.mode == "dry_run":
+        done = f"this dry run is complete since {when}"
+    elif summary.counts.get(Status.SET) == summary.rows:
+        rows = "the row" if summary.rows == 1 else f"all {format_rows(summary.rows)}"
+        done = f"{rows} {verb} already set on {when}"
+    else:
+        done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
+    out.write(f"Nothing to do: {done}.\n")
+    _print_files(summary, home, out)
+
+
+def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
@@ -263,9 +300,9 @@ def _rows_read_text(of: RunStatus | Summary) -> str:
 def describe_verified(found: "VerifyResult") -> str:
     """Return the users' current states and the next steps as text."""
     if found.report is None:
-        return f"This run has set no passwords{' yet' if found.alive else ''}, so there is nothing to verify."
+        return f"This run {'has set no passwords yet' if found.alive else 'set no passwords'}, so there is nothing to verify."
     counts = dict(found.counts)
-    told = ", ".join(f"{rows:,} {_FATES.get(state, state.value)}" for state, rows in counts.items())
+    told = ", ".join(f"{rows:,} {_USER_STATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (UserState.UNTOUCHED, UserState.DIFFERS, UserState.GONE))
     lines = [f"Verified: {format_rows(sum(counts.values()))}: {told}."]
@@ -275,15 +312,17 @@ def describe_verified(found: "VerifyResult") -> str:
         lines.append(f"{format_count(waiting, 'temporary password')} not used yet (still valid). Verify again later.")
     if short and found.reissue is None:
         lines.append(
-            f"{format_count(short, 'temporary password')} expired or expiring. --reissue FILE writes an input with these users."
+            f"{format_count(short, 'temporary password')} expired or expiring soon. --reissue FILE writes an input file with these users."
         )
     if odd:
-        lines.append(f"{format_count(odd, 'user')} changed since the run in an unexpected way; see the report.")
+        lines.append(
+            f"{format_count(odd, 'user has', 'users have')} changed since the run in an unexpected way; see {found.report}."
+        )
     if not found.unfinished:
-        lines.append("Nothing remains to be done.")
+        lines.append("No action needed.")
     if found.reissue:
         lines.append(
-            f'Reissue: {found.reissue}, with {short:,} users: the input of a new run with password.source = "generate".'
+            f'Reissue: {found.reissue}, with {format_count(short, "user")}: the input of a run with password.source = "generate".'
         )
     return "\n".join([*lines, f"Report: {found.report}"])
 

@@ -2,9 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,7 +12,6 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
-    RUNS,
     Cluster,
     Limit,
     LogAs,
@@ -32,20 +30,22 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    complete_run_dir,
     flags_of,
     parse_cluster,
     parse_limit,
     parse_rate,
 )
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, Refused
-from bulkreset.job import S3
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
+from bulkreset.statuses import describe_counts
 
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
-    from bulkreset.run.run import RunOptions
-    from bulkreset.run.scheduled import ScheduledJob
+    from bulkreset.report.run_status import RunStatus
+    from bulkreset.run.context import RunEnd, RunOptions
+    from bulkreset.run.scheduled import LeftOut
 
 
 def run(
@@ -103,6 +103,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
+            autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
             show_default=False,
         ),
@@ -145,7 +146,7 @@ def run(
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
-    from bulkreset.run.run import RunOptions
+    from bulkreset.run.context import RunOptions
 
     mode = RunOptions(
         sys.stderr,
@@ -157,13 +158,20 @@ def run(
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
         out=sys.stdout,
+        command=_command_to_repeat(sys.argv[1:]),
     )
     _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
 
 
 def resume(
     run: Annotated[
-        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The directory of a run, or its s3:// mirror.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
     rate: Rate = None,
@@ -184,8 +192,8 @@ def resume(
     """Continue a stopped run. Send only rows that are not done yet."""
     json_events.enable(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.mirror.factory import fetch_run_dir, name_of
-    from bulkreset.run.run import RunOptions
+    from bulkreset.mirror.factory import fetch_run_dir
+    from bulkreset.run.context import RunOptions
     from bulkreset.run.start import resume as resume_run
 
     asked = {
@@ -211,8 +219,13 @@ def resume(
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    path = fetch_run_dir(run, run_dir or (RUNS / name_of(run)) if run.startswith(S3) else run_dir)
-    _run_and_exit(path, stop, ui, lambda: resume_run(path, mode, overrides, ui, stop))
+    path = fetch_run_dir(run, run_dir)
+    before = _finished(path)
+
+    def resumed() -> Iterator["RunEnd"]:
+        yield resume_run(path, mode, overrides, ui, stop)
+
+    _run_and_exit(resumed(), stop, ui, path, before=before)
 
 
 def abandon(
@@ -222,7 +235,7 @@ def abandon(
     from bulkreset.run.abandon import abandon as abandon_run
 
     found = abandon_run(run_dir)
-    counts = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in found.counts.items()) or "no rows"
+    counts = describe_counts(found.counts) or "no rows"
     lines = [f"Given up: {run_dir}: {counts}."]
     if found.perhaps_set:
         lines.append(
@@ -246,7 +259,7 @@ def demo(
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
     from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
-    from bulkreset.run.run import RunOptions
+    from bulkreset.run.context import RunOptions
 
     _execute(
         load(JOBS / "demo.toml", {}),
@@ -259,53 +272,67 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.journal.run_dir import new_name
-    from bulkreset.run.start import start
-
-    def named() -> Path:
-        return run_dir or new_name(RUNS / f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    from bulkreset.journal.run_dir import new_path
+    from bulkreset.run.scheduled import LeftOut, run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    if job.schedule.state:
-        from bulkreset.run.scheduled import ScheduledJob
-
-        _run_scheduled(ScheduledJob(job, job.schedule.state, mode, ui, stop), named, job, stop, ui)
-    path = named()
-    _run_and_exit(path, stop, ui, lambda: start(job, path, mode, ui, stop))
+    path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
+    left_out = LeftOut()
+    ends = run_job(job, path, mode, ui, stop, left_out)
+    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.", left_out)
 
 
-def _run_and_exit(path: Path, stop: CancelToken, ui: "TerminalUi", go: Callable[[], Summary]) -> NoReturn:
-    """Call `go`, print how the run ended, and exit with its exit code."""
-    process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
+def _command_to_repeat(arguments: Sequence[str]) -> str:
+    """Return the command line without what only this run needs. No option has a secret as its value."""
+    kept = [*arguments]
+    for option in ("--dry-run", "--yes", "--no-progress", "--quiet", "-q"):
+        kept = [argument for argument in kept if argument != option]
+    while "--run-dir" in kept[:-1]:
+        at = kept.index("--run-dir")
+        del kept[at : at + 2]
+    return shlex.join(["bulkreset", *(argument for argument in kept if not argument.startswith("--run-dir="))])
+
+
+def _finished(path: Path) -> "RunStatus | None":
+    """Return the status of the run in `path` if it has finished, else None."""
+    from bulkreset.report.run_status import read_status
+
     try:
-        summary = go()
-    finally:
-        ui.close()
-    _print_end(path, summary, quiet=ui.is_quiet)
-    raise SystemExit(summary.exit_code)
+        status = read_status(path)
+    except BulkresetError:  # resuming reports it
+        return None
+    return status if status.state == "finished" and not (status.alive or status.resumable) else None
 
 
-def _run_scheduled(
-    scheduled: "ScheduledJob", named: Callable[[], Path], job: "Job", stop: CancelToken, ui: "TerminalUi"
+def _run_and_exit(
+    ends: Iterable["RunEnd"],
+    stop: CancelToken,
+    ui: "TerminalUi",
+    path: Path | None,
+    nothing: str = "",
+    left_out: "LeftOut | None" = None,
+    *,
+    before: "RunStatus | None" = None,
 ) -> NoReturn:
-    """Perform the runs of a scheduled job, print the end of each, and exit with the highest of their exit codes.
+    """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
-    A bad input that is set aside counts as rows that are not set.
+    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
+    is set aside in `left_out` counts as rows that are not set. `before`: the run had finished and is resumed.
     """
-    process.install_handlers(stop, json_events.emit_aborted)
+    process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
-        for path, summary in scheduled.run(named):
+        for end in ends:
             ui.close()
-            _print_end(path, summary, quiet=ui.is_quiet)
-            codes.append(summary.exit_code)
+            _print_end(end.run_dir, end.summary, before, quiet=ui.is_quiet)
+            codes.append(end.summary.exit_code)
     finally:
         ui.close()
-    code = EXIT_ROWS if scheduled.set_aside else EXIT_OK
+    code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
-        nothing = " ".join([f"No new input at {job.input.named}: nothing to do.", *scheduled.held])
+        nothing = " ".join([nothing, *(left_out.held if left_out else ())])
         if not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")
             sys.stdout.flush()
@@ -314,15 +341,19 @@ def _run_scheduled(
     raise SystemExit(max([code, *codes]))
 
 
-def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
+def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None, *, quiet: bool) -> None:
     """Print the result of a run; if `quiet`, not of one in which all went well.
 
     If it is resumable, the last line is the resume command.
     """
-    from bulkreset.cli.prompts import print_summary
+    from bulkreset.cli.prompts import print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
 
-    if not quiet or summary.exit_code != EXIT_OK:
+    if quiet and summary.exit_code == EXIT_OK:
+        pass
+    elif before and summary.state == "finished" and summary.attempts == before.attempts:
+        print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
+    else:
         print_summary(summary, RunDir(path), sys.stdout)
     if why := process.stdout_error():
         process.print_error(
@@ -337,9 +368,9 @@ def _print_end(path: Path, summary: Summary, *, quiet: bool) -> None:
 def _end_message(summary: Summary) -> str:
     """Return why the run stopped, or a warning about rows in doubt; "" if there is nothing to report."""
     if summary.stopped_by:
-        return f"{summary.stopped_by['message']} {summary.stopped_by['advice']}".strip()
+        return f"{summary.stopped_by.message} {summary.stopped_by.advice}".strip()
     if in_doubt := summary.counts.get("in_doubt"):
-        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: sent, but no answer arrived."
+        return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
 
 

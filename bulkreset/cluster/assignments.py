@@ -1,5 +1,6 @@
 """Assignment of lane groups to workers: carries out what each transition of placement.py means for orders and rows."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -130,6 +131,7 @@ class LaneAssignments:
         place, number = row.lane
         lane = self._units[place].lanes[number]
         what = lane.away.pop(row.outcome.row, None)
+        lane.away_since.pop(row.outcome.row, None)
         if what is None:
             return
         outcome, fatal = row.outcome, row.fatal
@@ -163,6 +165,7 @@ class LaneAssignments:
                 rows = list(lane.waiting)
                 lane.waiting.clear()
                 lane.away |= {row.number: row for row in rows}
+                lane.away_since |= dict.fromkeys((row.number for row in rows), time.time_ns() // 1_000_000)
                 unit.worker.orders.append(SendRows((unit.key.number, number), rows))
         if not any(other.has_rows() for other in self._assigned(unit.worker) if other is not unit):
             unit.worker.wake.set()
@@ -198,11 +201,11 @@ class LaneAssignments:
 
         They wait to be sent again; if the lane group is halted, they are settled in doubt.
         """
-        away, lane.away = list(lane.away.values()), {}
+        away, since = list(lane.away.values()), lane.away_since
+        lane.away, lane.away_since = {}, {}
         if unit.state is not GroupState.HALTED:
             lane.waiting.extendleft(
-                replace(what, was_in_doubt=True, retrying_failed=False) if isinstance(what, Row) else what
-                for what in reversed(away)
+                _in_doubt(what, since.get(what.number)) if isinstance(what, Row) else what for what in reversed(away)
             )
             return
         for what in away:
@@ -270,7 +273,8 @@ class LaneAssignments:
             if lane.operation.needs_claim
         ]
         pace = unit.lanes[0].pace
-        post.order(OpenLanes(unit.key.number, unit.account, unit.targets, unit.emulated, orders, pace, together))
+        place = unit.key.number
+        post.order(OpenLanes(place, unit.account, unit.targets, unit.emulated, orders, pace, together, unit.look_up))
 
     def _close_if_drained(self, unit: LaneGroup) -> None:
         """Order a lane group to be closed if it moves to another worker and no row of it is with the worker."""
@@ -284,3 +288,9 @@ class LaneAssignments:
         for lane, state in zip(unit.lanes, states, strict=True):
             lane.state, lane.state_at = state, now
         self.rebalance()
+
+
+def _in_doubt(row: Row, since: int | None) -> Row:
+    """Return a row that a worker may have sent at or after `since`."""
+    earlier = row.doubted_since if row.was_in_doubt else None
+    return replace(row, was_in_doubt=True, retrying_failed=False, doubted_since=earlier or since)

@@ -106,6 +106,7 @@ class DaskCluster:
     async def connect(self) -> None:
         """Connect to the scheduler, or start one. Raises ClusterError if that fails."""
         import dask  # noqa: PLC0415  (an extra)
+        import distributed  # noqa: F401, PLC0415  (its defaults must be there before some are replaced for a while)
 
         _quiet_dask_logging()
         try:

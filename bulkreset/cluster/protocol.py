@@ -13,7 +13,7 @@ from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Row, Secret, SignOutOutcome, SignOutTask
 from bulkreset.send.pacer import PacerState
 
-PROTOCOL: Final = 2  # version of these messages; a worker with another version gets no lane
+PROTOCOL: Final = 3  # version of these messages; a worker with another version gets no lane
 LEASE_SECONDS: Final = 5.0  # how long a worker agent keeps sending without hearing from the coordinator
 MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may answer at length
 
@@ -34,19 +34,22 @@ def _item_values(item: Row | SignOutTask) -> tuple[Any, ...]:
     if isinstance(item, SignOutTask):
         return item.number, item.username, item.pool
     password = item.password.reveal()
-    return item.number, item.username, password, item.pool, item.permanent, item.was_in_doubt, item.retrying_failed
+    flags = item.permanent, item.was_in_doubt, item.retrying_failed
+    return item.number, item.username, password, item.pool, *flags, item.doubted_since, item.canonical
 
 
 def _item_of(values: object) -> Row | SignOutTask:
     found = _ITEM.validate_python(values)
     if len(found) == 3:  # noqa: PLR2004  (the fields of a SignOutTask)
         return SignOutTask(*found)
-    number, username, password, pool, permanent, was_in_doubt, retrying_failed = found
-    return Row(number, username, Secret(password), pool, permanent, was_in_doubt, retrying_failed)
+    number, username, password, pool, permanent, was_in_doubt, retrying_failed, doubted_since, canonical = found
+    flags = permanent, was_in_doubt, retrying_failed
+    return Row(number, username, Secret(password), pool, *flags, doubted_since, canonical)
 
 
 _ITEM: Final = TypeAdapter(
-    tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool], config=ConfigDict(hide_input_in_errors=True)
+    tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool, int | None, str],
+    config=ConfigDict(hide_input_in_errors=True),
 )
 Item = Annotated[Row | SignOutTask, PlainValidator(_item_of), PlainSerializer(_item_values)]
 
@@ -77,11 +80,19 @@ class LaneOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingPace:
+    """The pace of a lane group's ListUsers, in calls per second, None without pacing."""
+
+    ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLanes:
     """Order to open the lanes of a lane group.
 
     `place` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if not known.
-    `ceilings` are those of all password lanes that the worker will have; it chooses the transport by them.
+    `ceilings` are those of all password lanes that the worker will have; it chooses the transport by them. `look_up` is
+    the pace of the look-ups after lost answers, None for none.
     """
 
     place: int
@@ -91,6 +102,7 @@ class OpenLanes:
     lanes: Sequence[LaneOrder]
     pace: PlainPace
     ceilings: Sequence[float | None]
+    look_up: ListingPace | None = None
     order: Literal["open"] = "open"
 
 

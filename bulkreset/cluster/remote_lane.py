@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Protocol
 
 from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
-from bulkreset.cluster.protocol import Order
+from bulkreset.cluster.protocol import ListingPace, Order
 from bulkreset.cognito.transport_factory import MAX_RATE
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
@@ -70,6 +70,7 @@ class RemoteLane(Generic[T]):
         self.group: LaneGroup | None = None
         self.waiting: deque[T] = deque()  # claimed, but not with a worker
         self.away: dict[int, T] = {}  # with a worker
+        self.away_since: dict[int, int] = {}  # when they were given to it, in Unix milliseconds
         self.state: PacerState | None = None
         self.state_at = 0.0
         self._cluster = cluster
@@ -106,6 +107,10 @@ class RemoteLane(Generic[T]):
     def ensure_workers(self) -> None:
         """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
         self._cluster.check()
+
+    def retrying(self) -> Sequence[int]:
+        """Return nothing: a worker agent reports only results."""
+        return ()
 
     def return_unsent(self) -> None:
         """Start no more attempts; unsent rows come back as results."""
@@ -151,7 +156,7 @@ class LaneGroup:
     """Lanes with the same lane key, which go to one worker together.
 
     `not_before` is the earliest time to open them, on the coordinator's clock. `weight` is in calls per second.
-    `failed_at` are the workers that could not open them; `stopped` is the error if no worker could. `moving_to` is the
+    `look_up` is the pace of the look-ups after lost answers, None for none. `failed_at` are the workers that could not open them; `stopped` is the error if no worker could. `moving_to` is the
     worker that should have them; it may be lost meanwhile.
     """
 
@@ -161,6 +166,7 @@ class LaneGroup:
     emulated: bool
     lanes: Sequence[RemoteLane[Any]]
     weight: float
+    look_up: ListingPace | None = None
     state: GroupState = GroupState.WAITING
     worker: WorkerSession | None = None
     moving_to: WorkerSession | None = None

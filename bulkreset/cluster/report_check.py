@@ -8,11 +8,11 @@ from bulkreset.cluster.protocol import MAX_TEXT, LaneAddress, Nonsense, RowRepor
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import FATAL_SET
 from bulkreset.job.pace import SLOWEST
-from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.models import Outcome, SignOutOutcome
 from bulkreset.send.operations import OperationResult
 from bulkreset.send.pacer import PacerState
+from bulkreset.statuses import WORKER_RESULTS
 
-_REPORTED = frozenset({Status.SET, Status.FAILED, Status.IN_DOUBT, Status.READY})
 _ROUNDING = 1 + 1e-6
 _LONGEST = 2 / SLOWEST  # seconds between two slots, and as much again for a slot that is taken
 
@@ -89,7 +89,7 @@ def _texts(outcome: OperationResult) -> tuple[str, ...]:
 
 def _is_outcome(outcome: Outcome) -> bool:
     times = (outcome.latency_ms, outcome.started_at, outcome.finished_at)
-    return outcome.status in _REPORTED and all(time is None or 0 <= time < 2**53 for time in times)
+    return outcome.status in WORKER_RESULTS and all(time is None or 0 <= time < 2**53 for time in times)
 
 
 def _is_time(seconds: float) -> bool:

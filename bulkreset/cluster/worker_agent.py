@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,12 +32,14 @@ from bulkreset.cluster.protocol import (
     pack_report,
 )
 from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
+from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
@@ -220,7 +222,10 @@ class WorkerAgent:
         for number, wanted in enumerate(order.lanes):
             errand: Operation[Any]
             if wanted.call == SetPassword.call:
-                errand = SetPassword({pool: open_transport(kind, session) for pool, session in sessions.items()})
+                errand = SetPassword(
+                    {pool: open_transport(kind, session) for pool, session in sessions.items()},
+                    self._evidence(order, sessions, place),
+                )
                 carries = MAX_RATE[kind]
             else:
                 errand = SignOut({pool: BotoTransport.of(session) for pool, session in sessions.items()})
@@ -230,6 +235,15 @@ class WorkerAgent:
                 pacer.resume(wanted.state)
             lanes.append(Lane(errand, pacer, order.pace, self._clock, self._results, place, carries))
         return _OpenGroup(place, lanes), kind
+
+    def _evidence(
+        self, order: OpenLanes, sessions: Mapping[str, TargetSession], place: LaneKey
+    ) -> ListedEvidence | None:
+        if order.look_up is None:
+            return None
+        pacer = LeasedPacer(order.look_up.ceiling, self._clock, lambda _rate, _why: None, self._lease)
+        readers = {pool: LastChangeReader(session) for pool, session in sessions.items()}
+        return ListedEvidence(readers, pacer, self._clock, place.stop)
 
     def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
         def changed(rate: float, why: str) -> None:

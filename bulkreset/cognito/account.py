@@ -52,7 +52,7 @@ def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:
 
 def _ask_quota(session: TargetSession, emulated: float | None) -> Callable[[], AccountQuota]:
     if emulated is not None:
-        return lambda: AccountQuota(emulated, "the emulator's")
+        return lambda: AccountQuota(emulated, "the emulator")
     late = AccountQuota(
         PUBLISHED.value, PUBLISHED.source, (UnknownFact("the quota", "servicequotas:GetServiceQuota", NO_ANSWER),)
     )

@@ -5,13 +5,12 @@ import json
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
 from awscrt.http import HttpClientConnection, HttpHeaders, HttpRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
-from botocore.parsers import JSONParser
 
 from bulkreset.cognito.bounded_http import CALL_BYTES, AnswerTooLargeError, MalformedAnswerError, require_headers
 from bulkreset.cognito.crt_connections import ConnectionPool, NoConnectionError, keep_thread_state
@@ -20,13 +19,9 @@ from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
     TOO_LARGE,
-    UNREADABLE,
-    UnreadableResponseError,
-    error_response,
     no_credentials_response,
     not_sent_response,
-    require_service_response,
-    success_response,
+    read_response,
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
@@ -34,8 +29,6 @@ from bulkreset.models import Row
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
-
-_PARSER: Final[Any] = JSONParser()  # Any: its stubs require a shape, which an error does not need
 
 
 class CrtTransport(RenewingTransport["Credentials | None"]):
@@ -70,7 +63,8 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             return not_sent_response("EndpointConnectionError")
         if exchange.done.acquire(timeout=self._patience) and not exchange.failure:
             self._connections.release(connection)
-            return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
+            headers = {name.lower(): value for name, value in exchange.headers}
+            return read_response(exchange.status, headers, b"".join(exchange.body), row.password.withhold)
         connection.close()  # a late response must not be taken for that of another call
         if isinstance(exchange.failure, AnswerTooLargeError):
             return TOO_LARGE
@@ -153,22 +147,6 @@ class _Exchange:
         except MalformedAnswerError as error:
             return error
         return None
-
-
-def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Response:
-    """Return the Response for an HTTP response, by the same rules as for botocore's."""
-    named = {name.lower(): value for name, value in headers}
-    try:
-        require_service_response(status, named, body)
-        if status < 300:  # noqa: PLR2004
-            return success_response(named.get("x-amzn-requestid"), row.password.withhold)
-        return error_response(
-            _PARSER.parse({"status_code": status, "headers": named, "body": body}, None), row.password.withhold
-        )
-    except UnreadableResponseError:
-        return UNREADABLE
-    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error: it may have been applied)
-        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def _name_of(failure: BaseException) -> str:

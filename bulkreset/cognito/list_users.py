@@ -29,7 +29,8 @@ class PoolUser:
 
     `names` has every name that identifies the user in a call, folded as the pool compares names, the most certain
     first. `created` and `modified` are Unix milliseconds, None if unknown. `reachable`: the user has a verified e-mail
-    address or phone number; without one a user cannot recover a password.
+    address or phone number; without one a user cannot recover a password. `sub` is the user's identifier, in lower
+    case, which the service makes and never changes.
     """
 
     username: str
@@ -40,6 +41,7 @@ class PoolUser:
     created: int | None = None
     modified: int | None = None
     reachable: bool = True
+    sub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,13 @@ def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
         attributes.insert(0 if attribute in facts.sign_in_by else len(attributes), attribute)
     for attribute in attributes:
         for spelling in dict.fromkeys((name, facts.fold(name))):
-            quoted = spelling.replace("\\", "\\\\").replace('"', '\\"')
-            yield f'{attribute} = "{quoted}"'
+            yield filter_by(attribute, spelling)
+
+
+def filter_by(attribute: str, value: str) -> str:
+    """Return the filter that finds the users whose `attribute` has exactly this value."""
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{attribute} = "{quoted}"'
 
 
 def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
@@ -144,13 +151,15 @@ def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
         enabled=told.get("Enabled", True) is not False,
         federated=told.get("UserStatus") == _EXTERNAL or attributes.get("identities", "") not in {"", "[]"},
         names=tuple(dict.fromkeys(facts.fold(name) for name in names if name)),
-        created=_unix_ms(told.get("UserCreateDate")),
-        modified=_unix_ms(told.get("UserLastModifiedDate")),
+        created=unix_ms(told.get("UserCreateDate")),
+        modified=unix_ms(told.get("UserLastModifiedDate")),
         reachable=any(attributes.get(attribute) for attribute in verified),
+        sub=attributes.get("sub", "").lower(),
     )
 
 
-def _unix_ms(when: object) -> int | None:
+def unix_ms(when: object) -> int | None:
+    """Return a date of a response in Unix milliseconds, None if it is not a date."""
     return round(when.timestamp() * 1000) if isinstance(when, datetime) else None
 
 

@@ -64,7 +64,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", error.message))
 
 
-UNKNOWN = "its name, its password policy and how it compares names"
+UNKNOWN = "pool name, password policy and case rule"
 
 
 def arn_of(session: TargetSession, account: str = "") -> str:

@@ -29,7 +29,7 @@ class AccountQuota:
     unknown: tuple[UnknownFact, ...] = ()
 
 
-PUBLISHED = AccountQuota(RECOVERY, "as AWS publishes it")
+PUBLISHED = AccountQuota(RECOVERY, "published by AWS")
 
 
 def find_quota(session: TargetSession) -> AccountQuota:
@@ -40,9 +40,9 @@ def find_quota(session: TargetSession) -> AccountQuota:
     """
     gaps: list[UnknownFact] = []
     for ask, action, source in (
-        (_provisioned, "cognito-idp:GetProvisionedLimit", "the provisioned limit"),
-        (_applied, "servicequotas:GetServiceQuota", "applied, by Service Quotas"),
-        (_default, "servicequotas:GetAWSDefaultServiceQuota", "the default, by Service Quotas"),
+        (_provisioned, "cognito-idp:GetProvisionedLimit", "provisioned limit"),
+        (_applied, "servicequotas:GetServiceQuota", "Service Quotas, applied value"),
+        (_default, "servicequotas:GetAWSDefaultServiceQuota", "Service Quotas, default value"),
     ):
         value = _ask_source(ask, session, action, gaps)
         if value:

@@ -1,10 +1,12 @@
-"""Maps error codes of Cognito to a disposition, which says what the run does next, and to advice for the user.
+"""Maps error codes of Cognito to a disposition, which says what the run does next.
 
 The codes come from the service's own error table. A code in none of these lists is a refusal, counted and shown.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
+
+from bulkreset.causes import FATAL
 
 
 class Disposition(Enum):
@@ -47,32 +49,6 @@ _DOUBTFUL = frozenset(
 _PAUSED = frozenset({"OperationNotEnabledException"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
-_NO_RIGHT = "Allow cognito-idp:{call} on the user pool for these credentials, then {then}."
-_BAD_KEYS = "Check the access key, its secret and the machine's clock, then {then}."
-_NO_KEYS = "Sign in again or renew the credentials, then {then}."
-_ADVICE = {
-    "ResourceNotFoundException": "Check the user pool id and the Region: a pool exists in one Region only.",
-    "OperationNotEnabledException": "The pool takes no writes now: a recovery is under way, or this is a replica Region. "
-    "Wait until the recovery is completed or cancelled, or use the pool's primary Region, then {then}.",
-    "AccessDenied": _NO_RIGHT,
-    "AccessDeniedException": _NO_RIGHT,
-    "UnrecognizedClientException": _BAD_KEYS,
-    "InvalidClientTokenId": _BAD_KEYS,
-    "SignatureDoesNotMatch": _BAD_KEYS,
-    "InvalidSignatureException": _BAD_KEYS,
-    "OptInRequired": "Enable the Region or the service for this account, then {then}.",
-    "SubscriptionRequired": "Enable the service for this account, then {then}.",
-    "ExpiredToken": _NO_KEYS,
-    "ExpiredTokenException": _NO_KEYS,
-    "RequestExpired": "Set the machine's clock right or renew the credentials, then {then}.",
-    "NoCredentialsError": _NO_KEYS,
-    "PartialCredentialsError": _NO_KEYS,
-    "CredentialRetrievalError": _NO_KEYS,
-    "TokenRetrievalError": _NO_KEYS,
-    "UnauthorizedSSOTokenError": _NO_KEYS,
-    "SSLError": "Check --ca-bundle and the endpoint's certificate, then {then}.",
-}
-
 
 def classify(code: str, http_status: int) -> Disposition:
     """Return the disposition for an error code, or one by HTTP status if the code is unreadable or in no list."""
@@ -84,12 +60,7 @@ def classify(code: str, http_status: int) -> Disposition:
         return Disposition.PAUSED
     if code in _EXPIRED:
         return Disposition.EXPIRED
-    if code in _ADVICE:
+    if code in FATAL:
         return Disposition.FATAL
     unreadable = not code or code.isdigit()  # botocore uses the HTTP status if it finds no code
     return Disposition.AMBIGUOUS if unreadable or http_status >= 500 else Disposition.REFUSED  # noqa: PLR2004
-
-
-def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
-    """Return the advice for a fatal code in a response to `call`; `then` is the next step, a verb."""
-    return _ADVICE.get(code, "Fix the cause, then {then}.").format(call=call, then=then)

@@ -80,10 +80,10 @@ def find_columns(
             )
         if field in NEEDED and name not in names:
             # Do not show the first line: if the header is missing, it contains a user's password.
-            near = [found for found in names if found.casefold() == name.casefold()]
+            near = [found for found in names if _join_words(found) == _join_words(name)]
             raise InputError(
                 f"The input {path} has no column {name!r} among the {len(names)} of its {'first line' if delimited else 'schema'}"
-                + (f" (but {near[0]!r})." if near else "."),
+                + (f" (but {_show_name(near[0])})." if near else "."),
                 f"{'Give it a header, check the delimiter' if delimited else 'Check that it is the right file'},"
                 f" or set [input] columns.{field} to what the file calls it.",
             )
@@ -104,6 +104,20 @@ def _reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: s
             f"The input {path} has no column {name!r}, but {near[0]!r}, which would be passed over.",
             f"Rename it to {name!r}, set [input] columns.{field} to {near[0]!r}, or drop it.",
         )
+
+
+def _join_words(name: str) -> str:
+    """Return the name in lower case, without blanks, "_", "-" and invisible characters.
+
+    Digits and signs stay: if the header is missing, a name like the column's may be somebody's password.
+    """
+    return "".join(it for it in name.casefold() if it.isprintable() and it not in " _-")
+
+
+def _show_name(name: str) -> str:
+    """Return a name as it is shown: an invisible character before it is named."""
+    visible = "".join(filter(str.isprintable, name))
+    return repr(name) if visible == name else f"{visible!r} with an invisible character"
 
 
 def fold_name(name: str) -> str:

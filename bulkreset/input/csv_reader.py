@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple, TextIO
 
 from bulkreset.age import DecryptError
+from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
@@ -22,13 +23,18 @@ from bulkreset.input.batch import (
     find_columns,
     unreadable_input_error,
 )
-from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, sniff_format
+from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, marked_encoding, sniff_format, sniff_text
 from bulkreset.input.location import Digest
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
-LONGEST_LINE = 1 << 20  # characters; without a limit, a file without line breaks would be read into memory whole
+# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or one quote
+# that does not close, would be read into memory whole.
+LONGEST_LINE = 1 << 20
+LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so nobody else looks at signals
 HEAD = 1 << 16  # characters read to detect the file's line ending
+_ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
+_WIDE = ("utf-16", "utf-32")
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
 # Encodings without state: reading can begin at any character. Other encodings shift states or begin with a
@@ -127,12 +133,25 @@ class CsvReader:
         except (OSError, EOFError, zlib.error, DecryptError, BucketError) as error:
             raise unreadable_input_error(self.spec.file, error) from None
 
+    def _check_mark(self, begins: bytes) -> None:
+        """Raise InputError if the file's byte order mark denies the job's encoding: it would change passwords.
+
+        An encoding of one byte for each character cannot read the header of UTF-16, so that is found there.
+        """
+        marked, named = marked_encoding(begins), codecs.lookup(self.spec.encoding).name
+        if (marked == "utf-8" or named.startswith(_WIDE)) and marked and not named.startswith(marked):
+            raise InputError(
+                f"The input {self.spec.file} begins as {marked.upper()} (byte order mark), and the job says"
+                f" {self.spec.encoding}.",
+                f'Set [input] encoding = "{marked}".',
+            )
+
     def _format_error(self) -> InputError | None:
         """Return the error for a file whose first bytes show that it is not CSV; None if they do not show it."""
         with closing(self._open_bytes()) as stream:
             begins = stream.read(LONGEST_BEGINNING)
-        wide = codecs.lookup(self.spec.encoding).name.startswith(("utf-16", "utf-32"))
-        told = None if begins and wide else sniff_format(begins)
+        wide = codecs.lookup(self.spec.encoding).name.startswith(_WIDE)
+        told = None if begins and wide else sniff_format(begins) or sniff_text(begins)
         kind = InputError if begins else EmptyInput
         return kind(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
 
@@ -150,6 +169,7 @@ class CsvReader:
             return io.TextIOWrapper(self._open_bytes(digest), encoding=encoding, errors="surrogateescape", newline=end)
 
         with closing(opened("\n")) as text, suppress(UnicodeError):  # reported when its line is reached
+            self._check_mark(text.buffer.peek(4)[:4])  # type: ignore[attr-defined]
             beginning = text.read(HEAD)
         # LF and CRLF end a line. CR does so only if there is no LF at all: a lone CR must not cut a password.
         return opened("\r" if "\r" in beginning and "\n" not in beginning else "\n", digest)
@@ -168,7 +188,7 @@ class CsvRecords:
         self._text = text
         self._spec = spec
         self._lines = _LineReader(text, spec)
-        self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True)
+        self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True, escapechar=spec.escape or None)
 
     def header(self) -> dict[str, int]:
         """Read the header and return the index of each of our fields in the following records.
@@ -180,7 +200,10 @@ class CsvRecords:
             raise InputError(
                 f"The header of the input {self._spec.file} is malformed: {fields}.", "Fix the first line."
             )
-        places = find_columns(fields, self._spec.columns, self._spec.file)
+        try:
+            places = find_columns(fields, self._spec.columns, self._spec.file)
+        except InputError as error:
+            raise self._first_line_error(fields) or error from None
         self._ours = list(places.values())
         return {field: place for place, field in enumerate(places)}
 
@@ -188,6 +211,30 @@ class CsvRecords:
     def ends_within_a_line(self) -> bool:
         """Return whether the file was read to its end, and its last line has no line break."""
         return self._lines.is_cut
+
+    def _first_line_error(self, fields: list[str]) -> InputError | None:
+        """Return the error for a first line that programs write before a header, or that has another delimiter."""
+        where, first = self._spec.file, fields[0].lstrip("\ufeff") if fields else ""
+        if first.casefold().startswith("sep=") and len(fields) <= 2:  # noqa: PLR2004  (sep=, is two empty fields)
+            by = first[4:5] or self._spec.delimiter
+            return InputError(
+                f"The first line of the input {where} is Excel's sep={by}.",
+                f'Take it out, and set [input] delimiter = "{by}".',
+            )
+        if first.startswith("#TYPE"):
+            return InputError(
+                f"The first line of the input {where} is PowerShell's #TYPE line.",
+                "Take it out, or export with -NoTypeInformation.",
+            )
+        needed = {name for name in (self._spec.columns.username, self._spec.columns.password) if name}
+        for other in ";\t|,":
+            if other != self._spec.delimiter and needed <= {name.strip(' "') for name in ",".join(fields).split(other)}:
+                shown = "\\t" if other == "\t" else other
+                return InputError(
+                    f"The first line of the input {where} has its columns divided by {shown!r}.",
+                    f'Set [input] delimiter = "{shown}".',
+                )
+        return None
 
     def mark(self) -> _Position:
         """Return the position at which the next record begins."""
@@ -206,6 +253,7 @@ class CsvRecords:
         lines, parser = self._lines, self._parser
         while True:
             line = lines.number + 1
+            lines.record_size = 0
             try:
                 fields = next(parser)
             except csv.Error as error:
@@ -216,14 +264,14 @@ class CsvRecords:
                         f" (found at line {lines.number}).",
                         "Fix the quoting there; a quote inside a quoted value is written twice.",
                     ) from None
-                lines.undecoded = 0
+                lines.take_problem()
                 return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
-            if not fields:
+            if not any(fields):  # as Excel writes rows that were cleared
+                lines.take_problem()
                 continue
             self._width = self._width or len(fields)
-            if lines.undecoded:
-                undecoded, lines.undecoded = lines.undecoded, 0
-                return f"line {undecoded}: bytes that are not {self._spec.encoding}"
+            if problem := lines.take_problem():
+                return problem
             if len(fields) == self._width:
                 if not self._ours:
                     return fields
@@ -237,7 +285,7 @@ class CsvRecords:
         """Return whether a line with broken quoting may leave a quote open, by its quote count or a lenient parse."""
         if line.count('"') % 2:
             return True
-        lenient = csv.reader([line, "\n"], delimiter=self._spec.delimiter)
+        lenient = csv.reader([line, "\n"], delimiter=self._spec.delimiter, escapechar=self._spec.escape or None)
         try:
             next(lenient)
         except csv.Error:
@@ -256,19 +304,28 @@ class _LineReader:
     """An iterator over the file's lines, each of bounded length.
 
     `number` counts the lines read and `last` is the latest line. `undecoded` is the number of a line that did not
-    decode, or 0.
+    decode, `unclear` of a line in which a letter or a digit is escaped, or 0.
     """
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self._text = text
         self._spec = spec
         self.number = 0
+        self.record_size = 0  # characters of the record so far
         self.last = ""
         self.undecoded = 0
         self.is_cut = False
+        self.unclear = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
+
+    def take_problem(self) -> str:
+        """Return the error text of the record that was read, or "", and forget it."""
+        undecoded, unclear, self.undecoded, self.unclear = self.undecoded, self.unclear, 0, 0
+        if undecoded:
+            return f"line {undecoded}: bytes that are not {self._spec.encoding}"
+        return f"line {unclear}: a letter or a digit is escaped, and what that means is not known" if unclear else ""
 
     def __next__(self) -> str:
         before = self.last
@@ -283,13 +340,21 @@ class _LineReader:
             self.is_cut = self.is_cut or (before != "" and not before.endswith(("\n", "\r")))
             raise StopIteration
         self.number += 1
-        if len(self.last) == LONGEST_LINE:
+        self.record_size += len(self.last)
+        if self.number % LINES_BETWEEN_CHECKS == 0:
+            check_current()
+        if self.record_size >= LONGEST_LINE:
             raise InputError(
-                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters.",
-                "Check that it is a CSV file.",
+                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters."
+                if len(self.last) == LONGEST_LINE
+                else f"A record of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters: it ends"
+                f" behind line {self.number}.",
+                "Check that it is a CSV file, and the quoting.",
             )
         if not self.last.isascii() and _UNDECODED.search(self.last):
             self.undecoded = self.number
+        if self._spec.escape and _ESCAPED_LETTER.search(self.last):
+            self.unclear = self.number
         return self.last
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIX = ".age"
-LONGEST_BEGINNING = 4  # bytes needed to tell file formats apart
+LONGEST_BEGINNING = 64  # bytes needed to tell file formats apart
 _SHEET = ("is a spreadsheet or an archive", "Save it as CSV.")
 _UTF16 = ("looks like UTF-16", 'Set [input] encoding = "utf-16", or save it as UTF-8.')
 _UTF32 = ("looks like UTF-32", 'Set [input] encoding = "utf-32", or save it as UTF-8.')
@@ -32,8 +32,25 @@ _OTHERS = (
     (b"PK\x03\x04", *_SHEET),
     (b"\xd0\xcf\x11\xe0", *_SHEET),
     (b"PAR1", "is Parquet, and its name does not say so", "Rename it so that it ends in .parquet."),
+    (b"BZh", "is bzip2", "Unpack it with bunzip2."),
+    (b"\xfd7zXZ", "is xz", "Unpack it with unxz."),
+    (b"\x28\xb5\x2f\xfd", "is Zstandard", "Unpack it with zstd -d."),
     (b"\x1f\x8b", "is gzip where CSV should be", "Name it .csv.gz; if it is named so, unpack it once."),
 )
+# Formats of text, told by what follows the white space at the beginning, in lower case.
+_TEXTS = (
+    (b"<!doctype html", "is a web page", "Check that the download was signed in, and download the file again."),
+    (b"<html", "is a web page", "Check that the download was signed in, and download the file again."),
+    (b"<?xml", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
+    (b"<error", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
+    (b"{", "is JSON", "Write it as CSV with the columns username and password."),
+    (b"[", "is JSON", "Write it as CSV with the columns username and password."),
+)
+_MARKS = {
+    "utf-8": (codecs.BOM_UTF8,),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
@@ -135,7 +152,18 @@ def sniff_format(begins: bytes) -> tuple[str, str] | None:
         return "is empty", "Check that the export has been written."
     return next(
         ((what, advice) for beginning, what, advice in _OTHERS if begins.startswith(beginning)), None
-    ) or sniff_utf16(begins)
+    ) or sniff_utf16(begins[:4])
+
+
+def sniff_text(begins: bytes) -> tuple[str, str] | None:
+    """Return the same for formats of text that are not CSV."""
+    text = begins.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    return next(((what, advice) for beginning, what, advice in _TEXTS if text.startswith(beginning)), None)
+
+
+def marked_encoding(begins: bytes) -> str:
+    """Return the encoding that a byte order mark at the beginning states; "" without a mark."""
+    return next((name for name, marks in _MARKS.items() if begins.startswith(marks)), "")
 
 
 def sniff_utf16(begins: bytes) -> tuple[str, str] | None:

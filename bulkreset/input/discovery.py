@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.decrypt import InputContent
@@ -128,6 +129,8 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
         return _sort_out(spec, files, f"No input matches {given}.", named=True)
     except OSError as error:
         raise unreadable_input_error(given, error) from None
+    matched = (path for path in _checked(glob.iglob(str(given), recursive=True)) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
+    return [Path(path) for path in sorted(_cap(matched, given))] or _missing_error(given)
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
@@ -144,7 +147,7 @@ def _sort_out(
     """Return which of these files are inputs, and the others with the reason. Raises InputMissing if none is."""
     files: list[Location] = []
     unread: list[Unread] = []
-    for path in found:
+    for path in _checked(found):
         if path.is_dir():
             if not all(map(is_helper, os.listdir(path))):  # noqa: PTH208  (names are enough)
                 unread.append(Unread(path, 'a folder: a pattern such as "**/*.csv" reads what is in it'))
@@ -226,9 +229,16 @@ def _last(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
+def _checked(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield the items; stop with an error if the run is to stop."""
+    for item in items:
+        check_current()
+        yield item
+
+
 def _cap(found: Iterable[_Item], given: Location) -> list[_Item]:
     """Return all of `found` as a list. Raises InputError if there are more than MOST_FILES."""
-    some = list(islice(found, MOST_FILES + 1))
+    some = list(islice(_checked(found), MOST_FILES + 1))
     if len(some) > MOST_FILES:
         raise InputError(
             f"The input {given} has more than {MOST_FILES:,} files.", "Name fewer at a time, or put them together."

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
 from bulkreset.job import Location
 from bulkreset.s3 import Bucket, BucketError, Object
 
 FRESH_NS = 2_500_000_000
+READ_SIZE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Digest:
         """
         with self.follow(place.open()) as rest:
             rest.seek(self.hashed)
-            while rest.read(1 << 20):
+            while rest.read(READ_SIZE):
                 pass
         return Fingerprint(self.hashed, self.hex, place.version)
 
@@ -75,6 +77,7 @@ class _HashedFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer or a part of it. Return the number of bytes read."""
+        check_current()
         at = self._stream.tell()
         read = self._stream.readinto(buffer)
         self._digest.add(at, memoryview(buffer)[:read])
@@ -239,7 +242,11 @@ def fingerprint(path: Path) -> Fingerprint:
 
 def digest_of(stream: io.BufferedReader) -> str:
     """Return the SHA-256 of the remaining bytes of a stream."""
-    return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while read := stream.read(READ_SIZE):
+        check_current()
+        digest.update(read)
+    return digest.hexdigest()
 
 
 def denied_error(where: Location, error: BucketError) -> InputError:

@@ -2,8 +2,9 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
-from itertools import accumulate, islice
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bulkreset.age import DecryptError
+from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
@@ -22,13 +24,20 @@ from bulkreset.input.batch import (
 )
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.location import Digest
+from bulkreset.input.parquet_pages import (
+    LARGEST_DICTIONARY,
+    LARGEST_PAGE,
+    DamagedPagesError,
+    PageTooLargeError,
+    rows_per_step,
+)
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
 # Exceptions for a file that is damaged or cannot be read. UnicodeDecodeError: a column name is not UTF-8.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
-LARGEST_VALUES = 4 << 10  # bytes that a value may have on average, uncompressed
-SMALL_GROUP = 64 << 20  # bytes; up to this size of a column in a row group the average is not checked
+LONGEST_BYTES = 4 * MAX_VALUE_LENGTH
+GATHERED = 16 << 20  # bytes of a batch
 LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
 FOOTER_ENDS = 8  # bytes at the end of a footer: its length, then MAGIC
 MAGIC = (b"PAR1", b"PARE")
@@ -46,7 +55,7 @@ class ParquetReader:
         self.remembers = False
         self._spec = spec
         self._content = content
-        self._coded: Sequence[str] | None = None  # columns to keep dictionary-encoded; None until known
+        self._steps: Sequence[int] | None = None  # rows of each row group to decode at once; None until known
         self._file: pq.ParquetFile | None = None
         self._starts: Sequence[int] = [0]  # number of rows before each row group
 
@@ -65,18 +74,46 @@ class ParquetReader:
             file = self._file = self._file or self.open()
             names = {field: name for field, name in self.names(file).items() if field in fields}
             group = bisect_right(self._starts, first - 1) - 1
-            start, groups, wanted = self._starts[group] + 1, range(group, file.num_row_groups), list(names.values())
-            rows = size or BATCH_ROWS
-            for batch in file.iter_batches(rows, row_groups=list(groups), columns=wanted, use_threads=False):
-                if batch.num_rows:
-                    yield _make_batch(start, batch, names)
-                    start += batch.num_rows
+            start = self._starts[group] + 1
+            for parts in self._gathered(self._steps_from(file, group, names), size or BATCH_ROWS):
+                yield _make_batch(start, parts, names)
+                start += sum(part.num_rows for part in parts)
             self.close()
         except DAMAGED as error:
             raise unreadable_input_error(self._spec.file, error) from None
         finally:
             if not self.keeps_open:
                 self.close()
+
+    def _steps_from(self, file: pq.ParquetFile, group: int, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from a row group on, so few at a time that their values are bounded; long values are cut."""
+        steps = self._steps or [1] * file.num_row_groups
+        for number in range(group, file.num_row_groups):
+            rows, wanted = min(BATCH_ROWS, steps[number]), list(names.values())
+            for batch in file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
+                check_current()
+                if batch.num_rows:
+                    yield pa.RecordBatch.from_arrays([_cut(column) for column in batch.columns], batch.schema.names)
+
+    def _gathered(self, steps: Iterator[pa.RecordBatch], rows: int) -> Iterator[list[pa.RecordBatch]]:
+        """Yield steps that together have at most `rows` rows and, but for a single step, GATHERED bytes."""
+        parts: list[pa.RecordBatch] = []
+        held = size = 0
+        for step in steps:
+            at = 0
+            while at < step.num_rows:
+                part = step.slice(at, rows - held)
+                if parts and size + part.nbytes > GATHERED:
+                    yield parts
+                    parts, held, size = [], 0, 0
+                    continue
+                parts.append(part)
+                at, held, size = at + part.num_rows, held + part.num_rows, size + part.nbytes
+                if held == rows:
+                    yield parts
+                    parts, held, size = [], 0, 0
+        if parts:
+            yield parts
 
     def nearest(self, row: int) -> int:
         """Return the first row of the row group of `row`."""
@@ -89,72 +126,61 @@ class ParquetReader:
         self._file = None
 
     def open(self) -> pq.ParquetFile:
-        """Return the opened file. Raises InputError if its footer or values would fill the memory."""
+        """Return the opened file. Raises InputError if its footer or a page of our columns would fill the memory."""
         source = pa.BufferReader(self._content.read_all()) if self._content.is_encrypted else None
-        if self._coded is None:
-            self._check_footer_size(source)
-            self._coded = self._columns_to_keep_encoded(source)
-        file = self._opened(source, self._coded)
+        footer = self._read_footer(source) if self._steps is None else b""
+        where = self._spec.file
+        found: Any = source or (self._content.open() if isinstance(where, str) else where)
+        file = pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20)
+        names = self.names(file)
+        if self._steps is None:
+            self._steps = self._bounded_steps(source, footer, list(names.values()))
         sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
         self._starts = list(accumulate(sizes, initial=0))[:-1] or [0]
         return file
 
-    def _check_footer_size(self, source: pa.BufferReader | None) -> None:
-        """Raise InputError if the footer is longer than LARGEST_FOOTER.
-
-        Arrow reads the footer as a whole, whatever length the end of the file states.
-        """
+    @contextmanager
+    def _bytes(self, source: pa.BufferReader | None) -> Iterator[Any]:
+        """Yield the file's bytes as a stream."""
         if source:
-            source.seek(max(0, source.size() - FOOTER_ENDS))
-            end = source.read(FOOTER_ENDS)
+            yield source
             source.seek(0)
-        else:
-            with self._content.open() as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - FOOTER_ENDS))
-                end = file.read(FOOTER_ENDS)
-        if (told := int.from_bytes(end[:4], "little")) > LARGEST_FOOTER and end.endswith(MAGIC):
-            raise InputError(
-                f"The input {self._spec.file} has a footer of {told:,} bytes.",
-                f"Write it with fewer columns, or in larger row groups: {LARGEST_FOOTER:,} bytes are read.",
-            )
+            return
+        with self._content.open() as file:
+            yield file
 
-    def _opened(self, source: pa.BufferReader | None, coded: Sequence[str] = ()) -> pq.ParquetFile:
-        """Return the opened file; an encrypted one is read from `source` in memory."""
-        where = self._spec.file
-        found: Any = source or (self._content.open() if isinstance(where, str) else where)
-        return pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20, read_dictionary=list(coded))
-
-    def _columns_to_keep_encoded(self, source: pa.BufferReader | None) -> Sequence[str]:
-        """Return our columns if any dictionary value is long, otherwise ().
-
-        A dictionary value is stored once but many rows may use it. Raises InputError if values are too large.
-        """
-        names = list(self.names(self._opened(source)).values())
-        file = self._opened(source, names)
-        coded = False
-        for group in range(file.num_row_groups):
-            # Reading the first row of a row group loads its whole dictionary. Read it before the group's metadata: a
-            # read fails cleanly on false metadata, but accessing such metadata directly may crash the process.
-            for batch in islice(file.iter_batches(1, row_groups=[group], columns=names, use_threads=False), 1):
-                coded |= any(
-                    _holds_long_values(it.dictionary) for it in batch.columns if isinstance(it, pa.DictionaryArray)
-                )
-            self._check_value_sizes(file.metadata.row_group(group), names)
-        return names if coded else ()
-
-    def _check_value_sizes(self, group: pq.RowGroupMetaData, names: Sequence[str]) -> None:
-        """Raise InputError if a column's values are too large on average.
-
-        Megabytes of one letter compress to a few bytes, and a batch has thousands of values.
-        """
-        for column in map(group.column, range(group.num_columns)):
-            size = column.total_uncompressed_size
-            if column.path_in_schema in names and size > max(SMALL_GROUP, LARGEST_VALUES * column.num_values):
+    def _read_footer(self, source: pa.BufferReader | None) -> bytes:
+        """Return the footer. Raises InputError if it is longer than LARGEST_FOOTER: Arrow reads it as a whole."""
+        with self._bytes(source) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - FOOTER_ENDS))
+            end = file.read(FOOTER_ENDS)
+            told = int.from_bytes(end[:4], "little")
+            if not end.endswith(MAGIC) or told + FOOTER_ENDS > size:
+                return b""  # Arrow says what is wrong
+            if told > LARGEST_FOOTER:
                 raise InputError(
-                    f"The column {column.path_in_schema!r} of the input {self._spec.file} holds {size >> 20:,} MB"
-                    f" for {column.num_values:,} rows.",
-                    "Check that it is the right column.",
+                    f"The input {self._spec.file} has a footer of {told:,} bytes.",
+                    f"Write it with fewer columns, or in larger row groups: {LARGEST_FOOTER:,} bytes are read.",
                 )
+            file.seek(size - FOOTER_ENDS - told)
+            return bytes(file.read(told))
+
+    def _bounded_steps(self, source: pa.BufferReader | None, footer: bytes, names: Sequence[str]) -> Sequence[int]:
+        """Return how many rows of each row group may be decoded at once. Raises InputError if a page is too large."""
+        try:
+            with self._bytes(source) as file:
+                return rows_per_step(file, footer, names)
+        except PageTooLargeError as error:
+            raise InputError(
+                f"The input {self._spec.file} {error}; {LARGEST_PAGE >> 20} MB are read, {LARGEST_DICTIONARY >> 20} MB"
+                " of a dictionary.",
+                "Check that it is the right column, or write the file with smaller pages.",
+            ) from None
+        except DamagedPagesError as error:
+            raise InputError(
+                f"The input {self._spec.file} cannot be read: its pages are damaged ({error}).", "Write the file again."
+            ) from None
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
@@ -189,21 +215,40 @@ def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
     return "Check that it is the right column, and write it as a string column."
 
 
-def _is_dictionary_encoded(column: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
-    return bool(pa.types.is_dictionary(column.type))
+def _cut(column: Any) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
+    """Return a column as bytes, or as it is if it is not text. Values are cut that are too long anyway.
+
+    The cut is at a character: a byte that does not begin one goes with the next character.
+    """
+    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
+        return column
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    raw = column.cast(pa.large_string()).cast(pa.large_binary())
+    if not len(raw) or (pc.max(pc.binary_length(raw)).as_py() or 0) <= LONGEST_BYTES:
+        return raw
+    kept = [it if it is None or len(it) <= LONGEST_BYTES else _cut_value(it) for it in raw.to_pylist()]
+    return pa.array(kept, pa.large_binary())
 
 
-def _holds_long_values(values: Any) -> bool:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
-    return (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_VALUE_LENGTH if len(values) else False
+def _cut_value(raw: bytes) -> bytes:
+    short = raw[:LONGEST_BYTES]
+    return short.decode(errors="ignore").encode() if _is_utf8(raw) else short
 
 
-def _cut(raw: bytes) -> bytes:
-    return raw if len(raw) <= 4 * MAX_VALUE_LENGTH else raw[: 4 * MAX_VALUE_LENGTH].decode(errors="ignore").encode()
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _make_batch(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> RowBatch:
+def _make_batch(first: int, parts: Sequence[pa.RecordBatch], names: Mapping[str, str]) -> RowBatch:
     malformed: dict[int, str] = {}
-    columns = {field: _text(batch.column(name), malformed, name) for field, name in names.items()}
+    columns: dict[str, Any] = {}
+    for field, name in names.items():
+        columns[field] = _text(pa.concat_arrays([part.column(name) for part in parts]), malformed, name)
     for field in columns if malformed else ():
         columns[field] = ["" if at in malformed else cell for at, cell in enumerate(columns[field].to_pylist())]
     return RowBatch(first, columns, malformed)
@@ -211,12 +256,7 @@ def _make_batch(first: int, batch: pa.RecordBatch, names: dict[str, str]) -> Row
 
 def _text(column: Any, malformed: dict[int, str], name: str) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     """Return the column as Arrow text, null as "". Offsets whose bytes are not UTF-8 are added to `malformed`."""
-    if _is_dictionary_encoded(column) and _holds_long_values(column.dictionary):
-        # Cut values before they are copied to each row. A value of that length is rejected anyway.
-        short = [_cut(raw) for raw in column.dictionary.cast(pa.large_binary()).to_pylist()]
-        column = pa.DictionaryArray.from_arrays(column.indices, pa.array(short, pa.large_binary()))
-        column = column.cast(pa.large_binary())
-    text: Any = pc.fill_null(column.cast(pa.large_string()), "")
+    text: Any = pc.fill_null(column.cast(pa.large_string(), safe=False), "")  # safe would raise for bad UTF-8
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:  # Parquet readers do not check that text is UTF-8, so find the rows that are not

@@ -102,6 +102,7 @@ class InputConfig(ConfigTable):
     identity: Path | None = Field(default=None, strict=False)
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
+    escape: Literal["", "\\"] = ""
     encoding: str = "utf-8"
     columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"

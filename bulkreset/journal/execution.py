@@ -6,13 +6,14 @@ import pwd
 import time
 from datetime import datetime
 
+from bulkreset.journal.run_state import Execution
 from bulkreset.text import format_iso
 from bulkreset.version import __version__
 
 
-def new_execution() -> dict[str, object]:
+def new_execution() -> Execution:
     """Return the facts about an execution that are known when it begins."""
-    return {"started_at": utc_now(), "user": _user(), "host": platform.node(), "version": __version__}
+    return Execution(started_at=utc_now(), user=_user(), host=platform.node(), version=__version__)
 
 
 def utc_now() -> str:

@@ -5,7 +5,7 @@ import io
 import os
 import secrets
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,12 +13,14 @@ from bulkreset.age import WRONG_KEY, DecryptError, decrypt, encrypt, parse_recip
 from bulkreset.errors import InputError, RecordError, RunDirError
 from bulkreset.files import atomic_file, create_file, sync_directory
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Row
 
 if TYPE_CHECKING:  # reading the passwords does not need the job
     from bulkreset.job import Job
 
 CHUNK_ROWS = 500
+Upload = Callable[[Path], None]  # copies a chunk elsewhere before its rows are sent; may raise
 
 
 class Line(NamedTuple):
@@ -40,10 +42,10 @@ class PasswordArchive:
     This process cannot decrypt them.
     """
 
-    def __init__(self, folder: Path, to: Sequence[Any]) -> None:
+    def __init__(self, folder: Path, to: Sequence[Any], upload: Upload | None = None) -> None:
         self._folder = folder
         self._to = to
-        self.written: Callable[[Path], None] = lambda _chunk: None  # called with each chunk; may raise
+        self._upload = upload
         with _told(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((number for number, _ in _chunks(folder)), default=0)
@@ -69,7 +71,8 @@ class PasswordArchive:
             with atomic_file(path, new=True) as file:  # a truncated chunk would make the whole archive unreadable
                 file.write(encrypted)
             sync_directory(self._folder)
-        self.written(path)
+        if self._upload:
+            self._upload(path)
 
 
 def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
@@ -93,12 +96,12 @@ def folder_elsewhere(job: "Job", run_dir: Path) -> Path | None:
     return folder
 
 
-def folder_of(facts: Mapping[str, Any], home: RunDir) -> Path:
+def folder_of(state: RunState, home: RunDir) -> Path:
     """Return the folder of a run's passwords, as the journal stores it, even if the run directory was renamed."""
-    return Path(facts["passwords"]) if facts.get("passwords") else home.passwords
+    return Path(state.passwords) if state.passwords else home.passwords
 
 
-def open_archive(job: "Job", folder: Path) -> PasswordArchive | None:
+def open_archive(job: "Job", folder: Path, upload: Upload | None = None) -> PasswordArchive | None:
     """Return the archive that a job writes, None without recipients.
 
     Raises RunDirError if it cannot be written, JobError for an invalid key.
@@ -106,7 +109,7 @@ def open_archive(job: "Job", folder: Path) -> PasswordArchive | None:
     if not job.password.recipients:
         return None
     try:
-        return PasswordArchive(folder, parse_recipients(job.password.recipients))
+        return PasswordArchive(folder, parse_recipients(job.password.recipients), upload)
     except RecordError as error:
         raise RunDirError(error.message, "Check the disk's space and rights; nothing was sent.") from None
 

@@ -1,4 +1,4 @@
-"""Types for the rows and files read from the journal."""
+"""Types for the rows, files and counts read from the journal."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,8 @@ class SendableRow(NamedTuple):
     """A row that is still to be sent. Flags are 1 or 0.
 
     `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row failed and is sent again.
+    `doubted_since`: a time (Unix milliseconds) before that call, None if unknown. `canonical` is the user's own name if
+    it is known and differs, else "".
     """
 
     row: int
@@ -15,6 +17,8 @@ class SendableRow(NamedTuple):
     permanent: int
     was_in_doubt: int
     retrying_failed: int = 0
+    doubted_since: int | None = None
+    canonical: str = ""
 
 
 class JournalFile(NamedTuple):
@@ -66,3 +70,48 @@ class ReportRow(NamedTuple):
     status_before: str
     file: str
     canonical: str
+
+
+class AttemptTotals(NamedTuple):
+    """Attempts and throttled attempts over all rows."""
+
+    attempts: int
+    throttled: int
+
+
+class SignOutCounts(NamedTuple):
+    """Numbers of set users by sign-out state: signed out, failed, still to be signed out."""
+
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class PageRow(NamedTuple):
+    """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds.
+
+    `canonical` is the user's own name if it is known, else the username.
+    """
+
+    row: int
+    pool: str
+    username: str
+    status: str
+    code: str
+    message: str
+    attempts: int
+    throttled: int
+    latency_ms: int | None
+    request_id: str
+    finished_at: int | None
+    canonical: str
+
+
+class RateChangeRow(NamedTuple):
+    """A change of a lane's rate; `at_ms` is Unix milliseconds."""
+
+    at_ms: int
+    account: str
+    region: str
+    rate: float
+    reason: str

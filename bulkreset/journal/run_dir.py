@@ -6,15 +6,17 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 from bulkreset.files import sync_directory
 from bulkreset.journal.wrong_path import not_a_run_error
 
+RUNS = Path("runs")  # where a run directory is created if none is named
 LOOKS = 5
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
 _STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
@@ -175,19 +177,15 @@ def _is_finished_dry_run(path: Path) -> bool:
     from bulkreset.journal.journal import Journal  # noqa: PLC0415  (resume and status do not need it here)
 
     try:
-        facts = Journal.facts_in(RunDir(path).journal, read_only=True)
+        state = Journal.state_in(RunDir(path).journal)
     except BulkresetError:
         return False
-    return bool(facts["mode"] == "dry_run" and facts["state"] == "finished")
+    return state.is_dry_run and state.is_finished
 
 
-def report_name(job: Mapping[str, Any]) -> str:
-    """Return the file name of the report that a run writes automatically; `job` is the job as the journal stores it."""
-    return f"report.{job.get('report', {}).get('format', 'csv')}"
-
-
-def new_name(path: Path) -> Path:
-    """Return the path, with a number appended if it exists because two runs began in the same second."""
+def new_path(job: str) -> Path:
+    """Return a new run directory for a job, in RUNS. It has a number if two runs began in the same second."""
+    path = RUNS / f"{job}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     number = 1
     while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
         number += 1

@@ -1,10 +1,13 @@
-"""The journal's SQLite schema, version 3, and its statements; the journal is the only authority on a run's state."""
+"""The journal's SQLite schema, version 4, and its statements; the journal is the only authority on a run's state."""
+
+from bulkreset import statuses
+from bulkreset.statuses import Status, sql_list
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
-VERSION = 3
+VERSION = 4
 MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
-# status: ready, rejected, skipped; claimed (committed before its first call is sent); set, failed, in_doubt.
+# status: a Status; claimed is committed before the first call of a row is sent.
 # canonical: the user's own name, if the directory was checked and the name differs from the username.
 # pool: an id of `pools`, or the text from the input if the job has no such user pool. Times are Unix milliseconds.
 TABLES = """
@@ -46,7 +49,24 @@ CREATE TABLE rates (
 );
 """
 
-PERHAPS_SET = "SELECT count(*) FROM rows WHERE status IN ('set', 'claimed', 'in_doubt') OR in_doubt"
+PERHAPS_SET = f"""
+SELECT count(*) FROM rows WHERE status IN {sql_list((Status.SET, *statuses.UNCERTAIN))} OR in_doubt
+"""  # noqa: S608  (our own text)
+_SENDABLE = sql_list(statuses.SENDABLE)
+# The status in the report of an ended run. It depends on the kind of run only for a row that was not sent.
+_AT_END = "CASE status {} WHEN 'ready' THEN :unsent ELSE status END".format(
+    " ".join(
+        f"WHEN '{one}' THEN '{one.at_end(dry_run=False)}'"
+        for one in Status
+        if one.facts.journal and one.facts.dry_ended_as
+    )
+)
+# A set row is listed only if its sign-out failed: after the failed rows, and before the rejected ones.
+_SEVERITY = "CASE status {} END".format(
+    " ".join(
+        f"WHEN '{one}' THEN {one.facts.severity if one.facts.attention else 3.5}" for one in Status if one.facts.journal
+    )
+)
 
 PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
@@ -86,28 +106,30 @@ WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
   AND CASE :keep WHEN 'first' THEN rows.row <> twins.first WHEN 'last' THEN rows.row <> twins.last ELSE 1 END
 """  # noqa: S608  (as above)
 
-SENDABLE = """
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
+SENDABLE = f"""
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
+  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
 FROM rows JOIN pools ON pools.id = rows.pool
-WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') ORDER BY row
-"""
+WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} ORDER BY row
+"""  # noqa: S608  (our own text)
 
-SENDABLE_AFTER = """
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> ''
+SENDABLE_AFTER = f"""
+SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
+  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
 FROM rows JOIN pools ON pools.id = rows.pool
-WHERE row > ? AND status IN ('ready', 'in_doubt') AND user_pool_id IN (SELECT value FROM json_each(?))
+WHERE row > ? AND status IN {_SENDABLE} AND user_pool_id IN (SELECT value FROM json_each(?))
 ORDER BY row LIMIT ?
-"""
+"""  # noqa: S608  (our own text)
 
 # Count the rows in a range that are still to be sent, by user pool.
-SENDABLE_PAGE = """
-SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN ('ready', 'in_doubt') GROUP BY pool
-"""
+SENDABLE_PAGE = f"""
+SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} GROUP BY pool
+"""  # noqa: S608  (our own text)
 
-SENDABLE_COUNTS = """
+SENDABLE_COUNTS = f"""
 SELECT user_pool_id, permanent, count(*)
-FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN ('ready', 'in_doubt') GROUP BY 1, 2
-"""
+FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN {_SENDABLE} GROUP BY 1, 2
+"""  # noqa: S608  (our own text)
 
 SET_ROWS = """
 SELECT row, user_pool_id, username, coalesce(canonical, username), permanent, started_at, finished_at
@@ -117,21 +139,30 @@ FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 SET_ROW = SET_ROWS.replace("ORDER BY row", "AND row = ?")
 
 # Count the users who will be set by their status before the run.
-STATUS_BEFORE = "SELECT status_before, count(*) FROM rows WHERE status IN ('ready', 'in_doubt') AND status_before IS NOT NULL GROUP BY 1"
+STATUS_BEFORE = (
+    f"SELECT status_before, count(*) FROM rows WHERE status IN {_SENDABLE} AND status_before IS NOT NULL GROUP BY 1"  # noqa: S608  (our own text)
+)
 
-SENDABLE_RANGE = "SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN ('ready', 'in_doubt')"
+SENDABLE_RANGE = f"SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN {_SENDABLE}"  # noqa: S608  (our own text)
 
-CLAIM = "UPDATE rows SET status = 'claimed' WHERE row = ?"
+# The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
+CLAIM = "UPDATE rows SET status = 'claimed', started_at = coalesce(started_at, ?) WHERE row = ?"
 
 # A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
-# back keeps its code, message and request ID.
-SETTLE = """
-UPDATE rows SET status = :status, code = iif(:status IN ('ready', 'in_doubt') AND :code = '', code, :code),
-  message = iif(:status IN ('ready', 'in_doubt') AND :code = '', message, :message),
+# back keeps its code, message and request ID. A row in doubt is decided by what happened since started_at. So if a
+# retried row's answer is lost, its start time is no longer that of an earlier call, which was refused.
+SETTLE = f"""
+UPDATE rows SET status = :status, code = iif(:status IN {_SENDABLE} AND :code = '', code, :code),
+  message = iif(:status IN {_SENDABLE} AND :code = '', message, :message),
   attempts = attempts + :attempts, throttled = throttled + :throttled, in_doubt = in_doubt OR :in_doubt, latency_ms = coalesce(:latency_ms, latency_ms),
-  request_id = iif(:status IN ('ready', 'in_doubt') AND :code = '', request_id, :request_id), started_at = coalesce(started_at, :started_at), finished_at = coalesce(:finished_at, finished_at)
+  request_id = iif(:status IN {_SENDABLE} AND :code = '', request_id, :request_id), finished_at = coalesce(:finished_at, finished_at),
+  started_at = CASE
+    WHEN in_doubt THEN coalesce(started_at, :started_at)
+    WHEN :in_doubt THEN coalesce(:started_at, finished_at, started_at)
+    WHEN attempts = 0 THEN :started_at
+    ELSE coalesce(started_at, :started_at) END
 WHERE row = :row
-"""
+"""  # noqa: S608  (our own text)
 
 RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"
 RATES = "SELECT account, region, count(*) FROM rates GROUP BY 1, 2"
@@ -170,9 +201,11 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
 """  # noqa: S608  (our own text)
 
 # Rows claimed by a process that died are in doubt: their calls may have been sent.
-# Keep the code and message of an earlier doubt; clear those of a previous failure.
+# Keep the code and message of an earlier doubt; clear those of a previous failure. After a failure the doubt began
+# when its last call ended.
 MARK_CLAIMED_IN_DOUBT = """
-UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, '')
+UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''), message = iif(in_doubt, message, ''),
+  started_at = iif(in_doubt, started_at, coalesce(finished_at, started_at))
 WHERE status = 'claimed'
 """
 
@@ -200,25 +233,25 @@ RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
 # `wanted` is a JSON array of the wanted journal statuses; NULL means all of them.
-REPORT = """
+REPORT = f"""
 SELECT row, coalesce(user_pool_id, pool, ''), username,
-  CASE status WHEN 'claimed' THEN 'in_doubt' WHEN 'ready' THEN :unsent ELSE status END,
-  code, message, attempts, throttled, in_doubt OR status = 'claimed', permanent, signed_out, latency_ms, request_id,
+  {_AT_END},
+  code, message, attempts, throttled, in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, signed_out, latency_ms, request_id,
   started_at, finished_at, coalesce(status_before, ''),
   coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), ''), coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row
-"""
+"""  # noqa: S608  (our own text)
 
 # For the page: results are counted in buckets of time and latency, so that their size does not grow with the run.
 # SENT_SINCE: the first begin and the last end of the calls answered since a moment.
 SENT_SINCE = "SELECT min(finished_at - coalesce(latency_ms, 0)), max(finished_at) FROM rows WHERE finished_at >= ?"
 SEND_SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
-SETTLED_OVER_TIME = """
-SELECT (finished_at - :first) / :width, total(status IN ('set', 'failed', 'in_doubt')), total(throttled)
+SETTLED_OVER_TIME = f"""
+SELECT (finished_at - :first) / :width, total(status IN {sql_list(statuses.SETTLED)}), total(throttled)
 FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
-"""
+"""  # noqa: S608  (our own text)
 # `rate` comes from the row with the greatest at_ms: SQLite does this for a query with a single max().
 RATES_OVER_TIME = """
 SELECT account, region, max(0, at_ms - :first) / :width, avg(rate), rate, max(at_ms) FROM rates GROUP BY 1, 2, 3
@@ -232,10 +265,10 @@ LATENCIES = """
 SELECT CASE WHEN latency_ms < 10000 THEN latency_ms ELSE latency_ms / 100 * 100 END, count(*)
 FROM rows WHERE latency_ms >= 0 GROUP BY 1 ORDER BY 1
 """
-CODES_BY_STATUS = """
-SELECT status, code, count(*) FROM rows WHERE code <> '' OR status IN ('claimed', 'in_doubt')
+CODES_BY_STATUS = f"""
+SELECT status, code, count(*) FROM rows WHERE code <> '' OR status IN {sql_list(statuses.UNCERTAIN)}
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
-"""
+"""  # noqa: S608  (our own text)
 _SHOWN = """
 SELECT row, coalesce(user_pool_id, pool, ''), username, status, code, message, attempts, throttled, latency_ms,
   request_id, finished_at, coalesce(canonical, username)
@@ -244,7 +277,6 @@ FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.p
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
 # Select the rows that need attention, the most serious first.
 ROWS_NEEDING_ATTENTION = f"""
-{_SHOWN} WHERE status IN ('in_doubt', 'failed', 'rejected', 'skipped') OR signed_out = 0 OR status = 'claimed'
-ORDER BY CASE status WHEN 'in_doubt' THEN 1 WHEN 'claimed' THEN 1 WHEN 'failed' THEN 2 WHEN 'set' THEN 3
-  WHEN 'rejected' THEN 4 ELSE 5 END, row LIMIT ?
+{_SHOWN} WHERE status IN {sql_list(statuses.NEEDING_ATTENTION)} OR signed_out = 0
+ORDER BY {_SEVERITY} DESC, row LIMIT ?
 """

@@ -1,21 +1,22 @@
 """Opens a run's mirror and fetches a run from one. Mirror modules are imported only if the run has a mirror."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkreset.errors import BulkresetError, RunDirError
 from bulkreset.job import S3, Job
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_dir import RUNS, RunDir
+from bulkreset.journal.run_state import MirrorProgress
 from bulkreset.log import Log
 
 if TYPE_CHECKING:
     from bulkreset.mirror.mirror import JournalMirror
 
 
-def mirror_facts(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | None:
+def mirror_facts(job: Job, path: Path, *, emulated: bool) -> MirrorProgress | None:
     """Return the mirror facts for a new run's journal; None without a mirror. Raises JobError if it is unusable."""
     if not job.mirror.to or emulated:
         return None
@@ -23,24 +24,26 @@ def mirror_facts(job: Job, path: Path, *, emulated: bool) -> dict[str, Any] | No
 
     at = job.mirror.at(path.absolute().name)
     require_usable(job.mirror, at)
-    return {"at": at, "generation": 0, "commit": 0}
+    return MirrorProgress(at=at)
 
 
 @contextmanager
-def open_mirror(
-    job: Job, facts: Mapping[str, Any], home: RunDir, journal: Journal, log: Log
-) -> Iterator["JournalMirror | None"]:
+def open_mirror(job: Job, home: RunDir, journal: Journal, log: Log) -> Iterator["JournalMirror | None"]:
     """Yield the run's mirror, held by this process in the block; None if it has none.
 
     Raises Busy if another machine is running the run, RunDirError if another one has continued it since.
     """
-    if not facts.get("mirror"):
+    if not journal.state.mirror:
         yield None
         return
     from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
 
     mirror = JournalMirror(
-        job.mirror, facts["mirror"]["at"], home, journal, lambda problem: log.warning("mirror_behind", problem=problem)
+        job.mirror,
+        journal.state.mirror.at,
+        home,
+        journal,
+        lambda problem: log.warning("mirror_behind", problem=problem),
     )
     try:
         mirror.acquire()
@@ -60,7 +63,7 @@ def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
 
 
 def fetch_run_dir(run: str, path: Path | None) -> Path:
-    """Return the run directory `run`; if `run` is a mirror's address, restore it to a new one at `path`.
+    """Return the run directory `run`; if it is a mirror's address, restore it to `path` (default: its name, in RUNS).
 
     Raises RunDirError.
     """
@@ -70,11 +73,6 @@ def fetch_run_dir(run: str, path: Path | None) -> Path:
         return Path(run)
     from bulkreset.mirror.restore import restore  # noqa: PLC0415  (as above)
 
-    new = path or Path(name_of(run))
+    new = path or RUNS / run.rstrip("/").rpartition("/")[2]
     restore(run, new)
     return new
-
-
-def name_of(uri: str) -> str:
-    """Return the name of a mirrored run."""
-    return uri.rstrip("/").rpartition("/")[2]

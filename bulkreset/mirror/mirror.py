@@ -15,7 +15,6 @@ records each generation's token before uploading its first object, so a stale ru
 """
 
 import gzip
-import json
 import os
 import shutil
 import threading
@@ -24,13 +23,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
+from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import MirrorProgress
+from bulkreset.mirror.delta import VERSION, Commit, Delta
 from bulkreset.mirror.lease import S3Lease, holder_id, retry_s3
 from bulkreset.mirror.objects import (
     BASE,
@@ -43,29 +45,14 @@ from bulkreset.mirror.objects import (
     read_token,
     start_generation,
 )
-from bulkreset.models import Outcome, RateChange, SignOutOutcome
 from bulkreset.s3 import Bucket, BucketError, ServerSideEncryption, split
 
-VERSION = 1
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
 OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
 PATIENCE = 60.0  # seconds for which an upload is retried
 RARELY = 20  # minimum time between two bases, in multiples of the last base's duration
 LEASE = "lease.json"
 _AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
-
-
-class JournalCommit(Protocol):
-    """An object that commits claims and outcomes."""
-
-    def commit(
-        self,
-        claims: Sequence[int],
-        outcomes: Sequence[Outcome],
-        signed_out: Sequence[SignOutOutcome] = (),
-        rates: Sequence[RateChange] = (),
-    ) -> None:
-        """Commit durably. Raises RecordError if that fails."""
 
 
 class JournalMirror:
@@ -79,10 +66,8 @@ class JournalMirror:
         self._tell = tell
         self._every = asked.every
         self._lease = S3Lease(self._bucket, at + LEASE, holder_id(home.path), asked.lease)
-        self._generation = 0
-        self._commit = 0
-        self._tokens: list[str] = []  # of the generations that this journal has begun or tried to begin
-        self._waiting: list[list[Any]] = []  # commits that are not in S3 yet
+        self._generation = 0  # of this execution
+        self._waiting: list[Commit] = []  # commits that are not in S3 yet
         self._put_at = float("-inf")
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
@@ -98,16 +83,13 @@ class JournalMirror:
         mirror is another run's, RecordError if S3 fails.
         """
         self._lease.acquire()
-        known = self._journal.meta().get("mirror") or {}
-        self._generation, self._commit = known.get("generation", 0), known.get("commit", 0)
-        self._tokens = list(known.get("tokens", ()))
         self._pieces = self._retry(lambda: list_objects(self._bucket, self.at), 0.0)
         newest = max(
             (it for it in self._pieces if it.kind != STARTED), key=lambda it: (it.generation, it.last), default=None
         )
-        if newest is None or (newest.last <= self._commit and self._has_begun(newest.generation)):
+        if newest is None or (newest.last <= self._progress.commit and self._has_begun(newest.generation)):
             return
-        if not (self._tokens or self._generation):
+        if not (self._progress.tokens or self._progress.generation):
             raise RunDirError(
                 f"{self.at} is the mirror of another run.",
                 f"To go on with that one: bulkreset resume {self.at} For a new run name another --run-dir.",
@@ -121,8 +103,8 @@ class JournalMirror:
         """Return whether this journal began the generation, not another copy with the same number of commits."""
         begun = next((it for it in self._pieces if it.kind == STARTED and it.generation == generation), None)
         if begun is None:  # an earlier version wrote the mirror
-            return generation <= self._generation
-        return self._retry(lambda: read_token(self._bucket, begun), 0.0) in self._tokens
+            return generation <= self._progress.generation
+        return self._retry(lambda: read_token(self._bucket, begun), 0.0) in self._progress.tokens
 
     def start_generation(self) -> None:
         """Begin a generation with the whole journal as its base, before anything is sent. Raises RecordError."""
@@ -136,29 +118,25 @@ class JournalMirror:
 
         The token is stored first, so that after a crash the journal recognizes its own objects in S3.
         """
-        number, token = max([self._generation, *(it.generation for it in self._pieces)]) + 1, new_token()
-        self._tokens.append(token)
-        self._journal.note(mirror=self._store_progress())
+        known, token = self._progress, new_token()
+        number = max([known.generation, *(it.generation for it in self._pieces)]) + 1
+        self._store_progress(tokens=(*known.tokens, token))
         self._pieces.append(self._retry(lambda: start_generation(self._bucket, self.at, number, token), patience))
         self._generation = number
         self._upload_base(patience)
-        self._journal.note(mirror=self._store_progress())
+        self._store_progress(generation=number)
 
     def can_claim(self) -> bool:
         """Return whether rows may be claimed now; this limits the number of uploads per second."""
         return time.monotonic() - self._put_at >= CLAIM_PUT_SECONDS
 
-    def commit(
-        self,
-        claims: Sequence[int],
-        outcomes: Sequence[Outcome],
-        signed_out: Sequence[SignOutOutcome] = (),
-        rates: Sequence[RateChange] = (),
-    ) -> None:
-        """Commit to the journal; the next `flush` or `check` uploads it. Raises RecordError."""
-        self._commit += 1
-        self._journal.commit(claims, outcomes, signed_out, rates, {"mirror": self._store_progress()})
-        self._waiting.append([self._commit, list(claims), _to_plain(outcomes), _to_plain(signed_out), _to_plain(rates)])
+    def commit(self, events: Sequence[Event]) -> None:
+        """Commit to the journal; the next `flush` or `check` uploads the same events. Raises RecordError."""
+        number = self._progress.commit + 1
+        mirrored = StateChanged({"mirror": self._progress.model_copy(update={"commit": number})})
+        commit = Commit(number, [*events, mirrored])
+        self._journal.write.commit(commit.events)
+        self._waiting.append(commit)
 
     def flush(self) -> None:
         """Upload all commits; claimed rows may be sent only then. Raises RecordError, Busy if the lease is lost."""
@@ -201,14 +179,18 @@ class JournalMirror:
         """Release the lease, so that another machine can continue."""
         self._lease.release()
 
-    def _store_progress(self) -> dict[str, Any]:
-        return {"at": self.at, "generation": self._generation, "commit": self._commit, "tokens": self._tokens}
+    @property
+    def _progress(self) -> MirrorProgress:
+        return self._journal.state.mirror or MirrorProgress(at=self.at)
+
+    def _store_progress(self, **changes: object) -> None:
+        self._journal.write.change(mirror=self._progress.model_copy(update=changes))
 
     def _upload_delta(self) -> None:
-        first, last = self._waiting[0][0], self._waiting[-1][0]
-        table = {"version": VERSION, "generation": self._generation, "commits": self._waiting}
+        delta = Delta(VERSION, self._waiting)
+        first, last = delta.commits[0].number, delta.commits[-1].number
         uri = f"{self.at}g{self._generation:06d}-delta-{first:012d}-{last:012d}.json.gz"
-        body = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), 1)
+        body = delta.packed()
         with self._required():
             self._retry(lambda: self._bucket.put(uri, body), PATIENCE)
         self._put_at = time.monotonic()
@@ -231,7 +213,8 @@ class JournalMirror:
             with closing(
                 Journal.open(self._home.journal, read_only=True)
             ) as journal:  # this may be another thread than the run's
-                commit = journal.copy(copy)["mirror"]["commit"]
+                mirrored = journal.copy(copy).mirror
+            commit = mirrored.commit if mirrored else 0
             packed.unlink(missing_ok=True)
             with (
                 copy.open("rb") as source,
@@ -310,7 +293,3 @@ def require_usable(asked: Asked, at: str) -> None:
             raise JobError(
                 f"mirror.to: {at} cannot be used: {error.action} was answered {error.code}.", error.advice
             ) from None
-
-
-def _to_plain(values: Sequence[Outcome] | Sequence[SignOutOutcome] | Sequence[RateChange]) -> list[list[Any]]:
-    return [[getattr(value, name) for name in value.__slots__] for value in values]

@@ -1,7 +1,6 @@
 """Restores a run directory from its mirror: the last base and every delta after it. Nothing is guessed."""
 
 import gzip
-import json
 import os
 import shutil
 import zlib
@@ -13,13 +12,12 @@ from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import create_file, sync_directory
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
+from bulkreset.journal.run_state import MirrorProgress
+from bulkreset.mirror.delta import Delta, damaged_error
 from bulkreset.mirror.lease import S3Lease
-from bulkreset.mirror.mirror import LEASE, VERSION
+from bulkreset.mirror.mirror import LEASE
 from bulkreset.mirror.objects import BASE, DELTA, MirrorObject, list_objects
-from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
 from bulkreset.s3 import Bucket, BucketError
-
-_Commit = tuple[int, list[int], list[Outcome], list[SignOutOutcome], list[RateChange]]
 
 
 def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
@@ -63,46 +61,36 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
     finally:
         packed.unlink(missing_ok=True)
     with closing(Journal.open(path)) as journal:
-        facts = journal.facts()
-        journal.check(facts.get("rows"))
-        commit = int(facts["mirror"]["commit"])
+        journal.check()
         for delta in sorted(deltas, key=lambda piece: piece.first):
-            commit = _replay(bucket, delta, journal, commit)
-        journal.note(mirror=facts["mirror"] | {"generation": base.generation, "commit": commit}, passwords=None)
+            _replay(bucket, delta, journal)
+        mirror = _progress(journal).model_copy(update={"generation": base.generation})
+        journal.write.change(mirror=mirror, passwords=None)
 
 
-def _replay(bucket: Bucket, delta: MirrorObject, journal: Journal, commit: int) -> int:
-    """Replay the commits after `commit`; return the last one's number. Raises RunDirError for a gap or damage."""
-    if delta.first > commit + 1:
+def _progress(journal: Journal) -> MirrorProgress:
+    if journal.state.mirror is None:
+        raise journal.damaged_error()
+    return journal.state.mirror
+
+
+def _replay(bucket: Bucket, piece: MirrorObject, journal: Journal) -> None:
+    """Replay the commits that the journal does not have. Raises RunDirError for a gap or damage."""
+    commit = _progress(journal).commit
+    if piece.first > commit + 1:
         raise RunDirError(
-            f"The mirror has a gap: commits {commit + 1} to {delta.first - 1} are missing before {delta.uri}.",
+            f"The mirror has a gap: commits {commit + 1} to {piece.first - 1} are missing before {piece.uri}.",
             "What was sent in them is not known: look for older versions of these objects.",
         )
+    commits = Delta.unpacked(bucket.get(piece.uri)[0], piece.uri).commits
+    if [one.number for one in commits] != list(range(piece.first, piece.last + 1)):
+        raise RunDirError(f"{piece.uri} does not have the commits that its name says.", "Look for an older version.")
     try:
-        table = json.loads(gzip.decompress(bucket.get(delta.uri)[0]))
-        if table["version"] != VERSION:
-            raise RunDirError(f"{delta.uri} has version {table['version']}.", "Use the bulkreset that wrote it.")
-        commits: list[_Commit] = [
-            (
-                int(number),
-                list(map(int, claims)),
-                [Outcome(row, Status(status), *rest) for row, status, *rest in outcomes],
-                [SignOutOutcome(*one) for one in signed_out],
-                [RateChange(*one) for one in rates],
-            )
-            for number, claims, outcomes, signed_out, rates in table["commits"]
-        ]
-        numbers = [number for number, *_ in commits]
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
-        raise RunDirError(
-            f"{delta.uri} is damaged.", "What was sent in it is not known: look for an older version."
-        ) from None
-    if numbers != list(range(delta.first, delta.last + 1)):
-        raise RunDirError(f"{delta.uri} does not have the commits that its name says.", "Look for an older version.")
-    for number, claims, outcomes, signed_out, rates in commits:
-        if number > commit:
-            journal.commit(claims, outcomes, signed_out, rates)
-    return delta.last
+        for one in commits:
+            if one.number > commit:
+                journal.write.commit(one.events)
+    except ValueError:  # a state that no run has
+        raise damaged_error(piece.uri) from None
 
 
 def _fetch_other_files(bucket: Bucket, at: str, home: RunDir) -> None:

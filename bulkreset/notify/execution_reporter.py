@@ -11,6 +11,7 @@ from typing import IO, Self
 from bulkreset.errors import BulkresetError
 from bulkreset.job import Job
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Summary
 from bulkreset.notify import emf
 from bulkreset.notify.execution_result import ExecutionResult
@@ -88,16 +89,15 @@ class ExecutionReporter:
         finally:
             self._over.set()
 
-    def of(self, summary: Summary, warn: Warn) -> Summary:
-        """Report the end of an execution that has a summary. Returns the summary."""
+    def of(self, summary: Summary, state: RunState, warn: Warn) -> None:
+        """Report the end of an execution that has a summary. `state` is the run's, from its journal."""
         self._over.set()
         self._told = True
         if self._counts:
             figures = metrics_finished(summary, self._seconds)
-            self._tell(ExecutionResult.from_summary(summary, self._path, self._seconds), figures, warn)
+            self._tell(ExecutionResult.from_summary(summary, state, self._path, self._seconds), figures, warn)
         elif problems := check(self._job.notify):
             warn(f"Nobody would be told of a run's end: {'; '.join(problems)}.")
-        return summary
 
     @property
     def _seconds(self) -> float:

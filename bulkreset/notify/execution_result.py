@@ -1,7 +1,7 @@
 """How one execution of a job ended. Anybody may read it: it holds no username and no secret."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +9,10 @@ from typing import Self
 
 from bulkreset.errors import EXIT_BUG, EXIT_OK, BulkresetError, GuardTripped, InputError, Refused, RowLimit, TimeLimit
 from bulkreset.input.discovery import InputMissing
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Summary
+from bulkreset.report.headline import next_commands
+from bulkreset.statuses import describe_counts
 from bulkreset.text import show_invisible
 
 _GUARDS = frozenset({GuardTripped.__name__, RowLimit.__name__, TimeLimit.__name__})
@@ -28,7 +31,7 @@ class ExecutionResult:
     """One ended execution.
 
     `seconds` is its duration. `code` is the error that stopped it; `reason` is the message, only if it names no user.
-    `run_dir` is None if the execution left nothing worth keeping.
+    `run_dir` is None if the execution left nothing worth keeping. `commands` continue the run.
     """
 
     job: str
@@ -40,21 +43,20 @@ class ExecutionResult:
     code: str = ""
     reason: str = ""
     run_dir: Path | None = None
-    resumable: bool = False
+    commands: Sequence[str] = ()
     report: str = ""
+    is_dry_run: bool = False
 
     @classmethod
-    def from_summary(cls, summary: Summary, run_dir: Path, seconds: float) -> Self:
-        """Return the result of an execution that has a summary."""
-        stopped = summary.stopped_by or {}
-        code = stopped.get("code", "")
+    def from_summary(cls, summary: Summary, state: RunState, run_dir: Path, seconds: float) -> Self:
+        """Return the result of an execution that has a summary; `state` is its run's, from the journal."""
+        stopped = summary.stopped_by
+        by_guard = stopped is not None and stopped.kind in _GUARDS
         end = (
-            ResultKind.FINISH
-            if summary.exit_code == EXIT_OK
-            else ResultKind.GUARD
-            if code in _GUARDS
-            else ResultKind.FAILURE
+            ResultKind.FINISH if summary.exit_code == EXIT_OK else ResultKind.GUARD if by_guard else ResultKind.FAILURE
         )
+        stayed = (summary.signed_out or {}).get("failed", 0)
+        ways = next_commands(state, summary.counts, run_dir.absolute(), resumable=summary.resumable, stayed=stayed)
         return cls(
             summary.job,
             end,
@@ -62,12 +64,13 @@ class ExecutionResult:
             seconds,
             summary.state,
             summary.counts,
-            code,
+            stopped.code if stopped else "",
             # A guard's message is our own text. A message from a service or an input may repeat data that was sent.
-            stopped.get("message", "") if code in _GUARDS else stopped.get("advice", ""),
+            (stopped.message if by_guard else stopped.advice) if stopped else "",
             run_dir,
-            summary.resumable,
+            [command for _, command in ways],
             summary.report,
+            summary.mode == "dry_run",
         )
 
     @classmethod
@@ -93,15 +96,14 @@ class ExecutionResult:
         yield "State", self.state
         yield "Exit code", str(self.exit_code)
         if self.counts:
-            told = ", ".join(f"{rows:,} {status.replace('_', ' ')}" for status, rows in self.counts.items())
-            yield "Rows", f"{sum(self.counts.values()):,}: {told}"
+            yield "Rows", f"{sum(self.counts.values()):,}: {describe_counts(self.counts, dry_run=self.is_dry_run)}"
         if self.code:
             yield "Stopped by", f"{self.code}: {self.reason}" if self.reason else self.code
         yield "Duration", f"{self.seconds:,.0f} s"
         yield "Machine", socket.gethostname()
         if self.run_dir:
             yield "Report", str(self.run_dir.absolute() / self.report)
-        if self.resumable:
-            yield "Next", f"bulkreset resume {self.run_dir.absolute() if self.run_dir else ''}"
-        elif not self.run_dir:
+        for command in self.commands:
+            yield "Next", command
+        if not self.run_dir:
             yield "Next", "look at the standard error of the command: it says what to fix"

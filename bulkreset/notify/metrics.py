@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bulkreset import statuses
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
 from bulkreset.models import LaneSummary, Status, Summary
 from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.report.run_status import RunStatus
-from bulkreset.report.summary import public_counts
+from bulkreset.statuses import public_counts
 
 # Every status always has a value, so that a graph shows 0 and no gap.
-STATUSES = tuple(status for status in Status if status is not Status.CLAIMED)
+STATUSES = statuses.REPORTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def metrics_idle(job: str, seconds: float) -> RunMetrics:
 
 def _rows(counts: Mapping[str, int]) -> dict[str, int]:
     found = {status.value: counts.get(status, 0) for status in STATUSES}
-    found[Status.READY] += counts.get(Status.CLAIMED, 0)  # in flight while the run is under way
+    found[Status.READY] += sum(counts.values()) - statuses.count_of(counts, STATUSES)  # in progress: not settled yet
     return found
 
 

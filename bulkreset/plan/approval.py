@@ -1,12 +1,14 @@
 """Reads a reviewed dry run and checks that the new run matches it."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bulkreset.errors import ApprovalError
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.reader import JournalReader
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import ApprovalFacts, RunState, TargetFacts
 
 _AGAIN = "Look at what changed, make a new --dry-run, and have that one approved."
 _MAY_DIFFER = frozenset({"input.path", "input.identity"})  # the fingerprint identifies the input
@@ -22,29 +24,27 @@ class Approval:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._journal = RunDir.open(path).journal
-        self._facts = Journal.facts_in(self._journal, read_only=True)
-        if self._facts["mode"] != "dry_run":
+        self._reviewed = Journal.state_in(self._journal)
+        if not self._reviewed.is_dry_run:
             raise ApprovalError(f"{path} is not a dry run.", "Name the directory of the dry run that was reviewed.")
-        if self._facts["state"] != "finished" or "rows" not in self._facts:
-            raise ApprovalError(f"The dry run {path} did not finish: it is {self._facts['state']}.", _AGAIN)
+        if not (self._reviewed.end and self._reviewed.is_finished and self._reviewed.is_planned):
+            raise ApprovalError(f"The dry run {path} did not finish: it is {self._reviewed.state}.", _AGAIN)
+        self.facts = ApprovalFacts(
+            run_dir=str(self.path),
+            run_id=self._reviewed.run_id,
+            finished_at=self._reviewed.end.finished_at,
+            report_sha256=_sha256(self.path / self._reviewed.report_name),
+        )
 
-    def describe(self) -> dict[str, str]:
-        """Return the facts that the journal and the summary store about the approval."""
-        return {
-            "run_dir": str(self.path),
-            "run_id": self._facts["run_id"],
-            "finished_at": self._facts.get("finished_at", ""),
-        }
-
-    def require_same_job(self, facts: Mapping[str, Any]) -> None:
-        """Raise ApprovalError if the input, the job or a target in `facts` differs from the reviewed run."""
-        differences = [*self._differences(facts)]
+    def require_same_job(self, state: RunState) -> None:
+        """Raise ApprovalError if the input, the job or a target of the new run differs from the reviewed run."""
+        differences = [*self._differences(state)]
         if differences:
             raise ApprovalError(f"This is not what was approved in {self.path}: {'; '.join(differences)}.", _AGAIN)
 
-    def require_same_rows(self, journal: Journal) -> None:
+    def require_same_rows(self, journal: JournalReader) -> None:
         """Raise ApprovalError if the number of rows, or any row, differs from the reviewed run."""
-        rows, reviewed = sum(journal.counts().values()), self._facts["rows"]
+        rows, reviewed = sum(journal.counts().values()), self._reviewed.rows
         if rows != reviewed:
             raise ApprovalError(f"There are {rows:,} rows now, and {reviewed:,} were approved in {self.path}.", _AGAIN)
         number, example = journal.differences(self._journal)
@@ -56,37 +56,37 @@ class Approval:
                 _AGAIN,
             )
 
-    def _differences(self, facts: Mapping[str, Any]) -> Iterator[str]:
-        if self._facts["emulated"] != facts["emulated"]:
+    def _differences(self, state: RunState) -> Iterator[str]:
+        if self._reviewed.emulated != state.emulated:
             yield "one of the two runs is emulated"
-        was, now = self._facts["input"], facts["input"]
-        if was["size"] != now["size"] or now["sha256"] not in {was["sha256"], ""}:  # "": it is not read yet
-            yield f"the input {now['path']} has changed"
-        old, new = dict(_flatten(self._facts["job"])), dict(_flatten(facts["job"]))
+        was, now = self._reviewed.input, state.input
+        if was.size != now.size or now.sha256 not in {was.sha256, ""}:  # "": it is not read yet
+            yield f"the input {now.path} has changed"
+        old, new = dict(_flatten(self._reviewed.job)), dict(_flatten(state.job))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
             if not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key):
                 yield f"{key} was {_show_value(old.get(key))} and is {_show_value(new.get(key))}"
-        limit, now_limit = self._facts.get("limit"), facts.get("limit")
+        limit, now_limit = self._reviewed.limit, state.limit
         if limit is not None and (
             now_limit is None or now_limit > limit
         ):  # a smaller limit than the approved one is allowed
             yield f"limit was {limit} and is {_show_value(now_limit)} this time"
-        if not facts["emulated"]:  # an emulator's port changes each time
-            yield from _target_differences(self._facts["targets"], facts["targets"])
-        for pool, reason in (facts.get("unchecked") or {}).items():
-            if pool not in self._facts.get("unchecked", {}):
+        if not state.emulated:  # an emulator's port changes each time
+            yield from _target_differences(self._reviewed.targets, state.targets)
+        for pool, reason in state.unchecked.items():
+            if pool not in self._reviewed.unchecked:
                 yield f"the users of {pool} were looked up and are not now ({reason})"
 
 
-def _target_differences(reviewed: list[dict[str, Any]], found: list[dict[str, Any]]) -> Iterator[str]:
+def _target_differences(reviewed: Sequence[TargetFacts], found: Sequence[TargetFacts]) -> Iterator[str]:
     """Yield how the resolved targets differ. The list of targets itself is compared as part of the job."""
-    now = {target["user_pool_id"]: target for target in found}
+    new = {target.user_pool_id: target for target in found}
     for then in reviewed:
-        pool = then["user_pool_id"]
-        for key in ("region", "endpoint", "account"):
-            told = now.get(pool, {}).get(key)
-            if told and then.get(key) and told != then[key]:
-                yield f"the {key} of {pool} was {then[key]} and is {told}"
+        if now := new.get(then.user_pool_id):
+            for key in ("region", "endpoint", "account"):
+                was, told = getattr(then, key), getattr(now, key)
+                if told and was and told != was:
+                    yield f"the {key} of {then.user_pool_id} was {was} and is {told}"
 
 
 def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
@@ -103,3 +103,12 @@ def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 def _show_value(value: object) -> str:
     return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _sha256(report: Path) -> str:
+    """Return the hash of the report that was reviewed; "" if it is not there."""
+    try:
+        with report.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import SystemClock
@@ -12,6 +11,7 @@ from bulkreset.cognito.emulator import EmbeddedCognito
 from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError
 from bulkreset.input.batch import RowBatch
@@ -20,6 +20,7 @@ from bulkreset.input.reader import BatchSource
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import InputFacts, Phase
 from bulkreset.plan.approval import Approval
 from bulkreset.plan.input_binding import input_files
 from bulkreset.plan.paged_reader import listing_pacers
@@ -52,42 +53,36 @@ class Planner:
         self._ui = ui
         self._stop = stop
 
-    def run(
-        self, facts: Mapping[str, Any], rows: BatchSource | None, service: EmbeddedCognito | None, home: RunDir
-    ) -> dict[str, Any]:
-        """Plan, and record the progress in the journal: first `screened`, then `unchecked`, last `rows`.
+    def run(self, rows: BatchSource | None, service: EmbeddedCognito | None, home: RunDir) -> Sequence[UnknownFact]:
+        """Plan from the run's phase on, and record each phase in the journal.
 
-        `facts` are the journal's facts so far. If `rows` is None, the pools' own users are listed. Returns the new
-        facts and `gaps`. Raises Refused if an input, a group or an approval forbids the run, Stopped or Interrupted if
-        the plan can be resumed.
+        If `rows` is None, the pools' own users are listed. Returns the gaps of pools whose users could not be listed.
+        Raises Refused if an input, a group or an approval forbids the run, Stopped or Interrupted if the plan can be
+        resumed.
         """
-        pools = self._enquiry.pools()
+        journal, pools = self._journal, self._enquiry.pools()
         self._require_described(pools)
         protected = protected_names(self._job, self._sessions)
-        found: dict[str, Any] = {"gaps": ()}
+        gaps: Sequence[UnknownFact] = ()
         lanes = list(group_by_quota(self._sessions, self._enquiry.callers()).values())
         check = UserCheck(self._job, self._sessions, pools, lanes, protected, SystemClock())
         with ExitStack() as stack:
             roll = None
-            if "screened" not in facts:
+            if journal.state.phase is Phase.READING:
                 if rows is None:
                     rows = roll = stack.enter_context(self._list_users(check, lanes, home.user_store))
-                found |= self._screen(rows, service, protected)
-            if "unchecked" not in facts:
-                found["unchecked"], found["gaps"] = check.run(
-                    self._journal, home.user_store, self._on_looked_up, roll.store if roll else None
-                )
-        screened = found.get("screened") or facts["screened"]
+                self._screen(rows, service, protected)
+            if journal.state.phase is Phase.CHECKING:
+                gaps = check.run(journal, home.user_store, self._on_looked_up, roll.store if roll else None)
         folding = [pool for pool, told in pools.items() if told.case_insensitive]
-        self._journal.reject_duplicates(self._job.input.on_duplicate, folding)
-        if facts["approved"]:
-            approval = Approval(Path(facts["approved"]["run_dir"]))
-            approval.require_same_job(
-                {**facts, **found, "targets": describe_targets(self._sessions, self._enquiry.callers())}
-            )
-            approval.require_same_rows(self._journal)
-        self._journal.note(state="planned", rows=screened)
-        return found | {"state": "planned", "rows": screened}
+        journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
+        if journal.state.approved:
+            approval = Approval(Path(journal.state.approved.run_dir))
+            targets = describe_targets(self._sessions, self._enquiry.callers())
+            approval.require_same_job(journal.state.changed({"targets": targets}))
+            approval.require_same_rows(journal.read)
+        journal.write.change(phase=Phase.PLANNED)
+        return gaps
 
     def _require_described(self, pools: Mapping[str, PoolFacts]) -> None:
         """Raise ServiceError if a pool cannot be reached, or DescribeUserPool failed transiently for one to be checked.
@@ -124,26 +119,26 @@ class Planner:
         self._ui.on_rows_read(rows)
         self._stop.check()
 
-    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> dict[str, Any]:
-        """Write the plan of all rows. Return the number of rows, and the input with its fingerprint, as new facts."""
+    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> None:
+        """Write the plan of all rows, then the fingerprints of the input, and end the phase READING."""
         begun: set[int] = set()
 
         def seen(chunk: RowBatch) -> None:
             if chunk.file not in begun and not self._job.input.from_pool:
                 begun.add(chunk.file)
-                self._journal.begin_file(chunk.file, chunk.first)
+                self._journal.plan.begin_file(chunk.file, chunk.first)
             if service:
                 service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
             self._ui.on_rows_read(chunk.last)
             self._stop.check()
 
-        read = write_plan(self._job, rows, self._enquiry.pools(), protected, self._journal, seen)
-        found: dict[str, Any] = {"screened": read}
+        plan = self._journal.plan
+        read = write_plan(self._job, rows, self._enquiry.pools(), protected, plan, seen)
         if isinstance(rows, InputSet):  # its content is known only now, and a plan of it must never be without
-            self._journal.store_fingerprints(input_files(rows))
-            found["input"] = rows.describe()
-        self._journal.note(**found)
-        return found
+            facts = InputFacts(**rows.describe())
+            plan.store_fingerprints(input_files(rows), phase=Phase.CHECKING, rows=read, input=facts)
+        else:
+            self._journal.write.change(phase=Phase.CHECKING, rows=read)
 
     def _on_looked_up(self, made: int, calls: int) -> None:
         self._ui.on_lookup_progress(made, calls)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import LISTING, AccountQuota
@@ -11,6 +10,7 @@ from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
+from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
@@ -54,7 +54,7 @@ class Preflight:
     unchecked: Mapping[str, str]
     unknown: tuple[UnknownFact, ...]
     seconds: float | None
-    approved: Mapping[str, str] | None = None
+    approved: ApprovalFacts | None = None
     unrecoverable: int = 0
     pending: int | None = None
     remarks: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def build_preflight(
     sessions: Mapping[str, TargetSession],
     asked: AwsFacts,
     planned: PlanFacts,
-    approved: Mapping[str, str] | None = None,
+    approved: ApprovalFacts | None = None,
 ) -> Preflight:
     """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
@@ -206,37 +206,36 @@ def expected_seconds(lanes: Sequence[PlannedLane], ready: Mapping[str, int]) -> 
 
 def describe_targets(
     sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller] | None = None
-) -> list[dict[str, Any]]:
-    """Return the targets as the journal and the summary store them, with the account if `callers` is given."""
-    found = [
-        {
-            "user_pool_id": pool,
-            "region": at.region,
-            "endpoint": at.endpoint,
-            "profile": at.target.profile,
-            "role_arn": at.target.role_arn,
-        }
+) -> tuple[TargetFacts, ...]:
+    """Return the targets as the journal stores them, with the account if `callers` is given."""
+    return tuple(
+        TargetFacts(
+            user_pool_id=pool,
+            region=at.region,
+            endpoint=at.endpoint,
+            profile=at.target.profile,
+            role_arn=at.target.role_arn,
+            account=(callers[pool].account or "") if callers else "",
+        )
         for pool, at in sessions.items()
-    ]
-    return (
-        [target | {"account": callers[target["user_pool_id"] or ""].account} for target in found] if callers else found
     )
 
 
-def require_same_targets(found: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> None:
+def require_same_targets(found: Sequence[TargetFacts], planned: Sequence[TargetFacts]) -> None:
     """Raise RunDirError if a pool's Region or endpoint differs from the plan."""
     for now, then in zip(found, planned, strict=True):
         for key in ("region", "endpoint"):
-            if now[key] != then[key]:
+            was, told = getattr(then, key), getattr(now, key)
+            if was != told:
                 raise RunDirError(
-                    f"The {key} of {then['user_pool_id']} was {then[key]} when the run was begun and is {now[key]} now.",
+                    f"The {key} of {then.user_pool_id} was {was} when the run was begun and is {told} now.",
                     "Set it back, or plan a new run.",
                 )
 
 
-def require_same_accounts(callers: Mapping[str, Caller], planned: Sequence[Mapping[str, Any]]) -> None:
+def require_same_accounts(callers: Mapping[str, Caller], planned: Sequence[TargetFacts]) -> None:
     """Raise RunDirError if a pool's account differs from the plan. Unknown accounts are not compared."""
-    known = {target["user_pool_id"]: target.get("account") for target in planned}
+    known = {target.user_pool_id: target.account for target in planned}
     for pool, caller in callers.items():
         if known.get(pool) and caller.account and caller.account != known[pool]:
             raise RunDirError(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
-from bulkreset.text import format_count, format_duration, format_local_time
+from bulkreset.statuses import describe_counts
+from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
@@ -17,26 +18,33 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
+SHORT = 600  # seconds: the end of a shorter run is shown with its second
 LABEL = 12  # width in columns of the label that starts each line
 _INDENT = " " * LABEL
 
 
 def preflight_lines(preflight: Preflight) -> str:
     """Return the preflight as text, one fact per line."""
-    return "\n".join(f"{label:<12}{text}" for label, text in _facts(preflight))
+    return "\n".join(f"{label:<12}{text}" for label, text in preflight_facts(preflight))
+
+
+def preflight_facts(preflight: Preflight) -> list[tuple[str, str]]:
+    """Return the preflight as (label, text); the label is "" if a line continues the one before."""
+    return [*_facts(preflight)]
 
 
 def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     job = preflight.job
     yield "Job", job.name + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")
     if preflight.approved:
-        yield "Approved", f"{preflight.approved['run_dir']}, planned {preflight.approved['finished_at']}"
+        yield "Approved", f"{preflight.approved.run_dir}, planned {preflight.approved.finished_at}"
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
     for remark in preflight.remarks:
         yield "Input", remark
     yield "Rows", ", ".join(f"{rows:,} {status}" for status, rows in sorted(preflight.counts.items()))
+    yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}
@@ -65,7 +73,10 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
         if facts.policy and (rules := describe(facts.policy)):
             yield "Policy", rules
         if facts.history:
-            yield "History", f"the pool refuses the last {facts.history} passwords of a user: unknown until applied"
+            yield (
+                "History",
+                f"The pool refuses the last {facts.history} passwords of a user. That is known only when they are sent",
+            )
     rest = list(preflight.endpoints.items())[SHOWN:]
     if rest:
         yield "", f"and {len(rest)} more user pools"
@@ -92,18 +103,20 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
     """Yield the known facts about the users whose password will be set."""
     if preflight.status_before:
         known = sorted(preflight.status_before.items(), key=lambda found: -found[1])
-        yield "Users", "looked up; those to be set are " + ", ".join(f"{rows:,} {status}" for status, rows in known)
+        noun = "pool" if len(preflight.pools) == 1 else "pools"
+        text = ", ".join(f"{rows:,} {status}" for status, rows in known)
+        yield "Users", f"{sum(preflight.status_before.values()):,} found in the {noun}: {text}"
         if preflight.status_before.get("UNCONFIRMED") and preflight.permanent:
-            yield "", "a permanent password confirms the UNCONFIRMED ones"
+            yield "", "A permanent password confirms UNCONFIRMED users"
     for reason in sorted(set(preflight.unchecked.values())):
         pools = [pool for pool, why in preflight.unchecked.items() if why == reason]
         where = "" if len(pools) == len(preflight.pools) else f" in {_some(pools)}"
-        yield "Users", f"NOT looked up{where}: {reason}"
+        yield "Users", f"NOT checked{where}: {reason}"
     optional = [pool for pool, facts in preflight.pools.items() if facts.optional and not facts.passwordless]
     if optional and preflight.ready:
         yield (
             "Passwordless",
-            f"{_some(optional)} lets users in without a password, too: who had none cannot lose it again",
+            f"{_some(optional)}: users may sign in without a password. A user without one gets one, and cannot lose it again",
         )
 
 
@@ -113,74 +126,85 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if job.scrambles:
         yield (
             "Passwords",
-            f"generated, {job.password.length} characters, kept NOWHERE: users come back through forgot-password",
+            f"generated, {job.password.length} characters, kept NOWHERE: users come back with forgot-password",
         )
     else:
         number = len(job.password.recipients)
         where = job.password.folder or "the run directory"
-        yield "Passwords", f"generated, encrypted to {number} recipient{'s' * (number > 1)}, in {where}"
+        yield "Passwords", f"generated, encrypted for {format_count(number, 'recipient')}, in {where}"
     if preflight.unrecoverable:
         users = format_count(preflight.unrecoverable, "user has", "users have")
-        advice = 'plan.skip = ["unrecoverable", …] leaves them alone'
-        yield "WARNING", f"{users} no verified e-mail address or phone number: they could not recover; {advice}"
+        advice = 'plan.skip = ["unrecoverable", …] skips them'
+        yield "WARNING", f"{users} no verified e-mail address or phone number and could not recover; {advice}"
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.ready:
-        active = "becomes a monthly active user" if preflight.ready == 1 else "become monthly active users"
-        yield "Billing", f"up to {format_count(preflight.ready, 'user')} {active}"
+        active = "a monthly active user" if preflight.ready == 1 else "monthly active users"
+        yield "Billing", f"Up to {format_count(preflight.ready, 'user')} will count as {active} (billed)"
     if preflight.pending is None:
-        yield "Sign-out", "nobody is signed out: sessions live on"
+        yield "Sign-out", "Users stay signed in (existing sessions are not ended)"
     else:
         leaving = preflight.pending + preflight.ready
         theirs = "the password is" if leaving == 1 else "their passwords are"
-        yield "Sign-out", f"{format_count(leaving, 'user')}, from every device, once {theirs} set"
+        yield "Sign-out", f"{format_count(leaving, 'user')}, from all devices, after {theirs} set"
     for lane in preflight.lanes[:SHOWN]:
-        yield "Pace", _pace(lane, several=len(preflight.lanes) > 1)
+        yield "Pace", _pace(lane, several=len(preflight.lanes) > 1, auto=preflight.job.pace.rate == "auto")
     if len(preflight.lanes) > SHOWN:
-        yield "", f"and {len(preflight.lanes) - SHOWN} more lanes"
+        yield "", f"and {len(preflight.lanes) - SHOWN} more account Regions"
     if preflight.job.cluster.is_asked_for:
         yield "Cluster", preflight.job.cluster.scheduler or f"{preflight.job.cluster.local} processes here"
     if preflight.seconds is not None:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
-        yield (
-            "Duration",
-            f"about {format_duration(preflight.seconds)}, until {format_local_time(ends, now)} at the earliest",
-        )
-    yield "Guards", ", ".join(_guards(preflight.job.guards)) or "none"
+        done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
+        yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
+    yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
 
 
-def _pace(lane: PlannedLane, *, several: bool) -> str:
+def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:
     name = f"{lane.account} {lane.region}".strip() if several else lane.region
     if lane.ceiling is None:
-        return f"{name}: unpaced"
-    return f"{name}: {lane.ceiling:g} calls/s of the quota's {lane.quota:g}/s ({lane.source})"
+        return f"{name}: no limit"
+    share = f"{100 * lane.ceiling / lane.quota:.3g} % of the quota of" if auto else "quota:"
+    return f"{name}: {lane.ceiling:g} calls/s ({share} {lane.quota:g}/s; source: {lane.source})"
+
+
+def _about(seconds: float) -> str:
+    """Return an estimate as text, in whole seconds."""
+    return f"{max(1, round(seconds))} s" if seconds < 60 else format_duration(seconds)  # noqa: PLR2004  (a minute)
 
 
 def _guards(guards: GuardsConfig) -> Iterator[str]:
+    """Yield the limits as sentences without their full stop."""
+    if stops := "; ".join(_stops(guards)):
+        yield f"Stops {stops}"
     if guards.max_rows is not None:
-        yield f"at most {format_count(guards.max_rows, 'row')}"
-    if guards.max_failures is not None:
-        yield f"stops beyond {_failures(guards.max_failures)}"
-    if guards.max_refused_in_a_row:
-        yield f"stops at {_failures(guards.max_refused_in_a_row)} in a row"
-    if guards.max_duration is not None:
-        whole = guards.max_duration % 60 == 0 or guards.max_duration < 60  # noqa: PLR2004  (seconds per minute)
-        yield f"stops after {format_duration(guards.max_duration) if whole else f'{guards.max_duration:g} s'}"
-    if guards.stop_at is not None:
-        yield f"stops at {guards.stop_at}"
-    if guards.limit is not None:
-        yield f"stops after {format_count(guards.limit, 'row')}"
+        yield f"At most {format_count(guards.max_rows, 'row')}"
     if names := len(guards.protected.usernames):
-        yield f"{names:,} protected {'users' if names > 1 else 'user'}"
+        yield f"{format_count(names, 'protected user')}"
     if guards.protected.groups:
-        yield f"protected groups {', '.join(guards.protected.groups)}"
+        yield f"Protected groups: {', '.join(guards.protected.groups)}"
 
 
-def _failures(most: object) -> str:
-    """Return the limit of failures, a number or a percentage, in words."""
-    return f"{most} failure{'' if most == 1 else 's'}"
+def _stops(guards: GuardsConfig) -> Iterator[str]:
+    """Yield when the run stops, each as the rest of a sentence."""
+    most, in_a_row = guards.max_failures, guards.max_refused_in_a_row
+    if most is not None:
+        rows = (
+            f"{most.rstrip('%')} % of rows fail"
+            if isinstance(most, str)
+            else f"{format_count(most, 'row')} {'fails' if most == 1 else 'fail'}"
+        )
+        yield f"if more than {rows}" + (f", or {in_a_row:,} in a row" if in_a_row else "")
+    elif in_a_row:
+        yield f"if {format_count(in_a_row, 'row')} in a row {'fails' if in_a_row == 1 else 'fail'}"
+    if guards.max_duration is not None:
+        yield f"after {format_limit(guards.max_duration)}"
+    if guards.stop_at is not None:
+        yield f"at {guards.stop_at} {datetime.now().astimezone():%Z}"
+    if guards.limit is not None:
+        yield f"after {format_count(guards.limit, 'row')}"
 
 
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
@@ -196,6 +220,11 @@ def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
 def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
     """Return warnings about the endpoint that receives the passwords."""
     verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
+    return endpoint_warnings(endpoint, verified=verified)
+
+
+def endpoint_warnings(endpoint: str, *, verified: bool) -> list[str]:
+    """Return warnings about an endpoint. `verified`: its certificate is verified."""
     found = {
         "not AWS's own": not is_aws(endpoint),
         "NOT ENCRYPTED": endpoint.startswith("http:"),

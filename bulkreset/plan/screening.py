@@ -11,7 +11,7 @@ from bulkreset.input.batch import RowBatch
 from bulkreset.input.reader import BatchSource
 from bulkreset.input.validation import RowValidator
 from bulkreset.job import Job
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.plan_writer import PlanWriter
 
 
 def write_plan(
@@ -19,17 +19,17 @@ def write_plan(
     rows: BatchSource,
     facts: Mapping[str, PoolFacts],
     protected: AbstractSet[str],
-    journal: Journal,
+    plan: PlanWriter,
     seen: Callable[[RowBatch], None],
 ) -> int:
-    """Write every row with its status to the journal and return the number of rows. `seen` is called with each batch.
+    """Write every row with its status to the plan and return the number of rows. `seen` is called with each batch.
 
     Raises InputError if the input has no rows or cannot be read.
     """
     screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
     read = 0
     for chunk in rows.batches():
-        journal.add_rows(screen.validate(chunk))
+        plan.add_rows(screen.validate(chunk))
         read = chunk.last
         seen(chunk)
     if not read:

@@ -11,13 +11,18 @@ from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import Phase
 from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
-from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 
 UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 
+_ABSENT = {
+    ABSENT: "no user with this name in the pool",
+    UNLISTED: "no user with this name in the list of the pool; the name was not looked up by itself",
+}
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
     SkipReason.FEDERATED: "the user signs in through an identity provider",
@@ -56,12 +61,12 @@ class UserCheck:
         scratch: Path,
         seen: Callable[[int, int], None],
         listed: UserStore | None = None,
-    ) -> tuple[dict[str, str], list[UnknownFact]]:
-        """Look up the user of every ready row and store the findings in the journal.
+    ) -> list[UnknownFact]:
+        """Look up the user of every ready row, store the findings in the journal and end its phase CHECKING.
 
         `scratch` is the file of the store; it stays if the search is stopped, so that a resumed search continues there.
         `seen` is called with (calls made, calls expected) and may raise to stop. `listed` is the open store if the rows
-        are the users listed in it; they are not looked up again. Returns the unchecked pools with the reason, and the gaps of pools whose users cannot be listed
+        are the users listed in it; they are not looked up again. Returns the gaps of pools whose users cannot be listed
         (denied or fatal). Raises ServiceError if a search was interrupted.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_not_checked(pool))}
@@ -74,29 +79,32 @@ class UserCheck:
         if directories:
             with listed or UserStore(scratch) as lookup:
                 # If a pool could not be checked in an earlier execution but can be now, fill the lookup again.
-                ready = {pool for pool, _, _ in journal.sendable_counts() if pool in directories}
+                ready = {pool for pool, _, _ in journal.read.sendable_counts() if pool in directories}
                 if not lookup.is_filled or not all(lookup.names(pool) for pool in ready):
-                    sought = ((row, pool, name) for row, pool, name in journal.rows_to_check() if pool in directories)
+                    sought = (
+                        (row, pool, name) for row, pool, name in journal.read.rows_to_check() if pool in directories
+                    )
                     lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
                     if listed:
                         lookup.match_listed()
                 pacers = listing_pacers(self._job, self._lanes, self._clock)
                 gaps = UserSearch(directories, pacers, lookup, self._clock, self.skip_reason).run(seen)
-                unchecked |= {pool: f"ListUsers was refused ({gap.code})" for pool, gap in gaps.items()}
-                journal.store_findings(self._findings(lookup, scrambled=self._job.scrambles), unchecked=unchecked)
+                unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
+                findings = self._findings(lookup, scrambled=self._job.scrambles)
+                journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
                 lookup.discard()
         else:
-            journal.note(unchecked=unchecked)
-        return unchecked, list(gaps.values())
+            journal.write.change(phase=Phase.COMPARING, unchecked=unchecked)
+        return list(gaps.values())
 
     def _reason_not_checked(self, pool: str) -> str:
         """Return why a pool's users are not looked up, or "" if they are."""
         if self._sessions[pool].emulated:
             return "the emulator has every user of the input"
         if not self._job.plan.check_users:
-            return "the job asks for no check"
+            return "the job asks for no check (plan.check_users)"
         gap = self._pools[pool].unknown
-        return f"how the pool compares names is not known: DescribeUserPool failed ({gap.code})" if gap else ""
+        return f"the pool could not be read (DescribeUserPool: {gap.code})" if gap else ""
 
     def skip_reason(self, user: PoolUser, facts: PoolFacts) -> str:
         """Return why the job skips the user, or "" if it does not. The most serious reason comes first."""
@@ -123,8 +131,8 @@ class UserCheck:
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
-    if found.kind == ABSENT:
-        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "the pool has no user whom this names"
+    if found.is_absent:
+        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, _ABSENT[found.kind]
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (

@@ -3,86 +3,88 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from bulkreset.models import Status
+from bulkreset.journal.run_state import RunState
+from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
 from bulkreset.text import format_count, format_duration, join_words
 
-_UNDER_WAY = frozenset({"planning", "planned", "applying"})
-_STATES = {"time_limit": "time limit reached", "row_limit": "row limit reached"}
+_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
 
 
-def describe_state(facts: Mapping[str, Any], *, alive: bool) -> str:
+def describe_state(run: RunState, *, alive: bool) -> str:
     """Return the state of the run: "running" if a process holds it (`alive`), otherwise how it ended."""
     if alive:
         return "running"
-    state = facts["state"]
-    return "crashed" if state in _UNDER_WAY else _STATES.get(state, state)
+    return state_text(run.state) if run.end or run.abandoned_at else "crashed"
 
 
-def run_outcome(facts: Mapping[str, Any], counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
+def state_text(state: str) -> str:
+    """Return the state of a run that is not running, as text for people."""
+    return _STATES.get(state, state)
+
+
+def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
     """Return the outcome as a sentence. `counts` use the report's statuses, or the journal's if the run is alive.
 
     `stayed` counts users who could not be signed out.
     """
     rows = sum(counts.values())
-    if "rows" not in facts:
-        return f"The plan is not whole: {format_count(rows, 'row')} had been read, and nothing was sent."
+    if not run.is_planned and alive:
+        return f"Reading the input: {format_count(rows, 'row')} so far. Nothing was sent."
+    if not run.is_planned:
+        return f"The run stopped while reading the input, after {format_count(rows, 'row')}. Nothing was sent."
     if not rows:
         return "The input has no rows, so nothing was sent."
-    if facts["mode"] == "dry_run":
-        rest = join_words(_other_rows(counts, "would be skipped", "rejected"))
+    if run.is_dry_run:
+        rest = join_words(_other_rows(counts, dry_run=True))
         return f"{counts.get(Status.READY, 0):,} of {format_count(rows, 'row')} would be sent{'; ' + rest if rest else ''}. Nothing was sent."
-    spent = facts.get("sending_seconds", 0.0)
+    spent = run.sending_seconds
     passwords = f"{counts.get(Status.SET, 0):,} of {format_count(rows, 'password')}"
     verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
     told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
-    left = [f"{format_count(stayed, 'user')} could not be signed out"] if stayed else []
-    rest = join_words([*_other_rows(counts, "were skipped", "rejected"), *left])
+    left = [f"{format_count(stayed, 'user')} not signed out"] if stayed else []
+    rest = join_words([*_other_rows(counts), *left])
     return f"{told}{'; ' + rest if rest else ''}."
 
 
-def _other_rows(counts: Mapping[str, int], skipped: str, rejected: str) -> list[str]:
-    """Return a phrase for each group of rows that were not set, the most serious first."""
-
-    def some(status: str, verb: str, singular: str = "") -> str:
-        number = counts.get(status, 0)
-        return f"{number:,} {singular if number == 1 and singular else verb}" if number else ""
-
-    doubtful = counts.get(Status.IN_DOUBT, 0)
-    waiting = some(Status.READY, "are still to be sent", "is still to be sent") if skipped == "were skipped" else ""
-    parts = [
-        f"{format_count(doubtful, 'row')} {'is' if doubtful == 1 else 'are'} in doubt" if doubtful else "",
-        some(Status.CLAIMED, "are on their way", "is on its way"),
-        some(Status.FAILED, "failed"),
-        some(Status.REJECTED, f"were {rejected}", f"was {rejected}"),
-        some(Status.SKIPPED, skipped, skipped.replace("were", "was")),
-        some(Status.UNPROCESSED, "were not sent", "was not sent"),
-        waiting,
-    ]
-    return [part for part in parts if part]
+def _other_rows(counts: Mapping[str, int], *, dry_run: bool = False) -> list[str]:
+    """Return a phrase for each group of rows that are not set, the most serious first."""
+    phrases: dict[str, int] = {}
+    for status, rows in sorted_counts(counts).items():
+        if status != Status.SET and not (dry_run and facts_of(status).dry_done):
+            phrases[label_of(status)] = phrases.get(label_of(status), 0) + rows
+    return [f"{rows:,} {label}" for label, rows in phrases.items()]
 
 
 def next_commands(
-    facts: Mapping[str, Any], counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
+    run: RunState, counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
 ) -> list[tuple[str, str]]:
     """Return the commands to continue, as (effect, command). `stayed` counts users who could not be signed out."""
-    if facts["mode"] == "dry_run" and not resumable:
-        return []
+    if run.is_dry_run and not resumable:
+        sends = bool(counts.get(Status.READY))
+        approved = f"{run.command or 'bulkreset run JOB'} --approved {shlex.quote(str(run_dir))}"
+        return [("Run exactly what this dry run planned", approved)] if sends else []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
-    ways = [(_remaining_text(facts, counts), resume)] if resumable else []
-    if facts["mode"] == "run" and (counts.get(Status.FAILED) or stayed):
-        ways.append(
-            ("Send what failed once more, too" if resumable else "Send what failed once more", f"{resume} --failed")
-        )
+    ways = [(_remaining_text(run, counts), resume)] if resumable else []
+    if not (run.is_dry_run or run.abandoned_at) and (counts.get(Status.FAILED) or stayed):
+        ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
+    if _can_decrypt(run) and counts.get(Status.SET):
+        decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"
+        ways.append(("Decrypt the generated passwords, with a recipient's private key", decrypt))
     return ways
 
 
-def _remaining_text(facts: Mapping[str, Any], counts: Mapping[str, int]) -> str:
-    if "rows" not in facts or counts.get(Status.UNPROCESSED):
-        return "Go on where it stopped"
+def _can_decrypt(run: RunState) -> bool:
+    """Return whether the run keeps generated passwords, encrypted for recipients."""
+    password = run.job.get("password") or {}
+    return password.get("source") == "generate" and bool(password.get("recipients"))
+
+
+def _remaining_text(run: RunState, counts: Mapping[str, int]) -> str:
+    if not run.is_planned or counts.get(Status.UNPROCESSED):
+        return "Continue where it stopped"
     if counts.get(Status.IN_DOUBT):
-        return "Send again what is in doubt"
-    if facts.get("unmirrored"):
-        return "Go on, and bring its mirror up to date"
-    return "Make the sign-outs that are pending"
+        return "Retry rows in doubt"
+    if run.mirror_stale:
+        return "Continue, and bring the mirror up to date"
+    return "Sign out the remaining users"

@@ -2,9 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,27 @@ from markupsafe import Markup
 
 from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import PageRow
-from bulkreset.models import Status
-from bulkreset.report.advice import MEANINGS, next_step
+from bulkreset.journal.records import PageRow
+from bulkreset.journal.run_state import RunState, TargetFacts
+from bulkreset.models import EndState
+from bulkreset.plan.preflight_text import endpoint_warnings
+from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import redraw_advice
-from bulkreset.report.summary import is_resumable, lane_summaries, public_counts, sign_out_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
-from bulkreset.text import format_count, format_duration, format_iso, format_size, show_invisible
+from bulkreset.statuses import (
+    NEEDING_ATTENTION,
+    are_done,
+    count_of,
+    facts_of,
+    public_counts,
+    sorted_counts,
+    status_at_end,
+)
+from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, show_invisible
+from bulkreset.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +42,6 @@ CODES = 50
 SLOWEST = 10
 CHANGES = 100
 _TEMPLATES = Path(__file__).parent / "templates"
-_ORDER = ("set", "ready", "claimed", "in_doubt", "failed", "unprocessed", "rejected", "skipped")
 
 
 def write_page(
@@ -50,42 +61,41 @@ def write_page(
 
 def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Redaction | None) -> dict[str, Any]:
     """Return all template variables of the page."""
-    facts = journal.facts()
-    dry_run = facts["mode"] == "dry_run"
-    found = journal.counts()
+    run = journal.state
+    dry_run = run.is_dry_run
+    found = journal.read.counts()
     counts = found if alive else public_counts(found, dry_run=dry_run)
-    leavers = sign_out_counts(journal, facts)
-    resumable = not alive and is_resumable(facts, found, leavers)
-    lanes = lane_summaries(journal, facts, public=not alive)
+    leavers = sign_out_counts(journal)
+    resumable = not alive and is_resumable(run, found, leavers)
+    lanes = lane_summaries(journal, public=not alive)
     stayed = leavers["failed"] if leavers else 0
     call = _RowFormatter(alive=alive, redaction=redaction)
     return {
-        "facts": facts,
-        "job": facts["job"],
-        "run_dir": str(run_dir),
-        "state": describe_state(facts, alive=alive),
+        "facts": run,
+        "job": run.job,
+        "run_dir": str(run_dir.absolute()),
+        "version": __version__,
+        "state": describe_state(run, alive=alive),
+        "state_tone": _state_tone(run, counts, alive=alive, stayed=stayed),
         "alive": alive,
         "dry_run": dry_run,
-        "outcome": run_outcome(facts, counts, alive=alive, stayed=stayed),
-        "ways_on": next_commands(facts, counts, run_dir, resumable=resumable, stayed=stayed),
-        "stopped_by": None if alive or facts["state"] not in _ENDED else facts.get("stopped_by"),
+        "outcome": run_outcome(run, counts, alive=alive, stayed=stayed),
+        "ways_on": next_commands(run, counts, run_dir.absolute(), resumable=resumable, stayed=stayed),
+        "stopped_by": None if alive else run.stopped_by,
         "rows": sum(counts.values()),
-        "counts": [(status, counts[status]) for status in _ORDER if counts.get(status)],
-        "meanings": MEANINGS,
+        "counts": list(sorted_counts(counts, dry_run=dry_run).items()),
         "codes": list(_codes(journal, alive=alive)),
-        "totals": journal.totals(),
+        "totals": journal.read.totals(),
         "sign_outs": leavers,
         "lanes": lanes,
-        "guards": dict(_guards(facts["job"].get("guards", {}))),
-        **_pace(journal, facts),
-        "slowest": [call.row(row) for row in journal.slowest_rows(SLOWEST)],
-        "remarkable": [call.row(row) for row in journal.rows_needing_attention(ROWS)],
-        "remarkable_in_all": sum(counts.get(status, 0) for status in _REMARKABLE) + stayed,
+        "preflight": _grouped(run.preflight),
+        "warnings": partial(_endpoint_warnings, run),
+        "guards": dict(_guards(run.job.get("guards", {}))),
+        **_pace(journal),
+        "slowest": [call.row(row) for row in journal.read.slowest_rows(SLOWEST)],
+        "remarkable": [call.row(row) for row in journal.read.rows_needing_attention(ROWS)],
+        "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + stayed,
     }
-
-
-_ENDED = frozenset({"finished", "stopped", "interrupted", "time_limit", "row_limit"})
-_REMARKABLE = (Status.IN_DOUBT, Status.CLAIMED, Status.FAILED, Status.REJECTED, Status.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +112,30 @@ class _RowFormatter:
 
 
 def _status(status: str, *, alive: bool) -> str:
-    return "in_doubt" if status == Status.CLAIMED and not alive else status
+    return status if alive else status_at_end(status, dry_run=True)  # a row that was not sent is not listed
 
 
 def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, str]]:
     """Yield the most frequent codes as (status, code, rows, next step)."""
     merged: dict[tuple[str, str], int] = {}
-    for status, code, rows in journal.codes_by_status(CODES + 1):
+    for status, code, rows in journal.read.codes_by_status(CODES + 1):
         key = _status(status, alive=alive), code
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
         yield status, code, rows, next_step(status, code)
 
 
-def _pace(journal: Journal, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _pace(journal: Journal) -> dict[str, Any]:
     """Return the rate over time and the latencies, as charts and as figures."""
-    course, latency = build_timeline(journal, facts.get("lanes", [])), build_latency_histogram(journal)
+    course, latency = build_timeline(journal), build_latency_histogram(journal)
     return {
         "course": course,
         "course_chart": course and _timeline_chart(course),
         "latency": latency,
         "latency_chart": latency and _latency_chart(latency),
-        "changes": journal.first_rate_changes(CHANGES),
-        "changes_in_all": sum(journal.rate_changes().values()),
-        "reasons": journal.rate_reasons(),
+        "changes": journal.read.first_rate_changes(CHANGES),
+        "changes_in_all": sum(journal.read.rate_changes().values()),
+        "reasons": journal.read.rate_reasons(),
     }
 
 
@@ -147,6 +157,39 @@ def _latency_chart(latency: LatencyHistogram) -> Markup:
     return draw_latency_histogram(
         latency, f"Latency of {format_count(latency.rows, 'call')}: {shares}. The figures are in the table below."
     )
+
+
+def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed: int) -> str:
+    """Return the colour of the run's state. A finished run is good only if every row is done."""
+    if alive:
+        return "running"
+    if not run.is_finished:
+        return "doubt" if run.state in {EndState.INTERRUPTED, EndState.TIME_LIMIT, EndState.ROW_LIMIT} else "bad"
+    if stayed:
+        return "bad"
+    if are_done(counts, dry_run=run.is_dry_run):
+        return "good"
+    return facts_of(next(status for status in sorted_counts(counts) if not facts_of(status).done)).tone
+
+
+def _grouped(lines: Iterable[Sequence[str]]) -> list[tuple[str, list[str]]]:
+    """Return the preflight's lines by label. A line without a label continues the one before."""
+    grouped: list[tuple[str, list[str]]] = []
+    for label, text in lines:
+        if grouped and label in {"", grouped[-1][0]}:
+            grouped[-1][1].append(text)
+        else:
+            grouped.append((label, [text]))
+    return grouped
+
+
+def _endpoint_warnings(run: RunState, target: TargetFacts) -> list[str]:
+    """Return the warnings about the endpoint of one of the run's targets."""
+    if run.emulated or not target.endpoint:
+        return []
+    known = {one.get("user_pool_id"): one for one in run.job.get("targets", [])}
+    verified = known.get(target.user_pool_id, {}).get("verify_ssl", True)
+    return endpoint_warnings(target.endpoint, verified=bool(verified))
 
 
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -188,10 +231,12 @@ def _template_environment() -> "Environment":
     }
     environment.filters |= {
         "iso": format_iso,
+        "moment": format_time,
         "duration": format_duration,
         "size": format_size,
         "count": format_count,
-        "words": _status_text,
+        "words": _words,
+        "status": facts_of,
     }
     return environment
 
@@ -201,8 +246,8 @@ def _escape_value(value: object) -> object:
     return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _status_text(status: str) -> str:
-    return status.replace("_", " ")
+def _words(text: str) -> str:
+    return text.replace("_", " ")
 
 
 def _read_asset(name: str) -> Markup:

@@ -1,8 +1,9 @@
 """Export of a run's generated passwords, for an operator who holds a recipient's key."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bulkreset.age import load_identities
 from bulkreset.errors import RunDirError
@@ -35,24 +36,18 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
     """
     home = RunDir.open(run_dir)
     by = load_identities(identity)
-    journal = Journal.open(home.journal, read_only=True)
-    try:
-        facts = journal.facts()
-        if "rows" not in facts:
+    with closing(Journal.open(home.journal, read_only=True)) as journal:
+        if not journal.state.is_planned:
             raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
-        folder = folder_of(facts, home)
+        folder = folder_of(journal.state, home)
         # Read one snapshot of the journal: a live run may set a row later, with a chunk that this read has not seen.
         with journal.snapshot():
-            for line in newest(folder, by, facts["rows"]):
-                if found := journal.set_row(line.row):
-                    until = "" if found.permanent else _expiry(found.finished_at, facts, line.pool)
+            for line in newest(folder, by, journal.state.rows):
+                if found := journal.read.set_row(line.row):
+                    days = journal.state.temporary_days.get(line.pool)
+                    until = (
+                        ""
+                        if found.permanent or days is None
+                        else format_iso(found.finished_at + days * _DAY, "seconds")
+                    )
                     yield IssuedPassword(spreadsheet_safe(line.username), line.password, until, line.pool)
-    finally:
-        journal.close()
-
-
-def _expiry(finished_at: int, facts: dict[str, Any], pool: str) -> str:
-    days = facts.get("temporary_days", {}).get(pool)
-    if days is None:
-        return ""
-    return format_iso(finished_at + days * _DAY, "seconds")

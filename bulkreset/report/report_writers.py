@@ -10,16 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import ReportRow
-from bulkreset.models import Status
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import COLUMNS, redraw_advice
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
-REPORTED = tuple(status.value for status in Status if status is not Status.CLAIMED)
+REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
 _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}
@@ -54,7 +54,7 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec
     cut = cut or ReportSpec()
     if cut.form not in WRITERS:
         raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
-    rows: Iterable[ReportRow] = journal.report_rows(unsent, cut.only)
+    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, cut.only)
     try:
         WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes

@@ -15,6 +15,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
+from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 
 FORMS = ("csv", "parquet", "jsonl", "html")
@@ -37,7 +38,7 @@ class ReportRequest:
     redacted: bool | None = None
 
 
-def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
+def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | None:
     """Write a report of the run in `path`. Returns its path, or None if it was written to the file descriptor `out`.
 
     Raises Refused for a request that does not fit, RecordError if the report cannot be written.
@@ -46,8 +47,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
     if wanted.output and wanted.output != STANDARD_OUTPUT:
         require_new(wanted.output)
     with closing(Journal.open(home.journal, read_only=True)) as journal:
-        facts = journal.facts()
-        own: dict[str, Any] = {"format": "csv", "redact": None} | facts["job"].get("report", {})
+        own: dict[str, Any] = {"format": "csv", "redact": None} | journal.state.job.get("report", {})
         form = wanted.form or _format_of(wanted.output) or own["format"]
         _require_consistent(form, wanted, out)
         redacted = bool(own["redact"]) if wanted.redacted is None else wanted.redacted
@@ -56,7 +56,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int) -> Path | None:
             page = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
             write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
             return page
-        unsent = "ready" if facts["mode"] == "dry_run" else "unprocessed"
+        unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
         if wanted.output == STANDARD_OUTPUT:
             _stream(journal, out, unsent, cut)
             return None

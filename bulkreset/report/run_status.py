@@ -1,18 +1,19 @@
 """The progress of a live or an ended run, read from its journal."""
 
 import os
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bulkreset.errors import BulkresetError
+from bulkreset.errors import BulkresetError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.report.summary import is_planned, is_resumable, lane_summaries, public_counts, sign_out_counts
+from bulkreset.report.headline import next_commands
+from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
+from bulkreset.statuses import REMAINING, count_of, public_counts
 
 RECENT_SECONDS = 60
-_UNDER_WAY = frozenset({"planning", "planned", "applying"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class RunStatus:
     `state` is the journal's, or `crashed` if the run should be under way and no process holds it. `rows_left` counts
     the rows to send and the users to sign out. `sign_outs` is None if the job asks for none, and in a dry run. `rate`
     is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
+    `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
+    while the run is running and after a crash. `commands` are the commands that continue the run.
     If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
@@ -41,6 +44,10 @@ class RunStatus:
     rate: float
     seconds_left: float | None
     resumable: bool
+    finished_at: str | None = None
+    exit_code: int | None = None
+    stopped_by: StoppedBy | None = None
+    commands: tuple[str, ...] = ()
     sign_outs: dict[str, int] | None = None
     lanes: tuple[LaneSummary, ...] = ()
 
@@ -58,45 +65,50 @@ def read_status(path: Path) -> RunStatus:
     """Return the status of the run in `path`. Raises RunDirError if it has no run, RecordError if it cannot be read."""
     home = RunDir.open(path)
     alive = home.is_held()
-    journal = Journal.open(home.journal, read_only=True)
-    try:
-        facts: dict[str, Any] = journal.facts()
-        found = journal.counts()
-        totals = journal.totals()
-        rate = journal.recent_rate(RECENT_SECONDS) if alive else 0.0
-        codes = journal.codes()
-        sign_outs = sign_out_counts(journal, facts)
-        lanes = lane_summaries(journal, facts, public=not alive)
-    finally:
-        journal.close()
-    dry_run = facts["mode"] == "dry_run"
-    state = "crashed" if facts["state"] in _UNDER_WAY and not alive else facts["state"]
-    left = 0 if dry_run else sum(found.get(status, 0) for status in ("ready", "claimed", "in_doubt"))
-    left += sign_outs["pending"] if sign_outs and not dry_run else 0
+    with closing(Journal.open(home.journal, read_only=True)) as journal:
+        facts = journal.state
+        found = journal.read.counts()
+        totals = journal.read.totals()
+        rate = journal.read.recent_rate(RECENT_SECONDS) if alive else 0.0
+        codes = journal.read.codes()
+        sign_outs = sign_out_counts(journal)
+        lanes = lane_summaries(journal, public=not alive)
+    crashed = not (facts.end or facts.abandoned_at or alive)
+    left = 0 if facts.is_dry_run else count_of(found, REMAINING)
+    left += sign_outs["pending"] if sign_outs else 0
+    resumable = not alive and (is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and crashed))
+    counts = found if alive else public_counts(found, dry_run=facts.is_dry_run)
+    stayed = sign_outs["failed"] if sign_outs else 0
+    ways = [] if alive else next_commands(facts, counts, path, resumable=resumable, stayed=stayed)
+    end = None if alive else facts.end
     return RunStatus(
         run_dir=str(path),
-        job=facts["job"]["name"],
-        mode=facts["mode"],
-        state=state,
+        job=facts.job_name,
+        mode=facts.mode,
+        state="crashed" if crashed else facts.state,
         alive=alive,
-        started_at=facts["started_at"],
+        started_at=facts.started_at,
         rows=sum(found.values()),
-        plan_complete=is_planned(facts),
-        counts=found if alive else public_counts(found, dry_run=dry_run),
+        plan_complete=facts.is_planned,
+        counts=counts,
         codes=codes,
         attempts=totals.attempts,
         throttled=totals.throttled,
         rows_left=left,
         rate=round(rate, 2),
         seconds_left=round(left / rate, 1) if rate and left else None,
-        resumable=not alive and (is_resumable(facts, found, sign_outs) or (not dry_run and state == "crashed")),
+        resumable=resumable,
+        finished_at=end.finished_at if end else None,
+        exit_code=end.exit_code if end else None,
+        stopped_by=end.stopped_by if end else None,
+        commands=tuple(command for _, command in ways),
         sign_outs=sign_outs,
         lanes=lanes,
     )
 
 
 def list_runs(folder: Path) -> tuple[list[RunStatus], list[UnreadableRun]]:
-    """Return (statuses, unreadable runs) of all runs in `folder`, the statuses newest first.
+    """Return (statuses, unreadable runs) of all runs in `folder`, the statuses oldest first.
 
     Entries that are not runs are ignored.
     """
@@ -109,4 +121,4 @@ def list_runs(folder: Path) -> tuple[list[RunStatus], list[UnreadableRun]]:
         except BulkresetError as error:
             if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (as above)
                 unreadable.append(UnreadableRun(str(path), str(error)))
-    return sorted(found, key=lambda status: status.started_at, reverse=True), unreadable
+    return sorted(found, key=lambda status: status.started_at), unreadable

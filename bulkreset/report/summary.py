@@ -2,57 +2,47 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, ServiceError, TimeLimit
+from bulkreset.causes import resume_helps
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import SignOutCounts
-from bulkreset.journal.run_dir import report_name
-from bulkreset.models import LaneSummary, Status, Summary
-
-ABANDONED = "abandoned"  # the state of a run that was given up
-_DONE = frozenset({Status.SET, Status.SKIPPED})
+from bulkreset.journal.records import SignOutCounts
+from bulkreset.journal.run_state import End, RunState
+from bulkreset.models import EndState, LaneSummary, Status, Summary
+from bulkreset.statuses import REMAINING, are_done, count_of, public_counts
 
 
-def public_counts(counts: Mapping[str, int], *, dry_run: bool) -> dict[str, int]:
-    """Return the journal's counts as report statuses: claimed is in_doubt; ready is unprocessed (not in a dry run)."""
-    words = {"claimed": "in_doubt"} | ({} if dry_run else {"ready": "unprocessed"})
-    public: dict[str, int] = {}
-    for status, rows in counts.items():
-        word = words.get(status, status)
-        public[word] = public.get(word, 0) + rows
-    return public
+def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+    """Return whether resuming an ended run can help: it has work left, and its job is not what is wrong."""
+    stopped = state.end is not None and state.end.state is EndState.STOPPED
+    code = state.stopped_by.code if stopped and state.stopped_by else ""
+    return has_work_left(state, counts, sign_outs) and resume_helps(code)
 
 
-def is_planned(facts: Mapping[str, Any]) -> bool:
-    """Return whether the plan is complete. The journal stores the number of rows last."""
-    return "rows" in facts
-
-
-def is_resumable(facts: Mapping[str, Any], counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
     """Return whether an ended run has work left.
 
     That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
-    `facts` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
+    `state` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
     """
-    if facts["state"] == ABANDONED:
+    if state.abandoned_at:
         return False
-    if not is_planned(facts):
+    if not state.is_planned:
         return True
-    if facts["mode"] == "dry_run":
-        return bool(facts["state"] != "finished")
-    left = any(counts.get(status) for status in ("ready", "claimed", "in_doubt"))
-    return left or bool(sign_outs and sign_outs["pending"]) or bool(facts.get("unmirrored") or facts.get("undrawn"))
+    if state.is_dry_run:
+        return not state.is_finished
+    left = bool(count_of(counts, REMAINING)) or bool(sign_outs and sign_outs["pending"])
+    return left or state.mirror_stale or state.reports_stale
 
 
-_STATES = {Interrupted: "interrupted", TimeLimit: "time_limit", RowLimit: "row_limit"}
+_END_STATES = {Interrupted: EndState.INTERRUPTED, TimeLimit: EndState.TIME_LIMIT, RowLimit: EndState.ROW_LIMIT}
 
 
-def state_of(ended: BulkresetError | None) -> str:
-    """Return the summary's state for the error that ended the run, None for a normal end."""
+def end_state(ended: BulkresetError | None) -> EndState:
+    """Return how an execution ended, from the error that ended it early; None for a normal end."""
     if ended is None:
-        return "finished"
-    return next((state for kind, state in _STATES.items() if isinstance(ended, kind)), "stopped")
+        return EndState.FINISHED
+    return next((state for kind, state in _END_STATES.items() if isinstance(ended, kind)), EndState.STOPPED)
 
 
 def exit_code_of(
@@ -71,77 +61,67 @@ def exit_code_of(
         return ended.exit_code
     if signed_out and (signed_out["failed"] or signed_out["pending"]) and not dry_run:
         return EXIT_ROWS
-    done = _DONE | {Status.READY} if dry_run else _DONE
-    return EXIT_OK if all(status in done for status, rows in counts.items() if rows) else EXIT_ROWS
+    return EXIT_OK if are_done(counts, dry_run=dry_run) else EXIT_ROWS
 
 
-def sign_out_counts(journal: Journal, facts: Mapping[str, Any]) -> dict[str, int] | None:
+def sign_out_counts(journal: Journal) -> dict[str, int] | None:
     """Return the sign-outs by state. None if the job asks for none, and in a dry run, which signs nobody out."""
-    if not facts.get("signs_out") or facts["mode"] == "dry_run":
+    if not journal.state.signs_out or journal.state.is_dry_run:
         return None
-    found = journal.sign_outs().values()
+    found = journal.read.sign_outs().values()
     return {name: sum(getattr(one, name) for one in found) for name in SignOutCounts._fields}
 
 
-def describe_error(ended: BulkresetError | None) -> dict[str, str] | None:
-    """Return the error as the summary shows it: code, message and advice. None if there was no error."""
-    if ended is None:
-        return None
-    code = ended.code if isinstance(ended, ServiceError) else type(ended).__name__
-    return {"code": code, "message": ended.message, "advice": ended.advice}
-
-
-def lane_summaries(journal: Journal, facts: Mapping[str, Any], *, public: bool = True) -> tuple[LaneSummary, ...]:
+def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummary, ...]:
     """Return each lane with its counts from the journal, with the report's statuses if `public`."""
-    dry_run = facts["mode"] == "dry_run"
     counted: dict[str, dict[str, int]] = {}
-    for pool, status, rows in journal.pool_counts():
+    for pool, status, rows in journal.read.pool_counts():
         counted.setdefault(pool, {})[status] = rows
-    changes = journal.rate_changes()
+    changes = journal.read.rate_changes()
     lanes = []
-    for known in facts.get("lanes", []):
+    for lane in journal.state.lanes:
         counts: Counter[str] = Counter()
-        for pool in known.get("pools", ()):
+        for pool in lane.pools:
             counts.update(counted.get(pool, {}))
-        shown = public_counts(counts, dry_run=dry_run) if public else dict(counts)
-        noted = changes.get((known["account"], known["region"]), 0)
-        lanes.append(LaneSummary(**known | {"counts": shown, "changes": noted}))
+        shown = public_counts(counts, dry_run=journal.state.is_dry_run) if public else dict(counts)
+        noted = changes.get((lane.account, lane.region), 0)
+        lanes.append(LaneSummary(**dict(lane), counts=shown, changes=noted))
     return tuple(lanes)
 
 
-def build_summary(journal: Journal, ended: BulkresetError | None) -> Summary:
+def build_summary(journal: Journal, end: End) -> Summary:
     """Build the summary by counting the journal again, so that it shows only what was committed."""
-    facts: dict[str, Any] = journal.meta()
-    found = journal.counts()
-    counts = public_counts(found, dry_run=facts["mode"] == "dry_run")
-    totals = journal.totals()
-    leavers = sign_out_counts(journal, facts)
-    sending = facts.get("sending_seconds", 0.0)
+    state = journal.state
+    found = journal.read.counts()
+    counts = public_counts(found, dry_run=state.is_dry_run)
+    totals = journal.read.totals()
+    leavers = sign_out_counts(journal)
+    sending = state.sending_seconds
     return Summary(
-        run_id=facts["run_id"],
-        job=facts["job"]["name"],
-        mode=facts["mode"],
-        emulated=facts["emulated"],
-        state=facts["state"],
-        exit_code=facts["exit_code"],
-        resumable=is_resumable(facts, found, leavers),
-        started_at=facts["started_at"],
-        finished_at=facts["finished_at"],
-        seconds=round(facts["seconds"], 3),
+        run_id=state.run_id,
+        job=state.job_name,
+        mode=state.mode,
+        emulated=state.emulated,
+        state=end.state.value,
+        exit_code=end.exit_code,
+        resumable=is_resumable(state, found, leavers),
+        started_at=state.started_at,
+        finished_at=end.finished_at,
+        seconds=round(state.seconds, 3),
         rows=sum(counts.values()),
-        plan_complete=is_planned(facts),
+        plan_complete=state.is_planned,
         counts=counts,
-        codes=journal.codes(),
+        codes=journal.read.codes(),
         attempts=totals.attempts,
         throttled=totals.throttled,
         rows_per_second=round(counts.get(Status.SET, 0) / sending, 2) if sending else 0.0,
         sending_seconds=round(sending, 3),
-        lanes=lane_summaries(journal, facts),
-        input=facts["input"],
-        targets=tuple(facts["targets"]),
-        report=report_name(facts["job"]),
-        unchecked=facts.get("unchecked") or None,
-        approved=facts.get("approved"),
+        lanes=lane_summaries(journal),
+        input=state.input.model_dump(mode="json"),
+        targets=tuple(target.model_dump() for target in state.targets),
+        report=state.report_name,
+        unchecked=state.unchecked or None,
+        approved=state.approved.model_dump() if state.approved else None,
         signed_out=leavers,
-        stopped_by=describe_error(ended),
+        stopped_by=end.stopped_by,
     )

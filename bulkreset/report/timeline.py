@@ -4,9 +4,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count, pairwise, takewhile
-from typing import Any
 
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import LaneFacts
 
 BUCKETS = 90  # time buckets: at most this many, plus one
 BARS = 40  # the most latency bars: two decades in 20 steps each, four decades in 10
@@ -64,15 +64,16 @@ class LatencyHistogram:
     bars: tuple[LatencyBar, ...]
 
 
-def build_timeline(journal: Journal, lanes: Sequence[Mapping[str, Any]]) -> Timeline | None:
-    """Return the run over time, None if nothing was sent. `lanes` are the journal's."""
-    span = journal.send_span()
+def build_timeline(journal: Journal) -> Timeline | None:
+    """Return the run over time, None if nothing was sent."""
+    lanes = journal.state.lanes
+    span = journal.read.send_span()
     if span is None:
         return None
     first, last = span
     width = bucket_width(last - first)
     begin = first // width * width
-    found = {bucket: (rows, throttled) for bucket, rows, throttled in journal.settled_over_time(begin, width)}
+    found = {bucket: (rows, throttled) for bucket, rows, throttled in journal.read.settled_over_time(begin, width)}
     number = (last - begin) // width + 1
     allowed = _allowed(journal, lanes, begin, width, number)
     seconds = width / 1000
@@ -92,14 +93,12 @@ def bucket_width(span: int) -> int:
     )
 
 
-def _ceiling(lanes: Sequence[Mapping[str, Any]]) -> float | None:
-    ceilings = [lane.get("ceiling") for lane in lanes]
+def _ceiling(lanes: Sequence[LaneFacts]) -> float | None:
+    ceilings = [lane.ceiling for lane in lanes]
     return sum(it for it in ceilings if it) if ceilings and None not in ceilings else None
 
 
-def _allowed(
-    journal: Journal, lanes: Sequence[Mapping[str, Any]], first: int, width: int, number: int
-) -> list[float] | None:
+def _allowed(journal: Journal, lanes: Sequence[LaneFacts], first: int, width: int, number: int) -> list[float] | None:
     """Return the allowed calls per second of all lanes in each bucket. None if a lane is not paced.
 
     A lane has its ceiling until its first rate change, then its last rate.
@@ -107,11 +106,11 @@ def _allowed(
     if _ceiling(lanes) is None:
         return None
     changes: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
-    for account, region, bucket, mean, last in journal.rates_over_time(first, width):
+    for account, region, bucket, mean, last in journal.read.rates_over_time(first, width):
         changes.setdefault((account, region), {})[bucket] = (mean, last)
     total = [0.0] * number
     for lane in lanes:
-        of_lane = _carry_forward(changes.get((lane["account"], lane["region"]), {}), lane["ceiling"], number)
+        of_lane = _carry_forward(changes.get((lane.account, lane.region), {}), lane.ceiling or 0.0, number)
         total = [sum(both) for both in zip(total, of_lane, strict=True)]
     return total
 
@@ -125,12 +124,12 @@ def _carry_forward(changes: Mapping[int, tuple[float, float]], ceiling: float, n
 
 def build_latency_histogram(journal: Journal) -> LatencyHistogram | None:
     """Return the latency histogram, None if no call was answered."""
-    found = journal.latencies()
+    found = journal.read.latencies()
     if not found:
         return None
     upto = list(accumulate(rows for _, rows in found))
     shares = {share: found[bisect_left(upto, upto[-1] * share / 100)][0] for share in _SHARES}
-    longest = max(found[-1][0], *(row.latency_ms or 0 for row in journal.slowest_rows(1)))
+    longest = max(found[-1][0], *(row.latency_ms or 0 for row in journal.read.slowest_rows(1)))
     return LatencyHistogram(upto[-1], shares, longest, tuple(_bars(found)))
 
 

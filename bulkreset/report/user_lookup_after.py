@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bulkreset.causes import advice_for
 from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
-from bulkreset.cognito.response import advice_for
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan.user_search import UserSearch
@@ -43,7 +43,7 @@ def look_up_set_users(
 
     try:
         # Use the canonical username if the plan found it: an alias may have moved to another user or been removed.
-        sought = ((row.row, row.pool, row.canonical) for row in journal.set_rows() if row.pool in directories)
+        sought = ((row.row, row.pool, row.canonical) for row in journal.read.set_rows() if row.pool in directories)
         lookup.fill(sought, fold)
         gaps = UserSearch(directories, pacers, lookup, clock, lambda _user, _facts: "").run(seen)
     except ServiceError as error:
@@ -63,7 +63,7 @@ def verified_users(
     """
     found = lookup.findings()
     match = next(found, None)
-    for row in journal.set_rows():
+    for row in journal.read.set_rows():
         # A live run may have set more rows since the lookup began: they have no finding.
         if match is not None and match.row == row.row:
             yield classify(row, match, pools[row.pool].temporary_days, now, within_days)

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_store import ABSENT, RowFinding
+from bulkreset.plan.user_store import RowFinding
 from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = (
@@ -70,18 +70,23 @@ class VerifiedUser(NamedTuple):
 def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, within_days: float) -> VerifiedUser:
     """Return the current state of one set row; `now` is Unix milliseconds.
 
-    A temporary password is valid for `temporary_days`, and expiring in its last `within_days`.
+    A temporary password is valid for `temporary_days`, and expiring in its last `within_days`. If an earlier call set
+    it, and the last one was refused, the days began before the last call: not later than at the user's last change.
     """
-    expires = None if row.permanent else row.finished_at + temporary_days * _DAY
-    if found.kind == ABSENT:
+    untouched = found.modified is not None and found.modified < row.started_at - _SLACK
+    begun = row.finished_at if found.modified is None or untouched else min(row.finished_at, found.modified)
+    expires = None if row.permanent else begun + temporary_days * _DAY
+    if found.is_absent:
         state = UserState.GONE
+    elif untouched and found.status in {_TEMPORARY, _OWN}:
+        state = UserState.UNTOUCHED  # the current password does not come from this run
     elif found.status == _TEMPORARY and expires is not None:
         state = _unused_state(expires, now, within_days)
     elif found.status != _OWN:
         state = UserState.DIFFERS
     else:
         state = _confirmed_state(row, found.modified)
-    return VerifiedUser(row.row, row.pool, row.username, state, found.status, row.finished_at, found.modified, expires)
+    return VerifiedUser(row.row, row.pool, row.username, state, found.status, begun, found.modified, expires)
 
 
 def _unused_state(expires: int, now: int, within_days: float) -> UserState:
@@ -92,8 +97,6 @@ def _unused_state(expires: int, now: int, within_days: float) -> UserState:
 
 def _confirmed_state(row: SetRow, modified: int | None) -> UserState:
     """Return the state of a CONFIRMED user: with their own password, or the permanent one that was set."""
-    if modified is not None and modified < row.started_at - _SLACK:
-        return UserState.UNTOUCHED  # the current password does not come from this run
     if not row.permanent:
         return UserState.CHANGED
     return UserState.CHANGED if modified is not None and modified > row.finished_at + _SLACK else UserState.AGREES

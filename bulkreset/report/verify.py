@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import SystemClock
@@ -22,6 +22,7 @@ from bulkreset.files import atomic_writer, require_new
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
 from bulkreset.plan.preflight import (
     describe_targets,
@@ -86,10 +87,9 @@ def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelTok
     _must_make_sense(wanted, home)
     alive = home.is_held()
     with closing(Journal.open(home.journal, read_only=True)) as journal:
-        facts = journal.facts()
-        _must_have_real_users(facts, path)
+        _must_have_real_users(journal.state, path)
         try:
-            return _verify_run(home, journal, facts, wanted, ui, stop, alive=alive)
+            return _verify_run(home, journal, wanted, ui, stop, alive=alive)
         except Interrupted as error:
             raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
 
@@ -97,21 +97,20 @@ def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelTok
 def _verify_run(
     home: RunDir,
     journal: Journal,
-    facts: dict[str, Any],
     wanted: VerifyRequest,
     ui: UserInterface,
     stop: CancelToken,
     *,
     alive: bool,
 ) -> VerifyResult:
-    concerned = {pool for pool, status, _ in journal.pool_counts() if status == Status.SET}
+    concerned = {pool for pool, status, _ in journal.read.pool_counts() if status == Status.SET}
     if not concerned:
-        nothing = VerifyResult(facts["run_id"], format_iso(_now()), alive)
+        nothing = VerifyResult(journal.state.run_id, format_iso(_now()), alive)
         _tell(nothing, (), wanted.as_json)
         return nothing
-    job = job_from_journal(facts["job"], {})
+    job = job_from_journal(journal.state.job, {})
     sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in concerned}
-    planned = [target for target in facts["targets"] if target["user_pool_id"] in concerned]
+    planned = [target for target in journal.state.targets if target.user_pool_id in concerned]
     require_same_targets(describe_targets(sessions), planned)
     enquiry = AccountDiscovery(sessions, with_quotas=False)
     callers, pools = enquiry.callers(), enquiry.pools()
@@ -138,7 +137,7 @@ def _verify_run(
                 note(fate)
         in_order = {state: counts[state] for state in UserState if counts[state]}
         report = wanted.report or home.verify_report
-        ended = VerifyResult(facts["run_id"], format_iso(now), alive, in_order, report, wanted.reissue)
+        ended = VerifyResult(journal.state.run_id, format_iso(now), alive, in_order, report, wanted.reissue)
         _tell(ended, verified_users(journal, lookup, pools, now, wanted.within_days), wanted.as_json)
     return ended
 
@@ -191,13 +190,13 @@ def _tell(verified: VerifyResult, rows: Iterable[VerifiedUser], out: IO[str] | N
     out.write("\n]}\n")
 
 
-def _must_have_real_users(facts: Mapping[str, Any], path: Path) -> None:
-    if facts["mode"] == "dry_run":
+def _must_have_real_users(run: RunState, path: Path) -> None:
+    if run.is_dry_run:
         raise RunDirError(
             f"{path} is a dry run: it has set nothing that could be verified.",
             f"Run it with --approved {shlex.quote(str(path))}, then verify that run's directory.",
         )
-    if facts["emulated"]:
+    if run.emulated:
         raise RunDirError(
             f"The run in {path} was emulated: its users are gone.", "Verify the directory of a run without --emulate."
         )

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkreset.errors import RunDirError
+from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.report.summary import ABANDONED, public_counts
+from bulkreset.statuses import public_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ def abandon(path: Path) -> AbandonedRun:
     home.lock()
     try:
         with closing(Journal.open(home.journal)) as journal:
-            facts = journal.facts()
-            if facts["mode"] == "dry_run":
+            state = journal.state
+            if state.is_dry_run:
                 raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
-            if facts["state"] == "finished":
+            if state.is_finished:
                 raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
-            journal.note(state=ABANDONED)
-            mirror = str((facts.get("mirror") or {}).get("at", ""))
-            return AbandonedRun(path, public_counts(journal.counts(), dry_run=False), journal.perhaps_set(), mirror)
+            journal.write.change(abandoned_at=state.abandoned_at or utc_now())
+            counts = public_counts(journal.read.counts(), dry_run=False)
+            return AbandonedRun(path, counts, journal.read.perhaps_set(), state.mirror.at if state.mirror else "")
     finally:
         home.release()

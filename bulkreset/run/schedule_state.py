@@ -19,6 +19,7 @@ from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
 
 VERSION = 1
+ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input stays where it is
 MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
@@ -32,7 +33,7 @@ class CompletedInput:
     identity: list[Any]
     run_id: str
     at: str
-    archived_at: str = ""  # where it was moved, or how it was tagged; "" if not yet
+    archived_at: str = ""  # where it was moved, how it was tagged, or ABANDONED; "" if not yet
 
 
 @dataclass(slots=True)

@@ -6,38 +6,65 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import Clock
-from bulkreset.errors import EXIT_ROWS, BulkresetError, InputError, JobError, RecordError, Refused, RunDirError, Stopped
+from bulkreset.errors import BulkresetError, InputError, JobError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import InputMissing, describe_unread, discover_existing, escape_pattern
 from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, RunMissing, require_free
+from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.mirror.lease import SINCE_BOOT
-from bulkreset.models import Summary, format_rows
+from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
-from bulkreset.report.summary import ABANDONED
 from bulkreset.run.abandon import abandon
 from bulkreset.run.archive import archive_input, find_unarchived
+from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.readiness import held_back
-from bulkreset.run.run import RunOptions
-from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, SetAside, StateStore
-from bulkreset.run.start import resume, start
+from bulkreset.run.run import run
+from bulkreset.run.schedule_state import ABANDONED, CompletedInput, OpenRun, ScheduleState, SetAside, StateStore
+from bulkreset.run.start import new_run, resume, start
 from bulkreset.s3 import Bucket
 from bulkreset.text import format_iso
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """The inputs that a scheduled run leaves out, each in a sentence: `held` are not read yet, `set_aside` are bad."""
+
+    held: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
+
+
+def run_job(
+    job: Job,
+    path: Path | None,
+    options: RunOptions,
+    ui: UserInterface,
+    stop: CancelToken,
+    left_out: LeftOut | None = None,
+) -> Iterator[RunEnd]:
+    """Run a job in the new run directory `path` (default: in RUNS). Yields the end of each run.
+
+    A job without a state runs once. With a state it runs each input once: it may finish an earlier run first, and it
+    runs nothing if no input is new; `left_out` is filled with the inputs that it does not run. Raises the errors of `start` and `ScheduledJob.run`.
+    """
+    if job.schedule.state:
+        scheduled = ScheduledJob(job, job.schedule.state, options, ui, stop, left_out=left_out)
+        yield from scheduled.run(lambda: path or new_path(job.name))
+    else:
+        yield start(job, path or new_path(job.name), options, ui, stop)
 
 
 class ScheduledJob:
     """One scheduled run of a job with a state. Dry runs and emulated runs do not change the state.
 
-    `clock` measures the state's lease, `wall` is Unix time. After `run`, `held` says which inputs are not read yet, and
-    `set_aside` which are not read because they are bad; each is a list of sentences.
+    `clock` measures the state's lease, `wall` is Unix time. After `run`, `left_out` has the inputs that it did not run.
     """
 
     def __init__(
@@ -49,6 +76,7 @@ class ScheduledJob:
         stop: CancelToken,
         clock: Clock = SINCE_BOOT,
         wall: Callable[[], float] = time.time,
+        left_out: LeftOut | None = None,
     ) -> None:
         self._job = job
         self._mode = mode
@@ -58,12 +86,11 @@ class ScheduledJob:
         self._kept = StateStore(state, self._bucket, clock)
         self._state = ScheduleState()
         self._wall = wall
-        self._left_out: list[str] = []
-        self.held: list[str] = []
-        self.set_aside: list[str] = []
+        self._unread: list[str] = []  # a sentence about the files that are no inputs
+        self.left_out = left_out or LeftOut()
 
-    def run(self, named: Callable[[], Path]) -> Iterator[tuple[Path, Summary]]:
-        """Finish the unfinished run, then run all new inputs as one run. Yields each run's directory and summary.
+    def run(self, named: Callable[[], Path]) -> Iterator[RunEnd]:
+        """Finish the unfinished run, then run all new inputs as one run. Yields the end of each.
 
         `named` returns a new run directory. Raises what a run raises, Busy if another scheduled run is in progress or
         has taken over the state, InputMissing if an input is expected and none is new.
@@ -75,32 +102,30 @@ class ScheduledJob:
         with self._kept.locked(), self._stop.add_check(self._kept.check):
             with self._report_execution(counts=True):
                 self._state = self._kept.read()
-            finished: Summary | None = None
-            if self._state.open_run:
-                path = Path(self._state.open_run.run_dir)
-                finished = self._finish_open_run(path)
-                if finished:
-                    yield path, finished
-                    if finished.exit_code > EXIT_ROWS:
-                        return
+            finished = self._finish_open_run() if self._state.open_run else None
+            if finished:
+                yield finished
+                if finished.error:
+                    return
             self._archive_completed()
             yield from self._start_run(named, remembered=True, one_ran=finished is not None)
 
-    def _finish_open_run(self, path: Path) -> Summary | None:
+    def _finish_open_run(self) -> RunEnd | None:
         """Resume the unfinished run. Returns None if it had finished already, or cannot be resumed."""
+        path = Path(self._state.open_run.run_dir) if self._state.open_run else Path()
         if _is_gone(path) and not self._restored_from_mirror(path):
             self._require_nothing_sent(path)
             self._forget_open_run()
             return None
-        state = _state_of(path)
-        if state == "finished":
+        state = Journal.state_in(RunDir.open(path).journal)
+        if state.is_finished:
             self._note_completed(path)
             return None
-        if state == ABANDONED or self._gives_up(path):
+        if state.abandoned_at or self._gives_up(path):
             self._close_abandoned(path)
             return None
         try:
-            summary = resume(path, self._mode, {}, self._ui, self._stop)
+            end = resume(path, self._mode, {}, self._ui, self._stop)
         except InputError as error:
             self._ui.notice(
                 f"The unfinished run {path} cannot be gone on with: {error.message}"
@@ -108,9 +133,9 @@ class ScheduledJob:
             )
             self._forget_open_run()
             return None
-        if summary.state == "finished":
+        if not end.error:
             self._note_completed(path)
-        return summary
+        return end
 
     def _gives_up(self, path: Path) -> bool:
         """Give up the unfinished run if the job has changed since and it has set nobody. Return whether it was given up."""
@@ -119,7 +144,7 @@ class ScheduledJob:
             return False
         what = f"The job has changed since the unfinished run {path} was begun ({', '.join(changed)})."
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            perhaps = journal.perhaps_set()
+            perhaps = journal.read.perhaps_set()
         if perhaps:
             self._ui.notice(
                 f"{what} {format_rows(perhaps)} of it are set, or may be, so it is resumed with its own job."
@@ -133,7 +158,7 @@ class ScheduledJob:
     def _close_abandoned(self, path: Path) -> None:
         """Forget a run that was given up. Its inputs are new only if it has set nobody."""
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            perhaps = journal.perhaps_set()
+            perhaps = journal.read.perhaps_set()
         if not perhaps:
             self._ui.notice(f"The run {path} was given up and has set nobody: its inputs are new.")
             self._forget_open_run()
@@ -175,12 +200,10 @@ class ScheduledJob:
             return False
         return True
 
-    def _start_run(
-        self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False
-    ) -> Iterator[tuple[Path, Summary]]:
+    def _start_run(self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False) -> Iterator[RunEnd]:
         with self._report_execution(counts=remembered) as told:
             new = self._new_inputs()
-            for sentence in self.set_aside:
+            for sentence in self.left_out.set_aside:
                 self._ui.notice(sentence)
             if not new:
                 if remembered:  # keeps the file identities, so that known inputs need not be read again
@@ -188,7 +211,7 @@ class ScheduledJob:
                 if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
-                        " ".join([*self.held, *self.set_aside, *self._left_out])
+                        " ".join([*self.left_out.held, *self.left_out.set_aside, *self._unread])
                         or "Look at the export; then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
@@ -196,9 +219,7 @@ class ScheduledJob:
                 return
         yield self._run_readable(new, named, remembered=remembered)
 
-    def _run_readable(
-        self, new: list[InputFile], named: Callable[[], Path], *, remembered: bool
-    ) -> tuple[Path, Summary]:
+    def _run_readable(self, new: list[InputFile], named: Callable[[], Path], *, remembered: bool) -> RunEnd:
         """Run the inputs as one run, without those that cannot be read if the job says so.
 
         If none can be read, none is set aside: then it may be the job that is wrong.
@@ -227,10 +248,10 @@ class ScheduledJob:
 
     def _note_bad(self, place: InputFile, error: InputError) -> None:
         sentence = f"The input {place.where} is set aside until it or the job's [input] changes: {error.message}"
-        self.set_aside.append(sentence)
+        self.left_out.set_aside.append(sentence)
         self._ui.notice(f"{sentence} {error.advice}".strip())
 
-    def _run_inputs(self, new: list[InputFile], path: Path, *, remembered: bool) -> tuple[Path, Summary]:
+    def _run_inputs(self, new: list[InputFile], path: Path, *, remembered: bool) -> RunEnd:
         """Run these inputs as one run. Raises what `start` raises."""
         if [place.where for place in new] == [self._job.input.path]:
             spec = self._job.input  # the job names this one file
@@ -244,18 +265,21 @@ class ScheduledJob:
                 str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
             )
             self._kept.write(self._state)
-        job, made = self._job.model_copy(update={"input": spec}), self._note_run_created if remembered else lambda: None
-        mode = replace(self._mode, remarks=(*self._left_out, *self.held, *self.set_aside))
+        job = self._job.model_copy(update={"input": spec})
+        mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
         try:
-            summary = start(job, path, mode, self._ui, self._stop, made)
+            with new_run(job, path, mode, self._ui, self._stop) as context:
+                if remembered:
+                    self._note_run_created()
+                end = run(context)
         except Refused:
             if remembered:
                 self._forget_refused_run(path)
             raise
-        if remembered and summary.state == "finished":
+        if remembered and not end.error:
             self._note_completed(path)
             self._archive_completed()
-        return path, summary
+        return end
 
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
@@ -271,23 +295,24 @@ class ScheduledJob:
         """
         schedule = self._job.schedule
         try:
-            found = discover_existing(self._job.input)
-            new = [place for place in found.files if not (self._is_own(place.where) or self._is_known(place))]
-            held = held_back(schedule, new, self._bucket, self._wall())
+            with self._stop.watching():
+                found = discover_existing(self._job.input)
+                new = [place for place in found.files if not (self._is_own(place.where) or self._is_known(place))]
+                held = held_back(schedule, new, self._bucket, self._wall())
         except Stopped as error:
             raise InputError(error.message, error.advice) from None
         unread = describe_unread([one for one in found.unread if not self._is_own(one.where)])
-        self._left_out = [unread] if unread else []
+        self._unread = [unread] if unread else []
         if unread:
             self._ui.notice(unread)
-        self.held = [f"The input {where} is not read yet: {why}." for where, why in held.items()]
+        self.left_out.held = [f"The input {where} is not read yet: {why}." for where, why in held.items()]
         aside = {
             place.where: f"The input {place.where} is still set aside: {known.why}"
             for place in new
             if (known := self._state.aside.get(str(place.where)))
             and (known.identity, known.job) == (_identity_of(place), self._reading)
         }
-        self.set_aside = list(aside.values())
+        self.left_out.set_aside = list(aside.values())
         return [place for place in new if place.where not in held and place.where not in aside]
 
     def _is_own(self, where: Location) -> bool:
@@ -325,7 +350,7 @@ class ScheduledJob:
         """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
         begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            files, run_id = journal.files(), str(journal.meta()["run_id"])
+            files, run_id = journal.read.files(), journal.state.run_id
         now = format_iso(time.time() * 1000, "seconds")
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
             self._state.completed[where] = CompletedInput(
@@ -378,10 +403,6 @@ def _is_gone(path: Path) -> bool:
         return False
 
 
-def _state_of(path: Path) -> str:
-    return str(Journal.facts_in(RunDir.open(path).journal, read_only=True)["state"])
-
-
 def _identity_of(place: InputFile) -> list[object]:
     """Return what changes when an input is written anew, as JSON keeps it. Its content need not be readable."""
     return [*place.identity()] if isinstance(place.where, Path) else [place.version, place.size()]
@@ -390,7 +411,7 @@ def _identity_of(place: InputFile) -> list[object]:
 def _changed_keys(path: Path, job: Job) -> list[str]:
     """Return the keys in which the job differs from that of an unfinished run; its inputs and schedule may differ."""
     with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-        tables = journal.facts()["job"]
+        tables = journal.state.job
     try:
         was = job_from_journal(tables, {}).model_dump(mode="json")
     except JobError:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Protocol
 
+from bulkreset.causes import advice_for
 from bulkreset.clock import Clock
-from bulkreset.cognito.response import Response, advice_for
+from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
-from bulkreset.models import Outcome, SignOutOutcome
+from bulkreset.journal.events import Claimed, Event
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import OperationResult
 
@@ -22,9 +23,7 @@ TURN_SECONDS = 0.04  # how long results are collected before lanes get rows agai
 class JournalWriter(Protocol):
     """The part of the journal that the coordinator uses. Claims and outcomes are committed together."""
 
-    def commit(
-        self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
-    ) -> None:
+    def commit(self, events: Sequence[Event]) -> None:
         """Commit durably. Raises RecordError if that fails."""
 
     def ensure_mirrored(self) -> None:
@@ -148,7 +147,8 @@ class Coordinator:
                     taken.append((lane, rows))
                 ended = feed.source.ended
                 feed.done = ended and (feed.after is None or self._is_settled(feed.after, [lane for lane, _ in taken]))
-        claims = [row.number for lane, rows in taken if lane.operation.needs_claim for row in rows]
+        now = time.time_ns() // 1_000_000
+        claims = [Claimed(row.number, now) for lane, rows in taken if lane.operation.needs_claim for row in rows]
         if claims:
             self._commit(claims)
             self._mirror_claims(taken)
@@ -179,7 +179,7 @@ class Coordinator:
                 time.sleep(BATCH_SECONDS)
         due = self._clock.now() - self._group_since >= COMMIT_SECONDS or not self._is_busy()
         if len(self._results_to_commit) >= COMMIT_ROWS or (self._results_to_commit and due and not self._is_over()):
-            self._commit([])
+            self._commit()
 
     def _handle_result(self, lane: LaneProtocol, result: Result) -> None:
         lane.on_result(result)
@@ -200,10 +200,8 @@ class Coordinator:
             if error := self._observer.violation(lane.key):
                 self._stop_lane(lane.key, error)
 
-    def _commit(self, claims: Sequence[int]) -> None:
-        outcomes = [outcome for _, outcome in self._results_to_commit if isinstance(outcome, Outcome)]
-        signed_out = [outcome for _, outcome in self._results_to_commit if isinstance(outcome, SignOutOutcome)]
-        self._journal.commit(claims, outcomes, signed_out)
+    def _commit(self, claims: Sequence[Claimed] = ()) -> None:
+        self._journal.commit([*(outcome for _, outcome in self._results_to_commit), *claims])
         told, self._results_to_commit = self._results_to_commit, []
         self._observer.on_committed(told)
 
@@ -250,7 +248,7 @@ class Coordinator:
         for feed in self._inputs:
             feed.lane.close()
         if self._results_to_commit:
-            self._commit([])
+            self._commit()
 
 
 def _service_error(answer: Response, lane: LaneProtocol) -> ServiceError:

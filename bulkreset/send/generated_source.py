@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.journal.generated_passwords import CHUNK_ROWS, PasswordArchive
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.reader import JournalReader
 from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row
 
@@ -18,7 +18,11 @@ class GeneratedLaneSource:
     """
 
     def __init__(
-        self, journal: Journal, pools: Collection[str], generator: PasswordGenerator, archive: PasswordArchive | None
+        self,
+        journal: JournalReader,
+        pools: Collection[str],
+        generator: PasswordGenerator,
+        archive: PasswordArchive | None,
     ) -> None:
         # Rows to send at the start.
         self.rows = sum(rows for pool, _, rows in journal.sendable_counts() if pool in pools)
@@ -64,6 +68,8 @@ class GeneratedLaneSource:
             permanent=bool(row.permanent),
             was_in_doubt=bool(row.was_in_doubt),
             retrying_failed=bool(row.retrying_failed),
+            doubted_since=row.doubted_since,
+            canonical=row.canonical,
         )
 
 
@@ -72,7 +78,7 @@ class GeneratedSource:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: JournalReader,
         lanes: Sequence[Collection[str]],
         generator: PasswordGenerator,
         archive: PasswordArchive | None,

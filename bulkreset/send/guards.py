@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from bulkreset.causes import NOT_REACHED, STOPS
 from bulkreset.clock import Clock
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
-
-_FAILURES = frozenset({Status.FAILED, Status.IN_DOUBT})
+from bulkreset.text import format_limit
 
 
 @dataclass(slots=True)
@@ -21,13 +21,15 @@ class _LaneCounters:
     settled: int = 0
     failures: int = 0
     failures_in_a_row: int = 0
+    in_doubt_in_a_row: int = 0
     last_code: str = ""
 
     def add(self, outcome: Outcome) -> None:
-        failed = outcome.status in _FAILURES
+        failed = outcome.status.facts.failure
         self.settled += 1
         self.failures += failed
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
+        self.in_doubt_in_a_row = self.in_doubt_in_a_row + (outcome.status is Status.IN_DOUBT) if failed else 0
         self.last_code = outcome.code
 
 
@@ -48,14 +50,14 @@ class GuardMonitor:
             limits.append(
                 (
                     clock.now() + guards.max_duration,
-                    f"The run's time is over: max_duration is {guards.max_duration:g} s.",
+                    f"Time limit reached (max_duration = {format_limit(guards.max_duration)}).",
                 )
             )
         if guards.stop_at is not None:
             limits.append(
                 (
                     clock.now() + _seconds_until(guards.stop_at, wall()),
-                    f"The run's time is over: stop_at is {guards.stop_at}.",
+                    f"Time limit reached (stop_at = {guards.stop_at}).",
                 )
             )
         self._limit = min(limits, default=None)
@@ -63,14 +65,14 @@ class GuardMonitor:
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
         for outcome in outcomes:
-            if outcome.status is not Status.READY:
+            if outcome.status.facts.settled:
                 self._all.add(outcome)
                 self._lanes[lane].add(outcome)
 
     def check(self) -> None:
         """Raise GuardTripped or TimeLimit if all sending must stop."""
         if self._limit and self._clock.now() >= self._limit[0]:
-            raise TimeLimit(self._limit[1])
+            raise TimeLimit(self._limit[1], STOPS["time_limit"].advice)
         if isinstance(self._guards.max_failures, int) and self._all.failures > self._guards.max_failures:
             raise self._too_many_failures(self._all)
 
@@ -78,10 +80,7 @@ class GuardMonitor:
         """Return why one lane must stop; None if it may continue."""
         counted, in_a_row = self._lanes[lane], self._guards.max_refused_in_a_row
         if in_a_row and counted.failures_in_a_row >= in_a_row:
-            return GuardTripped(
-                f"The last {counted.failures_in_a_row} rows all failed ({counted.last_code}): it is not the rows that are wrong.",
-                "Check the user pool, the endpoint and the input; max_refused_in_a_row sets how many are too many.",
-            )
+            return _none_succeeded(counted)
         most = self._guards.max_failures
         if not isinstance(most, str) or counted.settled < self._guards.failures_sample:
             return None
@@ -94,9 +93,20 @@ class GuardMonitor:
 
     def _too_many_failures(self, counted: _LaneCounters) -> GuardTripped:
         return GuardTripped(
-            f"{counted.failures:,} of {counted.settled:,} rows failed, and max_failures allows {self._guards.max_failures}.",
-            "Look at the codes in the report, fix the cause, then resume.",
+            f"{counted.failures:,} of {counted.settled:,} rows failed. (Limit: max_failures = {self._guards.max_failures}.)",
+            STOPS["max_failures"].advice,
         )
+
+
+def _none_succeeded(counted: _LaneCounters) -> GuardTripped:
+    """Return why a lane stops after too many failures in a row. What helps depends on how they failed."""
+    rows = f"{counted.failures_in_a_row:,} rows in a row"
+    limit = f"({counted.last_code}). (Limit: max_refused_in_a_row.)"
+    if counted.in_doubt_in_a_row * 2 > counted.failures_in_a_row:
+        return GuardTripped(f"{rows} had no answer {limit}", STOPS["no_answers"].advice)
+    if counted.last_code in NOT_REACHED:
+        return GuardTripped(f"{rows} could not be sent {limit}", STOPS["not_reached"].advice)
+    return GuardTripped(f"{rows} failed {limit}", STOPS["all_failed"].advice)
 
 
 def _seconds_until(time_of_day: str, now: datetime) -> float:

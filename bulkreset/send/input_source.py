@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.input.batch import PAGE_ROWS, RowBatch
 from bulkreset.input.page_reader import PageReader
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.reader import JournalReader
 from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row, Secret
 
@@ -94,6 +94,8 @@ class LaneRowSource:
                     permanent=bool(row.permanent),
                     was_in_doubt=bool(row.was_in_doubt),
                     retrying_failed=bool(row.retrying_failed),
+                    doubted_since=row.doubted_since,
+                    canonical=row.canonical,
                 )
             )
         self._at += 1
@@ -112,7 +114,7 @@ class InputSource:
     def __init__(
         self,
         pages: PageReader,
-        journal: Journal,
+        journal: JournalReader,
         lanes: Sequence[Collection[str]],
         unchanged: Callable[[], None],
         wake: Callable[[], None] = lambda: None,

@@ -97,6 +97,9 @@ class LaneProtocol(Protocol):
     def return_unsent(self) -> None:
         """Put rows that were not sent into the results."""
 
+    def retrying(self) -> Sequence[int]:
+        """Return the number of the next attempt of each row that is being retried, as far as it is known."""
+
     def close(self) -> None:
         """End its workers; no more rows will come."""
 
@@ -129,6 +132,7 @@ class Lane(Generic[T]):
         self._max_rate = carries
         self._inbox: SimpleQueue[T | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._workers: list[Worker[T]] = []
         self._quickest: float | None = None
 
     def capacity(self) -> int:
@@ -181,6 +185,11 @@ class Lane(Generic[T]):
                     "The system lets no thread be started.", "Raise its limit on threads, then resume."
                 ) from None
             self._threads.append(thread)
+            self._workers.append(worker)
+
+    def retrying(self) -> Sequence[int]:
+        """Return the number of the next attempt of each row that is being retried."""
+        return [attempt for worker in self._workers if (attempt := worker.retrying)]
 
     def return_unsent(self) -> None:
         """Put the rows that wait in the inbox into the results, unsent."""

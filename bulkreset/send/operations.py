@@ -7,8 +7,10 @@ from typing import Protocol, TypeVar
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
 from bulkreset.cognito.transport import SignOutTransport, Transport
 from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
+from bulkreset.send.evidence import Evidence
 
-_ALREADY_SET = "set by an earlier call whose answer was lost: the password is the newest in the user's history"
+_ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
+_MAYBE_SET = "an earlier call, whose answer was lost, may have set the password"
 
 
 @dataclass(slots=True)
@@ -16,10 +18,12 @@ class AttemptState:
     """The attempts of one row so far. Times are Unix milliseconds; `latency` is the last attempt's, in seconds.
 
     `was_in_doubt`: an answer was lost at some time. `outcome_unknown`: since then the row's outcome is not known.
+    `doubted_since`: a time before the first call whose answer was lost, None if unknown.
     """
 
     was_in_doubt: bool = False
     outcome_unknown: bool = False
+    doubted_since: int | None = None
     attempts: int = 0
     throttled: int = 0
     started_at: int | None = None
@@ -50,18 +54,25 @@ class Operation(Protocol[T_contra]):
 
 
 class SetPassword:
-    """AdminSetUserPassword, with one transport per user pool. A lost answer leaves the row in doubt."""
+    """AdminSetUserPassword, with one transport per user pool. A lost answer leaves the row in doubt.
+
+    A refusal because of the password history, after a lost answer, does not say whether the lost call set the password:
+    it is refused in the same way if both were refused. `evidence` decides; without it the row stays in doubt.
+    """
 
     call = "AdminSetUserPassword"
     needs_claim = True
 
-    def __init__(self, transports: Mapping[str, Transport]) -> None:
+    def __init__(self, transports: Mapping[str, Transport], evidence: Evidence | None = None) -> None:
         self._transports = transports
+        self._evidence = evidence
 
     def begin(self, what: Row) -> AttemptState:
         """Return a new state, already in doubt if an earlier answer was lost."""
         return AttemptState(
-            was_in_doubt=what.was_in_doubt, outcome_unknown=what.was_in_doubt and not what.retrying_failed
+            was_in_doubt=what.was_in_doubt,
+            outcome_unknown=what.was_in_doubt and not what.retrying_failed,
+            doubted_since=what.doubted_since if what.was_in_doubt else None,
         )
 
     def send(self, what: Row) -> Response:
@@ -69,8 +80,8 @@ class SetPassword:
         return self._transports[what.pool].set_password(what)
 
     def settle(self, what: Row, tally: AttemptState, max_attempts: int) -> Outcome:
-        """Return the row's outcome."""
-        status, message = self._status(tally, max_attempts)
+        """Return the row's outcome. May look its user up, which takes some seconds at most."""
+        status, message = self._status(what, tally, max_attempts)
         answer = tally.response or Response(Disposition.NOT_SENT)
         given_back = status is Status.READY
         return Outcome(
@@ -83,11 +94,11 @@ class SetPassword:
             in_doubt=tally.was_in_doubt,
             latency_ms=None if tally.latency is None else round(tally.latency * 1000),
             request_id=answer.request_id,
-            started_at=tally.started_at,
+            started_at=what.doubted_since or tally.started_at if what.was_in_doubt else tally.started_at,
             finished_at=tally.finished_at,
         )
 
-    def _status(self, tally: AttemptState, max_attempts: int) -> tuple[Status, str]:
+    def _status(self, what: Row, tally: AttemptState, max_attempts: int) -> tuple[Status, str]:
         """Return the row's status after its last attempt, and the message for it."""
         answer = tally.response
         if answer is not None:
@@ -95,13 +106,29 @@ class SetPassword:
                 return Status.SET, ""
             if answer.disposition is Disposition.REFUSED:
                 if answer.code == HISTORY_VIOLATION and tally.was_in_doubt:
-                    return Status.SET, _ALREADY_SET
-                return Status.FAILED, answer.message
+                    return self._by_evidence(what, tally, answer)
+                return Status.FAILED, _with_doubt(answer.message) if tally.was_in_doubt else answer.message
         if tally.outcome_unknown:
             return Status.IN_DOUBT, answer.message if answer else ""
         if answer is None or answer.disposition in FATAL_SET or tally.attempts < max_attempts:
             return Status.READY, ""
-        return Status.FAILED, f"given up after {tally.attempts} attempts: {answer.message}"
+        given_up = f"given up after {tally.attempts} attempts: {answer.message}"
+        return Status.FAILED, _with_doubt(given_up) if tally.was_in_doubt else given_up
+
+    def _by_evidence(self, what: Row, tally: AttemptState, answer: Response) -> tuple[Status, str]:
+        """Return `set` if the user was changed after the call whose answer was lost, else `in_doubt` and why."""
+        if self._evidence is None:
+            missing = "a generated password is not looked up"
+        else:
+            missing = self._evidence.missing(what, tally.doubted_since)
+        if not missing:
+            return Status.SET, _ALREADY_SET
+        return Status.IN_DOUBT, f"{_with_doubt(answer.message)}, but {missing}"
+
+
+def _with_doubt(message: str) -> str:
+    """Return the message of a refusal that says nothing about an earlier call, whose answer was lost."""
+    return f"{message.rstrip('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
 
 
 class SignOut:
@@ -132,4 +159,6 @@ class SignOut:
         tries = "" if refused else f" after {tally.attempts} attempts"
         why = f": {answer.message}" if answer.message else ""
         message = f"the password was set; only the sign-out failed{tries}{why}"
+        if tally.was_in_doubt:
+            message = f"{message.rstrip('.')}; an answer was lost, so the user may be signed out"
         return SignOutOutcome(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from bulkreset.clock import Clock
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.reader import JournalReader
 from bulkreset.models import SignOutOutcome, SignOutTask
 
 LOOK_SECONDS = 0.25  # between two queries if the journal had no more users
@@ -15,7 +15,7 @@ class SignOutSource:
     Users taken are remembered until their outcome is committed, so that none is taken twice.
     """
 
-    def __init__(self, journal: Journal, pools: Collection[str], clock: Clock) -> None:
+    def __init__(self, journal: JournalReader, pools: Collection[str], clock: Clock) -> None:
         self.ended = False
         self._journal = journal
         self._pools = pools

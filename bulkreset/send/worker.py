@@ -39,6 +39,7 @@ class Worker(Generic[T]):
         self._clock = clock
         self._stop = stop
         self._max_attempts = pace.max_attempts
+        self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one.
         self._retry = retrying(
             _is_to_be_tried_again, attempts=pace.max_attempts, longest_wait=pace.max_wait, clock=clock, halt=stop
@@ -52,6 +53,7 @@ class Worker(Generic[T]):
             # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
             answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
             self._retry(next, answers)
+            self.retrying = 0
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
         if fatal and fatal.disposition is Disposition.PAUSED:
@@ -66,8 +68,8 @@ class Worker(Generic[T]):
         if not self._pacer.wait(self._stop):
             return None
         tally.attempts += 1
-        started = self._clock.now()
-        tally.started_at = tally.started_at or _unix_ms()
+        started, began = self._clock.now(), _unix_ms()
+        tally.started_at = tally.started_at or began
         answer = tally.response = self._errand.send(what)
         tally.latency = self._clock.now() - started
         tally.finished_at = _unix_ms()
@@ -80,8 +82,11 @@ class Worker(Generic[T]):
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
             tally.was_in_doubt = tally.outcome_unknown = True
+            tally.doubted_since = tally.doubted_since or began
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
+        if _is_to_be_tried_again(answer):
+            self.retrying = tally.attempts + 1
         return answer
 
 

@@ -15,15 +15,17 @@ from typing import Any, Final
 import pytest
 
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.clock import SystemClock
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
-from bulkreset.log import open_log
+from bulkreset.journal.run_dir import RunDir
+from bulkreset.log import Log, open_log
 from bulkreset.models import Row
 from bulkreset.plan.preflight import PlannedLane, Preflight
-from bulkreset.run import apply
+from bulkreset.run import apply, lane_run
+from bulkreset.run.context import RunContext, RunOptions
+from tests.journal.journals import run_state
 from tests.lanes.places import Line, write_input
 
 RATE: Final = 30.0
@@ -44,8 +46,16 @@ class Waiting:
 class Silent:
     """A Ui that nobody sees."""
 
-    def sending(self, _progress: SendProgress) -> None:
+    def on_send_progress(self, _progress: SendProgress) -> None:
         pass
+
+
+def context(job: Job, folder: Path, journal: Journal, rows: InputSet, sessions: Any, log: Log) -> RunContext:  # noqa: ANN401
+    """A run that has nothing but its lanes."""
+    unused: Any = None
+    ui: Any = Silent()
+    opened = (RunDir(folder), journal, rows, sessions, None, None)
+    return RunContext(*opened, job, RunOptions(None), log, None, None, None, unused, ui, CancelToken())
 
 
 def main(lanes: int, rows: int) -> None:
@@ -60,13 +70,17 @@ def main(lanes: int, rows: int) -> None:
     lines: list[Line] = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for row in range(rows) for pool in pools]
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        patch.setattr(apply, "open_transport", made)
+        patch.setattr(lane_run, "open_transport", made)
         targets = [{"user_pool_id": pool, "region": "us-east-1"} for pool in pools]
         source = {"path": write_input(folder, lines)}
         job = Job.model_validate({"name": "x", "input": source, "targets": targets, "pace": {"rate": RATE}})
-        journal = Journal.create(folder / "journal.sqlite", pools, {})
-        journal.add_rows((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
-        journal.begin_sending()
+        lane_facts = [
+            {"account": f"{number:012d}", "region": "us-east-1", "quota": RATE, "ceiling": RATE, "pools": [pool]}
+            for number, pool in enumerate(pools)
+        ]
+        journal = Journal.create(folder / "journal.sqlite", pools, run_state(lanes=lane_facts))
+        journal.plan.add_rows((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
+        journal.write.begin_sending()
         plans = [
             PlannedLane(f"{number:012d}", "us-east-1", (pool,), RATE, "said here", RATE)
             for number, pool in enumerate(pools)
@@ -87,12 +101,12 @@ def main(lanes: int, rows: int) -> None:
             seconds=None,
         )
         sessions: Any = {pool: SimpleNamespace(cognito=lambda: None, renewal=lambda: lambda: False) for pool in pools}
-        ui: Any = Silent()
         with (folder / "log").open("w") as log, Path("/dev/null").open("w") as console:
             events = open_log(log, "x", console)
             cpu = time.process_time()
-            apply.Apply(job, InputSet.open(job.input), sessions, journal, events, SystemClock()).run(
-                preflight, ui, CancelToken()
+            source_rows = InputSet.open(job.input)
+            apply._send(
+                context(job, folder, journal, source_rows, sessions, events), preflight, source_rows.change_detector()
             )
             cpu = time.process_time() - cpu
         journal.close()

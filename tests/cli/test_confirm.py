@@ -51,7 +51,7 @@ def person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(("typed", "yes"), [("y\n", True), ("YES\n", True), ("n\n", False), ("maybe\n", False)])
 def test_run_is_confirmed_by_yes(person: Person, typed: str, *, yes: bool) -> None:
     assert person.confirms(typed, preflight(permanent=1, temporary=2)) is yes
-    assert person.was_asked == "Set 3 passwords now? [y/N] "
+    assert person.was_asked == "Set 3 passwords? [y/N] "
 
 
 @pytest.mark.parametrize("typed", ["\n", "\x04"], ids=["nothing", "end"])
@@ -64,7 +64,7 @@ def test_many_permanent_passwords_are_confirmed_by_the_pools_name_alone(
     person: Person, typed: str, *, yes: bool
 ) -> None:
     assert person.confirms(typed, preflight(permanent=TYPED_BEYOND + 1)) is yes
-    assert person.was_asked == "To set 101 permanent passwords now, type customers: "
+    assert person.was_asked == 'To set 101 permanent passwords, type the pool\'s name ("customers"): '
 
 
 def test_pool_without_a_name_is_typed_by_its_id(person: Person) -> None:
@@ -76,7 +76,7 @@ def test_many_permanent_passwords_in_several_pools_are_confirmed_by_the_jobs_nam
     person: Person, typed: str, *, yes: bool
 ) -> None:
     assert person.confirms(typed, preflight(EU, EU2, permanent=TYPED_BEYOND + 1)) is yes
-    assert person.was_asked == "To set 101 permanent passwords now, type test: "
+    assert person.was_asked == 'To set 101 permanent passwords, type the job\'s name ("test"): '
 
 
 @pytest.mark.parametrize(

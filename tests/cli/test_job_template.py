@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.cli.job_template import JOBS, JobKind, fill_defaults, missing_input, render_job, template_of, write_job
+from bulkreset.cli.job_template import JOBS, fill_defaults, missing_input, render_job, template_of, write_job
+from bulkreset.cli.options import JobKind
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
 

@@ -51,7 +51,7 @@ def test_one_lane_is_a_bar_and_its_figures() -> None:
     said = shown.later(10, of)
     assert "200/1,000 rows 20%" in said
     assert "20.0/s of 20/s, 195 set, 4 failed, 1 in doubt, 8 throttled, about 40.0 s left" in said
-    assert "lane" not in said
+    assert "account Region" not in said
 
 
 def test_each_lane_has_a_line_and_the_slowest_says_how_long_it_takes() -> None:
@@ -66,7 +66,7 @@ def test_each_lane_has_a_line_and_the_slowest_says_how_long_it_takes() -> None:
     assert ["000000000001", "eu-west-1", "1,000/1,000", "100.0/20", "0", "1,000", "0", "0", "done"] in lines
     assert ["000000000002", "eu-west-1", "100/1,000", "10.0/20", "100", "100", "0", "0", "2", "min"] in lines
     assert ["000000000003", "eu-west-1", "50/1,000", "5.0/20", "0", "0", "50", "0", "stopped"] in lines
-    assert "1 of 3 lanes stopped, about 2 min left" in said
+    assert "1 of 3 account Regions stopped, about 2 min left" in said
 
 
 def millions(lanes: int) -> SendProgress:
@@ -87,20 +87,20 @@ def millions(lanes: int) -> SendProgress:
     [
         (
             160,
-            "910.0/s of 2,880/s, 4,907,368 set, 49,380 failed, 4,936 in doubt, 493,824 throttled, 1 of 4 lanes stopped",
-            ["lane", "rows", "rate/s", "throttled", "set", "failed", "in", "doubt", "left"],
+            "910.0/s of 2,880/s, 4,907,368 set, 49,380 failed, 4,936 in doubt, 493,824 throttled, 1 of 4 account Regions stopped",
+            ["account", "Region", "rows", "rate/s", "throttled", "set", "failed", "in", "doubt", "left"],
             ["1,247,246/3,456,789", "910.0/960", "123,456", "1,233,667", "12,345", "1,234", "40", "min"],
         ),
         (
             80,
-            "49,380 failed, 4,936 in doubt, 1 of 4 lanes stopped, about 40 min left",
-            ["lane", "done", "rate/s", "thr.", "fail.", "doubt", "left"],
+            "49,380 failed, 4,936 in doubt, about 40 min left",
+            ["account", "Region", "done", "rate/s", "thr.", "fail.", "doubt", "left"],
             ["36%", "910.0/960", "123,456", "12,345", "1,234", "40", "min"],
         ),
         (
             60,
             "49,380 failed, 4,936 in doubt, about 40 min left",
-            ["lane", "done", "fail.", "doubt", "left"],
+            ["account", "Region", "done", "fail.", "doubt", "left"],
             ["36%", "12,345", "1,234", "40", "min"],
         ),
     ],
@@ -131,7 +131,7 @@ def test_many_lanes_fit_into_any_terminal(width: int, height: int) -> None:
     lines = said.strip().splitlines()
     assert len(lines) <= max(height - 1, 4)
     assert max(map(len, lines)) <= width
-    (rest,) = (line for line in lines if ("lanes" in line and "more" in line) or re.match(r"  \d+ lanes", line))
+    (rest,) = (line for line in lines if re.match(r"  \d+ (?:more )?acc", line))
     shown_lanes = sum("eu-west" in line or "0000000" in line for line in lines)
     assert int(re.findall(r"\d+", rest)[0]) + shown_lanes == 40
 
@@ -190,6 +190,23 @@ def test_without_color_there_is_none() -> None:
     settle(of, 0, 5)
     shown.later(1, of)
     assert not re.findall(r"\x1b\[[0-9;]*3[0-9]m", shown.out.getvalue())
+
+
+def test_last_rows_that_are_retried_are_told_in_place_of_a_time() -> None:
+    shown, of = Shown(), progress(1, 192)
+    of.max_attempts = 10
+    of.lanes[0].retrying = lambda: [6]
+    settle(of, 0, 100)
+    shown.later(0, of)
+    settle(of, 0, 90)
+    assert "retry" not in shown.later(10, of)  # another row is on its way
+    settle(of, 0, 1)
+    said = shown.later(10, of)
+    assert "191/192 rows 99%" in said
+    assert "waiting to retry 1 row (attempt 6 of 10)" in said
+    assert "left" not in said
+    of.lanes[0].retrying = lambda: [3, 6]
+    assert "waiting to retry 2 rows (attempts 3 to 6 of 10)" in shown.later(10, of)
 
 
 def test_quiet_is_quiet() -> None:

@@ -24,7 +24,8 @@ from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
-from bulkreset.models import Outcome, Row, SignOutOutcome
+from bulkreset.journal.events import Claimed, Event
+from bulkreset.models import Outcome, Row
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import OperationResult, SetPassword
@@ -201,10 +202,9 @@ class Book:
     errors: list[Stopped] = field(default_factory=list)
     check: Callable[[], None] = lambda: None
 
-    def commit(
-        self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
-    ) -> None:
-        del signed_out
+    def commit(self, events: Sequence[Event]) -> None:
+        claims = [event.row for event in events if isinstance(event, Claimed)]
+        outcomes = [event for event in events if isinstance(event, Outcome)]
         assert not set(claims) & set(self.claimed), "a row was claimed twice"
         self.claimed += claims
         for outcome in outcomes:

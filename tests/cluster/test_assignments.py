@@ -1,5 +1,7 @@
 """The places: what a lost worker had is opened elsewhere no sooner than the rate allows, whatever it has sent."""
 
+import time
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -7,12 +9,13 @@ import pytest
 
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
-from bulkreset.cluster.protocol import WorkerReport
+from bulkreset.cluster.protocol import ListingPace, OpenLanes, SendRows, WorkerReport, pack_orders, unpack_orders
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.job import PaceConfig, Target
+from bulkreset.models import Row
 from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
-from tests.send.fakes import POOL, FakeClock
+from tests.send.fakes import POOL, FakeClock, row
 
 SHORT = 0.01  # seconds
 
@@ -50,3 +53,34 @@ def test_place_of_a_lost_worker_is_opened_one_slot_of_its_slowest_lane_after_the
     clock.advance(2 * SHORT)
     places.rebalance()
     assert unit.worker is second
+
+
+def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier() -> None:
+    clock = FakeClock()
+    places = LaneAssignments(clock)
+    first, second = places.posts["a"], places.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
+    place = LaneKey()
+    lane = RemoteLane[Any](Nobody(), SetPassword({}), place, None, PaceConfig(), lambda *_: None)
+    target = Target(user_pool_id=POOL, region="eu-west-1")
+    unit = LaneGroup(
+        place, "", [target], emulated=True, lanes=[lane], weight=1.0, look_up=ListingPace(2.5), not_before=0.0
+    )
+    places.add([unit], SimpleQueue(), lambda *_, **__: None)
+    places.apply_report(first, WorkerReport(0.0, opened=[(0, "boto3")]))
+    before = time.time_ns() // 1_000_000
+    places.put(lane, [row(1), replace(row(2, doubted=True), doubted_since=7, canonical="sub-2")])
+    after = time.time_ns() // 1_000_000
+    places.on_worker_lost(first, dead=True)
+    assert (lane.away, lane.away_since) == ({}, {})
+    places.rebalance()
+    places.apply_report(second, WorkerReport(0.0, opened=[(0, "boto3")]))
+    orders = unpack_orders(pack_orders(second.orders))
+    (opened,) = (order for order in orders if isinstance(order, OpenLanes))
+    assert opened.look_up == ListingPace(2.5)
+    (sent,) = (order for order in orders if isinstance(order, SendRows))
+    fresh, doubted = sent.rows
+    assert isinstance(fresh, Row)
+    assert isinstance(doubted, Row)
+    assert fresh.was_in_doubt
+    assert before <= (fresh.doubted_since or 0) <= after
+    assert (doubted.was_in_doubt, doubted.doubted_since, doubted.canonical) == (True, 7, "sub-2")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.dasked import ClusterCommand
 from tests.crash import test_guards, test_resume
-from tests.e2e import test_emulation, test_fatal
+from tests.e2e import test_emulation, test_evidence, test_fatal
 from tests.lanes import test_lanes, test_sign_out
 from tests.sim import Simulator
 
@@ -19,6 +19,7 @@ test_cluster_time = test_guards.test_the_time_given_to_a_run_ends_it_and_resume_
 test_cluster_expiry = test_guards.test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing
 test_cluster_signals = test_resume.test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume
 test_cluster_emulated = test_emulation.test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_real
+test_cluster_evidence = test_evidence.test_what_is_told_of_lost_answers_is_what_was_true
 test_cluster_fatal = test_fatal.test_fatal_code_in_the_middle_keeps_what_was_set
 test_cluster_fatal_doubt = test_fatal.test_fatal_code_leaves_a_row_whose_answer_was_lost_in_doubt
 test_cluster_region = test_fatal.test_pool_in_another_region_is_named_as_such

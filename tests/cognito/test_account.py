@@ -31,7 +31,7 @@ def test_who_calls_which_quota_and_what_pool_are_told_by_pool(sim: Simulator) ->
     asked = AccountDiscovery({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None)
     assert {pool: facts.name for pool, facts in asked.pools().items()} == {POOL: POOL, OTHER: "others"}
     assert {caller.account for caller in asked.callers().values()} == {"123456789012"}
-    assert asked.quotas() == dict.fromkeys((POOL, OTHER), AccountQuota(30.0, "the default, by Service Quotas"))
+    assert asked.quotas() == dict.fromkeys((POOL, OTHER), AccountQuota(30.0, "Service Quotas, default value"))
 
 
 def test_what_is_reached_in_one_way_is_asked_for_its_quota_once(sim: Simulator) -> None:
@@ -49,7 +49,7 @@ def test_each_region_is_asked_for_its_own_quota(sim: Simulator) -> None:
 
 def test_emulator_tells_its_own_quota_and_nobody_is_asked(sim: Simulator) -> None:
     asked = AccountDiscovery({POOL: session(sim.url)}, 77.0)
-    assert asked.quotas() == {POOL: AccountQuota(77.0, "the emulator's")}
+    assert asked.quotas() == {POOL: AccountQuota(77.0, "the emulator")}
     asked.pools()
     assert sim.calls("GetProvisionedLimit") == []
 

@@ -14,7 +14,7 @@ from bulkreset.models import Outcome, Row, Secret, Status
 from tests.cognito.conftest import POOL, Opened
 from tests.cognito.endpoint import Endpoint, Said, answering
 from tests.e2e.command import LAX
-from tests.journal.journals import planned
+from tests.journal.journals import commit, planned
 from tests.sim.handle import Simulator
 
 Told = Callable[[Said], Response]
@@ -170,8 +170,8 @@ def test_message_that_is_no_unicode_can_be_recorded(told: Told, tmp_path: Path) 
     answer = told(Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
     assert (answer.disposition, answer.message) == (Disposition.REFUSED, "half \\ud800")
     journal = planned(tmp_path, "ann")
-    journal.commit([1], [Outcome(1, Status.FAILED, answer.code, answer.message)])
-    assert journal.codes() == {"UserNotFoundException": 1}
+    commit(journal, [1], [Outcome(1, Status.FAILED, answer.code, answer.message)])
+    assert journal.read.codes() == {"UserNotFoundException": 1}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

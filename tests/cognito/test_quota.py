@@ -39,24 +39,24 @@ def operations(sim: Simulator) -> list[str]:
 
 def test_provisioned_limit_comes_first(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(provisioned_limits={"UserAccountRecovery": 55}, service_quotas={CODE: 40})
-    assert find_quota(asked) == AccountQuota(55.0, "the provisioned limit")
+    assert find_quota(asked) == AccountQuota(55.0, "provisioned limit")
     assert operations(sim) == ASKED[:1]
 
 
 def test_applied_quota_comes_second(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(service_quotas={CODE: 40})
-    assert find_quota(asked) == AccountQuota(40.0, "applied, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(40.0, "Service Quotas, applied value")
     assert operations(sim) == ASKED[:2]
 
 
 def test_default_comes_third(sim: Simulator, asked: TargetSession) -> None:
-    assert find_quota(asked) == AccountQuota(30.0, "the default, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
     assert operations(sim) == ASKED
 
 
 def test_published_figure_comes_last(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(faults={"every": {"operation": ASKED[2], "error": "NoSuchResourceException"}})
-    assert find_quota(asked) == PUBLISHED == AccountQuota(30.0, "as AWS publishes it")
+    assert find_quota(asked) == PUBLISHED == AccountQuota(30.0, "published by AWS")
     assert operations(sim) == ASKED
 
 
@@ -68,7 +68,7 @@ def test_source_that_is_denied_is_named_and_the_next_one_asked(
     found = find_quota(asked)
     assert found.unknown == (UnknownFact("the quota", ACTIONS[failing], "AccessDeniedException", denied=True),)
     assert (found.value, operations(sim)) == (30.0, ASKED)
-    assert found.source == ("as AWS publishes it" if failing == 2 else "the default, by Service Quotas")
+    assert found.source == ("published by AWS" if failing == 2 else "Service Quotas, default value")
 
 
 def test_all_that_are_denied_are_named(sim: Simulator, asked: TargetSession) -> None:
@@ -114,7 +114,7 @@ def test_botocore_that_does_not_know_the_call_leaves_it_out(
 ) -> None:
     made = asked.side_client
     monkeypatch.setattr(asked, "side_client", lambda service: object() if service == "cognito-idp" else made(service))
-    assert find_quota(asked) == AccountQuota(30.0, "the default, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
     assert operations(sim) == ASKED[1:]
 
 
@@ -123,7 +123,7 @@ def test_figure_that_is_none_is_passed_over(
     asked: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object
 ) -> None:
     monkeypatch.setattr(quota_module, "_provisioned", lambda _session: value)
-    assert find_quota(asked) == AccountQuota(30.0, "the default, by Service Quotas")
+    assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
 
 
 @pytest.mark.parametrize(

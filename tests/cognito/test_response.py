@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, advice_for, classify
+from bulkreset.causes import advice_for, resume_helps
+from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, classify
 
 CODES = {
     Disposition.THROTTLED: [
@@ -77,12 +78,13 @@ ADVICE = {
         *("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError"),
     ],
     "Set the machine's clock right or renew the credentials, then resume.": ["RequestExpired"],
-    "Check the user pool id and the Region: a pool exists in one Region only.": ["ResourceNotFoundException"],
+    "Check the user pool ID, the Region and the account: a pool exists in one Region of one account. Fix the job, then"
+    " start a new run of the rows that are not set.": ["ResourceNotFoundException"],
     "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is "
     "completed or cancelled, or use the pool's primary Region, then resume.": ["OperationNotEnabledException"],
     "Enable the Region or the service for this account, then resume.": ["OptInRequired"],
     "Enable the service for this account, then resume.": ["SubscriptionRequired"],
-    "Check --ca-bundle and the endpoint's certificate, then resume.": ["SSLError"],
+    "Check the host, and name its CA with --ca-bundle or AWS_CA_BUNDLE, then resume.": ["SSLError"],
 }
 
 
@@ -98,4 +100,4 @@ def test_refusals_of_the_password_itself_are_told_apart_from_those_of_the_user()
 @pytest.mark.parametrize("code", [*CODES[Disposition.FATAL], *CODES[Disposition.EXPIRED], *CODES[Disposition.PAUSED]])
 def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
     assert advice_for(code) != advice_for("SomethingNewException")
-    assert advice_for(code).endswith("." if code == "ResourceNotFoundException" else "resume.")
+    assert advice_for(code).endswith("then resume." if resume_helps(code) else "of the rows that are not set.")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bulkreset.errors import BulkresetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
+from tests.journal.journals import commit, run_state
 
 ROWS = 400
 SETTLED = 250
@@ -21,10 +22,10 @@ SETTLED = 250
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The journal of a run that stopped in the middle, its log folded in."""
     path = tmp_path_factory.mktemp("whole") / "journal.sqlite"
-    journal = Journal.create(path, ["us-east-1_A"], {"rows": ROWS})
-    journal.add_rows((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
-    journal.commit(range(1, SETTLED + 1), [])
-    journal.commit([], [Outcome(row, Status.SET, attempts=1, latency_ms=60) for row in range(1, SETTLED + 1)])
+    journal = Journal.create(path, ["us-east-1_A"], run_state("applying", rows=ROWS))
+    journal.plan.add_rows((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
+    commit(journal, range(1, SETTLED + 1), [])
+    commit(journal, [], [Outcome(row, Status.SET, attempts=1, latency_ms=60) for row in range(1, SETTLED + 1)])
     journal.close()
     return path
 
@@ -37,10 +38,10 @@ def settled_rows_survive(path: Path) -> None:
         return
     with contextlib.closing(journal):
         try:
-            journal.check(ROWS)
-            journal.mark_claimed_in_doubt()
-            sendable = {row.row for row in journal.sendable(1, ROWS)}
-            reported = [found[0] for found in journal.report_rows("unprocessed")]
+            journal.check()
+            journal.write.mark_claimed_in_doubt()
+            sendable = {row.row for row in journal.read.sendable(1, ROWS)}
+            reported = [found[0] for found in journal.read.report_rows("unprocessed")]
         except BulkresetError:
             return
     assert not sendable & set(range(1, SETTLED + 1))

@@ -87,14 +87,14 @@ def killed_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int
 # The process kills itself at the third row of its report.
 KILLED_WHILE_IT_REPORTS = """
 import os
-from bulkreset.journal.journal import Journal
-report_rows = Journal.report_rows
+from bulkreset.journal.reader import JournalReader
+report_rows = JournalReader.report_rows
 def ending(*args, **named):
     for number, row in enumerate(report_rows(*args, **named)):
         if number == 3:
             os.kill(os.getpid(), 9)
         yield row
-Journal.report_rows = ending
+JournalReader.report_rows = ending
 """
 
 

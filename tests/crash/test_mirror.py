@@ -7,6 +7,7 @@ import random
 import signal
 import sqlite3
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,11 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     assert "cannot be written: s3:GetObject was answered NoSuchBucket" in again.complaints[0]
     assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
-    facts = Journal.facts_in(limited.run_dir / "journal.sqlite")
-    assert [(one["state"], one["exit_code"]) for one in facts["executions"]] == [("row_limit", 5), ("stopped", 3)]
+    facts = Journal.state_in(limited.run_dir / "journal.sqlite")
+    assert [(one.end.state, one.end.exit_code) for one in facts.executions if one.end] == [
+        ("row_limit", 5),
+        ("stopped", 3),
+    ]
 
 
 def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume(
@@ -133,11 +137,13 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
     storage.configure(faults=[["^PUT .*report", 403, "AccessDenied", 99]])
     ran = bulkreset("run", job, "--yes")
     with contextlib.closing(Journal.open(ran.run_dir / "journal.sqlite", read_only=True)) as journal:
-        facts = journal.facts()
+        facts = journal.state
     assert [ran.code, *(ran.summary[key] for key in ("exit_code", "state", "resumable"))] == [3, 3, "stopped", True]
-    assert [facts["exit_code"], facts["state"], facts["executions"][-1]["exit_code"]] == [3, "stopped", 3]
-    assert facts["stopped_by"] == ran.summary["stopped_by"]
-    assert facts["stopped_by"]["message"] in ran.complaints[0]
+    assert facts.end
+    assert facts.stopped_by
+    assert (facts.end.exit_code, facts.state) == (3, "stopped")
+    assert asdict(facts.stopped_by) == ran.summary["stopped_by"]
+    assert facts.stopped_by.message in ran.complaints[0]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert read_status(ran.run_dir).resumable
     assert ran.column("status") == ["set"] * 3

@@ -17,7 +17,7 @@ from bulkreset.errors import Refused
 from bulkreset.job.file import load
 from bulkreset.report.run_status import read_status
 from bulkreset.run import start
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunOptions
 from tests.e2e.command import (
     PATIENCE,
     POOL,
@@ -147,7 +147,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(has_left)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    left = "Aborted. Rows in progress are in doubt; no report was written."
+    left = 'Aborted. Rows in progress are "in doubt"; no report was written.'
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]
         assert (last["event"], last["exit_code"], last["message"]) == ("ended", 130, left)
@@ -226,8 +226,8 @@ def test_resume_refuses_credentials_of_another_account(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     before = len(sim.calls(SET))
     ended = start.resume(begun, RunOptions(None, yes=True), {}, Silent(), CancelToken())
-    assert (ended.exit_code, len(sim.calls(SET))) == (2, before)
-    assert "210987654321" in (ended.stopped_by or {})["message"]
+    assert (ended.summary.exit_code, len(sim.calls(SET))) == (2, before)
+    assert "210987654321" in str(ended.error)
 
 
 def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun: Path) -> None:
@@ -311,7 +311,7 @@ def test_resume_failed_names_the_codes_for_which_it_makes_no_sense(bulkreset: Co
     again = resume(bulkreset, ran.run_dir, "--failed")
     assert again.code == 1
     assert "InvalidPasswordException" in again.stderr
-    assert "same password" in again.stderr
+    assert "will fail again unless the pool's policy has changed" in again.stderr
 
 
 def test_a_lost_answer_before_the_stop_is_resolved_by_the_password_history(bulkreset: Command, sim: Simulator) -> None:

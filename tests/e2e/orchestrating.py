@@ -81,7 +81,8 @@ def stop_and_go_on(url: str) -> None:
     with pytest.raises(errors.Interrupted) as raised:
         apply(job_for(url, **SLOWLY), run_dir="stopped", confirm=True, on_progress=seen, stop=stop)
     error = raised.value
-    assert (error.exit_code, error.run_dir, error.message) == (143, Path("stopped"), "Interrupted by request.")
+    assert (error.exit_code, error.run_dir) == (143, Path("stopped"))
+    assert error.message.startswith("Interrupted by request")
     first = Result.load("stopped").summary
     assert (first.state, first.resumable) == ("interrupted", True)
     assert 0 < first.counts["set"] < 30

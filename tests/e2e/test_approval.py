@@ -1,5 +1,6 @@
 """What was reviewed in a dry run is run without a question, and nothing else is."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -81,6 +82,7 @@ def test_approved_run_sends_what_was_reviewed_and_asks_nobody(
         "run_dir": str(reviewed.run_dir),
         "run_id": reviewed.summary["run_id"],
         "finished_at": reviewed.summary["finished_at"],
+        "report_sha256": hashlib.sha256(before["report.csv"]).hexdigest(),
     }
     assert ran.summary["approved"] == by
     assert "approved" not in reviewed.summary

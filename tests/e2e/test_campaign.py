@@ -114,7 +114,7 @@ def test_what_is_decrypted_is_what_the_service_holds(bulkreset: Command, sim: Si
     job = write_campaign(bulkreset, write_names(bulkreset.home, [*names(60), "gone"]), key, spare, more=FAST, plan="")
     ran = bulkreset("run", job, "--yes", "-vv", "--log-format", "json")
     assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 1, "set": 60})
-    assert "encrypted to 2 recipients, in the run directory" in ran.stderr
+    assert "encrypted for 2 recipients, in the run directory" in ran.stderr
     assert decrypted(bulkreset, ran.run_dir, key) == opened(ran.run_dir, spare) == held(sim)
     assert all(failed_rules(POLICY, password) == [] for password in held(sim).values())
     assert {user["status"] for user in sim.users(POOL).values()} == {"FORCE_CHANGE_PASSWORD"}
@@ -135,7 +135,7 @@ def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, 
     job = write_campaign(bulkreset, write_names(bulkreset.home, names(50)), key, more=FAST)
     ran = bulkreset("run", job, "--yes", "--limit", "20")
     assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "row_limit", 20)
-    assert "stops after 20 rows" in ran.stderr
+    assert "after 20 rows" in ran.stderr
     assert "Stopped after 20 rows, as --limit asks. 30 left." in ran.complaints[-1]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert ran.summary["counts"] == {"set": 20, "unprocessed": 30}

@@ -87,7 +87,7 @@ def test_anything_but_yes_sends_nothing(tmp_path: Path, bulkreset: Command, sim:
         person.type("n\n")
         ran = person.end()
     assert ran.code == 3
-    assert "Cancelled: the run was not confirmed. Nothing was sent." in ran.stderr
+    assert "Cancelled. Nothing was sent." in ran.stderr
     assert "resume" in ran.stderr
     assert sim.calls(SET) == []
     assert ran.summary["counts"] == {"unprocessed": 3}
@@ -99,7 +99,7 @@ def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulk
         question = json.loads(person.read_line_with(PROMPT))
         person.type("y\n")
         ran = person.end()
-    assert (question["event"], question["message"]) == ("message", "Set 3 passwords now? [y/N]")
+    assert (question["event"], question["message"]) == ("message", "Set 3 passwords? [y/N]")
     assert ran.code == 0
     assert "\x1b" not in ran.stderr
 
@@ -148,7 +148,7 @@ def test_preflight_says_what_is_about_to_happen_and_yes_makes_it_happen(
     assert lines["Permanent"].split() == ["Permanent", "2"]
     assert "5 users" in lines["Billing"]
     assert "24 calls/s" in lines["Pace"]
-    assert "0.2 s" in lines["Duration"]
+    assert "about 1 s (done at " in lines["Duration"]
     assert ran.code == 1
     assert sim.passwords(POOL) == dict(people(5))
     assert "5 set" in ran.stdout

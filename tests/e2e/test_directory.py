@@ -48,7 +48,7 @@ def test_dry_run_says_of_every_row_what_its_user_is_and_changes_nothing(
     assert (ran.code, ran.complaints) == (1, [])
     assert verdicts(ran) == ROWS
     assert ran.summary["counts"] == {"ready": 6, "rejected": 3, "skipped": 3}
-    assert "looked up; those to be set are 4 CONFIRMED" in ran.stderr
+    assert " found in the pool: 4 CONFIRMED" in ran.stderr
     assert (sim.stats().count(LISTS) == 1) is (users == SWEPT)
     assert_free(sim)
     assert not (ran.run_dir / "users.sqlite").exists()
@@ -201,7 +201,7 @@ def test_check_can_be_left_out_by_the_job_and_asked_for_by_an_option(
     job = write_job(tmp_path, sim.url, f'path = "{naming(tmp_path, "ann", "nobody")}"')
     without = bulkreset("run", job, "--dry-run")
     assert codes(without) == ["ready", "ready"]
-    assert "NOT looked up: the job asks for no check" in without.stderr
+    assert "NOT checked: the job asks for no check" in without.stderr
     assert sim.calls(LISTS) == []
     assert set(without.column("status_before")) == {""}
     assert codes(bulkreset("run", job, "--check-users", "--dry-run")) == ["ready", "user_not_found"]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from bulkreset.cli.main import app
 from bulkreset.job import Job
 from bulkreset.job.file import load
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunOptions
 from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, Ran, people, write_csv
 from tests.sim import Simulator
 
@@ -51,7 +51,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
     assert ran.summary["attempts"] == 7
     assert "at least 6 characters" in ran.of("weak")["message"], "no user pool allows less"
     assert ran.summary["emulated"] is True
-    assert "nothing real was touched" in ran.stdout
+    assert "no real user was changed" in ran.stdout
     assert "nothing real is touched" in ran.stderr
     assert sim.stats().total == 0
 

@@ -128,7 +128,7 @@ def test_run_is_resumed_without_an_input(tmp_path: Path, bulkreset: Command, sim
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_run_that_ended_while_it_listed_lists_anew(
+def test_run_that_ended_while_it_listed_continues_the_list(
     tmp_path: Path, number: signal.Signals, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.add_pool(POOL, (), LAX, generate={"count": 200})
@@ -142,12 +142,13 @@ def test_run_that_ended_while_it_listed_lists_anew(
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
     assert ran.code == (130 if number == signal.SIGINT else -9)
-    assert (run_dir / "users.sqlite").exists() is (number == signal.SIGKILL)
+    assert (run_dir / "users.sqlite").exists()
     assert sim.calls(SET) == []
     listed = len(sim.calls(LIST))
     ran = resume(bulkreset, run_dir)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 200})
-    assert len(sim.calls(LIST)) == listed + 4
+    # Two of four pages were stored, and perhaps the third one if it was answered before the signal was seen.
+    assert len(sim.calls(LIST)) - listed in ({1, 2} if number == signal.SIGINT else {2})
     assert not (run_dir / "users.sqlite").exists()
     assert_they_agree(ran, sim)
 

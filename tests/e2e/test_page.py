@@ -21,8 +21,8 @@ def test_page_agrees_with_the_report_and_is_drawn_when_a_run_stops(
     page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
     text = text_of(parsed(page))
     assert ran.summary["counts"] == {"failed": 1, "rejected": 1, "set": 19, "unprocessed": 10}
-    assert re.search(r"19 of 31 passwords were set in [\d.]+ s; 1 failed, 1 was rejected and 10 were not sent\.", text)
-    assert "row limit reached" in text
+    assert re.search(r"19 of 31 passwords were set in [\d.]+ s; 1 failed, 1 rejected and 10 not sent\.", text)
+    assert "stopped at its row limit" in text
     assert ran.summary["stopped_by"]["message"] in text
     assert f"bulkreset resume {ran.run_dir}" in text
     assert ran.summary["input"]["sha256"] in text
@@ -37,7 +37,7 @@ def test_page_agrees_with_the_report_and_is_drawn_when_a_run_stops(
 
 def slowest(text: str) -> str:
     """The part of the page that names the slowest rows."""
-    return text.partition("The slowest rows")[2].partition("Lanes")[0]
+    return text.partition("Slowest rows")[2].partition("Account Regions")[0]
 
 
 def test_page_is_not_drawn_where_the_job_says_so(tmp_path: Path, bulkreset: Command) -> None:

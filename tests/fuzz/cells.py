@@ -10,6 +10,7 @@ from bulkreset.report.report import COLUMNS
 from bulkreset.report.report_writers import write_report
 from bulkreset.text import printable_cell
 from tests.fuzz.scratch import folder
+from tests.journal.journals import commit, run_state
 
 _POOL = "eu-west-1_Fuzzed001"
 _RUN = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  (they are the point)
@@ -24,12 +25,13 @@ def one(data: bytes) -> None:
     path, report = folder() / "cells.sqlite", folder() / "cells.csv"
     for leftover in folder().glob("cells.sqlite*"):
         leftover.unlink()
-    journal = Journal.create(path, [_POOL], {})
+    journal = Journal.create(path, [_POOL], run_state())
     try:
-        journal.add_rows(
+        journal.plan.add_rows(
             (number, pool, username, True, "ready", "", "") for number, (pool, username, *_) in enumerate(rows, 1)
         )
-        journal.commit(
+        commit(
+            journal,
             [],
             [
                 Outcome(number, Status.FAILED, code, message, request_id=request_id)

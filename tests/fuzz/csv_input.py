@@ -35,7 +35,7 @@ def _plainly(content: bytes, encoding: str, delimiter: str) -> list[Line] | None
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
-    lines = [line for line in text.split("\n") if line]
+    lines = [line for line in text.split("\n") if line.strip(delimiter)]
     names = [name.strip() for name in lines[0].split(delimiter)] if lines else []
     if any(names.count(field) > 1 for field in _FIELDS) or not {"username", "password"} <= set(names):
         return None

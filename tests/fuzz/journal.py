@@ -11,12 +11,14 @@ from typing import Any
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.report.page import write_page
 from bulkreset.report.rewrite import ReportRequest, rewrite_report
 from bulkreset.report.run_status import read_status
 from tests.fuzz.edits import edited
 from tests.fuzz.scratch import folder
+from tests.journal.journals import commit, run_state
 
 _POOL = "eu-west-1_Fuzzed001"
 ROWS = 60
@@ -25,9 +27,9 @@ _BYTES, _LOG, _FACTS, _CELLS = range(4)
 _META = (
     "job",
     "mode",
-    "state",
+    "phase",
     "rows",
-    "screened",
+    "mirror",
     "lanes",
     "targets",
     "executions",
@@ -66,16 +68,16 @@ def _honest(look: Callable[[], Any]) -> None:
 
 def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
     """What resume does before it sends anything, and the page that it draws at its end."""
-    facts = Journal.facts_in(path)
     with closing(Journal.open(path)) as journal:
-        journal.check(facts.get("rows"))
-        journal.mark_claimed_in_doubt()
-        journal.retry_failed()
-        sendable = journal.sendable(1, ROWS)
-        pieces = list(journal.sendable_pages(10))
-        reported = [found[0] for found in journal.report_rows("unprocessed")]
+        state = journal.state
+        journal.check()
+        journal.write.mark_claimed_in_doubt()
+        journal.write.retry_failed()
+        sendable = journal.read.sendable(1, ROWS)
+        pieces = list(journal.read.sendable_pages(10))
+        reported = [found[0] for found in journal.read.report_rows("unprocessed")]
         write_page(journal, home / "report.html", home)
-    if facts.get("rows") == ROWS:
+    if state.is_planned and state.rows == ROWS:
         # SQLite takes a log that breaks off for one that was never longer: whole commits may be gone, never a part of one.
         again = {row.row for row in sendable} & _settled()
         assert not again or (not log_is_whole and again == _settled())
@@ -106,19 +108,19 @@ def _whole() -> Path:
     home = folder() / "run"
     home.mkdir()
     path = home / "journal.sqlite"
-    journal = Journal.create(path, [_POOL], _facts())
-    journal.add_rows(
+    journal = Journal.create(path, [_POOL], _state())
+    journal.plan.add_rows(
         (row, _POOL, f"user.{row:03d}", True, "ready", "", "")
         if row % 9
         else (row, "other", "", None, "rejected", "bad_value", "line 1")
         for row in range(1, ROWS + 1)
     )
-    journal.note(rows=ROWS, screened=True, temporary_days={_POOL: 7})
     journal._db.execute("PRAGMA wal_autocheckpoint = 0")
     sent = [row for row in range(1, ROWS + 1) if row % 9]
-    journal.commit(sent, [], rates=[RateChange(1_700_000_000_000, "1", "eu-west-1", 24.0, "throttled")])
+    commit(journal, sent, [], rates=[RateChange(1_700_000_000_000, "1", "eu-west-1", 24.0, "throttled")])
     at = 1_700_000_000_000
-    journal.commit(
+    commit(
+        journal,
         [],
         [
             Outcome(row, Status.SET, attempts=1, latency_ms=60 + row, started_at=at + row, finished_at=at + row + 60)
@@ -136,21 +138,16 @@ def _contents(home: Path) -> dict[str, bytes]:
     return {name: (home / name).read_bytes() for name in ("journal.sqlite", "journal.sqlite-wal")}
 
 
-def _facts() -> dict[str, Any]:
+def _state() -> RunState:
     job = Job.model_validate({"name": "fuzz", "input": {"path": "/in.csv"}, "targets": [{"user_pool_id": _POOL}]})
     lane = {"account": "1", "region": "eu-west-1", "rate": 24.0, "quota": 30.0, "ceiling": 24.0, "pools": [_POOL]}
-    return {
-        "run_id": "r",
-        "job": job.model_dump(mode="json"),
-        "mode": "run",
-        "emulated": False,
-        "signs_out": False,
-        "state": "applying",
-        "confirmed": True,
-        "approved": None,
-        "started_at": "2026-01-31T01:00:00.000Z",
-        "input": {"path": "/in.csv", "size": 1, "sha256": "0"},
-        "targets": [{"user_pool_id": _POOL, "region": "eu-west-1", "endpoint": "https://x", "account": "1"}],
-        "executions": [{"started_at": "2026-01-31T01:00:00.000Z", "user": "u", "host": "h", "version": "0"}],
-        "lanes": [lane],
-    }
+    return run_state(
+        "applying",
+        rows=ROWS,
+        job=job.model_dump(mode="json"),
+        confirmed=True,
+        temporary_days={_POOL: 7},
+        input={"path": "/in.csv", "size": 1, "sha256": "0"},
+        targets=[{"user_pool_id": _POOL, "region": "eu-west-1", "endpoint": "https://x", "account": "1"}],
+        lanes=[lane],
+    )

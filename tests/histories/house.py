@@ -94,7 +94,7 @@ def _execute(asked: Asked) -> int:
 
 def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house only)
     from bulkreset.job.file import load  # noqa: PLC0415
-    from bulkreset.run.run import RunOptions  # noqa: PLC0415
+    from bulkreset.run.context import RunOptions  # noqa: PLC0415
     from bulkreset.run.start import resume, start  # noqa: PLC0415
 
     class Silent:
@@ -108,8 +108,8 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
     groups = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
     with lots, groups, patch("bulkreset.retry.FIRST_WAIT", 0.005):
         if asked.job:
-            return start(load(Path(asked.job), keys), path, mode, ui, stop).exit_code  # type: ignore[arg-type]
-        return resume(path, mode, keys, ui, stop).exit_code  # type: ignore[arg-type]
+            return start(load(Path(asked.job), keys), path, mode, ui, stop).summary.exit_code  # type: ignore[arg-type]
+        return resume(path, mode, keys, ui, stop).summary.exit_code  # type: ignore[arg-type]
 
 
 class _Hooks:
@@ -151,10 +151,11 @@ class _Hooks:
 
     def recording(self, record: Callable[..., None]) -> Callable[..., None]:
         """In place of a claim: what is claimed is known here once it is committed."""
+        from bulkreset.journal.events import Claimed  # noqa: PLC0415
 
-        def instead(journal: Any, claims: Any, *told: Any) -> None:  # noqa: ANN401  (as above)
-            record(journal, claims, *told)
-            self._claimed.update(claims)
+        def instead(writer: Any, events: Any) -> None:  # noqa: ANN401  (as above)
+            record(writer, events)
+            self._claimed.update(event.row for event in events if isinstance(event, Claimed))
 
         return instead
 
@@ -170,15 +171,15 @@ def _ending(asked: Asked) -> Iterator[Any]:
     """The block in which hooks are at every commit and every call."""
     from bulkreset.cancellation import CancelToken  # noqa: PLC0415
     from bulkreset.cognito.boto3_transport import BotoTransport  # noqa: PLC0415
-    from bulkreset.journal.connection import JournalConnection  # noqa: PLC0415
-    from bulkreset.journal.journal import Journal  # noqa: PLC0415
+    from bulkreset.journal.database import Database  # noqa: PLC0415
+    from bulkreset.journal.journal_writer import JournalWriter  # noqa: PLC0415
 
     stop = CancelToken()
     hooks = _Hooks(asked, stop)
     with (
-        patch.object(JournalConnection, "_transaction", hooks.committing(JournalConnection._transaction)),
+        patch.object(Database, "writing", hooks.committing(Database.writing)),
         patch.object(BotoTransport, "_send", hooks.sending(BotoTransport._send)),
-        patch.object(Journal, "commit", hooks.recording(Journal.commit)),
+        patch.object(JournalWriter, "commit", hooks.recording(JournalWriter.commit)),
     ):
         yield stop
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import RunState
 from bulkreset.report.rewrite import ReportRequest, rewrite_report
 from bulkreset.report.run_status import read_status
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
@@ -27,7 +28,7 @@ ABSENT, EMPTY, TWINS = (
 PASSWORD = "Quiet-Garden"
 WORKERS = 3
 FATAL = {"AccessDeniedException", "ResourceNotFoundException", "ExpiredTokenException"}
-STATES = {"finished": {1}, "stopped": {3}, "interrupted": {143}, "row_limit": {5}}
+STATES = {"finished": {1}, "stopped": {2, 3}, "interrupted": {143}, "row_limit": {5}}
 WEATHER: dict[str, dict[str, Any]] = {
     "throttled": {"throttle": 1},
     "failed": {"error": "InternalErrorException", "status": 500},
@@ -145,7 +146,7 @@ class History(RuleBasedStateMachine):
         changed = kept.replace(f"user.{row:02d},", f"user.{row:02d}x,")
         assert changed != kept
         self.input.write_text(changed, encoding="utf-8")
-        needs_it = "rows" not in self._facts() or bool(self._left())
+        needs_it = not self._state().is_planned or bool(self._left())
         code = self.house.run(Asked(str(self.run_dir)))
         self.input.write_text(kept, encoding="utf-8")
         assert not self._new_calls()
@@ -163,12 +164,12 @@ class History(RuleBasedStateMachine):
         calls = self.sim.calls(SET)
         status = read_status(self.run_dir)
         assert not status.alive
-        if "rows" not in self._facts():
+        if not self._state().is_planned:
             assert not calls
             assert status.resumable
             return
         assert [int(row["row"]) for row in rows] == list(range(1, ROWS + 1))
-        assert status.resumable == bool(self._left() or status.state == "crashed")
+        assert status.resumable == bool((self._left() and self._job_is_right()) or status.state == "crashed")
         for row in rows:
             self._agrees(row, [call for call in calls if call.username == row["username"]])
 
@@ -219,7 +220,7 @@ class History(RuleBasedStateMachine):
         if self.run_dir.exists():
             self._keeps_its_secrets()
             self.settled |= {row: status for row, status in self._statuses().items() if status in {"set", "failed"}}
-            self.is_open = "rows" not in self._facts() or bool(self._left() or "failed" in self.settled.values())
+            self.is_open = not self._state().is_planned or bool(self._left() or "failed" in self.settled.values())
             if code != KILLED and how != "full":
                 self._ended(code, calls, stopped=how == "stop" and at > 0)
 
@@ -234,17 +235,23 @@ class History(RuleBasedStateMachine):
         with (self.run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert summary["exit_code"] == code
-        if "rows" in self._facts():
+        if self._state().is_planned:
             assert summary["rows"] == len(rows) == ROWS
         assert summary["counts"] == Counter(row["status"] for row in rows)
         assert summary["codes"] == Counter(row["code"] for row in rows if row["code"])
         assert summary["attempts"] == sum(int(row["attempts"]) for row in rows)
         assert code in STATES[summary["state"]], summary
         if any(call.answer in FATAL for call in calls):
-            assert code == 3 or stopped, summary
+            assert code in {2, 3} or stopped, summary
         if summary["state"] == "finished":
             assert not summary["counts"].get("unprocessed")
-        assert summary["resumable"] == bool(self._left() or "rows" not in self._facts())
+        assert summary["resumable"] == (bool(self._left() or not self._state().is_planned) and self._job_is_right())
+        assert (code == 2) == (summary["state"] == "stopped" and not self._job_is_right())
+
+    def _job_is_right(self) -> bool:
+        """Whether the run was not stopped by a pool that does not exist."""
+        stopped_by = self._state().stopped_by
+        return stopped_by is None or stopped_by.code != "ResourceNotFoundException"
 
     def _keeps_its_secrets(self) -> None:
         for path in self.run_dir.iterdir():
@@ -259,8 +266,8 @@ class History(RuleBasedStateMachine):
         self.heard += len(calls)
         return [call for call in calls if call.operation == SET]
 
-    def _facts(self) -> dict[str, Any]:
-        return Journal.facts_in(self.run_dir / "journal.sqlite", read_only=True)
+    def _state(self) -> RunState:
+        return Journal.state_in(self.run_dir / "journal.sqlite")
 
     def _statuses(self) -> dict[int, str]:
         journal = Journal.open(self.run_dir / "journal.sqlite", read_only=True)

@@ -1,5 +1,6 @@
 """CSV: values arrive as written, a malformed line is a row that says so, and nothing is lost or changed in silence."""
 
+import codecs
 import gzip
 import itertools
 import tracemalloc
@@ -186,7 +187,7 @@ def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
     assert pairs(read(path)) == [("ann", "One-1"), ("bob", "Two-2")]
 
 
-@pytest.mark.parametrize("line", [" ", "\t", '""'])
+@pytest.mark.parametrize("line", [" ", "\t"])
 def test_line_that_only_looks_blank_is_a_row(tmp_path: Path, line: str) -> None:
     rows = read(csv_file(tmp_path, f"username,password\n{line}\nann,One-1\n"))
     assert rows[0].malformed == "line 2: 1 fields where the header has 2"
@@ -209,7 +210,7 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
     [
         ("user,password", ["no column 'username'", "columns.username"]),
         ("username,Password", ["no column 'password'", "columns.password"]),
-        ("username;password", ["no column 'username'", "delimiter"]),
+        ("username;password", ["divided by ';'", "delimiter"]),
         ("username,password,username", ["'username' 2 times"]),
         ("username,password,password,password ", ["'password' 3 times"]),
         ("username,password,permanent,permanent", ["'permanent' 2 times"]),
@@ -402,3 +403,70 @@ def test_neither_many_columns_nor_long_values_are_kept(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert [(row.username, len(row.password)) for row in rows] == [("ann", 1024)] * 40
     assert most < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding", "told"),
+    [
+        (codecs.BOM_UTF8, "latin-1", "UTF-8"),
+        (codecs.BOM_UTF8, "cp1252", "UTF-8"),
+        (codecs.BOM_UTF8, "utf-16", "UTF-8"),
+        (codecs.BOM_UTF16_LE, "utf-32", "UTF-16"),
+        (codecs.BOM_UTF32_LE, "utf-16", "UTF-32"),
+    ],
+)
+def test_mark_that_denies_the_encoding_is_refused(tmp_path: Path, mark: bytes, encoding: str, told: str) -> None:
+    path = csv_file(tmp_path, mark + b"notes,username,password\n,ann,Gr\xc3\xb6\xc3\x9fe-1\n")
+    with pytest.raises(InputError, match=f"begins as {told} .byte order mark., and the job says {encoding}"):
+        read(path, encoding=encoding)
+
+
+def test_row_of_nothing_but_delimiters_is_blank(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, 'username,password,notes\n,,\nann,One-1,\n""\n"",,""\n,,,,\n,,x\n')
+    assert [(row.username, row.malformed) for row in read(path)] == [("ann", ""), ("", "")]
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ("sep=;\nusername;password", "is Excel's sep=;"),
+        ('"sep=,"\nusername,password', "is Excel's sep=,"),
+        ("#TYPE System.Object\nusername,password", "is PowerShell's #TYPE line"),
+        ("username;password", "divided by ';'"),
+        ("username\tpassword", "divided by "),
+        ("User Name,password", "but 'User Name'"),
+        ("user_name,password", "but 'user_name'"),
+        ("\u200busername,password", "but 'username' with an invisible character"),
+        ("<!DOCTYPE html>", "is a web page"),
+        ('<?xml version="1.0"?>', "is XML"),
+        ('{"Users": []}', "is JSON"),
+        ("BZh91AY", "is bzip2"),
+    ],
+)
+def test_first_line_is_called_what_it_is(tmp_path: Path, first: str, told: str) -> None:
+    path = csv_file(tmp_path, f"{first}\nann,Hidden-1\n")
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert told in caught.value.message
+    assert caught.value.advice
+
+
+def test_password_in_place_of_a_header_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(csv_file(tmp_path, "username,Password1!\nann,Hidden-1\n"))
+    assert "Password1" not in str(caught.value)
+
+
+def test_backslash_escapes_where_the_job_says_so(tmp_path: Path) -> None:
+    content = (
+        'username,password,notes\nann,"back\\\\slash-1","a\\"b"\nben,"quo\\"te-1",x\\, y\ncat,\\N,z\ndan,end-1\\\\N,z\n'
+    )
+    rows = read(csv_file(tmp_path, content), escape="\\")
+    assert [(row.username, row.password) for row in rows] == [
+        ("ann", "back\\slash-1"),
+        ("ben", 'quo"te-1'),
+        ("", ""),
+        ("dan", "end-1\\N"),
+    ]
+    assert rows[2].malformed == "line 4: a letter or a digit is escaped, and what that means is not known"
+    assert read(csv_file(tmp_path, "username,password\nann,one\\-1\n")) == [Seen(1, "ann", "one\\-1")]

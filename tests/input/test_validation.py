@@ -14,6 +14,7 @@ from bulkreset.input.reader import open_rows
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job, PasswordPolicy
 from bulkreset.journal.journal import Journal
+from tests.journal.journals import run_state
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 POOL = "eu-west-1_Here00001"
@@ -218,11 +219,11 @@ def test_rows_are_judged_one_by_one_whatever_stands_beside_them(rows: list[tuple
 @pytest.mark.parametrize("keep", ["refuse", "first", "last"])
 def test_bad_sample_becomes_what_is_expected_of_it(tmp_path: Path, keep: str) -> None:
     bad = job(path=SAMPLES / "bad.csv", permanent=True)
-    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {})
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
     for part in open_rows(bad.input).batches():
-        journal.add_rows(RowValidator(bad).validate(part))
-    journal.reject_duplicates(keep)
-    found = [(str(row[0]), *row[2:5]) for row in journal.report_rows("ready")]
+        journal.plan.add_rows(RowValidator(bad).validate(part))
+    journal.plan.reject_duplicates(keep)
+    found = [(str(row[0]), *row[2:5]) for row in journal.read.report_rows("ready")]
     journal.close()
     with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:
         expected = [tuple(row) for row in csv.reader(file)][1:]

@@ -1,27 +1,72 @@
 """Journals for the tests."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from bulkreset.journal.events import Claimed
 from bulkreset.journal.journal import Journal
-from bulkreset.models import Outcome, Status
+from bulkreset.journal.run_state import Phase, RunState
+from bulkreset.models import EndState, Outcome, RateChange, SignOutOutcome, Status
 
 POOL = "eu-west-1_Here00001"
 OTHER = "us-east-1_There0001"
+BEGUN = "2024-01-31T00:00:00.000Z"
+ENDED = "2024-01-31T00:01:00.000Z"
+EXECUTION = {"started_at": BEGUN, "user": "ops", "host": "batch-1", "version": "0.1.0"}
 
 
 def planned(folder: Path, *names: str, pool: str = POOL, pools: Sequence[str] = (POOL, OTHER)) -> Journal:
     """A journal of ready rows, one for each name."""
-    journal = Journal.create(folder / "journal.sqlite", pools, {"run_id": "r"})
-    journal.add_rows([(number, pool, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal = Journal.create(folder / "journal.sqlite", pools, run_state())
+    journal.plan.add_rows([(number, pool, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     return journal
 
 
 def statuses(journal: Journal) -> list[str]:
     """The statuses of all rows in the report's words."""
-    return [row[3] for row in journal.report_rows("unprocessed")]
+    return [row[3] for row in journal.read.report_rows("unprocessed")]
 
 
 def done(row: int, **facts: object) -> Outcome:
     """A row that was set."""
     return Outcome(row, Status.SET, **facts)  # type: ignore[arg-type]
+
+
+def run_state(state: str = "planned", **facts: Any) -> RunState:  # noqa: ANN401  (fields of RunState, or of its end)
+    """The state of a run that is planning, planned or applying, or has ended; its plan is complete where it has rows."""
+    phase = "applying" if state == "applying" else "planned" if "rows" in facts else "reading"
+    end = {key: facts.pop(key) for key in ("exit_code", "finished_at", "stopped_by") if key in facts}
+    known: dict[str, Any] = {"run_id": "r", "job": {"name": "nightly"}, "mode": "run", "phase": phase}
+    known |= {"started_at": BEGUN, "executions": [EXECUTION]} | facts
+    if state in set(EndState):
+        last = known["executions"][-1] | {"end": {"exit_code": 0, "finished_at": ENDED, "state": state} | end}
+        known["executions"] = [*known["executions"][:-1], last]
+    return RunState.model_validate(known)
+
+
+def commit(
+    ledger: Any,  # noqa: ANN401  (whatever commits events)
+    claims: Iterable[int] = (),
+    outcomes: Iterable[Outcome] = (),
+    signed_out: Iterable[SignOutOutcome] = (),
+    rates: Iterable[RateChange] = (),
+    claimed_at: int | None = None,
+) -> None:
+    """Commit to a journal or a mirror."""
+    getattr(ledger, "write", ledger).commit(
+        [*outcomes, *signed_out, *(Claimed(row, claimed_at) for row in claims), *rates]
+    )
+
+
+def check(journal: Journal, rows: int | None) -> None:
+    """Check a journal whose plan is complete with so many rows; one whose plan is not."""
+    journal.write.change(rows=rows or 0, phase=Phase.READING if rows is None else Phase.PLANNED)
+    journal.check()
+
+
+def damage(journal: Journal, **facts: object) -> None:
+    """Write facts to the journal that no run writes."""
+    for key, value in facts.items():
+        journal._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import Phase
 from bulkreset.models import Outcome, Status
-from tests.journal.journals import OTHER, POOL, done, planned, statuses
+from tests.journal.journals import OTHER, POOL, commit, done, planned, run_state, statuses
 
 READY = ("ready", "", "")
 GONE = ("rejected", "user_not_found", "nobody")
@@ -18,41 +19,41 @@ GONE = ("rejected", "user_not_found", "nobody")
 
 def codes(journal: Journal) -> list[str]:
     """The codes of all rows."""
-    return [row[4] for row in journal.report_rows("unprocessed")]
+    return [row[4] for row in journal.read.report_rows("unprocessed")]
 
 
 def before(journal: Journal) -> list[str]:
     """What each user's status was, as the report has it."""
-    return [row[15] for row in journal.report_rows("unprocessed")]
+    return [row[15] for row in journal.read.report_rows("unprocessed")]
 
 
 def named(journal: Journal, *canonical: str) -> None:
     """Each row's user has this own name."""
-    journal.store_findings((row, *READY, "CONFIRMED", name) for row, name in enumerate(canonical, 1))
+    journal.plan.store_findings((row, *READY, "CONFIRMED", name) for row, name in enumerate(canonical, 1))
 
 
 def test_ready_rows_are_sought_by_pool_and_name(tmp_path: Path) -> None:
     journal = planned(tmp_path, "dan", "ann")
-    journal.add_rows([(3, OTHER, "ann", True, *READY), (4, POOL, "cat", True, "rejected", "x", "")])
-    assert list(journal.rows_to_check()) == [(2, POOL, "ann"), (1, POOL, "dan"), (3, OTHER, "ann")]
+    journal.plan.add_rows([(3, OTHER, "ann", True, *READY), (4, POOL, "cat", True, "rejected", "x", "")])
+    assert list(journal.read.rows_to_check()) == [(2, POOL, "ann"), (1, POOL, "dan"), (3, OTHER, "ann")]
 
 
 def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "nobody", "fed")
     findings = [(1, *READY, "CONFIRMED", "anna"), (2, *GONE, "", ""), (3, "skipped", "federated", "why", "X", "fed")]
-    journal.store_findings(findings, unchecked={POOL: "why"})
+    journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked={POOL: "why"})
     assert statuses(journal) == ["unprocessed", "rejected", "skipped"]
     assert codes(journal) == ["", "user_not_found", "federated"]
-    assert [row[5] for row in journal.report_rows("x")] == ["", "nobody", "why"]
+    assert [row[5] for row in journal.read.report_rows("x")] == ["", "nobody", "why"]
     assert before(journal) == ["CONFIRMED", "", "X"]
-    assert [row.canonical for row in journal.report_rows("x")] == ["anna", "nobody", "fed"]
-    assert journal.meta()["unchecked"] == {POOL: "why"}
+    assert [row.canonical for row in journal.read.report_rows("x")] == ["anna", "nobody", "fed"]
+    assert journal.state.unchecked == {POOL: "why"}
 
 
 def test_row_that_is_not_ready_stays_what_it_is(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.add_rows([(2, POOL, "bob", True, "rejected", "password_policy", "why")])
-    journal.store_findings([(1, *READY, "CONFIRMED", "ann"), (2, *READY, "CONFIRMED", "bob"), (3, *GONE, "", "")])
+    journal.plan.add_rows([(2, POOL, "bob", True, "rejected", "password_policy", "why")])
+    journal.plan.store_findings([(1, *READY, "CONFIRMED", "ann"), (2, *READY, "CONFIRMED", "bob"), (3, *GONE, "", "")])
     assert (statuses(journal), before(journal)) == (["unprocessed", "rejected"], ["CONFIRMED", ""])
 
 
@@ -64,19 +65,19 @@ def test_findings_that_break_off_are_not_taken_at_all(tmp_path: Path) -> None:
         raise RecordError("The lookup broke.")
 
     with pytest.raises(RecordError, match="lookup broke"):
-        journal.store_findings(breaking(), unchecked={})
+        journal.plan.store_findings(breaking(), phase=Phase.COMPARING)
     assert statuses(journal) == ["unprocessed"] * 2
-    assert "unchecked" not in journal.meta()
+    assert journal.state.phase is Phase.READING
 
 
 def test_users_that_will_be_set_are_counted_by_their_status(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcde")
     said = ["CONFIRMED", "CONFIRMED", "UNCONFIRMED", ""]
-    journal.store_findings((row, *READY, status, "x") for row, status in enumerate(said, 1))
-    assert journal.status_before_counts() == {"CONFIRMED": 2, "UNCONFIRMED": 1}
-    journal.commit([1, 2], [])
-    journal.commit([], [done(1), Outcome(2, Status.IN_DOUBT)])
-    assert journal.status_before_counts() == {"CONFIRMED": 1, "UNCONFIRMED": 1}
+    journal.plan.store_findings((row, *READY, status, "x") for row, status in enumerate(said, 1))
+    assert journal.read.status_before_counts() == {"CONFIRMED": 2, "UNCONFIRMED": 1}
+    commit(journal, [1, 2], [])
+    commit(journal, [], [done(1), Outcome(2, Status.IN_DOUBT)])
+    assert journal.read.status_before_counts() == {"CONFIRMED": 1, "UNCONFIRMED": 1}
 
 
 def test_rows_that_will_be_sent_are_counted_by_the_beginning_of_their_warning(tmp_path: Path) -> None:
@@ -88,11 +89,11 @@ def test_rows_that_will_be_sent_are_counted_by_the_beginning_of_their_warning(tm
         READY,
         ("ready", "", "is no way"),
     ]
-    journal.store_findings((row, *found, "CONFIRMED", "x") for row, found in enumerate(said, 1))
+    journal.plan.store_findings((row, *found, "CONFIRMED", "x") for row, found in enumerate(said, 1))
     assert (
-        journal.warning_count("no way"),
-        journal.warning_count("way"),
-        journal.warning_count("no way back: xy"),
+        journal.read.warning_count("no way"),
+        journal.read.warning_count("way"),
+        journal.read.warning_count("no way back: xy"),
     ) == (2, 0, 0)
 
 
@@ -102,8 +103,8 @@ def test_rows_that_will_be_sent_are_counted_by_the_beginning_of_their_warning(tm
 def test_rows_that_name_one_user_by_several_names_are_twins(tmp_path: Path, keep: str, left: list[str]) -> None:
     journal = planned(tmp_path, "ann", "ann@x.example", "bob", "+4512")
     named(journal, "ann", "ann", "bob", "ann")
-    journal.reject_duplicates(keep)
-    kept = [row.username for row in journal.sendable(1, 4)]
+    journal.plan.reject_duplicates(keep)
+    kept = [row.username for row in journal.read.sendable(1, 4)]
     assert kept == [name for name in ("ann", "bob", "+4512") if name == "bob" or name in left]
     assert set(codes(journal)) == {"", "duplicate_username"}
 
@@ -111,7 +112,7 @@ def test_rows_that_name_one_user_by_several_names_are_twins(tmp_path: Path, keep
 def test_name_of_one_user_and_alias_of_another_are_no_twins(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     named(journal, "bob", "ann")
-    journal.reject_duplicates("refuse")
+    journal.plan.reject_duplicates("refuse")
     assert codes(journal) == ["", ""]
 
 
@@ -122,36 +123,36 @@ def test_names_that_differ_in_case_are_twins_where_the_pool_folds(
     tmp_path: Path, folding: Sequence[str], twins: list[int]
 ) -> None:
     journal = planned(tmp_path, "Ann", "ANN", "bob")
-    journal.add_rows([(4, OTHER, "ann", True, *READY), (5, OTHER, "aNN", True, *READY)])
-    journal.reject_duplicates("refuse", folding)
+    journal.plan.add_rows([(4, OTHER, "ann", True, *READY), (5, OTHER, "aNN", True, *READY)])
+    journal.plan.reject_duplicates("refuse", folding)
     assert [row for row, code in enumerate(codes(journal), 1) if code] == twins
 
 
 def test_names_beyond_ascii_are_folded_as_python_does(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ÄRGER", "ärger", "Жанна", "жанна")
-    journal.reject_duplicates("refuse", [POOL])
+    journal.plan.reject_duplicates("refuse", [POOL])
     assert codes(journal) == ["duplicate_username"] * 4
 
 
 def test_canonical_name_is_folded_too(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann@x.example", "other")
     named(journal, "ann", "Ann", "ANNE")
-    journal.reject_duplicates("refuse", [POOL])
+    journal.plan.reject_duplicates("refuse", [POOL])
     assert codes(journal) == ["duplicate_username", "duplicate_username", ""]
 
 
 def test_twins_are_told_of_each_other_by_row(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann@x", "+45")
     named(journal, "ann", "ann", "ann")
-    journal.reject_duplicates("refuse")
-    said = [row[5] for row in journal.report_rows("x")]
+    journal.plan.reject_duplicates("refuse")
+    said = [row[5] for row in journal.read.report_rows("x")]
     assert said == ["row 3 names the same user", "row 1 names the same user", "row 1 names the same user"]
 
 
 def test_twins_may_be_looked_for_again(tmp_path: Path) -> None:
     journal = planned(tmp_path, "Ann", "ann", "bob")
     for _ in range(3):
-        journal.reject_duplicates("first", [POOL])
+        journal.plan.reject_duplicates("first", [POOL])
     assert codes(journal) == ["", "duplicate_username", ""]
 
 
@@ -159,10 +160,10 @@ def test_twins_may_be_looked_for_again(tmp_path: Path) -> None:
 @given(rows=st.lists(st.tuples(st.sampled_from("aAbB"), st.sampled_from(["", "x", "X"])), min_size=1, max_size=12))
 def test_of_each_user_one_row_is_left(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *(name for name, _ in rows))
-    journal.store_findings((row, *READY, "CONFIRMED", own) for row, (_, own) in enumerate(rows, 1))
-    journal.reject_duplicates("first", [POOL])
+    journal.plan.store_findings((row, *READY, "CONFIRMED", own) for row, (_, own) in enumerate(rows, 1))
+    journal.plan.reject_duplicates("first", [POOL])
     who = [(own or name).lower() for name, own in rows]
-    left = [row.row for row in journal.sendable(1, len(rows))]
+    left = [row.row for row in journal.read.sendable(1, len(rows))]
     journal.close()
     assert left == [row for row, user in enumerate(who, 1) if user not in who[: row - 1]]
 
@@ -172,8 +173,8 @@ def journals(folder: Path, now: Sequence[str], was: Sequence[str]) -> tuple[Jour
     made = []
     for name, said in (("now", now), ("was", was)):
         (folder / name).mkdir()
-        journal = Journal.create(folder / name / "journal.sqlite", [POOL, OTHER], {"run_id": name})
-        journal.add_rows([(row, POOL, f"user{row}", True, status, "", "") for row, status in enumerate(said, 1)])
+        journal = Journal.create(folder / name / "journal.sqlite", [POOL, OTHER], run_state(run_id=name))
+        journal.plan.add_rows([(row, POOL, f"user{row}", True, status, "", "") for row, status in enumerate(said, 1)])
         made.append(journal)
     made[1].close()
     return made[0], folder / "was" / "journal.sqlite"
@@ -181,13 +182,13 @@ def journals(folder: Path, now: Sequence[str], was: Sequence[str]) -> tuple[Jour
 
 def test_same_plans_are_alike(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready", "rejected"], ["ready", "rejected"])
-    assert now.differences(was) == (0, None)
+    assert now.read.differences(was) == (0, None)
 
 
 def test_rows_that_differ_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready", "skipped", "rejected"], ["ready", "ready", "ready"])
-    assert now.differences(was) == (2, (2, "ready", "", "skipped", ""))
-    assert now.differences(was) == (2, (2, "ready", "", "skipped", "")), "it can be asked again"
+    assert now.read.differences(was) == (2, (2, "ready", "", "skipped", ""))
+    assert now.read.differences(was) == (2, (2, "ready", "", "skipped", "")), "it can be asked again"
 
 
 @pytest.mark.parametrize(
@@ -196,20 +197,20 @@ def test_rows_that_differ_are_counted_and_the_first_is_shown(tmp_path: Path) -> 
 def test_row_differs_by_whatever_would_be_sent(tmp_path: Path, change: str) -> None:
     now, was = journals(tmp_path, ["ready", "ready"], ["ready", "ready"])
     now._db.execute(f"UPDATE rows SET {change} WHERE row = 2")  # noqa: S608  (the test's own text)
-    number, first = now.differences(was)
+    number, first = now.read.differences(was)
     assert (number, first and first[0]) == (1, 2)
 
 
 def test_what_only_explains_is_no_difference(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready"], ["ready"])
-    now.store_findings([(1, "ready", "", "", "UNCONFIRMED", "user1")])
-    assert now.differences(was) == (0, None)
+    now.plan.store_findings([(1, "ready", "", "", "UNCONFIRMED", "user1")])
+    assert now.read.differences(was) == (0, None)
 
 
 def test_comparing_changes_no_journal(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready"], ["rejected"])
     content = was.read_bytes()
-    now.differences(was)
+    now.read.differences(was)
     assert was.read_bytes() == content
 
 
@@ -217,6 +218,6 @@ def test_reviewed_journal_that_is_gone_is_a_record_error(tmp_path: Path) -> None
     now, was = journals(tmp_path, ["ready"], ["ready"])
     was.unlink()
     with pytest.raises(RecordError, match="cannot be used"):
-        now.differences(was)
+        now.read.differences(was)
     assert not was.exists()
-    assert now.counts() == {"ready": 1}
+    assert now.read.counts() == {"ready": 1}

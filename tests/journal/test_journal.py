@@ -13,34 +13,39 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.journal import schema
-from bulkreset.journal.connection import translate_sqlite_errors
+from bulkreset.journal.database import translate_sqlite_errors
+from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import SignOutCounts
-from bulkreset.journal.records import JournalFile, SetRow
+from bulkreset.journal.records import JournalFile, SetRow, SignOutCounts
+from bulkreset.journal.run_state import Phase
 from bulkreset.models import Outcome, SignOutOutcome, SignOutTask, Status
 from bulkreset.report.report_writers import write_report
-from tests.journal.journals import OTHER, POOL, done, planned, statuses
+from tests.journal.journals import EXECUTION, OTHER, POOL, check, commit, damage, done, planned, run_state, statuses
 
 
 def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    assert [(row.row, row.username, row.pool, row.permanent, row.was_in_doubt) for row in journal.sendable(2, 3)] == [
+    assert [
+        (row.row, row.username, row.pool, row.permanent, row.was_in_doubt) for row in journal.read.sendable(2, 3)
+    ] == [
         (2, "bob", POOL, 1, 0),
         (3, "cat", POOL, 1, 0),
     ]
-    assert [row.row for row in journal.sendable(1, 100)] == [1, 2, 3, 4]
+    assert [row.row for row in journal.read.sendable(1, 100)] == [1, 2, 3, 4]
 
 
 def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve", "fay")
-    journal.add_rows(
+    journal.plan.add_rows(
         [(7, POOL, "", None, "rejected", "missing_username", "why"), (8, POOL, "gil", True, "skipped", "", "")]
     )
-    journal.commit(
+    commit(
+        journal,
         [1, 2, 3, 4, 5],
         [],
     )
-    journal.commit(
+    commit(
+        journal,
         [],
         [
             done(1),
@@ -49,8 +54,8 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
             Outcome(4, Status.READY, attempts=1, throttled=1),
         ],
     )
-    assert [(row.row, row.was_in_doubt) for row in journal.sendable(1, 8)] == [(3, 1), (4, 0), (6, 0)]
-    assert journal.counts() == {
+    assert [(row.row, row.was_in_doubt) for row in journal.read.sendable(1, 8)] == [(3, 1), (4, 0), (6, 0)]
+    assert journal.read.counts() == {
         "set": 1,
         "failed": 1,
         "in_doubt": 1,
@@ -63,32 +68,32 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
 
 def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.commit([], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
-    journal.retry_failed()
-    for rows in (journal.sendable(1, 3), journal.sendable_after(0, {POOL}, 3)):
+    commit(journal, [], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
+    journal.write.retry_failed()
+    for rows in (journal.read.sendable(1, 3), journal.read.sendable_after(0, {POOL}, 3)):
         assert [(row.row, row.was_in_doubt, row.retrying_failed) for row in rows] == [(1, 1, 1), (2, 1, 0), (3, 0, 0)]
 
 
 def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(1, 15)))
-    journal.add_rows(
+    journal.plan.add_rows(
         [(15, OTHER, "there", True, "ready", "", ""), (16, OTHER, "gone", True, "rejected", "too_long", "")]
     )
     settled = [done(row) for row in (1, 2, 3, 4, 8, 9)]
-    journal.commit([], [*settled, Outcome(6, Status.IN_DOUBT), Outcome(7, Status.FAILED)])
-    assert list(journal.sendable_pages(3)) == [(1, POOL, 2), (3, POOL, 3), (4, POOL, 2), (4, OTHER, 1)]
-    assert list(journal.sendable_pages(100)) == [(0, POOL, 7), (0, OTHER, 1)]
-    journal.commit([], [done(row) for row in range(1, 16)])
-    assert list(journal.sendable_pages(3)) == []
+    commit(journal, [], [*settled, Outcome(6, Status.IN_DOUBT), Outcome(7, Status.FAILED)])
+    assert list(journal.read.sendable_pages(3)) == [(1, POOL, 2), (3, POOL, 3), (4, POOL, 2), (4, OTHER, 1)]
+    assert list(journal.read.sendable_pages(100)) == [(0, POOL, 7), (0, OTHER, 1)]
+    commit(journal, [], [done(row) for row in range(1, 16)])
+    assert list(journal.read.sendable_pages(3)) == []
 
 
 def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.add_rows(
+    journal.plan.add_rows(
         [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
     )
     nothing = (None, None, "", None, None, "", "")
-    assert [tuple(row) for row in journal.report_rows("unprocessed")] == [
+    assert [tuple(row) for row in journal.read.report_rows("unprocessed")] == [
         (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
         (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
         (3, "1", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
@@ -97,84 +102,84 @@ def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Pa
 
 def test_last_row_of_a_piece_and_the_first_of_the_next_are_told_apart(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
-    journal.commit([], [done(row) for row in (1, 2, 5, 6)])
-    assert list(journal.sendable_pages(3)) == [(0, POOL, 1), (1, POOL, 1)]
+    commit(journal, [], [done(row) for row in (1, 2, 5, 6)])
+    assert list(journal.read.sendable_pages(3)) == [(0, POOL, 1), (1, POOL, 1)]
 
 
 def test_first_and_last_rows_that_are_still_to_be_sent_are_found(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
-    journal.commit([], [*(done(row) for row in (3, 4)), Outcome(1, Status.IN_DOUBT), Outcome(6, Status.IN_DOUBT)])
-    assert list(journal.sendable_pages(1)) == [(row - 1, POOL, 1) for row in (1, 2, 5, 6)]
-    journal.commit([], [done(row) for row in (2, 5)])
-    assert list(journal.sendable_pages(1)) == [(0, POOL, 1), (5, POOL, 1)]
+    commit(journal, [], [*(done(row) for row in (3, 4)), Outcome(1, Status.IN_DOUBT), Outcome(6, Status.IN_DOUBT)])
+    assert list(journal.read.sendable_pages(1)) == [(row - 1, POOL, 1) for row in (1, 2, 5, 6)]
+    commit(journal, [], [done(row) for row in (2, 5)])
+    assert list(journal.read.sendable_pages(1)) == [(0, POOL, 1), (5, POOL, 1)]
 
 
 def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
-    journal.commit([], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
-    assert [tuple(row)[:5] for row in journal.sendable_after(1, {POOL, OTHER}, 4)] == [
+    journal.plan.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
+    commit(journal, [], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
+    assert [tuple(row)[:5] for row in journal.read.sendable_after(1, {POOL, OTHER}, 4)] == [
         (2, "bob", POOL, 1, 0),
         (4, "dan", POOL, 1, 1),
         (5, "eve", POOL, 1, 0),
         (6, "fay", OTHER, 0, 0),
     ]
-    assert [row.row for row in journal.sendable_after(0, {OTHER}, 10)] == [6, 7]
-    assert journal.sendable_after(7, {POOL, OTHER}, 10) == journal.sendable_after(0, set(), 10) == []
+    assert [row.row for row in journal.read.sendable_after(0, {OTHER}, 10)] == [6, 7]
+    assert journal.read.sendable_after(7, {POOL, OTHER}, 10) == journal.read.sendable_after(0, set(), 10) == []
 
 
 def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
-    journal.begin_signing_out()
-    journal.commit([], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
+    journal.plan.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
+    journal.write.begin_signing_out()
+    commit(journal, [], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
     gone = [SignOutOutcome(1, done=True), SignOutOutcome(7, done=True)]
-    journal.commit([], [], [*gone, SignOutOutcome(2, False, "Code", "why")])  # noqa: FBT003
-    journal.begin_signing_out()  # as a resumed run does
-    assert sorted(journal.sign_out_tasks(POOL, 9), key=lambda leaver: leaver.number) == [
+    commit(journal, [], [], [*gone, SignOutOutcome(2, False, "Code", "why")])  # noqa: FBT003
+    journal.write.begin_signing_out()  # as a resumed run does
+    assert sorted(journal.read.sign_out_tasks(POOL, 9), key=lambda leaver: leaver.number) == [
         SignOutTask(3, "cat", POOL),
         SignOutTask(5, "eve", POOL),
     ]
-    assert len(journal.sign_out_tasks(POOL, 1)) == 1
-    assert journal.sign_out_tasks(OTHER, 9) == [SignOutTask(6, "fay", OTHER)]
-    assert journal.sign_outs() == {POOL: SignOutCounts(2, 1, 2), OTHER: SignOutCounts(pending=1)}
-    assert [row[4:6] for row in journal.report_rows("x") if row[10] == 0] == [("Code", "why")]
-    assert journal.retry_failed() == {"": 1}
-    assert journal.sign_outs()[POOL] == SignOutCounts(2, 0, 3)
-    assert {row[4:6] for row in journal.report_rows("x")} == {("", "")}
+    assert len(journal.read.sign_out_tasks(POOL, 1)) == 1
+    assert journal.read.sign_out_tasks(OTHER, 9) == [SignOutTask(6, "fay", OTHER)]
+    assert journal.read.sign_outs() == {POOL: SignOutCounts(2, 1, 2), OTHER: SignOutCounts(pending=1)}
+    assert [row[4:6] for row in journal.read.report_rows("x") if row[10] == 0] == [("Code", "why")]
+    assert journal.write.retry_failed() == {"": 1}
+    assert journal.read.sign_outs()[POOL] == SignOutCounts(2, 0, 3)
+    assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}
 
 
 def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
-    journal.store_findings([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
+    journal.plan.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
+    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
     times = {"started_at": 1000, "finished_at": 2000}
-    journal.commit([], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
+    commit(journal, [], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
     told = [SetRow(1, POOL, "ann", "sub-1", 1, 1000, 2000), SetRow(4, OTHER, "dan", "dan", 0, 1000, 2000)]
-    assert list(journal.set_rows()) == told
-    assert [journal.set_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
+    assert list(journal.read.set_rows()) == told
+    assert [journal.read.set_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
 
 
 def test_claim_reads_as_in_doubt_until_it_is_settled(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.commit([1], [])
+    commit(journal, [1], [])
     assert statuses(journal) == ["in_doubt", "unprocessed"]
-    assert [row[8] for row in journal.report_rows("unprocessed")] == [1, 0]
-    journal.commit([2], [done(1)])
+    assert [row[8] for row in journal.read.report_rows("unprocessed")] == [1, 0]
+    commit(journal, [2], [done(1)])
     assert statuses(journal) == ["set", "in_doubt"]
-    assert [row[8] for row in journal.report_rows("unprocessed")] == [0, 1]
+    assert [row[8] for row in journal.read.report_rows("unprocessed")] == [0, 1]
 
 
 def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.commit([1, 2], [])
-    journal.commit([], [done(1)])
-    journal.mark_claimed_in_doubt()
-    journal.check(3)
-    assert [(row.row, row.was_in_doubt) for row in journal.sendable(1, 3)] == [(2, 1), (3, 0)]
-    journal.commit([2], [])
-    journal.commit([], [done(2)])
-    assert [(row[3], row[8]) for row in journal.report_rows("unprocessed")] == [
+    commit(journal, [1, 2], [])
+    commit(journal, [], [done(1)])
+    journal.write.mark_claimed_in_doubt()
+    check(journal, 3)
+    assert [(row.row, row.was_in_doubt) for row in journal.read.sendable(1, 3)] == [(2, 1), (3, 0)]
+    commit(journal, [2], [])
+    commit(journal, [], [done(2)])
+    assert [(row[3], row[8]) for row in journal.read.report_rows("unprocessed")] == [
         ("set", 0),
         ("set", 1),
         ("unprocessed", 0),
@@ -186,16 +191,66 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
     first = Outcome(
         1, Status.IN_DOUBT, "Lost", "why", 3, 1, in_doubt=True, latency_ms=9, started_at=1000, finished_at=2000
     )
-    journal.commit([1], [])
-    journal.commit([], [first])
-    journal.commit([1], [])
-    journal.commit(
-        [], [done(1, attempts=2, throttled=1, latency_ms=7, request_id="r2", started_at=3000, finished_at=4000)]
+    commit(journal, [1], [])
+    commit(journal, [], [first])
+    commit(journal, [1], [])
+    commit(
+        journal,
+        [],
+        [done(1, attempts=2, throttled=1, latency_ms=7, request_id="r2", started_at=3000, finished_at=4000)],
     )
-    (row,) = journal.report_rows("unprocessed")
+    (row,) = journal.read.report_rows("unprocessed")
     assert row[3:13] == ("set", "", "", 5, 2, 1, 1, None, 7, "r2")
     assert row[13:15] == (1000, 4000)
-    assert journal.totals() == (5, 2)
+    assert journal.read.totals() == (5, 2)
+
+
+def started(journal: Journal) -> list[int | None]:
+    """The start times of all rows."""
+    return [row.started_at for row in journal.read.report_rows("unprocessed")]
+
+
+def test_doubt_of_a_killed_run_begins_with_the_claim(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat", "dan")
+    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "sub-1")])
+    commit(journal, [1, 2, 3], [], claimed_at=5000)
+    assert started(journal) == [5000, 5000, 5000, None]
+    commit(journal, [], [done(2, attempts=1, started_at=5010, finished_at=5020), Outcome(3, Status.READY)])
+    assert started(journal) == [5000, 5010, None, None], "a row that was sent has its own time, an unsent one has none"
+    journal.write.mark_claimed_in_doubt()
+    first, *others = journal.read.sendable(1, 4)
+    assert (first.was_in_doubt, first.doubted_since, first.canonical) == (1, 5000, "sub-1")
+    assert [(row.was_in_doubt, row.doubted_since, row.canonical) for row in others] == [(0, None, "")] * 2
+    commit(journal, [1], [], claimed_at=9000)
+    commit(journal, [], [Outcome(1, Status.IN_DOUBT, in_doubt=True, attempts=1, started_at=9010, finished_at=9020)])
+    assert journal.read.sendable(1, 1)[0].doubted_since == 5000
+    assert journal.read.sendable_after(0, [POOL], 9)[0] == journal.read.sendable(1, 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("again", "since"),
+    [
+        (None, 2000),  # killed: the doubt began after the refusal
+        (Outcome(1, Status.IN_DOUBT, "Lost", attempts=1, in_doubt=True, started_at=9010, finished_at=9020), 9010),
+        (Outcome(1, Status.IN_DOUBT, in_doubt=True), 2000),  # a worker was lost
+        (Outcome(1, Status.FAILED, "B", attempts=1, started_at=9010, finished_at=9020), None),
+    ],
+)
+def test_doubt_of_a_retried_row_does_not_begin_before_its_refusal(
+    tmp_path: Path, again: Outcome | None, since: int | None
+) -> None:
+    journal = planned(tmp_path, "ann")
+    commit(journal, [], [Outcome(1, Status.FAILED, "A", "x", 1, started_at=1000, finished_at=2000)])
+    journal.write.retry_failed()
+    commit(journal, [1], [], claimed_at=9000)
+    if again is None:
+        journal.write.mark_claimed_in_doubt()
+    else:
+        commit(journal, [], [again])
+        journal.write.retry_failed()
+    (row,) = journal.read.sendable(1, 1)
+    assert row.doubted_since == since
+    assert started(journal) == [since or 1000]
 
 
 @pytest.mark.parametrize("status", [Status.IN_DOUBT, Status.READY])
@@ -203,60 +258,62 @@ def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: 
     journal = planned(tmp_path, "ann")
     lost = Outcome(1, status, "ConnectionClosedError", "why", 3, in_doubt=True, request_id="r1")
     for claims, outcomes in (([1], []), ([], [lost]), ([1], []), ([], [Outcome(1, status, in_doubt=True)])):
-        journal.commit(claims, outcomes)
-    (row,) = journal.report_rows("ready")
+        commit(journal, claims, outcomes)
+    (row,) = journal.read.report_rows("ready")
     assert row[3:7] == (status, "ConnectionClosedError", "why", 3)
     assert row[12] == "r1"
 
 
 def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.commit([1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
-    journal.commit([], [Outcome(1, Status.READY)])
-    (row,) = journal.report_rows("unprocessed")
+    commit(journal, [1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
+    commit(journal, [], [Outcome(1, Status.READY)])
+    (row,) = journal.read.report_rows("unprocessed")
     assert (row[3], row[6], row[11], row[13], row[14]) == ("unprocessed", 1, 5, 1000, 2000)
 
 
 def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     failed = [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1), done(3)]
-    journal.commit([], failed)
-    assert journal.codes() == {"A": 1, "B": 1}
-    assert journal.retry_failed() == {"A": 1, "B": 1}
+    commit(journal, [], failed)
+    assert journal.read.codes() == {"A": 1, "B": 1}
+    assert journal.write.retry_failed() == {"A": 1, "B": 1}
     assert statuses(journal) == ["unprocessed", "unprocessed", "set", "unprocessed"]
-    journal.commit([1, 2], [])
-    journal.commit([], [done(1), Outcome(2, Status.READY)])
-    journal.restore_failed()
+    commit(journal, [1, 2], [])
+    commit(journal, [], [done(1), Outcome(2, Status.READY)])
+    journal.write.restore_failed()
     assert statuses(journal) == ["set", "failed", "set", "unprocessed"]
-    assert journal.codes() == {"B": 1}
+    assert journal.read.codes() == {"B": 1}
 
 
 @pytest.mark.parametrize("end", ["given back", "died"])
 def test_a_row_in_doubt_that_is_not_sent_again_keeps_what_is_known_of_it(tmp_path: Path, end: str) -> None:
     journal = planned(tmp_path, "ann")
-    journal.commit([1], [Outcome(1, Status.IN_DOUBT, "ReadTimeoutError", "lost", 1, in_doubt=True)])
-    journal.commit([1], [])
+    commit(journal, [1], [Outcome(1, Status.IN_DOUBT, "ReadTimeoutError", "lost", 1, in_doubt=True)])
+    commit(journal, [1], [])
     if end == "given back":
-        journal.commit([], [Outcome(1, Status.IN_DOUBT, in_doubt=True)])
+        commit(journal, [], [Outcome(1, Status.IN_DOUBT, in_doubt=True)])
     else:
-        journal.mark_claimed_in_doubt()
+        journal.write.mark_claimed_in_doubt()
     assert statuses(journal) == ["in_doubt"]
-    assert [(row.code, row.message) for row in journal.report_rows("unprocessed")] == [("ReadTimeoutError", "lost")]
+    assert [(row.code, row.message) for row in journal.read.report_rows("unprocessed")] == [
+        ("ReadTimeoutError", "lost")
+    ]
 
 
 def test_a_failed_row_that_died_on_its_way_says_nothing_of_its_failure(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.commit([], [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1)])
-    journal.retry_failed()
-    journal.commit([1], [])
-    journal.mark_claimed_in_doubt()
+    commit(journal, [], [Outcome(1, Status.FAILED, "A", "x", 1), Outcome(2, Status.FAILED, "B", "y", 1)])
+    journal.write.retry_failed()
+    commit(journal, [1], [])
+    journal.write.mark_claimed_in_doubt()
     assert statuses(journal) == ["in_doubt", "failed"]
-    assert [row.code for row in journal.report_rows("unprocessed")] == ["", "B"]
+    assert [row.code for row in journal.read.report_rows("unprocessed")] == ["", "B"]
 
 
 def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.add_rows(
+    journal.plan.add_rows(
         [
             (3, OTHER, "cat", False, "ready", "", ""),
             (4, OTHER, "dan", True, "ready", "", ""),
@@ -264,15 +321,17 @@ def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
             (6, OTHER, "fay", True, "ready", "", ""),
         ]
     )
-    journal.commit([], [done(1), Outcome(2, Status.IN_DOUBT)])
-    assert sorted(journal.sendable_counts()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
+    commit(journal, [], [done(1), Outcome(2, Status.IN_DOUBT)])
+    assert sorted(journal.read.sendable_counts()) == [(POOL, 1, 1), (OTHER, 0, 1), (OTHER, 1, 2)]
 
 
 def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.add_rows([(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")])
-    journal.commit([], [done(3)])
-    assert sorted(journal.pool_counts()) == [(POOL, "ready", 2), (POOL, "set", 1), (OTHER, "ready", 1)]
+    journal.plan.add_rows(
+        [(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")]
+    )
+    commit(journal, [], [done(3)])
+    assert sorted(journal.read.pool_counts()) == [(POOL, "ready", 2), (POOL, "set", 1), (OTHER, "ready", 1)]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +339,7 @@ def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tm
 )
 def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[int]) -> None:
     journal = planned(tmp_path, "ann", "ann", "ann", "bob")
-    journal.add_rows(
+    journal.plan.add_rows(
         [
             (5, OTHER, "ann", True, "ready", "", ""),  # another pool: another user
             (6, POOL, "Ann", True, "ready", "", ""),  # the service tells case apart
@@ -290,22 +349,22 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
             (10, POOL, "bob", True, "rejected", "too_long", "kept"),  # not ready: no twin of bob's
         ]
     )
-    journal.reject_duplicates(keep)
-    rows = list(journal.report_rows("ready"))
+    journal.plan.reject_duplicates(keep)
+    rows = list(journal.read.report_rows("ready"))
     assert [row[0] for row in rows if row[3] == "ready"] == ready
     assert {row[4] for row in rows if row[3] == "rejected"} == {"duplicate_username", "too_long"}
     assert rows[9][4:6] == ("too_long", "kept")
     assert rows[1][5] in {"row 1 names the same user", "row 3 names the same user"}
-    assert [row.row for row in journal.sendable(1, 10)] == ready
+    assert [row.row for row in journal.read.sendable(1, 10)] == ready
 
 
 def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann")
-    journal.add_rows(
+    journal.plan.add_rows(
         [(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")]
     )
-    journal.reject_duplicates("refuse")
-    assert [(row.status, row.code) for row in journal.report_rows("x")] == [
+    journal.plan.reject_duplicates("refuse")
+    assert [(row.status, row.code) for row in journal.read.report_rows("x")] == [
         *[("rejected", "duplicate_username")] * 2,
         ("rejected", "missing_password"),
         ("set", ""),
@@ -314,8 +373,8 @@ def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Pa
 
 def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "ann")
-    journal.reject_duplicates("refuse")
-    assert [row[5] for row in journal.report_rows("x")] == [
+    journal.plan.reject_duplicates("refuse")
+    assert [row[5] for row in journal.read.report_rows("x")] == [
         "row 3 names the same user",
         "",
         "row 1 names the same user",
@@ -329,8 +388,8 @@ def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
 )
 def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *names)
-    journal.reject_duplicates(keep)
-    left = [(row.row, row.username) for row in journal.sendable(1, len(names))]
+    journal.plan.reject_duplicates(keep)
+    left = [(row.row, row.username) for row in journal.read.sendable(1, len(names))]
     journal.close()
     once = {name for name in names if names.count(name) == 1}
     assert sorted(name for _, name in left) == sorted(once if keep == "refuse" else set(names))
@@ -341,36 +400,54 @@ def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_f
 
 def test_plan_is_forgotten_as_a_whole(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.forget_plan()
-    assert journal.counts() == {}
-    journal.add_rows([(1, POOL, "ann", True, "ready", "", "")])
-    assert journal.counts() == {"ready": 1}
+    journal.plan.forget_plan()
+    assert journal.read.counts() == {}
+    journal.plan.add_rows([(1, POOL, "ann", True, "ready", "", "")])
+    assert journal.read.counts() == {"ready": 1}
 
 
 def test_plan_that_breaks_off_leaves_no_row_of_its_chunk(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     with pytest.raises(RecordError):
-        journal.add_rows([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
-    assert journal.counts() == {"ready": 1}
+        journal.plan.add_rows([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
+    assert journal.read.counts() == {"ready": 1}
 
 
 def test_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     wrong = Outcome(2, Status.SET, attempts=None)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="NOT NULL"):
-        journal.commit([2], [done(1), wrong])
+        commit(journal, [2], [done(1), wrong])
     assert statuses(journal) == ["unprocessed", "unprocessed"]
-    journal.commit([2], [done(1)])
+    commit(journal, [2], [done(1)])
     assert statuses(journal) == ["set", "in_doubt"]
 
 
 def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
     journal = planned(tmp_path)
-    journal.note(state="planned", lanes=[{"rate": None}], word="Größe 🚀")
-    journal.note(state="applying")
+    journal.write.change(unchecked={POOL: "Größe 🚀 \udce4"}, seconds=1.5)
+    journal.write.change(phase=Phase.APPLYING)
     journal.close()
-    facts = {"run_id": "r", "state": "applying", "lanes": [{"rate": None}], "word": "Größe 🚀"}
-    assert Journal.open(tmp_path / "journal.sqlite", read_only=True).meta() == facts
+    for state in (journal.state, Journal.state_in(tmp_path / "journal.sqlite")):
+        assert state == run_state("applying", unchecked={POOL: "Größe 🚀 \udce4"}, seconds=1.5)
+
+
+def test_facts_of_a_commit_that_breaks_off_are_not_taken_over(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    wrong = Outcome(1, Status.SET, attempts=None)  # type: ignore[arg-type]
+    with pytest.raises(RecordError, match="NOT NULL"):
+        journal.write.commit([wrong, StateChanged({"seconds": 2.0})])
+    assert journal.state == Journal.state_in(tmp_path / "journal.sqlite") == run_state()
+
+
+@pytest.mark.parametrize(
+    "fact", [{"state": "lost"}, {"seconds": "1"}, {"phase": "lost"}, {"mirror": {"at": 1}}], ids=str
+)
+def test_state_that_no_run_has_is_not_written(tmp_path: Path, fact: dict[str, object]) -> None:
+    journal = planned(tmp_path)
+    with pytest.raises(ValueError, match=next(iter(fact))):
+        journal.write.change(**fact)
+    assert journal.state == Journal.state_in(tmp_path / "journal.sqlite") == run_state()
 
 
 BLOB = b"bytes"  # one changed bit makes bytes of a text, and SQLite's own check says nothing of it
@@ -386,25 +463,25 @@ STRANGE = [
 def lived_through(folder: Path) -> Journal:
     """A journal of rows that have everything that a run writes: the first of times, and the last."""
     journal = planned(folder, "ann", "bob")
-    journal.add_rows(
+    journal.plan.add_rows(
         [(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")]
     )
-    journal.store_findings([(2, "ready", "", "", "CONFIRMED", "robert")])
+    journal.plan.store_findings([(2, "ready", "", "", "CONFIRMED", "robert")])
     ends = {"started_at": 0, "finished_at": schema.MAX_TIME}
-    journal.commit(
-        [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
+    commit(
+        journal, [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
     )
-    journal.commit([], [], [SignOutOutcome(1, done=True), SignOutOutcome(2, done=False)])
+    commit(journal, [], [], [SignOutOutcome(1, done=True), SignOutOutcome(2, done=False)])
     return journal
 
 
 @pytest.mark.parametrize(("cell", "value"), STRANGE, ids=str)
 def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
     journal = lived_through(tmp_path)
-    journal.check(4)
+    check(journal, 4)
     journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (value,))  # noqa: S608  (our own text)
     with pytest.raises(RecordError, match="damaged"):
-        journal.check(4)
+        check(journal, 4)
     with contextlib.suppress(RecordError):  # a report of it can be drawn, or is refused
         write_report(journal, tmp_path / "report.csv", "unprocessed")
 
@@ -414,46 +491,49 @@ def test_pool_of_a_rejected_row_is_a_number_or_a_text_or_the_journal_is_damaged(
     journal = lived_through(tmp_path)
     journal._db.execute("UPDATE rows SET pool = ? WHERE row = 3", (value,))
     with pytest.raises(RecordError, match="damaged"):
-        journal.check(4)
+        check(journal, 4)
 
 
 @pytest.mark.parametrize(
     "fact",
     [
-        *({"job": "x"}, {"job": {}}, {"mode": []}, {"mode": "x"}, {"lanes": [1]}, {"lanes": [{"account": "1"}]}),
-        *({"targets": None}, {"executions": {}}, {"input": 1}, {"rows": "2"}),
+        *({"job": "x"}, {"job": {}}, {"job": {"name": "n", "report": 1}}, {"mode": []}, {"mode": "x"}, {"input": 1}),
+        *({"lanes": [1]}, {"lanes": [{"account": "1"}]}, {"targets": None}, {"executions": {}}, {"executions": []}),
+        *({"rows": "2"}, {"rows": -1}, {"rows": True}, {"confirmed": 1}, {"seconds": "1"}, {"phase": "lost"}),
+        *({"started_at": "2026"}, {"started_at": "x"}, {"mirror": {}}, {"word": 1}, {"state": "planned"}),
+        *({"executions": [EXECUTION | {"end": {}}]}, {"executions": [EXECUTION | {"state": "finished"}]}),
     ],
     ids=str,
 )
 def test_fact_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, fact: dict[str, object]) -> None:
     journal = planned(tmp_path)
-    journal.note(job={"name": "nightly"}, mode="run", state="planned", started_at="2026-11-20T01:15:00.000Z")
-    journal.facts()
-    journal.note(**fact)
+    Journal.state_in(journal.path)
+    damage(journal, **fact)
     with pytest.raises(RecordError, match="damaged"):
-        journal.facts()
+        Journal.open(journal.path)
+    with pytest.raises(RecordError, match="damaged"), journal.snapshot():
+        pass
 
 
 def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
-    begun = {"job": {"name": "nightly"}, "mode": "run", "state": "planned", "started_at": "2026-11-20T01:15:00.000Z"}
-    journal = Journal.create(path, [POOL], begun)
-    assert journal.facts() == Journal.facts_in(path) == begun
+    journal = Journal.create(path, [POOL], begun := run_state())
+    assert journal.state == Journal.state_in(path) == begun
     damaged = f"The journal {path} is damaged. Restore it from a backup."
-    for damage in ("DELETE FROM meta WHERE key = 'mode'", "UPDATE meta SET value = '{' WHERE key = 'job'"):
-        journal.note(**begun)
-        journal._db.execute(damage)
-        for facts in (journal.facts, lambda: Journal.facts_in(path)):
+    for key in ("run_id", "job", "mode", "started_at", "executions"):
+        for statement in ("DELETE FROM meta WHERE key = ?", "UPDATE meta SET value = '{' WHERE key = ?"):
+            journal.write.change(**dict(begun))
+            journal._db.execute(statement, (key,))
             with pytest.raises(RecordError) as caught:
-                facts()
+                Journal.open(path)
             assert str(caught.value).startswith(damaged)
 
 
 def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
-    begun = {"job": {"name": "nightly"}, "mode": "run", "state": "applying", "started_at": "2026-11-20T01:15:00.000Z"}
+    begun = run_state("applying")
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], begun)
-    journal.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
-    journal.commit([2], [done(1)])
+    journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
+    commit(journal, [2], [done(1)])
     to = tmp_path / "elsewhere" / "copy.sqlite"
     to.parent.mkdir()
     for leftover in (False, True):
@@ -469,7 +549,7 @@ def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
         copied = Journal.open(to, read_only=True)
         assert statuses(copied) == ["set", "in_doubt"]
         copied.close()
-        assert Journal.facts_in(to, read_only=True) == begun
+        assert Journal.state_in(to) == begun
         assert to.read_bytes() == content
         assert content[18:20] == b"\x01\x01"  # it has no write-ahead log that had to go with it
         assert list(to.parent.iterdir()) == [to]
@@ -480,19 +560,19 @@ def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
 
 def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is(tmp_path: Path) -> None:
     files = [JournalFile("b.csv", 20, "bb", "v2"), JournalFile("a.csv", 10, "aa"), JournalFile("c.csv", 30, "cc")]
-    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], {}, files)
-    assert journal.files() == files
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), files)
+    assert journal.read.files() == files
     assert [file.version for file in files] == ["v2", "", ""]
-    journal.begin_file(0, 1)
-    journal.begin_file(2, 3)
-    assert [file.first_row for file in journal.files()] == [1, None, 3]
-    journal.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
-    assert [row.file for row in journal.report_rows("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
-    journal.forget_plan()
-    assert journal.files() == files
+    journal.plan.begin_file(0, 1)
+    journal.plan.begin_file(2, 3)
+    assert [file.first_row for file in journal.read.files()] == [1, None, 3]
+    journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
+    assert [row.file for row in journal.read.report_rows("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
+    journal.plan.forget_plan()
+    assert journal.read.files() == files
     journal.close()
     with pytest.raises(RecordError, match="cannot be used"):
-        journal.files()
+        journal.read.files()
 
 
 @pytest.mark.parametrize(
@@ -511,23 +591,23 @@ def test_report_of_some_statuses_goes_by_what_the_report_calls_them(
     tmp_path: Path, only: list[str], rows: list[int]
 ) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
-    journal.commit([1, 3], [Outcome(2, Status.IN_DOUBT)])
-    journal.commit([], [done(1)])
-    assert [row.row for row in journal.report_rows("unprocessed", only)] == rows
+    journal.plan.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
+    commit(journal, [1, 3], [Outcome(2, Status.IN_DOUBT)])
+    commit(journal, [], [done(1)])
+    assert [row.row for row in journal.read.report_rows("unprocessed", only)] == rows
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     with pytest.raises((RecordError, FileExistsError)):
-        Journal.create(tmp_path / "journal.sqlite", [POOL], {})
-    assert Journal.counts_in(tmp_path / "journal.sqlite") == {"ready": 1}
+        Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
+    assert Journal.open(tmp_path / "journal.sqlite").read.counts() == {"ready": 1}
 
 
 def test_file_of_somebody_else_is_never_made_a_journal(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").touch()
     with pytest.raises(RecordError, match="File exists"):
-        Journal.create(tmp_path / "journal.sqlite", [POOL], {})
+        Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
     assert (tmp_path / "journal.sqlite").read_bytes() == b""
 
 
@@ -544,7 +624,7 @@ def test_journal_is_its_owners_alone_whatever_the_mask(tmp_path: Path) -> None:
 def test_journal_that_cannot_be_made_is_a_record_error(tmp_path: Path) -> None:
     path = tmp_path / "none" / "journal.sqlite"
     with pytest.raises(RecordError, match=r"cannot be made: .*No such file") as caught:
-        Journal.create(path, [POOL], {})
+        Journal.create(path, [POOL], run_state())
     assert str(caught.value).startswith(f"The journal {path} cannot be made: ")
     assert caught.value.advice == "Check the disk's space and rights."
 
@@ -578,10 +658,8 @@ def test_malformed_file_is_restored_and_a_full_disk_is_not(tmp_path: Path) -> No
     for page in range(4096, len(content), 4096):
         content[page : page + 100] = b"\xff" * 100
     path.write_bytes(content)
-    journal = Journal.open(path)
     with pytest.raises(RecordError, match=r"malformed\. Restore it from a backup"):
-        journal.counts()
-    journal.close()
+        Journal.open(path)
     with pytest.raises(RecordError, match="Check the disk's space"), translate_sqlite_errors("X cannot be used"):
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -621,19 +699,19 @@ def test_unknown_version_is_refused(tmp_path: Path, application: int, version: i
 def test_reader_is_not_held_up_by_a_writer_nor_sees_half_of_what_it_does(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
-    with journal._transaction():
+    with journal._db.writing():
         journal._db.execute("UPDATE rows SET status = 'set'")
-        assert reader.counts() == {"ready": 2}
+        assert reader.read.counts() == {"ready": 2}
         assert statuses(reader) == ["unprocessed", "unprocessed"]
-    assert reader.counts() == {"set": 2}
+    assert reader.read.counts() == {"set": 2}
 
 
 def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).report_rows("unprocessed")
+    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).read.report_rows("unprocessed")
     next(reading)
-    journal.commit([1, 2], [])
-    journal.commit([], [done(1)])
+    commit(journal, [1, 2], [])
+    commit(journal, [], [done(1)])
     assert next(reading)[3] == "unprocessed"  # as it was when the reading began
     assert statuses(journal) == ["set", "in_doubt"]
 
@@ -642,20 +720,20 @@ def test_what_is_read_while_held_is_as_it_was_at_the_beginning(tmp_path: Path) -
     journal = planned(tmp_path, "ann", "bob")
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     for row in (1, 2):
-        seen = reader.counts()
+        seen = reader.read.counts()
         with contextlib.suppress(ZeroDivisionError), reader.snapshot():
-            journal.commit([], [done(row)])
-            assert reader.counts() == seen
+            commit(journal, [], [done(row)])
+            assert reader.read.counts() == seen
             assert statuses(reader).count("set") == row - 1
             raise ZeroDivisionError
-    assert reader.counts() == {"set": 2}
+    assert reader.read.counts() == {"set": 2}
 
 
 def test_reader_cannot_write(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     with pytest.raises(RecordError, match="readonly") as caught:
-        reader.note(state="lost")
+        reader.write.change(rows=1)
     assert str(caught.value).startswith(f"The journal {tmp_path / 'journal.sqlite'} cannot be used: ")
 
 
@@ -665,7 +743,7 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
     other = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(RecordError, match="locked") as caught:
-        journal.commit([1], [])
+        commit(journal, [1], [])
     assert str(caught.value).startswith(f"The journal {tmp_path / 'journal.sqlite'} cannot be used: ")
     other.execute("ROLLBACK")
     other.close()
@@ -675,13 +753,13 @@ def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bulkreset.journal.records import JournalFile, SetRow
 from bulkreset.journal.journal import Journal
-from bulkreset.models import SignOutTask, Outcome, SignOutOutcome, Status
+from bulkreset.models import Outcome, Status
+from tests.journal.journals import commit
 journal = Journal.open(Path(sys.argv[1]))
-journal.begin_sending()
+journal.write.begin_sending()
 for row in range(1, 6):
-    journal.commit([row], [Outcome(row - 1, Status.SET)] if row > 1 else [])
+    commit(journal, [row], [Outcome(row - 1, Status.SET)] if row > 1 else [])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -698,10 +776,10 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
 @pytest.mark.parametrize("held", [(1, 2, 3), ()], ids=["rows", "none"])
 def test_whole_journal_is_used(tmp_path: Path, held: tuple[int, ...]) -> None:
     journal = planned(tmp_path)
-    journal.add_rows([(row, POOL, "user", True, "ready", "", "") for row in held])
-    journal.check(None)  # the plan was not finished: it does not yet say how many
+    journal.plan.add_rows([(row, POOL, "user", True, "ready", "", "") for row in held])
+    check(journal, None)  # the plan was not finished: it does not yet say how many
     if held:
-        journal.check(len(held))
+        check(journal, len(held))
 
 
 @pytest.mark.parametrize(
@@ -720,9 +798,9 @@ def test_journal_without_each_planned_row_once_is_damaged(
     tmp_path: Path, held: tuple[int, ...], rows: int | None, status: str
 ) -> None:
     journal = planned(tmp_path)
-    journal.add_rows([(row, POOL, "user", True, status, "", "") for row in held])
+    journal.plan.add_rows([(row, POOL, "user", True, status, "", "") for row in held])
     with pytest.raises(RecordError, match=r"journal\.sqlite is damaged\.") as caught:
-        journal.check(rows)
+        check(journal, rows)
     assert caught.value.advice == (
         "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
     )
@@ -736,14 +814,14 @@ def test_journal_whose_pages_contradict_each_other_is_damaged(tmp_path: Path) ->
     journal._db.execute(f"INSERT INTO sqlite_schema SELECT 'table', 'x', 'x', {root}, 'CREATE TABLE x (y)'")
     journal.close()
     journal = Journal.open(tmp_path / "journal.sqlite")
-    assert journal.counts() == {"ready": 1}
+    assert journal.read.counts() == {"ready": 1}
     with pytest.raises(RecordError, match="damaged"):
-        journal.check(1)
+        check(journal, 1)
 
 
 def test_disk_is_waited_for_from_the_beginning_of_sending_on(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     normal, full = 1, 2
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (normal,)
-    journal.begin_sending()
+    journal.write.begin_sending()
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (full,)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import PageRow
+from bulkreset.journal.records import PageRow
 from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
-from tests.journal.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 DOUBTED = PageRow(4, POOL, "d", "in_doubt", "Lost", "m", 5, 6, 70, "r4", 3500, "own")
 
@@ -16,9 +16,11 @@ def run_of_every_kind(folder: Path) -> Journal:
     """Rows with every status, not in the order of their gravity; row 11 was given back after an attempt."""
     journal = planned(folder, *"abcdefgh")
     said = [("nowhere", "skipped", "federated"), ("1", "rejected", "unknown_pool")]
-    journal.add_rows([(row, pool, "x", None, status, code, "why") for row, (pool, status, code) in enumerate(said, 9)])
-    journal.add_rows([(row, OTHER, "y", True, "ready", "", "") for row in (11, 12)])
-    journal.store_findings([(row, "ready", "", "", "CONFIRMED", "own") for row in (3, 4)])
+    journal.plan.add_rows(
+        [(row, pool, "x", None, status, code, "why") for row, (pool, status, code) in enumerate(said, 9)]
+    )
+    journal.plan.add_rows([(row, OTHER, "y", True, "ready", "", "") for row in (11, 12)])
+    journal.plan.store_findings([(row, "ready", "", "", "CONFIRMED", "own") for row in (3, 4)])
     outcomes = [
         done(1, latency_ms=40, started_at=1000, finished_at=1040, throttled=1, attempts=2, request_id="r1"),
         Outcome(2, Status.FAILED, "Gone", "m", 3, 2, latency_ms=90, started_at=1100, finished_at=1999),
@@ -41,22 +43,22 @@ def run_of_every_kind(folder: Path) -> Journal:
         Outcome(12, Status.FAILED, "Gone"),
         Outcome(11, Status.READY, attempts=1, throttled=4, latency_ms=1, started_at=2000, finished_at=2100),
     ]
-    journal.commit([5], outcomes)
-    journal.commit([8], [], [SignOutOutcome(1, done=False, code="Code", message="why"), SignOutOutcome(3, done=True)])
+    commit(journal, [5], outcomes)
+    commit(journal, [8], [], [SignOutOutcome(1, done=False, code="Code", message="why"), SignOutOutcome(3, done=True)])
     return journal
 
 
 def test_rows_that_settled_are_counted_by_when_and_throttled_calls_of_all(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
-    assert journal.settled_over_time(1000, 1000) == [(0, 2, 3), (1, 1, 4), (2, 1, 6)]
-    assert journal.settled_over_time(0, 10_000) == [(0, 4, 13)]
+    assert journal.read.settled_over_time(1000, 1000) == [(0, 2, 3), (1, 1, 4), (2, 1, 6)]
+    assert journal.read.settled_over_time(0, 10_000) == [(0, 4, 13)]
 
 
 def test_span_is_from_the_first_start_to_the_last_end(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
-    assert journal.send_span() == (900, 3500)
-    journal.forget_plan()
-    assert journal.send_span() is None
+    assert journal.read.send_span() == (900, 3500)
+    journal.plan.forget_plan()
+    assert journal.read.send_span() is None
 
 
 RATES = [
@@ -74,8 +76,8 @@ RATES = [
 
 def test_rates_are_told_by_lane_and_time_with_their_mean_and_the_last(tmp_path: Path) -> None:
     journal = planned(tmp_path)
-    journal.commit([], [], rates=RATES)
-    assert sorted(journal.rates_over_time(1000, 1000)) == [
+    commit(journal, [], [], rates=RATES)
+    assert sorted(journal.read.rates_over_time(1000, 1000)) == [
         ("0", "us-east-1", 0, 3.0, 3.0),
         ("1", "eu-west-1", 0, 5.0, 5.0),
         ("1", "us-east-1", 0, 6.0, 6.0),
@@ -86,12 +88,12 @@ def test_rates_are_told_by_lane_and_time_with_their_mean_and_the_last(tmp_path: 
 
 def test_changes_of_the_rate_are_told_in_time_and_counted_by_lane_and_reason(tmp_path: Path) -> None:
     journal = planned(tmp_path)
-    journal.commit([], [], rates=RATES)
+    commit(journal, [], [], rates=RATES)
     lanes = {("0", "us-east-1"): 1, ("1", "eu-west-1"): 1, ("1", "us-east-1"): 6, ("2", "us-east-1"): 1}
-    assert journal.rate_changes() == lanes
+    assert journal.read.rate_changes() == lanes
     said = sorted((it.at_ms, it.account, it.region, it.rate, it.reason) for it in RATES)
-    assert [tuple(change) for change in journal.first_rate_changes(4)] == said[:4]
-    assert journal.rate_reasons() == [
+    assert [tuple(change) for change in journal.read.first_rate_changes(4)] == said[:4]
+    assert journal.read.rate_reasons() == [
         ("0", "us-east-1", "throttled", 1, 3.0, 3.0),
         ("1", "eu-west-1", "throttled", 1, 5.0, 5.0),
         ("1", "us-east-1", "throttled", 3, 4.0, 8.0),
@@ -112,38 +114,38 @@ def test_codes_are_counted_by_status_with_what_is_in_doubt_without_one(tmp_path:
         ("set", "Code", 1),
         ("skipped", "federated", 1),
     ]
-    assert journal.codes_by_status(9) == found
-    assert journal.codes_by_status(3) == found[:3]
+    assert journal.read.codes_by_status(9) == found
+    assert journal.read.codes_by_status(3) == found[:3]
 
 
 def test_slowest_rows_are_those_whose_last_calls_took_longest(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
-    assert journal.slowest_rows(3) == [
+    assert journal.read.slowest_rows(3) == [
         PageRow(2, POOL, "b", "failed", "Gone", "m", 3, 2, 90, "", 1999, "b"),
         PageRow(3, POOL, "c", "set", "", "", 1, 0, 90, "r3", 2000, "own"),
         DOUBTED,
     ]
-    assert [shown.row for shown in journal.slowest_rows(9)] == [2, 3, 4, 1, 11]
+    assert [shown.row for shown in journal.read.slowest_rows(9)] == [2, 3, 4, 1, 11]
 
 
 def test_rows_to_be_looked_at_are_told_with_the_gravest_first(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
-    found = journal.rows_needing_attention(12)
+    found = journal.read.rows_needing_attention(12)
     assert [shown.row for shown in found] == [4, 5, 7, 8, 2, 6, 12, 1, 10, 9]
     assert (found[0], found[4].canonical) == (DOUBTED, "b")
     assert [shown.pool for shown in found[-2:]] == ["1", "nowhere"]
-    assert journal.rows_needing_attention(3) == found[:3]
+    assert journal.read.rows_needing_attention(3) == found[:3]
 
 
 def test_latencies_are_exact_to_ten_seconds_and_to_a_tenth_beyond(tmp_path: Path) -> None:
     took = [0, 9999, 9999, 10_000, 10_099, 12_345, 5]
     journal = planned(tmp_path, *map(str, took), "never called")
-    journal.commit([], [done(row, latency_ms=ms) for row, ms in enumerate(took, 1)])
-    assert journal.latencies() == [(0, 1), (5, 1), (9999, 2), (10_000, 2), (12_300, 1)]
+    commit(journal, [], [done(row, latency_ms=ms) for row, ms in enumerate(took, 1)])
+    assert journal.read.latencies() == [(0, 1), (5, 1), (9999, 2), (10_000, 2), (12_300, 1)]
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(1, 2.0), (2, 2.0), (60, 1.5)])
 def test_recent_rate_is_of_what_settled_lately(tmp_path: Path, seconds: int, rate: float) -> None:
     journal = planned(tmp_path, *"abcde")
-    journal.commit([], [done(row, finished_at=at) for row, at in enumerate((1000, 2001, 2500, 3000), 1)])
-    assert journal.recent_rate(seconds) == pytest.approx(rate, rel=0.01)
+    commit(journal, [], [done(row, finished_at=at) for row, at in enumerate((1000, 2001, 2500, 3000), 1)])
+    assert journal.read.recent_rate(seconds) == pytest.approx(rate, rel=0.01)

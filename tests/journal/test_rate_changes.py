@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bulkreset.journal.rate_changes import SPACING_MS, RateChanges
 from bulkreset.models import RateChange
-from tests.journal.journals import planned
+from tests.journal.journals import commit, planned
 
 
 def change(at_ms: int, rate: float, region: str = "r", reason: str = "throttled") -> RateChange:
@@ -37,5 +37,5 @@ def test_lanes_do_not_wait_for_each_other_and_the_rest_is_kept() -> None:
 
 def test_changes_are_counted_by_lane(tmp_path: Path) -> None:
     journal = planned(tmp_path, "a")
-    journal.commit([], [], rates=[change(1, 20), change(2000, 24, reason="at the ceiling"), change(1, 9, "other")])
-    assert journal.rate_changes() == {("1", "r"): 2, ("1", "other"): 1}
+    commit(journal, [], [], rates=[change(1, 20), change(2000, 24, reason="at the ceiling"), change(1, 9, "other")])
+    assert journal.read.rate_changes() == {("1", "r"): 2, ("1", "other"): 1}

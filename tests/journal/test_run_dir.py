@@ -6,13 +6,17 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from bulkreset.errors import Busy, RecordError, RunDirError
+from bulkreset.journal import run_dir
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, new_name
+from bulkreset.journal.run_dir import RunDir, new_path
+from tests.journal.journals import run_state
 
 HOLD = """
 import sys
@@ -27,10 +31,11 @@ DIE = """
 import os, signal, sys
 from pathlib import Path
 from bulkreset.journal.journal import Journal
+from tests.journal.journals import run_state
 from bulkreset.journal.run_dir import RunDir
 
 def fill(path):
-    Journal.create(path, ["eu-west-1_A"], {})
+    Journal.create(path, ["eu-west-1_A"], run_state())
     path.with_name(".base.gz").touch()
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -40,7 +45,7 @@ RunDir.create(Path(sys.argv[1]), fill)
 
 def fill(path: Path) -> None:
     """Make the journal that belongs into a run directory."""
-    Journal.create(path, ["eu-west-1_A"], {}).close()
+    Journal.create(path, ["eu-west-1_A"], run_state()).close()
 
 
 @pytest.fixture
@@ -70,7 +75,7 @@ def test_folder_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None
 def test_journals_own_side_files_are_private(tmp_path: Path) -> None:
     home = RunDir.create(tmp_path / "one", fill)
     journal = Journal.open(home.journal)
-    journal.note(state="applying")
+    journal.write.change(phase="applying")
     modes = {file.name: mode(file) for file in home.path.iterdir()}
     journal.close()
     home.release()
@@ -140,8 +145,7 @@ def test_what_exists_is_never_used_again(tmp_path: Path, kind: str) -> None:
 def test_run_that_is_there_is_told_with_what_can_be_done_with_it(
     tmp_path: Path, mode: str, state: str, advice: str
 ) -> None:
-    facts = dict.fromkeys(("run_id", "started_at"), "r") | {"job": {"name": "n"}, "emulated": False}
-    facts |= {"mode": mode, "state": state}
+    facts = run_state(state, mode=mode, rows=0)
     RunDir.create(tmp_path / "one", lambda path: Journal.create(path, [], facts).close()).release()
     with pytest.raises(RunDirError, match="already exists") as caught:
         RunDir.create(tmp_path / "one", fill)
@@ -239,8 +243,19 @@ def test_log_is_added_to(tmp_path: Path) -> None:
     home.release()
 
 
-def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path) -> None:
-    assert new_name(tmp_path / "nightly") == tmp_path / "nightly"
-    (tmp_path / "nightly").mkdir()
-    (tmp_path / "nightly-2").mkdir()
-    assert new_name(tmp_path / "nightly") == tmp_path / "nightly-3"
+def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneSecond(datetime):
+        """A clock that stands still."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            """The same second always."""
+            return cls(2026, 11, 20, 1, 15, tzinfo=tz)
+
+    monkeypatch.setattr(run_dir, "datetime", OneSecond)
+    monkeypatch.chdir(tmp_path)
+    first = Path("runs/nightly-20261120T011500Z")
+    assert new_path("nightly") == first
+    first.mkdir(parents=True)
+    Path(f"{first}-2").mkdir()
+    assert new_path("nightly") == Path(f"{first}-3")

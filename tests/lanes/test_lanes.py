@@ -104,8 +104,8 @@ def test_lane_that_is_denied_stops_alone_and_is_taken_up_by_resume(bulkreset: Co
     assert status["rows_left"] == 20
     assert [lane["counts"] for lane in status["lanes"]] == [lane["counts"] for lane in ran.summary["lanes"]]
     with bulkreset.start("status", ran.run_dir) as process:
-        assert f"{B.account} {B.region}: 20 unprocessed, 10 set" in process.communicate()[0].replace(
-            "10 set, 20 unprocessed", "20 unprocessed, 10 set"
+        assert f"{B.account} {B.region}: 10 set, 20 not sent" in process.communicate()[0].replace(
+            "10 set, 20 unprocessed", "10 set, 20 not sent"
         )
     before = len(sim.calls(SET))
     sim.configure(faults={"every": None})

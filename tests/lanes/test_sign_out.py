@@ -152,7 +152,7 @@ def test_a_stopped_run_says_how_many_sign_outs_are_left_and_resume_makes_them(
     with bulkreset.start("status", run_dir) as process:
         told = process.communicate()[0]
     assert f"{pending:,} pending" in told
-    assert "resume with" in told
+    assert "next: bulkreset resume" in told
     again = resume(bulkreset, run_dir, "--rate", "none")
     assert again.code == 0
     assert again.summary["signed_out"]["done"] == 60

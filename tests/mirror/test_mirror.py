@@ -27,7 +27,7 @@ from bulkreset.report.redaction import Redaction
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
-from tests.journal.journals import POOL, done
+from tests.journal.journals import POOL, commit, done, run_state
 from tests.mirror.mirrored import end_lease
 from tests.waiting import wait_until
 
@@ -37,7 +37,6 @@ FACTS: dict[str, Any] = {
     "job": {"name": "nightly"},
     "mode": "run",
     "state": "applying",
-    "started_at": "",
     "rows": 6,
     "mirror": {"at": AT, "generation": 0, "commit": 0},
 }
@@ -48,8 +47,8 @@ class Running:
 
     def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
-            with closing(Journal.create(place, [POOL], FACTS | {"rows": rows})) as journal:
-                journal.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
+            with closing(Journal.create(place, [POOL], run_state(**FACTS | {"rows": rows}))) as journal:
+                journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
@@ -73,7 +72,7 @@ class Running:
 
 def rows_of(path: Path) -> list[tuple[Any, ...]]:
     with closing(Journal.open(path / "journal.sqlite", read_only=True)) as journal:
-        return [found[:16] for found in journal.report_rows("unprocessed")]
+        return [found[:16] for found in journal.read.report_rows("unprocessed")]
 
 
 def deltas(storage: Storage) -> list[str]:
@@ -82,15 +81,16 @@ def deltas(storage: Storage) -> list[str]:
 
 def claim(mirror: JournalMirror, *claims: int, outcomes: Sequence[Outcome] = ()) -> None:
     """Claim rows as the coordinator does, before it sends them."""
-    mirror.commit(claims, outcomes)
+    commit(mirror, claims, outcomes)
     mirror.flush()
 
 
 def some_commits(mirror: JournalMirror) -> None:
     claim(mirror, 1, 2)
-    mirror.commit([], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
+    commit(mirror, [], [done(1, attempts=2, latency_ms=9, request_id="q", started_at=5, finished_at=7)])
     claim(mirror, 3, outcomes=[Outcome(2, Status.FAILED, "Code", "why", 1, 1, in_doubt=True)])
-    mirror.commit(
+    commit(
+        mirror,
         [],
         [done(3)],
         [SignOutOutcome(1, done=True), SignOutOutcome(3, done=False, code="No", message="why")],
@@ -129,7 +129,7 @@ def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path,
     run = Running(tmp_path / "here")
     mirror = run.begin()
     claim(mirror, 1)
-    mirror.commit([], [done(1, attempts=1)])
+    commit(mirror, [], [done(1, attempts=1)])
     mirror._upload_base_in_background()  # while an outcome waits
     claim(mirror, 2, outcomes=[done(1, attempts=1)])
     assert [piece.kind for piece in list_objects(mirror._bucket, AT)] == ["base", "begun", "delta"]
@@ -243,10 +243,8 @@ def test_passwords_come_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: 
     asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
     run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.told.append)
     mirror = run.begin()
-    archive = PasswordArchive(
-        run.home.passwords, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
-    )
-    archive.written = mirror.upload_chunk
+    to = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
+    archive = PasswordArchive(run.home.passwords, to, mirror.upload_chunk)
     archive.write([Row(1, "user1", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, 1)
     run.home.summary.write_text("{}", encoding="utf-8")
@@ -274,7 +272,7 @@ def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     run = Running(tmp_path / "here")
     claim(run.begin(), 1)
-    run.mirror.commit([], [done(1, attempts=1)])  # which is not in S3 any more
+    commit(run.mirror, [], [done(1, attempts=1)])  # which is not in S3 any more
     machine_is_dead(run, s3)
     for _ in range(2):
         again = Running(tmp_path / "here", fresh=False)
@@ -366,7 +364,7 @@ class History:
 
     def go_on(self, run: Running) -> None:
         run.mirror.acquire()
-        run.journal.mark_claimed_in_doubt()
+        run.journal.write.mark_claimed_in_doubt()
         run.mirror.start_generation()
         self.gone_on += 1
         for _ in range(self.chance.randrange(1, 3)):
@@ -380,7 +378,7 @@ class History:
             self.sent |= set(rows)
             told = rows[: self.chance.randrange(1, 3)]
             for row in told:
-                run.mirror.commit([], [done(row, attempts=1)])
+                commit(run.mirror, [], [done(row, attempts=1)])
             if self.chance.random() < 0.5:
                 run.mirror.flush()
                 self.settled |= set(told)
@@ -404,10 +402,8 @@ def test_whoever_goes_on_knows_all_that_was_sent(
 
 def encrypted(run: Running, mirror: JournalMirror, row: int) -> Path:
     """Put one row's password into the run's archive, and claim the row; the last chunk."""
-    archive = PasswordArchive(
-        run.home.passwords, parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
-    )
-    archive.written = mirror.upload_chunk
+    to = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
+    archive = PasswordArchive(run.home.passwords, to, mirror.upload_chunk)
     archive.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
     claim(mirror, row)
     return max(run.home.passwords.iterdir())

@@ -10,6 +10,7 @@ from bulkreset.errors import InputError, RecordError
 from bulkreset.notify import execution_reporter
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.report.run_status import RunStatus
+from tests.journal.journals import run_state
 from tests.notify.test_metrics import SUMMARY, read
 from tests.targets import EU, job
 from tests.waiting import wait_until
@@ -68,7 +69,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
             4,
             6,
         )  # two of them are on their way
-        telling.of(SUMMARY, said.append)
+        telling.of(SUMMARY, run_state(rows=10), said.append)
         seen = len(asked)
         time.sleep(0.05)
         assert len(asked) <= seen + 1
@@ -132,7 +133,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
 def test_dry_run_tells_nobody_and_warns_of_what_would_fail(path: Path) -> None:
     said: list[str] = []
     with watched(path, said, counts=False) as telling, telling.along(said.append):
-        telling.of(SUMMARY, said.append)
+        telling.of(SUMMARY, run_state(rows=10), said.append)
     (problem,) = said
     assert problem.startswith("Nobody would be told")
     assert not path.exists()

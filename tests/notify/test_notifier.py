@@ -25,7 +25,7 @@ ENDING = ExecutionResult(
     "finished",
     {"set": 1200, "in_doubt": 2},
     run_dir=Path("/runs/n-1"),
-    resumable=True,
+    commands=("bulkreset resume /runs/n-1",),
     report="report.csv",
 )
 SECRET = "T0ken-of-the-hook"

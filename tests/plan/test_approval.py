@@ -1,5 +1,6 @@
 """The approval: only what was reviewed may run; whatever differs is named."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,34 +9,31 @@ import pytest
 from bulkreset.errors import ApprovalError, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import ApprovalFacts, RunState
 from bulkreset.plan.approval import Approval
+from tests.journal.journals import run_state
 from tests.targets import ACCOUNT, EU, EU2, job
 
 TARGET = {"user_pool_id": EU, "region": "eu-west-1", "endpoint": "https://a", "profile": None, "account": ACCOUNT}
 
 
-def facts(**change: Any) -> dict[str, Any]:  # noqa: ANN401  (whatever a journal knows)
+def facts(state: str = "finished", **change: Any) -> RunState:  # noqa: ANN401  (whatever a journal knows)
     """What a journal knows of a dry run that is finished."""
-    return {
-        "run_id": "r",
+    known = {
         "job": job(EU).model_dump(mode="json"),
         "mode": "dry_run",
-        "emulated": False,
-        "state": "finished",
-        "started_at": "2024-01-31T00:00:00.000Z",
-        "finished_at": "2024-01-31T00:01:00.000Z",
         "rows": 2,
         "input": {"path": "/a/users.csv", "size": 10, "sha256": "0a"},
         "targets": [TARGET],
-    } | change
+    }
+    return run_state(state, **{key: value for key, value in (known | change).items() if value is not ...})
 
 
 def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: ANN401  (as above)
     """A run directory whose rows have these statuses and codes."""
-    found = {key: value for key, value in facts(**change).items() if value is not None}
-    home = RunDir.create(path, lambda journal: Journal.create(journal, [EU], found).close())
+    home = RunDir.create(path, lambda journal: Journal.create(journal, [EU], facts(**change)).close())
     journal = Journal.open(home.journal)
-    journal.add_rows([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
+    journal.plan.add_rows([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
     journal.close()
     home.release()
     return path
@@ -44,18 +42,16 @@ def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: AN
 def test_finished_dry_run_is_an_approval(tmp_path: Path) -> None:
     path = made(tmp_path / "dry")
     approval = Approval(path)
-    assert approval.describe() == {
-        "run_dir": str(path),
-        "run_id": "r",
-        "finished_at": "2024-01-31T00:01:00.000Z",
-    }
-    approval.require_same_job(facts(mode="run", run_id="other", state="planning", started_at="later"))
+    assert approval.facts == ApprovalFacts(run_dir=str(path), run_id="r", finished_at="2024-01-31T00:01:00.000Z")
+    (path / "report.csv").write_text("row\n", encoding="utf-8")
+    assert Approval(path).facts.report_sha256 == hashlib.sha256(b"row\n").hexdigest()
+    approval.require_same_job(facts("planning", mode="run", run_id="other", started_at="2025-01-31T00:00:00Z"))
 
 
 def test_approval_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path / "dry")
     monkeypatch.chdir(tmp_path)
-    assert Approval(Path("dry")).describe()["run_dir"] == str(tmp_path / "dry")
+    assert Approval(Path("dry")).facts.run_dir == str(tmp_path / "dry")
 
 
 def test_real_run_is_no_approval(tmp_path: Path) -> None:
@@ -64,7 +60,7 @@ def test_real_run_is_no_approval(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"state": "planning"}, {"state": "interrupted"}, {"state": "stopped"}, {"rows": None}], ids=str
+    "change", [{"state": "planning"}, {"state": "interrupted"}, {"state": "stopped"}, {"rows": ...}], ids=str
 )
 def test_unfinished_dry_run_is_no_approval(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ApprovalError, match="did not finish") as caught:
@@ -130,10 +126,9 @@ def test_everything_that_changed_is_named_at_once(tmp_path: Path) -> None:
     assert str(caught.value).count(";") == 2
 
 
-@pytest.mark.parametrize("account", ["", None])
-def test_account_that_is_not_known_is_no_difference(tmp_path: Path, account: str | None) -> None:
-    Approval(made(tmp_path / "dry")).require_same_job(facts(targets=[TARGET | {"account": account}]))
-    Approval(made(tmp_path / "other", targets=[TARGET | {"account": account}])).require_same_job(facts())
+def test_account_that_is_not_known_is_no_difference(tmp_path: Path) -> None:
+    Approval(made(tmp_path / "dry")).require_same_job(facts(targets=[TARGET | {"account": ""}]))
+    Approval(made(tmp_path / "other", targets=[TARGET | {"account": ""}])).require_same_job(facts())
 
 
 PLANNED = [("ready", ""), ("rejected", "user_not_found")]
@@ -142,7 +137,7 @@ PLANNED = [("ready", ""), ("rejected", "user_not_found")]
 def test_same_plan_is_what_was_approved(tmp_path: Path) -> None:
     approval = Approval(made(tmp_path / "dry", *PLANNED))
     journal = Journal.open(made(tmp_path / "run", *PLANNED) / "journal.sqlite")
-    approval.require_same_rows(journal)
+    approval.require_same_rows(journal.read)
     journal.close()
 
 
@@ -164,7 +159,7 @@ def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, 
     approval = Approval(made(tmp_path / "dry", *PLANNED))
     journal = Journal.open(made(tmp_path / "run", *now) / "journal.sqlite")
     with pytest.raises(ApprovalError, match=said):
-        approval.require_same_rows(journal)
+        approval.require_same_rows(journal.read)
     journal.close()
 
 

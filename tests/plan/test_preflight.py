@@ -11,6 +11,7 @@ from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.errors import RunDirError
 from bulkreset.job import Job
+from bulkreset.journal.run_state import TargetFacts
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
@@ -144,7 +145,7 @@ def test_pool_goes_by_its_own_name_where_that_is_known() -> None:
 
 def test_emulator_has_its_own_quota() -> None:
     asked = job(EU)
-    brought = AwsFacts(callers(asked), pools(asked), {EU: AccountQuota(100.0, "the emulator's")})
+    brought = AwsFacts(callers(asked), pools(asked), {EU: AccountQuota(100.0, "the emulator")})
     found = build_preflight(asked, sessions(asked, emulated=True), brought, PlanFacts({}, [], {}, {}))
     assert found.emulated
     assert [(lane.quota, lane.ceiling) for lane in found.lanes] == [(100, 80)]
@@ -152,20 +153,15 @@ def test_emulator_has_its_own_quota() -> None:
 
 def test_targets_are_described_with_the_account_where_it_is_known() -> None:
     asked = job(EU)
-    plain = {
-        "user_pool_id": EU,
-        "region": "eu-west-1",
-        "endpoint": "https://cognito-idp.eu-west-1.amazonaws.com",
-        "profile": None,
-        "role_arn": None,
-    }
-    assert describe_targets(sessions(asked)) == [plain]
-    assert describe_targets(sessions(asked), callers(asked)) == [plain | {"account": ACCOUNT}]
+    endpoint = "https://cognito-idp.eu-west-1.amazonaws.com"
+    plain = TargetFacts(user_pool_id=EU, region="eu-west-1", endpoint=endpoint)
+    assert describe_targets(sessions(asked)) == (plain,)
+    assert describe_targets(sessions(asked), callers(asked)) == (plain.model_copy(update={"account": ACCOUNT}),)
 
 
 @pytest.mark.parametrize("key", ["region", "endpoint"])
 def test_target_that_is_reached_elsewhere_is_refused(key: str) -> None:
     (planned,) = describe_targets(sessions(job(EU)))
-    require_same_targets([dict(planned)], [planned])
+    require_same_targets([planned.model_copy()], [planned])
     with pytest.raises(RunDirError, match=f"The {key} of {EU} was .* and is elsewhere now"):
-        require_same_targets([planned | {key: "elsewhere"}], [planned])
+        require_same_targets([planned.model_copy(update={key: "elsewhere"})], [planned])

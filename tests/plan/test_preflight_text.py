@@ -13,6 +13,7 @@ from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
+from bulkreset.journal.run_state import ApprovalFacts
 from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
 from bulkreset.plan.preflight_text import SHOWN, preflight_lines
 from bulkreset.text import format_duration
@@ -29,7 +30,7 @@ def lines(
     asked: Job,
     *facts: PoolFacts,
     planned: PlanFacts | None = None,
-    approved: dict[str, str] | None = None,
+    approved: ApprovalFacts | None = None,
     **brought: Any,  # noqa: ANN401  (the fields of Asked)
 ) -> list[tuple[str, str]]:
     """The briefing's lines: (label, text)."""
@@ -71,10 +72,10 @@ def test_whole_of_a_plain_run() -> None:
     assert said(shown, "Caller") == [f"arn:aws:iam::{ACCOUNT}:user/ann"]
     assert said(shown, "Rows") == ["264 ready, 1 rejected"]
     assert said(shown, "Permanent") == ["240"]
-    assert said(shown, "Billing") == ["up to 264 users become monthly active users"]
-    assert said(shown, "Sign-out") == ["nobody is signed out: sessions live on"]
-    assert said(shown, "Pace") == ["eu-west-1: 24 calls/s of the quota's 30/s (told)"]
-    assert said(shown, "Guards") == ["stops at 100 failures in a row"]
+    assert said(shown, "Billing") == ["Up to 264 users will count as monthly active users (billed)"]
+    assert said(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
+    assert said(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: told)"]
+    assert said(shown, "Guards") == ["Stops if 100 rows in a row fail"]
 
 
 def test_every_line_begins_with_its_label_in_a_column() -> None:
@@ -132,13 +133,13 @@ def test_emulated_run_says_so_and_has_no_endpoint_to_warn_of() -> None:
 
 
 def test_approval_is_named() -> None:
-    approved = {"run_dir": "/runs/dry", "run_id": "r", "finished_at": "2024-01-31T00:01:00.000Z"}
+    approved = ApprovalFacts(run_dir="/runs/dry", run_id="r", finished_at="2024-01-31T00:01:00.000Z")
     assert said(lines(job(EU), approved=approved), "Approved") == ["/runs/dry, planned 2024-01-31T00:01:00.000Z"]
 
 
 def test_history_is_told() -> None:
     assert said(lines(job(EU), PoolFacts(EU, history=5)), "History") == [
-        "the pool refuses the last 5 passwords of a user: unknown until applied"
+        "The pool refuses the last 5 passwords of a user. That is known only when they are sent"
     ]
     assert said(lines(job(EU)), "History") == []
 
@@ -146,8 +147,8 @@ def test_history_is_told() -> None:
 def test_users_to_be_set_are_told_by_status_the_most_first() -> None:
     before = {"FORCE_CHANGE_PASSWORD": 10, "CONFIRMED": 1250, "UNCONFIRMED": 4}
     assert said(lines(job(EU), planned=planned(status_before=before)), "Users") == [
-        "looked up; those to be set are 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
-        "a permanent password confirms the UNCONFIRMED ones",
+        "1,264 found in the pool: 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
+        "A permanent password confirms UNCONFIRMED users",
     ]
     temporary = planned(status_before=before, ready=[(EU, 0, 24)])
     assert len(said(lines(job(EU), planned=temporary), "Users")) == 1
@@ -155,12 +156,12 @@ def test_users_to_be_set_are_told_by_status_the_most_first() -> None:
 
 def test_users_that_were_not_looked_up_are_told_with_the_reason() -> None:
     assert said(lines(job(EU), planned=planned(unchecked={EU: "the job asks for no check"})), "Users") == [
-        "NOT looked up: the job asks for no check"
+        "NOT checked: the job asks for no check"
     ]
     apart = planned(unchecked={EU: "because", US: "because", EU2: "otherwise"})
     assert said(lines(job(EU, US, EU2), planned=apart), "Users") == [
-        f"NOT looked up in {EU}, {US}: because",
-        f"NOT looked up in {EU2}: otherwise",
+        f"NOT checked in {EU}, {US}: because",
+        f"NOT checked in {EU2}: otherwise",
     ]
 
 
@@ -176,7 +177,7 @@ def test_temporary_passwords_say_what_they_mean_and_when_they_expire() -> None:
 def test_pool_that_lets_users_in_without_a_password_is_named() -> None:
     shown = lines(job(EU, US), PoolFacts(EU, optional=True), PoolFacts(US, optional=True, passwordless=True))
     assert said(shown, "Passwordless") == [
-        f"{EU} lets users in without a password, too: who had none cannot lose it again"
+        f"{EU}: users may sign in without a password. A user without one gets one, and cannot lose it again"
     ]
 
 
@@ -188,26 +189,27 @@ def test_run_that_sends_nothing_says_nothing_of_sending() -> None:
 @pytest.mark.parametrize(
     ("pace", "text"),
     [
-        ({}, "48 calls/s of the quota's 60/s (applied, by Service Quotas)"),
-        ({"rate": 7}, "7 calls/s of the quota's 60/s (applied, by Service Quotas)"),
-        ({"rate": "none"}, "unpaced"),
+        ({}, "48 calls/s (80 % of the quota of 60/s; source: Service Quotas, applied value)"),
+        ({"rate": 7}, "7 calls/s (quota: 60/s; source: Service Quotas, applied value)"),
+        ({"rate": "none"}, "no limit"),
     ],
 )
 def test_pace_names_the_quota_and_its_source(pace: dict[str, Any], text: str) -> None:
-    shown = lines(job(EU, pace=pace), quotas={EU: AccountQuota(60.0, "applied, by Service Quotas")})
+    shown = lines(job(EU, pace=pace), quotas={EU: AccountQuota(60.0, "Service Quotas, applied value")})
     assert said(shown, "Pace") == [f"eu-west-1: {text}"]
-    assert bool(said(shown, "Duration")) is (text != "unpaced")
+    assert bool(said(shown, "Duration")) is (text != "no limit")
 
 
 def test_end_is_told_with_its_day_where_that_is_another() -> None:
     (soon,) = said(lines(job(EU, pace={"rate": 30})), "Duration")
-    assert soon.startswith("about 8.8 s, until ")
+    assert re.fullmatch(r"about 9 s \(done at (?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d \S+ at the earliest\)", soon)
     before = datetime.now().astimezone()
     (late,) = said(lines(job(EU), planned=planned(ready=[(EU, 1, 24 * 3600 * 30)])), "Duration")
-    assert late.startswith("about 30 h 0 min, until ")
+    assert re.fullmatch(r"about 30 h 0 min \(done at \d{4}-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest\)", late), (
+        "with its zone"
+    )
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
     assert any(day in late for day in days)  # two of them, if midnight was between
-    assert re.search(r" until \d\d\d\d-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest", late), "with its zone"
 
 
 @pytest.mark.parametrize(
@@ -229,8 +231,8 @@ def test_every_guard_is_told() -> None:
     }
     (text,) = said(lines(job(EU, guards=guards)), "Guards")
     assert text == (
-        "at most 5,000 rows, stops beyond 5% failures, stops at 10 failures in a row, stops after 1 h 30 min,"
-        " stops at 06:00, stops after 2,500 rows, 2 protected users, protected groups admins, staff"
+        f"Stops if more than 5 % of rows fail, or 10 in a row; after 1 h 30 min; at 06:00 {datetime.now().astimezone():%Z};"
+        " after 2,500 rows. At most 5,000 rows. 2 protected users. Protected groups: admins, staff"
     )
     assert said(lines(job(EU, guards={"max_refused_in_a_row": 0})), "Guards") == ["none"]
     (one,) = said(lines(job(EU, guards={"protected": {"usernames": ["ann"]}})), "Guards")
@@ -273,8 +275,8 @@ def test_many_pools_and_lanes_are_counted() -> None:
     assert len([label for label, _ in shown if label == "User pool"]) == SHOWN
     assert said(shown, "Caller")[-1] == f"and {9 - SHOWN} more user pools"
     assert len(said(shown, "Pace")) == SHOWN + 1
-    assert said(shown, "Pace")[-1] == f"and {9 - SHOWN} more lanes"
-    assert said(shown, "Passwordless")[0].startswith(", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more lets")
+    assert said(shown, "Pace")[-1] == f"and {9 - SHOWN} more account Regions"
+    assert said(shown, "Passwordless")[0].startswith(", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more: users may")
 
 
 def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
@@ -288,11 +290,11 @@ def test_one_is_told_as_one() -> None:
     one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], unrecoverable=1)
     guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
-    assert said(shown, "Billing") == ["up to 1 user becomes a monthly active user"]
-    assert said(shown, "Sign-out") == ["1 user, from every device, once the password is set"]
+    assert said(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
+    assert said(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
     assert said(shown, "WARNING")[0].startswith("1 user has no verified")
     (text,) = said(shown, "Guards")
-    assert text == "at most 1 row, stops beyond 1 failure, stops at 1 failure in a row, stops after 1 row"
+    assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
 
 def test_briefing_holds_no_path_of_the_input() -> None:
@@ -305,27 +307,25 @@ SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate"
 
 def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
-    assert said(shown, "Passwords") == [
-        "generated, 32 characters, kept NOWHERE: users come back through forgot-password"
-    ]
-    assert said(shown, "Sign-out") == ["240 users, from every device, once their passwords are set"]
+    assert said(shown, "Passwords") == ["generated, 32 characters, kept NOWHERE: users come back with forgot-password"]
+    assert said(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
     assert said(shown, "WARNING") == []
 
 
 def test_scramble_warns_of_users_who_could_not_come_back() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 2400)], unrecoverable=1200))
     (text,) = said(shown, "WARNING")
-    assert text.startswith("1,200 users have no verified e-mail address or phone number: they could not recover;")
-    assert text.endswith('plan.skip = ["unrecoverable", …] leaves them alone')
+    assert text.startswith("1,200 users have no verified e-mail address or phone number and could not recover;")
+    assert text.endswith('plan.skip = ["unrecoverable", …] skips them')
 
 
 @pytest.mark.parametrize(
     ("passwords", "text"),
     [
-        ({"recipients": ["age1one"]}, "generated, encrypted to 1 recipient, in the run directory"),
+        ({"recipients": ["age1one"]}, "generated, encrypted for 1 recipient, in the run directory"),
         (
             {"recipients": ["age1one", "ssh-ed25519 AAAA"], "folder": Path("/mnt/safe")},
-            "generated, encrypted to 2 recipients, in /mnt/safe",
+            "generated, encrypted for 2 recipients, in /mnt/safe",
         ),
     ],
 )
@@ -336,7 +336,7 @@ def test_encrypted_passwords_say_to_how_many_and_where(
     asked = job(EU, permanent=permanent, password={"source": "generate"} | passwords)
     shown = lines(asked)
     assert said(shown, "Passwords") == [text]
-    assert said(shown, "Sign-out") == ["nobody is signed out: sessions live on"]
+    assert said(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
     assert "age1one" not in str(shown)
 
 

@@ -14,6 +14,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.plan import user_check as check_module
 from bulkreset.plan.paged_reader import ATTEMPTS
 from bulkreset.plan.user_check import UNREACHABLE, UserCheck
+from tests.journal.journals import run_state
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
@@ -53,18 +54,21 @@ class Checked:
         monkeypatch.setattr(check_module, "UserLister", directory_of)
         self.folder = folder
         self.scratch = folder / "users.sqlite"
-        self.journal = Journal.create(folder / "journal.sqlite", list(directories), {"run_id": "r"})
-        self.journal.add_rows([(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)])
+        self.journal = Journal.create(folder / "journal.sqlite", list(directories), run_state())
+        self.journal.plan.add_rows(
+            [(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)]
+        )
         opened = sessions(asked, emulated=emulated)
         self.check = UserCheck(asked, opened, facts, [list(directories)], set(protected), FakeClock())
 
     def run(self) -> tuple[dict[str, str], list[UnknownFact]]:
-        return self.check.run(self.journal, self.scratch, lambda _made, _calls: None)
+        gaps = self.check.run(self.journal, self.scratch, lambda _made, _calls: None)
+        return dict(self.journal.state.unchecked), gaps
 
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Status, code, message and status before of every row."""
-        return [(row[3], row[4], row[5], row[15]) for row in self.journal.report_rows("unprocessed")]
+        return [(row[3], row[4], row[5], row[15]) for row in self.journal.read.report_rows("unprocessed")]
 
     @property
     def codes(self) -> list[str]:
@@ -87,7 +91,7 @@ def test_each_row_is_what_its_user_is(tmp_path: Path, monkeypatch: pytest.Monkey
         (*federated, "EXTERNAL_PROVIDER"),
         ("unprocessed", "", "", "UNCONFIRMED"),
         ("unprocessed", "", "", "FORCE_CHANGE_PASSWORD"),
-        ("rejected", "user_not_found", "the pool has no user whom this names", ""),
+        ("rejected", "user_not_found", "no user with this name in the pool", ""),
     ]
 
 
@@ -138,7 +142,7 @@ def test_protected_user_is_left_alone_whatever_the_row_calls_it(
 
 def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here("ann"))
-    checked.journal.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
+    checked.journal.plan.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
     checked.run()
     assert checked.codes == ["unprocessed", "password_policy"]
 
@@ -147,11 +151,11 @@ def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch
     ("how", "facts", "reason"),
     [
         ({"emulated": True}, None, "the emulator has every user of the input"),
-        ({"plan": {"check_users": False}}, None, "the job asks for no check"),
+        ({"plan": {"check_users": False}}, None, "the job asks for no check (plan.check_users)"),
         (
             {},
             PoolFacts(EU, unknown=UnknownFact("x", "y", "AccessDeniedException", denied=True)),
-            "how the pool compares names is not known: DescribeUserPool failed (AccessDeniedException)",
+            "the pool could not be read (DescribeUserPool: AccessDeniedException)",
         ),
     ],
 )
@@ -161,7 +165,7 @@ def test_pool_that_is_not_checked_has_its_reason_and_is_not_asked(
     directory = Listed(FOUND, facts)
     checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES), **how)
     assert checked.run() == ({EU: reason}, [])
-    assert checked.journal.meta()["unchecked"] == {EU: reason}
+    assert checked.journal.state.unchecked == {EU: reason}
     assert directory.asked == []
     assert checked.codes == ["unprocessed"] * len(NAMES)
     assert not checked.scratch.exists()
@@ -175,7 +179,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
     rows = [(EU, "nobody"), (EU2, "nobody"), (EU2, "out")]
     checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: open_}, rows)
     unchecked, gaps = checked.run()
-    assert unchecked == {EU: "ListUsers was refused (AccessDeniedException)"} == checked.journal.meta()["unchecked"]
+    assert unchecked == {EU: "ListUsers was denied (AccessDeniedException)"} == checked.journal.state.unchecked
     assert [(gap.action, gap.denied) for gap in gaps] == [("cognito-idp:ListUsers", True)]
     assert checked.codes == ["unprocessed", "user_not_found", "disabled"]
 
@@ -203,7 +207,7 @@ def test_what_was_found_is_kept_where_the_search_is_stopped_and_thrown_away_wher
     with pytest.raises(Interrupted):
         checked.check.run(checked.journal, checked.scratch, stop)
     assert checked.scratch.exists()
-    assert "unchecked" not in checked.journal.meta()
+    assert not checked.journal.state.is_checked
     assert checked.codes == ["unprocessed"] * 3
     checked.run()
     assert directory.pages[-2:] == ["60", "120"], "it goes on from the page that it was at"
@@ -249,7 +253,7 @@ def test_users_who_could_not_recover_are_warned_of_where_nobody_will_know_their_
         ("unprocessed", ""),
         *[("unprocessed", STRANDED)] * 3,
     ]
-    assert checked.journal.warning_count(UNREACHABLE) == 3
+    assert checked.journal.read.warning_count(UNREACHABLE) == 3
 
 
 @pytest.mark.parametrize(
@@ -261,7 +265,7 @@ def test_nobody_is_warned_of_where_somebody_knows_the_passwords(
     checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
     checked.run()
     assert {row[2] for row in checked.rows} == {""}
-    assert checked.journal.warning_count(UNREACHABLE) == 0
+    assert checked.journal.read.warning_count(UNREACHABLE) == 0
 
 
 @pytest.mark.parametrize("how", [{}, SCRAMBLES], ids=["input", "scramble"])

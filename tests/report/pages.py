@@ -7,22 +7,21 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 
+from bulkreset.errors import GuardTripped
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import RunState
 from bulkreset.models import Outcome, RateChange, Status
 from bulkreset.report.page import write_page
-from tests.journal.journals import OTHER, POOL
+from tests.journal.journals import OTHER, POOL, commit, run_state
 
 BEGUN = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 ARN = "arn:aws:sts::111111111111:assumed-role/reset/ann"
 EXECUTION = {
     "started_at": "2026-11-21T12:00:00.000Z",
-    "finished_at": "2026-11-21T12:10:00.000Z",
     "user": "ops",
     "host": "batch-1",
     "version": "0.1.0",
     "callers": {POOL: ARN},
-    "state": "finished",
-    "exit_code": 1,
 }
 Planned = tuple[int, str, str, bool | None, str, str, str]
 
@@ -33,34 +32,29 @@ def lane(pool: str = POOL, account: str = "111111111111", **facts: object) -> di
     return known | {"pools": [pool], "rows": 1, "stopped_by": None} | facts
 
 
-def facts_of(**facts: object) -> dict[str, Any]:
+def facts_of(**facts: Any) -> RunState:  # noqa: ANN401  (of the run state)
     """What a journal knows of a run that has ended."""
     targets = [
         {"user_pool_id": pool, "region": pool.partition("_")[0], "endpoint": "https://cognito.example", "account": "1"}
         for pool in (POOL, OTHER)
     ]
-    known = {
+    known: dict[str, Any] = {
+        "state": "finished",
         "run_id": "3f2c",
         "job": {"name": "nightly", "permanent": True, "guards": {"max_rows": 5000, "protected": {"usernames": ["a"]}}},
-        "mode": "run",
-        "emulated": False,
-        "signs_out": False,
         "confirmed": True,
-        "approved": None,
-        "state": "finished",
         "exit_code": 1,
-        "started_at": "2026-11-21T12:00:00.000Z",
+        "started_at": EXECUTION["started_at"],
         "finished_at": "2026-11-21T12:10:00.000Z",
         "seconds": 600.0,
         "sending_seconds": 590.0,
         "rows": 1,
-        "stopped_by": None,
         "input": {"path": "/data/users.csv", "size": 2048, "sha256": "ab" * 32},
         "targets": targets,
         "lanes": [lane()],
         "executions": [EXECUTION],
     }
-    return {key: value for key, value in (known | facts).items() if value is not ...}
+    return run_state(**{key: value for key, value in (known | facts).items() if value is not ...})
 
 
 def journal_of(
@@ -68,12 +62,12 @@ def journal_of(
     plan: Iterable[Planned] = (),
     outcomes: Sequence[Outcome] = (),
     rates: Sequence[RateChange] = (),
-    **facts: object,
+    **facts: Any,  # noqa: ANN401  (as above)
 ) -> Journal:
     """A journal of these rows, and what came of them; a fact of ... is left out."""
     journal = Journal.create(folder / "journal.sqlite", (POOL, OTHER), facts_of(**facts))
-    journal.add_rows(plan)
-    journal.commit([], outcomes, (), rates)
+    journal.plan.add_rows(plan)
+    commit(journal, [], outcomes, (), rates)
     return journal
 
 
@@ -130,11 +124,7 @@ def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
         )
         for second in range(2, 30)
     ]
-    stopped = {
-        "code": "GuardTripped",
-        "message": "More than 1% of the rows failed.",
-        "advice": "Fix the cause, then resume.",
-    }
+    stopped = GuardTripped("More than 1% of the rows failed.", "Fix the cause, then resume.").describe()
     lanes = [lane(), lane(OTHER, stopped_by=stopped)]
     return journal_of(
         folder, rows, outcomes, rates, rows=count, lanes=lanes, state="stopped", exit_code=3, stopped_by=stopped
@@ -143,7 +133,7 @@ def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
 
 def drawn(journal: Journal, **how: Any) -> str:  # noqa: ANN401
     """The page."""
-    home = journal._path.parent
+    home = journal.path.parent
     write_page(journal, home / "report.html", home, **how)
     return (home / "report.html").read_text(encoding="utf-8")
 

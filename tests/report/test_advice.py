@@ -1,22 +1,21 @@
-"""The advice: every code that a report may hold has a sentence of its own."""
+"""The advice: every code that a report may have has a sentence of its own, and one table has them all."""
+
+import re
+from pathlib import Path
 
 import pytest
 
-from bulkreset.cognito import boto3_transport, response, response_parser
+from bulkreset import causes
+from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.models import RejectCode, SkipReason, Status
-from bulkreset.report.advice import MEANINGS, next_step
+from bulkreset.report.advice import next_step
 
 OF_THE_SERVICE = {
-    *(
-        response._THROTTLED
-        | response._DOUBTFUL
-        | response._EXPIRED
-        | response.PASSWORD_REFUSALS
-        | response._ADVICE.keys()
-    ),
-    *(kind.__name__ for kind in (*boto3_transport.UNSENT, *response_parser.NO_CREDENTIALS)),
-    *("UserNotFoundException", "NotAuthorizedException", "UnreadableResponse", "ReadTimeoutError"),
+    *(response._THROTTLED | response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
+    *(kind.__name__ for kind in (*http_errors.UNSENT, *response_parser.NO_CREDENTIALS)),
+    *("UserNotFoundException", "NotAuthorizedException"),
 }
+RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -29,13 +28,50 @@ OF_THE_SERVICE = {
 )
 def test_every_code_has_its_sentence(status: Status, code: str) -> None:
     said = next_step(status, code)
-    assert said != next_step(Status.FAILED, "SomethingNewException")
+    assert said not in {next_step(status, "SomethingNew"), next_step(Status.FAILED, "SomethingNewException")}
     assert said.endswith(".")
     assert not {"{", "}"} & set(said)
 
 
 def test_advice_goes_by_the_status_where_that_says_more() -> None:
     assert next_step("in_doubt", "").startswith("Resume")
+    assert next_step("in_doubt", response.HISTORY_VIOLATION) != next_step("failed", response.HISTORY_VIOLATION)
+    assert "resume" in next_step("in_doubt", response.HISTORY_VIOLATION)
+    assert next_step("in_doubt", "UserNotFoundException") == next_step("in_doubt", "ReadTimeoutError")
     assert "not signed out" in next_step("set", "AccessDeniedException")
-    assert "Read the message" in next_step("failed", "SomethingNewException")
-    assert set(MEANINGS) == set(Status)
+    assert "See the message" in next_step("failed", "SomethingNewException")
+    assert next_step("failed", "AccessDenied").endswith("then resume with --failed.")
+    assert next_step("unprocessed", "") == Status.UNPROCESSED.facts.advice
+
+
+@pytest.mark.parametrize(("cause", "advice"), [*causes.sentences()])
+def test_a_new_run_is_always_one_of_the_rows_that_are_not_set(cause: str, advice: str) -> None:
+    assert advice.endswith("."), cause
+    for rest in re.split("a new run", advice)[1:]:
+        assert rest.startswith(f" {causes.NOT_SET}"), cause
+
+
+def test_the_runbook_never_advises_to_send_every_row_again() -> None:
+    cells = [line for line in RUNBOOK.splitlines() if line.startswith("|")]
+    assert len(cells) > 50
+    for line in cells:
+        for rest in re.split("a new run", line)[1:]:
+            assert rest.replace("`", "").startswith(f" {causes.NOT_SET}"), line
+
+
+def test_the_runbook_has_the_advice_of_every_cause_word_for_word() -> None:
+    for cause, advice in causes.sentences():
+        lines = [line.replace("`", "") for line in RUNBOOK.splitlines() if line.startswith("|")]
+        assert [line for line in lines if advice in line] or cause in {"sign_out", *_BY_EXIT_CODE}, cause
+        if cause in {*causes.PLAN, *causes.FAILED, *causes.IN_DOUBT, *causes.FATAL}:
+            assert sum(1 for line in lines if re.match(rf"\|[^|]*\b{cause}\b[^|]*\| {re.escape(advice)}", line)) == 1
+
+
+_BY_EXIT_CODE = {"time_limit", "row_limit", "interrupted", "not_confirmed"}  # the table by exit code has these
+
+
+def test_only_a_wrong_job_cannot_be_resumed() -> None:
+    assert {code for code in causes.ALL if not causes.resume_helps(code)} == {"ResourceNotFoundException"}
+    for code, cause in causes.FATAL.items():
+        assert cause.advice.endswith("then {then}."), code
+        assert causes.advice_for(code).endswith("then resume.") is cause.resume_helps, code

@@ -1,5 +1,6 @@
 """The page in a real browser: it asks for nothing, complains of nothing, fits, and is usable by keyboard and by ear."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,25 @@ def test_what_is_injected_cannot_run(browser: Browser, full: Path, tmp_path: Pat
     assert page.title().startswith("nightly")
     assert asked == [path.as_uri()]
     context.close()
+
+
+def test_rows_are_short_on_a_phone(browser: Browser, full: Path) -> None:
+    with opened(browser, full, 390) as page:
+        lines = page.evaluate(
+            "[...document.querySelectorAll('#rows tbody tr')].slice(0, 20).map((it) => it.offsetHeight)"
+        )
+        assert max(lines) < 100
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_print_on_paper_has_the_wide_layout(browser: Browser, full: Path, paper: str) -> None:
+    with opened(browser, full) as page:
+        page.set_viewport_size({"width": 700, "height": 1000})  # about the width of a page between its margins
+        page.emulate_media(media="print")
+        row = page.locator("#rows tbody tr").first
+        assert row.evaluate("(it) => getComputedStyle(it).display") == "table-row"
+        pages = re.findall(rb"/Type\s*/Page[^s]", page.pdf(format=paper, prefer_css_page_size=True))
+        assert 3 < len(pages) < 12
 
 
 def test_print_shows_every_row_in_the_colours_of_paper(browser: Browser, full: Path) -> None:

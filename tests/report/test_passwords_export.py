@@ -15,6 +15,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Row, Secret, Status
 from bulkreset.report.passwords_export import IssuedPassword, read_passwords
+from tests.journal.journals import commit, run_state
 from tests.targets import EU, EU2, job
 
 DAY = 86_400_000  # milliseconds
@@ -30,21 +31,12 @@ class Campaigned:
         self.key.write_text(f"{identity}\n")
         self.to = parse_recipients([str(identity.to_public())])
         self.names = names
-        known = {
-            "run_id": "r",
-            "job": {"name": "x"},
-            "mode": "run",
-            "state": "applying",
-            "started_at": "",
-            "rows": len(names),
-        }
+        state = run_state("applying", rows=len(names), **facts)
         self.run_dir = folder / "run"
-        home = RunDir.create(
-            self.run_dir, lambda path: Journal.create(path, [EU, EU2], {**known, "passwords": None, **facts}).close()
-        )
+        home = RunDir.create(self.run_dir, lambda path: Journal.create(path, [EU, EU2], state).close())
         home.release()
         self.journal = Journal.open(home.journal)
-        self.journal.add_rows([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
+        self.journal.plan.add_rows([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
         self.folder = Path(facts["passwords"]) if facts.get("passwords") else home.passwords
 
     def write(self, passwords: Mapping[int, str]) -> None:
@@ -53,7 +45,7 @@ class Campaigned:
         PasswordArchive(self.folder, self.to).write(rows)
 
     def settle(self, *numbers: int, status: Status = Status.SET, at: int = WHEN) -> None:
-        self.journal.commit([], [Outcome(row, status, started_at=at, finished_at=at) for row in numbers])
+        commit(self.journal, [], [Outcome(row, status, started_at=at, finished_at=at) for row in numbers])
 
     def given(self) -> list[IssuedPassword]:
         return list(read_passwords(self.run_dir, self.key))
@@ -100,9 +92,9 @@ def test_when_it_expires_is_told_as_far_as_it_is_known(tmp_path: Path) -> None:
     run.write({1: "P1"})
     run.settle(1)
     assert run.given() == [IssuedPassword("ann", "P1", "2026-09-24T14:13:20Z", EU)]
-    run.journal.note(temporary_days={EU2: 3})
+    run.journal.write.change(temporary_days={EU2: 3})
     assert run.given()[0].expires_at == ""
-    run.journal.note(temporary_days={EU: None})
+    run.journal.write.change(temporary_days={EU: None})
     assert run.given()[0].expires_at == ""
 
 
@@ -132,7 +124,7 @@ def test_password_shows_in_no_repr(tmp_path: Path) -> None:
 def test_run_that_is_not_wholly_planned_has_no_passwords_to_export(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.write({1: "P1"})
-    run.journal._db.execute("DELETE FROM meta WHERE key = 'rows'")
+    run.journal.write.change(phase="comparing")
     with pytest.raises(RunDirError, match="no whole plan"):
         run.given()
 

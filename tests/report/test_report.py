@@ -15,7 +15,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import LaneSummary, Outcome, Status, Summary
 from bulkreset.report.report import COLUMNS, write_new_csv, write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
-from tests.journal.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 SUMMARY = Summary(
     run_id="r",
@@ -57,22 +57,40 @@ def test_columns_are_the_published_ones() -> None:
 
 def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.add_rows(
+    journal.plan.add_rows(
         [
             (6, OTHER, "fay", False, "skipped", "protected", "why"),
             (5, "eu-west-1_Unknown", "eve", None, "rejected", "unknown_pool", "no target"),
             (7, "", "", True, "rejected", "bad_value", "line 9"),
         ]
     )
-    journal.commit([4, 3, 2, 1], [])
-    journal.commit([], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
-    journal.commit([], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
-    journal.commit([], [Outcome(4, Status.READY)])
+    commit(journal, [4, 3, 2, 1], [], claimed_at=5)
+    commit(journal, [], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
+    commit(journal, [], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
+    commit(journal, [], [Outcome(4, Status.READY)])
     write_report(journal, tmp_path / "report.csv", "unprocessed")
     rows = cells(tmp_path / "report.csv")
     assert [tuple(row.values()) for row in rows] == [
         ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 7),
-        ("2", POOL, "bob", "in_doubt", "", "", "0", "0", "true", "true", *[""] * 7),
+        (
+            "2",
+            POOL,
+            "bob",
+            "in_doubt",
+            "",
+            "",
+            "0",
+            "0",
+            "true",
+            "true",
+            "",
+            "",
+            "",
+            "1970-01-01T00:00:00.005Z",
+            "",
+            "",
+            "",
+        ),
         (
             *("3", POOL, "cat", "set", "", "", "1", "0", "false", "true", "", "12", "q"),
             *("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.012Z", "", ""),
@@ -98,10 +116,10 @@ def test_cell_that_a_spreadsheet_would_run_is_made_safe(tmp_path: Path, start: s
     formula = f'{start}HYPERLINK("x","y")'
     journal = planned(tmp_path)
     pool = formula if column == "user_pool_id" else POOL
-    journal.add_rows([(1, pool, formula if column == "username" else "ann", True, "rejected", "", "")])
+    journal.plan.add_rows([(1, pool, formula if column == "username" else "ann", True, "rejected", "", "")])
     if column not in {"username", "user_pool_id"}:
         named = {column: formula}
-        journal.commit([], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
+        commit(journal, [], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
     write_report(journal, tmp_path / "report.csv", "ready")
     (row,) = cells(tmp_path / "report.csv")
     assert row[column] == f"'{formula}"
@@ -165,7 +183,7 @@ def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
 
 def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.add_rows([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
+    journal.plan.add_rows([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
     write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 

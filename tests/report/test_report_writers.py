@@ -20,7 +20,7 @@ from bulkreset.report import report_writers
 from bulkreset.report.report import COLUMNS
 from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
 from bulkreset.text import format_iso
-from tests.journal.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 FORMS = ("csv", "jsonl", "parquet")
 
@@ -29,12 +29,12 @@ FORMS = ("csv", "jsonl", "parquet")
 def journal(tmp_path: Path) -> Journal:
     """Rows of every fate, with values of every type."""
     made = planned(tmp_path, "=ann", "bob", "größe\u2028x", "dan")
-    made.add_rows(
+    made.plan.add_rows(
         [(5, "no.pool", "eve", None, "rejected", "unknown_pool", "no target"), (6, OTHER, "", False, "skipped", "", "")]
     )
-    made.commit([1, 2, 3], [])
-    made.commit([], [done(1, attempts=2, throttled=1, latency_ms=0, request_id="q", started_at=0, finished_at=61_005)])
-    made.commit([], [Outcome(2, Status.FAILED, "+Odd", 'say "no"', 1)])
+    commit(made, [1, 2, 3], [])
+    commit(made, [], [done(1, attempts=2, throttled=1, latency_ms=0, request_id="q", started_at=0, finished_at=61_005)])
+    commit(made, [], [Outcome(2, Status.FAILED, "+Odd", 'say "no"', 1)])
     return made
 
 
@@ -115,7 +115,7 @@ def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: 
 @given(times=st.lists(st.integers(0, 4_000_000_000_000), min_size=1, max_size=20))
 def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))
-    journal.commit([], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
+    commit(journal, [], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
     shown = [row["finished_at"] for row in drawn(journal, "csv")]
     assert [row["finished_at"] for row in drawn(journal, "jsonl")] == shown
     journal.close()

@@ -13,7 +13,7 @@ from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
-from tests.journal.journals import POOL, done
+from tests.journal.journals import POOL, commit, done, run_state
 
 Made = Callable[..., Path]
 
@@ -26,10 +26,10 @@ def made(tmp_path: Path) -> Made:
         home = tmp_path / "run"
         home.mkdir()
         job = {"name": "x"} | ({"report": report} if report else {})
-        facts = {"run_id": "r", "job": job, "mode": mode, "state": "finished", "started_at": "2026-01-01"}
+        facts = run_state("finished", job=job, mode=mode)
         with closing(Journal.create(home / "journal.sqlite", [POOL], facts)) as journal:
-            journal.add_rows([(at, POOL, f"user{at}", True, "ready", "", "") for at in range(1, 5)])
-            journal.commit([], [done(1), Outcome(2, Status.FAILED, "Code", "user2 is not there"), done(3)])
+            journal.plan.add_rows([(at, POOL, f"user{at}", True, "ready", "", "") for at in range(1, 5)])
+            commit(journal, [], [done(1), Outcome(2, Status.FAILED, "Code", "user2 is not there"), done(3)])
         return home
 
     return make

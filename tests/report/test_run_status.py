@@ -7,27 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bulkreset.errors import RecordError, RunDirError
+from bulkreset.cli.prompts import describe_status
+from bulkreset.errors import RecordError, RunDirError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
 from bulkreset.report.run_status import RunStatus, list_runs, read_status
-from tests.journal.journals import POOL, done
-
-FACTS: dict[str, Any] = {
-    "run_id": "r",
-    "job": {"name": "nightly"},
-    "mode": "run",
-    "emulated": False,
-    "state": "planned",
-    "started_at": "2024-01-31T00:00:00.000Z",
-}
+from tests.journal.journals import POOL, commit, done, run_state
 
 APPLYING = """
 import sys
@@ -35,35 +27,36 @@ from pathlib import Path
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Status
+from tests.journal.journals import commit
 home = RunDir.open(Path(sys.argv[1]))
 home.lock()
 journal = Journal.open(home.journal)
-journal.note(state="applying")
-journal.begin_sending()
-journal.commit([1, 2, 3], [])
-journal.commit([4], [Outcome(1, Status.SET, attempts=2, throttled=1, finished_at=1000)])
-journal.commit([], [Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1, finished_at=2000)])
+journal.write.change(phase="applying", rows=6)
+journal.write.begin_sending()
+commit(journal, [1, 2, 3], [])
+commit(journal, [4], [Outcome(1, Status.SET, attempts=2, throttled=1, finished_at=1000)])
+commit(journal, [], [Outcome(2, Status.FAILED, "UserNotFoundException", "x", 1, finished_at=2000)])
 print("applying", flush=True)
 sys.stdin.read()
 """
 
 
-def made(path: Path, *names: str, **facts: object) -> Path:
+def made(path: Path, *names: str, **facts: Any) -> Path:  # noqa: ANN401  (of the run state)
     """A run directory of ready rows that nobody holds."""
-    home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], FACTS | facts).close())
+    home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], run_state(**facts)).close())
     journal = Journal.open(home.journal)
-    journal.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.plan.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     journal.close()
     home.release()
     return path
 
 
-def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: object) -> None:
+def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: Any) -> None:  # noqa: ANN401  (as above)
     """Claim the first rows of a run, settle some, and note facts."""
     journal = Journal.open(path / "journal.sqlite")
-    journal.commit(range(1, claims + 1), [])
-    journal.commit([], outcomes)
-    journal.note(**facts)
+    commit(journal, range(1, claims + 1), [])
+    commit(journal, [], outcomes)
+    journal.write.change(**dict(run_state(**facts)))
     journal.close()
 
 
@@ -135,7 +128,7 @@ def test_dry_run_whose_plan_is_not_whole_can_be_resumed(tmp_path: Path, state: s
     path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state=state)
     status = read_status(path)
     assert (status.state, status.resumable) == ("crashed" if state == "planning" else state, True)
-    record(path, rows=2, state="finished")
+    record(path, rows=2, state="finished", mode="dry_run")
     assert not read_status(path).resumable
 
 
@@ -175,7 +168,42 @@ def test_run_is_alive_in_its_process_and_crashed_when_that_is_killed(tmp_path: P
         counts={"set": 1, "failed": 1, "in_doubt": 2, "unprocessed": 2},
         rate=0.0,
         seconds_left=None,
+        commands=(f"bulkreset resume {path}", f"bulkreset resume {path} --failed"),
     )
+
+
+def test_ended_run_says_why_it_stopped_when_and_how_to_go_on(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", "bob", rows=2)
+    stopped = StoppedBy("GuardTripped", "GuardTripped", "Too many.", "Fix the cause, then resume.", 3)
+    record(
+        path,
+        done(1, attempts=1),
+        state="stopped",
+        rows=2,
+        exit_code=3,
+        stopped_by=asdict(stopped),
+        finished_at="2024-01-31T00:05:00.000Z",
+    )
+    status = read_status(path)
+    assert (status.exit_code, status.stopped_by) == (3, stopped)
+    assert status.commands == (f"bulkreset resume {path}",)
+    assert describe_status(status).splitlines() == [
+        f"{path}: stopped, exit code 3",
+        "  run of nightly, started 2024-01-31 00:00:00 UTC, ended 2024-01-31 00:05:00 UTC",
+        "  2 rows: 1 set, 1 not sent",
+        "  1 call, 0 throttled",
+        "  why: Too many. Fix the cause, then resume.",
+        f"  next: bulkreset resume {path}",
+    ]
+
+
+def test_run_with_a_wrong_pool_is_not_to_be_resumed(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", rows=1)
+    stopped = StoppedBy("ServiceError", "ResourceNotFoundException", "No such pool.", "Fix the job.", 2)
+    record(path, rows=1, state="stopped", exit_code=2, stopped_by=asdict(stopped))
+    assert (read_status(path).resumable, read_status(path).commands) == (False, ())
+    record(path, rows=1, state="interrupted", stopped_by=asdict(StoppedBy("Interrupted", "Interrupted", "", "", 130)))
+    assert read_status(path).resumable
 
 
 def test_looking_neither_takes_the_lock_nor_changes_a_file(tmp_path: Path) -> None:
@@ -218,12 +246,12 @@ def test_damaged_journal_is_a_record_error(tmp_path: Path) -> None:
         read_status(path)
 
 
-def test_runs_of_a_folder_are_told_the_newest_first(tmp_path: Path) -> None:
+def test_runs_of_a_folder_are_told_the_oldest_first(tmp_path: Path) -> None:
     made(tmp_path / "a", "ann", started_at="2024-01-30T00:00:00.000Z", state="stopped")
     made(tmp_path / "b", "ann", started_at="2024-02-01T00:00:00.000Z", state="applying")
     made(tmp_path / "c", started_at="2024-01-31T00:00:00.000Z", state="finished")
     found = [(Path(status.run_dir).name, status.state) for status in list_runs(tmp_path)[0]]
-    assert found == [("b", "crashed"), ("c", "finished"), ("a", "stopped")]
+    assert found == [("a", "stopped"), ("c", "finished"), ("b", "crashed")]
 
 
 def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -245,7 +273,7 @@ def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path
     assert [Path(one.run_dir).name for one in unreadable] == ["empty", "newer", "text", "torn", "zeros"]
     assert [one.problem.partition("journal.sqlite ")[2] for one in unreadable[:3]] == [
         "is damaged. Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
-        "has version 99; this bulkreset knows version 3. Use the bulkreset that wrote it.",
+        "has version 99; this bulkreset knows version 4. Use the bulkreset that wrote it.",
         "is damaged. Restore it from a backup. Without one, plan a new run: rows that were set would be set again.",
     ]
 

@@ -13,11 +13,14 @@ from bulkreset.errors import (
     RecordError,
     RowLimit,
     ServiceError,
+    StoppedBy,
     TimeLimit,
 )
-from bulkreset.models import LaneSummary, Outcome, Status
-from bulkreset.report.summary import build_summary, exit_code_of, public_counts, state_of
-from tests.journal.journals import POOL, done, planned
+from bulkreset.journal.run_state import End
+from bulkreset.models import EndState, LaneSummary, Outcome, Status
+from bulkreset.report.summary import build_summary, end_state, exit_code_of
+from bulkreset.statuses import public_counts
+from tests.journal.journals import ENDED, POOL, commit, done, planned, run_state
 
 ENDINGS: list[tuple[BulkresetError | None, str, int]] = [
     (None, "finished", 0),
@@ -35,7 +38,7 @@ ENDINGS: list[tuple[BulkresetError | None, str, int]] = [
 
 @pytest.mark.parametrize(("ended", "state", "code"), ENDINGS)
 def test_state_and_exit_code_of_each_ending(ended: BulkresetError | None, state: str, code: int) -> None:
-    assert state_of(ended) == state
+    assert end_state(ended) == state
     for dry_run in (True, False):
         assert exit_code_of(ended, {"set": 5}, dry_run=dry_run) == code
         assert exit_code_of(ended, {"failed": 5}, dry_run=dry_run) == (code or 1)
@@ -71,9 +74,10 @@ def test_counts_are_in_the_reports_words() -> None:
 
 def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdefgh")
-    journal.add_rows([(9, POOL, "", True, "rejected", "missing_username", "x")])
-    journal.commit([1, 2, 3, 4], [])
-    journal.commit(
+    journal.plan.add_rows([(9, POOL, "", True, "rejected", "missing_username", "x")])
+    commit(journal, [1, 2, 3, 4], [])
+    commit(
+        journal,
         [],
         [
             done(1, attempts=1),
@@ -81,23 +85,17 @@ def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
             Outcome(3, Status.FAILED, "UserNotFoundException", "x", 1),
         ],
     )
-    journal.note(
-        job={"name": "nightly"},
-        mode="run",
-        emulated=False,
-        state="stopped",
+    ended = End(
+        state=EndState.STOPPED,
         exit_code=3,
-        started_at="a",
-        finished_at="b",
-        seconds=12.34567,
-        sending_seconds=4.0,
-        input={"path": "p", "size": 1, "sha256": "s"},
-        targets=[{"user_pool_id": POOL}],
-        lanes=[{"account": "1", "region": "r", "rate": 24.0, "quota": 30.0, "ceiling": 24.0}],
+        finished_at=ENDED,
+        stopped_by=ServiceError("AccessDenied", "No.", "Allow it.").describe(),
     )
-    summary = build_summary(journal, ServiceError("AccessDenied", "No.", "Allow it."))
+    lane = {"account": "1", "region": "r", "rate": 24.0, "quota": 30.0, "ceiling": 24.0}
+    journal.write.change(**dict(run_state(seconds=12.34567, sending_seconds=4.0, lanes=[lane])))
+    summary = build_summary(journal, ended)
     counted: dict[str, int] = {}
-    for row in journal.report_rows("unprocessed"):
+    for row in journal.read.report_rows("unprocessed"):
         counted[row[3]] = counted.get(row[3], 0) + 1
     assert summary.counts == counted == {"set": 2, "failed": 1, "in_doubt": 1, "unprocessed": 4, "rejected": 1}
     assert summary.rows == 9
@@ -105,23 +103,13 @@ def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
     assert (summary.attempts, summary.throttled) == (5, 2)
     assert (summary.rows_per_second, summary.seconds) == (0.5, 12.346)
     assert summary.lanes == (LaneSummary("1", "r", 24.0, 30.0, 24.0),)
-    assert summary.stopped_by == {"code": "AccessDenied", "message": "No.", "advice": "Allow it."}
+    assert summary.stopped_by == StoppedBy("ServiceError", "AccessDenied", "No.", "Allow it.", 3)
+    assert (summary.state, summary.exit_code, summary.finished_at) == ("stopped", 3, ENDED)
 
 
 def test_run_that_sent_nothing_has_no_rate(tmp_path: Path) -> None:
     journal = planned(tmp_path, "a")
-    journal.note(
-        job={"name": "nightly"},
-        mode="dry_run",
-        emulated=True,
-        state="finished",
-        exit_code=0,
-        started_at="a",
-        finished_at="b",
-        seconds=0.0,
-        input={},
-        targets=[],
-    )
-    summary = build_summary(journal, None)
+    journal.write.change(mode="dry_run", emulated=True)
+    summary = build_summary(journal, End(state=EndState.FINISHED, exit_code=0, finished_at=ENDED))
     assert (summary.rows_per_second, summary.sending_seconds, summary.stopped_by) == (0.0, 0.0, None)
     assert summary.counts == {"ready": 1}

@@ -32,7 +32,7 @@ def test_buckets_are_bounded(span: int) -> None:
 
 def test_nothing_sent_has_no_course(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(3))
-    assert build_timeline(journal, [lane()]) is None
+    assert build_timeline(journal) is None
     assert build_latency_histogram(journal) is None
 
 
@@ -42,7 +42,7 @@ def test_course_counts_every_row_and_every_throttled_call_once(tmp_path: Path) -
         sent(row, luck.choice([Status.SET, Status.FAILED]), at=luck.randrange(600_000), throttled=luck.randrange(3))
         for row in range(1, 501)
     ]
-    course = build_timeline(journal_of(tmp_path, ready(520), outcomes), [lane()])
+    course = build_timeline(journal_of(tmp_path, ready(520), outcomes))
     assert course
     seconds = course.width / 1000
     assert sum(step.settled * seconds for step in course.buckets) == pytest.approx(500)
@@ -61,8 +61,8 @@ def test_lane_is_at_its_ceiling_until_its_first_change_and_then_keeps_its_last_r
     changes = [(4, 10.0), (4.2, 14.0), (7, 20.0)]
     rates = [RateChange(BEGUN + int(at * 1000), "111111111111", "eu-west-1", rate, "throttled") for at, rate in changes]
     outcomes = [sent(row, at=(row - 1) * 1000, latency=0) for row in range(1, 11)]
-    journal = journal_of(tmp_path, ready(10), outcomes, rates)
-    course = build_timeline(journal, [lane(), lane(OTHER, ceiling=5.0)])
+    journal = journal_of(tmp_path, ready(10), outcomes, rates, lanes=[lane(), lane(OTHER, ceiling=5.0)])
+    course = build_timeline(journal)
     assert course
     assert course.ceiling == 29.0
     allowed = {(step.at_ms - BEGUN) / 1000: step.allowed for step in course.buckets}
@@ -74,7 +74,9 @@ def test_lane_is_at_its_ceiling_until_its_first_change_and_then_keeps_its_last_r
         25.0,
         25.0,
     )
-    unpaced = build_timeline(journal, [lane(), lane(OTHER, ceiling=None)])
+    (tmp_path / "unpaced").mkdir()
+    lanes = [lane(), lane(OTHER, ceiling=None)]
+    unpaced = build_timeline(journal_of(tmp_path / "unpaced", ready(10), outcomes, rates, lanes=lanes))
     assert unpaced
     assert unpaced.ceiling is None
     assert {step.allowed for step in unpaced.buckets} == {None}

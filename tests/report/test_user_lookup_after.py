@@ -17,7 +17,7 @@ from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_lookup_after import look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import VerifiedUser
 from bulkreset.send.pacer import Pacer
-from tests.journal.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, commit, done, planned
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
 from tests.send.fakes import FakeClock
 
@@ -34,7 +34,7 @@ def lookup(tmp_path: Path) -> Iterator[UserStore]:
 def ended(folder: Path, *names: str) -> Journal:
     """A run that has set these users, with permanent passwords."""
     journal = planned(folder, *names)
-    journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in range(1, len(names) + 1)])
+    commit(journal, [], [done(row, started_at=SET, finished_at=SET) for row in range(1, len(names) + 1)])
     return journal
 
 
@@ -77,7 +77,7 @@ def test_each_row_has_its_own_user(tmp_path: Path, lookup: UserStore, size: int)
 
 def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.commit([], [done(2, started_at=SET, finished_at=SET)])
+    commit(journal, [], [done(2, started_at=SET, finished_at=SET)])
     pool = listed(*crowd(3), size=10**6)
     look(journal, lookup, pool)
     assert set(pool.names) == {"bob"}
@@ -86,17 +86,17 @@ def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: UserSt
 
 def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
+    commit(journal, [], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
     pool = listed(told("ann"), told("bob"), told("cat"), told("dan"))
     look(journal, lookup, pool)
-    journal.commit([], [done(row, started_at=SET, finished_at=SET) for row in (1, 3)])
+    commit(journal, [], [done(row, started_at=SET, finished_at=SET) for row in (1, 3)])
     assert judged(journal, lookup, pool) == [(2, "bob", "agrees"), (4, "dan", "agrees")]
 
 
 def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, lookup: UserStore) -> None:
     journal = ended(tmp_path, "ann")
-    journal.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
-    journal.commit([], [done(2, started_at=SET, finished_at=SET)])
+    journal.plan.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
+    commit(journal, [], [done(2, started_at=SET, finished_at=SET)])
     pool = listed(told("ann"))
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ann", "agrees")]
@@ -104,8 +104,8 @@ def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, 
 
 def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann@old.example")
-    journal.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "u-1")])
-    journal.commit([], [done(1, started_at=SET, finished_at=SET)])
+    journal.plan.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "u-1")])
+    commit(journal, [], [done(1, started_at=SET, finished_at=SET)])
     pool = listed(told("u-1", email="ann@new.example", email_verified="true"), aliases=frozenset({"email"}))
     look(journal, lookup, pool)
     assert judged(journal, lookup, pool) == [(1, "ann@old.example", "agrees")]

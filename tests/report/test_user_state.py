@@ -28,7 +28,9 @@ def judged(
         ("FORCE_CHANGE_PASSWORD", SET, SET + 6 * DAY, UserState.EXPIRING),
         ("FORCE_CHANGE_PASSWORD", SET, SET + 7 * DAY - 1, UserState.EXPIRING),
         ("FORCE_CHANGE_PASSWORD", SET, SET + 7 * DAY, UserState.EXPIRED),
-        ("FORCE_CHANGE_PASSWORD", SET - DAY, SET, UserState.WAITING),
+        ("FORCE_CHANGE_PASSWORD", SET - DAY, SET, UserState.UNTOUCHED),
+        ("FORCE_CHANGE_PASSWORD", SET - MINUTE, SET + 7 * DAY - MINUTE, UserState.EXPIRED),
+        ("FORCE_CHANGE_PASSWORD", SET + DAY, SET + 7 * DAY - 1, UserState.EXPIRING),
         ("CONFIRMED", SET + DAY, SET + 9 * DAY, UserState.CHANGED),
         ("CONFIRMED", SET + 1, SET + MINUTE, UserState.CHANGED),
         ("CONFIRMED", None, SET + DAY, UserState.CHANGED),
@@ -42,7 +44,15 @@ def judged(
 def test_temporary_password(status: str, modified: int | None, now: int, state: UserState) -> None:
     found = judged(status, modified=modified, now=now)
     assert found.state is state
-    assert found.expires_at == SET + 7 * DAY
+    begun = SET if modified is None or state is UserState.UNTOUCHED else min(SET, modified)
+    assert (found.set_at, found.expires_at) == (begun, begun + 7 * DAY)
+
+
+def test_days_of_a_password_that_an_earlier_call_has_set_do_not_count_from_the_refused_one() -> None:
+    """The call was lost, the run was killed, and resume found three days later that the password had been set."""
+    row = SetRow(1, POOL, "ann", "ann", 0, SET - 3 * DAY, SET)
+    found = classify(row, RowFinding(1, "ann", "FORCE_CHANGE_PASSWORD", "", SET - 3 * DAY + 50), 7, SET + 5 * DAY, 1.0)
+    assert (found.state, found.expires_at) == (UserState.EXPIRED, SET + 4 * DAY + 50)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.user_state import DONE, UserState
 from bulkreset.report.verify import VerifyRequest, VerifyResult, _open_outputs, verify
-from tests.journal.journals import planned
+from tests.journal.journals import planned, run_state
 from tests.targets import EU, job
-
-FACTS = {"mode": "run", "emulated": False, "state": "finished", "started_at": "2024-01-31T00:00:00.000Z"}
 
 
 def verified(run_dir: Path, wanted: VerifyRequest) -> VerifyResult:
@@ -33,7 +31,7 @@ def run_dir(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     path.mkdir()
     journal = planned(path, "ann")
-    journal.note(job=job(EU).model_dump(mode="json"), **FACTS)
+    journal.write.change(**dict(run_state("finished", job=job(EU).model_dump(mode="json"))))
     journal.close()
     return path
 
@@ -82,7 +80,7 @@ def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
         "rows": [],
     }
     assert (found.exit_code, found.report) == (0, None)
-    assert describe_verified(found) == "This run has set no passwords, so there is nothing to verify."
+    assert describe_verified(found) == "This run set no passwords, so there is nothing to verify."
     assert list(run_dir.glob("*.csv")) == []
 
 
@@ -95,7 +93,7 @@ def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
 )
 def test_run_that_set_nobody_real_has_nobody_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:
     with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
-        journal.note(**facts)
+        journal.write.change(**facts)
     with pytest.raises(RunDirError) as refused:
         verified(run_dir, VerifyRequest())
     assert said.format(run_dir=run_dir) in str(refused.value)
@@ -111,7 +109,7 @@ def test_exit_code_is_zero_where_all_are_done(state: UserState) -> None:
     found = told({UserState.CHANGED: 3, state: 2})
     assert found.exit_code == (0 if state in DONE else 1)
     assert found.unfinished == (0 if state in DONE else 2)
-    assert ("Nothing remains to be done." in describe_verified(found)) is (state in DONE)
+    assert ("No action needed." in describe_verified(found)) is (state in DONE)
 
 
 def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
@@ -125,8 +123,8 @@ def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
         + ".",
         "The run is still running: users that it sets from now on are not included.",
         "1,000 temporary passwords not used yet (still valid). Verify again later.",
-        "2,000 temporary passwords expired or expiring. --reissue FILE writes an input with these users.",
-        "3,000 users changed since the run in an unexpected way; see the report.",
+        "2,000 temporary passwords expired or expiring soon. --reissue FILE writes an input file with these users.",
+        "3,000 users have changed since the run in an unexpected way; see verify.csv.",
         "Report: verify.csv",
     ]
 

@@ -14,7 +14,7 @@ from bulkreset.input.discovery import InputMissing
 from bulkreset.job.file import load
 from bulkreset.models import Summary
 from bulkreset.run.abandon import abandon
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunOptions
 from bulkreset.run.scheduled import ScheduledJob
 from bulkreset.run.start import resume
 from bulkreset.text import format_iso
@@ -56,7 +56,7 @@ class Nights:
         assert job.schedule.state
         mode = RunOptions(None, dry_run=dry, yes=True)
         one = ScheduledJob(job, job.schedule.state, mode, ui, stop or CancelToken(), wall=lambda: wall)
-        runs = [summary for _, summary in one.run(lambda: self.folder / f"run-{self.number}")]
+        runs = [end.summary for end in one.run(lambda: self.folder / f"run-{self.number}")]
         return runs, one, ui.remarks
 
     @property
@@ -182,16 +182,19 @@ def test_bad_input_is_set_aside_until_it_or_the_reading_changes(nights: Nights, 
     (summary,), one, remarks = nights.night()
     assert (summary.exit_code, sent(sim)) == (0, ["ann", "cat"])
     if not bad:  # an empty part among others has no rows, and is no bad input
-        assert (one.set_aside, summary.input["remarks"]) == ([], ["1 file has no content, so no rows: b.csv."])
+        assert (one.left_out.set_aside, summary.input["remarks"]) == (
+            [],
+            ["1 file has no content, so no rows: b.csv."],
+        )
         return
-    assert [f"The input {path} is set aside" in line for line in (*one.set_aside, remarks[0])] == [True, True]
-    assert summary.input["remarks"] == one.set_aside
+    assert [f"The input {path} is set aside" in line for line in (*one.left_out.set_aside, remarks[0])] == [True, True]
+    assert summary.input["remarks"] == one.left_out.set_aside
     runs, one, remarks = nights.night()
-    assert (runs, len(one.set_aside), remarks) == ([], 1, one.set_aside)
+    assert (runs, len(one.left_out.set_aside), remarks) == ([], 1, one.left_out.set_aside)
     assert f"The input {path} is still set aside" in remarks[0]
     nights.put("b.csv", "ben")
     runs, one, _ = nights.night()
-    assert ([run.counts for run in runs], one.set_aside, nights.state["aside"]) == ([{"set": 1}], [], {})
+    assert ([run.counts for run in runs], one.left_out.set_aside, nights.state["aside"]) == ([{"set": 1}], [], {})
 
 
 def test_inputs_that_all_are_bad_are_not_set_aside_for_it_may_be_the_job(nights: Nights, sim: Simulator) -> None:
@@ -212,16 +215,16 @@ def test_file_that_changes_still_is_not_read_yet(nights: Nights, sim: Simulator)
     old = nights.put("mon.csv", "ann")
     written = max(old.stat().st_mtime, old.stat().st_ctime)
     runs, one, _ = nights.night(wall=written + 290)
-    assert (runs, len(one.held)) == ([], 1)
+    assert (runs, len(one.left_out.held)) == ([], 1)
     at = format_iso(written * 1000, "seconds")
-    assert one.held[0] == f"The input {old} is not read yet: changed at {at}, and schedule.settle is 5 min."
+    assert one.left_out.held[0] == f"The input {old} is not read yet: changed at {at}, and schedule.settle is 5 min."
     runs, one, _ = nights.night(wall=written - 60)
-    assert (runs, len(one.held)) == ([], 1), "by its time it changes in the future"
+    assert (runs, len(one.left_out.held)) == ([], 1), "by its time it changes in the future"
     os.utime(old, (0, 0))  # a copy with the times of the original is not older for it
     assert nights.night(wall=written + 10)[0] == []
     changed = old.stat().st_ctime
     (summary,), one, _ = nights.night(wall=changed + 301)
-    assert (summary.counts, one.held, sent(sim)) == ({"set": 1}, [], ["ann"])
+    assert (summary.counts, one.left_out.held, sent(sim)) == ({"set": 1}, [], ["ann"])
 
 
 def test_folder_is_read_when_its_marker_is_there(nights: Nights, sim: Simulator) -> None:
@@ -238,7 +241,7 @@ def test_folder_is_read_when_its_marker_is_there(nights: Nights, sim: Simulator)
     assert (summary.counts, sent(sim)) == ({"set": 1}, ["ann"])
     assert (
         summary.input["remarks"]
-        == one.held
+        == one.left_out.held
         == [f"The input {nights.folder}/in/tue/part-0.csv is not read yet: no _SUCCESS in its folder."]
     )
 
@@ -249,7 +252,7 @@ def test_marker_is_no_input_and_no_unread_file(nights: Nights) -> None:
     (nights.folder / "in" / "READY").touch()
     for runs in (1, 0):
         found, one, remarks = nights.night()
-        assert (len(found), one.held, remarks) == (runs, [], [])
+        assert (len(found), one.left_out.held, remarks) == (runs, [], [])
 
 
 def test_objects_are_read_when_they_have_settled_and_their_marker_is_there(
@@ -265,17 +268,17 @@ def test_objects_are_read_when_they_have_settled_and_their_marker_is_there(
     storage.put("in/mon.csv", b"username,password\nann,Quiet-Garden.1\n")
     storage.put("in/", b"")
     runs, one, remarks = nights.night()
-    assert (runs, one.held, remarks) == (
+    assert (runs, one.left_out.held, remarks) == (
         [],
         [f"The input {at}/in/mon.csv is not read yet: no READY in its folder."],
         [],
     )
     storage.put("in/READY", b"")
     runs, one, _ = nights.night(wall=1e9)
-    assert (runs, "and schedule.settle is 1 min" in one.held[0]) == ([], True)
+    assert (runs, "and schedule.settle is 1 min" in one.left_out.held[0]) == ([], True)
     assert [run.counts for run in nights.night()[0]] == [{"set": 1}]
     runs, one, remarks = nights.night()
-    assert (runs, one.held, remarks, sent(sim)) == ([], [], [], ["ann"])
+    assert (runs, one.left_out.held, remarks, sent(sim)) == ([], [], [], ["ann"])
 
 
 def test_what_is_not_read_is_said_each_night(nights: Nights) -> None:

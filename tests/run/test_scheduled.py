@@ -16,7 +16,7 @@ from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
 from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
 from bulkreset.models import Summary
-from bulkreset.run.run import RunOptions
+from bulkreset.run.context import RunOptions
 from bulkreset.run.schedule_state import ScheduleState, StateStore
 from bulkreset.run.scheduled import ScheduledJob
 from tests.bucket import BUCKET, Storage
@@ -69,7 +69,7 @@ def planned(
 
 def night(job: Path, run_dir: Path, ui: Any, stop: CancelToken | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
     """What came of a night's runs."""
-    return [summary for _, summary in planned(job, ui, stop, dry=dry).run(lambda: run_dir)]
+    return [end.summary for end in planned(job, ui, stop, dry=dry).run(lambda: run_dir)]
 
 
 def sent(sim: Simulator) -> list[str]:
@@ -125,9 +125,11 @@ def test_night_that_loses_its_lease_sends_nothing_more(
         wait_until(is_lost)
 
     with while_sending(sim, lose):
-        ((_, summary),) = one.run(lambda: here / "run")
+        (end,) = one.run(lambda: here / "run")
+    summary = end.summary
     assert (summary.exit_code, summary.state, summary.resumable) == (4, "stopped", True)
-    assert lost in (summary.stopped_by or {})["message"]
+    assert end.error
+    assert lost in end.error.message
     assert 20 <= summary.counts["set"] == len(sent(sim)) < 200
 
 
@@ -213,8 +215,12 @@ def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirro
     mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
     job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', mirror)
     stop, ui = CancelToken(), Onlooker()
-    stop.request()
-    assert [summary.exit_code for summary in night(job, here / "run", Onlooker(), stop)] == [143]
+
+    class Stopping(Onlooker):
+        def on_run_started(self, _run_id: str) -> None:
+            stop.request()
+
+    assert [summary.exit_code for summary in night(job, here / "run", Stopping(), stop)] == [143]
     assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"]
     shutil.rmtree(here / "run")
     for key in storage.keys("runs/"):  # as it is where the machine dies before its run can end

@@ -7,6 +7,7 @@ from typing import Any
 from bulkreset.cognito.response import Response
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import PaceConfig
+from bulkreset.journal.events import Claimed, Event
 from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
@@ -29,16 +30,17 @@ class FakeLedger:
         self._fail_at = fail_at
         self._insecure_at = insecure_at
 
-    def commit(
-        self, claims: Sequence[int], outcomes: Sequence[Outcome], signed_out: Sequence[SignOutOutcome] = ()
-    ) -> None:
+    def commit(self, events: Sequence[Event]) -> None:
         """Commit, or say that it is not possible."""
+        claims = {event.row for event in events if isinstance(event, Claimed)}
+        outcomes = [event for event in events if isinstance(event, Outcome)]
+        signed_out = [event for event in events if isinstance(event, SignOutOutcome)]
         self.commits += 1
         if self._fail_at and self.commits >= self._fail_at:
             raise RecordError("The disk is full.")
-        assert not self.claimed & set(claims), "a row was claimed twice"
+        assert not self.claimed & claims, "a row was claimed twice"
         assert not self.outcomes.keys() & {outcome.row for outcome in outcomes}, "a row was settled twice"
-        self.claimed |= set(claims)
+        self.claimed |= claims
         self.outcomes |= {outcome.row: outcome for outcome in outcomes}
         self.signed_out |= {outcome.row: outcome for outcome in signed_out}
 

@@ -12,6 +12,7 @@ from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
 from bulkreset.send.guards import GuardMonitor
+from bulkreset.text import format_limit
 from tests.send.fakes import FakeClock
 
 EVENING = datetime.fromisoformat("2024-01-31T22:30:15")
@@ -143,7 +144,7 @@ def test_hundred_refusals_in_a_row_stop_a_job_that_names_no_guard() -> None:
     watch.add(outcomes("f" * 99))
     tripping(watch)
     watch.add(outcomes("f"))
-    with pytest.raises(GuardTripped, match="last 100 rows"):
+    with pytest.raises(GuardTripped, match="100 rows in a row failed"):
         tripping(watch)
 
 
@@ -154,17 +155,36 @@ def test_stop_says_how_many_and_what_to_do() -> None:
         tripping(bench.watch)
     assert caught.value.exit_code == 3
     assert str(caught.value) == (
-        "1,200 of 1,300 rows failed, and max_failures allows 5%."
-        " Look at the codes in the report, fix the cause, then resume."
+        "1,200 of 1,300 rows failed. (Limit: max_failures = 5%.)"
+        " Look at the codes in the report and fix the cause, then resume. The count starts again from 0."
     )
     bench = Bench(max_refused_in_a_row=2)
     bench.watch.add(outcomes("sff"))
     with pytest.raises(GuardTripped) as caught:
         tripping(bench.watch)
     assert str(caught.value) == (
-        "The last 2 rows all failed (Code3): it is not the rows that are wrong. Check the user pool, the endpoint and"
-        " the input; max_refused_in_a_row sets how many are too many."
+        "2 rows in a row failed (Code3). (Limit: max_refused_in_a_row.) The cause is probably the user pool, the kind of"
+        " username or the policy. Compare one user by hand. Then resume with --failed, or start a new run of the rows"
+        " that are not set."
     )
+
+
+def test_rows_in_a_row_without_an_answer_are_in_doubt_and_a_plain_resume_sends_them() -> None:
+    bench = Bench(max_refused_in_a_row=3)
+    bench.watch.add(outcomes("sfdd"))
+    with pytest.raises(GuardTripped) as caught:
+        tripping(bench.watch)
+    assert caught.value.message == "3 rows in a row had no answer (Code4). (Limit: max_refused_in_a_row.)"
+    assert caught.value.advice.endswith("then resume.")
+    assert "--failed" not in caught.value.advice
+
+
+def test_rows_in_a_row_that_could_not_be_sent_have_failed() -> None:
+    bench = Bench(max_refused_in_a_row=2)
+    bench.watch.add([Outcome(row, Status.FAILED, "EndpointConnectionError") for row in (1, 2)])
+    with pytest.raises(GuardTripped, match="could not be sent") as caught:
+        tripping(bench.watch)
+    assert caught.value.advice == "Fix the network or the proxy, then resume with --failed."
 
 
 def test_guard_that_has_tripped_stays_so_while_nothing_better_comes() -> None:
@@ -178,7 +198,7 @@ def test_guard_that_has_tripped_stays_so_while_nothing_better_comes() -> None:
 def test_time_begins_with_the_watch(duration: object, seconds: int) -> None:
     bench = Bench(max_duration=duration)
     assert bench.seconds_left() == seconds
-    with pytest.raises(TimeLimit, match=f"max_duration is {seconds} s") as caught:
+    with pytest.raises(TimeLimit, match=rf"max_duration = {format_limit(seconds)}\)") as caught:
         bench.watch.check()
     assert caught.value.exit_code == 5
 
@@ -197,7 +217,7 @@ def test_time_begins_with_the_watch(duration: object, seconds: int) -> None:
 def test_time_of_day_is_the_next_one_also_after_midnight(stop_at: str, seconds: int) -> None:
     bench = Bench(stop_at=stop_at)
     assert bench.seconds_left() == seconds
-    with pytest.raises(TimeLimit, match=f"stop_at is {stop_at}"):
+    with pytest.raises(TimeLimit, match=f"stop_at = {stop_at}"):
         bench.watch.check()
 
 
@@ -300,7 +320,7 @@ def test_what_says_that_the_calls_are_wrong_is_counted_by_lane() -> None:
     share, nothing, in_a_row = (bench.watch.violation(lane) for lane in (0, 1, 2))
     assert "9 of 14 rows failed" in str(share)
     assert nothing is None
-    assert "last 5 rows" in str(in_a_row)
+    assert "5 rows in a row" in str(in_a_row)
 
 
 def test_number_of_failures_is_counted_over_all_lanes() -> None:
@@ -310,5 +330,5 @@ def test_number_of_failures_is_counted_over_all_lanes() -> None:
     bench.watch.check()
     bench.watch.add(outcomes("f"), lane=2)
     assert [bench.watch.violation(lane) for lane in (0, 1, 2)] == [None] * 3
-    with pytest.raises(GuardTripped, match="4 of 5 rows failed, and max_failures allows 3"):
+    with pytest.raises(GuardTripped, match=r"4 of 5 rows failed\. \(Limit: max_failures = 3"):
         bench.watch.check()

@@ -16,6 +16,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Row, Status
 from bulkreset.send import input_source
 from bulkreset.send.input_source import InputSource, LaneRowSource
+from tests.journal.journals import commit, run_state
 
 SIZE = 5  # rows of a piece, here
 PATIENCE = 90.0  # seconds after which a test gives up
@@ -78,14 +79,16 @@ def source(
     """A feed of rows whose pools are the letters; what was asked of the file is noted."""
     path = folder / "journal.sqlite"
     path.unlink(missing_ok=True)
-    journal = Journal.create(path, POOLS, {})
+    journal = Journal.create(path, POOLS, run_state())
     names = [(f"user{row}", f"Hidden-{row}") for row in range(1, len(pools) + 1)]
-    journal.add_rows((row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1))
-    journal.commit([], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
+    journal.plan.add_rows(
+        (row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1)
+    )
+    commit(journal, [], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
     pieces = FakePieces(names, remembers=remembers, searched=searched)
     asked: list[str] = []
     made = InputSource(
-        pieces, journal, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
+        pieces, journal.read, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
     )
     try:
         yield made, pieces, asked
@@ -199,10 +202,10 @@ def test_buffers_are_bounded(tmp_path: Path) -> None:
 def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_source, "MOST_BUFFER", 4000)
     monkeypatch.setattr(input_source, "LEAST_BUFFER", 500)
-    journal = Journal.create(tmp_path / "journal.sqlite", POOLS, {})
+    journal = Journal.create(tmp_path / "journal.sqlite", POOLS, run_state())
     rows = FakePieces([], remembers=True, searched=False)
     for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):
-        made = InputSource(rows, journal, [[f"r_{number}"] for number in range(lanes)], lambda: None)
+        made = InputSource(rows, journal.read, [[f"r_{number}"] for number in range(lanes)], lambda: None)
         assert {supply._most for supply in made.lane_sources} == {most}
     journal.close()
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cognito.response import Disposition, Response, advice_for
+from bulkreset.causes import advice_for
+from bulkreset.cognito.response import Disposition, Response
 from bulkreset.job import PaceConfig
 from bulkreset.models import SignOutOutcome, SignOutTask
 from bulkreset.send.operations import SetPassword, SignOut
@@ -25,6 +26,8 @@ from tests.send.fakes import (
     FakeClock,
     Scripted,
 )
+
+MAYBE = "; an answer was lost, so the user may be signed out"
 
 
 class Leaving(Scripted):
@@ -90,11 +93,19 @@ def test_what_becomes_of_a_sign_out(
         (REFUSED, "the password was set; only the sign-out failed: User does not exist."),
         (THROTTLED, "the password was set; only the sign-out failed after 3 attempts: slow down"),
         (Response(Disposition.REFUSED, "Code"), "the password was set; only the sign-out failed"),
-        (Response(Disposition.AMBIGUOUS, "Code"), "the password was set; only the sign-out failed after 3 attempts"),
+        (
+            Response(Disposition.AMBIGUOUS, "Code"),
+            "the password was set; only the sign-out failed after 3 attempts" + MAYBE,
+        ),
     ],
 )
 def test_failed_sign_out_says_what_failed_and_after_how_many_attempts(answer: Response, message: str) -> None:
     assert Bench(answer).send().message == message
+
+
+def test_refused_sign_out_says_that_an_earlier_one_may_have_been_made() -> None:
+    failed = "the password was set; only the sign-out failed: User does not exist"
+    assert Bench(DOUBTFUL, REFUSED).send().message == failed + MAYBE
 
 
 def test_stop_before_it_left_gives_it_back() -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.queries import SignOutCounts
+from bulkreset.journal.records import SignOutCounts
 from bulkreset.models import Outcome, SignOutOutcome, Status
 from bulkreset.send.sign_out_source import LOOK_SECONDS, SignOutSource
-from tests.journal.journals import OTHER, POOL, done, planned
+from tests.journal.journals import OTHER, POOL, commit, done, planned
 from tests.send.fakes import FakeClock
 
 
@@ -16,18 +16,18 @@ def numbers(leavers: SignOutSource, most: int) -> list[int]:
 
 def made(folder: Path, count: int) -> tuple[Journal, SignOutSource, FakeClock]:
     journal = planned(folder, *(f"u{number}" for number in range(count)))
-    journal.begin_signing_out()
+    journal.write.begin_signing_out()
     clock = FakeClock()
-    return journal, SignOutSource(journal, [POOL, OTHER], clock), clock
+    return journal, SignOutSource(journal.read, [POOL, OTHER], clock), clock
 
 
 def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
     journal, leavers, clock = made(tmp_path, 9)
     assert numbers(leavers, 5) == []
     assert leavers.ended
-    journal.commit([1, 2, 3, 4], [])
+    commit(journal, [1, 2, 3, 4], [])
     failed = Outcome(2, Status.FAILED, "UserNotFoundException")
-    journal.commit([], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
+    commit(journal, [], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
     assert numbers(leavers, 5) == []
     assert not leavers.ended  # it has not looked again
     clock.advance(LOOK_SECONDS)
@@ -39,13 +39,13 @@ def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
 
 def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -> None:
     journal, leavers, clock = made(tmp_path, 30)
-    journal.commit([], [done(number) for number in range(1, 31)])
+    commit(journal, [], [done(number) for number in range(1, 31)])
     seen: list[int] = []
     while batch := numbers(leavers, 4):
         seen += batch
         if len(seen) % 3:
             out = SignOutOutcome(batch[0], done=True)
-            journal.commit([], [], [out])
+            commit(journal, [], [], [out])
             leavers.on_settled(out)
         clock.advance(LOOK_SECONDS)
     assert sorted(seen) == list(range(1, 31))
@@ -54,8 +54,9 @@ def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -
 
 def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_path: Path) -> None:
     journal, leavers, _ = made(tmp_path, 5)
-    journal.commit([], [done(number, message="early") for number in range(1, 5)])
-    journal.commit(
+    commit(journal, [], [done(number, message="early") for number in range(1, 5)])
+    commit(
+        journal,
         [],
         [],
         [
@@ -64,15 +65,15 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
             SignOutOutcome(3, done=None),
         ],
     )
-    assert journal.sign_outs() == {POOL: SignOutCounts(done=1, failed=1, pending=2)}
-    report = {row[0]: row for row in journal.report_rows("unprocessed")}
+    assert journal.read.sign_outs() == {POOL: SignOutCounts(done=1, failed=1, pending=2)}
+    report = {row[0]: row for row in journal.read.report_rows("unprocessed")}
     assert [report[row][10] for row in range(1, 6)] == [1, 0, None, None, None]
     assert report[2][3:6] == ("set", "Code", "why")
     assert report[1][5] == "early"
-    assert journal.codes() == {"Code": 1}
-    assert journal.retry_failed() == {}
-    assert journal.sign_outs() == {POOL: SignOutCounts(done=1, failed=0, pending=3)}
-    assert journal.codes() == {}
+    assert journal.read.codes() == {"Code": 1}
+    assert journal.write.retry_failed() == {}
+    assert journal.read.sign_outs() == {POOL: SignOutCounts(done=1, failed=0, pending=3)}
+    assert journal.read.codes() == {}
     assert numbers(leavers, 9) == [2, 3, 4]
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.models import Outcome, Status
+from bulkreset.models import Outcome, Row, Status
+from bulkreset.send.evidence import Evidence
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.rate_control import BACKOFF, UNMEASURED_SHARE
@@ -36,13 +37,21 @@ from tests.send.fakes import (
 class Bench:
     """A worker with its clock, its stop and its scripted service."""
 
-    def __init__(self, *answers: Response, attempts: int = 4, rate: float | None = 50, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *answers: Response,
+        attempts: int = 4,
+        rate: float | None = 50,
+        seconds: float = 0.0,
+        evidence: Evidence | None = None,
+    ) -> None:
         self.clock = FakeClock()
         self.stop = threading.Event()
         self.transport = Scripted(self.clock, answers, seconds)
         self.pacer = Pacer(rate, self.clock)
         pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
-        self.worker = Worker(SetPassword(defaultdict(lambda: self.transport)), self.pacer, pace, self.clock, self.stop)
+        errand = SetPassword(defaultdict(lambda: self.transport), evidence)
+        self.worker = Worker(errand, self.pacer, pace, self.clock, self.stop)
 
     def send(self, *, doubted: bool = False, revived: bool = False) -> "Sent":
         """Send one row; its password may be nowhere in what comes of it."""
@@ -64,7 +73,21 @@ class Sent:
     fatal: Response | None
 
 
-OTHER_HISTORY = "set by an earlier call whose answer was lost"
+MAY_BE_SET = "used before; an earlier call, whose answer was lost, may have set the password"
+
+
+class Found:
+    """Evidence with one answer, and the times that it was asked for."""
+
+    def __init__(self, missing: str = "") -> None:
+        self._missing = missing
+        self.asked: list[int | None] = []
+
+    def missing(self, row: Row, since: int | None) -> str:
+        assert row.number == 1
+        self.asked.append(since)
+        return self._missing
+
 
 # The answers; then status, code, attempts, throttled, in doubt, and a part of the message.
 OUTCOMES = [
@@ -74,14 +97,14 @@ OUTCOMES = [
     ([UNSENT, SET], Status.SET, "", 2, 0, False, ""),
     ([DOUBTFUL, SET], Status.SET, "", 2, 0, True, ""),
     ([DOUBTFUL, THROTTLED, SET], Status.SET, "", 3, 1, True, ""),
-    ([DOUBTFUL, HISTORY], Status.SET, "", 2, 0, True, OTHER_HISTORY),
-    ([DOUBTFUL, THROTTLED, HISTORY], Status.SET, "", 3, 1, True, OTHER_HISTORY),
+    ([DOUBTFUL, HISTORY], Status.IN_DOUBT, HISTORY.code, 2, 0, True, MAY_BE_SET),
+    ([DOUBTFUL, THROTTLED, HISTORY], Status.IN_DOUBT, HISTORY.code, 3, 1, True, MAY_BE_SET),
     ([HISTORY], Status.FAILED, HISTORY.code, 1, 0, False, "used before"),
     ([THROTTLED, HISTORY], Status.FAILED, HISTORY.code, 2, 1, False, "used before"),
     ([UNSENT, HISTORY], Status.FAILED, HISTORY.code, 2, 0, False, "used before"),
     ([REFUSED], Status.FAILED, REFUSED.code, 1, 0, False, "User does not exist."),
     ([THROTTLED, REFUSED], Status.FAILED, REFUSED.code, 2, 1, False, "User does not exist."),
-    ([DOUBTFUL, REFUSED], Status.FAILED, REFUSED.code, 2, 0, True, "User does not exist."),
+    ([DOUBTFUL, REFUSED], Status.FAILED, REFUSED.code, 2, 0, True, "User does not exist; an earlier call"),
     ([FATAL], Status.READY, "", 1, 0, False, ""),
     ([THROTTLED, FATAL], Status.READY, "", 2, 1, False, ""),
     ([EXPIRED], Status.READY, "", 1, 0, False, ""),
@@ -118,17 +141,61 @@ def test_what_becomes_of_a_row(
     assert bench.stop.is_set() is fatal
 
 
-def test_row_that_an_earlier_call_had_set_says_so_in_full() -> None:
+def test_row_is_set_only_if_there_is_evidence_that_the_lost_call_set_it() -> None:
+    found = Found()
+    before = time.time_ns() // 1_000_000
+    outcome = Bench(THROTTLED, DOUBTFUL, HISTORY, evidence=found).send().outcome
+    assert (outcome.status, outcome.code, outcome.in_doubt) == (Status.SET, "", True)
+    assert outcome.message == "set by an earlier call whose answer was lost: the user was changed after that call began"
+    (since,) = found.asked
+    assert since is not None
+    assert before <= since <= (outcome.finished_at or 0)
+
+
+@pytest.mark.parametrize("revived", [False, True])
+def test_row_without_evidence_stays_in_doubt_and_says_why(revived: bool) -> None:  # noqa: FBT001
+    bench = Bench(HISTORY, evidence=Found("nobody knows"))
+    outcome = bench.send(doubted=True, revived=revived).outcome
+    assert (outcome.status, outcome.code, outcome.in_doubt) == (Status.IN_DOUBT, HISTORY.code, True)
+    assert outcome.message == f"{MAY_BE_SET}, but nobody knows"
+
+
+def test_generated_password_is_never_looked_up() -> None:
     outcome = Bench(DOUBTFUL, HISTORY).send().outcome
-    assert outcome.message == f"{OTHER_HISTORY}: the password is the newest in the user's history"
+    assert (outcome.status, outcome.message) == (
+        Status.IN_DOUBT,
+        f"{MAY_BE_SET}, but a generated password is not looked up",
+    )
+
+
+@pytest.mark.parametrize("answers", [[HISTORY], [THROTTLED, HISTORY], [DOUBTFUL, SET], [DOUBTFUL, REFUSED], [DOUBTFUL]])
+def test_nobody_is_looked_up_unless_a_refusal_for_the_history_follows_a_lost_answer(answers: list[Response]) -> None:
+    found = Found()
+    Bench(*answers, evidence=found).send()
+    assert found.asked == []
+
+
+def test_evidence_counts_from_the_earlier_execution_whose_answer_was_lost() -> None:
+    found = Found()
+    bench = Bench(DOUBTFUL, HISTORY, evidence=found)
+    outcome = bench.worker.send(replace(row(doubted=True), doubted_since=1000)).outcome
+    assert found.asked == [1000]
+    assert isinstance(outcome, Outcome)
+    assert outcome.started_at == 1000
+
+
+def test_refusal_after_a_lost_answer_says_that_the_lost_call_may_have_set_it() -> None:
+    outcome = Bench(DOUBTFUL, REFUSED).send().outcome
+    assert outcome.status is Status.FAILED
+    assert outcome.message == "User does not exist; an earlier call, whose answer was lost, may have set the password"
 
 
 @pytest.mark.parametrize(
     ("answers", "status", "message"),
     [
         ([SET], Status.SET, ""),
-        ([HISTORY], Status.SET, OTHER_HISTORY),
-        ([REFUSED], Status.FAILED, "User does not exist."),
+        ([HISTORY], Status.IN_DOUBT, MAY_BE_SET),
+        ([REFUSED], Status.FAILED, "User does not exist; an earlier call"),
         ([FATAL], Status.IN_DOUBT, "not authorized"),
         ([THROTTLED], Status.IN_DOUBT, "slow down"),
         ([UNSENT], Status.IN_DOUBT, "no connection"),
@@ -153,12 +220,12 @@ def test_row_in_doubt_that_never_leaves_stays_in_doubt() -> None:
     [
         ([], Status.READY),
         ([FATAL], Status.READY),
-        ([HISTORY], Status.SET),
+        ([HISTORY], Status.IN_DOUBT),
         ([REFUSED], Status.FAILED),
         ([DOUBTFUL, FATAL], Status.IN_DOUBT),
     ],
 )
-def test_row_that_failed_after_a_lost_answer_is_in_doubt_only_where_another_is_lost(
+def test_row_that_failed_after_a_lost_answer_is_in_doubt_only_if_another_is_lost_or_the_history_refuses_it(
     answers: list[Response], status: Status
 ) -> None:
     bench = Bench(*(answers or [SET]), attempts=2)
@@ -187,9 +254,16 @@ def test_stop_during_the_backoff_gives_the_row_back(answer: Response, status: st
 ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL, EXPIRED])
 
 
-@given(answers=st.lists(ALL, min_size=1, max_size=8), attempts=st.integers(1, 8), doubted=st.booleans())
-def test_no_sequence_of_answers_is_told_wrong(answers: list[Response], attempts: int, *, doubted: bool) -> None:
-    bench = Bench(*answers, attempts=attempts)
+@given(
+    answers=st.lists(ALL, min_size=1, max_size=8),
+    attempts=st.integers(1, 8),
+    doubted=st.booleans(),
+    shown=st.booleans(),
+)
+def test_no_sequence_of_answers_is_told_wrong(
+    answers: list[Response], attempts: int, *, doubted: bool, shown: bool
+) -> None:
+    bench = Bench(*answers, attempts=attempts, evidence=Found("" if shown else "it is not known"))
     settled = bench.send(doubted=doubted)
     outcome = settled.outcome
     seen = [*answers, *[answers[-1]] * attempts][: outcome.attempts]
@@ -202,8 +276,8 @@ def test_no_sequence_of_answers_is_told_wrong(answers: list[Response], attempts:
     doubtful = doubted or any(answer.disposition is Disposition.AMBIGUOUS for answer in seen)
     assert outcome.in_doubt is doubtful
     assert outcome.throttled == sum(answer.disposition is Disposition.THROTTLED for answer in seen)
-    # `set` needs an answer that says so; nothing that may have been applied is called ready or unsent.
-    assert (outcome.status is Status.SET) == (last is SET or (last is HISTORY and doubtful))
+    # `set` needs an answer or evidence that says so; nothing that may have been applied is called ready or unsent.
+    assert (outcome.status is Status.SET) == (last is SET or (last is HISTORY and doubtful and shown))
     if doubtful:
         assert outcome.status in {Status.SET, Status.IN_DOUBT} or last.disposition is Disposition.REFUSED
     else:

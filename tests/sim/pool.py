@@ -70,6 +70,7 @@ class UserPool:
         self._indexes: dict[str, Index] = {}
         # The subs that were given, and what names a user by an attribute; folded.
         self._others: dict[str, int] = {}
+        self.has_given_subs = False  # whether a user may have a sub that is not made of its number
         self._crowd_names = tuple(self._names_by(self.crowd.user(1).attributes)) if self.crowd.count else ()
 
     @property
@@ -150,6 +151,7 @@ class UserPool:
 
     def _others_of(self, user: User) -> Iterator[str]:
         if "sub" in user.attributes:
+            self.has_given_subs = True
             yield self.fold(user.attributes["sub"])
         for attribute in self._names_by(user.attributes):
             yield self.fold(user.attributes[attribute])

@@ -70,8 +70,11 @@ class User:
 
 
 def sub_of(number: int) -> str:
-    """Give the sub of the user of that number, if it was created without one."""
-    return f"{number:08x}-0000-4000-8000-{number:012x}"
+    """Give the sub of the user of that number, if it was created without one.
+
+    Its first digit changes the fastest: as with the service, each prefix has the same share of the users.
+    """
+    return f"{number:08x}"[::-1] + f"-0000-4000-8000-{number:012x}"
 
 
 def number_in(sub: str) -> int:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from xml.sax.saxutils import escape
@@ -104,7 +105,8 @@ def respond(
     error: str = "",
 ) -> bytes:
     """Write one answer; `error` is the code that Cognito repeats in a header."""
-    extra = f"x-amzn-RequestId: {request_id}\r\n" if request_id else ""
+    extra = f"Date: {formatdate(usegmt=True)}\r\n"
+    extra += f"x-amzn-RequestId: {request_id}\r\n" if request_id else ""
     if error:
         extra += f"x-amzn-errortype: {error}\r\n"
     head = (

@@ -1,4 +1,4 @@
-"""The open connection to the journal file: SQLite errors become RecordError, and each write is one transaction."""
+"""The journal's SQLite file: errors become RecordError, and each write is one transaction."""
 
 import contextlib
 import sqlite3
@@ -13,29 +13,31 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message can contain damaged bytes
 
 
-class JournalConnection:
-    """An open journal, used by one thread."""
+class Database:
+    """The open SQLite file of a journal, used by one thread."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._db = connection
-        self._path = path
-
-    def close(self) -> None:
-        """Merge the write-ahead log into the file and close it."""
-        self._db.close()
+        self.path = path
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.create_function = connection.create_function
+        self.close = connection.close  # merges the write-ahead log into the file
+        self._connection = connection
 
     def damaged_error(self) -> RecordError:
         """Return the RecordError for a file with content that no run writes."""
-        return damaged_journal_error(self._path)
+        return damaged_journal_error(self.path)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._read(), transaction(self._db, "BEGIN IMMEDIATE"):
+    def writing(self) -> Iterator[None]:
+        """Commit all writes in the block, or none of them. Raises RecordError."""
+        with self.reading(), transaction(self._connection, "BEGIN IMMEDIATE"):
             yield
 
     @contextmanager
-    def _read(self) -> Iterator[None]:
-        with translate_sqlite_errors(f"The journal {self._path} cannot be used", restore=RESTORE):
+    def reading(self) -> Iterator[None]:
+        """Raise an error of SQLite in the block as RecordError."""
+        with translate_sqlite_errors(f"The journal {self.path} cannot be used", restore=RESTORE):
             yield
 
 

@@ -1,0 +1,192 @@
+"""The causes that stop a row or a run, and the next step for each: one table for screens, files and the runbook."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+NOT_SET = "of the rows that are not set"  # a new run of anything else would set passwords again
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The next step for a cause. In `advice`, {call} is the API call and {then} the verb for what comes next.
+
+    `resume_helps` is False if the same run can never succeed, because its job is wrong.
+    """
+
+    advice: str
+    resume_helps: bool = True
+
+
+_REJECTED_ONLY = "in a new input with the rejected rows only"
+
+# Rows that the check before sending rejects or skips.
+PLAN: Mapping[str, Cause] = {
+    "bad_value": Cause(f"Fix the line that the message names, {_REJECTED_ONLY}."),
+    "missing_username": Cause(f"Add the username, {_REJECTED_ONLY}."),
+    "missing_password": Cause(f"Add the password, {_REJECTED_ONLY}."),
+    "too_long": Cause(f"Shorten it, {_REJECTED_ONLY}: a username has at most 128 characters, a password at most 256."),
+    "unknown_pool": Cause(
+        f"Name one of the job's user pools in the row, or add the pool to the job, {_REJECTED_ONLY}."
+    ),
+    "password_whitespace": Cause(f"Remove the white space or the line break from the password, {_REJECTED_ONLY}."),
+    "password_policy": Cause(f"Choose a password that meets the policy (see the message), {_REJECTED_ONLY}."),
+    "duplicate_username": Cause(
+        f"Keep one of the rows with this username, or choose one with input.on_duplicate, {_REJECTED_ONLY}."
+    ),
+    "user_not_found": Cause(
+        "Check the name and the pool: this pool has no user with this name."
+        " If the user was created seconds ago, use --no-check-users."
+    ),
+    "protected": Cause("No action needed: guards.protected names this user."),
+    "federated": Cause("No action needed: the identity provider has the user's password."),
+    "disabled": Cause("If the user needs a password, enable the user first."),
+    "passwordless": Cause("No action needed: the pool does not allow sign-in with a password."),
+    "unconfirmed": Cause("No action needed, if intended: plan.skip lists which users are skipped."),
+    "unrecoverable": Cause("Give the user a verified e-mail address or phone number, or a temporary password."),
+}
+
+NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+_THROTTLED = Cause("Throttled at the last attempt: resume with --failed and a lower --share.")
+_NOT_REACHED = Cause("No connection at the last attempt: fix the network or the proxy. Then resume with --failed.")
+
+# Rows that failed.
+FAILED: Mapping[str, Cause] = {
+    "UserNotFoundException": Cause("Check the name and the pool: no user of the pool signs in with this name."),
+    "InvalidPasswordException": Cause(
+        "Choose a password that meets the pool's policy, and complete [password.policy]."
+        f" Then start a new run {NOT_SET}."
+    ),
+    "InvalidParameterException": Cause(
+        f"See the message: Cognito rejects this username or password. Fix it, then start a new run {NOT_SET}."
+    ),
+    "PasswordHistoryPolicyViolationException": Cause(
+        f"Choose another password: the user had this one recently. Then start a new run {NOT_SET}."
+    ),
+    "NotAuthorizedException": Cause(
+        "See the message: the state of the user or of the pool does not allow it. Fix it, then resume with --failed."
+    ),
+    **dict.fromkeys(
+        (
+            "TooManyRequestsException",
+            "ThrottlingException",
+            "Throttling",
+            "RequestLimitExceeded",
+            "LimitExceededException",
+        ),
+        _THROTTLED,
+    ),
+    **dict.fromkeys(sorted(NOT_REACHED), _NOT_REACHED),
+}
+
+# Rows in doubt: no answer arrived, so a plain resume sends them again.
+_DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
+# The code is PasswordHistoryPolicyViolationException: an earlier answer was lost, and the user's last change did not
+# show that its call has set the password.
+NOT_SHOWN = Cause(
+    "See the message, and resume. If it stays in doubt, the user had this password recently: choose another one. Then start"
+    f" a new run {NOT_SET}."
+)
+IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
+    (
+        "InternalErrorException",
+        "InternalError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "UnreadableResponse",
+        "ResponseTooLarge",
+        "ReadTimeoutError",
+        "ConnectionClosedError",
+    ),
+    _DOUBT,
+)
+
+SIGN_OUT = Cause("The password is set, but the user is not signed out. Fix the cause, then resume with --failed.")
+
+_NO_RIGHT = Cause("Allow cognito-idp:{call} on the user pool for these credentials, then {then}.")
+_BAD_KEYS = Cause("Check the access key, its secret and the machine's clock, then {then}.")
+_NO_KEYS = Cause("Sign in again or renew the credentials, then {then}.")
+
+# Answers after which no call can succeed.
+FATAL: Mapping[str, Cause] = {
+    "ResourceNotFoundException": Cause(
+        "Check the user pool ID, the Region and the account: a pool exists in one Region of one account."
+        " Fix the job, then {then}.",
+        resume_helps=False,
+    ),
+    "OperationNotEnabledException": Cause(
+        "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is"
+        " completed or cancelled, or use the pool's primary Region, then {then}."
+    ),
+    "AccessDenied": _NO_RIGHT,
+    "AccessDeniedException": _NO_RIGHT,
+    "UnrecognizedClientException": _BAD_KEYS,
+    "InvalidClientTokenId": _BAD_KEYS,
+    "SignatureDoesNotMatch": _BAD_KEYS,
+    "InvalidSignatureException": _BAD_KEYS,
+    "OptInRequired": Cause("Enable the Region or the service for this account, then {then}."),
+    "SubscriptionRequired": Cause("Enable the service for this account, then {then}."),
+    "ExpiredToken": _NO_KEYS,
+    "ExpiredTokenException": _NO_KEYS,
+    "RequestExpired": Cause("Set the machine's clock right or renew the credentials, then {then}."),
+    "NoCredentialsError": _NO_KEYS,
+    "PartialCredentialsError": _NO_KEYS,
+    "CredentialRetrievalError": _NO_KEYS,
+    "TokenRetrievalError": _NO_KEYS,
+    "UnauthorizedSSOTokenError": _NO_KEYS,
+    "SSLError": Cause("Check the host, and name its CA with --ca-bundle or AWS_CA_BUNDLE, then {then}."),
+}
+
+# What a run itself stops for.
+STOPS: Mapping[str, Cause] = {
+    "max_rows": Cause("Check the input. If it is the right one, resume with a higher --max-rows."),
+    "max_failures": Cause(
+        "Look at the codes in the report and fix the cause, then resume. The count starts again from 0."
+    ),
+    "all_failed": Cause(
+        "The cause is probably the user pool, the kind of username or the policy. Compare one user by hand. Then resume"
+        f" with --failed, or start a new run {NOT_SET}."
+    ),
+    "no_answers": Cause(
+        "This looks like a network or AWS problem: the rows are in doubt. Check the connection and the AWS health page,"
+        " then resume."
+    ),
+    "not_reached": Cause("Fix the network or the proxy, then resume with --failed."),
+    "no_connection": Cause("Check the name of the host, the Region and the network, then resume."),
+    "connect_timeout": Cause("Check the network and its firewall, then resume."),
+    "proxy": Cause("Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, then resume."),
+    "answer_timeout": Cause("Check the name of the host, the network and the proxy, then resume."),
+    "time_limit": Cause("Resume when there is time."),
+    "row_limit": Cause("Resume to send the rest."),
+    "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
+    "not_confirmed": Cause("Resume to be asked again."),
+}
+
+ALL: Mapping[str, Cause] = {
+    **PLAN,
+    **FAILED,
+    **IN_DOUBT,
+    **FATAL,
+    **STOPS,
+    "sign_out": SIGN_OUT,
+}
+
+
+def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
+    """Return the advice for a fatal code in a response to `call`; `then` is the next step, a verb."""
+    cause = FATAL.get(code, Cause("Fix the cause, then {then}."))
+    if then.startswith("resume") and not cause.resume_helps:
+        then = f"start a new run {NOT_SET}"
+    return cause.advice.format(call=call, then=then)
+
+
+def resume_helps(code: str) -> bool:
+    """Return whether a run that this code stopped can succeed when it is resumed."""
+    cause = FATAL.get(code)
+    return cause is None or cause.resume_helps
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Yield the advice of every cause as (cause, text)."""
+    for name, cause in ALL.items():
+        yield name, advice_for(name) if name in FATAL else cause.advice

@@ -1,0 +1,94 @@
+"""Writes to the journal what a run does: claims, outcomes, sign-outs, rates and its state."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bulkreset.journal import schema
+from bulkreset.journal.database import Database
+from bulkreset.journal.events import Claimed, Event, StateChanged
+from bulkreset.journal.state_table import StateTable
+from bulkreset.models import Outcome, RateChange, SignOutOutcome
+
+
+class JournalWriter:
+    """Writes the journal of a run that sends."""
+
+    def __init__(self, db: Database, state: StateTable) -> None:
+        self._db = db
+        self._state = state
+
+    def commit(self, events: Sequence[Event]) -> None:
+        """Commit all events in one transaction, which is synced to disk while the run sends.
+
+        Outcomes are written before claims: a row that was given back may be claimed again. Raises RecordError.
+        """
+        by_type: dict[type, list[Any]] = {}
+        for event in events:
+            by_type.setdefault(type(event), []).append(event)
+        changes = {key: value for change in by_type.get(StateChanged, ()) for key, value in change.changes.items()}
+        sign_outs: list[SignOutOutcome] = by_type.get(SignOutOutcome, [])
+        with self._state.writing(changes):
+            self._write(schema.SETTLE, map(_settlement, by_type.get(Outcome, ())))
+            self._write(schema.CLAIM, ((claim.at_ms, claim.row) for claim in by_type.get(Claimed, ())))
+            self._write(schema.SIGN_OUT, ((out.row,) for out in sign_outs if out.done))
+            self._write(
+                schema.FAIL_SIGN_OUT, ((out.code, out.message, out.row) for out in sign_outs if out.done is False)
+            )
+            rates: list[RateChange] = by_type.get(RateChange, [])
+            self._write(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
+
+    def change(self, **changes: object) -> None:
+        """Set fields of the run state."""
+        self.commit([StateChanged(changes)])
+
+    def mark_claimed_in_doubt(self) -> None:
+        """Mark the rows that a dead process claimed as in doubt; failed rows that it did not retry are failed again."""
+        with self._db.writing():
+            self._db.execute(schema.MARK_CLAIMED_IN_DOUBT)
+            self._db.execute(schema.RESTORE_FAILED)
+
+    def restore_failed(self) -> None:
+        """Mark failed rows that were to be retried but were not sent as failed again, at the end of the run."""
+        with self._db.writing():
+            self._db.execute(schema.RESTORE_FAILED)
+
+    def retry_failed(self) -> dict[str, int]:
+        """Make failed rows ready and failed sign-outs pending; return the number of failed rows by code.
+
+        `restore_failed` reverts the rows that are not sent.
+        """
+        with self._db.writing():
+            codes = dict(self._db.execute(schema.FAILED_CODES))
+            self._db.execute(schema.RETRY_FAILED)
+            self._db.execute(schema.RETRY_SIGN_OUTS)
+        return codes
+
+    def begin_sending(self) -> None:
+        """Make every commit wait for the disk from now on."""
+        with self._db.reading():
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    def begin_signing_out(self) -> None:
+        """Create the index that finds users to sign out without scanning every row."""
+        with self._db.writing():
+            self._db.execute(schema.INDEX_TO_SIGN_OUT)
+
+    def _write(self, statement: str, values: Iterable[Any]) -> None:
+        self._db.executemany(statement, values)
+
+
+def _settlement(outcome: Outcome) -> dict[str, Any]:
+    """Return the values of schema.SETTLE by name."""
+    return {
+        "status": outcome.status.value,
+        "code": outcome.code,
+        "message": outcome.message,
+        "attempts": outcome.attempts,
+        "throttled": outcome.throttled,
+        "in_doubt": int(outcome.in_doubt),
+        "latency_ms": outcome.latency_ms,
+        "request_id": outcome.request_id,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "row": outcome.row,
+    }

@@ -1,0 +1,40 @@
+"""The second phase of a run: check that it may send, and ask."""
+
+from bulkreset.causes import STOPS, advice_for
+from bulkreset.errors import GuardTripped, ServiceError
+from bulkreset.journal.execution import utc_now
+from bulkreset.journal.run_state import ConfirmationFacts
+from bulkreset.models import format_rows
+from bulkreset.plan.preflight import Preflight
+from bulkreset.run.context import RunContext
+
+
+def confirm(context: RunContext, preflight: Preflight) -> bool:
+    """Return whether there is anything to send; a dry run sends nothing.
+
+    Raises ServiceError if a pool cannot be used, GuardTripped if the run is too large or was not confirmed.
+    """
+    _require_sendable(context, preflight)
+    journal = context.journal
+    if journal.state.is_dry_run or not preflight.sends:
+        return False
+    if not journal.state.confirmed:
+        if not (context.options.yes or context.ui.confirm(preflight)):
+            raise GuardTripped("Cancelled. Nothing was sent.", STOPS["not_confirmed"].advice)
+        how = context.options.confirmed_by or context.ui.confirmed_by
+        journal.write.change(confirmed=True, confirmation=ConfirmationFacts(how=how, at=utc_now()))
+    context.stop.check()
+    return True
+
+
+def _require_sendable(context: RunContext, preflight: Preflight) -> None:
+    for pool, facts in preflight.pools.items():
+        if facts.unknown and facts.unknown.fatal:
+            code = facts.unknown.code
+            raise ServiceError(code, f"Cognito answered {code} when asked for {pool}.", advice_for(code))
+    most = context.job.guards.max_rows
+    if most is not None and preflight.ready > most:
+        raise GuardTripped(
+            f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.",
+            STOPS["max_rows"].advice,
+        )

@@ -1,0 +1,153 @@
+"""Builds the lanes of one execution: for each, what it sends, where the rows come from, and its progress."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bulkreset.cancellation import LaneProgress
+from bulkreset.cluster.protocol import ListingPace
+from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.last_change import LastChangeReader
+from bulkreset.cognito.session import TargetSession
+from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
+from bulkreset.errors import Stopped
+from bulkreset.journal.rate_changes import RateChanges
+from bulkreset.journal.run_state import LaneFacts
+from bulkreset.models import RateChange
+from bulkreset.plan.preflight import PlannedLane, Preflight, listing_rate, sign_out_ceiling
+from bulkreset.run.context import RunContext
+from bulkreset.send.coordinator import LaneInput
+from bulkreset.send.evidence import ListedEvidence
+from bulkreset.send.generated_source import GeneratedLaneSource
+from bulkreset.send.input_source import LaneRowSource
+from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
+from bulkreset.send.operations import Operation, SetPassword, SignOut
+from bulkreset.send.pacer import Pacer
+from bulkreset.send.row_limit import GatedSource, LimitedSource, RowBudget
+from bulkreset.send.sign_out_source import SignOutSource
+
+UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
+
+RowSupply = LaneRowSource | GeneratedLaneSource
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRun:
+    """A planned lane in this execution. `sign_outs` is None if the job signs nobody out.
+
+    `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
+    """
+
+    plan: PlannedLane
+    inputs: Sequence[LaneInput]  # of the passwords; then of the sign-outs, if there are any
+    supply: RowSupply
+    sign_outs: SignOutSource | None
+    progress: LaneProgress
+    look_up: ListingPace | None
+
+    @property
+    def key(self) -> LaneKey:
+        """Return the key that the lane's operations share."""
+        return self.inputs[0].lane.key
+
+    @property
+    def number(self) -> int:
+        """Return the number of the lane in the preflight's order."""
+        return self.key.number
+
+    def facts(self, known: LaneFacts, stopped: Stopped | None, seconds: float) -> LaneFacts:
+        """Return the lane's facts with its figures, after this execution sent for `seconds`."""
+        rate = round(self.inputs[0].lane.attempts / seconds, 2)
+        stopped_by = stopped.describe() if stopped else None
+        return known.model_copy(update={"rate": rate, "rows": self.supply.rows, "stopped_by": stopped_by})
+
+    def group(self, sessions: Mapping[str, TargetSession]) -> LaneGroup:
+        """Return the lane as a group for the cluster, with the confirmed Regions and endpoints."""
+        lanes: list[RemoteLane[Any]] = [it.lane for it in self.inputs if isinstance(it.lane, RemoteLane)]
+        targets = [
+            at.target.model_copy(update={"region": at.region, "endpoint_url": at.endpoint})
+            for at in (sessions[pool] for pool in self.plan.pools)
+        ]
+        weight = sum(lane.rate or UNPACED_WEIGHT for lane in lanes)
+        emulated = any(sessions[pool].emulated for pool in self.plan.pools)
+        return LaneGroup(self.key, self.plan.account, targets, emulated, lanes, weight, self.look_up)
+
+
+def build_lanes(
+    context: RunContext,
+    preflight: Preflight,
+    kind: TransportKind,
+    supplies: Sequence[RowSupply],
+    budget: RowBudget,
+    results: Results,
+    rates: RateChanges,
+) -> list[LaneRun]:
+    """Return the lanes in the preflight's order. All of them share `budget`; `rates` gets their rate changes."""
+    builder = _LaneBuilder(context, kind, budget, results, rates, several=len(preflight.lanes) > 1)
+    return [
+        builder.build(number, plan, supply)
+        for number, (plan, supply) in enumerate(zip(preflight.lanes, supplies, strict=True))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _LaneBuilder:
+    context: RunContext
+    kind: TransportKind
+    budget: RowBudget
+    results: Results
+    rates: RateChanges
+    several: bool
+
+    def build(self, number: int, plan: PlannedLane, supply: RowSupply) -> LaneRun:
+        """Return a lane with its sign-outs."""
+        context = self.context
+        name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
+        key = LaneKey(number, name if self.several else "")
+        pools = () if context.cluster else plan.pools  # the pools that are called from this process
+        look_up = None if context.job.generates else ListingPace(listing_rate(context.job))
+        transports = {pool: open_transport(self.kind, context.sessions[pool]) for pool in pools}
+        sets = SetPassword(transports, self._evidence(pools, look_up, key))
+        lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
+        gated = GatedSource(supply, context.mirror.can_claim) if context.mirror else supply
+        inputs = [LaneInput(lane, LimitedSource(gated, self.budget))]
+        shown = f"{plan.account} {plan.region}".strip()
+        progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
+        if not context.job.signs_out:
+            return LaneRun(plan, inputs, supply, None, progress, look_up)
+        sign_outs = SignOutSource(context.journal.read, plan.pools, context.clock)
+        leaves = SignOut({pool: BotoTransport.of(context.sessions[pool]) for pool in pools})
+        lane = self._lane(plan, key, leaves, sign_out_ceiling(context.job), MAX_RATE["boto3"])
+        inputs.append(LaneInput(lane, sign_outs, after=inputs[0]))
+        return LaneRun(plan, inputs, supply, sign_outs, progress, look_up)
+
+    def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
+        """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""
+        if pace is None:
+            return None
+        clock = self.context.clock
+        readers = {pool: LastChangeReader(self.context.sessions[pool]) for pool in pools}
+        return ListedEvidence(readers, Pacer(pace.ceiling, clock), clock, key.stop)
+
+    def _lane(
+        self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int
+    ) -> LaneProtocol:
+        context, changed = self.context, self._rate_listener(plan, operation)
+        if context.cluster:
+            return context.cluster.lane(operation, key, ceiling, context.job.pace, changed)
+        pacer = Pacer(ceiling, context.clock, changed)
+        return Lane(operation, pacer, context.job.pace, context.clock, self.results, key, max_rate)
+
+    def _rate_listener(self, plan: PlannedLane, operation: Operation[Any]) -> Callable[[float, str], None]:
+        """Return a function that logs a new rate, and keeps it for the journal if passwords are set at it."""
+
+        def changed(rate: float, why: str) -> None:
+            rate = round(rate, 2)
+            at = {"account": plan.account, "region": plan.region}
+            self.context.log.info("rate_changed", **at, call=operation.call, rate=rate, reason=str(why))
+            if isinstance(operation, SetPassword):
+                self.rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
+
+        return changed

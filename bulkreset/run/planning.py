@@ -1,0 +1,84 @@
+"""The first phase of a run: plan all rows, and show what would be done."""
+
+from collections.abc import Sequence
+
+from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.cognito.read_calls import UnknownFact
+from bulkreset.journal.run_state import LaneFacts
+from bulkreset.plan.preflight import (
+    AwsFacts,
+    PlanFacts,
+    Preflight,
+    build_preflight,
+    describe_targets,
+    require_same_accounts,
+)
+from bulkreset.plan.preflight_text import preflight_facts
+from bulkreset.plan.user_check import UNREACHABLE
+from bulkreset.run.context import RunContext
+
+
+def plan(context: RunContext) -> Preflight:
+    """Plan the rows if the journal has no complete plan, and return what the run is about to do."""
+    context.log.info(
+        "run_started",
+        job=context.job.name,
+        mode=context.journal.state.mode,
+        targets=[target.model_dump() for target in describe_targets(context.sessions)],
+    )
+    enquiry = AccountDiscovery(context.sessions, context.job.emulator.quota if context.service else None)
+    gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
+    preflight = _preflight(context, enquiry, gaps)
+    context.ui.show_preflight(preflight)
+    return preflight
+
+
+def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
+    from bulkreset.plan.planner import Planner  # noqa: PLC0415  (imports pandas, which a resumed run does not need)
+
+    planner = Planner(context.job, context.sessions, context.journal, enquiry, context.ui, context.stop)
+    gaps = planner.run(context.rows, context.service, context.home)
+    journal = context.journal
+    context.log.info("plan_finished", rows=journal.state.rows, counts=context.counts(), codes=journal.read.codes())
+    return gaps
+
+
+def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[UnknownFact]) -> Preflight:
+    """Return what the run is about to do, including the facts that could not be read. Log and record it."""
+    journal, log = context.journal, context.log
+    asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
+    for pool, caller in asked.callers.items():
+        if caller.problem:
+            log.warning("account_unknown", service="sts", user_pool_id=pool, problem=caller.problem)
+    require_same_accounts(asked.callers, journal.state.targets)
+    planned = PlanFacts(
+        context.counts(),
+        journal.read.sendable_counts(),
+        journal.read.status_before_counts(),
+        journal.state.unchecked,
+        gaps,
+        {pool: found.pending for pool, found in journal.read.sign_outs().items()},
+        journal.read.warning_count(UNREACHABLE),
+        journal.state.input.remarks,
+    )
+    preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
+    for gap in preflight.unknown:
+        log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
+    if not (journal.state.confirmation and journal.state.preflight):  # keep the one that was confirmed
+        journal.write.change(preflight=tuple(preflight_facts(preflight)))
+    known = {target.user_pool_id: target.account for target in journal.state.targets}
+    journal.write.change(
+        lanes=tuple(
+            LaneFacts(account=at.account, region=at.region, quota=at.quota, ceiling=at.ceiling, pools=at.pools)
+            for at in preflight.lanes
+        ),
+        targets=tuple(
+            target if target.account else target.model_copy(update={"account": known[target.user_pool_id]})
+            for target in describe_targets(context.sessions, asked.callers)
+        ),
+        temporary_days={pool: it.temporary_days for pool, it in asked.pools.items() if it.unknown is None},
+        executions=journal.state.replacing_execution(
+            callers={pool: caller.arn for pool, caller in asked.callers.items() if caller.arn}
+        ),
+    )
+    return preflight

@@ -1,0 +1,35 @@
+"""Commits events to the journal, and to the mirror if the run has one."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bulkreset.journal.events import Event
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.rate_changes import RateChanges
+
+if TYPE_CHECKING:  # a run without one does not import it
+    from bulkreset.mirror.mirror import JournalMirror
+
+
+class Recorder:
+    """The coordinator's way to the journal. Rate changes that are due are committed with its events."""
+
+    def __init__(self, journal: Journal, mirror: "JournalMirror | None", rates: RateChanges) -> None:
+        self._mirror = mirror
+        self._commit = mirror.commit if mirror else journal.write.commit
+        self._rates = rates
+
+    def commit(self, events: Sequence[Event]) -> None:
+        """Commit durably. Raises RecordError if that fails."""
+        self._commit([*events, *self._rates.take_due(time.time_ns() // 1_000_000)])
+
+    def ensure_mirrored(self) -> None:
+        """Upload committed changes to the mirror, if there is one. Raises RecordError, Busy if its lease is lost."""
+        if self._mirror:
+            self._mirror.flush()
+
+    def commit_rest(self) -> None:
+        """Commit the rate changes that are left when nothing is sent any more. Raises RecordError if that fails."""
+        if rest := self._rates.take_rest():
+            self._commit(rest)

@@ -1,0 +1,50 @@
+"""Prepares a run to continue where another process stopped or died."""
+
+from bulkreset.cognito.response import PASSWORD_REFUSALS
+from bulkreset.journal.execution import new_execution, unix_ms
+from bulkreset.journal.journal import Journal
+from bulkreset.models import format_rows
+from bulkreset.run.context import RunContext
+
+
+def recover(context: RunContext) -> None:
+    """Check the journal and begin a new execution. The rows that a dead process had claimed become in doubt."""
+    journal = context.journal
+    if context.mirror_error:
+        _begin_execution(journal)
+        return
+    journal.check()
+    if not journal.state.is_read:
+        journal.plan.forget_plan()
+    elif context.service and context.rows:
+        for chunk in context.rows.batches():
+            context.service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
+    journal.write.mark_claimed_in_doubt()
+    state = journal.state.state
+    _begin_execution(journal)
+    revived = journal.write.retry_failed() if context.options.retry_failed else {}
+    for code in sorted(PASSWORD_REFUSALS & revived.keys()):
+        context.ui.notice(
+            f"{format_rows(revived[code])} failed with {code} before; {'it' if revived[code] == 1 else 'they'} will fail again unless the pool's policy has changed."
+        )
+    context.log.info("run_resumed", state=state, counts=context.counts(), sent_again=revived)
+
+
+def _begin_execution(journal: Journal) -> None:
+    """Add a new execution, even if it will send nothing, so that the end of the previous one stays recorded."""
+    executions = (*journal.state.executions, new_execution())
+    journal.write.change(executions=executions, **_lost_execution_time(journal))
+
+
+def _lost_execution_time(journal: Journal) -> dict[str, float]:
+    """Return the run's times (s) including a dead last execution, estimated from its rows; {} if none died."""
+    if journal.state.end:
+        return {}
+    began = unix_ms(journal.state.execution.started_at)
+    span = journal.read.sent_since(began)
+    if span is None:
+        return {}
+    return {
+        "seconds": journal.state.seconds + (span[1] - began) / 1000,
+        "sending_seconds": journal.state.sending_seconds + (span[1] - span[0]) / 1000,
+    }

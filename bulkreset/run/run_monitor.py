@@ -1,0 +1,92 @@
+"""Watches a run that sends: shows, logs and counts results, and says when it must stop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from bulkreset.cancellation import SendProgress, UserInterface
+from bulkreset.clock import Clock
+from bulkreset.errors import Stopped
+from bulkreset.job.guards import GuardsConfig
+from bulkreset.log import Log
+from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.send.guards import GuardMonitor
+from bulkreset.send.lane import LaneKey, LaneProtocol
+from bulkreset.send.operations import OperationResult
+from bulkreset.send.sign_out_source import SignOutSource
+
+RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are retried and none settles
+
+
+class RunMonitor:
+    """Shows, logs and counts committed results, and decides which lane groups must stop."""
+
+    def __init__(
+        self,
+        guards: GuardsConfig,
+        clock: Clock,
+        log: Log,
+        progress: SendProgress,
+        sign_outs: Mapping[int, SignOutSource],
+        ui: UserInterface,
+        checks: Sequence[Callable[[], None]],
+    ) -> None:
+        """Start watching. Each of `checks` may raise to stop all sending; `sign_outs` are by lane number."""
+        self._guards = GuardMonitor(guards, clock, datetime.now)
+        self._log = log
+        self._progress = progress
+        self._sign_outs = sign_outs
+        self._ui = ui
+        self._checks = (*checks, self._guards.check)
+        self._clock = clock
+        self._shown_at = clock.now()
+
+    def check(self) -> None:
+        """Raise if all sending must stop."""
+        for check in self._checks:
+            check()
+        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and self._progress.retrying():
+            self._show()  # no row may settle for a long time
+
+    def on_result(self, place: LaneKey, told: OperationResult) -> None:
+        """Pass a result to the guards before it is committed."""
+        if isinstance(told, Outcome):
+            self._guards.add([told], place.number)
+
+    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+        """Count, log and show committed results."""
+        for lane, outcome in told:
+            if isinstance(outcome, SignOutOutcome):
+                self._sign_outs[lane.key.number].on_settled(outcome)
+                self._progress.add_sign_out(outcome)
+                if outcome.done is False:
+                    self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
+                continue
+            self._progress.add([outcome], lane.key.number)
+            if outcome.status.facts.settled:
+                self._log_row(outcome)
+        self._show()
+
+    def _show(self) -> None:
+        self._shown_at = self._clock.now()
+        self._ui.on_send_progress(self._progress)
+
+    def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
+        """Log a stopped lane group at once if the run has others."""
+        self._progress.lanes[place.number].stopped = True
+        if place.name:
+            self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
+
+    def violation(self, place: LaneKey) -> Stopped | None:
+        """Return the error that stops a lane group, or None if it may continue."""
+        return self._guards.violation(place.number)
+
+    def _log_row(self, outcome: Outcome) -> None:
+        write = self._log.debug if outcome.status is Status.SET else self._log.info
+        write(
+            "row_settled",
+            row=outcome.row,
+            status=outcome.status.value,
+            code=outcome.code,
+            attempts=outcome.attempts,
+            request_id=outcome.request_id,
+        )

@@ -1,0 +1,150 @@
+"""Small files that stand for gigabytes: each is read or refused in little memory, and a signal ends it soon."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bulkreset.cancellation import CancelToken
+from bulkreset.errors import Interrupted
+from bulkreset.input import csv_reader, location
+from bulkreset.input.location import fingerprint
+from bulkreset.input.reader import open_rows
+from bulkreset.job import InputConfig
+from tests.input.inputs import csv_file
+
+MOST = 400  # MB
+READING = """
+import sys
+from pathlib import Path
+from bulkreset.errors import InputError
+from bulkreset.input.reader import open_rows
+from bulkreset.job import InputConfig
+rows = 0
+try:
+    for batch in open_rows(InputConfig(path=Path(sys.argv[1]))).batches():
+        batch.frame
+        rows = batch.last
+except InputError as error:
+    rows = error.message
+# getrusage would count what the parent had when it forked.
+(peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(int(peak.split()[1]) // 1024, rows)
+"""
+
+
+def peak(path: Path) -> tuple[int, str]:
+    """Return the MB that a process needs to read the file, and how many rows it read or why it did not."""
+    done = subprocess.run([sys.executable, "-c", READING, str(path)], capture_output=True, text=True, check=True)
+    megabytes, _, said = done.stdout.strip().partition(" ")
+    return int(megabytes), said
+
+
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+def test_one_dictionary_value_for_many_rows(tmp_path: Path) -> None:
+    values = pa.array(["y" * (8 << 20)])
+    index = pa.array([0] * 5_000, pa.int32())
+    table = pa.table({"username": pa.DictionaryArray.from_arrays(index, values), "password": ["p"] * 5_000})
+    path = tmp_path / "in.parquet"
+    pq.write_table(table, path, compression="zstd")
+    assert path.stat().st_size < 40_000
+    needed, said = peak(path)
+    assert (needed < MOST, said) == (True, "5000")
+
+
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+def test_dictionary_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    names = pa.DictionaryArray.from_arrays(pa.array([0] * 10, pa.int32()), pa.array(["y" * (20 << 20)]))
+    pq.write_table(pa.table({"username": names, "password": ["p"] * 10}), path, compression="zstd")
+    needed, said = peak(path)
+    assert needed < MOST
+    assert "has a page of 20 MB in its column 'username'" in said
+
+
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+def test_one_long_prefix_for_many_rows(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    table = pa.table({"username": ["y" * (1 << 20)] * 64, "password": ["p"] * 64})
+    pq.write_table(
+        table,
+        path,
+        use_dictionary=False,
+        column_encoding={"username": "DELTA_BYTE_ARRAY", "password": "PLAIN"},
+        write_statistics=False,
+        compression="zstd",
+    )
+    needed, said = peak(path)
+    assert (needed < MOST, said) == (True, "64")
+
+
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+def test_record_of_line_breaks(tmp_path: Path) -> None:
+    with (path := tmp_path / "in.csv").open("w", encoding="utf-8") as file:
+        file.write("username,password\n")
+        for _ in range(20):
+            file.write('"\n",' * 200_000)
+    needed, said = peak(path)
+    assert needed < MOST
+    assert "A record of the input" in said
+
+
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+def test_hole_in_a_file(tmp_path: Path) -> None:
+    with (path := tmp_path / "in.csv").open("wb") as file:
+        file.write(b"username,password\n")
+        file.truncate(20 << 30)
+    needed, said = peak(path)
+    assert needed < MOST
+    assert "is longer than 1,048,576 characters" in said
+
+
+@pytest.fixture
+def stopped() -> Iterator[CancelToken]:
+    """A token that watches this thread, and that somebody has asked to stop."""
+    token = CancelToken()
+    token.request()
+    with token.watching():
+        yield token
+
+
+def test_blank_lines_end_at_a_signal(tmp_path: Path, stopped: CancelToken, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_reader, "LINES_BETWEEN_CHECKS", 10)
+    path = csv_file(tmp_path, "username,password\n" + "\n" * 100)
+    with pytest.raises(Interrupted):
+        list(open_rows(InputConfig(path=path)).batches())
+    assert stopped.is_set()
+
+
+@pytest.mark.usefixtures("stopped")
+def test_hashing_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(location, "READ_SIZE", 10)
+    with pytest.raises(Interrupted):
+        fingerprint(csv_file(tmp_path, "x" * 100))
+
+
+def test_a_signal_between_lines_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes while the file is read, which no batch interrupts."""
+    monkeypatch.setattr(csv_reader, "LINES_BETWEEN_CHECKS", 10)
+    token, calls = CancelToken(), itertools.count()
+    checked = token.check
+
+    def check() -> None:
+        if next(calls) == 5:
+            token.request()
+        checked()
+
+    monkeypatch.setattr(token, "check", check)
+    path = csv_file(tmp_path, "username,password\n" + "\n" * 1000)
+    with token.watching(), pytest.raises(Interrupted):
+        list(open_rows(InputConfig(path=path)).batches())

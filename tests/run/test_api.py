@@ -1,0 +1,150 @@
+"""The Python interface does what the command line does: scheduled jobs, mirrors, status, reports, passwords, verification."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from bulkreset import (
+    Result,
+    apply,
+    dry_run,
+    errors,
+    list_runs,
+    load,
+    passwords,
+    resume,
+    run_job,
+    status,
+    verify,
+    write_report,
+)
+from tests.bucket import BUCKET, Storage
+from tests.e2e.campaigns import held, make_key, names, write_campaign, write_names
+from tests.e2e.command import LAX, POOL, SET, Command, people, write_csv, write_job
+from tests.sim import Simulator
+
+FAST = "[pace]\nrate = 200\n"
+SCHEDULE = '[schedule]\nstate = "state.json"\n'
+
+
+@pytest.fixture(autouse=True)
+def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's own process as a program that uses the interface."""
+    for name, value in bulkreset.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(bulkreset.home)
+    return bulkreset.home
+
+
+@pytest.fixture
+def scheduled(here: Path, sim: Simulator) -> Path:
+    """A scheduled job of a folder with one input."""
+    users = people(20)
+    sim.add_pool(POOL, [name for name, _ in users], LAX)
+    (here / "in").mkdir()
+    write_csv(here / "in" / "a.csv", users[:10])
+    write_csv(here / "b.csv", users[10:])
+    return write_job(here, sim.url, 'path = "in/*.csv"', FAST + SCHEDULE)
+
+
+def test_scheduled_job_runs_each_input_once(here: Path, sim: Simulator, scheduled: Path) -> None:
+    job = load(scheduled)
+    planned = dry_run(job, run_dir="dry")
+    assert planned.summary.counts == {"ready": 10}
+    assert not (here / "state.json").exists()
+    (first,) = run_job(job, run_dir="one", approved=planned.run_dir)
+    assert (first.run_dir, first.summary.counts) == (Path("one"), {"set": 10})
+    assert run_job(job, confirm=True) == []
+    with pytest.raises(errors.InputError, match="no new input"):
+        dry_run(job)
+    (here / "b.csv").rename(here / "in" / "b.csv")
+    (second,) = run_job(job, confirm=True)
+    assert second.summary.counts == {"set": 10}
+    assert len(sim.calls(SET)) == 20
+    assert set(json.loads((here / "state.json").read_text())["completed"]) == {
+        str(here / "in" / name) for name in ("a.csv", "b.csv")
+    }
+
+
+def test_scheduled_job_that_stopped_is_finished_before_a_new_input(here: Path, sim: Simulator, scheduled: Path) -> None:
+    with pytest.raises(errors.RowLimit) as stopped:
+        run_job(load(scheduled, {"guards.limit": 4}), run_dir="one", confirm=True)
+    assert stopped.value.run_dir == Path("one")
+    (here / "b.csv").rename(here / "in" / "b.csv")
+    with pytest.raises(errors.RowLimit):  # the unfinished run has the limit of its own job
+        run_job(load(scheduled), run_dir="two", confirm=True)
+    results = run_job(load(scheduled), run_dir="two", confirm=True)
+    assert [(result.run_dir.name, result.summary.counts) for result in results] == [
+        ("one", {"set": 10}),
+        ("two", {"set": 10}),
+    ]
+    assert len(sim.calls(SET)) == 20
+
+
+def test_apply_refuses_a_scheduled_job(sim: Simulator, scheduled: Path) -> None:
+    with pytest.raises(errors.JobError, match="run_job"):
+        apply(load(scheduled), confirm=True)
+    assert sim.calls(SET) == []
+    assert not Path("runs").exists()
+
+
+def test_job_without_a_schedule_has_one_result(here: Path, sim: Simulator) -> None:
+    sim.add_pool(POOL, names(5), LAX)
+    write_csv(here / "in.csv", people(5))
+    job = load(write_job(here, sim.url, 'path = "in.csv"', FAST))
+    results = run_job(job, run_dir="one", confirm=True)
+    assert results == [Result.load("one")]
+    with pytest.raises(errors.GuardTripped, match=r"Cancelled\. Nothing was sent") as unasked:
+        run_job(job, run_dir="two")
+    assert unasked.value.run_dir == Path("two")
+    assert unasked.value.__context__ is None  # frames of the run may hold passwords
+
+
+def test_run_is_restored_from_its_mirror_and_resumed(
+    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    users = people(8)
+    sim.add_pool(POOL, [name for name, _ in users], LAX)
+    write_csv(here / "in.csv", users)
+    mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
+    job = load(write_job(here, sim.url, 'path = "in.csv"', FAST + mirror), {"guards.limit": 3})
+    with pytest.raises(errors.RowLimit):
+        apply(job, run_dir="one", confirm=True)
+    Path("one").rename("lost")
+    storage.client.delete_object(Bucket=BUCKET, Key="runs/one/lease.json")
+    done = resume(f"s3://{BUCKET}/runs/one", restore_to="two", overrides={"guards.limit": None})
+    assert (done.run_dir, done.summary.counts) == (Path("two"), {"set": 8})
+    assert len(sim.calls(SET)) == 8
+    again = resume(f"s3://{BUCKET}/runs/one")
+    assert (again.run_dir, again.summary.counts) == (Path("runs/one"), {"set": 8})
+    with pytest.raises(errors.RunDirError, match="There is no run at"):
+        resume(f"s3://{BUCKET}/runs/none")
+
+
+def test_run_is_looked_at(here: Path, bulkreset: Command, sim: Simulator) -> None:
+    key = make_key(here)
+    sim.add_pool(POOL, names(6), LAX)
+    job = load(write_campaign(bulkreset, write_names(here, names(6)), key), {"pace.rate": 200})
+    done = apply(job, run_dir="runs/one", confirm=True)
+    found = status("runs/one")
+    assert (found.state, found.counts, found.resumable) == ("finished", {"set": 6}, False)
+    assert list_runs() == ([found], [])
+    assert list_runs(here) == ([], [])
+    assert {it.username: it.password for it in passwords(done.run_dir, key.path)} == held(sim)
+    report = write_report("runs/one", form="jsonl", only=["set"])
+    assert report == Path("runs/one/report-set.jsonl")
+    assert report.read_text(encoding="utf-8").count("\n") == 6
+    assert write_report("runs/one", output="out.csv", redacted=True) == Path("out.csv")
+    with pytest.raises(errors.JobError, match="written to a file"):
+        write_report("runs/one", output="-")
+    verified = verify("runs/one")
+    assert (sum(verified.counts.values()), verified.report) == (6, Path("runs/one/verify.csv"))
+    with pytest.raises(errors.Refused, match="from 0 to 365"):
+        verify("runs/one", within_days=math.inf)
+    with pytest.raises(errors.RunDirError):
+        status("runs/none")
