@@ -42,7 +42,9 @@ PLAN: Mapping[str, Cause] = {
     "disabled": Cause("If the user needs a password, enable the user first."),
     "passwordless": Cause("No action needed: the pool does not allow sign-in with a password."),
     "unconfirmed": Cause("No action needed, if intended: plan.skip lists which users are skipped."),
-    "unrecoverable": Cause("Give the user a verified e-mail address or phone number, or a temporary password."),
+    "unrecoverable": Cause(
+        "Give the user a verified address that the pool uses for recovery, or a temporary password."
+    ),
 }
 
 NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})

@@ -136,8 +136,12 @@ def test_example_job_loads(tmp_path: Path) -> None:
 
 def test_policy_is_json_and_names_the_calls() -> None:
     policy = json.loads(block("json"))
+    pools = (
+        *("AdminSetUserPassword", "DescribeUserPool", "ListUsers", "GetUserPoolMfaConfig"),
+        *("GetUserPoolSessionConfiguration", "ListUserPoolReplicas"),
+    )
     assert [statement["Action"] for statement in policy["Statement"]] == [
-        ["cognito-idp:AdminSetUserPassword", "cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
+        [f"cognito-idp:{call}" for call in (*pools, "ListPointInTimeRecoveries")],
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cognito-idp:ListUsersInGroup",
         "cognito-idp:AdminUserGlobalSignOut",

@@ -17,6 +17,7 @@ from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
     TOO_LARGE,
     UNREADABLE,
+    WITHHELD,
     UnreadableResponseError,
     error_response,
     no_credentials_response,
@@ -27,6 +28,7 @@ from bulkreset.cognito.response_parser import (
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.departure import WithheldError
 from bulkreset.models import Row, SignOutTask
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ def _answer(  # noqa: PLR0911  (one return for each kind of result)
     except UnreadableResponseError:
         return UNREADABLE
     except HTTPClientError as error:
+        if isinstance(error.kwargs.get("error"), WithheldError):
+            return WITHHELD
         return TOO_LARGE if is_too_large(error) else _lost(error)
     except Exception as error:  # noqa: BLE001  (response lost, or botocore cannot parse it: it may have been applied)
         return _lost(error)

@@ -29,6 +29,7 @@ CODE_LETTERS = 200  # the longest code that a report holds
 MESSAGE_LETTERS = 1000
 TOO_LARGE = Response(Disposition.AMBIGUOUS, "ResponseTooLarge", "the answer was longer than any of the service's")
 UNREADABLE = Response(Disposition.AMBIGUOUS, "UnreadableResponse", "the answer could not be read")
+WITHHELD = Response(Disposition.WITHHELD, "Withheld", "it was not sent: the run may not send now")
 BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certificate could not be verified")
 
 

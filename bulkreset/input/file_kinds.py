@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from bulkreset.job import InputConfig
 
-KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
+_TEXTS = (".csv", ".jsonl", ".ndjson")
+KNOWN = (*(text + packed for text in _TEXTS for packed in ("", ".gz", ".zst")), ".parquet", ".pq")
 ENCRYPTED = ".age"
 PARQUET = b"PAR1"
 GZIP = b"\x1f\x8b"
@@ -19,7 +20,7 @@ _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".downlo
 _COPIES = (".bak", ".old", ".orig", ".save", "~")
 _OTHERS = (
     (b"BZh", "bzip2: unpack it"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard: rename it so that it ends in .csv.zst or .jsonl.zst"),
     (b"\xfd7zXZ", "xz: unpack it"),
     (b"\x04\x22\x4d\x18", "LZ4: unpack it"),
     (b"7z\xbc\xaf", "7-Zip: unpack it"),
@@ -116,7 +117,7 @@ def _why_not_csv(begins: bytes, spec: InputConfig) -> str:
     if spec.columns.username in _fields(first, spec.delimiter):
         return ""
     if first.lstrip().startswith(("{", "[")):
-        return "JSON: write it as CSV or Parquet"
+        return "JSON: write one object in each line, and name it .jsonl"
     for delimiter, called in _DELIMITERS.items():
         if spec.columns.username in _fields(first, delimiter):
             return f'its columns are separated by {called}, and input.delimiter is "{spec.delimiter}"'

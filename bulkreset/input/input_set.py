@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,6 +21,7 @@ from bulkreset.text import format_count
 
 SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
+MOST_REMARKS = 20
 _RESTORE = "Restore it, or plan a new run."
 
 
@@ -84,11 +86,19 @@ class InputSet:
         return cls(spec, files, unread=unread, with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`."""
+        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
+
+        After it, `remarks` also name files that may not be whole.
+        """
         whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
-        remarks = list(self.remarks)
-        return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files), "remarks": remarks}
+        return {
+            "path": path,
+            "size": whole.size,
+            "sha256": whole.sha256,
+            "files": len(self.files),
+            "remarks": tuple(self.remarks),
+        }
 
     @property
     def remarks(self) -> Iterator[str]:
@@ -98,10 +108,8 @@ class InputSet:
             yield describe_unread(self._unread)
         if empty := [self.names[number] for number in sorted(self._empty)]:
             yield f"{format_count(len(empty), 'file has', 'files have')} no content, so no rows: {_some(empty)}."
-        if cut := [name for name, rows in zip(self.names, self.rows, strict=True) if rows.may_be_cut]:
-            yield (
-                f"The last line of {_some(cut)} does not end with a line break: {'is the file' if len(cut) == 1 else 'are the files'} whole?"
-            )
+        told = (f"{name}: {rows.remark}" for name, rows in zip(self.names, self.rows, strict=True) if rows.remark)
+        yield from islice(told, MOST_REMARKS)
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""

@@ -74,9 +74,9 @@ class PartitionedReader:
         return self._reader.remembers
 
     @property
-    def may_be_cut(self) -> bool:
-        """Return whether the file may lack its end."""
-        return self._reader.may_be_cut
+    def remark(self) -> str:
+        """Return the text for the user about the file, or ""."""
+        return self._reader.remark
 
     @property
     def keeps_open(self) -> bool:

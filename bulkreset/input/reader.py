@@ -8,6 +8,7 @@ from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.file_kinds import has_known_name, sniffed_ending
+from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import Digest, InputFile, LocalFile
 from bulkreset.input.partitions import PartitionedReader, partition_columns
 from bulkreset.job import InputConfig, Location
@@ -28,12 +29,12 @@ class InputReader(Protocol):
     """
 
     @property
-    def remembers(self) -> bool:
-        """Return whether reading can begin at any row that was read once."""
+    def remark(self) -> str:
+        """Return the text for the user about a file that was read to its end, or ""."""
 
     @property
-    def may_be_cut(self) -> bool:
-        """Return whether the file may lack its end, once it was read."""
+    def remembers(self) -> bool:
+        """Return whether reading can begin at any row that was read once."""
 
     keeps_open: bool
 
@@ -76,9 +77,18 @@ def open_rows(
 
 
 def _open_format(spec: InputConfig, content: InputContent) -> InputReader:
-    kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
+    kind = spec.format or _format_of(content.name)
     if kind == "csv":
         return CsvReader(spec, content)
+    if kind == "jsonl":
+        return JsonLinesReader(spec, content)
     from bulkreset.input.parquet_reader import ParquetReader  # noqa: PLC0415  (only Parquet needs pyarrow)
 
     return ParquetReader(spec, content)
+
+
+def _format_of(name: str) -> str:
+    """Return the format that a file's name implies; CSV if it implies none."""
+    if name.endswith((".parquet", ".pq")):
+        return "parquet"
+    return "jsonl" if name.removesuffix(".gz").removesuffix(".zst").endswith((".jsonl", ".ndjson")) else "csv"

@@ -17,7 +17,7 @@ from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
 
-_INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
+_INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, str] = MappingProxyType({})) -> Job:

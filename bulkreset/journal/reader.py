@@ -153,10 +153,15 @@ class JournalReader:
         with self._db.reading():
             return dict(self._db.execute(schema.STATUS_BEFORE))
 
-    def warning_count(self, beginning: str) -> int:
-        """Return the number of rows that will be sent and have a message that starts with `beginning`."""
+    def recovery_counts(self) -> list[tuple[str, int, str, int]]:
+        """Return the number of rows still to be sent by the user's recovery: (user pool, permanent, recovery, rows)."""
         with self._db.reading():
-            return int(self._db.execute(schema.WARNING_COUNT, (beginning,)).fetchone()[0])
+            return self._db.execute(schema.RECOVERY_COUNTS).fetchall()
+
+    def recovery_by_status(self) -> list[tuple[str, str, int]]:
+        """Return the number of all rows by the user's recovery and journal status: (recovery, status, rows)."""
+        with self._db.reading():
+            return self._db.execute(schema.RECOVERY_BY_STATUS).fetchall()
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""

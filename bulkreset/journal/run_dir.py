@@ -19,7 +19,14 @@ from bulkreset.journal.wrong_path import not_a_run_error
 RUNS = Path("runs")  # where a run directory is created if none is named
 LOOKS = 5
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
-_STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
+_STAGES = {
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "journal.sqlite-journal",
+    "journal.mark",
+    ".base.gz",
+}
 
 
 class RunMissing(RunDirError):

@@ -160,6 +160,7 @@ class RunState(_Facts):
     lanes: tuple[LaneFacts, ...] = ()
     seconds: Seconds = 0.0
     sending_seconds: Seconds = 0.0
+    commits: Count = 0  # the commits made while rows were sent: journal.mark has this number, too
     reports_stale: Flag = False  # the report or the page could not be written
     mirror_stale: Flag = False  # the final files could not be uploaded
 

@@ -126,6 +126,11 @@ class JournalMirror:
         self._upload_base(patience)
         self._store_progress(generation=number)
 
+    @property
+    def permit(self) -> S3Lease:
+        """Return the permit to send: the lease."""
+        return self._lease
+
     def can_claim(self) -> bool:
         """Return whether rows may be claimed now; this limits the number of uploads per second."""
         return time.monotonic() - self._put_at >= CLAIM_PUT_SECONDS

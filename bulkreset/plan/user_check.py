@@ -12,12 +12,10 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import RejectCode, SkipReason, Status
+from bulkreset.models import Recovery, RejectCode, SkipReason, Status
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
-
-UNREACHABLE = "could not recover"  # first words of the warning on a ready row
 
 _ABSENT = {
     ABSENT: "no user with this name in the pool",
@@ -29,7 +27,7 @@ _SAID = {
     SkipReason.DISABLED: "the user is disabled",
     SkipReason.PASSWORDLESS: "the pool lets nobody in by password, and one that is set can never be removed",
     SkipReason.UNCONFIRMED: "the user never confirmed the account",
-    SkipReason.UNRECOVERABLE: "the user has no verified e-mail address or phone number to recover by",
+    SkipReason.UNRECOVERABLE: "the pool cannot send this user a code to recover the account",
 }
 
 
@@ -115,18 +113,18 @@ class UserCheck:
             SkipReason.DISABLED: not user.enabled,
             SkipReason.PASSWORDLESS: facts.passwordless,
             SkipReason.UNCONFIRMED: user.status == "UNCONFIRMED",
-            SkipReason.UNRECOVERABLE: not user.reachable,
+            SkipReason.UNRECOVERABLE: user.recovery is Recovery.NONE,
         }
-        return next((kind for kind, holds in kinds.items() if holds and kind in self._job.plan.skip), "")
+        return next((kind for kind, holds in kinds.items() if holds and kind in self._job.skips), "")
 
     @staticmethod
-    def _findings(lookup: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str]]:
+    def _findings(lookup: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str, str]]:
         """Yield the plan's decision for each row that has a finding, in input order.
 
-        Each is (row, status, code, message, user status, username), as the journal stores it.
+        Each is (row, status, code, message, user status, recovery, username), as the journal stores it.
         """
         for found in lookup.findings():
-            yield found.row, *_decide(found, scrambled=scrambled), found.status, found.username
+            yield found.row, *_decide(found, scrambled=scrambled), found.status, found.recovery, found.username
 
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
@@ -138,5 +136,5 @@ def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     return (
         Status.READY.value,
         "",
-        "" if found.reachable or not scrambled else f"{UNREACHABLE}: {_SAID[SkipReason.UNRECOVERABLE]}",
+        f"locked out: {_SAID[SkipReason.UNRECOVERABLE]}" if scrambled and found.recovery == Recovery.NONE else "",
     )

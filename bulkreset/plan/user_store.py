@@ -23,14 +23,14 @@ CREATE TABLE IF NOT EXISTS left_out (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS listed (
   pool TEXT NOT NULL, username TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL,
-  modified INTEGER, reachable INTEGER NOT NULL, PRIMARY KEY (pool, username)
+  modified INTEGER, recovery TEXT NOT NULL, PRIMARY KEY (pool, username)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sought (
   pool TEXT NOT NULL, name TEXT NOT NULL, row INTEGER NOT NULL, spelled TEXT, PRIMARY KEY (pool, name, row)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS found (
   row INTEGER PRIMARY KEY, username TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, rank INTEGER NOT NULL,
-  modified INTEGER, reachable INTEGER
+  modified INTEGER, recovery TEXT
 );
 CREATE TABLE IF NOT EXISTS sweeps (
   pool TEXT NOT NULL, part TEXT NOT NULL, token TEXT, pages INTEGER NOT NULL DEFAULT 0,
@@ -41,10 +41,10 @@ CREATE TABLE IF NOT EXISTS filled (is_whole INTEGER NOT NULL);
 """
 
 _MATCH = """
-INSERT INTO found (row, username, status, kind, rank, modified, reachable)
-SELECT row, :username, :status, :kind, :rank, :modified, :reachable FROM sought WHERE pool = :pool AND name = :name
+INSERT INTO found (row, username, status, kind, rank, modified, recovery)
+SELECT row, :username, :status, :kind, :rank, :modified, :recovery FROM sought WHERE pool = :pool AND name = :name
 ON CONFLICT (row) DO UPDATE SET username = excluded.username, status = excluded.status, kind = excluded.kind,
-  rank = excluded.rank, modified = excluded.modified, reachable = excluded.reachable
+  rank = excluded.rank, modified = excluded.modified, recovery = excluded.recovery
 WHERE excluded.rank < found.rank
 """
 
@@ -57,8 +57,8 @@ _LEFT_OUT = "SELECT EXISTS (SELECT 1 FROM left_out WHERE pool = ? AND name = ?)"
 
 # CROSS JOIN: SQLite keeps this order, so that each name is found by the key of `sought`.
 _MATCH_LISTED = """
-INSERT OR IGNORE INTO found (row, username, status, kind, rank, modified, reachable)
-SELECT row, username, status, kind, 0, modified, reachable FROM listed
+INSERT OR IGNORE INTO found (row, username, status, kind, rank, modified, recovery)
+SELECT row, username, status, kind, 0, modified, recovery FROM listed
 CROSS JOIN sought ON sought.pool = listed.pool AND sought.name = listed.name
 ORDER BY listed.pool, listed.username
 """
@@ -71,8 +71,8 @@ LIST_LIFE = 24 * 3600  # seconds; an interrupted list that was begun earlier sta
 class UserMatch(NamedTuple):
     """A user that a sweep or a look-up found. `names` identify the user; the most certain name comes first.
 
-    `modified` is Unix milliseconds, None if the service does not return it. `reachable` means that the user has a
-    verified e-mail address or phone number.
+    `modified` is Unix milliseconds, None if the service does not return it. `recovery`: how the pool can send the
+    user a code, "" if there is no such user.
     """
 
     names: Sequence[str]
@@ -80,12 +80,12 @@ class UserMatch(NamedTuple):
     status: str
     kind: str
     modified: int | None = None
-    reachable: bool = True
+    recovery: str = ""
 
     @classmethod
     def of(cls, user: "PoolUser", kind: str) -> Self:
         """Return the match for a user of a pool; `kind` is the reason to skip the user, or ""."""
-        return cls(user.names, user.username, user.status, kind, user.modified, user.reachable)
+        return cls(user.names, user.username, user.status, kind, user.modified, user.recovery.value)
 
 
 NOBODY = UserMatch((), "", "", ABSENT)
@@ -105,7 +105,7 @@ class RowFinding(NamedTuple):
     status: str
     kind: str
     modified: int | None = None
-    reachable: bool = True
+    recovery: str = ""
 
     @property
     def is_absent(self) -> bool:
@@ -213,7 +213,7 @@ class UserStore:
             for user in users:
                 if any(self._db.execute(_LEFT_OUT, (pool, name)).fetchone()[0] for name in user.names):
                     continue
-                row = (pool, user.username, user.names[0], user.status, user.kind, user.modified, int(user.reachable))
+                row = (pool, user.username, user.names[0], user.status, user.kind, user.modified, user.recovery)
                 added += self._db.execute("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)", row).rowcount
         return added
 
@@ -316,7 +316,7 @@ class UserStore:
     def findings(self) -> Iterator[RowFinding]:
         """Yield the finding of every row that has one, in input order."""
         with self._broken():
-            columns = "row, username, status, kind, modified, coalesce(reachable, 1)"
+            columns = "row, username, status, kind, modified, coalesce(recovery, '')"
             for found in self._db.execute(f"SELECT {columns} FROM found ORDER BY row"):  # noqa: S608  (constant column names)
                 yield RowFinding._make(found)
 
@@ -332,7 +332,7 @@ class UserStore:
                     "kind": match.kind,
                     "rank": place if rank is None else rank,
                     "modified": match.modified,
-                    "reachable": int(match.reachable),
+                    "recovery": match.recovery,
                 }
                 for match in matches
                 for place, name in enumerate(match.names)

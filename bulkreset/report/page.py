@@ -14,7 +14,7 @@ from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PageRow
 from bulkreset.journal.run_state import RunState, TargetFacts
-from bulkreset.models import EndState
+from bulkreset.models import EndState, Recovery
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
@@ -26,6 +26,7 @@ from bulkreset.statuses import (
     NEEDING_ATTENTION,
     are_done,
     count_of,
+    describe_counts,
     facts_of,
     public_counts,
     sorted_counts,
@@ -87,6 +88,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "codes": list(_codes(journal, alive=alive)),
         "totals": journal.read.totals(),
         "sign_outs": leavers,
+        "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
         "preflight": _grouped(run.preflight),
         "warnings": partial(_endpoint_warnings, run),
@@ -123,6 +125,15 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
         yield status, code, rows, next_step(status, code)
+
+
+def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str, str]]:
+    """Return the rows by how their users can recover: (recovery, rows by status as text)."""
+    found: dict[str, dict[str, int]] = {}
+    for recovery, status, rows in journal.read.recovery_by_status():
+        found.setdefault(recovery, {})[status] = rows
+    shown = {way: counts if alive else public_counts(counts, dry_run=dry_run) for way, counts in found.items()}
+    return [(way, describe_counts(shown[way], dry_run=dry_run)) for way in Recovery if way in shown]
 
 
 def _pace(journal: Journal) -> dict[str, Any]:

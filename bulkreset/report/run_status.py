@@ -8,6 +8,7 @@ from pathlib import Path
 from bulkreset.errors import BulkresetError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.wrong_path import is_without_journal
 from bulkreset.models import LaneSummary
 from bulkreset.report.headline import next_commands
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
@@ -119,6 +120,6 @@ def list_runs(folder: Path) -> tuple[list[RunStatus], list[UnreadableRun]]:
         try:
             found.append(read_status(path))
         except BulkresetError as error:
-            if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (as above)
+            if os.path.isfile(RunDir(path).journal) or is_without_journal(path):  # noqa: PTH113  (as above)
                 unreadable.append(UnreadableRun(str(path), str(error)))
     return sorted(found, key=lambda status: status.started_at), unreadable

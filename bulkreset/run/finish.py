@@ -27,6 +27,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     if isinstance(error, Interrupted):
         _word_interruption(context, error)
     try:
+        context.journal.require_in_place()  # what is at the path now may be another run's
         _record_times(context)
         try:
             end = _finish(context, error)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkreset.clock import Clock
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.files import atomic_writer, decode_text, read_small_file
 from bulkreset.job import Location
-from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, S3Lease, holder_id
+from bulkreset.mirror.lease import SECONDS, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
 
 VERSION = 1

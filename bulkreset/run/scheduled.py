@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
-from bulkreset.clock import Clock
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import BulkresetError, InputError, JobError, RecordError, Refused, RunDirError, Stopped
 from bulkreset.input.discovery import InputMissing, describe_unread, discover_existing, escape_pattern
 from bulkreset.input.location import Fingerprint, InputFile
@@ -19,7 +19,6 @@ from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
 from bulkreset.mirror.factory import fetch_run_dir
-from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.run.abandon import abandon

@@ -375,9 +375,9 @@ def moment(told: str) -> datetime:
 # Chunks of ten rows, and a signal behind the second of them.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import csv_reader, page_reader
+from bulkreset.input import page_reader, text_reader
 from bulkreset.journal.plan_writer import PlanWriter
-csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
+text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
 plan, chunks = PlanWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)

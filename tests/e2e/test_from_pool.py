@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 
 OTHER = "us-east-1_Test00002"
 LIST = "ListUsers"
-SCRAMBLE = 'permanent = true\npassword = { source = "generate" }\nafter = { sign_out = false }\n'
+SCRAMBLE = 'permanent = true\npassword = { source = "generate" }\nafter = { sign_out = false }\ncampaign = { accept_lockout = true }\n'
 OLD, NEW = 1_600_000_000, 1_760_000_000  # 2020 and 2025
 PEOPLE: list[str | dict[str, Any]] = [
     {"username": "zoe", "created": OLD, "attributes": {"email": "z@x.example", "email_verified": "true"}},
@@ -71,7 +71,7 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
     assert len(set(sim.passwords(POOL).values()) - {None}) == 4
     assert ran.summary["input"] == {"path": "", "size": 0, "sha256": "", "files": 0}
     assert "Input       the users of the pool: ALL of them" in ran.stderr
-    assert "3 users have no verified e-mail address or phone number" in ran.stderr
+    assert "3 users cannot come back without an administrator" in ran.stderr
     assert {path.name for path in ran.run_dir.iterdir()} == {
         "journal.sqlite",
         "report.csv",

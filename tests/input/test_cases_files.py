@@ -72,7 +72,7 @@ def test_folder_of_exports_reads_what_it_can_and_names_the_rest(place: Place) ->
         "e.tsv": 'its columns are separated by a tab, and input.delimiter is ","',
         "f.csv.bz2": "bzip2: unpack it",
         "g.csv.zip": "a ZIP archive or a spreadsheet: unpack it, or save it as CSV",
-        "users_0_0_0.csv.zst": "Zstandard: unpack it",
+        "users_0_0_0.zst": "Zstandard: rename it so that it ends in .csv.zst or .jsonl.zst",
         "dt=2024-01-02": 'a folder: a pattern such as "**/*.csv" reads what is in it',
     }
     (remark,) = remarks
@@ -110,7 +110,7 @@ def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path:
     assert told["b.csv.bak"] == "a copy, by its name"
     assert told["b.csv.filepart"] == "still being written, by its name"
     assert told["c.json"].startswith("its name does not end in")
-    assert told["d"] == "JSON: write it as CSV or Parquet"
+    assert told["d"] == "JSON: write one object in each line, and name it .jsonl"
     assert (told["e.txt"], told["f"][:3], told["i.gz"][:11]) == ("empty", "ORC", "packed with")
     assert told["h.txt"] == 'its columns are separated by ";", and input.delimiter is ","'
     assert told["j"] == "encrypted with age: rename it so that it ends in .age"
@@ -222,10 +222,10 @@ def test_name_that_is_not_utf8_is_told_legibly(tmp_path: Path) -> None:
 )
 def test_last_line_without_an_end_is_remarked(tmp_path: Path, end: str, *, cut: bool) -> None:
     path = csv_file(tmp_path, f"username,password{end}", "u.csv")
-    told = ["The last line of u.csv does not end with a line break: is the file whole?"] if cut else []
+    told = ["u.csv: the last line has no line break: is the file whole?"] if cut else []
     assert rows_of(path) == (["bob"], told)
     packed = csv_file(tmp_path, f"username,password{end}", "v.csv.gz")
-    assert rows_of(packed) == (["bob"], [])
+    assert rows_of(packed) == (["bob"], [line.replace("u.csv", "v.csv.gz") for line in told])
 
 
 def test_plain_files_beside_encrypted_ones_are_read_as_they_are(tmp_path: Path) -> None:

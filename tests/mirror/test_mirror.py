@@ -196,9 +196,9 @@ def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -
     first = S3Lease(bucket, uri, "one", clock=clock).acquire()
     with pytest.raises(Busy, match="held by another process"):
         S3Lease(bucket, uri, "two").acquire()
-    ends = first._good_until
+    ends = first._deadline._ends
     clock.advance(SECONDS / 4)
-    wait_until(lambda: first._good_until > ends)
+    wait_until(lambda: first._deadline._ends > ends)
     first._ended.set()
     assert first._thread
     first._thread.join()

@@ -258,8 +258,8 @@ def test_listed_users_are_findings_without_another_call(listing: UserStore) -> N
     listing.fill(((row, pool, name) for row, (pool, name) in enumerate(called.rows, 1)), lambda _, name: name.lower())
     listing.match_listed()
     assert list(listing.findings()) == [
-        RowFinding(1, "Out", "CONFIRMED", "disabled", reachable=False),
-        RowFinding(2, "zoe", "CONFIRMED", "", reachable=True),
+        RowFinding(1, "Out", "CONFIRMED", "disabled", recovery="none"),
+        RowFinding(2, "zoe", "CONFIRMED", "", recovery="email"),
     ]
     assert listing.progress(EU) == {"*": LookupProgress(None, 0, 2, swept=True)}
 

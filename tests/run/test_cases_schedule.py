@@ -351,7 +351,7 @@ def test_what_is_not_read_is_in_preflight_summary_and_page(bulkreset: Command, n
     told = [
         f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it).",
         "1 file has no content, so no rows: b.csv.",
-        "The last line of a.csv does not end with a line break: is the file whole?",
+        "a.csv: the last line has no line break: is the file whole?",
     ]
     ran = bulkreset("run", nights.folder / "job.toml", "--yes")
     page = (ran.run_dir / "report.html").read_text(encoding="utf-8")

@@ -37,6 +37,11 @@ class User:
     modified: float = 0.0
     applied: int = 0
     sign_outs: int = 0
+    mfa: Sequence[str] = ()  # SMS_MFA, EMAIL_OTP, SOFTWARE_TOKEN_MFA
+    legacy_mfa: bool = False  # ListUsers shows SMS MFA of this user, as it does for the old MFAOptions
+    devices: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    passkeys: int = 0
 
     @property
     def sub(self) -> str:
@@ -59,7 +64,8 @@ class User:
     def shown(self, attributes_key: str) -> dict[str, Any]:
         """Give the UserType of the API, which calls the attributes by two names."""
         attributes = {"sub": self.sub, **self.attributes}
-        return {
+        old = {"MFAOptions": [{"DeliveryMedium": "SMS", "AttributeName": "phone_number"}]} if self.legacy_mfa else {}
+        return old | {
             "Username": self.username,
             attributes_key: [{"Name": name, "Value": value} for name, value in attributes.items()],
             "UserCreateDate": self.created,
