@@ -28,11 +28,14 @@ from bulkreset.report.run_status import RunStatus, UnreadableRun, read_status
 from bulkreset.report.run_status import list_runs as list_runs_in
 from bulkreset.report.verify import VerifyRequest, VerifyResult
 from bulkreset.report.verify import verify as verify_run
+from bulkreset.run.abandon import AbandonedRun
+from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
 
 __all__ = [
+    "AbandonedRun",
     "ApiProgress",
     "CancelToken",
     "DryRun",
@@ -43,6 +46,7 @@ __all__ = [
     "RunStatus",
     "Summary",
     "VerifyResult",
+    "abandon",
     "apply",
     "dry_run",
     "list_runs",
@@ -168,16 +172,18 @@ def run_job(
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
     on_progress: OnProgress | None = None,
+    on_notice: Callable[[str], None] | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
 ) -> Sequence[Result]:
     """Run a job, also a scheduled one, whose inputs are processed once each.
 
     A scheduled job finishes its unfinished run first, and then runs all new inputs as one run: there are two results,
-    one, or none if there was nothing to do. Any other job has one result. Arguments and errors are those of `apply`.
+    one, or none if there was nothing to do. Any other job has one result. `on_notice` receives sentences, such as those
+    about inputs that are not read or are set aside. Other arguments and errors are those of `apply`.
     """
     options = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
-    return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm))
+    return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm, on_notice))
 
 
 def apply(
@@ -241,6 +247,14 @@ def resume(
     options = RunOptions(None, yes=confirm is True, retry_failed=failed, moved=moved)
     (result,) = _results(path, listener, lambda: [resume_run(path, options, overrides or {}, listener, listener.stop)])
     return result
+
+
+def abandon(run_dir: PathLike) -> AbandonedRun:
+    """Give up an unfinished run: it can never be resumed. Returns its rows by status, and how many users may be set.
+
+    Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
+    """
+    return abandon_run(Path(run_dir))
 
 
 def status(run_dir: PathLike) -> RunStatus:
@@ -346,13 +360,20 @@ class _Listener:
     An exception in `on_progress` stops the run like a stop request, and is raised when the run has ended.
     """
 
-    def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+    def __init__(
+        self,
+        on_progress: OnProgress | None,
+        stop: CancelToken | None,
+        confirm: bool | Confirm,  # noqa: FBT001
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
         self.confirmed_by = "by the calling program"
         self.stop = stop or CancelToken()
         self.preflight: Preflight | None = None
         self.failure: Exception | None = None
         self._on_progress = on_progress
         self._confirm = confirm
+        self._on_notice = on_notice
 
     def on_run_started(self, run_id: str) -> None:
         """Do nothing: the result identifies the run."""
@@ -373,7 +394,9 @@ class _Listener:
         )
 
     def notice(self, text: str) -> None:
-        """Do nothing: the log has the notices."""
+        """Pass a notice to the caller."""
+        if self._on_notice:
+            self._on_notice(text)
 
     def show_preflight(self, preflight: Preflight) -> None:
         """Keep the preflight for the result."""

@@ -4,6 +4,7 @@
     ├── Refused            2   nothing was sent
     │   ├── JobError           the job file or a flag
     │   ├── InputError         the input file
+    │   │   └── EmptyInput         it has no content
     │   ├── TargetError        the Region, the credentials, the endpoint
     │   ├── RunDirError        the run directory
     │   ├── ClusterError       the cluster, or a worker of it
@@ -79,7 +80,13 @@ class JobError(Refused):
 
 
 class InputError(Refused):
-    """The input cannot be read as rows up to its end."""
+    """The input cannot be read as rows up to its end. `where` is the path or address of the file, "" if it is not one's."""
+
+    where: str = ""
+
+
+class EmptyInput(InputError):
+    """An input file has no content at all, not even a header."""
 
 
 class TargetError(Refused):

@@ -40,6 +40,9 @@ EXAMPLES = {
   bulkreset resume runs/reset-20261121T083034Z
   bulkreset resume runs/reset-20261121T083034Z --failed --share 0.3
 """,
+    "abandon": """
+  bulkreset abandon runs/reset-20261121T083034Z
+""",
     "status": """
   bulkreset status
   bulkreset status runs/reset-20261121T083034Z --json

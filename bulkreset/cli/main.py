@@ -41,6 +41,7 @@ def options(
 
 app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.run)
 app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.resume)
+app.command(cls=CommandHelp, short_help="Give up an unfinished run.")(run.abandon)
 app.command(cls=CommandHelp)(inspect.status)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report

@@ -256,6 +256,8 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"{what} {state_text(summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
     if not summary.plan_complete:
         out.write(f"{_NOT_WHOLE}\n")
+    for remark in summary.input.get("remarks", ()):
+        out.write(f"Input: {remark}\n")
     if summary.signed_out:
         out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:

@@ -39,14 +39,16 @@ from bulkreset.cli.options import (
     parse_mirror,
     parse_rate,
 )
-from bulkreset.errors import EXIT_OK, BulkresetError, Refused
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
+from bulkreset.statuses import describe_counts
 
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
     from bulkreset.report.run_status import RunStatus
     from bulkreset.run.context import RunEnd, RunOptions
+    from bulkreset.run.scheduled import LeftOut
 
 
 def run(
@@ -233,6 +235,29 @@ def resume(
     _run_and_exit(resumed(), stop, ui, path, before=before)
 
 
+def abandon(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+) -> None:
+    """Give up an unfinished run: it is never resumed. Sends nothing; the report keeps who was set."""
+    from bulkreset.run.abandon import abandon as abandon_run
+
+    found = abandon_run(run_dir)
+    counts = describe_counts(found.counts) or "no rows"
+    lines = [f"Given up: {run_dir}: {counts}."]
+    if found.perhaps_set:
+        lines.append(
+            f"{format_rows(found.perhaps_set)} are set, or may be. A scheduled job does not run its inputs again."
+            f" For a new run, write an input of the users that are not set: bulkreset report {shlex.quote(str(run_dir))}"
+            " --only failed,rejected,unprocessed"
+        )
+    else:
+        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+    if found.mirror:
+        lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    process.require_stdout_written()
+
+
 def demo(
     run_dir: NewRunDir = None,
     no_progress: NoProgress = False,
@@ -255,14 +280,15 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import new_path
-    from bulkreset.run.scheduled import run_job
+    from bulkreset.run.scheduled import LeftOut, run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
-    ends = run_job(job, path, mode, ui, stop)
-    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.")
+    left_out = LeftOut()
+    ends = run_job(job, path, mode, ui, stop, left_out)
+    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.", left_out)
 
 
 def _command_to_repeat(arguments: Sequence[str]) -> str:
@@ -293,13 +319,14 @@ def _run_and_exit(
     ui: "TerminalUi",
     path: Path | None,
     nothing: str = "",
+    left_out: "LeftOut | None" = None,
     *,
     before: "RunStatus | None" = None,
 ) -> NoReturn:
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
-    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. `before`: the
-    run had finished and is resumed.
+    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
+    is set aside in `left_out` counts as rows that are not set. `before`: the run had finished and is resumed.
     """
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
@@ -310,13 +337,15 @@ def _run_and_exit(
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
+    code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
+        nothing = " ".join([nothing, *(left_out.held if left_out else ())])
         if not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")
             sys.stdout.flush()
         if json_events.current():
-            json_events.emit_ended(EXIT_OK, nothing, state="finished")
-    raise SystemExit(max(codes, default=EXIT_OK))
+            json_events.emit_ended(code, nothing, state="finished")
+    raise SystemExit(max([code, *codes]))
 
 
 def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None, *, quiet: bool) -> None:

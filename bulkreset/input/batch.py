@@ -144,7 +144,7 @@ def reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: st
     Ignoring such a column could set the wrong kind of password.
     """
     name = wanted[field]
-    near = [found for found in names if _fold_name(found) == _fold_name(name) != "" and found not in wanted.values()]
+    near = [found for found in names if fold_name(found) == fold_name(name) != "" and found not in wanted.values()]
     if near:
         raise InputError(
             f"The input {path} has no column {name!r}, but {near[0]!r}, which would be passed over.",
@@ -166,7 +166,7 @@ def _show_name(name: str) -> str:
     return repr(name) if visible == name else f"{visible!r} with an invisible character"
 
 
-def _fold_name(name: str) -> str:
+def fold_name(name: str) -> str:
     """Return the name's letters only, case-folded, to compare similar names."""
     return "".join(filter(str.isalpha, name.casefold()))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.age import DecryptError, load_identities, open_encrypted
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
+from bulkreset.input.file_kinds import BEGINNING
 from bulkreset.input.location import Digest, InputFile, denied_error
 from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
@@ -82,7 +83,11 @@ class InputContent:
         name = name_of(place.where).lower()
         self.is_encrypted = is_encrypted(place.where)
         self.name = name.removesuffix(SUFFIX)
-        self.is_packed = self.name.endswith((".gz", ".zst"))
+
+    @property
+    def is_packed(self) -> bool:
+        """Return whether the name says that the content is compressed."""
+        return self.name.endswith((".gz", ".zst"))
 
     def check(self) -> None:
         """Raise InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file."""
@@ -112,6 +117,16 @@ class InputContent:
             with self.open() as file:
                 file.read(1)
         except (OSError, DecryptError, BucketError) as error:
+            raise unreadable_input_error(self._path, error) from None
+
+    def beginning(self) -> bytes:
+        """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""
+        try:
+            with self.open() as file:
+                return file.read(BEGINNING)
+        except BucketError as error:
+            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
+        except (OSError, DecryptError) as error:
             raise unreadable_input_error(self._path, error) from None
 
     def open(self, digest: Digest | None = None) -> io.BufferedReader:

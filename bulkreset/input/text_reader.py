@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from bulkreset.age import DecryptError
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch, unreadable_input_error
 from bulkreset.input.decrypt import (
     LONGEST_BEGINNING,
@@ -186,7 +186,8 @@ class TextReader:
             told = None if is_marked_or_read else sniff_wide(begins)
         else:
             told = sniff_format(begins) or self._sniff(begins)
-        return InputError(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
+        kind = InputError if begins else EmptyInput
+        return kind(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
 
     def _open(self, digest: Digest | None) -> TextIO:
         """Return the file as a text stream that keeps its line endings."""

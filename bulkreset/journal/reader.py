@@ -117,6 +117,12 @@ class JournalReader:
         with self._db.reading():
             return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
 
+    def perhaps_set(self) -> int:
+        """Return the number of rows whose users have been set, or may have been: a call for them has no known answer."""
+        with self._db.reading():
+            (rows,) = self._db.execute(schema.PERHAPS_SET).fetchone()
+        return int(rows)
+
     def pool_counts(self) -> list[tuple[str, str, int]]:
         """Return the number of rows by user pool and journal status: (user pool, status, rows)."""
         with self._db.reading():

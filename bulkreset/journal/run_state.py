@@ -44,7 +44,7 @@ Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # calls 
 class InputFacts(_Facts):
     """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users.
 
-    `remarks` name files that may not be whole.
+    `remarks` are sentences about files that were not read or may not be whole.
     """
 
     path: str = ""
@@ -152,6 +152,7 @@ class RunState(_Facts):
     cluster: str | None = None  # where the last execution sent the rows
     mirror: MirrorProgress | None = None
     executions: Annotated[tuple[Execution, ...], Field(min_length=1)]
+    abandoned_at: Time | None = None  # when the run was given up; it is never resumed
     phase: Phase = Phase.READING
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
@@ -210,7 +211,9 @@ class RunState(_Facts):
 
     @property
     def state(self) -> str:
-        """Return the state as people see it: how the run ended, else planning, planned or applying."""
+        """Return the state as people see it: abandoned, how the run ended, planning, planned or applying."""
+        if self.abandoned_at:
+            return "abandoned"
         if self.end:
             return self.end.state.value
         return self.phase.value if self.is_planned else "planning"

@@ -51,6 +51,9 @@ CREATE TABLE rates (
 );
 """
 
+PERHAPS_SET = f"""
+SELECT count(*) FROM rows WHERE status IN {sql_list((Status.SET, *statuses.UNCERTAIN))} OR in_doubt
+"""  # noqa: S608  (our own text)
 _SENDABLE = sql_list(statuses.SENDABLE)
 # The status in the report of an ended run. It depends on the kind of run only for a row that was not sent.
 _AT_END = "CASE status {} WHEN 'ready' THEN :unsent ELSE status END".format(

@@ -60,9 +60,9 @@ def _job_name(path: Path) -> str:
     """Return the name of the job in a file, or the file's own name if the file does not say it."""
     import tomllib  # noqa: PLC0415  (only this error needs it)
 
-    from bulkreset.files import read_small_file  # noqa: PLC0415  (as above)
+    from bulkreset.files import decode_text, read_small_file  # noqa: PLC0415  (as above)
 
     try:
-        return str(tomllib.loads(read_small_file(path).decode()).get("name", path.stem))
+        return str(tomllib.loads(decode_text(read_small_file(path))).get("name", path.stem))
     except (OSError, ValueError, RecursionError):
         return path.stem

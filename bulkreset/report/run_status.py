@@ -74,7 +74,7 @@ def read_status(path: Path) -> RunStatus:
         codes = journal.read.codes()
         sign_outs = sign_out_counts(journal)
         lanes = lane_summaries(journal, public=not alive)
-    crashed = not (facts.end or alive)
+    crashed = not (facts.end or facts.abandoned_at or alive)
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
     left += sign_outs["pending"] if sign_outs else 0
     resumable = not alive and (

@@ -25,6 +25,8 @@ def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping
     That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
     `state` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
     """
+    if state.abandoned_at:
+        return False
     if not state.is_planned:
         return True
     if state.is_dry_run:

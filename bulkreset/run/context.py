@@ -38,6 +38,7 @@ class RunOptions:
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
     `moved`: the run directory was moved or copied here, and the process that ran it has ended.
+    `remarks`: sentences about inputs that this run leaves out.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
@@ -53,6 +54,7 @@ class RunOptions:
     console_json: bool = False
     out: IO[str] | None = None
     command: str = ""
+    remarks: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
     ask_code: Callable[[str], str] = refuse_code
 

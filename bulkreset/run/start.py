@@ -45,7 +45,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
         wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run, too, says what the run will miss
         stack.enter_context(stop.watching())
         approval = Approval(options.approved) if options.approved else None
-        rows, described_input = open_new_input(job)
+        rows, described_input = open_new_input(job, options.remarks)
         if options.emulate and rows is None:
             raise JobError(
                 "The emulator has no users but those of an input, so there is nobody to list.",
@@ -121,6 +121,11 @@ def resume(
         journal = Journal.open(home.journal)
         stack.callback(journal.close)
         state = journal.state
+        if state.abandoned_at:
+            raise RunDirError(
+                f"The run {path} was given up; it cannot be resumed.",
+                f"Its report says who was set: bulkreset report {shlex.quote(str(path))}.",
+            )
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",

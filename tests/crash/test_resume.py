@@ -205,15 +205,16 @@ def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begu
 
 @pytest.mark.parametrize(
     "change",
-    [{"region": "eu-west-1"}, {"endpoint_url": "http://127.0.0.1:9"}],
+    [{"region": "eu-west-1", "replica": True}, {"endpoint_url": "http://127.0.0.1:9"}],
     ids=["region", "endpoint"],
 )
-def test_resume_refuses_a_changed_target(sim: Simulator, begun: Path, change: dict[str, str]) -> None:
+def test_resume_refuses_a_changed_target(sim: Simulator, begun: Path, change: dict[str, object]) -> None:
     """The target as the journal has it is edited, as if the settings that it came from had changed since."""
     with sqlite3.connect(begun / "journal.sqlite") as journal:
         for key, value in change.items():
             journal.execute(
-                "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, ?) WHERE key = 'job'", (key, value)
+                "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, json(?)) WHERE key = 'job'",
+                (key, json.dumps(value)),
             )
     assert "was begun" in refusal(begun, sim)
 

@@ -97,7 +97,7 @@ def test_everything_that_is_not_what_was_approved_is_named(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     write(input_.parent, "ann", "bob", "cat", "dan")
-    where = ("--permanent", "--rate", "7", "--no-check-users", "--region", "eu-west-1")
+    where = ("--permanent", "--rate", "7", "--no-check-users", "--read-timeout", "7")
     ran = approved(bulkreset, input_, reviewed.run_dir, *where, "--limit", "3")
     assert_refused(
         ran,
@@ -107,7 +107,7 @@ def test_everything_that_is_not_what_was_approved_is_named(
         "permanent was False and is True",
         "pace.rate was 'none' and is 7.0",
         "plan.check_users was True and is False",
-        "region was 'us-east-1' and is 'eu-west-1'",
+        "read_timeout was 30.0 and is 7.0",
     )
 
 
