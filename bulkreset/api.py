@@ -17,7 +17,7 @@ from bulkreset.input.discovery import InputMissing
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
-from bulkreset.journal.run_dir import RUNS, RunDir, new_path
+from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
@@ -309,13 +309,15 @@ def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:
-    path = Path(run_dir) if run_dir else new_path(job.name)
+    named = new_path if job.schedule.state else reserve_path  # given back by the run if it is not used
+    path = Path(run_dir) if run_dir else named(job.name)
     return _results(path, listener, lambda: run_job_in(job, path, options, listener, listener.stop))
 
 
 def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd]]) -> list[Result]:
     """Return the results, or raise the error that ended a run. Its `run_dir` is set if the run can be resumed."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
+        give_back(path)
         # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
             "This process was started by another one and is still loading its script: no run begins here.",

@@ -239,13 +239,13 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.journal.run_dir import new_path
+    from bulkreset.journal.run_dir import reserve_path
     from bulkreset.run.scheduled import run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
+    path = run_dir or (None if job.schedule.state else reserve_path(job.name))  # a scheduled job may need no directory
     ends = run_job(job, path, mode, ui, stop)
     _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.")
 
@@ -286,6 +286,8 @@ def _run_and_exit(
     `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. `before`: the
     run had finished and is resumed.
     """
+    from bulkreset.journal.run_dir import give_back
+
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
@@ -295,6 +297,8 @@ def _run_and_exit(
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
+        if path:
+            give_back(path)
     if not codes:
         if not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")

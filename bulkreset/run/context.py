@@ -66,11 +66,12 @@ class RunOptions:
         """Return whether a new run with these options changes real users."""
         return not (self.dry_run or self.emulate)
 
-    def with_row_limit(self, job: Job) -> Job:
-        """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
-        if self.limit is None:
-            return job
-        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": self.limit})})
+    def with_row_limit(self, job: Job, most: int | None = None) -> Job:
+        """Return the job with this execution's `limit`, if set, and at most `most` rows. The saved job is unchanged."""
+        limit = job.guards.limit if self.limit is None else self.limit
+        if most is not None:
+            limit = most if limit is None else min(limit, most)
+        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": limit})})
 
 
 class Stopwatch:

@@ -12,7 +12,7 @@ from bulkreset.input.discovery import InputMissing, escape_pattern, find_existin
 from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
+from bulkreset.journal.run_dir import RunDir, RunMissing, give_back, new_path, require_free, reserve_path
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.mirror.lease import SINCE_BOOT
 from bulkreset.notify.execution_reporter import ExecutionReporter
@@ -34,7 +34,11 @@ def run_job(job: Job, path: Path | None, options: RunOptions, ui: UserInterface,
     if job.schedule.state:
         yield from ScheduledJob(job, job.schedule.state, options, ui, stop).run(lambda: path or new_path(job.name))
     else:
-        yield start(job, path or new_path(job.name), options, ui, stop)
+        at = path or reserve_path(job.name)
+        try:
+            yield start(job, at, options, ui, stop)
+        finally:
+            give_back(at)
 
 
 class ScheduledJob:

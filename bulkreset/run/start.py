@@ -27,6 +27,7 @@ from bulkreset.plan.input_binding import input_files, may_send, needs_input, ope
 from bulkreset.plan.preflight import describe_targets, require_pace, require_same_targets
 from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_context
 from bulkreset.run.run import run
+from bulkreset.statuses import Status
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
@@ -113,7 +114,8 @@ def resume(
                 f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = options.with_row_limit(job_from_journal(state.job, overrides, options.flags))
+        job = job_from_journal(state.job, overrides, options.flags)
+        job = options.with_row_limit(job, _approved_rows_left(journal, again=options.retry_failed))
         counts = not (state.is_dry_run or state.emulated)
         reporter = stack.enter_context(ExecutionReporter(job, path, options.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, journal) if needs_input(job, journal, again=options.retry_failed) else None
@@ -127,6 +129,18 @@ def resume(
         cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
         opened = Opened(home, journal, rows, sessions, service, cluster)
         return run(open_context(job, options, opened, reporter, ui, stop, stack), resumed=True)
+
+
+def _approved_rows_left(journal: Journal, *, again: bool) -> int | None:
+    """Return how many rows may still be sent, if the approved dry run limited them, else None.
+
+    Rows in doubt are sent again; so are failed rows if `again` is true.
+    """
+    approved = journal.state.approved
+    if approved is None or approved.limit is None:
+        return None
+    counts = journal.read.counts(dead=True)
+    return max(0, approved.limit - counts.get(Status.SET, 0) - (0 if again else counts.get(Status.FAILED, 0)))
 
 
 def _open_sessions(job: Job, service: EmbeddedCognito | None, options: RunOptions) -> dict[str, TargetSession]:
