@@ -194,10 +194,10 @@ def apply(
 
     With a DryRun, or a dry run's directory as `approved`, send only what it planned; raises ApprovalError if anything
     has changed. Otherwise `confirm` must be True, or return True for the preflight. If it does not, nothing is sent and
-    GuardTripped is raised.
+    NotConfirmed is raised.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
+    (GuardTripped, NotConfirmed, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
     continue that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
     scheduled job.
     """

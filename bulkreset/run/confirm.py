@@ -1,7 +1,7 @@
 """The second phase of a run: check that it may send, and ask."""
 
 from bulkreset.causes import STOPS, advice_for
-from bulkreset.errors import GuardTripped, ServiceError
+from bulkreset.errors import GuardTripped, NotConfirmed, ServiceError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import ConfirmationFacts
 from bulkreset.models import format_rows
@@ -12,7 +12,7 @@ from bulkreset.run.context import RunContext
 def confirm(context: RunContext, preflight: Preflight) -> bool:
     """Return whether there is anything to send; a dry run sends nothing.
 
-    Raises ServiceError if a pool cannot be used, GuardTripped if the run is too large or was not confirmed.
+    Raises ServiceError if a pool cannot be used, GuardTripped if the run is too large, NotConfirmed if it was not confirmed.
     """
     _require_sendable(context, preflight)
     journal = context.journal
@@ -20,7 +20,7 @@ def confirm(context: RunContext, preflight: Preflight) -> bool:
         return False
     if not journal.state.confirmed:
         if not (context.options.yes or context.ui.confirm(preflight)):
-            raise GuardTripped("Cancelled. Nothing was sent.", STOPS["not_confirmed"].advice)
+            raise NotConfirmed("The run was not confirmed. Nothing was sent.", STOPS["not_confirmed"].advice)
         how = context.options.confirmed_by or context.ui.confirmed_by
         journal.write.change(confirmed=True, confirmation=ConfirmationFacts(how=how, at=utc_now()))
     context.stop.check()
