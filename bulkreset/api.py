@@ -167,6 +167,7 @@ def run_job(
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
@@ -176,7 +177,9 @@ def run_job(
     A scheduled job finishes its unfinished run first, and then runs all new inputs as one run: there are two results,
     one, or none if there was nothing to do. Any other job has one result. Arguments and errors are those of `apply`.
     """
-    options = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
+    options = RunOptions(
+        None, emulate=emulate, yes=confirm is True, again=again, approved=Path(approved) if approved else None
+    )
     return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm))
 
 
@@ -186,6 +189,7 @@ def apply(
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
@@ -194,7 +198,8 @@ def apply(
 
     With a DryRun, or a dry run's directory as `approved`, send only what it planned; raises ApprovalError if anything
     has changed. Otherwise `confirm` must be True, or return True for the preflight. If it does not, nothing is sent and
-    NotConfirmed is raised.
+    NotConfirmed is raised. If an earlier run in `runs` has set passwords of this input, it is raised, too, unless `again` is
+    true or `confirm` is a function, which sees the earlier runs in the preflight.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
     (GuardTripped, NotConfirmed, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
@@ -212,6 +217,7 @@ def apply(
         run_dir=run_dir,
         approved=approved,
         confirm=confirm,
+        again=again,
         on_progress=on_progress,
         stop=stop,
         emulate=emulate,
@@ -226,6 +232,7 @@ def resume(
     overrides: Mapping[str, Any] | None = None,
     failed: bool = False,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
 ) -> Result:
@@ -236,7 +243,7 @@ def resume(
     """
     path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
-    options = RunOptions(None, yes=confirm is True, retry_failed=failed)
+    options = RunOptions(None, yes=confirm is True, again=again, retry_failed=failed)
     (result,) = _results(path, listener, lambda: [resume_run(path, options, overrides or {}, listener, listener.stop)])
     return result
 

@@ -334,15 +334,18 @@ def describe_verified(found: "VerifyResult") -> str:
 def _purpose(preflight: "Preflight") -> str:
     """Return what is confirmed by a name, as the beginning of a sentence."""
     kind = "" if preflight.permanent and preflight.temporary else "permanent " if preflight.permanent else "temporary "
-    return f"To set {format_count(preflight.ready, f'{kind}password')}"
+    again = " again" if preflight.earlier else ""
+    if not preflight.ready:
+        return f"To sign {format_count(preflight.pending or 0, 'user')} out"
+    return f"To set {format_count(preflight.ready, f'{kind}password')}{again}"
 
 
 def _confirmation_word(preflight: "Preflight") -> str | None:
-    """Return the name to type for more than TYPED_BEYOND passwords; None if y is enough.
+    """Return the name to type for more than TYPED_BEYOND passwords, and for an input that was run; None if y is enough.
 
     It is the pool's name, or the job's name if there are several pools.
     """
-    if preflight.ready <= TYPED_BEYOND:
+    if preflight.ready <= TYPED_BEYOND and not preflight.earlier:
         return None
     pools = list(preflight.pools)
     return preflight.name_of(pools[0]) if len(pools) == 1 else preflight.job.name

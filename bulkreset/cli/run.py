@@ -12,6 +12,7 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
+    Again,
     Cluster,
     Limit,
     LogAs,
@@ -108,6 +109,7 @@ def run(
         bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
     ] = False,
     yes: Yes = False,
+    again: Again = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -150,6 +152,7 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
+        again=again,
         limit=limit,
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
@@ -174,6 +177,7 @@ def resume(
     run_dir: NewRunDir = None,
     cluster: Cluster = None,
     yes: Yes = False,
+    again: Again = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -199,6 +203,7 @@ def resume(
     mode = RunOptions(
         sys.stderr,
         yes=yes,
+        again=again,
         limit=limit,
         retry_failed=failed,
         verbosity=_verbosity(verbose, quiet=quiet),
@@ -253,7 +258,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
 def _command_to_repeat(arguments: Sequence[str]) -> str:
     """Return the command line without what only this run needs. No option has a secret as its value."""
     kept = [*arguments]
-    for option in ("--dry-run", "--yes", "--no-progress", "--quiet", "-q"):
+    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q"):
         kept = [argument for argument in kept if argument != option]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")

@@ -137,6 +137,7 @@ class RunState(_Facts):
     emulated: Flag = False
     signs_out: Flag = False
     confirmed: Flag = False
+    again: Flag = False  # it is confirmed that an earlier run has set passwords of this input
     confirmation: ConfirmationFacts | None = None
     approved: ApprovalFacts | None = None
     command: str = ""  # the command line without what only this run needs

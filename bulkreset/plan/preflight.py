@@ -11,6 +11,7 @@ from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
+from bulkreset.plan.earlier_runs import EarlierRun
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
@@ -38,7 +39,7 @@ class Preflight:
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
     whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
-    users who could not recover from a password that nobody knows.
+    users who could not recover from a password that nobody knows. `earlier` are runs that have set passwords of this input.
     """
 
     job: Job
@@ -57,6 +58,7 @@ class Preflight:
     approved: ApprovalFacts | None = None
     unrecoverable: int = 0
     pending: int | None = None
+    earlier: tuple[EarlierRun, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -97,6 +99,7 @@ class PlanFacts:
     unknown: Sequence[UnknownFact] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
     unrecoverable: int = 0
+    earlier: tuple[EarlierRun, ...] = ()
 
 
 def build_preflight(
@@ -134,6 +137,7 @@ def build_preflight(
         approved=approved,
         unrecoverable=planned.unrecoverable,
         pending=sum(planned.pending.values()) if job.signs_out else None,
+        earlier=planned.earlier,
     )
 
 

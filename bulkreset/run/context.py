@@ -35,6 +35,7 @@ class RunOptions:
     `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
+    `again`: it is confirmed, too, that an earlier run has set passwords of this input.
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
@@ -45,6 +46,7 @@ class RunOptions:
     emulate: bool = False
     yes: bool = False
     approved: Path | None = None
+    again: bool = False
     limit: int | None = None
     retry_failed: bool = False
     verbosity: int = 0

@@ -63,6 +63,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             emulated=options.emulate,
             signs_out=job.signs_out,
             confirmed=options.yes or approval is not None,
+            again=options.again,
             confirmation=ConfirmationFacts(how=options.confirmed_by, at=utc_now()) if options.confirmed_by else None,
             approved=approval.facts if approval else None,
             command=options.command,

@@ -107,6 +107,32 @@ def test_what_was_typed_before_the_question_confirms_nothing(
     assert sim.calls(SET) == []
 
 
+def test_input_that_was_run_before_is_not_run_again_by_accident(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    """A dry run says it, a person types the pool's name, and who is not asked says --again."""
+    sim.add_pool(POOL, policy=LAX, auto_users=True, name="customers")
+    args = bulkreset.against(write_csv(tmp_path / "in.csv", people(3)))
+    runs = tmp_path / "runs"
+    assert bulkreset(*args, "--yes", "--run-dir", runs / "first").code == 0
+    told = "runs/first: 3 set"
+    dry = bulkreset(*args, "--dry-run", "--run-dir", runs / "dry")
+    assert (dry.code, told in dry.stderr) == (0, True)
+    for number, confirmed in enumerate((["--yes"], ["--approved", runs / "dry"])):
+        refused = bulkreset(*args, *confirmed, "--run-dir", runs / f"refused-{number}")
+        assert refused.code == 3
+        assert f"{told}. Nothing was sent. To set these passwords again, pass --again." in refused.stderr
+    assert len(sim.calls(SET)) == 3
+    with at_a_terminal(bulkreset, (*args, "--run-dir", runs / "asked")) as person:
+        person.read_until('passwords again, type the pool\'s name ("customers"): ')
+        person.type("customers\n")
+        assert person.end().code == 0
+    with bulkreset.start("resume", runs / "refused-0", "--again") as process:
+        assert process.wait(timeout=PATIENCE) == 0
+    assert len(sim.calls(SET)) == 9
+    assert bulkreset(*args, "--yes", "--again", "--run-dir", runs / "again").code == 0
+
+
 def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulkreset: Command) -> None:
     args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(3))), "--log-format", "json")
     with at_a_terminal(bulkreset, args) as person:
