@@ -17,7 +17,7 @@ from bulkreset.input.discovery import InputMissing
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
-from bulkreset.journal.run_dir import RUNS, RunDir, new_path
+from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
@@ -165,12 +165,13 @@ def dry_run(
     return DryRun(results[0].run_dir, results[0].summary, job, listener.preflight)
 
 
-def run_job(
+def run_job(  # noqa: PLR0913  (keywords)
     job: Job,
     *,
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     on_notice: Callable[[str], None] | None = None,
     stop: CancelToken | None = None,
@@ -182,7 +183,9 @@ def run_job(
     one, or none if there was nothing to do. Any other job has one result. `on_notice` receives sentences, such as those
     about inputs that are not read or are set aside. Other arguments and errors are those of `apply`.
     """
-    options = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
+    options = RunOptions(
+        None, emulate=emulate, yes=confirm is True, again=again, approved=Path(approved) if approved else None
+    )
     return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm, on_notice))
 
 
@@ -192,6 +195,7 @@ def apply(
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
@@ -200,10 +204,11 @@ def apply(
 
     With a DryRun, or a dry run's directory as `approved`, send only what it planned; raises ApprovalError if anything
     has changed. Otherwise `confirm` must be True, or return True for the preflight. If it does not, nothing is sent and
-    GuardTripped is raised.
+    NotConfirmed is raised. If an earlier run in `runs` has set passwords of this input, it is raised, too, unless `again` is
+    true or `confirm` is a function, which sees the earlier runs in the preflight.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
+    (GuardTripped, NotConfirmed, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
     continue that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
     scheduled job.
     """
@@ -218,6 +223,7 @@ def apply(
         run_dir=run_dir,
         approved=approved,
         confirm=confirm,
+        again=again,
         on_progress=on_progress,
         stop=stop,
         emulate=emulate,
@@ -225,7 +231,7 @@ def apply(
     return result
 
 
-def resume(
+def resume(  # noqa: PLR0913  (keywords)
     run_dir: PathLike,
     *,
     restore_to: PathLike | None = None,
@@ -233,6 +239,7 @@ def resume(
     failed: bool = False,
     moved: bool = False,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
 ) -> Result:
@@ -244,7 +251,7 @@ def resume(
     """
     path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
-    options = RunOptions(None, yes=confirm is True, retry_failed=failed, moved=moved)
+    options = RunOptions(None, yes=confirm is True, again=again, retry_failed=failed, moved=moved)
     (result,) = _results(path, listener, lambda: [resume_run(path, options, overrides or {}, listener, listener.stop)])
     return result
 
@@ -325,13 +332,15 @@ def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:
-    path = Path(run_dir) if run_dir else new_path(job.name)
+    named = new_path if job.schedule.state else reserve_path  # given back by the run if it is not used
+    path = Path(run_dir) if run_dir else named(job.name)
     return _results(path, listener, lambda: run_job_in(job, path, options, listener, listener.stop))
 
 
 def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd]]) -> list[Result]:
     """Return the results, or raise the error that ended a run. Its `run_dir` is set if the run can be resumed."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
+        give_back(path)
         # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
             "This process was started by another one and is still loading its script: no run begins here.",

@@ -160,6 +160,7 @@ STOPS: Mapping[str, Cause] = {
     "answer_timeout": Cause("Check the name of the host, the network and the proxy, then resume."),
     "time_limit": Cause("Resume when there is time."),
     "row_limit": Cause("Resume to send the rest."),
+    "approved_limit": Cause(f"No more rows were approved: make a new dry run {NOT_SET}, and have it approved."),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),
 }

@@ -11,6 +11,7 @@
     │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
+    │   ├── NotConfirmed       nobody confirmed the run
     │   ├── ServiceError       the service answered that no call can succeed
     │   ├── ClusterLost        the scheduler or all workers are gone
     │   └── RecordError        the journal or a report cannot be written
@@ -113,6 +114,10 @@ class Stopped(BulkresetError):
 
 class GuardTripped(Stopped):
     """A guard of the job stopped the run."""
+
+
+class NotConfirmed(Stopped):
+    """Nobody confirmed the run. Nothing was sent."""
 
 
 class ServiceError(Stopped):

@@ -119,6 +119,7 @@ Moved = Annotated[
     bool, typer.Option("--moved", help="The directory was moved or copied here; the process that ran it has ended.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Again = Annotated[bool, typer.Option("--again", help="Set passwords that an earlier run of this input has set.")]
 LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Print only errors, and the summary if the exit code is not 0.")

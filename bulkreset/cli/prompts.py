@@ -2,8 +2,10 @@
 
 import select
 import sys
+import termios
 import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
     from bulkreset.plan.preflight import Preflight
     from bulkreset.report.verify import VerifyResult
 
-TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
+TYPED_BEYOND = 100  # more passwords than this need a typed name, not only y
+TRIES = 3  # how often a name may be typed
 _NOT_WHOLE = "The run stopped while reading the input. Nothing was sent."
 _USER_STATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
@@ -129,17 +132,17 @@ class TerminalUi:
                 if preflight.ready
                 else f"Sign {format_count(preflight.pending or 0, 'user')} out"
             )
-            self._console.print(f"{ask}? [y/N] ", end="", markup=False)
             self.confirmed_by = "answered y at the terminal"
-            return self._typed().lower() in {"y", "yes"}
+            return self._answer(f"{ask}? [y/N] ").lower() in {"y", "yes"}
         whose = "pool's" if len(preflight.pools) == 1 else "job's"
         self.confirmed_by = f'typed "{wanted}" at the terminal'
-        self._console.print(
-            f'To set {preflight.permanent:,} permanent passwords, type the {whose} name ("{terminal_safe(wanted)}"): ',
-            end="",
-            markup=False,
-        )
-        return self._typed() in {wanted, terminal_safe(wanted)}
+        name = f'the {whose} name ("{terminal_safe(wanted)}"): '
+        typed = self._answer(f"{_purpose(preflight)}, type {name}")
+        for _ in range(TRIES - 1):
+            if not typed or typed in {wanted, terminal_safe(wanted)}:
+                break
+            typed = self._answer(f"That is not the name. Type {name}")
+        return typed in {wanted, terminal_safe(wanted)}
 
     def ask(self, text: str, shown: str | None) -> str:
         """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
@@ -158,6 +161,13 @@ class TerminalUi:
         if not sys.stdin.isatty():
             refuse_code(prompt)
         self._console.print(terminal_safe(prompt), end="", markup=False)
+        return self._typed()
+
+    def _answer(self, question: str) -> str:
+        """Ask, and return what is typed from now on: what was typed before was no answer to it."""
+        with suppress(termios.error):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        self._console.print(question, end="", markup=False)
         return self._typed()
 
     def _typed(self) -> str:
@@ -327,12 +337,21 @@ def describe_verified(found: "VerifyResult") -> str:
     return "\n".join([*lines, f"Report: {found.report}"])
 
 
+def _purpose(preflight: "Preflight") -> str:
+    """Return what is confirmed by a name, as the beginning of a sentence."""
+    kind = "" if preflight.permanent and preflight.temporary else "permanent " if preflight.permanent else "temporary "
+    again = " again" if preflight.earlier else ""
+    if not preflight.ready:
+        return f"To sign {format_count(preflight.pending or 0, 'user')} out"
+    return f"To set {format_count(preflight.ready, f'{kind}password')}{again}"
+
+
 def _confirmation_word(preflight: "Preflight") -> str | None:
-    """Return the name to type for more than TYPED_BEYOND permanent passwords; None if y is enough.
+    """Return the name to type for more than TYPED_BEYOND passwords, and for an input that was run; None if y is enough.
 
     It is the pool's name, or the job's name if there are several pools.
     """
-    if preflight.permanent <= TYPED_BEYOND:
+    if preflight.ready <= TYPED_BEYOND and not preflight.earlier:
         return None
     pools = list(preflight.pools)
     return preflight.name_of(pools[0]) if len(pools) == 1 else preflight.job.name

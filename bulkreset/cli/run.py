@@ -12,6 +12,7 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
+    Again,
     Cluster,
     Limit,
     LogAs,
@@ -115,6 +116,7 @@ def run(
         bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
     ] = False,
     yes: Yes = False,
+    again: Again = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -157,6 +159,7 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
+        again=again,
         limit=limit,
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
@@ -189,6 +192,7 @@ def resume(
     mirror: Mirror = None,
     moved: Moved = False,
     yes: Yes = False,
+    again: Again = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -215,6 +219,7 @@ def resume(
     mode = RunOptions(
         sys.stderr,
         yes=yes,
+        again=again,
         limit=limit,
         retry_failed=failed,
         moved=moved,
@@ -279,13 +284,13 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.journal.run_dir import new_path
+    from bulkreset.journal.run_dir import reserve_path
     from bulkreset.run.scheduled import LeftOut, run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
+    path = run_dir or (None if job.schedule.state else reserve_path(job.name))  # a scheduled job may need no directory
     left_out = LeftOut()
     ends = run_job(job, path, mode, ui, stop, left_out)
     _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.", left_out)
@@ -294,7 +299,7 @@ def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: 
 def _command_to_repeat(arguments: Sequence[str]) -> str:
     """Return the command line without what only this run needs. No option has a secret as its value."""
     kept = [*arguments]
-    for option in ("--dry-run", "--yes", "--no-progress", "--quiet", "-q"):
+    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q"):
         kept = [argument for argument in kept if argument != option]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")
@@ -328,6 +333,8 @@ def _run_and_exit(
     `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
     is set aside in `left_out` counts as rows that are not set. `before`: the run had finished and is resumed.
     """
+    from bulkreset.journal.run_dir import give_back
+
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
@@ -337,6 +344,8 @@ def _run_and_exit(
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
+        if path:
+            give_back(path)
     code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
         nothing = " ".join([nothing, *(left_out.held if left_out else ())])

@@ -112,10 +112,14 @@ class JournalReader:
         with self._db.reading():
             return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of rows by journal status."""
+    def counts(self, *, dead: bool = False) -> dict[str, int]:
+        """Return the number of rows by journal status.
+
+        If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
+        treats them so.
+        """
         with self._db.reading():
-            return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
+            return dict(self._db.execute(schema.COUNTS, {"dead": dead}))
 
     def perhaps_set(self) -> int:
         """Return the number of rows whose users have been set, or may have been: a call for them has no known answer."""
@@ -123,10 +127,10 @@ class JournalReader:
             (rows,) = self._db.execute(schema.PERHAPS_SET).fetchone()
         return int(rows)
 
-    def pool_counts(self) -> list[tuple[str, str, int]]:
-        """Return the number of rows by user pool and journal status: (user pool, status, rows)."""
+    def pool_counts(self, *, dead: bool = False) -> list[tuple[str, str, int]]:
+        """Return the number of rows by user pool and journal status, as `counts` does: (user pool, status, rows)."""
         with self._db.reading():
-            return self._db.execute(schema.POOL_COUNTS).fetchall()
+            return self._db.execute(schema.POOL_COUNTS, {"dead": dead}).fetchall()
 
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.

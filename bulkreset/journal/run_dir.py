@@ -20,6 +20,7 @@ from bulkreset.journal.wrong_path import not_a_run_error
 
 RUNS = Path("runs")  # where a run directory is created if none is named
 LOOKS = 5
+_reserved: set[Path] = set()  # empty directories that this process made for its next run
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
 _HOLDER = ".holder.json"  # where the process runs that holds the lock; a copy of the directory has a copy of it
 _STAGES = {
@@ -68,7 +69,8 @@ class RunDir:
             staged.lock_without_note()
             try:
                 fill(staged.journal)
-                staged.path.rename(path)
+                staged.path.rename(path)  # replaces a reserved directory, because it is empty
+                _reserved.discard(path)
                 sync_directory(path.parent)
             except RecordError as error:  # the directory contains nothing that could be resumed
                 staged.discard()
@@ -222,7 +224,7 @@ class RunDir:
 
 def require_free(path: Path) -> None:
     """Raise RunDirError if a new run cannot use this path."""
-    if not (path.exists() or path.is_symlink()):
+    if path in _reserved or not (path.exists() or path.is_symlink()):
         return
     if not RunDir(path).journal.exists():
         raise RunDirError(
@@ -232,6 +234,10 @@ def require_free(path: Path) -> None:
         raise RunDirError(
             f"The run directory {path} already exists: it is a complete dry run.",
             f"Choose a new path for --run-dir. To run what was planned there, add --approved {shlex.quote(str(path))}.",
+        )
+    if RunDir(path).is_held():
+        raise RunDirError(
+            f"The run directory {path} already exists: another process is working on it.", "Choose another --run-dir."
         )
     raise RunDirError(
         f"The run directory {path} already exists.",
@@ -257,6 +263,35 @@ def new_path(job: str) -> Path:
     while (named := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
         number += 1
     return named
+
+
+def reserve_path(job: str) -> Path:
+    """Return a new run directory for a job, as `new_path` does, that no other process gets.
+
+    The directory is made, and is empty until the run is created. `give_back` deletes it if no run is.
+    """
+    while True:
+        path = new_path(job)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if path.parent.is_dir():
+                continue
+            return path  # creating the run says what is wrong
+        except OSError:
+            return path  # as above
+        _reserved.add(path)
+        return path
+
+
+def give_back(path: Path) -> None:
+    """Delete a directory that was reserved and not used."""
+    if path in _reserved:
+        _reserved.discard(path)
+        with suppress(OSError):  # something else is in it by now
+            path.rmdir()
+            path.parent.rmdir()  # it may have been made for this run, and is then empty
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -85,6 +85,7 @@ class ApprovalFacts(_Facts):
     run_id: str
     finished_at: str
     report_sha256: str = ""  # of its report; "" if there is none
+    limit: Count | None = None  # of rows, if it had one
 
 
 class ConfirmationFacts(_Facts):
@@ -140,6 +141,7 @@ class RunState(_Facts):
     emulated: Flag = False
     signs_out: Flag = False
     confirmed: Flag = False
+    again: Flag = False  # it is confirmed that an earlier run has set passwords of this input
     confirmation: ConfirmationFacts | None = None
     approved: ApprovalFacts | None = None
     command: str = ""  # the command line without what only this run needs

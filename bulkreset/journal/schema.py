@@ -194,10 +194,14 @@ SELECT user_pool_id, total(signed_out), total(signed_out = 0), total(signed_out 
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' GROUP BY 1
 """
 
-POOL_COUNTS = """
-SELECT user_pool_id, status, number FROM (SELECT pool, status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
+# A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED.
+_FOUND = "iif(:dead AND status = 'ready' AND code <> '', 'failed', status)"
+COUNTS = f"SELECT {_FOUND}, count(*) FROM rows GROUP BY 1"  # noqa: S608  (our own text)
+POOL_COUNTS = f"""
+SELECT user_pool_id, found_status, number
+FROM (SELECT pool, {_FOUND} AS found_status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
 JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
-"""
+"""  # noqa: S608  (as above)
 
 # Find any cell of a type or value that no run writes, or a row that is not rejected and has an unknown pool. One
 # changed bit can turn a text into bytes, and SQLite's own check does not detect that.

@@ -34,6 +34,7 @@ class Approval:
             run_id=self._reviewed.run_id,
             finished_at=self._reviewed.end.finished_at,
             report_sha256=_sha256(self.path / self._reviewed.report_name),
+            limit=self._reviewed.limit,
         )
 
     def require_same_job(self, state: RunState) -> None:

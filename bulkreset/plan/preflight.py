@@ -11,6 +11,7 @@ from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
+from bulkreset.plan.earlier_runs import EarlierRun
 from bulkreset.plan.recovery import PlannedRecovery
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
@@ -39,7 +40,8 @@ class Preflight:
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
     whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool` counts
-    the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole.
+    the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are runs
+    that have set passwords of this input.
     """
 
     job: Job
@@ -60,6 +62,7 @@ class Preflight:
     remarks: tuple[str, ...] = ()
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    earlier: tuple[EarlierRun, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -101,6 +104,7 @@ class PlanFacts:
     pending: Mapping[str, int] = field(default_factory=dict)
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     remarks: Sequence[str] = ()
+    earlier: tuple[EarlierRun, ...] = ()
 
 
 def build_preflight(
@@ -140,6 +144,7 @@ def build_preflight(
         ready_by_pool={(pool, permanent): rows for pool, permanent, rows in planned.ready},
         pending=sum(planned.pending.values()) if job.signs_out else None,
         remarks=tuple(planned.remarks),
+        earlier=planned.earlier,
     )
 
 

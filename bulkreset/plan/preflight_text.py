@@ -45,6 +45,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     for remark in preflight.remarks[:SHOWN]:
         yield "Input", remark
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
+    for run in preflight.earlier[:SHOWN]:
+        yield "Run before", f"{run}; this run would set them again"
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}

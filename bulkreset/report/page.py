@@ -64,7 +64,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     """Return all template variables of the page."""
     run = journal.state
     dry_run = run.is_dry_run
-    found = journal.read.counts()
+    found = journal.read.counts(dead=not alive)
     counts = found if alive else public_counts(found, dry_run=dry_run)
     leavers = sign_out_counts(journal)
     resumable = not alive and is_resumable(run, found, leavers)

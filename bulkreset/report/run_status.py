@@ -68,7 +68,7 @@ def read_status(path: Path) -> RunStatus:
     alive = home.is_held()
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         facts = journal.state
-        found = journal.read.counts()
+        found = journal.read.counts(dead=not alive)
         totals = journal.read.totals()
         rate = journal.read.recent_rate(RECENT_SECONDS) if alive else 0.0
         codes = journal.read.codes()

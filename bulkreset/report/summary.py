@@ -75,7 +75,7 @@ def sign_out_counts(journal: Journal) -> dict[str, int] | None:
 def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummary, ...]:
     """Return each lane with its counts from the journal, with the report's statuses if `public`."""
     counted: dict[str, dict[str, int]] = {}
-    for pool, status, rows in journal.read.pool_counts():
+    for pool, status, rows in journal.read.pool_counts(dead=public):
         counted.setdefault(pool, {})[status] = rows
     changes = journal.read.rate_changes()
     lanes = []
@@ -121,7 +121,7 @@ def build_summary(journal: Journal, end: End) -> Summary:
         targets=tuple(target.model_dump() for target in state.targets),
         report=state.report_name,
         unchecked=state.unchecked or None,
-        approved=state.approved.model_dump() if state.approved else None,
+        approved=state.approved.model_dump(exclude_none=True) if state.approved else None,
         signed_out=leavers,
         stopped_by=end.stopped_by,
     )

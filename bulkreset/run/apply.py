@@ -31,6 +31,7 @@ from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.row_limit import RowBudget
+from bulkreset.statuses import SETTLED, count_of
 
 CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
@@ -119,11 +120,21 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
     limit = job.guards.limit or 0
     if budget.remaining == 0 and preflight.ready > limit:
-        by = "guards.limit" if context.options.limit is None else "--limit"
+        by, cause = ("guards.limit" if context.options.limit is None else "--limit"), STOPS["row_limit"]
+        if _is_approved_limit(context):
+            by, cause = "the approved dry run", STOPS["approved_limit"]
         raise RowLimit(
-            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.",
-            STOPS["row_limit"].advice,
+            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.", cause.advice
         )
+
+
+def _is_approved_limit(context: RunContext) -> bool:
+    """Return whether as many rows are settled as the approved dry run allows."""
+    approved = context.journal.state.approved
+    if approved is None or approved.limit is None:
+        return False
+    counts = context.journal.read.counts(dead=True)
+    return count_of(counts, SETTLED) >= approved.limit
 
 
 def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[[], None]:

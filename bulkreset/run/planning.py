@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.journal.run_state import LaneFacts
+from bulkreset.plan.earlier_runs import find_earlier_runs
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
@@ -62,6 +63,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         {pool: found.pending for pool, found in journal.read.sign_outs().items()},
         PlannedRecovery.of(journal.read.recovery_counts(), journal.read.codes()),
         journal.state.input.remarks,
+        () if context.service else find_earlier_runs(journal.state, context.home.path),
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:

@@ -17,7 +17,7 @@ from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
+from bulkreset.journal.run_dir import RunDir, RunMissing, give_back, new_path, require_free, reserve_path
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
@@ -57,7 +57,11 @@ def run_job(
         scheduled = ScheduledJob(job, job.schedule.state, options, ui, stop, left_out=left_out)
         yield from scheduled.run(lambda: path or new_path(job.name))
     else:
-        yield start(job, path or new_path(job.name), options, ui, stop)
+        at = path or reserve_path(job.name)
+        try:
+            yield start(job, at, options, ui, stop)
+        finally:
+            give_back(at)
 
 
 class ScheduledJob:

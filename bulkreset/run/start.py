@@ -27,6 +27,7 @@ from bulkreset.plan.input_binding import input_files, may_send, needs_input, ope
 from bulkreset.plan.preflight import describe_targets, require_pace, require_same_targets
 from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_context
 from bulkreset.run.run import run
+from bulkreset.statuses import Status
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
@@ -65,6 +66,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             emulated=options.emulate,
             signs_out=job.signs_out,
             confirmed=options.yes or approval is not None,
+            again=options.again,
             confirmation=ConfirmationFacts(how=options.confirmed_by, at=utc_now()) if options.confirmed_by else None,
             approved=approval.facts if approval else None,
             command=options.command,
@@ -131,7 +133,8 @@ def resume(
                 f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = options.with_row_limit(job_from_journal(state.job, overrides, options.flags))
+        job = job_from_journal(state.job, overrides, options.flags)
+        job = options.with_row_limit(job, _approved_rows_left(journal, again=options.retry_failed))
         if "mirror.to" in overrides and not job.mirror.to:
             leave_mirror(job, home, journal)
         counts = not (state.is_dry_run or state.emulated)
@@ -147,6 +150,18 @@ def resume(
         cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
         opened = Opened(home, journal, rows, sessions, service, cluster)
         return run(open_context(job, options, opened, reporter, ui, stop, stack), resumed=True)
+
+
+def _approved_rows_left(journal: Journal, *, again: bool) -> int | None:
+    """Return how many rows may still be sent, if the approved dry run limited them, else None.
+
+    Rows in doubt are sent again; so are failed rows if `again` is true.
+    """
+    approved = journal.state.approved
+    if approved is None or approved.limit is None:
+        return None
+    counts = journal.read.counts(dead=True)
+    return max(0, approved.limit - counts.get(Status.SET, 0) - (0 if again else counts.get(Status.FAILED, 0)))
 
 
 def _open_sessions(job: Job, service: EmbeddedCognito | None, options: RunOptions) -> dict[str, TargetSession]:

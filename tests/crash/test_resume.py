@@ -303,6 +303,32 @@ def test_resume_sends_failed_rows_again_only_when_asked(bulkreset: Command, sim:
     assert again.summary["codes"] == {}
 
 
+def test_killed_retry_leaves_its_rows_failed_in_the_status_and_in_a_resume(bulkreset: Command, sim: Simulator) -> None:
+    """Three rows failed, and two were not sent yet when the retry was killed."""
+    users = people(6)
+    seed(sim, [users[3][0]])
+    source = write_csv(bulkreset.home / "users.csv", users)
+    ran = bulkreset.reset(source, "--rate", "none", "--workers", "1", "--limit", "4")
+    assert ran.summary["counts"] == {"failed": 3, "set": 1, "unprocessed": 2}
+    seed(sim, [name for name, _ in users])
+    before = sim.stats().count(SET)
+    hold(sim, 1)
+    with bulkreset.start(
+        "resume", ran.run_dir, "--failed", "--rate", "none", "--workers", "1", "--limit", "1"
+    ) as process:
+        sent(sim, before + 1)
+        process.kill()
+        process.wait(timeout=PATIENCE)
+    let_go(sim)
+    status = read_status(ran.run_dir)
+    assert status.counts == {"failed": 2, "set": 1, "in_doubt": 1, "unprocessed": 2}
+    assert (status.state, status.rows_left) == ("crashed", 3)
+    before = sim.stats().count(SET)
+    again = resume(bulkreset, ran.run_dir)
+    assert sim.stats().count(SET) - before == 3
+    assert again.summary["counts"] == {"failed": 2, "set": 4}
+
+
 def test_resume_failed_names_the_codes_for_which_it_makes_no_sense(bulkreset: Command, sim: Simulator) -> None:
     error: dict[str, Any] = {"error": "InvalidPasswordException"}
     sim.configure(faults={"users": {"user.001": [error, error]}})

@@ -17,7 +17,7 @@ import pytest
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.journal import run_dir
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, new_path
+from bulkreset.journal.run_dir import RunDir, give_back, reserve_path
 from tests.journal.journals import run_state
 
 HOLD = """
@@ -258,10 +258,39 @@ def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(run_dir, "datetime", OneSecond)
     monkeypatch.chdir(tmp_path)
     first = Path("runs/nightly-20261120T011500Z")
-    assert new_path("nightly") == first
     first.mkdir(parents=True)
     Path(f"{first}-2").mkdir()
-    assert new_path("nightly") == Path(f"{first}-3")
+    assert [reserve_path("nightly") for _ in range(2)] == [Path(f"{first}-3"), Path(f"{first}-4")]
+    RunDir.create(Path(f"{first}-3"), fill).release()
+    with pytest.raises(RunDirError, match="already exists"):
+        RunDir.create(Path(f"{first}-3"), fill)
+    give_back(Path(f"{first}-3"))
+    give_back(Path(f"{first}-4"))
+    assert Path(f"{first}-3/journal.sqlite").exists()
+    assert not Path(f"{first}-4").exists()
+
+
+def test_reserved_directory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    give_back(reserve_path("nightly"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_folder_that_is_a_file_is_told_when_the_run_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").touch()
+    with pytest.raises(RunDirError, match="cannot be created"):
+        RunDir.create(reserve_path("nightly"), fill)
+
+
+def test_run_of_another_process_is_not_offered_to_be_continued(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    with pytest.raises(RunDirError, match="another process is working on it") as caught:
+        RunDir.create(tmp_path / "one", fill)
+    assert "resume" not in str(caught.value)
+    home.release()
 
 
 def place(home: Path) -> dict[str, str]:
