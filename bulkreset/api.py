@@ -231,6 +231,7 @@ def resume(
     restore_to: PathLike | None = None,
     overrides: Mapping[str, Any] | None = None,
     failed: bool = False,
+    moved: bool = False,
     confirm: bool | Confirm = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
@@ -238,11 +239,12 @@ def resume(
     """Continue a run: send the unsettled rows, and nothing else. With `failed`, also send the failed rows again.
 
     `run_dir` may be the s3:// address of a mirror: the run is then restored to the new directory `restore_to` (default:
-    its name, in `runs`). A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
+    its name, in `runs`). With `overrides` of {"mirror.to": None} the run has no mirror any more. `moved` says that the
+    directory was moved or copied from where the run was, and that its process has ended. A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
     """
     path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
-    options = RunOptions(None, yes=confirm is True, retry_failed=failed)
+    options = RunOptions(None, yes=confirm is True, retry_failed=failed, moved=moved)
     (result,) = _results(path, listener, lambda: [resume_run(path, options, overrides or {}, listener, listener.stop)])
     return result
 

@@ -111,6 +111,13 @@ Cluster = Annotated[
         show_default=False,
     ),
 ]
+Mirror = Annotated[
+    str | None,
+    typer.Option(metavar="none", help="none: continue without the mirror, if it is gone for good.", show_default=False),
+]
+Moved = Annotated[
+    bool, typer.Option("--moved", help="The directory was moved or copied here; the process that ran it has ended.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
 Quiet = Annotated[
@@ -130,7 +137,7 @@ NewRunDir = Annotated[
 
 
 _FLAGS = {"input.path": "--input", "targets.verify_ssl": "--no-verify-ssl"}
-_FLAGS |= {"cluster.scheduler": "--cluster", "cluster.local": "--cluster"}
+_FLAGS |= {"cluster.scheduler": "--cluster", "cluster.local": "--cluster", "mirror.to": "--mirror"}
 
 
 def flags_of(keys: Iterable[str]) -> dict[str, str]:
@@ -149,6 +156,15 @@ def parse_rate(text: str | None) -> float | str | None:
 def parse_limit(text: str | None) -> int | str | None:
     """Return a number of rows as a job value. Other text, such as a share, is returned unchanged."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else text
+
+
+def parse_mirror(text: str | None) -> dict[str, object]:
+    """Return the job keys that --mirror sets. Raises JobError if the text is not "none"."""
+    if text not in {None, "none"}:
+        raise JobError(
+            f"--mirror {text!r} is not possible: a run keeps its mirror.", "Leave it out, or pass --mirror none."
+        )
+    return {} if text is None else {"mirror.to": None}
 
 
 def parse_cluster(text: str | None) -> dict[str, object]:

@@ -19,6 +19,8 @@ from bulkreset.cli.options import (
     MaxDuration,
     MaxFailures,
     MaxRows,
+    Mirror,
+    Moved,
     NewRunDir,
     NoProgress,
     Permanent,
@@ -34,6 +36,7 @@ from bulkreset.cli.options import (
     flags_of,
     parse_cluster,
     parse_limit,
+    parse_mirror,
     parse_rate,
 )
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
@@ -183,6 +186,8 @@ def resume(
     limit: Limit = None,
     run_dir: NewRunDir = None,
     cluster: Cluster = None,
+    mirror: Mirror = None,
+    moved: Moved = False,
     yes: Yes = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
@@ -204,13 +209,15 @@ def resume(
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None} | parse_cluster(cluster)
+    given = {key: value for key, value in asked.items() if value is not None}
+    overrides = given | parse_cluster(cluster) | parse_mirror(mirror)
     as_json = log_format is LogFormat.JSON
     mode = RunOptions(
         sys.stderr,
         yes=yes,
         limit=limit,
         retry_failed=failed,
+        moved=moved,
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=as_json,
         out=sys.stdout,

@@ -2,9 +2,11 @@
 
 import fcntl
 import glob
+import json
 import os
 import secrets
 import shlex
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +21,7 @@ from bulkreset.journal.wrong_path import not_a_run_error
 RUNS = Path("runs")  # where a run directory is created if none is named
 LOOKS = 5
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
+_HOLDER = ".holder.json"  # where the process runs that holds the lock; a copy of the directory has a copy of it
 _STAGES = {
     "journal.sqlite",
     "journal.sqlite-wal",
@@ -62,7 +65,7 @@ class RunDir:
             _remove_leftovers(path)
             staged = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
             staged.path.mkdir(mode=0o700)
-            staged.lock()
+            staged.lock_without_note()
             try:
                 fill(staged.journal)
                 staged.path.rename(path)
@@ -82,6 +85,7 @@ class RunDir:
             ) from None
         made = cls(path)
         made._lock = staged._lock
+        made._note_holder()
         return made
 
     @classmethod
@@ -109,11 +113,23 @@ class RunDir:
             os.close(directory)
         return False
 
-    def lock(self) -> None:
+    def lock(self, *, moved: bool = False) -> None:
         """Lock the directory until `release` or the end of this process.
 
-        Raises Busy if another process holds it, RunDirError if the directory cannot be used.
+        Raises Busy if another process holds it, or if it may hold the directory that this one is a copy of, unless the
+        user says that it was `moved`. Raises RunDirError if the directory cannot be used.
         """
+        self.lock_without_note()
+        try:
+            if not moved:
+                self._require_no_other_place()
+        except BaseException:
+            self.unlock()
+            raise
+        self._note_holder()
+
+    def lock_without_note(self) -> None:
+        """Lock the directory as `lock` does, and write nothing into it."""
         # Lock the directory itself: a lock file could be left behind, copied or deleted.
         try:
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -133,6 +149,43 @@ class RunDir:
             f"Wait for it, or see: bulkreset status {shlex.quote(str(self.path))}.",
         )
 
+    def _require_no_other_place(self) -> None:
+        """Raise Busy if this is a copy of a directory whose process may be alive.
+
+        The lock is of the directory itself, so a copy has another one. The note of the last process is deleted when it
+        ends in order, and copied if it was alive then. It is from this directory if the inode is the same.
+        """
+        held = self._read_holder()
+        here = _place(self)
+        if not held or held["inode"] == here["inode"]:
+            return
+        if held["boot"] == here["boot"]:  # the same machine, which has not been started again since
+            with suppress(RunDirError):
+                if not RunDir.open(Path(held["path"])).is_held():
+                    return
+        elif (held["machine"], held["host"]) == (here["machine"], here["host"]) and held["machine"]:
+            return  # the machine was started again, so no process of then is alive
+        raise Busy(
+            f"{self.path} is a copy of a run that may still be sending on {held['host']}, in {held['path']}.",
+            "Resume it there. If that process has ended and only this copy is to go on:"
+            f" bulkreset resume {shlex.quote(str(self.path))} --moved.",
+        )
+
+    def _read_holder(self) -> dict[str, str]:
+        """Return the note of the last process, {} if there is none or it cannot be read."""
+        try:
+            found = json.loads((self.path / _HOLDER).read_text(encoding="utf-8"))
+            return {name: str(found[name]) for name in ("boot", "machine", "host", "path", "inode")}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _note_holder(self) -> None:
+        """Write where this process runs. Without room on the disk there is no note: the run itself will say so."""
+        with suppress(OSError):
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW
+            with os.fdopen(os.open(self.path / _HOLDER, flags, 0o600), "w", encoding="utf-8") as file:
+                json.dump(_place(self), file)
+
     def open_log(self) -> IO[str]:
         """Open the log for appending. Raises RunDirError if that fails."""
         try:
@@ -144,7 +197,14 @@ class RunDir:
         return RunDirError(f"The run directory {self.path} cannot be used: {error.strerror}.", "Check its rights.")
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock, after the note of its process is deleted."""
+        if self._lock is not None:
+            with suppress(OSError):
+                (self.path / _HOLDER).unlink(missing_ok=True)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Release the lock, and leave the note as it is."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -204,7 +264,26 @@ def _remove_leftovers(path: Path) -> None:
     for entry in path.absolute().parent.glob(f".{glob.escape(path.name)}.{_TOKEN}"):
         left = RunDir(entry)
         with suppress(OSError, BulkresetError):  # an entry that cannot be deleted does no harm
-            left.lock()
+            left.lock_without_note()
             if not entry.is_symlink() and {file.name for file in entry.iterdir()} <= _STAGES:
                 left.discard()
-        left.release()
+        left.unlock()
+
+
+def _place(home: RunDir) -> dict[str, str]:
+    """Return where this process works on a run directory."""
+    return {
+        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
+        "machine": _first_line("/etc/machine-id"),
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "path": str(home.path.absolute()),
+        "inode": str(home.path.stat().st_ino),
+    }
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

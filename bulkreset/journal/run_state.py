@@ -163,6 +163,7 @@ class RunState(_Facts):
     commits: Count = 0  # the commits made while rows were sent: journal.mark has this number, too
     reports_stale: Flag = False  # the report or the page could not be written
     mirror_stale: Flag = False  # the final files could not be uploaded
+    mirror_pending: Flag = False  # the final files are being uploaded; a process that died then has not finished that
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """Return the state with these fields replaced. Raises ValueError for an unknown field or a wrong value."""

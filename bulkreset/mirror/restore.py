@@ -66,7 +66,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
         for delta in sorted(deltas, key=lambda piece: piece.first):
             _replay(bucket, delta, journal)
         mirror = _progress(journal).model_copy(update={"generation": base.generation})
-        journal.write.change(mirror=mirror, passwords=None)
+        journal.write.change(mirror=mirror, passwords=None, mirror_pending=False)
         CommitMark.create(path, journal.state).close()
 
 

@@ -77,7 +77,9 @@ def read_status(path: Path) -> RunStatus:
     crashed = not (facts.end or facts.abandoned_at or alive)
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
     left += sign_outs["pending"] if sign_outs else 0
-    resumable = not alive and (is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and crashed))
+    resumable = not alive and (
+        is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and (crashed or facts.mirror_pending))
+    )
     counts = found if alive else public_counts(found, dry_run=facts.is_dry_run)
     stayed = sign_outs["failed"] if sign_outs else 0
     ways = [] if alive else next_commands(facts, counts, path, resumable=resumable, stayed=stayed)

@@ -38,6 +38,7 @@ class RunOptions:
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
     `remarks`: sentences about inputs that this run leaves out.
+    `moved`: the run directory was moved or copied here, and the process that ran it has ended.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
@@ -48,6 +49,7 @@ class RunOptions:
     approved: Path | None = None
     limit: int | None = None
     retry_failed: bool = False
+    moved: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None

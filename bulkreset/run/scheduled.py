@@ -117,10 +117,10 @@ class ScheduledJob:
             self._forget_open_run()
             return None
         state = Journal.state_in(RunDir.open(path).journal)
-        if state.is_finished:
+        if state.is_finished and not state.mirror_pending:
             self._note_completed(path)
             return None
-        if state.abandoned_at or self._gives_up(path):
+        if state.abandoned_at or (not state.is_finished and self._gives_up(path)):
             self._close_abandoned(path)
             return None
         try:
