@@ -124,7 +124,7 @@ class ScheduledJob:
         if state.is_finished and not state.mirror_pending:
             self._note_completed(path)
             return None
-        if state.abandoned_at or self._gives_up(path):
+        if state.abandoned_at or (not state.is_finished and self._gives_up(path)):
             self._close_abandoned(path)
             return None
         try:
