@@ -89,7 +89,9 @@ WRONG = 'That is not the name. Type the pool\'s name ("customers"): '
 def test_many_passwords_are_confirmed_by_the_pools_name_alone(
     person: Person, kind: str, typed: str, wrong: int, *, yes: bool
 ) -> None:
-    assert person.confirms(typed, preflight(**{kind: TYPED_BEYOND + 1})) is yes
+    many = TYPED_BEYOND + 1
+    asked = preflight(permanent=many) if kind == "permanent" else preflight(temporary=many)
+    assert person.confirms(typed, asked) is yes
     assert person.was_asked == f'To set 101 {kind} passwords, type the pool\'s name ("customers"): ' + WRONG * wrong
 
 
