@@ -85,7 +85,7 @@ class ApprovalFacts(_Facts):
     run_id: str
     finished_at: str
     report_sha256: str = ""  # of its report; "" if there is none
-    limit: Count | None = None  # of rows, if it had one
+    limit: Count | None = None  # of rows in the whole run, if --limit gave one
 
 
 class ConfirmationFacts(_Facts):

@@ -118,7 +118,8 @@ def test_input_that_was_run_before_is_not_run_again_by_accident(
     told = "runs/first: 3 set"
     dry = bulkreset(*args, "--dry-run", "--run-dir", runs / "dry")
     assert (dry.code, told in dry.stderr) == (0, True)
-    for number, confirmed in enumerate((("--yes",), ("--approved", runs / "dry"))):
+    confirmations: list[list[Argument]] = [["--yes"], ["--approved", runs / "dry"]]
+    for number, confirmed in enumerate(confirmations):
         refused = bulkreset(*args, *confirmed, "--run-dir", runs / f"refused-{number}")
         assert refused.code == 3
         assert f"{told}. Nothing was sent. To set these passwords again, pass --again." in refused.stderr

@@ -75,6 +75,7 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
     assert {path.name for path in ran.run_dir.iterdir()} == {
         "journal.sqlite",
         "report.csv",
+        "journal.mark",
         "summary.json",
         "log.jsonl",
     }
