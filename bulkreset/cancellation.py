@@ -27,6 +27,7 @@ class LaneProgress:
 
     `retrying` returns the number of the next attempt of each row that is being retried.
     `pace` returns the current rate in calls per second. Without pacing it returns None, and `ceiling` is None, too.
+    `ceiling` is the limit that is in force; `limited_by` is its reason, "" if it is the job's own.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LaneProgress:
     counts: Counter[Status] = field(default_factory=Counter)
     throttled: int = 0
     stopped: bool = False
+    limited_by: str = ""
     retrying: Callable[[], Sequence[int]] = tuple
 
     @property

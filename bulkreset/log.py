@@ -27,6 +27,7 @@ EVENTS = (
     "info_unavailable",
     "sending_started",
     "rate_changed",
+    "ceiling_changed",
     "row_settled",
     "sign_out_failed",
     "lane_stopped",

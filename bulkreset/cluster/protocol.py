@@ -13,7 +13,7 @@ from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Row, Secret, SignOutOutcome, SignOutTask
 from bulkreset.send.pacer import PacerState
 
-PROTOCOL: Final = 2  # version of these messages; a worker with another version gets no lane
+PROTOCOL: Final = 3  # version of these messages; a worker with another version gets no lane
 LEASE_SECONDS: Final = 5.0  # how long a worker agent keeps sending without hearing from the coordinator
 MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may answer at length
 
@@ -120,13 +120,22 @@ class CloseLanes:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCeiling:
+    """Order to change the maximum rate of a lane: calls per second, 0 to send nothing, None for no pacing."""
+
+    lane: LaneAddress
+    ceiling: float | None
+    order: Literal["ceiling"] = "ceiling"
+
+
+@dataclass(frozen=True, slots=True)
 class EndSession:
     """Order to end the session."""
 
     order: Literal["end"] = "end"
 
 
-Order = OpenLanes | SendRows | HaltLanes | CloseLanes | EndSession
+Order = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSession
 
 
 @dataclass(frozen=True, slots=True)

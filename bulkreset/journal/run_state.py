@@ -72,6 +72,8 @@ class LaneFacts(_Facts):
     pools: tuple[str, ...] = ()
     rows: Count = 0
     stopped_by: StoppedBy | None = None
+    limit: Rate | None = None
+    limited_by: str = ""
 
 
 class ApprovalFacts(_Facts):

@@ -24,6 +24,7 @@ from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
 from bulkreset.run.recorder import Recorder
 from bulkreset.run.run_monitor import RunMonitor
+from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.send.coordinator import Coordinator
 from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
@@ -74,7 +75,12 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit)
+    sources: list[LimitSource] = []
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
+    recorder = Recorder(context.journal, context.mirror, rates)
+    steering = Steering(
+        lanes, sources, context.clock, context.log, lambda: context.journal.state.lanes, recorder.commit
+    )
     monitor = RunMonitor(
         job.guards,
         context.clock,
@@ -87,9 +93,8 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         ),
         {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
         context.ui,
-        (context.stop.check, *([context.mirror.check] if context.mirror else [])),
+        (context.stop.check, *([context.mirror.check] if context.mirror else []), steering.check),
     )
-    recorder = Recorder(context.journal, context.mirror, rates)
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)

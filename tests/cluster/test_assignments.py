@@ -7,11 +7,12 @@ import pytest
 
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
-from bulkreset.cluster.protocol import WorkerReport
+from bulkreset.cluster.protocol import Nonsense, SetCeiling, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.job import PaceConfig, Target
 from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
+from bulkreset.send.pacer import PacerState
 from tests.send.fakes import POOL, FakeClock
 
 SHORT = 0.01  # seconds
@@ -50,3 +51,30 @@ def test_place_of_a_lost_worker_is_opened_one_slot_of_its_slowest_lane_after_the
     clock.advance(2 * SHORT)
     places.rebalance()
     assert unit.worker is second
+
+
+def test_changed_ceiling_is_told_to_the_worker_that_has_the_lane_and_to_one_that_opens_it() -> None:
+    places = LaneAssignments(FakeClock())
+    first = places.posts["a"] = WorkerSession("a", "1")
+    lanes = [RemoteLane[Any](Nobody(), SetPassword({}), LaneKey(), 9.0, PaceConfig(), lambda *_: None) for _ in "ab"]
+    target = Target(user_pool_id=POOL, region="eu-west-1")
+    unit = LaneGroup(lanes[0].key, "", [target], emulated=True, lanes=lanes, weight=1.0)
+    places.add([unit], SimpleQueue(), lambda *_, **__: None)
+
+    lanes[1].set_ceiling(0.0)
+    places.set_ceiling(lanes[1])
+    assert not any(isinstance(order, SetCeiling) for order in first.orders)  # it has not opened it yet
+    places.apply_report(first, WorkerReport(0.0, opened=[(0, "boto3")]))
+    assert first.orders[-1] == SetCeiling((0, 1), 0.0)
+    assert lanes[1].capacity() == 0
+
+    lanes[1].set_ceiling(4.0)
+    places.set_ceiling(lanes[1])
+    assert first.orders[-1] == SetCeiling((0, 1), 4.0)
+    # What was reported before the change, or at rest, is no nonsense; more than the job allows is.
+    for rate in (9.0, 0.0, 4.0):
+        places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(rate))]))
+    with pytest.raises(Nonsense):
+        places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(10.0))]))
+    with pytest.raises(Nonsense):
+        places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(None))]))
