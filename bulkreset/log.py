@@ -28,6 +28,8 @@ EVENTS = (
     "sending_started",
     "rate_changed",
     "ceiling_changed",
+    "controlled",
+    "control_refused",
     "row_settled",
     "sign_out_failed",
     "lane_stopped",
@@ -47,6 +49,7 @@ EVENTS = (
 # Warnings as sentences, for a person at a terminal. JSON lines have the event's name and fields instead.
 _SENTENCES = {
     "account_unknown": "the account of {user_pool_id} is not known: {problem}. The run continues without it.",
+    "control_refused": "{file} is not used: {problem}.",
     "delivery_failed": "{problem}",
     "info_unavailable": "not known: {what} ({action}: {problem}). The run continues without it.",
     "lane_stopped": "{message} {advice}",

@@ -48,7 +48,7 @@ LINKED = sorted(
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
 LARGEST = 200_000  # bytes of a picture
-COMMANDS = ("run", "resume", "status", "report", "passwords", "verify", "init", "demo", "help")
+COMMANDS = ("run", "resume", "status", "control", "report", "passwords", "verify", "init", "demo", "help")
 _OF_THE_GROUP = {"--help", "-h", "--version"}
 
 
@@ -98,7 +98,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
             is_list = inner[0] is not info.annotation
             yield from keys_of(inner[0], f"{prefix}{name}{'[]' if is_list else ''}.")
         else:
-            yield f"{prefix}{name}", info.default
+            yield f"{prefix}{info.alias or name}", info.default
 
 
 def _is_table(annotation: object) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cli import init, inspect, json_events, process, run
+from bulkreset.cli import init, inspect, json_events, process, run, steer
 from bulkreset.cli.help_format import CommandHelp, show_help
 from bulkreset.cli.options import ENVIRONMENT
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
@@ -42,6 +42,7 @@ def options(
 app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.run)
 app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.resume)
 app.command(cls=CommandHelp)(inspect.status)
+app.command(cls=CommandHelp, short_help="Slow down, pause or stop a run that another process works on.")(steer.control)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
 )

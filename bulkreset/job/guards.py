@@ -19,7 +19,7 @@ class GuardsConfig(ConfigTable):
     """The limits that stop a run.
 
     `limit` is the number of rows that one execution sends at most. `scope`: whether a guard of one lane stops that lane
-    or the run. `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
+    or the run. `count_pauses`: whether pauses count for `max_duration`. `max_refused_in_a_row` = 0 means no limit. Failures are counted per execution. Durations are seconds, or text such
     as "90m" or "8h".
     """
 
@@ -28,6 +28,7 @@ class GuardsConfig(ConfigTable):
     failures_sample: int = Field(default=100, ge=1)
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: Positive | None = None
+    count_pauses: bool = True
     stop_at: Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')] | None = None
     limit: int | None = Field(default=None, ge=1)
     scope: Literal["lane", "run"] = "lane"

@@ -92,6 +92,14 @@ class ConfirmationFacts(_Facts):
     at: Time
 
 
+class ControlFacts(_Facts):
+    """An order that a running execution was given: when, by whom, and what it changes, in words."""
+
+    at: Time
+    by: str
+    order: str
+
+
 class MirrorProgress(_Facts):
     """What the mirror at `at` has. `tokens` are those of the generations that this journal began or tried to begin."""
 
@@ -155,6 +163,7 @@ class RunState(_Facts):
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool
     lanes: tuple[LaneFacts, ...] = ()
+    control: tuple[ControlFacts, ...] = ()
     seconds: Seconds = 0.0
     sending_seconds: Seconds = 0.0
     reports_stale: Flag = False  # the report or the page could not be written

@@ -14,6 +14,7 @@ from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
+from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import format_rows
@@ -30,6 +31,7 @@ from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.row_limit import RowBudget
+from bulkreset.send.timetable import TimetableLimit, timetable_of
 
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
@@ -74,12 +76,18 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
-    budget = RowBudget(job.guards.limit)
-    sources: list[LimitSource] = []
+    budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")
+    sources: list[LimitSource] = [context.control, TimetableLimit(timetable_of(job.pace), time.time)]
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
     recorder = Recorder(context.journal, context.mirror, rates)
     steering = Steering(
-        lanes, sources, context.clock, context.log, lambda: context.journal.state.lanes, recorder.commit
+        lanes,
+        sources,
+        context.clock,
+        context.log,
+        lambda: context.journal.state.lanes,
+        recorder.commit,
+        lambda: _new_orders(context, budget),
     )
     monitor = RunMonitor(
         job.guards,
@@ -94,6 +102,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
         context.ui,
         (context.stop.check, *([context.mirror.check] if context.mirror else []), steering.check),
+        steering.is_paused,
     )
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
@@ -108,15 +117,23 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     finally:
         source.close()
         recorder.commit_rest()
+        if orders := _new_orders(context, budget):
+            recorder.commit(orders)
         with suppress(RecordError):  # the end of the run, which comes next, cannot be recorded either
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
-    limit = job.guards.limit or 0
-    if budget.remaining == 0 and preflight.ready > limit:
-        by = "guards.limit" if context.options.limit is None else "--limit"
+    if budget.remaining == 0 and preflight.ready > budget.taken:
         raise RowLimit(
-            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.",
+            f"Stopped after {format_rows(budget.taken)}, as {budget.by} asks. {preflight.ready - budget.taken:,} left.",
             STOPS["row_limit"].advice,
         )
+
+
+def _new_orders(context: RunContext, budget: RowBudget) -> list[Event]:
+    """Return the events of new orders, and lower the budget if one of them limits the rows."""
+    if (rows := context.control.row_limit) is not None:
+        budget.lower(rows, "bulkreset control --limit")
+    new = context.control.take_new()
+    return [StateChanged({"control": (*context.journal.state.control, *new)})] if new else []
 
 
 def _record_lanes(

@@ -21,6 +21,7 @@ from bulkreset.log import Log, capture_library_logs, open_log, tolerant_stream
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.run.control import RunControl
 from bulkreset.statuses import public_counts
 
 if TYPE_CHECKING:  # a run without one does not import it
@@ -129,6 +130,7 @@ class RunContext:
     reporter: ExecutionReporter
     ui: UserInterface
     stop: CancelToken
+    control: RunControl
     clock: Clock = field(default_factory=SystemClock)
     sending: Stopwatch = field(default_factory=lambda: Stopwatch(SystemClock()))
     began: float = field(default_factory=time.monotonic)
@@ -185,6 +187,8 @@ def open_context(
     if not journal.state.is_dry_run:
         passwords = open_archive(job, folder_of(journal.state, home), mirror.upload_chunk if mirror else None)
     parts = (opened.home, opened.journal, opened.rows, opened.sessions, opened.service, opened.cluster)
-    context = RunContext(*parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop)
+    clock = SystemClock()
+    control = RunControl(home.path, lambda: journal.state.execution.started_at, stop, clock, log)
+    context = RunContext(*parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop, control, clock)
     stack.enter_context(reporter.along(context.warn_notification))
     return context

@@ -18,7 +18,8 @@ def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
     context.ui.on_run_started(context.journal.state.run_id)
     if resumed:
         recover(context)
-    return finish(context, context.mirror_error or _advance(context))
+    with context.stop.add_check(context.control.look):
+        return finish(context, context.mirror_error or _advance(context))
 
 
 def _advance(context: RunContext) -> BulkresetError | None:

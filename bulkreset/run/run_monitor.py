@@ -29,9 +29,10 @@ class RunMonitor:
         sign_outs: Mapping[int, SignOutSource],
         ui: UserInterface,
         checks: Sequence[Callable[[], None]],
+        is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
         """Start watching. Each of `checks` may raise to stop all sending; `sign_outs` are by lane number."""
-        self._guards = GuardMonitor(guards, clock, datetime.now)
+        self._guards = GuardMonitor(guards, clock, datetime.now, is_paused)
         self._log = log
         self._progress = progress
         self._sign_outs = sign_outs
@@ -44,7 +45,9 @@ class RunMonitor:
         """Raise if all sending must stop."""
         for check in self._checks:
             check()
-        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and self._progress.retrying():
+        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and (
+            self._progress.limits() or self._progress.retrying()
+        ):
             self._show()  # no row may settle for a long time
 
     def on_result(self, place: LaneKey, told: OperationResult) -> None:

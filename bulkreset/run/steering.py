@@ -39,7 +39,7 @@ class Steering:
     """Looks at all limits every LOOK_SECONDS, on the coordinator's thread, and sets the ceilings that have changed.
 
     `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
-    a lane that is paused has no results to be committed with.
+    a lane that is paused has no results to be committed with. `orders` returns the events of new orders.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Steering:
         log: Log,
         facts: Callable[[], Sequence[LaneFacts]],
         commit: Callable[[Sequence[Event]], None],
+        orders: Callable[[], Sequence[Event]] = tuple,
     ) -> None:
         self._lanes = lanes
         self._sources = sources
@@ -57,6 +58,7 @@ class Steering:
         self._log = log
         self._facts = facts
         self._commit = commit
+        self._orders = orders
         self._looked_at = float("-inf")
         self._limits: dict[tuple[int, int], Limit] = {
             (lane.number, index): Limit(ceiling, JOB) for lane in lanes for index, (_, ceiling) in enumerate(lane.paces)
@@ -68,8 +70,9 @@ class Steering:
             return
         self._looked_at = self._clock.now()
         changed = [lane for lane in self._lanes if self._steer(lane)]
-        if changed:
-            self._record(changed)
+        events = [*self._orders(), *(self._events(changed) if changed else ())]
+        if events:
+            self._commit(events)
 
     def is_paused(self) -> bool:
         """Return whether no lane may send anything."""
@@ -99,7 +102,7 @@ class Steering:
                 lane.progress.ceiling, lane.progress.limited_by = limit.rate, limited_by(limit)
         return password_changed
 
-    def _record(self, changed: Sequence[LaneRun]) -> None:
+    def _events(self, changed: Sequence[LaneRun]) -> list[Event]:
         now = time.time_ns() // 1_000_000
         limits: Mapping[int, Limit] = {lane.number: self._limits[lane.number, 0] for lane in changed}
         lanes = tuple(
@@ -113,7 +116,7 @@ class Steering:
             for lane in changed
             if (limit := limits[lane.number]).rate is not None
         ]
-        self._commit([StateChanged({"lanes": lanes}), *rates])
+        return [StateChanged({"lanes": lanes}), *rates]
 
 
 def limited_by(limit: Limit) -> str:

@@ -40,27 +40,22 @@ class GuardMonitor:
     number of failures is a limit for all lanes together.
     """
 
-    def __init__(self, guards: GuardsConfig, clock: Clock, wall: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        guards: GuardsConfig,
+        clock: Clock,
+        wall: Callable[[], datetime],
+        is_paused: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._guards = guards
         self._clock = clock
+        self._is_paused = is_paused
+        self._checked_at = clock.now()
         self._all = _LaneCounters()
         self._lanes: defaultdict[int, _LaneCounters] = defaultdict(_LaneCounters)
-        limits = []
-        if guards.max_duration is not None:
-            limits.append(
-                (
-                    clock.now() + guards.max_duration,
-                    f"Time limit reached (max_duration = {format_limit(guards.max_duration)}).",
-                )
-            )
-        if guards.stop_at is not None:
-            limits.append(
-                (
-                    clock.now() + _seconds_until(guards.stop_at, wall()),
-                    f"Time limit reached (stop_at = {guards.stop_at}).",
-                )
-            )
-        self._limit = min(limits, default=None)
+        never = float("inf")
+        self._out_of_time = never if guards.max_duration is None else clock.now() + guards.max_duration
+        self._stop_at = never if guards.stop_at is None else clock.now() + seconds_until(guards.stop_at, wall())
 
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
@@ -71,8 +66,17 @@ class GuardMonitor:
 
     def check(self) -> None:
         """Raise GuardTripped or TimeLimit if all sending must stop."""
-        if self._limit and self._clock.now() >= self._limit[0]:
-            raise TimeLimit(self._limit[1], STOPS["time_limit"].advice)
+        now = self._clock.now()
+        if not self._guards.count_pauses and self._is_paused():
+            self._out_of_time += now - self._checked_at
+        self._checked_at = now
+        if now >= min(self._out_of_time, self._stop_at):
+            what = (
+                f"stop_at = {self._guards.stop_at}"
+                if self._stop_at <= self._out_of_time
+                else f"max_duration = {format_limit(self._guards.max_duration or 0)}"
+            )
+            raise TimeLimit(f"Time limit reached ({what}).", STOPS["time_limit"].advice)
         if isinstance(self._guards.max_failures, int) and self._all.failures > self._guards.max_failures:
             raise self._too_many_failures(self._all)
 
@@ -109,7 +113,7 @@ def _none_succeeded(counted: _LaneCounters) -> GuardTripped:
     return GuardTripped(f"{rows} failed {limit}", STOPS["all_failed"].advice)
 
 
-def _seconds_until(time_of_day: str, now: datetime) -> float:
+def seconds_until(time_of_day: str, now: datetime) -> float:
     """Return the seconds from `now` until local time next reads `time_of_day`, allowing for DST changes.
 
     `now` is local time without a zone; the system knows when the clock changes.
