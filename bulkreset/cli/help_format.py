@@ -50,6 +50,9 @@ EXAMPLES = {
   bulkreset control RUN_DIR --continue --rate 10
   bulkreset control RUN_DIR --lane 123456789012/eu-west-1 --share 0.3
 """,
+    "watch": """
+  bulkreset watch RUN_DIR
+""",
     "report": """
   bulkreset report RUN_DIR --only failed,rejected -o again.csv
   bulkreset report RUN_DIR --format parquet --redact usernames -o shared.parquet

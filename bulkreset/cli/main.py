@@ -43,6 +43,7 @@ app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.run)
 app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.resume)
 app.command(cls=CommandHelp)(inspect.status)
 app.command(cls=CommandHelp, short_help="Slow down, pause or stop a run that another process works on.")(steer.control)
+app.command(cls=CommandHelp, short_help="Show the progress of a run that another process works on.")(steer.watch)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
 )

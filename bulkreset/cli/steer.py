@@ -1,19 +1,30 @@
-"""The commands for a run that another process works on: control."""
+"""The commands for a run that another process works on: control, watch."""
 
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bulkreset.cli import process
+from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
+from bulkreset.cli import json_events, process
 from bulkreset.cli.options import ControlRate, parse_rate
-from bulkreset.errors import Refused
+from bulkreset.errors import Refused, Stopped
+from bulkreset.statuses import REMAINING, SETTLED, Status, count_of
 
 if TYPE_CHECKING:
+    from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.journal.run_state import RunState
+    from bulkreset.report.run_status import RunStatus
     from bulkreset.run.control_file import Order
+
+WATCH_SECONDS = 1.0  # between two looks at the journal
+WATCH_PART = 10  # counting the rows takes at most so small a part of the time
+WATCH_LOOK_SECONDS = 0.1  # between two looks whether a signal came
 
 
 def control(
@@ -71,3 +82,73 @@ def _describe(state: "RunState", orders: "Sequence[Order]") -> str:
         lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
     lines += [f"{order.at}  {order.by}: {order.words}" for order in orders]
     return "\n".join([*lines, *([] if orders else ["No order has been given to this execution."])])
+
+
+def watch(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+) -> None:
+    """Show the progress of a run that another process works on, until it ends."""
+    from rich.console import Console
+
+    from bulkreset.cli.progress import ProgressDisplay
+    from bulkreset.cli.prompts import describe_status
+    from bulkreset.report.run_status import read_status
+
+    stop = CancelToken()
+    process.install_handlers(stop, json_events.emit_aborted)
+    display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
+    watched = WatchedRun(display)
+    over = threading.Event()
+    try:
+        while True:
+            began = time.monotonic()
+            if not (status := read_status(run_dir)).alive:
+                break
+            watched.show(status)
+            pause = max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART)
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
+                stop.check()
+                over.wait(WATCH_LOOK_SECONDS)
+    finally:
+        display.close()
+    sys.stdout.write(describe_status(status) + "\n")
+    process.require_stdout_written()
+    raise SystemExit(Stopped.exit_code if status.exit_code is None else status.exit_code)
+
+
+class WatchedRun:
+    """Shows statuses of one run, read from its journal, as the run's own progress."""
+
+    def __init__(self, display: "ProgressDisplay") -> None:
+        self._display = display
+        self._progress: SendProgress | None = None
+
+    def show(self, status: "RunStatus") -> None:
+        """Show the status: rows of all executions, and those that are left."""
+        if not status.plan_complete or not status.attempts:
+            self._display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
+            return
+        if self._progress is None or len(self._progress.lanes) != len(status.lanes):
+            lanes = [
+                LaneProgress(f"{lane.account} {lane.region}".strip(), 0, None, lambda: None) for lane in status.lanes
+            ]
+            self._progress = SendProgress(0, lanes=lanes)
+        progress = self._progress
+        progress.counts, progress.total = _counted(status.counts)
+        progress.attempts, progress.throttled = status.attempts, status.throttled
+        for shown, lane in zip(progress.lanes, status.lanes, strict=True):
+            shown.counts, shown.total = _counted(lane.counts)
+            shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
+            shown.stopped = lane.stopped_by is not None
+        if status.sign_outs:
+            progress.pending = sum(status.sign_outs.values()) - progress.counts[Status.SET]
+            progress.signed_out = status.sign_outs["done"] + status.sign_outs["failed"]
+            progress.sign_out_failed = status.sign_outs["failed"]
+        self._display.sending(progress)
+
+
+def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:
+    """Return the rows by status, and how many are or will be settled by sending."""
+    found = Counter({Status(name): rows for name, rows in counts.items()})
+    return found, count_of(found, SETTLED) + count_of(found, REMAINING)

@@ -7,15 +7,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable, matches
+from bulkreset.job.base import ConfigTable, Duration, matches
 
 
 class ReportConfig(ConfigTable):
-    """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page."""
+    """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page.
+
+    `live`: how often the page is written while the run works; unset: only at its end.
+    """
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     redact: Literal["usernames"] | None = None
     html: bool = True
+    live: Annotated[Duration, Field(ge=5)] | None = None
+
+    @model_validator(mode="after")
+    def _live_needs_page(self) -> Self:
+        if self.live and not self.html:
+            msg = "live needs html"
+            raise ValueError(msg)
+        return self
 
 
 class NotifyConfig(ConfigTable):

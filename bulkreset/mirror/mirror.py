@@ -162,6 +162,10 @@ class JournalMirror:
         with self._required():
             self._retry(lambda: put_once(self._bucket, f"{self.at}passwords/{chunk.name}", body), PATIENCE)
 
+    def upload_page(self) -> None:
+        """Upload the page of the run as it is now, without a retry. Raises RecordError. Any thread may call it."""
+        self._retry(partial(self._bucket.upload, f"{self.at}{self._home.page.name}", str(self._home.page)), 0.0)
+
     def finish(self) -> None:
         """Upload the final journal and the reports. Raises RecordError, Busy if the lease is lost."""
         patience = 0.0 if self._broken else PATIENCE

@@ -6,6 +6,7 @@ from bulkreset.run.apply import apply
 from bulkreset.run.confirm import confirm
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.run.finish import finish
+from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
 from bulkreset.run.recover import recover
 
@@ -19,7 +20,9 @@ def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
     if resumed:
         recover(context)
     with context.stop.add_check(context.control.look):
-        return finish(context, context.mirror_error or _advance(context))
+        with live_page(context):
+            error = context.mirror_error or _advance(context)
+        return finish(context, error)
 
 
 def _advance(context: RunContext) -> BulkresetError | None:
