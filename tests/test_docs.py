@@ -139,6 +139,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
     assert [statement["Action"] for statement in policy["Statement"]] == [
         ["cognito-idp:AdminSetUserPassword", "cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
+        "cloudwatch:GetMetricData",
         "cognito-idp:ListUsersInGroup",
         "cognito-idp:AdminUserGlobalSignOut",
     ]

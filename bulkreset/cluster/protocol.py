@@ -52,7 +52,9 @@ Item = Annotated[Row | SignOutTask, PlainValidator(_item_of), PlainSerializer(_i
 
 
 def _pace_values(pace: PaceConfig) -> dict[str, Any]:
-    return pace.model_dump(mode="json", exclude={"timetable", "timezone"})  # the coordinator sets the ceilings
+    return pace.model_dump(
+        mode="json", exclude={"timetable", "timezone", "yield_to_users", "reserve"}
+    )  # the coordinator sets the ceilings
 
 
 def _pace_of(values: dict[str, Any]) -> PaceConfig:

@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
@@ -26,10 +26,12 @@ from bulkreset.run.lane_run import LaneRun, build_lanes
 from bulkreset.run.recorder import Recorder
 from bulkreset.run.run_monitor import RunMonitor
 from bulkreset.run.steering import LimitSource, Steering
+from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.coordinator import Coordinator
 from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
+from bulkreset.send.operations import SetPassword, SignOut
 from bulkreset.send.row_limit import RowBudget
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 
@@ -79,6 +81,8 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")
     sources: list[LimitSource] = [context.control, TimetableLimit(timetable_of(job.pace), time.time)]
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
+    users = _user_watch(context, lanes)
+    sources += [users] if users else []
     recorder = Recorder(context.journal, context.mirror, rates)
     steering = Steering(
         lanes,
@@ -88,6 +92,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         lambda: context.journal.state.lanes,
         recorder.commit,
         lambda: _new_orders(context, budget),
+        users.count if users else None,
     )
     monitor = RunMonitor(
         job.guards,
@@ -101,8 +106,8 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         ),
         {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
         context.ui,
-        (context.stop.check, *([context.mirror.check] if context.mirror else []), steering.check),
-        steering.is_paused,
+        (context.stop.check, *([context.mirror.check] if context.mirror else [])),
+        steering,
     )
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
@@ -112,7 +117,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         context.cluster.send(groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields))
     began = context.clock.now()
     try:
-        with _frozen_heap():
+        with _frozen_heap(), users.following() if users else nullcontext():
             coordinator.run([lane_input for lane in lanes for lane_input in lane.inputs])
     finally:
         source.close()
@@ -126,6 +131,16 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
             f"Stopped after {format_rows(budget.taken)}, as {budget.by} asks. {preflight.ready - budget.taken:,} left.",
             STOPS["row_limit"].advice,
         )
+
+
+def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | None:
+    """Return what limits the lanes to what their users leave, if the job asks for it. The emulator has no other users."""
+    pace = context.job.pace
+    if not pace.yield_to_users or context.service:
+        return None
+    calls = [SetPassword.call, *([SignOut.call] if context.job.signs_out else [])]
+    sessions = {lane.place: context.sessions[lane.plan.pools[0]] for lane in lanes}
+    return UserWatch(sessions, calls, pace.reserve, context.log)
 
 
 def _new_orders(context: RunContext, budget: RowBudget) -> list[Event]:

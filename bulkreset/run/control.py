@@ -55,7 +55,7 @@ class RunControl:
         if stop := next((order for order in self.orders if order.stop), None):
             self._stop.request(f"{stop.by} (bulkreset control --stop)")
 
-    def limits(self, lane: str, quota: float, _ceiling: float | None) -> Iterable[Limit]:
+    def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
         """Return the limits of the orders for a lane."""
         return in_force(self.orders, lane).limits(quota)
 

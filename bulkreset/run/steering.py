@@ -12,6 +12,8 @@ from bulkreset.log import Log
 from bulkreset.models import RateChange
 from bulkreset.run.lane_run import LaneRun
 from bulkreset.send.ceiling import JOB, Limit, lowest
+from bulkreset.send.lane import LaneProtocol
+from bulkreset.send.operations import OperationResult
 
 LOOK_SECONDS: Final = 0.5  # between two looks at the limits
 
@@ -19,10 +21,10 @@ LOOK_SECONDS: Final = 0.5  # between two looks at the limits
 class LimitSource(Protocol):
     """What limits lanes besides the job's own ceiling."""
 
-    def limits(self, lane: str, quota: float, ceiling: float | None) -> Iterable[Limit]:
+    def limits(self, lane: str, call: str, quota: float) -> Iterable[Limit]:
         """Return the limits now on one kind of call.
 
-        `lane` is its "ACCOUNT/REGION". `quota` and `ceiling`, the job's own, are calls per second.
+        `lane` is its "ACCOUNT/REGION". `call` is the kind of call, and `quota` its calls per second.
         """
 
 
@@ -40,6 +42,7 @@ class Steering:
 
     `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
     a lane that is paused has no results to be committed with. `orders` returns the events of new orders.
+    `count` gets each committed result, with its lane and its kind of call.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Steering:
         facts: Callable[[], Sequence[LaneFacts]],
         commit: Callable[[Sequence[Event]], None],
         orders: Callable[[], Sequence[Event]] = tuple,
+        count: Callable[[str, str, OperationResult], None] | None = None,
     ) -> None:
         self._lanes = lanes
         self._sources = sources
@@ -59,6 +63,8 @@ class Steering:
         self._facts = facts
         self._commit = commit
         self._orders = orders
+        self._count = count
+        self._places = {lane.number: lane.place for lane in lanes}
         self._looked_at = float("-inf")
         self._limits: dict[tuple[int, int], Limit] = {
             (lane.number, index): Limit(ceiling, JOB) for lane in lanes for index, (_, ceiling) in enumerate(lane.paces)
@@ -74,6 +80,11 @@ class Steering:
         if events:
             self._commit(events)
 
+    def on_committed(self, lane: LaneProtocol, result: OperationResult) -> None:
+        """Count the calls of a committed result."""
+        if self._count:
+            self._count(self._places[lane.key.number], lane.operation.call, result)
+
     def is_paused(self) -> bool:
         """Return whether no lane may send anything."""
         return all(limit.rate == 0 for limit in self._limits.values())
@@ -86,7 +97,8 @@ class Steering:
         """Set the ceilings of one lane; return whether the limit on its passwords has changed."""
         password_changed = False
         for index, (quota, ceiling) in enumerate(lane.paces):
-            others = (limit for source in self._sources for limit in source.limits(lane.place, quota, ceiling))
+            call = lane.inputs[index].lane.operation.call
+            others = (limit for source in self._sources for limit in source.limits(lane.place, call, quota))
             limit = lowest([Limit(ceiling, JOB), *others])
             before = self._limits[lane.number, index]
             if limit == before:
@@ -94,7 +106,6 @@ class Steering:
             self._limits[lane.number, index] = limit
             if limit.rate != before.rate:
                 lane.inputs[index].lane.set_ceiling(limit.rate)
-            call = lane.inputs[index].lane.operation.call
             at = {"account": lane.plan.account, "region": lane.plan.region}
             self._log.info("ceiling_changed", **at, call=call, ceiling=_rounded(limit.rate), reason=limit.reason)
             if index == 0:

@@ -66,7 +66,7 @@ class TimetableLimit:
         self._known = (float("inf"), float("-inf"))  # from, until
         self._rate: float | None = None
 
-    def limits(self, _lane: str, _quota: float, _ceiling: float | None) -> Iterable[Limit]:
+    def limits(self, _lane: str, _call: str, _quota: float) -> Iterable[Limit]:
         """Return the limit that is in force now. The clock may have been set back."""
         now = self._now()
         if not self._known[0] <= now < self._known[1]:

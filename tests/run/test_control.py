@@ -90,7 +90,7 @@ def test_orders_are_read_by_the_execution_that_they_are_for(folder: Path) -> Non
 
 def test_no_order_of_several_commands_at_once_is_lost(folder: Path) -> None:
     threads = [
-        threading.Thread(target=lambda rate=rate: add_order(folder, NOW, order(rate=float(rate))))  # type: ignore[misc]
+        threading.Thread(target=lambda rate=rate: add_order(folder, NOW, order(rate=float(rate))))
         for rate in range(1, 13)
     ]
     for thread in threads:
@@ -98,6 +98,11 @@ def test_no_order_of_several_commands_at_once_is_lost(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(float(one.rate or 0) for one in read_orders(folder, NOW)) == [*range(1, 13)]
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
 
 
 def _link(path: Path) -> None:
@@ -114,7 +119,7 @@ def _link(path: Path) -> None:
         (lambda path: path.write_text("{"), "content"),
         (lambda path: path.write_text(json.dumps({"version": 2, "execution": NOW, "orders": []})), "content"),
         (lambda path: path.write_bytes(b" " * (1 << 21)), "large"),
-        (lambda path: (path.unlink(), os.mkfifo(path, 0o600)), "not a file"),
+        (_pipe, "not a file"),
         (lambda path: (path.unlink(), path.mkdir(0o700)), "not a file"),
     ],
 )
@@ -128,7 +133,7 @@ def test_a_file_that_others_may_have_written_is_not_used(folder: Path, spoil: An
 def test_a_file_of_another_user_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_order(folder, NOW, order(rate=5.0))
     other = os.geteuid() + 1
-    monkeypatch.setattr(control_file.os, "geteuid", lambda: other)
+    monkeypatch.setattr(os, "geteuid", lambda: other)
     with pytest.raises(ControlRefused, match="another user"):
         read_orders(folder, NOW)
 
@@ -176,8 +181,8 @@ def test_orders_are_recorded_once_with_who_and_when(folder: Path) -> None:
     assert '"controlled"' in run.out.getvalue()
     run.look()
     assert run.it.take_new() == []
-    assert list(run.it.limits(LANE, 30.0, 24.0)) == [Limit(5.0, "control")]
-    assert list(run.it.limits("other", 30.0, 24.0)) == []
+    assert list(run.it.limits(LANE, "", 30.0)) == [Limit(5.0, "control")]
+    assert list(run.it.limits("other", "", 30.0)) == []
 
 
 def test_an_order_to_stop_ends_the_run_as_a_signal_does(folder: Path) -> None:
@@ -195,15 +200,15 @@ def test_a_signal_pauses_and_continues_as_an_order(folder: Path) -> None:
     run = Controlled(folder)
     run.stop.toggle_pause()
     run.look()
-    assert list(run.it.limits(LANE, 30.0, 24.0)) == [Limit(0.0, "paused")]
+    assert list(run.it.limits(LANE, "", 30.0)) == [Limit(0.0, "paused")]
     assert [fact.order for fact in run.it.take_new()] == ["pause"]
     add_order(folder, NOW, order(paused=False))  # a command continues what the signal has paused
     run.look()
-    assert list(run.it.limits(LANE, 30.0, 24.0)) == []
+    assert list(run.it.limits(LANE, "", 30.0)) == []
     for _ in range(2):  # faster than it looks: nothing has changed
         run.stop.toggle_pause()
     run.look()
-    assert list(run.it.limits(LANE, 30.0, 24.0)) == []
+    assert list(run.it.limits(LANE, "", 30.0)) == []
     assert [one.paused for one in read_orders(folder, NOW)] == [True, False]
 
 
@@ -215,4 +220,4 @@ def test_a_spoilt_file_is_told_once_and_what_was_read_stays_in_force(folder: Pat
     for _ in range(3):
         run.look()
     assert run.out.getvalue().count("control_refused") == 1
-    assert list(run.it.limits(LANE, 30.0, 24.0)) == [Limit(5.0, "control")]
+    assert list(run.it.limits(LANE, "", 30.0)) == [Limit(5.0, "control")]

@@ -27,7 +27,7 @@ class Given:
         self.given: dict[str, list[Limit]] = {}
         self.asked: Counter[str] = Counter()
 
-    def limits(self, lane: str, _quota: float, _ceiling: float | None) -> Iterable[Limit]:
+    def limits(self, lane: str, _call: str, _quota: float) -> Iterable[Limit]:
         """What is given."""
         self.asked[lane] += 1
         return self.given.get(lane, [])

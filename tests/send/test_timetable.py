@@ -140,15 +140,15 @@ def test_rows_until_the_end_are_the_rows(rows: int, hours: int) -> None:
 def test_limit_follows_the_clock_even_if_it_is_set_back() -> None:
     now = at("2026-01-14T18:59:59")
     source = TimetableLimit(table(*OFFICE), lambda: now)
-    assert list(source.limits("", 30.0, 24.0)) == [Limit(5.0, "timetable")]
+    assert list(source.limits("", "", 30.0)) == [Limit(5.0, "timetable")]
     now += 1
-    assert list(source.limits("", 30.0, 24.0)) == []
+    assert list(source.limits("", "", 30.0)) == []
     now += 12 * 3600 - 1
-    assert list(source.limits("", 30.0, 24.0)) == []
+    assert list(source.limits("", "", 30.0)) == []
     now += 1
-    assert list(source.limits("", 30.0, 24.0)) == [Limit(5.0, "timetable")]
+    assert list(source.limits("", "", 30.0)) == [Limit(5.0, "timetable")]
     now -= 3600
-    assert list(source.limits("", 30.0, 24.0)) == []
+    assert list(source.limits("", "", 30.0)) == []
 
 
 @pytest.mark.parametrize(
