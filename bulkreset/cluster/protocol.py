@@ -53,7 +53,7 @@ Item = Annotated[Row | SignOutTask, PlainValidator(_item_of), PlainSerializer(_i
 
 def _pace_values(pace: PaceConfig) -> dict[str, Any]:
     return pace.model_dump(
-        mode="json", exclude={"timetable", "timezone", "yield_to_users", "reserve"}
+        mode="json", exclude={"timetable", "timezone", "yield_to_users", "reserve", "shared"}
     )  # the coordinator sets the ceilings
 
 

@@ -28,7 +28,7 @@ class TimetableEntry(ConfigTable):
 class PaceConfig(ConfigTable):
     """How fast to send and how often to retry. Rates are calls per second, waits are seconds.
 
-    `yield_to_users`: keep what the users need of the quota free, and `reserve` on top. `timezone` is that of the timetable's times of day; unset: this machine's.
+    `shared`: what to do if another run sends in the same lane. `yield_to_users`: keep what the users need of the quota free, and `reserve` on top. `timezone` is that of the timetable's times of day; unset: this machine's.
     """
 
     rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | Literal["auto", "none"] = "auto"
@@ -39,6 +39,7 @@ class PaceConfig(ConfigTable):
     max_wait: Positive = 20.0
     timetable: tuple[TimetableEntry, ...] = Field(default=(), strict=False, max_length=MOST_ENTRIES)
     timezone: str | None = None
+    shared: Literal["split", "wait", "refuse"] = "split"
     yield_to_users: bool = False
     reserve: float = Field(default=3.0, ge=0, le=FASTEST)
 

@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
@@ -19,7 +19,7 @@ from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
-from bulkreset.plan.preflight import Preflight
+from bulkreset.plan.preflight import Preflight, lane_name
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
@@ -33,8 +33,10 @@ from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.operations import SetPassword, SignOut
 from bulkreset.send.row_limit import RowBudget
+from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 
+OTHER_RUNS = "whether other runs send in the same account and Region"
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
@@ -56,8 +58,8 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
     if context.mirror:
         context.mirror.start_generation()
-    with context.sending.running():
-        _send(context, preflight, changed)
+    with context.sending.running(), closing(_enter_lanes(context, preflight)) as shared:
+        _send(context, preflight, changed, shared)
 
 
 def _wait_for_old_workers(context: RunContext) -> None:
@@ -69,7 +71,7 @@ def _wait_for_old_workers(context: RunContext) -> None:
             time.sleep(0.1)
 
 
-def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str]) -> None:
+def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:
     """Build the lanes and run them; record what each of them did."""
     job = context.job
     kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
@@ -79,7 +81,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")
-    sources: list[LimitSource] = [context.control, TimetableLimit(timetable_of(job.pace), time.time)]
+    sources: list[LimitSource] = [context.control, shared, TimetableLimit(timetable_of(job.pace), time.time)]
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
     users = _user_watch(context, lanes)
     sources += [users] if users else []
@@ -131,6 +133,33 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
             f"Stopped after {format_rows(budget.taken)}, as {budget.by} asks. {preflight.ready - budget.taken:,} left.",
             STOPS["row_limit"].advice,
         )
+
+
+def _enter_lanes(context: RunContext, preflight: Preflight) -> SharedLanes:
+    """Make the run known to others in its lanes: on this machine, and to those with the same mirror prefix.
+
+    Raises Busy if another run is there and the job says so. The emulator's quota is the run's own.
+    """
+    pace, name = context.job.pace, str(context.home.path.absolute())
+    shared = SharedLanes(pace.shared, pace.share, context.log)
+    try:
+        for plan in preflight.lanes if not context.service else ():
+            lane = lane_name(plan.account, plan.region)
+            presences: list[Presence] = []
+            try:
+                presences.append(LocalPresence(state_folder() / "lanes" / lane_folder(lane), name))
+            except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+                problem = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+                context.log.warning(
+                    "info_unavailable", what=OTHER_RUNS, action="a file in bulkreset/lanes", problem=problem
+                )
+            if context.mirror:
+                presences.append(context.mirror.enter_lane(lane, name))
+            shared.enter(lane, presences)
+    except BaseException:
+        shared.close()
+        raise
+    return shared
 
 
 def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | None:

@@ -16,10 +16,10 @@ from tests.waiting import wait_until
 ROWS = 40
 
 
-def begun(bulkreset: Command, sim: Simulator, *args: str, rate: str = "20") -> tuple[Any, Path]:
+def begun(bulkreset: Command, sim: Simulator, *args: str, rate: str = "20", rows: int = ROWS) -> tuple[Any, Path]:
     """A run that has sent a few rows."""
-    seed(sim, [name for name, _ in people(ROWS)])
-    path = write_csv(bulkreset.home / "in.csv", people(ROWS))
+    seed(sim, [name for name, _ in people(rows)])
+    path = write_csv(bulkreset.home / "in.csv", people(rows))
     run_dir = bulkreset.home / "run"
     process = bulkreset.start(*bulkreset.against(path), "--yes", "--rate", rate, *args, "--run-dir", run_dir)
     wait_until(lambda: len(sim.calls(SET)) >= 3)
