@@ -64,10 +64,25 @@ class NotifyConfig(ConfigTable):
 
 
 class MetricsConfig(ConfigTable):
-    """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout"."""
+    """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout".
+
+    `otlp` is the base URL of an OpenTelemetry collector, which gets traces, too.
+    """
 
     textfile: Path | None = Field(default=None, strict=False)
     emf: str | None = Field(default=None, min_length=1)
+    otlp: (
+        Annotated[str, matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL without a user, as http://localhost:4318")]
+        | None
+    ) = None
+
+    @field_validator("otlp")
+    @classmethod
+    def _otel_is_installed(cls, value: str | None) -> str | None:
+        if value and not find_spec("opentelemetry"):
+            msg = "needs the extra otel, which is not installed: pip install 'bulkreset[otel]'"
+            raise ValueError(msg)
+        return value
 
     @field_validator("textfile")
     @classmethod

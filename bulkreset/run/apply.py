@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
@@ -85,7 +85,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
     users = _user_watch(context, lanes)
     sources += [users] if users else []
-    recorder = Recorder(context.journal, context.mirror, rates)
+    recorder = Recorder(context.journal, context.mirror, rates, context.telemetry.claim)
     steering = Steering(
         lanes,
         sources,
@@ -119,7 +119,10 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         context.cluster.send(groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields))
     began = context.clock.now()
     try:
-        with _frozen_heap(), users.following() if users else nullcontext():
+        with ExitStack() as spans, _frozen_heap(), users.following() if users else nullcontext():
+            for lane in lanes:
+                at = {"account": lane.plan.account, "region": lane.plan.region}
+                spans.enter_context(context.telemetry.span("lane", **at, rows=lane.progress.total))
             coordinator.run([lane_input for lane in lanes for lane_input in lane.inputs])
     finally:
         source.close()

@@ -27,6 +27,7 @@ from bulkreset.plan.preflight import PlannedLane, Preflight
 from bulkreset.run import apply, lane_run
 from bulkreset.run.context import RunContext, RunOptions
 from bulkreset.run.control import RunControl
+from bulkreset.send.sharing import SharedLanes
 from tests.journal.journals import run_state
 from tests.lanes.places import Line, write_input
 
@@ -110,7 +111,10 @@ def main(lanes: int, rows: int) -> None:
             cpu = time.process_time()
             source_rows = InputSet.open(job.input)
             apply._send(
-                context(job, folder, journal, source_rows, sessions, events), preflight, source_rows.change_detector()
+                context(job, folder, journal, source_rows, sessions, events),
+                preflight,
+                source_rows.change_detector(),
+                SharedLanes("split", 1.0, events),
             )
             cpu = time.process_time() - cpu
         journal.close()
