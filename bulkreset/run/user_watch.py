@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
-from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.usage import ACTION, PERIOD, UsagePoint, read_usage
 from bulkreset.errors import TargetError
@@ -18,6 +20,7 @@ from bulkreset.send.ceiling import Limit
 from bulkreset.send.operations import OperationResult, SetPassword, SignOut
 from bulkreset.send.users import READ_SECONDS, USERS, left_by_users, users_peak
 
+ANSWER_SECONDS: Final = 10.0  # the longest wait before the first call leaves
 EVERY_SECONDS: Final = 60.0  # between two questions: a point is used soon after it is published
 CATEGORIES: Final = {SetPassword.call: "UserAccountRecovery", SignOut.call: "UserUpdate"}
 _WHAT: Final = "the users' own calls"
@@ -73,19 +76,29 @@ class UserWatch:
             over.set()  # a question that is under way ends by itself, and limits nothing any more
 
     def ask(self) -> None:
-        """Read the points of every lane."""
-        now = self._now()
-        for (lane, _), category in self._categories.items():
-            try:
-                points = self._read(category.session, category.name, now - READ_SECONDS, now)
-                problem = "" if points else "no data"
-            except ReadCallError as error:
-                points, problem = category.points, error.code
-            except TargetError as error:
-                points, problem = category.points, error.message
+        """Read the points of every lane, all at once. An answer that takes longer than ANSWER_SECONDS is not used."""
+        late: tuple[Sequence[UsagePoint], str] = ((), NO_ANSWER)
+        answers = [
+            (lane, category, ask_in_background(partial(self._question, category), late, ANSWER_SECONDS))
+            for (lane, _), category in self._categories.items()
+        ]
+        for lane, category, answer in answers:
+            points, problem = answer()
             if problem and problem != category.problem:
                 self._log.warning("info_unavailable", what=f"{_WHAT} in {lane}", action=ACTION, problem=problem)
-            category.points, category.problem = points, problem
+            category.problem = problem
+            category.points = points or category.points  # what is known is used until it is stale
+
+    def _question(self, category: _Category) -> tuple[Sequence[UsagePoint], str]:
+        """Return the points, and what the problem is; "" if there is none."""
+        now = self._now()
+        try:
+            points = self._read(category.session, category.name, now - READ_SECONDS, now)
+        except ReadCallError as error:
+            return (), error.code
+        except TargetError as error:
+            return (), error.message
+        return points, "" if points else "no data"
 
     def count(self, lane: str, call: str, result: OperationResult) -> None:
         """Count the calls of a result as the run's own."""
