@@ -27,6 +27,7 @@ class LaneProgress:
 
     `retrying` returns the number of the next attempt of each row that is being retried.
     `pace` returns the current rate in calls per second. Without pacing it returns None, and `ceiling` is None, too.
+    `ceiling` is the limit that is in force; `limited_by` is its reason, "" if it is the job's own.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LaneProgress:
     counts: Counter[Status] = field(default_factory=Counter)
     throttled: int = 0
     stopped: bool = False
+    limited_by: str = ""
     retrying: Callable[[], Sequence[int]] = tuple
 
     @property
@@ -78,6 +80,10 @@ class SendProgress:
     def settled(self) -> int:
         """Return the number of rows that this run has finished."""
         return count_of(self.counts, SETTLED)
+
+    def limits(self) -> list[str]:
+        """Return the reasons of the limits that are in force, besides the job's own ceiling."""
+        return sorted({lane.limited_by for lane in self.lanes if lane.limited_by and not lane.stopped})
 
     def retrying(self) -> list[int]:
         """Return the number of the next attempt of each row that is being retried."""
@@ -147,13 +153,19 @@ class CancelToken:
 
     def __init__(self) -> None:
         self.signal_number = 0
+        self.pause_toggles = 0  # how often a signal asked to pause or to continue
         self._by = ""
         self._also: Callable[[], None] = lambda: None
 
-    def request(self) -> None:
+    def request(self, by: str = "request") -> None:
         """Request a stop, from any thread. Calls in flight are finished and recorded; the run ends as on SIGTERM."""
-        self._by = "request"
-        self.signal_number = self.signal_number or signal.SIGTERM
+        if not self.signal_number:
+            self._by = by
+            self.signal_number = signal.SIGTERM
+
+    def toggle_pause(self) -> None:
+        """Ask a run that sends to pause, or to continue."""
+        self.pause_toggles += 1
 
     def on_signal(self, number: int) -> None:
         """Request a stop because of a signal. SIGHUP (closed terminal) acts as SIGTERM; the first signal counts."""
@@ -167,8 +179,14 @@ class CancelToken:
 
     @contextmanager
     def add_check(self, check: Callable[[], None]) -> Iterator[None]:
-        """Let every `check` inside the block also call this one, which may raise. It replaces an outer one."""
-        self._also, before = check, self._also
+        """Let every `check` inside the block also call this one, which may raise, after those of outer blocks."""
+        before = self._also
+
+        def both() -> None:
+            before()
+            check()
+
+        self._also = both
         try:
             yield
         finally:

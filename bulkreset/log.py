@@ -27,6 +27,10 @@ EVENTS = (
     "info_unavailable",
     "sending_started",
     "rate_changed",
+    "ceiling_changed",
+    "controlled",
+    "control_refused",
+    "lane_shared",
     "row_settled",
     "sign_out_failed",
     "lane_stopped",
@@ -46,8 +50,10 @@ EVENTS = (
 # Warnings as sentences, for a person at a terminal. JSON lines have the event's name and fields instead.
 _SENTENCES = {
     "account_unknown": "the account of {user_pool_id} is not known: {problem}. The run continues without it.",
+    "control_refused": "{file} is not used: {problem}.",
     "delivery_failed": "{problem}",
     "info_unavailable": "not known: {what} ({action}: {problem}). The run continues without it.",
+    "lane_shared": "{others} more runs send in {lane}, such as {example}. What this one does: {mode} (pace.shared).",
     "lane_stopped": "{message} {advice}",
     "mirror_behind": "the mirror is not up to date: {problem}",
     "worker_refused": "worker {worker} is not used: {problem}",

@@ -175,7 +175,8 @@ class LaneSummary:
     """One lane in the summary. `rate`, `quota` and `ceiling` (the limit that was used) are calls per second.
 
     `rows` is the number of rows to send in the last execution; `counts` covers all executions. `stopped_by` describes
-    the error that stopped this lane.
+    the error that stopped this lane. `limit` (calls per second) is the last limit in force, if `limited_by`, its reason,
+    is not "", which stands for the job's own ceiling.
     """
 
     account: str
@@ -187,6 +188,8 @@ class LaneSummary:
     rows: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     stopped_by: StoppedBy | None = None
+    limit: float | None = None
+    limited_by: str = ""
     changes: int = 0
 
 

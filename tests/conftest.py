@@ -47,6 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Watch())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of this worker's tests share no lane with those of another one's, nor with those of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start a process by their fixtures and folders, and those that take minutes; the others carry the mark `process` themselves.
 

@@ -48,7 +48,10 @@ LINKED = sorted(
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
 LARGEST = 200_000  # bytes of a picture
-COMMANDS = ("run", "resume", "abandon", "status", "report", "passwords", "verify", "init", "demo", "help")
+COMMANDS = (
+    *("run", "resume", "abandon", "status", "control", "watch"),
+    *("report", "passwords", "verify", "init", "demo", "help"),
+)
 _OF_THE_GROUP = {"--help", "-h", "--version"}
 
 
@@ -98,7 +101,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
             is_list = inner[0] is not info.annotation
             yield from keys_of(inner[0], f"{prefix}{name}{'[]' if is_list else ''}.")
         else:
-            yield f"{prefix}{name}", info.default
+            yield f"{prefix}{info.alias or name}", info.default
 
 
 def _is_table(annotation: object) -> bool:
@@ -143,6 +146,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
     assert [statement["Action"] for statement in policy["Statement"]] == [
         [f"cognito-idp:{call}" for call in (*pools, "ListPointInTimeRecoveries")],
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
+        "cloudwatch:GetMetricData",
         "cognito-idp:ListUsersInGroup",
         "cognito-idp:AdminUserGlobalSignOut",
     ]

@@ -20,7 +20,7 @@ GROUPS = {
         *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "again", "failed"),
         *("within", "reissue", "identity", "only", "redact"),
     ),
-    "Pace": ("rate", "share", "workers", "cluster"),
+    "Pace": ("rate", "share", "workers", "cluster", "pause", "continue_", "stop", "lane"),
     "Guards": ("max_rows", "max_failures", "max_duration", "limit"),
     "Output": (*("run_dir", "form", "output", "as_json", "log_format", "quiet", "no_progress", "verbose"),),
 }
@@ -46,6 +46,15 @@ EXAMPLES = {
     "status": """
   bulkreset status
   bulkreset status runs/reset-20261121T083034Z --json
+""",
+    "control": """
+  bulkreset control RUN_DIR
+  bulkreset control RUN_DIR --pause
+  bulkreset control RUN_DIR --continue --rate 10
+  bulkreset control RUN_DIR --lane 123456789012/eu-west-1 --share 0.3
+""",
+    "watch": """
+  bulkreset watch RUN_DIR
 """,
     "report": """
   bulkreset report RUN_DIR --only failed,rejected -o again.csv

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cli import entry, init, inspect, json_events, process
+from bulkreset.cli import entry, init, inspect, json_events, process, steer
 from bulkreset.cli import run as running
 from bulkreset.cli.help_format import CommandHelp, show_help
 from bulkreset.cli.options import ENVIRONMENT
@@ -44,6 +44,8 @@ app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(running.run)
 app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(running.resume)
 app.command(cls=CommandHelp, short_help="Give up an unfinished run.")(running.abandon)
 app.command(cls=CommandHelp)(inspect.status)
+app.command(cls=CommandHelp, short_help="Slow down, pause or stop a run that another process works on.")(steer.control)
+app.command(cls=CommandHelp, short_help="Show the progress of a run that another process works on.")(steer.watch)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
 )

@@ -71,6 +71,10 @@ class Redact(StrEnum):
 
 # Options shared by several commands.
 Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
+ControlRate = Annotated[
+    str | None,
+    typer.Option("--rate", help='At most N calls per second for each lane; "auto": no such limit.', show_default=False),
+]
 Share = Annotated[
     float | None,
     typer.Option(help="Share of the AWS quota to use, 0-1 (default 0.8). Used if --rate is auto.", show_default=False),

@@ -58,6 +58,8 @@ def install_handlers(stop: CancelToken, leaving: Callable[[int], str]) -> None:
         stop.on_signal(number)
 
     _handle_signals(caught)
+    if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: stop.toggle_pause())
 
 
 def install_cleanup_handlers(stop: CancelToken) -> None:

@@ -166,6 +166,7 @@ class ProgressDisplay:
             "seconds_left": None if left is None else round(left),
             "counts": dict(progress.counts) if progress else {},
             "throttled": progress.throttled if progress else 0,
+            "limits": progress.limits() if progress else [],
         }
 
     def _figures(self, room: int | None = None) -> list[str]:
@@ -177,6 +178,8 @@ class ProgressDisplay:
         if progress and shown.phase == "sending":
             said |= {"rate": said["rate"] + _ceiling(progress.lanes)} if said else {}
             said |= count_text(progress)
+            if limits := progress.limits():
+                said["limits"] = "limited: " + ", ".join(limits)
         elif progress and progress.sign_out_failed:
             said["not signed out"] = f"{progress.sign_out_failed:,} not signed out"
         waiting = progress.retrying() if progress and shown.phase == "sending" else []
@@ -241,7 +244,7 @@ def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
     Figures that the bar shows too are removed first. Failures and the remaining time are never removed.
     """
     kept = dict(said)
-    for name in ("signed out", "set", "ceiling", "throttled", "rate", "stopped"):
+    for name in ("signed out", "set", "ceiling", "throttled", "rate", "limits", "stopped"):
         if len(", ".join(kept.values())) <= room:
             break
         if name == "ceiling" and "rate" in kept:

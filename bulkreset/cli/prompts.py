@@ -245,6 +245,7 @@ def describe_status(status: RunStatus) -> str:
         for lane in status.lanes:
             counts = describe_counts(lane.counts, dry_run=dry_run) or "no rows"
             lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {counts}")
+    lines += _control_lines(status)
     if status.codes:
         lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
     if status.attempts:
@@ -256,6 +257,19 @@ def describe_status(status: RunStatus) -> str:
         lines.append(f"  why: {status.stopped_by.message} {status.stopped_by.advice}".rstrip())
     lines += [f"  next: {command}" for command in status.commands]
     return "\n".join(lines)
+
+
+def _control_lines(status: RunStatus) -> list[str]:
+    """Return what limits the lanes of a live run, and the last order that the run was given."""
+    lines = []
+    for lane in status.lanes if status.alive else ():
+        if lane.limited_by:
+            pace = f"at most {lane.limit:g} calls/s" if lane.limit else "no calls"
+            lines.append(f"  {lane.account}/{lane.region}: {pace} ({lane.limited_by})")
+    if status.control:
+        last = status.control[-1]
+        lines.append(f"  last order: {last['order']}, by {last['by']}, {format_time(last['at'])}")
+    return lines
 
 
 def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:

@@ -17,6 +17,7 @@ from bulkreset.cluster.protocol import (
     OpenLanes,
     RowReport,
     SendRows,
+    SetCeiling,
     WorkerReport,
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
@@ -90,6 +91,12 @@ class LaneAssignments:
         if unit.worker:
             unit.worker.order(HaltLanes(number))
 
+    def set_ceiling(self, lane: RemoteLane[Any]) -> None:
+        """Tell the lane's worker its ceiling. A worker that opens the lane only now gets it when the lane is open."""
+        unit = self._units[lane.key.number]
+        if unit.worker and unit.state in {GroupState.OPEN, GroupState.MOVING}:
+            unit.worker.order(SetCeiling((unit.key.number, unit.lanes.index(lane)), lane.pacer.ceiling))
+
     def _halt(self, unit: LaneGroup) -> None:
         unit.apply(GroupEvent.HALT)
         for lane in unit.lanes:
@@ -154,6 +161,9 @@ class LaneAssignments:
             lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
         if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before there was anything to halt
             unit.worker.order(HaltLanes(unit.key.number))
+        for lane in unit.lanes:
+            if lane.is_steered:
+                self.set_ceiling(lane)
         self._dispatch(unit)
 
     def _dispatch(self, unit: LaneGroup) -> None:

@@ -108,6 +108,10 @@ class ClusterRunner:
         """Stop starting attempts in a lane group."""
         self._call_soon(self._places.halt, number)
 
+    def set_ceiling(self, lane: RemoteLane[Any]) -> None:
+        """Tell the lane's worker its ceiling."""
+        self._call_soon(self._places.set_ceiling, lane)
+
     def check(self) -> None:
         """Raise the error that prevents continuing, if there is one: ClusterLost, or Bug."""
         if self._failure:

@@ -55,7 +55,9 @@ Item = Annotated[Row | SignOutTask, PlainValidator(_item_of), PlainSerializer(_i
 
 
 def _pace_values(pace: PaceConfig) -> dict[str, Any]:
-    return pace.model_dump(mode="json")
+    return pace.model_dump(
+        mode="json", exclude={"timetable", "timezone", "yield_to_users", "reserve", "shared"}
+    )  # the coordinator sets the ceilings
 
 
 def _pace_of(values: dict[str, Any]) -> PaceConfig:
@@ -132,13 +134,22 @@ class CloseLanes:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCeiling:
+    """Order to change the maximum rate of a lane: calls per second, 0 to send nothing, None for no pacing."""
+
+    lane: LaneAddress
+    ceiling: float | None
+    order: Literal["ceiling"] = "ceiling"
+
+
+@dataclass(frozen=True, slots=True)
 class EndSession:
     """Order to end the session."""
 
     order: Literal["end"] = "end"
 
 
-Order = OpenLanes | SendRows | HaltLanes | CloseLanes | EndSession
+Order = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Generic, Protocol
 
@@ -35,6 +35,9 @@ class LaneCarrier(Protocol):
     def halt(self, number: int) -> None:
         """Stop starting attempts in a lane group."""
 
+    def set_ceiling(self, lane: "RemoteLane[Any]") -> None:
+        """Tell the lane's worker its ceiling."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteRate:
@@ -58,6 +61,8 @@ class RemoteLane(Generic[T]):
     ) -> None:
         self.operation = errand
         self.pacer = RemoteRate(ceiling, lambda: self.rate)
+        self.highest = ceiling  # a report may be older than a lower ceiling
+        self.is_steered = False  # its ceiling has been changed
         self.key = place
         self.stop = place.stop
         self.in_flight = 0
@@ -83,15 +88,25 @@ class RemoteLane(Generic[T]):
     def capacity(self) -> int:
         """Return how many more rows may be claimed for this lane now, so that at most two batches are in flight.
 
-        Returns 0 while the lane moves or more than one batch is in flight. Raises ClusterLost.
+        Returns 0 while the lane moves, nothing may leave, or more than one batch is in flight. Raises ClusterLost.
         """
         self._cluster.check()
+        ceiling = self.pacer.ceiling
+        if ceiling == 0:
+            return 0
+        known = [rate for rate in (self.rate, ceiling) if rate is not None]
         batch = (
-            max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
-            if self.rate is None
-            else max(1, math.ceil(self.rate * BATCH_SECONDS))
+            max(1, math.ceil(min(known) * BATCH_SECONDS))
+            if known
+            else max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
         )
         return 0 if self.is_moving or self.in_flight > batch else 2 * batch - self.in_flight
+
+    def set_ceiling(self, ceiling: float | None) -> None:
+        """Change the maximum rate, on the worker too."""
+        self.pacer = replace(self.pacer, ceiling=ceiling)
+        self.is_steered = True
+        self._cluster.set_ceiling(self)
 
     def put(self, rows: Sequence[T]) -> None:
         """Send rows whose claims are committed."""

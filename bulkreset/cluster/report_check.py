@@ -7,7 +7,7 @@ from bulkreset.cluster.placement import TRANSITIONS, GroupEvent, GroupState
 from bulkreset.cluster.protocol import MAX_TEXT, LaneAddress, Nonsense, RowReport, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import FATAL_SET
-from bulkreset.job.pace import SLOWEST
+from bulkreset.job.pace import FASTEST, SLOWEST
 from bulkreset.models import Outcome, SignOutOutcome
 from bulkreset.send.operations import OperationResult
 from bulkreset.send.pacer import PacerState
@@ -97,10 +97,16 @@ def _is_time(seconds: float) -> bool:
 
 
 def _check_rate(lane: RemoteLane[object], rate: float | None) -> None:
-    """Refuse a rate above the ceiling: it would claim more rows than the worker can send."""
-    ceiling = lane.pacer.ceiling
-    _ensure((rate is None) == (ceiling is None), "a rate of another lane")
-    _ensure(rate is None or ceiling is None or 0 < rate <= ceiling * _ROUNDING, "a rate that the lane cannot have")
+    """Refuse a rate above the job's ceiling: it would claim more rows than the worker can send.
+
+    A report may be older than the lane's present ceiling.
+    """
+    ceiling = lane.highest
+    has_none = rate is None
+    _ensure(has_none == (ceiling is None) or (lane.is_steered and not has_none), "a rate of another lane")
+    if rate is not None:
+        fits = (rate >= 0 if lane.is_steered else rate > 0) and rate <= (ceiling or FASTEST) * _ROUNDING
+        _ensure(fits, "a rate that the lane cannot have")
 
 
 def _check_state(lane: RemoteLane[object], state: PacerState) -> None:

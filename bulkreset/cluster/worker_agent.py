@@ -26,6 +26,7 @@ from bulkreset.cluster.protocol import (
     Order,
     RowReport,
     SendRows,
+    SetCeiling,
     WorkerInfo,
     WorkerReport,
     pack_info,
@@ -171,6 +172,9 @@ class WorkerAgent:
                 self._opener.submit(self._open, order)
             case SendRows((place, number), rows):
                 self._sites[place].lanes[number].put(rows)
+            case SetCeiling((place, number), ceiling):
+                if site := self._sites.get(place):
+                    site.lanes[number].set_ceiling(ceiling)
             case HaltLanes(place):
                 self._halt(place)
             case CloseLanes(place):

@@ -3,12 +3,25 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_SECONDS = 10 * 365 * 86_400  # seconds: caps "forever" at a value that clocks can represent
 
 Positive = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 TimeOut = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+def _in_seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+    if not found:
+        msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
+        raise ValueError(msg)
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+Duration = Annotated[Positive, BeforeValidator(_in_seconds)]  # seconds, or text such as "90m"
 
 
 def matches(pattern: str, what: str) -> AfterValidator:

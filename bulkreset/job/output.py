@@ -7,15 +7,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable, matches
+from bulkreset.job.base import ConfigTable, Duration, matches
 
 
 class ReportConfig(ConfigTable):
-    """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page."""
+    """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page.
+
+    `live`: how often the page is written while the run works; unset: only at its end.
+    """
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     redact: Literal["usernames"] | None = None
     html: bool = True
+    live: Annotated[Duration, Field(ge=5)] | None = None
+
+    @model_validator(mode="after")
+    def _live_needs_page(self) -> Self:
+        if self.live and not self.html:
+            msg = "live needs html"
+            raise ValueError(msg)
+        return self
 
 
 class NotifyConfig(ConfigTable):
@@ -53,10 +64,25 @@ class NotifyConfig(ConfigTable):
 
 
 class MetricsConfig(ConfigTable):
-    """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout"."""
+    """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout".
+
+    `otlp` is the base URL of an OpenTelemetry collector, which gets traces, too.
+    """
 
     textfile: Path | None = Field(default=None, strict=False)
     emf: str | None = Field(default=None, min_length=1)
+    otlp: (
+        Annotated[str, matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL without a user, as http://localhost:4318")]
+        | None
+    ) = None
+
+    @field_validator("otlp")
+    @classmethod
+    def _otel_is_installed(cls, value: str | None) -> str | None:
+        if value and not find_spec("opentelemetry"):
+            msg = "needs the extra otel, which is not installed: pip install 'bulkreset[otel]'"
+            raise ValueError(msg)
+        return value
 
     @field_validator("textfile")
     @classmethod

@@ -26,6 +26,11 @@ def unix_ms(told: str) -> int:
     return round(datetime.fromisoformat(told).timestamp() * 1000)
 
 
+def operator() -> str:
+    """Return who gives an order: the user and the machine."""
+    return f"{_user()}@{platform.node()}"
+
+
 def _user() -> str:
     """Return the user name that the system knows; environment variables are ignored."""
     try:

@@ -76,6 +76,8 @@ class LaneFacts(_Facts):
     pools: tuple[str, ...] = ()
     rows: Count = 0
     stopped_by: StoppedBy | None = None
+    limit: Rate | None = None
+    limited_by: str = ""
 
 
 class ApprovalFacts(_Facts):
@@ -93,6 +95,14 @@ class ConfirmationFacts(_Facts):
 
     how: str
     at: Time
+
+
+class ControlFacts(_Facts):
+    """An order that a running execution was given: when, by whom, and what it changes, in words."""
+
+    at: Time
+    by: str
+    order: str
 
 
 class MirrorProgress(_Facts):
@@ -160,6 +170,7 @@ class RunState(_Facts):
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool
     lanes: tuple[LaneFacts, ...] = ()
+    control: tuple[ControlFacts, ...] = ()
     seconds: Seconds = 0.0
     sending_seconds: Seconds = 0.0
     commits: Count = 0  # the commits made while rows were sent: journal.mark has this number, too

@@ -34,6 +34,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import MirrorProgress
 from bulkreset.mirror.delta import VERSION, Commit, Delta
+from bulkreset.mirror.lane_presence import S3Presence
 from bulkreset.mirror.lease import S3Lease, holder_id, retry_s3
 from bulkreset.mirror.objects import (
     BASE,
@@ -179,6 +180,15 @@ class JournalMirror:
         body = chunk.read_bytes()
         with self._required():
             self._retry(lambda: put_once(self._bucket, f"{self.at}passwords/{chunk.name}", body), PATIENCE)
+
+    def enter_lane(self, lane: str, run_dir: str) -> S3Presence:
+        """Make the run known to others in a lane that have mirrors with the same prefix."""
+        prefix = self.at.rstrip("/").rpartition("/")[0] + "/"
+        return S3Presence(self._bucket, prefix, lane, run_dir, self._tell).start()
+
+    def upload_page(self) -> None:
+        """Upload the page of the run as it is now, without a retry. Raises RecordError. Any thread may call it."""
+        self._retry(partial(self._bucket.upload, f"{self.at}{self._home.page.name}", str(self._home.page)), 0.0)
 
     def finish(self) -> None:
         """Upload the final journal and the reports, but not the log. Raises RecordError, Busy if the lease is lost."""

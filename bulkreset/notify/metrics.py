@@ -127,8 +127,13 @@ def _rows(counts: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
+def _ceiling(lane: LaneSummary) -> float | None:
+    """Return the ceiling in force."""
+    return lane.limit if lane.limited_by else lane.ceiling
+
+
 def _lanes(lanes: tuple[LaneSummary, ...]) -> tuple[LaneMetrics, ...]:
     return tuple(
-        LaneMetrics(lane.account, lane.region, _rows(lane.counts), lane.rate, lane.quota, lane.ceiling)
+        LaneMetrics(lane.account, lane.region, _rows(lane.counts), lane.rate, lane.quota, _ceiling(lane))
         for lane in lanes
     )

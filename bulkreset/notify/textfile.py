@@ -33,6 +33,11 @@ def _read_previous(path: Path) -> Iterator[tuple[str, float]]:
             yield from ((sample.name, sample.value) for sample in family.samples)
 
 
+def registry_of(figures: RunMetrics) -> CollectorRegistry:
+    """Return the metrics, without those of earlier executions."""
+    return _render(figures, {})
+
+
 def _render(figures: RunMetrics, kept: dict[str, float]) -> CollectorRegistry:
     registry = CollectorRegistry()
 

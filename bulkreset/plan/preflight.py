@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import LISTING, AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import JobError, RunDirError
-from bulkreset.job import Job
+from bulkreset.job import GuardsConfig, Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
 from bulkreset.plan.earlier_runs import EarlierRun
 from bulkreset.plan.recovery import PlannedRecovery
+from bulkreset.send.guards import seconds_until
+from bulkreset.send.timetable import Timetable, rows_until, seconds_to_send, timetable_of
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
@@ -38,10 +41,11 @@ class Preflight:
 
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
-    `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
-    whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool` counts
-    the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are runs
-    that have set passwords of this input.
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `pending` counts
+    users whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool`
+    counts the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are
+    runs that have set passwords of this input. `in_time` is about how many rows are sent until a time limit stops the
+    run; None if none does.
     """
 
     job: Job
@@ -63,6 +67,7 @@ class Preflight:
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
     earlier: tuple[EarlierRun, ...] = ()
+    in_time: int | None = None
 
     @property
     def ready(self) -> int:
@@ -120,11 +125,15 @@ def build_preflight(
     told = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
         gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
-    seconds = expected_seconds(lanes, by_pool)
+    timetable, now = timetable_of(job.pace), datetime.now()  # noqa: DTZ005  (stop_at is a local time)
+    start = now.timestamp()
+    seconds = expected_seconds(lanes, by_pool, timetable, start)
     if job.signs_out and seconds is not None:
         leaving = [replace(lane, quota=SIGN_OUT_QUOTA, ceiling=sign_out_ceiling(job)) for lane in lanes]
         all_of_them = {pool: rows + planned.pending.get(pool, 0) for pool, rows in by_pool.items()}
-        seconds = max(seconds, expected_seconds(leaving, all_of_them) or 0.0)  # passwords and sign-outs run in parallel
+        seconds = max(
+            seconds, expected_seconds(leaving, all_of_them, timetable, start) or 0.0
+        )  # passwords and sign-outs run in parallel
     return Preflight(
         job=job,
         emulated=any(session.emulated for session in sessions.values()),
@@ -145,7 +154,13 @@ def build_preflight(
         pending=sum(planned.pending.values()) if job.signs_out else None,
         remarks=tuple(planned.remarks),
         earlier=planned.earlier,
+        in_time=_in_time(lanes, by_pool, timetable, now, job.guards) if seconds is not None else None,
     )
+
+
+def lane_name(account: str, region: str) -> str:
+    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is not known."""
+    return f"{account}/{region}" if account else region
 
 
 def plan_lanes(
@@ -199,17 +214,41 @@ def sign_out_ceiling(job: Job) -> float | None:
     return None if job.pace.rate == "none" else SIGN_OUT_QUOTA * job.pace.share
 
 
-def expected_seconds(lanes: Sequence[PlannedLane], ready: Mapping[str, int]) -> float | None:
-    """Return the seconds that the slowest lane takes at its ceiling or its quota, whichever is lower.
+def expected_seconds(
+    lanes: Sequence[PlannedLane], ready: Mapping[str, int], timetable: Timetable, start: float
+) -> float | None:
+    """Return the seconds that the slowest lane takes from `start` (Unix seconds), at the lowest of its limits.
 
-    `ready` counts rows by pool. Returns None if a lane is unpaced.
+    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced, or
+    takes longer than a timetable is followed.
     """
     longest = 0.0
     for lane in lanes:
+        rows = sum(ready.get(pool, 0) for pool in lane.pools)
         if lane.ceiling is None:
             return None
-        longest = max(longest, sum(ready.get(pool, 0) for pool in lane.pools) / min(lane.ceiling, lane.quota))
+        seconds = seconds_to_send(rows, min(lane.ceiling, lane.quota), timetable, start)
+        if seconds is None:
+            return None
+        longest = max(longest, seconds)
     return longest
+
+
+def _in_time(
+    lanes: Sequence[PlannedLane], ready: Mapping[str, int], timetable: Timetable, now: datetime, guards: GuardsConfig
+) -> int | None:
+    """Return about how many rows are sent until `stop_at` or `max_duration`; None if all of them are."""
+    limits = [guards.max_duration, seconds_until(guards.stop_at, now) if guards.stop_at else None]
+    known = [seconds for seconds in limits if seconds is not None]
+    if not known:
+        return None
+    start = now.timestamp()
+    sent = 0
+    for lane in lanes:
+        rows = sum(ready.get(pool, 0) for pool in lane.pools)
+        rate = lane.quota if lane.ceiling is None else min(lane.ceiling, lane.quota)
+        sent += min(rows, int(rows_until(start + min(known), rate, timetable, start)))
+    return sent if sent < sum(ready.values()) else None
 
 
 def describe_targets(

@@ -151,6 +151,9 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1, auto=preflight.job.pace.rate == "auto")
     if len(preflight.lanes) > SHOWN:
         yield "", f"and {len(preflight.lanes) - SHOWN} more account Regions"
+    if entries := preflight.job.pace.timetable:
+        told = [f"from {entry.begin} {_limit(entry.rate)}" for entry in sorted(entries, key=lambda entry: entry.begin)]
+        yield "Timetable", f"{', '.join(told)} ({preflight.job.pace.timezone or 'the time of this machine'})"
     if preflight.job.cluster.is_asked_for:
         yield "Cluster", preflight.job.cluster.scheduler or f"{preflight.job.cluster.local} processes here"
     if preflight.seconds is not None:
@@ -158,6 +161,8 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         ends = now + timedelta(seconds=preflight.seconds)
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
         yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
+    if preflight.in_time is not None:
+        yield "", f"A time limit stops it after about {format_count(preflight.in_time, 'row')}; resume sends the rest"
     yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
 
 
@@ -167,6 +172,10 @@ def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:
         return f"{name}: no limit"
     share = f"{100 * lane.ceiling / lane.quota:.3g} % of the quota of" if auto else "quota:"
     return f"{name}: {lane.ceiling:g} calls/s ({share} {lane.quota:g}/s; source: {lane.source})"
+
+
+def _limit(rate: float | str) -> str:
+    return "no limit of its own" if rate == "auto" else f"at most {rate:g} calls/s" if rate else "nothing"
 
 
 def _about(seconds: float) -> str:

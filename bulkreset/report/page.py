@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from bulkreset.files import atomic_writer
+from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PageRow
 from bulkreset.journal.run_state import RunState, TargetFacts
@@ -46,15 +47,22 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(
-    journal: Journal, path: Path, run_dir: Path, *, alive: bool = False, redaction: Redaction | None = None
+    journal: Journal,
+    path: Path,
+    run_dir: Path,
+    *,
+    alive: bool = False,
+    redaction: Redaction | None = None,
+    refresh: float | None = None,
 ) -> None:
     """Write the page of a live (`alive`) or an ended run. Reads only the journal.
 
-    With a `redaction`, hashes replace the usernames.
+    With a `redaction`, hashes replace the usernames. With `refresh`, browsers load the page again after these seconds.
     Raises RecordError if the journal cannot be read or the page cannot be written.
     """
     with journal.snapshot():
         told = _page_values(journal, run_dir, alive=alive, redaction=redaction)
+    told |= {"refresh": refresh and max(1, round(refresh)), "written_at": utc_now()}
     text = _template_environment().get_template("page.html").render(told)
     with atomic_writer(path, redraw_advice(path, "html")) as file:
         file.write(text)

@@ -26,6 +26,7 @@ class RunStatus:
     is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
     while the run is running and after a crash. `commands` are the commands that continue the run.
+    `control` are the orders that were given to the run while it worked, the oldest first.
     If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
@@ -51,6 +52,7 @@ class RunStatus:
     commands: tuple[str, ...] = ()
     sign_outs: dict[str, int] | None = None
     lanes: tuple[LaneSummary, ...] = ()
+    control: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def read_status(path: Path) -> RunStatus:
         commands=tuple(command for _, command in ways),
         sign_outs=sign_outs,
         lanes=lanes,
+        control=tuple(order.model_dump() for order in facts.control),
     )
 
 

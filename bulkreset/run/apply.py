@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
@@ -16,24 +16,31 @@ from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
+from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
-from bulkreset.plan.preflight import Preflight
+from bulkreset.plan.preflight import Preflight, lane_name
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
 from bulkreset.run.recorder import Recorder
 from bulkreset.run.run_monitor import RunMonitor
+from bulkreset.run.steering import LimitSource, Steering
+from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.coordinator import Coordinator
 from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
+from bulkreset.send.operations import SetPassword, SignOut
 from bulkreset.send.row_limit import RowBudget
+from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
+from bulkreset.send.timetable import TimetableLimit, timetable_of
 from bulkreset.statuses import SETTLED, count_of
 
 CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
+OTHER_RUNS = "whether other runs send in the same account and Region"
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
@@ -56,8 +63,8 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.move_log_to_file()
     if context.mirror:
         context.mirror.start_generation()
-    with context.sending.running():
-        _send(context, preflight, changed)
+    with context.sending.running(), closing(_enter_lanes(context, preflight)) as shared:
+        _send(context, preflight, changed, shared)
 
 
 def _wait_for_old_workers(context: RunContext) -> None:
@@ -69,7 +76,7 @@ def _wait_for_old_workers(context: RunContext) -> None:
             time.sleep(0.1)
 
 
-def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str]) -> None:
+def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:
     """Build the lanes and run them; record what each of them did."""
     job = context.job
     kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
@@ -78,9 +85,23 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
-    budget = RowBudget(job.guards.limit)
+    budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")
     permit = AllPermits(*([context.mirror.permit] if context.mirror else []))
+    sources: list[LimitSource] = [context.control, shared, TimetableLimit(timetable_of(job.pace), time.time)]
     lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates, permit)
+    users = _user_watch(context, lanes)
+    sources += [users] if users else []
+    recorder = Recorder(context.journal, context.mirror, rates, context.telemetry.claim)
+    steering = Steering(
+        lanes,
+        sources,
+        context.clock,
+        context.log,
+        lambda: context.journal.state.lanes,
+        recorder.commit,
+        lambda: _new_orders(context, budget),
+        users.count if users else None,
+    )
     monitor = RunMonitor(
         job.guards,
         SINCE_BOOT,
@@ -98,9 +119,9 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
             _every(CHECK_SECONDS, context.clock, context.journal.require_in_place),
             *([context.mirror.check] if context.mirror else []),
         ),
+        steering,
     )
     permit.add(monitor)
-    recorder = Recorder(context.journal, context.mirror, rates)
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
@@ -111,20 +132,25 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         )
     began = context.clock.now()
     try:
-        with _frozen_heap():
+        with ExitStack() as spans, _frozen_heap(), users.following() if users else nullcontext():
+            for lane in lanes:
+                at = {"account": lane.plan.account, "region": lane.plan.region}
+                spans.enter_context(context.telemetry.span("lane", **at, rows=lane.progress.total))
             coordinator.run([lane_input for lane in lanes for lane_input in lane.inputs])
     finally:
         source.close()
         recorder.commit_rest()
+        if orders := _new_orders(context, budget):
+            recorder.commit(orders)
         with suppress(RecordError):  # the end of the run, which comes next, cannot be recorded either
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
-    limit = job.guards.limit or 0
-    if budget.remaining == 0 and preflight.ready > limit:
-        by, cause = ("guards.limit" if context.options.limit is None else "--limit"), STOPS["row_limit"]
+    if budget.remaining == 0 and preflight.ready > budget.taken:
+        by, cause = budget.by, STOPS["row_limit"]
         if _is_approved_limit(context):
             by, cause = "the approved dry run", STOPS["approved_limit"]
         raise RowLimit(
-            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.", cause.advice
+            f"Stopped after {format_rows(budget.taken)}, as {by} asks. {preflight.ready - budget.taken:,} left.",
+            cause.advice,
         )
 
 
@@ -148,6 +174,51 @@ def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[
             check()
 
     return checked
+
+
+def _enter_lanes(context: RunContext, preflight: Preflight) -> SharedLanes:
+    """Make the run known to others in its lanes: on this machine, and to those with the same mirror prefix.
+
+    Raises Busy if another run is there and the job says so. The emulator's quota is the run's own.
+    """
+    pace, name = context.job.pace, str(context.home.path.absolute())
+    shared = SharedLanes(pace.shared, pace.share, context.log)
+    try:
+        for plan in preflight.lanes if not context.service else ():
+            lane = lane_name(plan.account, plan.region)
+            presences: list[Presence] = []
+            try:
+                presences.append(LocalPresence(state_folder() / "lanes" / lane_folder(lane), name))
+            except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+                problem = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+                context.log.warning(
+                    "info_unavailable", what=OTHER_RUNS, action="a file in bulkreset/lanes", problem=problem
+                )
+            if context.mirror:
+                presences.append(context.mirror.enter_lane(lane, name))
+            shared.enter(lane, presences)
+    except BaseException:
+        shared.close()
+        raise
+    return shared
+
+
+def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | None:
+    """Return what limits the lanes to what their users leave, if the job asks for it. The emulator has no other users."""
+    pace = context.job.pace
+    if not pace.yield_to_users or context.service:
+        return None
+    calls = [SetPassword.call, *([SignOut.call] if context.job.signs_out else [])]
+    sessions = {lane.place: context.sessions[lane.plan.pools[0]] for lane in lanes}
+    return UserWatch(sessions, calls, pace.reserve, context.log)
+
+
+def _new_orders(context: RunContext, budget: RowBudget) -> list[Event]:
+    """Return the events of new orders, and lower the budget if one of them limits the rows."""
+    if (rows := context.control.row_limit) is not None:
+        budget.lower(rows, "bulkreset control --limit")
+    new = context.control.take_new()
+    return [StateChanged({"control": (*context.journal.state.control, *new)})] if new else []
 
 
 def _record_lanes(

@@ -21,6 +21,10 @@ from bulkreset.log import Log, capture_library_logs, open_log, tolerant_stream
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.notify.metrics import metrics_running
+from bulkreset.notify.telemetry import NoTelemetry, Telemetry, open_telemetry
+from bulkreset.report.run_status import read_status
+from bulkreset.run.control import RunControl
 from bulkreset.statuses import public_counts
 
 if TYPE_CHECKING:  # a run without one does not import it
@@ -136,7 +140,9 @@ class RunContext:
     reporter: ExecutionReporter
     ui: UserInterface
     stop: CancelToken
+    control: RunControl
     clock: Clock = field(default_factory=SystemClock)
+    telemetry: Telemetry = field(default_factory=NoTelemetry)
     sending: Stopwatch = field(default_factory=lambda: Stopwatch(SystemClock()))
     began: float = field(default_factory=time.monotonic)
 
@@ -192,6 +198,19 @@ def open_context(
     if not journal.state.is_dry_run:
         passwords = open_archive(job, folder_of(journal.state, home), mirror.upload_chunk if mirror else None)
     parts = (opened.home, opened.journal, opened.rows, opened.sessions, opened.service, opened.cluster)
-    context = RunContext(*parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop)
+    clock, began = SystemClock(), time.monotonic()
+    control = RunControl(home.path, lambda: journal.state.execution.started_at, stop, clock, log)
+    counts = not (journal.state.is_dry_run or journal.state.emulated)
+    telemetry = stack.enter_context(
+        open_telemetry(
+            job,
+            journal.state.run_id,
+            lambda: metrics_running(read_status(home.path), time.monotonic() - began),
+            counts=counts,
+        )
+    )
+    context = RunContext(
+        *parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop, control, clock, telemetry
+    )
     stack.enter_context(reporter.along(context.warn_notification))
     return context

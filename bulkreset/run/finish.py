@@ -52,6 +52,8 @@ def _word_interruption(context: RunContext, error: Interrupted) -> None:
 
 def _record_times(context: RunContext) -> None:
     state = context.journal.state
+    if orders := context.control.take_new():  # those that came before or after the sending
+        context.journal.write.change(control=(*state.control, *orders))
     context.journal.write.change(
         seconds=state.seconds + time.monotonic() - context.began,
         sending_seconds=state.sending_seconds + context.sending.seconds,

@@ -17,7 +17,14 @@ from bulkreset.errors import Stopped
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
-from bulkreset.plan.preflight import PlannedLane, Preflight, listing_rate, sign_out_ceiling
+from bulkreset.plan.preflight import (
+    SIGN_OUT_QUOTA,
+    PlannedLane,
+    Preflight,
+    lane_name,
+    listing_rate,
+    sign_out_ceiling,
+)
 from bulkreset.run.context import RunContext
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence
@@ -39,10 +46,13 @@ class LaneRun:
     """A planned lane in this execution. `sign_outs` is None if the job signs nobody out.
 
     `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
+    `inputs` are those of the passwords, then of the sign-outs, if there are any. `paces` has the quota and the job's own
+    ceiling of each, in calls per second.
     """
 
     plan: PlannedLane
-    inputs: Sequence[LaneInput]  # of the passwords; then of the sign-outs, if there are any
+    inputs: Sequence[LaneInput]
+    paces: Sequence[tuple[float, float | None]]
     supply: RowSupply
     sign_outs: SignOutSource | None
     progress: LaneProgress
@@ -52,6 +62,11 @@ class LaneRun:
     def key(self) -> LaneKey:
         """Return the key that the lane's operations share."""
         return self.inputs[0].lane.key
+
+    @property
+    def place(self) -> str:
+        """Return "ACCOUNT/REGION", as `bulkreset control --lane` names the lane."""
+        return lane_name(self.plan.account, self.plan.region)
 
     @property
     def number(self) -> int:
@@ -121,13 +136,15 @@ class _LaneBuilder:
         inputs = [LaneInput(lane, LimitedSource(gated, self.budget))]
         shown = f"{plan.account} {plan.region}".strip()
         progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
+        paces = [(plan.quota, plan.ceiling)]
         if not context.job.signs_out:
-            return LaneRun(plan, inputs, supply, None, progress, look_up)
+            return LaneRun(plan, inputs, paces, supply, None, progress, look_up)
         sign_outs = SignOutSource(context.journal.read, plan.pools, context.clock)
         leaves = SignOut({pool: BotoTransport.of(context.sessions[pool]) for pool in pools})
-        lane = self._lane(plan, key, leaves, sign_out_ceiling(context.job), MAX_RATE["boto3"])
+        ceiling = sign_out_ceiling(context.job)
+        lane = self._lane(plan, key, leaves, ceiling, MAX_RATE["boto3"])
         inputs.append(LaneInput(lane, sign_outs, after=inputs[0]))
-        return LaneRun(plan, inputs, supply, sign_outs, progress, look_up)
+        return LaneRun(plan, inputs, [*paces, (SIGN_OUT_QUOTA, ceiling)], supply, sign_outs, progress, look_up)
 
     def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
         """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""

@@ -1,10 +1,11 @@
 """Commits events to the journal, and to the mirror if the run has one."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from bulkreset.journal.events import Event
+from bulkreset.journal.events import Claimed, Event
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rate_changes import RateChanges
 
@@ -15,14 +16,23 @@ if TYPE_CHECKING:  # a run without one does not import it
 class Recorder:
     """The coordinator's way to the journal. Rate changes that are due are committed with its events."""
 
-    def __init__(self, journal: Journal, mirror: "JournalMirror | None", rates: RateChanges) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        mirror: "JournalMirror | None",
+        rates: RateChanges,
+        claim: Callable[[int], AbstractContextManager[None]] = lambda _rows: nullcontext(),
+    ) -> None:
         self._mirror = mirror
         self._commit = mirror.commit if mirror else journal.write.commit
         self._rates = rates
+        self._claim = claim
 
     def commit(self, events: Sequence[Event]) -> None:
         """Commit durably. Raises RecordError if that fails."""
-        self._commit([*events, *self._rates.take_due(time.time_ns() // 1_000_000)])
+        claims = sum(isinstance(event, Claimed) for event in events)
+        with self._claim(claims) if claims else nullcontext():
+            self._commit([*events, *self._rates.take_due(time.time_ns() // 1_000_000)])
 
     def ensure_mirrored(self) -> None:
         """Upload committed changes to the mirror, if there is one. Raises RecordError, Busy if its lease is lost."""

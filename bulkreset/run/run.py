@@ -6,6 +6,7 @@ from bulkreset.run.apply import apply
 from bulkreset.run.confirm import confirm
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.run.finish import finish
+from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
 from bulkreset.run.recover import recover
 
@@ -18,16 +19,25 @@ def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
     context.ui.on_run_started(context.journal.state.run_id)
     if resumed:
         recover(context)
-    return finish(context, context.mirror_error or _advance(context))
+    state, span = context.journal.state, context.telemetry.span
+    with context.stop.add_check(context.control.look), span("run", mode=state.mode, resumed=resumed):
+        with live_page(context):
+            error = context.mirror_error or _advance(context)
+        with span("finish", stopped_by=type(error).__name__ if error else ""):
+            return finish(context, error)
 
 
 def _advance(context: RunContext) -> BulkresetError | None:
     """Plan, confirm and apply. Returns the error that ended the run early, or None."""
     journal = context.journal
     try:
-        preflight = plan(context)
-        if confirm(context, preflight):
-            apply(context, preflight)
+        with context.telemetry.span("plan"):
+            preflight = plan(context)
+        with context.telemetry.span("confirm", rows=preflight.ready):
+            is_confirmed = confirm(context, preflight)
+        if is_confirmed:
+            with context.telemetry.span("apply", rows=preflight.ready, lanes=len(preflight.lanes)):
+                apply(context, preflight)
     except Refused as error:
         if not journal.state.is_planned:
             raise

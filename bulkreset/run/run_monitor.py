@@ -9,6 +9,7 @@ from bulkreset.errors import Stopped
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.log import Log
 from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.run.steering import Steering
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.lane import LaneKey, LaneProtocol
 from bulkreset.send.operations import OperationResult
@@ -29,14 +30,16 @@ class RunMonitor:
         sign_outs: Mapping[int, SignOutSource],
         ui: UserInterface,
         checks: Sequence[Callable[[], None]],
+        steering: Steering,
     ) -> None:
         """Start watching. Each of `checks` may raise to stop all sending; `sign_outs` are by lane number."""
-        self._guards = GuardMonitor(guards, clock, datetime.now)
+        self._steering = steering
+        self._guards = GuardMonitor(guards, clock, datetime.now, steering.is_paused)
         self._log = log
         self._progress = progress
         self._sign_outs = sign_outs
         self._ui = ui
-        self._checks = (*checks, self._guards.check)
+        self._checks = (*checks, steering.check, self._guards.check)
         self._clock = clock
         self._shown_at = clock.now()
 
@@ -44,7 +47,9 @@ class RunMonitor:
         """Raise if all sending must stop."""
         for check in self._checks:
             check()
-        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and self._progress.retrying():
+        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and (
+            self._progress.limits() or self._progress.retrying()
+        ):
             self._show()  # no row may settle for a long time
 
     def seconds_left(self) -> float:
@@ -59,6 +64,7 @@ class RunMonitor:
     def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
         """Count, log and show committed results."""
         for lane, outcome in told:
+            self._steering.on_committed(lane, outcome)
             if isinstance(outcome, SignOutOutcome):
                 self._sign_outs[lane.key.number].on_settled(outcome)
                 self._progress.add_sign_out(outcome)

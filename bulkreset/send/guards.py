@@ -42,22 +42,33 @@ class GuardMonitor:
     is first: so they notice a sleep of the machine, and a clock that is set back does not put them off.
     """
 
-    def __init__(self, guards: GuardsConfig, clock: Clock, wall: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        guards: GuardsConfig,
+        clock: Clock,
+        wall: Callable[[], datetime],
+        is_paused: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._guards = guards
+        self._clock = clock
+        self._is_paused = is_paused
+        self._checked_at = clock.now()
         self._all = _LaneCounters()
         self._lanes: defaultdict[int, _LaneCounters] = defaultdict(_LaneCounters)
         self._limits: list[tuple[Deadline, str]] = []
+        self._duration: Deadline | None = None
         if guards.max_duration is not None:
             most = format_limit(guards.max_duration)
-            self._add_limit(guards.max_duration, f"max_duration = {most}", clock, wall)
+            self._duration = self._add_limit(guards.max_duration, f"max_duration = {most}", clock, wall)
         if guards.stop_at is not None:
-            left = _seconds_until(guards.stop_at, wall())
+            left = seconds_until(guards.stop_at, wall())
             self._add_limit(left, f"stop_at = {guards.stop_at}", clock, wall)
 
-    def _add_limit(self, seconds: float, limit: str, clock: Clock, wall: Callable[[], datetime]) -> None:
+    def _add_limit(self, seconds: float, limit: str, clock: Clock, wall: Callable[[], datetime]) -> Deadline:
         deadline = Deadline(clock, lambda: wall().timestamp())
         deadline.set(seconds)
         self._limits.append((deadline, limit))
+        return deadline
 
     def seconds_left(self) -> float:
         """Return the seconds until a time limit; infinity without one. Any thread may call it."""
@@ -72,6 +83,10 @@ class GuardMonitor:
 
     def check(self) -> None:
         """Raise GuardTripped or TimeLimit if all sending must stop."""
+        now = self._clock.now()
+        if self._duration and not self._guards.count_pauses and self._is_paused():
+            self._duration.set(self._duration.seconds_left() + now - self._checked_at)
+        self._checked_at = now
         for deadline, limit in self._limits:
             if deadline.seconds_left() <= 0:
                 raise TimeLimit(f"Time limit reached ({limit}).", STOPS["time_limit"].advice)
@@ -111,7 +126,7 @@ def _none_succeeded(counted: _LaneCounters) -> GuardTripped:
     return GuardTripped(f"{rows} failed {limit}", STOPS["all_failed"].advice)
 
 
-def _seconds_until(time_of_day: str, now: datetime) -> float:
+def seconds_until(time_of_day: str, now: datetime) -> float:
     """Return the seconds from `now` until local time next reads `time_of_day`, allowing for DST changes.
 
     `now` is local time without a zone; the system knows when the clock changes.

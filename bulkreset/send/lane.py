@@ -86,6 +86,9 @@ class LaneProtocol(Protocol):
     def capacity(self) -> int:
         """Return how many more rows may be claimed for it now."""
 
+    def set_ceiling(self, ceiling: float | None) -> None:
+        """Change the maximum rate: calls per second, 0 to send nothing, None for no pacing."""
+
     def put(self, rows: Sequence[Any]) -> None:
         """Queue rows whose claims are committed."""
 
@@ -140,8 +143,10 @@ class Lane(Generic[T]):
         self._quickest: float | None = None
 
     def capacity(self) -> int:
-        """Return how many more rows may be claimed for this lane now."""
+        """Return how many more rows may be claimed for this lane now; none while nothing may leave."""
         rate = self.pacer.rate()
+        if rate == 0:
+            return 0
         backlog = (
             max(UNPACED_BACKLOG, math.ceil(self._max_rate * UNPACED_SECONDS))
             if rate is None
@@ -150,6 +155,10 @@ class Lane(Generic[T]):
         limit = backlog + len(self._threads)
         # Claim in batches: each claim is a commit, and a commit per row would be slow.
         return limit - self.in_flight if self.in_flight <= limit - backlog // 2 else 0
+
+    def set_ceiling(self, ceiling: float | None) -> None:
+        """Change the maximum rate."""
+        self.pacer.set_ceiling(ceiling)
 
     def put(self, rows: Sequence[T]) -> None:
         """Queue rows whose claims are committed."""

@@ -15,6 +15,7 @@ IDLE_SECONDS = 0.05
 OPENING_SECONDS = 0.25  # the longest time to open a connection that is taken for the usual one
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
+LOOK_SECONDS = 0.25  # how long a thread waits for a slot before it looks whether the ceiling has changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Pacer:
 
     A connection that takes longer to open than usual makes its call leave later than its slot. After a break of the
     network many such calls would leave at once: `is_late` says which ones must wait for a new slot.
+
+    `set_ceiling` applies at once. The part of an interval that is left until the next slot is left at the new rate, too,
+    so a window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of 0
+    nothing leaves.
     """
 
     def __init__(
@@ -63,13 +68,14 @@ class Pacer:
         self.ceiling = ceiling
         self._clock = clock
         self._on_change = on_change
-        self._rate_curve = CubicRate(ceiling or float("inf"))
+        self._rate_curve = CubicRate(float("inf") if ceiling is None else ceiling)
         self._rate_state = RateState.CEILING
         self._turn = threading.Lock()  # the queue of threads: the holder has the next slot
         self._lock = threading.Lock()
-        self._next = clock.now()
+        self._next = float("inf") if ceiling == 0 else clock.now()
         self._accepted: deque[float] = deque()
         self._opening = OPENING_SECONDS  # the least time to open a connection, which is forgotten slowly
+        self._left = 0.0  # while the ceiling is 0: the part of an interval that was left until the next slot
 
     def rate(self) -> float | None:
         """Return the current rate in calls per second; None without pacing."""
@@ -85,7 +91,7 @@ class Pacer:
             self._drop_old(now)
             return PacerState(
                 None if self.ceiling is None else pace.rate(now),
-                max(0.0, self._next - now),
+                self._left if self.ceiling == 0 else max(0.0, self._next - now),
                 pace.w_max,
                 now - pace.cut_at,
                 pace.backoff,
@@ -97,18 +103,36 @@ class Pacer:
         """Continue from a state. No slot comes earlier here than it would on the other pacer."""
         with self._lock:
             now = self._clock.now()
-            self._next = now + state.next_in
+            if self.ceiling == 0:
+                self._left = 1.0 if state.next_in else 0.0
+            else:
+                self._next = now + state.next_in
             self._rate_curve = replace(
                 self._rate_curve, w_max=state.w_max, cut_at=now - state.cut_ago, backoff=state.backoff
             )
             self._rate_state = state.rate_state
             self._accepted = deque(now - ago for ago in state.accepted)
 
+    def set_ceiling(self, ceiling: float | None) -> None:
+        """Change the maximum rate: calls per second, 0 to send nothing, None for no pacing."""
+        with self._lock:
+            now = self._clock.now()
+            before = self.rate()
+            if self.ceiling != 0:
+                self._left = min(1.0, max(0.0, self._next - now) * (before or 0.0))
+            self.ceiling = ceiling
+            self._rate_curve = replace(self._rate_curve, ceiling=float("inf") if ceiling is None else ceiling)
+            rate = self.rate()
+            self._next = now if rate is None else now + self._left / rate if rate else float("inf")
+            # Without a cut the state stays, and the caller of this reports the change.
+            if self._rate_state is not RateState.THROTTLED:
+                self._rate_state = self._rate_curve.state(now)
+
     def is_idle(self) -> bool:
         """Return whether a slot has passed unused."""
         with self._lock:
             now = self._clock.now()
-            return self.ceiling is not None and now - self._next > max(IDLE_SECONDS, 1 / self._rate_curve.rate(now))
+            return bool(self.ceiling) and now - self._next > max(IDLE_SECONDS, 1 / self._rate_curve.rate(now))
 
     def wait(self, stop: threading.Event) -> bool:
         """Wait for a slot. Return False if `stop` was set first; then nothing may be sent."""
@@ -118,19 +142,26 @@ class Pacer:
         with self._turn:
             while True:
                 slot = max(self._next, asked)
-                if self._clock.wait(stop, slot - self._clock.now()):
+                left = slot - self._clock.now()
+                if self._clock.wait(stop, min(left, LOOK_SECONDS)):
                     return False
-                now = self._clock.now()
-                rate = self._rate_curve.rate(now)
-                # A thread that wakes late (suspended machine, busy CPU) asks again: late slots would cause a burst.
-                if now - slot <= max(LATEST_SLOTS / rate, LATEST_SECONDS):
+                if left > LOOK_SECONDS:  # the ceiling may have changed
+                    continue
+                with self._lock:
+                    if self.ceiling is None:
+                        return True
+                    if self._next > slot:  # the ceiling has changed
+                        continue
+                    now = self._clock.now()
+                    rate = self._rate_curve.rate(now)
+                    # A thread that wakes late (suspended machine, busy CPU) asks again: late slots would cause a burst.
+                    if now - slot > max(LATEST_SLOTS / rate, LATEST_SECONDS):
+                        asked = now
+                        continue
+                    self._next = slot + 1 / rate
+                    before, self._rate_state = self._rate_state, self._rate_curve.state(now)
+                    after = self._rate_state
                     break
-                asked = now
-            with self._lock:
-                rate = self._rate_curve.rate(now)
-                self._next = slot + 1 / rate
-                before, self._rate_state = self._rate_state, self._rate_curve.state(now)
-                after = self._rate_state
             if after is not before:
                 self._on_change(rate, after)
             return True

@@ -7,10 +7,25 @@ from bulkreset.send.coordinator import RowSource
 
 
 class RowBudget:
-    """The number of rows that may still be sent in all lanes together; None without a limit."""
+    """The number of rows that may still be sent in all lanes together; None without a limit. `taken` counts the others.
 
-    def __init__(self, rows: int | None) -> None:
-        self.remaining = rows
+    `by` says what limits them.
+    """
+
+    def __init__(self, rows: int | None, by: str = "") -> None:
+        self._limit = rows
+        self.by = by
+        self.taken = 0
+
+    @property
+    def remaining(self) -> int | None:
+        """Return how many more rows may be taken; None without a limit."""
+        return None if self._limit is None else max(0, self._limit - self.taken)
+
+    def lower(self, rows: int, by: str) -> None:
+        """Limit all rows, those that are taken already included, to `rows`, unless the limit is lower."""
+        if self._limit is None or rows < self._limit:
+            self._limit, self.by = rows, by
 
 
 class LimitedSource:
@@ -27,10 +42,9 @@ class LimitedSource:
 
     def take(self, most: int) -> Sequence[Any]:
         """Return up to `most` rows, but no more than the remaining budget."""
-        if self._budget.remaining is None:
-            return self._supply.take(most)
-        taken = self._supply.take(min(most, self._budget.remaining)) if self._budget.remaining else []
-        self._budget.remaining -= len(taken)
+        left = self._budget.remaining
+        taken = [] if left == 0 else self._supply.take(most if left is None else min(most, left))
+        self._budget.taken += len(taken)
         return taken
 
     def discard_rest(self) -> None:

@@ -26,6 +26,7 @@ from tests.bench.cluster import bench_cluster
 from tests.bench.listing import bench_listing
 from tests.bench.scale import bench_scale
 from tests.bench.stage import measured, run, say, stage, timed, unpaced, users
+from tests.bench.yielding import bench_yielding
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
 
@@ -304,6 +305,7 @@ BENCHES: Final[dict[str, Callable[[], None]]] = {
     "moving": bench_moving,
     "lanes": bench_lanes,
     "machinery": bench_machinery,
+    "yielding": bench_yielding,
     "cluster": lambda: bench_cluster(say),
     "answers": lambda: bench_answers(say),
 }

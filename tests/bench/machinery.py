@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from bulkreset.cancellation import CancelToken, SendProgress
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
@@ -25,6 +26,8 @@ from bulkreset.models import Row
 from bulkreset.plan.preflight import PlannedLane, Preflight
 from bulkreset.run import apply, lane_run
 from bulkreset.run.context import RunContext, RunOptions
+from bulkreset.run.control import RunControl
+from bulkreset.send.sharing import SharedLanes
 from tests.journal.journals import run_state
 from tests.lanes.places import Line, write_input
 
@@ -55,7 +58,9 @@ def context(job: Job, folder: Path, journal: Journal, rows: InputSet, sessions: 
     unused: Any = None
     ui: Any = Silent()
     opened = (RunDir(folder), journal, rows, sessions, None, None)
-    return RunContext(*opened, job, RunOptions(None), log, None, None, None, unused, ui, CancelToken())
+    stop = CancelToken()
+    control = RunControl(folder, lambda: "", stop, SystemClock(), log)
+    return RunContext(*opened, job, RunOptions(None), log, None, None, None, unused, ui, stop, control)
 
 
 def main(lanes: int, rows: int) -> None:
@@ -106,7 +111,10 @@ def main(lanes: int, rows: int) -> None:
             cpu = time.process_time()
             source_rows = InputSet.open(job.input)
             apply._send(
-                context(job, folder, journal, source_rows, sessions, events), preflight, source_rows.change_detector()
+                context(job, folder, journal, source_rows, sessions, events),
+                preflight,
+                source_rows.change_detector(),
+                SharedLanes("split", 1.0, events),
             )
             cpu = time.process_time() - cpu
         journal.close()

@@ -181,6 +181,7 @@ def test_events_take_the_figures_in_place_of_the_line() -> None:
             "seconds_left": 70,
             "counts": {"set": 290, "failed": 10},
             "throttled": 10,
+            "limits": [],
         }
     ]
 

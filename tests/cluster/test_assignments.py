@@ -9,12 +9,22 @@ import pytest
 
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
-from bulkreset.cluster.protocol import ListingPace, OpenLanes, SendRows, WorkerReport, pack_orders, unpack_orders
+from bulkreset.cluster.protocol import (
+    ListingPace,
+    Nonsense,
+    OpenLanes,
+    SendRows,
+    SetCeiling,
+    WorkerReport,
+    pack_orders,
+    unpack_orders,
+)
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Row
 from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
+from bulkreset.send.pacer import PacerState
 from tests.send.fakes import POOL, FakeClock, row
 
 SHORT = 0.01  # seconds
@@ -84,3 +94,30 @@ def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier()
     assert fresh.was_in_doubt
     assert before <= (fresh.doubted_since or 0) <= after
     assert (doubted.was_in_doubt, doubted.doubted_since, doubted.canonical) == (True, 7, "sub-2")
+
+
+def test_changed_ceiling_is_told_to_the_worker_that_has_the_lane_and_to_one_that_opens_it() -> None:
+    places = LaneAssignments(FakeClock())
+    first = places.posts["a"] = WorkerSession("a", "1")
+    lanes = [RemoteLane[Any](Nobody(), SetPassword({}), LaneKey(), 9.0, PaceConfig(), lambda *_: None) for _ in "ab"]
+    target = Target(user_pool_id=POOL, region="eu-west-1")
+    unit = LaneGroup(lanes[0].key, "", [target], emulated=True, lanes=lanes, weight=1.0)
+    places.add([unit], SimpleQueue(), lambda *_, **__: None)
+
+    lanes[1].set_ceiling(0.0)
+    places.set_ceiling(lanes[1])
+    assert not any(isinstance(order, SetCeiling) for order in first.orders)  # it has not opened it yet
+    places.apply_report(first, WorkerReport(0.0, opened=[(0, "boto3")]))
+    assert first.orders[-1] == SetCeiling((0, 1), 0.0)
+    assert lanes[1].capacity() == 0
+
+    lanes[1].set_ceiling(4.0)
+    places.set_ceiling(lanes[1])
+    assert first.orders[-1] == SetCeiling((0, 1), 4.0)
+    # What was reported before the change, or at rest, is no nonsense; more than the job allows is.
+    for rate in (9.0, 0.0, 4.0):
+        places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(rate))]))
+    with pytest.raises(Nonsense):
+        places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(10.0))]))
+    with pytest.raises(Nonsense):
+        places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(None))]))

@@ -23,6 +23,7 @@ from bulkreset.plan.preflight import (
     plan_lanes,
     require_same_targets,
 )
+from bulkreset.send.timetable import Timetable
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
 GAP = UnknownFact("the quota", "servicequotas:GetServiceQuota", "AccessDeniedException", denied=True)
@@ -95,14 +96,14 @@ def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | 
 
 def test_longest_lane_is_how_long_it_takes() -> None:
     fast, slow = lane_of(EU, EU2), lane_of(US, region="b", ceiling=2)
-    assert expected_seconds((fast, slow), {EU: 240, EU2: 240, US: 10}) == 20
-    assert expected_seconds((fast, slow), {EU: 24, US: 10}) == 5
-    assert expected_seconds((fast, slow), {}) == 0
-    assert expected_seconds((fast, lane_of(US, region="b", ceiling=None)), {EU: 24}) is None
+    assert expected_seconds((fast, slow), {EU: 240, EU2: 240, US: 10}, Timetable(()), 0.0) == 20
+    assert expected_seconds((fast, slow), {EU: 24, US: 10}, Timetable(()), 0.0) == 5
+    assert expected_seconds((fast, slow), {}, Timetable(()), 0.0) == 0
+    assert expected_seconds((fast, lane_of(US, region="b", ceiling=None)), {EU: 24}, Timetable(()), 0.0) is None
 
 
 def test_quota_below_the_ceiling_is_how_long_it_takes() -> None:
-    assert expected_seconds((lane_of(EU, quota=30, ceiling=500),), {EU: 300}) == 10
+    assert expected_seconds((lane_of(EU, quota=30, ceiling=500),), {EU: 300}, Timetable(()), 0.0) == 10
 
 
 def test_preflight_counts_what_will_be_sent() -> None:

@@ -341,3 +341,27 @@ def test_number_of_failures_is_counted_over_all_lanes() -> None:
     assert [bench.watch.violation(lane) for lane in (0, 1, 2)] == [None] * 3
     with pytest.raises(GuardTripped, match=r"4 of 5 rows failed\. \(Limit: max_failures = 3"):
         bench.watch.check()
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_pauses_count_for_the_duration_as_the_job_says(counts: bool) -> None:  # noqa: FBT001
+    clock, paused = FakeClock(), False
+    guards = GuardsConfig(max_duration=100.0, count_pauses=counts)
+    monitor = GuardMonitor(guards, clock, datetime.now, lambda: paused)
+    clock.advance(60)
+    monitor.check()
+    paused = True
+    for _ in range(3):
+        clock.advance(13)
+        monitor.check()
+    paused = False
+    clock.advance(1)
+    if counts:
+        with pytest.raises(TimeLimit, match="max_duration"):
+            monitor.check()
+        return
+    clock.advance(38.9)
+    monitor.check()
+    clock.advance(0.2)
+    with pytest.raises(TimeLimit, match="max_duration"):
+        monitor.check()

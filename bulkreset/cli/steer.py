@@ -1,0 +1,154 @@
+"""The commands for a run that another process works on: control, watch."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
+from bulkreset.cli import json_events, process
+from bulkreset.cli.options import ControlRate, parse_rate
+from bulkreset.errors import Refused, Stopped
+from bulkreset.statuses import REMAINING, SETTLED, Status, count_of
+
+if TYPE_CHECKING:
+    from bulkreset.cli.progress import ProgressDisplay
+    from bulkreset.journal.run_state import RunState
+    from bulkreset.report.run_status import RunStatus
+    from bulkreset.run.control_file import Order
+
+WATCH_SECONDS = 1.0  # between two looks at the journal
+WATCH_PART = 10  # counting the rows takes at most so small a part of the time
+WATCH_LOOK_SECONDS = 0.1  # between two looks whether a signal came
+
+
+def control(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    rate: ControlRate = None,
+    share: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.", show_default=False)
+    ] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Send nothing until --continue.")] = False,
+    continue_: Annotated[bool, typer.Option("--continue", help="Send again after --pause.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the run. It can be resumed.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Send at most N rows in this execution, then stop.", show_default=False),
+    ] = None,
+    lane: Annotated[
+        str | None,
+        typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.", show_default=False),
+    ] = None,
+) -> None:
+    """Slow down, pause or stop a run that another process works on. Without options, show what is in force."""
+    from bulkreset.journal.execution import operator, utc_now
+    from bulkreset.run.control import give_order, orders_of
+    from bulkreset.run.control_file import Order
+
+    if pause and continue_:
+        raise Refused("--pause and --continue contradict each other.", "Pass one of the two.")
+    asked = {"rate": parse_rate(rate), "share": share, "limit": limit}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    changes |= {"paused": pause} if pause or continue_ else {}
+    changes |= {"stop": True} if stop else {}
+    if lane and not changes.keys() & {"rate", "share", "paused"}:
+        raise Refused("--lane needs what to change there.", "Add --rate, --share, --pause or --continue.")
+    if lane and changes.keys() & {"limit", "stop"}:
+        raise Refused("--limit and --stop are for the whole run.", "Leave out --lane.")
+    if not changes:
+        sys.stdout.write(_describe(*orders_of(run_dir)) + "\n")
+    else:
+        try:
+            order = Order(at=utc_now(), by=operator(), lane=lane or "", **changes)
+        except ValueError:
+            raise Refused(f"--rate {rate} is no rate.", 'Pass 0.001 to 10000 calls per second, or "auto".') from None
+        state, _ = give_order(run_dir, order)
+        sys.stdout.write(f"{order.words}: given to the run {state.run_id}. It follows within a second.\n")
+    process.require_stdout_written()
+
+
+def _describe(state: "RunState", orders: "Sequence[Order]") -> str:
+    """Return what is in force in a running run, and why, as lines of text."""
+    lines = []
+    for lane in state.lanes:
+        name = f"{lane.account}/{lane.region}".lstrip("/")
+        rate = lane.limit if lane.limited_by else lane.ceiling
+        said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
+        lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
+    lines += [f"{order.at}  {order.by}: {order.words}" for order in orders]
+    return "\n".join([*lines, *([] if orders else ["No order has been given to this execution."])])
+
+
+def watch(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+) -> None:
+    """Show the progress of a run that another process works on, until it ends."""
+    from rich.console import Console
+
+    from bulkreset.cli.progress import ProgressDisplay
+    from bulkreset.cli.prompts import describe_status
+    from bulkreset.report.run_status import read_status
+
+    stop = CancelToken()
+    process.install_handlers(stop, json_events.emit_aborted)
+    display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
+    watched = WatchedRun(display)
+    over = threading.Event()
+    try:
+        while True:
+            began = time.monotonic()
+            if not (status := read_status(run_dir)).alive:
+                break
+            watched.show(status)
+            pause = max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART)
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
+                stop.check()
+                over.wait(WATCH_LOOK_SECONDS)
+    finally:
+        display.close()
+    sys.stdout.write(describe_status(status) + "\n")
+    process.require_stdout_written()
+    raise SystemExit(Stopped.exit_code if status.exit_code is None else status.exit_code)
+
+
+class WatchedRun:
+    """Shows statuses of one run, read from its journal, as the run's own progress."""
+
+    def __init__(self, display: "ProgressDisplay") -> None:
+        self._display = display
+        self._progress: SendProgress | None = None
+
+    def show(self, status: "RunStatus") -> None:
+        """Show the status: rows of all executions, and those that are left."""
+        if not status.plan_complete or not status.attempts:
+            self._display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
+            return
+        if self._progress is None or len(self._progress.lanes) != len(status.lanes):
+            lanes = [
+                LaneProgress(f"{lane.account} {lane.region}".strip(), 0, None, lambda: None) for lane in status.lanes
+            ]
+            self._progress = SendProgress(0, lanes=lanes)
+        progress = self._progress
+        progress.counts, progress.total = _counted(status.counts)
+        progress.attempts, progress.throttled = status.attempts, status.throttled
+        for shown, lane in zip(progress.lanes, status.lanes, strict=True):
+            shown.counts, shown.total = _counted(lane.counts)
+            shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
+            shown.stopped = lane.stopped_by is not None
+        if status.sign_outs:
+            progress.pending = sum(status.sign_outs.values()) - progress.counts[Status.SET]
+            progress.signed_out = status.sign_outs["done"] + status.sign_outs["failed"]
+            progress.sign_out_failed = status.sign_outs["failed"]
+        self._display.sending(progress)
+
+
+def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:
+    """Return the rows by status, and how many are or will be settled by sending."""
+    found = Counter({Status(name): rows for name, rows in counts.items()})
+    return found, count_of(found, SETTLED) + count_of(found, REMAINING)

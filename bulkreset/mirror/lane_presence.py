@@ -1,0 +1,103 @@
+"""Makes a run known, by an object in S3, to other runs that have the same mirror prefix and send in the same lane."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from bulkreset.s3 import Bucket, BucketError
+from bulkreset.send.sharing import Neighbours, lane_folder, new_name
+
+SECONDS: Final = 60.0  # how long a run counts that has not renewed its object
+FORGOTTEN: Final = 3600.0  # seconds after which the object of a dead run is deleted
+_MAX_BYTES: Final = 4096
+
+
+class S3Presence:
+    """An object that this process renews. What it knows of other runs is as old as the last renewal.
+
+    A renewal that fails changes nothing: the run counts for others until SECONDS have passed. `tell` gets the first
+    problem.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        prefix: str,
+        lane: str,
+        run_dir: str,
+        tell: Callable[[str], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._bucket = bucket
+        self._at = f"{prefix}lanes/{lane_folder(lane)}/"
+        self._name = f"{new_name()}.json"
+        self._run_dir = run_dir
+        self._tell = tell
+        self._now = now
+        self._found = Neighbours()
+        self._told = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_renewing, name="lane", daemon=True)
+
+    def start(self) -> "S3Presence":
+        """Enter the lane, look once, and renew from now on."""
+        self.renew()
+        self._thread.start()
+        return self
+
+    def neighbours(self) -> Neighbours:
+        """Return the other live runs, as of the last renewal."""
+        return self._found
+
+    def renew(self) -> None:
+        """Write the object again, and read those of others."""
+        try:
+            body = {"until": self._now() + SECONDS, "run_dir": self._run_dir, "host": socket.gethostname()}
+            self._bucket.put(self._at + self._name, json.dumps(body).encode())
+            self._found = self._look()
+        except BucketError as error:
+            if not self._told:
+                self._told = True
+                self._tell(f"{self._at}: {error.action} was answered {error.code}")
+
+    def close(self) -> None:
+        """Leave the lane."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with suppress(BucketError):  # the object expires by itself
+            self._bucket.delete([self._at + self._name])
+
+    def _look(self) -> Neighbours:
+        live: dict[str, str] = {}
+        for found in self._bucket.objects(self._at):
+            name = found.uri.rpartition("/")[2]
+            if name == self._name or not name.endswith(".json"):
+                continue
+            until, told = self._read(found.uri)
+            if until > self._now():
+                live[name] = told
+            elif until < self._now() - FORGOTTEN:
+                self._bucket.delete([found.uri])
+        earlier = sum(name < self._name for name in live)
+        return Neighbours(len(live), earlier, live[min(live)] if live else "")
+
+    def _read(self, uri: str) -> tuple[float, str]:
+        """Return until when a run counts, and its name. An object that is not ours, or is gone, counts for nobody."""
+        try:
+            told: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
+            return float(told["until"]), f"{told['run_dir']} on {told['host']}"
+        except BucketError as error:
+            if error.is_missing:
+                return self._now(), ""
+            raise
+        except (ValueError, KeyError, TypeError):
+            return self._now(), ""
+
+    def _keep_renewing(self) -> None:
+        while not self._over.wait(SECONDS / 4):
+            self.renew()

@@ -1,0 +1,129 @@
+"""What steers a run from outside: the orders of `bulkreset control`, and SIGUSR1."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from bulkreset.cancellation import CancelToken
+from bulkreset.clock import Clock
+from bulkreset.errors import BulkresetError, Refused
+from bulkreset.journal.execution import operator, utc_now
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import ControlFacts, RunState
+from bulkreset.log import Log
+from bulkreset.run.control_file import NAME, ControlRefused, Order, add_order, in_force, read_orders, row_limit
+from bulkreset.send.ceiling import Limit
+
+LOOK_SECONDS: Final = 0.5  # between two looks at the file
+SIGNAL: Final = "SIGUSR1"
+
+
+class RunControl:
+    """The orders for this execution, as a source of limits. Any thread may let it `look`.
+
+    `execution` returns when it began. A resumed run has its new execution only after it has recovered.
+
+    The orders are recorded by the thread that owns the journal: `take_new` returns those that are not recorded yet.
+    """
+
+    def __init__(self, folder: Path, execution: Callable[[], str], stop: CancelToken, clock: Clock, log: Log) -> None:
+        self._folder = folder
+        self._execution = execution
+        self._stop = stop
+        self._clock = clock
+        self._log = log
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf")
+        self._toggles = stop.pause_toggles
+        self._recorded = 0
+        self._refused = ""
+        self.orders: Sequence[Order] = ()
+
+    def look(self) -> None:
+        """Read the orders if LOOK_SECONDS have passed. An order to stop requests it of the cancel token."""
+        if self._clock.now() < self._looked_at + LOOK_SECONDS:
+            return
+        with self._lock:
+            self._looked_at = self._clock.now()
+            self._read()
+            if (self._stop.pause_toggles - self._toggles) % 2:
+                self._toggle()
+            self._toggles = self._stop.pause_toggles
+        if stop := next((order for order in self.orders if order.stop), None):
+            self._stop.request(f"{stop.by} (bulkreset control --stop)")
+
+    def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
+        """Return the limits of the orders for a lane."""
+        return in_force(self.orders, lane).limits(quota)
+
+    @property
+    def row_limit(self) -> int | None:
+        """Return the row limit of the orders."""
+        return row_limit(self.orders)
+
+    def take_new(self) -> list[ControlFacts]:
+        """Return, as facts of the journal, the orders that were not returned before, and log them."""
+        new, self._recorded = self.orders[self._recorded :], len(self.orders)
+        for order in new:
+            self._log.info("controlled", by=order.by, lane=order.lane, order=order.words)
+        return [ControlFacts(at=order.at, by=order.by, order=order.words) for order in new]
+
+    def _read(self) -> None:
+        try:
+            orders = read_orders(self._folder, self._execution())
+        except ControlRefused as refused:
+            if str(refused) != self._refused:
+                self._refused = str(refused)
+                self._log.warning("control_refused", file=NAME, problem=self._refused)
+            return
+        self._refused = ""
+        if len(orders) > len(self.orders):  # never fewer: what was recorded stays in force
+            self.orders = orders
+
+    def _toggle(self) -> None:
+        """Pause if anything may leave, else continue, as an order of the signal."""
+        paused = in_force(self.orders, "").paused
+        order = Order(at=utc_now(), by=f"{operator()} ({SIGNAL})", paused=not paused)
+        try:
+            self.orders = add_order(self._folder, self._execution(), order)
+        except BulkresetError as error:  # the order is in force all the same
+            self._log.warning("control_refused", file=NAME, problem=str(error))
+            self.orders = [*self.orders, order]
+
+
+def give_order(run_dir: Path, order: Order) -> tuple[RunState, Sequence[Order]]:
+    """Add an order for the process that works on the run; return the run's state and all orders.
+
+    Raises Refused if no process of this user works on the run, or if it has no such lane.
+    """
+    home, state = _running(run_dir)
+    if home.path.stat().st_uid != os.geteuid():
+        raise Refused(f"Another user owns the run {run_dir}.", "Give the order as its owner.")
+    lanes = [f"{lane.account}/{lane.region}".lstrip("/") for lane in state.lanes]
+    if order.lane and order.lane not in lanes:
+        known = ", ".join(lanes) or "none yet"
+        raise Refused(f"The run has no lane {order.lane}.", f"Its lanes: {known}.")
+    return state, add_order(home.path, state.execution.started_at, order)
+
+
+def orders_of(run_dir: Path) -> tuple[RunState, Sequence[Order]]:
+    """Return a running run's state, and the orders for it. Raises Refused as `give_order` does."""
+    home, state = _running(run_dir)
+    try:
+        return state, read_orders(home.path, state.execution.started_at)
+    except ControlRefused as refused:
+        raise Refused(f"{home.path / NAME} is not used: {refused}.", "Delete it, and give the orders again.") from None
+
+
+def _running(run_dir: Path) -> tuple[RunDir, RunState]:
+    home = RunDir.open(run_dir)
+    state = Journal.state_in(home.journal)
+    if not home.is_held():
+        raise Refused(
+            f"No process works on the run {run_dir}, so there is nothing to control.",
+            "An order holds for one execution; resume takes --rate, --share and --limit.",
+        )
+    return home, state

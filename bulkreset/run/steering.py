@@ -1,0 +1,139 @@
+"""Sets the ceilings of the lanes while a run sends, and records each change with its reason."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from bulkreset.clock import Clock
+from bulkreset.journal.events import Event, StateChanged
+from bulkreset.journal.run_state import LaneFacts
+from bulkreset.log import Log
+from bulkreset.models import RateChange
+from bulkreset.run.lane_run import LaneRun
+from bulkreset.send.ceiling import JOB, Limit, lowest
+from bulkreset.send.lane import LaneProtocol
+from bulkreset.send.operations import OperationResult
+
+LOOK_SECONDS: Final = 0.5  # between two looks at the limits
+
+
+class LimitSource(Protocol):
+    """What limits lanes besides the job's own ceiling."""
+
+    def limits(self, lane: str, call: str, quota: float) -> Iterable[Limit]:
+        """Return the limits now on one kind of call.
+
+        `lane` is its "ACCOUNT/REGION". `call` is the kind of call, and `quota` its calls per second.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """The limit that is in force for a lane's passwords, and the job's own ceiling."""
+
+    lane: str
+    limit: Limit
+    ceiling: float | None
+
+
+class Steering:
+    """Looks at all limits every LOOK_SECONDS, on the coordinator's thread, and sets the ceilings that have changed.
+
+    `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
+    a lane that is paused has no results to be committed with. `orders` returns the events of new orders.
+    `count` gets each committed result, with its lane and its kind of call.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[LaneRun],
+        sources: Sequence[LimitSource],
+        clock: Clock,
+        log: Log,
+        facts: Callable[[], Sequence[LaneFacts]],
+        commit: Callable[[Sequence[Event]], None],
+        orders: Callable[[], Sequence[Event]] = tuple,
+        count: Callable[[str, str, OperationResult], None] | None = None,
+    ) -> None:
+        self._lanes = lanes
+        self._sources = sources
+        self._clock = clock
+        self._log = log
+        self._facts = facts
+        self._commit = commit
+        self._orders = orders
+        self._count = count
+        self._places = {lane.number: lane.place for lane in lanes}
+        self._looked_at = float("-inf")
+        self._limits: dict[tuple[int, int], Limit] = {
+            (lane.number, index): Limit(ceiling, JOB) for lane in lanes for index, (_, ceiling) in enumerate(lane.paces)
+        }
+
+    def check(self) -> None:
+        """Set the ceilings that have changed since the last look. Raises RecordError."""
+        if self._clock.now() < self._looked_at + LOOK_SECONDS:
+            return
+        self._looked_at = self._clock.now()
+        changed = [lane for lane in self._lanes if self._steer(lane)]
+        events = [*self._orders(), *(self._events(changed) if changed else ())]
+        if events:
+            self._commit(events)
+
+    def on_committed(self, lane: LaneProtocol, result: OperationResult) -> None:
+        """Count the calls of a committed result."""
+        if self._count:
+            self._count(self._places[lane.key.number], lane.operation.call, result)
+
+    def is_paused(self) -> bool:
+        """Return whether no lane may send anything."""
+        return all(limit.rate == 0 for limit in self._limits.values())
+
+    def in_force(self) -> list[Steered]:
+        """Return what limits the passwords of each lane."""
+        return [Steered(lane.place, self._limits[lane.number, 0], lane.paces[0][1]) for lane in self._lanes]
+
+    def _steer(self, lane: LaneRun) -> bool:
+        """Set the ceilings of one lane; return whether the limit on its passwords has changed."""
+        password_changed = False
+        for index, (quota, ceiling) in enumerate(lane.paces):
+            call = lane.inputs[index].lane.operation.call
+            others = (limit for source in self._sources for limit in source.limits(lane.place, call, quota))
+            limit = lowest([Limit(ceiling, JOB), *others])
+            before = self._limits[lane.number, index]
+            if limit == before:
+                continue
+            self._limits[lane.number, index] = limit
+            if limit.rate != before.rate:
+                lane.inputs[index].lane.set_ceiling(limit.rate)
+            at = {"account": lane.plan.account, "region": lane.plan.region}
+            self._log.info("ceiling_changed", **at, call=call, ceiling=_rounded(limit.rate), reason=limit.reason)
+            if index == 0:
+                password_changed = True
+                lane.progress.ceiling, lane.progress.limited_by = limit.rate, limited_by(limit)
+        return password_changed
+
+    def _events(self, changed: Sequence[LaneRun]) -> list[Event]:
+        now = time.time_ns() // 1_000_000
+        limits: Mapping[int, Limit] = {lane.number: self._limits[lane.number, 0] for lane in changed}
+        lanes = tuple(
+            fact.model_copy(update={"limit": limits[number].rate, "limited_by": limited_by(limits[number])})
+            if number in limits
+            else fact
+            for number, fact in enumerate(self._facts())
+        )
+        rates = [
+            RateChange(now, lane.plan.account, lane.plan.region, round(limit.rate, 2), f"ceiling: {limit.reason}")
+            for lane in changed
+            if (limit := limits[lane.number]).rate is not None
+        ]
+        return [StateChanged({"lanes": lanes}), *rates]
+
+
+def limited_by(limit: Limit) -> str:
+    """Return the reason of a limit, "" if it is the job's own ceiling."""
+    return "" if limit.reason == JOB else limit.reason
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 3)

@@ -1,0 +1,180 @@
+"""Runs that send in the same account and Region know of each other: on this machine by locked files in the user's state folder."""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from bulkreset.errors import Busy
+from bulkreset.files import create_file
+from bulkreset.log import Log
+from bulkreset.send.ceiling import Limit
+
+SHARED: Final = "shared"
+LOOK_SECONDS: Final = 1.0  # between two looks at a folder
+_SUFFIX: Final = ".lock"
+
+Mode = Literal["split", "wait", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """How many other runs send in a lane, and how many of them began before this one. `example` names one of them."""
+
+    others: int = 0
+    earlier: int = 0
+    example: str = ""
+
+
+class Presence(Protocol):
+    """Makes a run known to others in the same lane, until it is closed."""
+
+    def neighbours(self) -> Neighbours:
+        """Return the other runs in the lane."""
+
+    def close(self) -> None:
+        """Leave the lane."""
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of this user's state."""
+    named = environment.get("XDG_STATE_HOME", "")
+    return (Path(named) if named.startswith("/") else Path.home() / ".local" / "state") / "bulkreset"
+
+
+def new_name() -> str:
+    """Return a name for a run in a lane; names sort by when the runs came."""
+    return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+
+
+def lane_folder(lane: str) -> str:
+    """Return the name of a lane's folder."""
+    return re.sub(r"[^A-Za-z0-9-]", "_", lane)
+
+
+class LocalPresence:
+    """A file that this process keeps locked. A file without a lock belongs to a dead process and is deleted."""
+
+    def __init__(self, folder: Path, run_dir: str) -> None:
+        """Enter the lane. Raises OSError if the folder cannot be used."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        while True:
+            self._path = folder / f"{new_name()}{_SUFFIX}"
+            self._lock = create_file(self._path)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if os.fstat(self._lock).st_nlink:
+                break
+            os.close(self._lock)  # another process deleted it before it was locked
+        os.write(self._lock, json.dumps({"run_dir": run_dir, "pid": os.getpid()}).encode())
+
+    def neighbours(self) -> Neighbours:
+        """Return the other live runs in the lane."""
+        names = [name for name in self._names() if name != self._path.name and self._is_alive(self._folder / name)]
+        earlier = sum(name < self._path.name for name in names)
+        return Neighbours(len(names), earlier, self._describe(min(names)) if names else "")
+
+    def close(self) -> None:
+        """Leave the lane."""
+        with suppress(OSError):
+            self._path.unlink()
+        os.close(self._lock)
+
+    def _names(self) -> Iterable[str]:
+        with suppress(OSError):
+            return sorted(entry.name for entry in self._folder.iterdir() if entry.name.endswith(_SUFFIX))
+        return ()
+
+    def _is_alive(self, path: Path) -> bool:
+        try:
+            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):
+                path.unlink()
+        except OSError:
+            return True
+        finally:
+            os.close(opened)
+        return False
+
+    def _describe(self, name: str) -> str:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((self._folder / name).read_bytes()[:4096])["run_dir"])
+        return "another run"
+
+
+@dataclass(slots=True)
+class _Lane:
+    presences: list[Presence]
+    looked_at: float = float("-inf")
+    found: Neighbours = field(default_factory=Neighbours)
+
+
+class SharedLanes:
+    """A source of limits: other runs in the same lanes. The job says whether to split the quota, to wait, or to refuse.
+
+    `share` is the job's share of the quota, which the runs split.
+    """
+
+    def __init__(self, mode: Mode, share: float, log: Log, now: Callable[[], float] = time.monotonic) -> None:
+        self._mode = mode
+        self._share = share
+        self._log = log
+        self._now = now
+        self._lanes: dict[str, _Lane] = {}
+
+    def enter(self, lane: str, presences: Iterable[Presence]) -> None:
+        """Make the run known in a lane. Raises Busy if another run is there and the job says so."""
+        entered = self._lanes[lane] = _Lane([*presences])
+        found = self._look(entered)
+        if found.others and self._mode == "refuse" and found.earlier:
+            raise Busy(
+                f"Another run sends in {lane}: {found.example}.",
+                'Wait for it, then resume; or set pace.shared to "split" or "wait".',
+            )
+        if found.others:
+            self._tell(lane, found)
+
+    def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
+        """Return an equal part of the job's share of the quota, or 0 while an earlier run is there and the job waits."""
+        entered = self._lanes.get(lane)
+        if entered is None:
+            return
+        before = entered.found
+        found = self._look(entered)
+        if found.others > before.others:
+            self._tell(lane, found)
+        if self._mode == "wait" and found.earlier:
+            yield Limit(0.0, SHARED)
+        elif self._mode == "split" and found.others:
+            yield Limit(round(quota * self._share / (found.others + 1), 3), SHARED)
+
+    def close(self) -> None:
+        """Leave all lanes."""
+        for lane in self._lanes.values():
+            for presence in lane.presences:
+                presence.close()
+        self._lanes = {}
+
+    def _look(self, lane: _Lane) -> Neighbours:
+        """Return what the presences say; the one that knows of most runs counts, because a run may be known to several."""
+        if self._now() >= lane.looked_at + LOOK_SECONDS:
+            lane.looked_at = self._now()
+            known = [presence.neighbours() for presence in lane.presences]
+            most = max(known, key=lambda found: found.others, default=Neighbours())
+            earlier = max((found.earlier for found in known), default=0)
+            lane.found = Neighbours(most.others, earlier, most.example)
+        return lane.found
+
+    def _tell(self, lane: str, found: Neighbours) -> None:
+        self._log.warning("lane_shared", lane=lane, others=found.others, mode=self._mode, example=found.example)

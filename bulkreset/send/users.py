@@ -1,0 +1,34 @@
+"""What the users of the pools need of a quota, and what they leave for a run. Pure functions over CloudWatch's points."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from bulkreset.cognito.usage import PERIOD, UsagePoint
+
+USERS: Final = "users"
+RECENT_SECONDS: Final = 3600.0  # the users' peak of so long ago until now counts
+DAY_SECONDS: Final = 86_400.0
+AHEAD_SECONDS: Final = 3600.0  # and that of the day before, from so long before this time of day to so long after it
+READ_SECONDS: Final = DAY_SECONDS + AHEAD_SECONDS  # of points that are needed
+STALE_SECONDS: Final = 1800.0  # points that are older say nothing about now
+
+
+def users_peak(points: Sequence[UsagePoint], ours: Mapping[int, float], now: float) -> float | None:
+    """Return the users' peak in calls per second; None if there is no recent point.
+
+    `ours` has the run's own calls by period, a period being its Unix seconds // PERIOD; they are taken off. A throttled
+    call counts as well: the users wanted it.
+    """
+    if not any(now - point.at < STALE_SECONDS + PERIOD for point in points):
+        return None
+    peak = 0.0
+    for point in points:
+        if now - point.at < RECENT_SECONDS + PERIOD or abs(now - DAY_SECONDS - point.at) <= AHEAD_SECONDS:
+            mine = ours.get(int(point.at // PERIOD), 0.0)
+            peak = max(peak, (point.calls + point.throttled - mine) / PERIOD)
+    return peak
+
+
+def left_by_users(quota: float, peak: float, reserve: float) -> float:
+    """Return the calls per second that a run may take: the quota without the users' peak and the reserve; 0 at least."""
+    return max(0.0, quota - peak - reserve)

@@ -1,0 +1,143 @@
+"""The ceiling of a lane: the lowest limit, changed while threads wait for a slot."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkreset.send.ceiling import Limit, lowest
+from bulkreset.send.pacer import LOOK_SECONDS, Pacer
+from tests.send.fakes import FakeClock
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ([24.0], 0),
+        ([24.0, 5.0, 7.0], 1),
+        ([24.0, None], 0),
+        ([None, None], 0),
+        ([None, 5.0], 1),
+        ([24.0, 100.0], 0),  # nothing raises a lane above its job
+        ([24.0, 24.0], 0),
+        ([24.0, 5.0, 5.0], 1),
+        ([24.0, 0.0, 5.0], 1),
+    ],
+)
+def test_the_lowest_limit_counts(rates: Sequence[float | None], expected: int) -> None:
+    limits = [Limit(rate, str(number)) for number, rate in enumerate(rates)]
+    assert lowest(limits) == limits[expected]
+
+
+CEILINGS = st.sampled_from([0.0, 0.2, 3.0, 24.0, 200.0])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("attempts"), st.integers(1, 5)),
+        st.tuples(st.just("idle"), st.floats(0, 8)),
+        st.tuples(st.just("ceiling"), CEILINGS),
+    ),
+    min_size=2,
+    max_size=30,
+)
+
+
+@given(first=CEILINGS, steps=STEPS)
+def test_no_window_over_changes_has_more_attempts_than_the_rates_allow(
+    first: float, steps: list[tuple[str, float]]
+) -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(24, clock)
+    pacer.set_ceiling(first)
+    changes, left = [(clock.now(), first)], []
+    for kind, amount in steps:
+        if kind == "idle":
+            clock.advance(amount)
+        elif kind == "ceiling":
+            pacer.set_ceiling(amount)
+            changes.append((clock.now(), amount))
+        elif pacer.ceiling:
+            for _ in range(int(amount)):
+                assert pacer.wait(stop)
+                left.append(clock.now())
+
+    def allowed(since: float, until: float) -> float:
+        ends = [*(at for at, _ in changes[1:]), float("inf")]
+        return sum(
+            rate * max(0.0, min(end, until) - max(begin, since))
+            for (begin, rate), end in zip(changes, ends, strict=True)
+        )
+
+    for number, since in enumerate(left):
+        for count, until in enumerate(left[number:], start=1):
+            assert count <= allowed(since, until) + 1 + 1e-6
+
+
+def test_a_changed_ceiling_holds_for_who_waits_already() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(0.001, clock)
+    assert pacer.wait(stop)
+    began = clock.now()
+
+    def hurry(_stop: threading.Event, _seconds: float) -> None:
+        if clock.now() > began + 1:
+            pacer.set_ceiling(10)
+
+    clock.on_wait = hurry
+    assert pacer.wait(stop)
+    assert clock.now() - began <= 1 + 2 * LOOK_SECONDS + 0.1
+
+
+def test_nothing_leaves_while_the_ceiling_is_0_and_a_stop_ends_the_wait() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(10, clock)
+    assert pacer.wait(stop)
+    pacer.set_ceiling(0)
+    assert pacer.rate() == 0
+    assert not pacer.is_idle()
+    began = clock.now()
+    clock.on_wait = lambda stop, _seconds: stop.set() if clock.now() > began + 3600 else None
+    assert not pacer.wait(stop)
+    assert clock.now() > began + 3600
+
+
+def test_what_was_left_of_an_interval_is_left_after_a_pause() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(1, clock)
+    assert pacer.wait(stop)
+    clock.advance(0.25)
+    pacer.set_ceiling(0)
+    state = pacer.state()
+    assert (state.rate, state.next_in) == (0, 0.75)
+    clock.advance(1000)
+    pacer.set_ceiling(10)
+    began = clock.now()
+    assert pacer.wait(stop)
+    assert clock.now() - began == pytest.approx(0.075)
+
+
+def test_a_lane_without_a_pace_gets_one_and_loses_it_again() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(None, clock)
+    assert all(pacer.wait(stop) for _ in range(3))
+    pacer.set_ceiling(2)
+    began = clock.now()
+    assert all(pacer.wait(stop) for _ in range(3))
+    assert clock.now() - began == pytest.approx(1.0)
+    pacer.set_ceiling(None)
+    assert pacer.rate() is None
+    assert all(pacer.wait(stop) for _ in range(3))
+    assert clock.now() - began == pytest.approx(1.0)
+
+
+def test_a_paused_state_is_continued_elsewhere_with_a_whole_interval() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    there, here = Pacer(1, clock), Pacer(0, clock)
+    assert there.wait(stop)
+    there.set_ceiling(0)
+    here.resume(there.state())
+    here.set_ceiling(1)
+    began = clock.now()
+    assert here.wait(stop)
+    assert clock.now() - began == pytest.approx(1.0)
