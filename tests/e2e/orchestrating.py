@@ -61,7 +61,7 @@ def review_and_apply(url: str) -> None:
 
 
 def ask_first(url: str) -> None:
-    with pytest.raises(errors.GuardTripped) as raised:
+    with pytest.raises(errors.NotConfirmed) as raised:
         apply(job_for(url), run_dir="unasked")
     assert raised.value.run_dir == Path("unasked")
     done = resume("unasked", confirm=lambda preflight: preflight.ready == 30, overrides={"pace.rate": 200})
