@@ -190,15 +190,15 @@ def test_cron_job_restarts_what_can_be_resumed() -> None:
     assert pod["securityContext"]["runAsNonRoot"]
 
 
-def test_stack_restarts_what_can_be_resumed_with_the_rights_of_the_readme() -> None:
+def test_stack_restarts_what_can_be_resumed_with_the_rights_of_the_docs() -> None:
     resources = stack()
     (container,) = resources["Task"]["Properties"]["ContainerDefinitions"]
     assert set(container["RestartPolicy"]["IgnoredExitCodes"]) == LEFT | {0}
     assert container["StopTimeout"] > PATIENCE
     ((policy),) = resources["TaskRole"]["Properties"]["Policies"]
     statements = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     allowed = {action for one in json.loads(told)["Statement"] for action in _listed(one["Action"])}
     granted = {action for name in ("SetPasswords", "KnowTheQuota") for action in statements[name]["Action"]}
     assert granted == allowed
