@@ -64,7 +64,8 @@ class LocalPresence:
 
     def __init__(self, folder: Path, run_dir: str) -> None:
         """Enter the lane. Raises OSError if the folder cannot be used."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in (*reversed(folder.parents), folder):  # with `parents=True`, others could read the new parents
+            parent.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         while True:
             self._path = folder / f"{new_name()}{_SUFFIX}"

@@ -216,13 +216,15 @@ def test_answers_that_are_lost_keep_the_password_within_one_execution(
     sim.configure(faults={"users": {name: lost[number % 3] for number, name in enumerate(names(9))}})
     key = make_key(bulkreset.home)
     ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(12)), key, more=FAST), "--yes")
-    assert (ran.code, ran.column("in_doubt").count("true")) == (0, 9)
+    # A generated password that the history refuses after a lost answer may be another one's: it stays in doubt.
+    assert (ran.code, ran.column("in_doubt").count("true")) == (0 if history is None else 1, 9)
     by_user: dict[str, set[str | None]] = defaultdict(set)
     for call in sim.calls(SET):
         by_user[call.username].add(call.password)
     assert {len(passwords) for passwords in by_user.values()} == {1}
     assert len(sim.calls(SET)) > 20
-    assert opened(ran.run_dir, key) == held(sim)
+    printed = opened(ran.run_dir, key)
+    assert (printed if history is None else printed | held(sim)) == held(sim)
 
 
 @pytest.mark.parametrize("history", [pytest.param(None, marks=pytest.mark.soak), 5], ids=["no-history", "history"])

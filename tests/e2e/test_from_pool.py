@@ -69,7 +69,7 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
     assert len(sim.calls(LIST)) == 1, "the check takes what the list has told"
     assert set_users(sim) == {"ann", "bob", "new", "zoe"}
     assert len(set(sim.passwords(POOL).values()) - {None}) == 4
-    assert ran.summary["input"] == {"path": "", "size": 0, "sha256": "", "files": 0}
+    assert ran.summary["input"] == {"path": "", "size": 0, "sha256": "", "files": 0, "remarks": []}
     assert "Input       the users of the pool: ALL of them" in ran.stderr
     assert "3 users cannot come back without an administrator" in ran.stderr
     assert {path.name for path in ran.run_dir.iterdir()} == {
