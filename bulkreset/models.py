@@ -187,7 +187,7 @@ class Summary:
 
     `seconds` is the duration of the whole run, `sending_seconds` the time spent sending; `report` is a file name.
     If the plan is not complete, `rows` and `counts` cover the rows that were read. `unchecked` maps each pool whose
-    users were not looked up to the reason.
+    users were not looked up to the reason. `undone` maps each pool that was restored to the time of that.
     """
 
     run_id: str
@@ -216,3 +216,4 @@ class Summary:
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
     stopped_by: StoppedBy | None = field(default=None)
+    undone: Mapping[str, str] | None = field(default=None)

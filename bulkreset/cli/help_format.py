@@ -56,6 +56,11 @@ EXAMPLES = {
   bulkreset verify RUN_DIR
   bulkreset verify RUN_DIR --within 2 --reissue again.csv
 """,
+    "undo": """
+  bulkreset undo RUN_DIR --preview
+  bulkreset undo RUN_DIR
+  bulkreset undo RUN_DIR --cancel
+""",
     "init": """
   bulkreset init
   bulkreset init --kind scramble --input users.csv \\

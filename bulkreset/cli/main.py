@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cli import init, inspect, json_events, process, run
+from bulkreset.cli import init, inspect, json_events, process, run, undo
 from bulkreset.cli.help_format import CommandHelp, show_help
 from bulkreset.cli.options import ENVIRONMENT
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
@@ -49,6 +49,7 @@ app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run genera
 app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
     inspect.verify
 )
+app.command(cls=CommandHelp, short_help="Restore the user pool to the time before a run.")(undo.undo)
 app.command(cls=CommandHelp, short_help="Create a job file, step by step.")(init.init)
 app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(run.demo)
 app.command("help", cls=CommandHelp)(show_help)

@@ -1,11 +1,12 @@
 """Reads the facts about a user pool that affect a password reset, with DescribeUserPool."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bulkreset.cognito.boto3_transport import must_be_readable
-from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
+from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
@@ -23,7 +24,8 @@ class PoolFacts:
     `policy` is None if unknown; `users` is the service's estimate. `case_insensitive`: names that differ only in case
     identify the same user. An attribute in `aliases` identifies its user if it is verified, one in `sign_in_by` even if
     it is not. `passwordless`: no user can sign in with a password. `optional`: some users may have no password.
-    `unknown` says why the pool could not be described, None if it could.
+    `unknown` says why the pool could not be described, None if it could. `tier` is the feature plan, "" if unknown.
+    `ahead` is how many milliseconds the service's clock is ahead of this machine's at least, None if unknown.
     """
 
     user_pool_id: str
@@ -38,6 +40,8 @@ class PoolFacts:
     passwordless: bool = False
     optional: bool = False
     unknown: UnknownFact | None = None
+    tier: str = ""
+    ahead: int | None = None
 
     def fold(self, name: str) -> str:
         """Return the name in the form in which the pool compares names."""
@@ -55,7 +59,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         client = session.side_client("cognito-idp")
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
         answer = retry(call_read, client.describe_user_pool, UserPoolId=pool)
-        return _parse_pool(pool, answer.get("UserPool"))
+        return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
     except (AttributeError, TypeError, ValueError):  # not in the API's format
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     except ReadCallError as error:
@@ -96,6 +100,7 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
         users=_number(told.get("EstimatedNumberOfUsers")),
         passwordless=bool(factors) and "PASSWORD" not in factors,
         optional=bool(factors - {"PASSWORD"}),
+        tier=str(told.get("UserPoolTier") or ""),
     )
 
 

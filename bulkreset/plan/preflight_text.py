@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bulkreset.cognito.point_in_time import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
 from bulkreset.statuses import describe_counts
@@ -145,6 +146,7 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         leaving = preflight.pending + preflight.ready
         theirs = "the password is" if leaving == 1 else "their passwords are"
         yield "Sign-out", f"{format_count(leaving, 'user')}, from all devices, after {theirs} set"
+    yield from _undo(preflight)
     for lane in preflight.lanes[:SHOWN]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1, auto=preflight.job.pace.rate == "auto")
     if len(preflight.lanes) > SHOWN:
@@ -157,6 +159,28 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
         yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
     yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
+
+
+def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield until when the run can be undone, by the pools' feature plans."""
+    if preflight.emulated or not preflight.ready:
+        return
+    pools: dict[str, list[str]] = {}
+    for pool, facts in preflight.pools.items():
+        pools.setdefault(facts.tier, []).append(pool)
+    now = datetime.now().astimezone()
+    for tier, named in pools.items():
+        where = "" if len(pools) == 1 else f"{_some(named)}: "
+        if tier == NO_RECOVERY_TIER:
+            yield "Undo", f"{where}CANNOT be undone: the feature plan Lite has no point-in-time recovery"
+        elif window := WINDOW_SECONDS.get(tier):
+            until = format_local_time(now + timedelta(seconds=window), now)
+            yield (
+                "Undo",
+                f"{where}can be undone from 15 minutes after its start until {until} (feature plan {tier.title()})",
+            )
+        else:
+            yield "Undo", f"{where}not known whether it can be undone: the feature plan of the pool is not known"
 
 
 def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:

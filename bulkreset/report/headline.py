@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bulkreset.journal.run_state import RunState
 from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
-from bulkreset.text import format_count, format_duration, join_words
+from bulkreset.text import format_count, format_duration, format_time, join_words
 
 _STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
 
@@ -44,7 +44,14 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed
     told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
     left = [f"{format_count(stayed, 'user')} not signed out"] if stayed else []
     rest = join_words([*_other_rows(counts), *left])
-    return f"{told}{'; ' + rest if rest else ''}."
+    return f"{told}{'; ' + rest if rest else ''}.{undo_text(run)}"
+
+
+def undo_text(run: RunState) -> str:
+    """Return as sentences whether the run was undone, or an undo is under way; "" if there is none."""
+    said = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
+    said += [f" An undo is under way in {pool}." for pool, it in run.undos.items() if it.is_open]
+    return "".join(said)
 
 
 def _other_rows(counts: Mapping[str, int], *, dry_run: bool = False) -> list[str]:
@@ -66,7 +73,9 @@ def next_commands(
         return [("Run exactly what this dry run planned", approved)] if sends else []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
     ways = [(_remaining_text(run, counts), resume)] if resumable else []
-    if not run.is_dry_run and (counts.get(Status.FAILED) or stayed):
+    if any(it.is_open for it in run.undos.values()):
+        ways.append(("Continue the undo", f"bulkreset undo {shlex.quote(str(run_dir))}"))
+    if not (run.is_dry_run or run.undos_forbid_sending) and (counts.get(Status.FAILED) or stayed):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
     if _can_decrypt(run) and counts.get(Status.SET):
         decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"

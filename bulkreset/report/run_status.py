@@ -9,7 +9,7 @@ from bulkreset.errors import BulkresetError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.report.headline import next_commands
+from bulkreset.report.headline import next_commands, undo_text
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
 from bulkreset.statuses import REMAINING, count_of, public_counts
 
@@ -24,7 +24,7 @@ class RunStatus:
     the rows to send and the users to sign out. `sign_outs` is None if the job asks for none, and in a dry run. `rate`
     is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
-    while the run is running and after a crash. `commands` are the commands that continue the run.
+    while the run is running and after a crash. `undo` says that the run was undone. `commands` are the commands that continue the run.
     If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
@@ -50,6 +50,7 @@ class RunStatus:
     commands: tuple[str, ...] = ()
     sign_outs: dict[str, int] | None = None
     lanes: tuple[LaneSummary, ...] = ()
+    undo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def read_status(path: Path) -> RunStatus:
     crashed = not (facts.end or alive)
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
     left += sign_outs["pending"] if sign_outs else 0
-    resumable = not alive and (is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and crashed))
+    resumable = not alive and (
+        is_resumable(facts, found, sign_outs) or (crashed and not (facts.is_dry_run or facts.undos_forbid_sending))
+    )
     counts = found if alive else public_counts(found, dry_run=facts.is_dry_run)
     stayed = sign_outs["failed"] if sign_outs else 0
     ways = [] if alive else next_commands(facts, counts, path, resumable=resumable, stayed=stayed)
@@ -104,6 +107,7 @@ def read_status(path: Path) -> RunStatus:
         commands=tuple(command for _, command in ways),
         sign_outs=sign_outs,
         lanes=lanes,
+        undo=undo_text(facts).strip(),
     )
 
 

@@ -16,7 +16,7 @@ def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[
     """Return whether resuming an ended run can help: it has work left, and its job is not what is wrong."""
     stopped = state.end is not None and state.end.state is EndState.STOPPED
     code = state.stopped_by.code if stopped and state.stopped_by else ""
-    return has_work_left(state, counts, sign_outs) and resume_helps(code)
+    return not state.undos_forbid_sending and has_work_left(state, counts, sign_outs) and resume_helps(code)
 
 
 def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
@@ -122,4 +122,5 @@ def build_summary(journal: Journal, end: End) -> Summary:
         approved=state.approved.model_dump() if state.approved else None,
         signed_out=leavers,
         stopped_by=end.stopped_by,
+        undone=state.undone or None,
     )

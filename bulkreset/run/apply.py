@@ -29,6 +29,7 @@ from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.row_limit import RowBudget
+from bulkreset.text import format_iso
 
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
@@ -49,10 +50,23 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.begin_sending()
     _wait_for_old_workers(context)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
+    _record_recovery_point(context, preflight)
     if context.mirror:
         context.mirror.start_generation()
     with context.sending.running():
         _send(context, preflight, changed)
+
+
+def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
+    """Record the time to which `undo` restores: the full second before the first claim, by the service's clock.
+
+    A resumed run keeps it. If the clocks differ, the earliest time counts: a later one would not cover the first rows.
+    """
+    if context.journal.state.recovery_point:
+        return
+    ahead = min((facts.ahead or 0 for facts in preflight.pools.values()), default=0)
+    point = (time.time_ns() // 1_000_000 + ahead) // 1000 * 1000
+    context.journal.write.change(recovery_point=format_iso(point, "seconds"))
 
 
 def _wait_for_old_workers(context: RunContext) -> None:

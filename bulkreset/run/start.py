@@ -27,6 +27,7 @@ from bulkreset.plan.input_binding import input_files, may_send, needs_input, ope
 from bulkreset.plan.preflight import describe_targets, require_pace, require_same_targets
 from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_context
 from bulkreset.run.run import run
+from bulkreset.run.undo import require_not_undone
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
@@ -108,6 +109,7 @@ def resume(
         journal = Journal.open(home.journal)
         stack.callback(journal.close)
         state = journal.state
+        require_not_undone(state, path)
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from tests.sim import point_in_time
 from tests.sim.context import Context, Json, text
 from tests.sim.errors import ApiError, Code
 from tests.sim.limits import applied_quota, default_quota, provisioned_limit
 from tests.sim.listing import list_users, users_in_group
+from tests.sim.past import require_writable
 
 
 def _set_password(context: Context, params: Json) -> Json:
     pool = context.pool(params)
+    require_writable(pool.past)
     permanent = params.get("Permanent", False)
     if not isinstance(permanent, bool):
         message = "Permanent can not be converted to a Boolean"
@@ -21,7 +24,9 @@ def _set_password(context: Context, params: Json) -> Json:
 
 
 def _sign_out(context: Context, params: Json) -> Json:
-    context.pool(params).sign_out(text(params, "Username"), context.now)
+    pool = context.pool(params)
+    require_writable(pool.past)
+    pool.sign_out(text(params, "Username"), context.now)
     return {}
 
 
@@ -64,6 +69,11 @@ OPERATIONS: Final[Mapping[str, Callable[[Context, Json], Json]]] = {
     "ListUsers": list_users,
     "ListUsersInGroup": users_in_group,
     "AdminGetUser": _get_user,
+    "InitiatePointInTimeRecovery": point_in_time.initiate,
+    "DescribePointInTimeRecovery": point_in_time.describe,
+    "ListPointInTimeRecoveries": point_in_time.listed,
+    "StartPointInTimeRecovery": point_in_time.start,
+    "CancelPointInTimeRecovery": point_in_time.cancel,
     "GetProvisionedLimit": provisioned_limit,
     "GetServiceQuota": applied_quota,
     "GetAWSDefaultServiceQuota": default_quota,
