@@ -158,6 +158,10 @@ STOPS: Mapping[str, Cause] = {
     "answer_timeout": Cause("Check the name of the host, the network and the proxy, then resume."),
     "time_limit": Cause("Resume when there is time."),
     "row_limit": Cause("Resume to send the rest."),
+    "wave_sent": Cause("Resume later: it looks at this wave, and sends the next one when it may."),
+    "wave_expired": Cause(
+        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and goes on when few enough are left."
+    ),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),
 }

@@ -62,6 +62,7 @@ class EndState(StrEnum):
     INTERRUPTED = "interrupted"
     TIME_LIMIT = "time_limit"
     ROW_LIMIT = "row_limit"
+    WAVE = "wave"
 
 
 class RejectCode(StrEnum):

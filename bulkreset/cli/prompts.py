@@ -239,7 +239,7 @@ def describe_status(status: RunStatus) -> str:
         ends = f", about {format_duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
     why = f"why: {status.stopped_by.message} {status.stopped_by.advice}".rstrip() if status.stopped_by else ""
-    lines += [f"  {line}" for line in (status.undo, why) if line]
+    lines += [f"  {line}" for line in (*status.waves, status.undo, why) if line]
     lines += [f"  next: {command}" for command in status.commands]
     return "\n".join(lines)
 

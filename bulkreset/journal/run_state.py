@@ -119,6 +119,22 @@ class Execution(_Facts):
     end: End | None = None
 
 
+class WaveFacts(_Facts):
+    """One wave of a campaign: the rows whose last call ended between `begun_ms` and the next wave.
+
+    `begun_ms` is Unix milliseconds. `ended_at` is None while the wave is sent. `users` to `expired` are as the last look
+    at `checked_at` found them: users set by the wave, those with a password of their own, and those whose temporary
+    password has expired.
+    """
+
+    begun_ms: Count
+    ended_at: Time | None = None
+    checked_at: Time | None = None
+    users: Count = 0
+    recovered: Count = 0
+    expired: Count = 0
+
+
 class EntityChange(_Facts):
     """How many entities of one kind a recovery creates, updates and deletes."""
 
@@ -184,6 +200,7 @@ class RunState(_Facts):
     phase: Phase = Phase.READING
     recovery_point: Time | None = None  # the full second before the first claim, by the service's clock
     undos: Mapping[str, UndoFacts] = {}  # by pool
+    waves: tuple[WaveFacts, ...] = ()
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool

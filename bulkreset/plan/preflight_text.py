@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
     from collections.abc import Iterator, Sequence
 
     from bulkreset.job import GuardsConfig, Job, SelectConfig
+    from bulkreset.job.waves import WavesConfig
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -158,7 +160,17 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         ends = now + timedelta(seconds=preflight.seconds)
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
         yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
+    if preflight.job.waves.rows and preflight.ready:
+        yield "Waves", _waves(preflight.job.waves, preflight.ready)
     yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
+
+
+def _waves(waves: WavesConfig, ready: int) -> str:
+    number = math.ceil(ready / (waves.rows or ready))
+    needs = [f"{waves.recovered} of the last one's users are back"]
+    needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
+    stops = f"; stops if more than {waves.max_expired} of them let their password expire" if waves.max_expired else ""
+    return f"{format_count(number, 'wave')} of up to {waves.rows:,} rows, one in each execution, when {' and '.join(needs)}{stops}"
 
 
 def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:

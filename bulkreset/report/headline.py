@@ -4,11 +4,15 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from bulkreset.journal.run_state import RunState
+from bulkreset.journal.run_state import RunState, WaveFacts
 from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
 from bulkreset.text import format_count, format_duration, format_time, join_words
 
-_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
+_STATES = {
+    "time_limit": "stopped at its time limit",
+    "row_limit": "stopped at its row limit",
+    "wave": "waits between two waves",
+}
 
 
 def describe_state(run: RunState, *, alive: bool) -> str:
@@ -45,6 +49,23 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed
     left = [f"{format_count(stayed, 'user')} not signed out"] if stayed else []
     rest = join_words([*_other_rows(counts), *left])
     return f"{told}{'; ' + rest if rest else ''}.{undo_text(run)}"
+
+
+def wave_text(number: int, wave: WaveFacts) -> str:
+    """Return what is known of a wave, as text for people."""
+    if wave.ended_at is None:
+        return f"Wave {number}: under way"
+    sent = f"Wave {number}: sent {format_time(wave.ended_at)}"
+    if wave.checked_at is None:
+        return sent
+    share = f" ({100 * wave.recovered / wave.users:.1f} %)" if wave.users else ""
+    back = f"{wave.recovered:,} of {format_count(wave.users, 'user')} are back{share}"
+    return f"{sent}; {back}, {format_count(wave.expired, 'temporary password')} expired, as of {format_time(wave.checked_at)}"
+
+
+def wave_texts(run: RunState) -> tuple[str, ...]:
+    """Return what is known of each wave of a campaign, as text for people."""
+    return tuple(wave_text(number, wave) for number, wave in enumerate(run.waves, 1))
 
 
 def undo_text(run: RunState) -> str:

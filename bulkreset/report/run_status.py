@@ -9,7 +9,7 @@ from bulkreset.errors import BulkresetError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import LaneSummary
-from bulkreset.report.headline import next_commands, undo_text
+from bulkreset.report.headline import next_commands, undo_text, wave_texts
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
 from bulkreset.statuses import REMAINING, count_of, public_counts
 
@@ -24,7 +24,8 @@ class RunStatus:
     the rows to send and the users to sign out. `sign_outs` is None if the job asks for none, and in a dry run. `rate`
     is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
-    while the run is running and after a crash. `undo` says that the run was undone. `commands` are the commands that continue the run.
+    while the run is running and after a crash. `undo` says that the run was undone; `waves` says how far
+    the users of each wave are. `commands` are the commands that continue the run.
     If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
@@ -51,6 +52,7 @@ class RunStatus:
     sign_outs: dict[str, int] | None = None
     lanes: tuple[LaneSummary, ...] = ()
     undo: str = ""
+    waves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def read_status(path: Path) -> RunStatus:
         sign_outs=sign_outs,
         lanes=lanes,
         undo=undo_text(facts).strip(),
+        waves=wave_texts(facts),
     )
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bulkreset.causes import resume_helps
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit, WavePause
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SignOutCounts
 from bulkreset.journal.run_state import End, RunState
@@ -33,7 +33,13 @@ def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping
     return left or state.mirror_stale or state.reports_stale
 
 
-_END_STATES = {Interrupted: EndState.INTERRUPTED, TimeLimit: EndState.TIME_LIMIT, RowLimit: EndState.ROW_LIMIT}
+# The first match counts: a pause between waves is a kind of row limit.
+_END_STATES = {
+    Interrupted: EndState.INTERRUPTED,
+    TimeLimit: EndState.TIME_LIMIT,
+    WavePause: EndState.WAVE,
+    RowLimit: EndState.ROW_LIMIT,
+}
 
 
 def end_state(ended: BulkresetError | None) -> EndState:

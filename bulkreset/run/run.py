@@ -8,6 +8,7 @@ from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.run.finish import finish
 from bulkreset.run.planning import plan
 from bulkreset.run.recover import recover
+from bulkreset.run.waves import send_wave
 
 
 def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
@@ -27,7 +28,8 @@ def _advance(context: RunContext) -> BulkresetError | None:
     try:
         preflight = plan(context)
         if confirm(context, preflight):
-            apply(context, preflight)
+            send = send_wave if context.job.waves.rows else apply
+            send(context, preflight)
     except Refused as error:
         if not journal.state.is_planned:
             raise
