@@ -51,6 +51,10 @@ EXAMPLES = {
 """,
     "passwords": """
   bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv
+  bulkreset passwords RUN_DIR --identity key.txt --format jsonl | head
+""",
+    "contacts": """
+  bulkreset contacts RUN_DIR -o contacts.csv.age
 """,
     "verify": """
   bulkreset verify RUN_DIR

@@ -46,6 +46,9 @@ app.command(cls=CommandHelp, short_help="Write the report again, in another form
     inspect.report
 )
 app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.passwords)
+app.command(cls=CommandHelp, short_help="Write an encrypted list of the users to tell, for a mail merge.")(
+    inspect.contacts
+)
 app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
     inspect.verify
 )
