@@ -11,7 +11,7 @@ import pytest
 from botocore.session import get_session
 
 from bulkreset.cancellation import CancelToken
-from bulkreset.errors import GuardTripped, Interrupted, Refused, RunDirError
+from bulkreset.errors import GuardTripped, Interrupted, Refused, RunDirError, ServiceError
 from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
@@ -278,6 +278,17 @@ def test_crash_before_the_first_answer_is_found_again(ran: Path, sim: Simulator)
         journal.write.change(undos={POOL: begun})
     assert undone(ran, Person("y"))[POOL].status == "RESTORE_COMPLETED"
     assert len(sim.calls(INITIATE)) == 1
+
+
+def test_preview_that_fails_changes_nothing(tmp_path: Path, program: Program, sim: Simulator) -> None:
+    pool(sim, fails=True)
+    end = program.apply(program.tables(write_csv(tmp_path / "in.csv", people(3))), permanent=True)
+    shift(end.run_dir, timedelta(minutes=20))
+    with pytest.raises(ServiceError, match="no preview could be generated"):
+        undone(end.run_dir, Person("customers", "y"))
+    assert called(sim) == [INITIATE]
+    assert writes(sim) == "ok"
+    assert not Journal.state_in(end.run_dir / "journal.sqlite").undos_forbid_sending
 
 
 def test_another_recovery_is_left_alone(ran: Path, sim: Simulator) -> None:

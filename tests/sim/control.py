@@ -27,7 +27,7 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       case_sensitive, username_configuration (false: DescribeUserPool leaves it out),
       alias_attributes or username_attributes, first_auth_factors (null: none told),
       estimated_users, filters_fold (false: ListUsers compares case, too), account,
-      groups ({name: [username]}), extra, point_in_time ({polls, keeps}; null: not known), users, generate}}
+      groups ({name: [username]}), extra, point_in_time ({polls, keeps, fails}; null: not known), users, generate}}
     - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
       first (the number of the first), status, enabled, created, attributes}; "{number}" in an
       attribute stands for the number. These users take memory once they are written to

@@ -11,6 +11,7 @@ Json = dict[str, Any]
 GENERATING: Final = "PREVIEW_GENERATING"
 GENERATED: Final = "PREVIEW_GENERATED"
 CANCELLED: Final = "PREVIEW_CANCELLED"
+FAILED: Final = "PREVIEW_GENERATION_FAILED"
 RESTORING: Final = "RESTORING"
 COMPLETED: Final = "RESTORE_COMPLETED"
 ACTIVE: Final = frozenset({GENERATING, GENERATED, RESTORING})
@@ -50,6 +51,7 @@ class Past:
 
     polls: int = 1
     keeps: bool = False
+    fails: bool = False  # no preview can be generated
     changes: list[tuple[float, str, User | None]] = field(default_factory=list)
     restorations: list[Restoration] = field(default_factory=list)
 

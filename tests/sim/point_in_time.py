@@ -12,6 +12,7 @@ from tests.sim.past import (
     COMPLETED,
     DAY,
     EARLIEST,
+    FAILED,
     GENERATED,
     GENERATING,
     RESTORING,
@@ -61,7 +62,8 @@ def describe(context: Context, params: Json) -> Json:
     if one.status in {GENERATING, RESTORING}:
         one.polls -= 1
         if one.polls < 0:
-            one.status = GENERATED if one.status == GENERATING else COMPLETED
+            ready = FAILED if past.fails else GENERATED
+            one.status = ready if one.status == GENERATING else COMPLETED
     return {"Restoration": one.shown(whole=True)}
 
 
