@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from bulkreset.errors import InputError, JobError, RecordError, Stopped
-from bulkreset.files import read_small_file
+from bulkreset.files import decode_text, read_small_file
 
 _BUILT_IN = frozenset({"tag", "tagpq"})  # kinds of hardware keys to which pyrage encrypts without a plugin
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
@@ -92,20 +92,22 @@ def load_identities(path: Path) -> list[Any]:
     """
     age = _age()
     try:
-        text = read_small_file(path, MOST_KEYS)
+        raw = read_small_file(path, MOST_KEYS)
     except OSError as error:
         raise InputError(
             f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its rights."
         ) from None
+    text = ""
     try:
-        if text.lstrip().startswith(_ARMOUR):
-            return [age.ssh.Identity.from_buffer(text)]
-        lines = [line.strip() for line in text.decode("ascii").splitlines()]
+        text = decode_text(raw)
+        if text.lstrip().startswith(_ARMOUR.decode()):
+            return [age.ssh.Identity.from_buffer(text.encode("ascii"))]
+        lines = [line.strip() for line in text.splitlines()]
         found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except (age.IdentityError, ValueError):  # its message may quote the key, so it is dropped
         found = []
-    if not found and (name := re.search(rb"^AGE-PLUGIN-([A-Z0-9+._-]+)-1", text, re.MULTILINE)):
-        program = name[1].decode().lower()
+    if not found and (name := re.search(r"^AGE-PLUGIN-([A-Z0-9+._-]+)-1", text, re.MULTILINE)):
+        program = name[1].lower()
         raise InputError(
             f"The identity file {path} has a key of age-plugin-{program}, and this command cannot ask for its PIN.",
             f"Decrypt the files *.age of the passwords folder with age -d -i {path}.",

@@ -11,13 +11,19 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import NoProgress, PasswordForm, Redact, ReportForm
+from bulkreset.cli.options import NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
 from bulkreset.errors import Interrupted, RecordError, Refused
 
 
 def status(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="RUN_DIR", help="One run. Default: all runs in runs/.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="One run. Default: all runs in runs/.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ] = None,
     last: Annotated[
         int | None,
@@ -46,7 +52,12 @@ def status(
 
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     form: Annotated[
         ReportForm | None,
         typer.Option(
@@ -84,7 +95,12 @@ def report(
 
 
 def passwords(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
@@ -133,7 +149,12 @@ def passwords(
 
 
 def contacts(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).", show_default=False),
@@ -154,7 +175,12 @@ def contacts(
 
 
 def verify(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     within: Annotated[
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,

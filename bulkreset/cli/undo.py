@@ -8,11 +8,17 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
+from bulkreset.cli.options import complete_run_dir
 from bulkreset.errors import Refused
 
 
 def undo(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     preview: Annotated[
         bool,
         typer.Option("--preview", help="Show what a recovery would change, then cancel it. Pauses the pool's writes."),

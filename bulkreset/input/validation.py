@@ -21,7 +21,10 @@ _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 
 class ValidatedRow(NamedTuple):
-    """One row as the plan keeps it, without the password. `permanent` is None if the cell could not be read."""
+    """One row as the plan keeps it, without the password.
+
+    `pool` is "" if no target has it, and `permanent` is None if the cell could not be read: their texts are not kept.
+    """
 
     row: int
     pool: str
@@ -75,12 +78,12 @@ class RowValidator:
             if offset not in found:
                 statuses[offset], codes[offset] = Status.SKIPPED.value, "protected"
                 messages[offset] = "the job protects this user"
+        # A text that is no pool of the job may be anything, such as a password of a shifted row: it is not kept.
+        kept = pools.where(pools.isin(self._pools), "")
         numbers = range(chunk.first, chunk.last + 1)
         return map(
             ValidatedRow._make,
-            zip(
-                numbers, pools.tolist(), frame["username"].tolist(), permanents, statuses, codes, messages, strict=True
-            ),
+            zip(numbers, kept.tolist(), frame["username"].tolist(), permanents, statuses, codes, messages, strict=True),
         )
 
     def _checks(

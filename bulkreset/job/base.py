@@ -23,8 +23,8 @@ def matches(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def parse_seconds(value: object) -> object:
-    """Return a duration such as "90m" in seconds. A value that is not text is returned unchanged. Raises ValueError."""
+def parse_duration(value: object) -> object:
+    """Return seconds for text such as "90m"; any other value is returned as it is. Raises ValueError."""
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive, matches, parse_seconds
+from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
 
 
 class ProtectedConfig(ConfigTable):
@@ -35,4 +35,4 @@ class GuardsConfig(ConfigTable):
     @field_validator("max_duration", mode="before")
     @classmethod
     def _in_seconds(cls, value: object) -> object:
-        return parse_seconds(value)
+        return parse_duration(value)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive, matches, parse_seconds
+from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
 
 Share = Annotated[str, matches(r"(100|[0-9]{1,2}(\.[0-9]+)?)%", 'a share like "60%"')]
 
@@ -25,7 +25,7 @@ class WavesConfig(ConfigTable):
     @field_validator("after", mode="before")
     @classmethod
     def _in_seconds(cls, value: object) -> object:
-        return parse_seconds(value)
+        return parse_duration(value)
 
 
 def share_of(text: str) -> float:

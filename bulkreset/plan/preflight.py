@@ -11,6 +11,8 @@ from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
+from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.plan.recovery import PlannedRecovery
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
@@ -37,8 +39,9 @@ class Preflight:
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
-    whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
-    users who could not recover from a password that nobody knows.
+    whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool` counts
+    the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are runs
+    that have set passwords of this input.
     """
 
     job: Job
@@ -55,8 +58,11 @@ class Preflight:
     unknown: tuple[UnknownFact, ...]
     seconds: float | None
     approved: ApprovalFacts | None = None
-    unrecoverable: int = 0
     pending: int | None = None
+    remarks: tuple[str, ...] = ()
+    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
+    ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    earlier: tuple[EarlierRun, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -96,7 +102,9 @@ class PlanFacts:
     unchecked: Mapping[str, str]
     unknown: Sequence[UnknownFact] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
-    unrecoverable: int = 0
+    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
+    remarks: Sequence[str] = ()
+    earlier: tuple[EarlierRun, ...] = ()
 
 
 def build_preflight(
@@ -109,7 +117,7 @@ def build_preflight(
     """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
     by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
-    told = [facts.unknown for facts in asked.pools.values()] + [
+    told = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
         gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
     seconds = expected_seconds(lanes, by_pool)
@@ -132,8 +140,11 @@ def build_preflight(
         unknown=tuple(dict.fromkeys(gap for gap in (*told, *planned.unknown) if gap)),
         seconds=seconds,
         approved=approved,
-        unrecoverable=planned.unrecoverable,
+        recovery=planned.recovery,
+        ready_by_pool={(pool, permanent): rows for pool, permanent, rows in planned.ready},
         pending=sum(planned.pending.values()) if job.signs_out else None,
+        remarks=tuple(planned.remarks),
+        earlier=planned.earlier,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bulkreset.cognito.point_in_time import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
+from bulkreset.plan.recovery import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
@@ -44,7 +45,11 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
+    for remark in preflight.remarks[:SHOWN]:
+        yield "Input", remark
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
+    for run in preflight.earlier[:SHOWN]:
+        yield "Run before", f"{run}; this run would set them again"
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}
@@ -55,6 +60,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Permanent", f"{preflight.permanent:,}"
     if job.generates:
         yield from _made(preflight)
+    yield from recovery_lines(preflight)
     if preflight.sends:
         yield from _sending(preflight)
     yield from _gaps(preflight)
@@ -121,7 +127,7 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield how passwords are generated and stored, and a warning if users could not recover."""
+    """Yield how passwords are generated and stored."""
     job = preflight.job
     if job.scrambles:
         yield (
@@ -132,10 +138,6 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
         number = len(job.password.recipients)
         where = job.password.folder or "the run directory"
         yield "Passwords", f"generated, encrypted for {format_count(number, 'recipient')}, in {where}"
-    if preflight.unrecoverable:
-        users = format_count(preflight.unrecoverable, "user has", "users have")
-        advice = 'plan.skip = ["unrecoverable", …] skips them'
-        yield "WARNING", f"{users} no verified e-mail address or phone number and could not recover; {advice}"
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:

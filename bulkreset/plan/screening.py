@@ -9,6 +9,7 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.reader import BatchSource
+from bulkreset.input.swapped import require_not_swapped
 from bulkreset.input.validation import RowValidator
 from bulkreset.job import Job
 from bulkreset.journal.plan_writer import PlanWriter
@@ -24,11 +25,14 @@ def write_plan(
 ) -> int:
     """Write every row with its status to the plan and return the number of rows. `seen` is called with each batch.
 
-    Raises InputError if the input has no rows or cannot be read.
+    Raises InputError if the input has no rows, cannot be read, or if its columns seem to be swapped.
     """
     screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
-    read = 0
+    read, file = 0, None
     for chunk in rows.batches():
+        if chunk.file != file and not job.generates:
+            require_not_swapped(job.input, chunk)
+            file = chunk.file
         plan.add_rows(screen.validate(chunk))
         read = chunk.last
         seen(chunk)

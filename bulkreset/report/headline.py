@@ -19,7 +19,7 @@ def describe_state(run: RunState, *, alive: bool) -> str:
     """Return the state of the run: "running" if a process holds it (`alive`), otherwise how it ended."""
     if alive:
         return "running"
-    return state_text(run.state) if run.end else "crashed"
+    return state_text(run.state) if run.end or run.abandoned_at else "crashed"
 
 
 def state_text(state: str) -> str:
@@ -96,7 +96,8 @@ def next_commands(
     ways = [(_remaining_text(run, counts), resume)] if resumable else []
     if any(it.is_open for it in run.undos.values()):
         ways.append(("Continue the undo", f"bulkreset undo {shlex.quote(str(run_dir))}"))
-    if not (run.is_dry_run or run.undos_forbid_sending) and (counts.get(Status.FAILED) or stayed):
+    retries = not (run.is_dry_run or run.abandoned_at or run.undos_forbid_sending)
+    if retries and (counts.get(Status.FAILED) or stayed):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
     if _can_decrypt(run) and counts.get(Status.SET):
         decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"

@@ -14,7 +14,7 @@ from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PageRow
 from bulkreset.journal.run_state import RunState, TargetFacts
-from bulkreset.models import EndState
+from bulkreset.models import EndState, Recovery
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome, wave_texts
@@ -26,6 +26,7 @@ from bulkreset.statuses import (
     NEEDING_ATTENTION,
     are_done,
     count_of,
+    describe_counts,
     facts_of,
     public_counts,
     sorted_counts,
@@ -63,7 +64,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     """Return all template variables of the page."""
     run = journal.state
     dry_run = run.is_dry_run
-    found = journal.read.counts()
+    found = journal.read.counts(dead=not alive)
     counts = found if alive else public_counts(found, dry_run=dry_run)
     leavers = sign_out_counts(journal)
     resumable = not alive and is_resumable(run, found, leavers)
@@ -87,6 +88,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "codes": list(_codes(journal, alive=alive)),
         "totals": journal.read.totals(),
         "sign_outs": leavers,
+        "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
         "waves": wave_texts(run),
         "preflight": _grouped(run.preflight),
@@ -124,6 +126,15 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
         yield status, code, rows, next_step(status, code)
+
+
+def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str, str]]:
+    """Return the rows by how their users can recover: (recovery, rows by status as text)."""
+    found: dict[str, dict[str, int]] = {}
+    for recovery, status, rows in journal.read.recovery_by_status():
+        found.setdefault(recovery, {})[status] = rows
+    shown = {way: counts if alive else public_counts(counts, dry_run=dry_run) for way, counts in found.items()}
+    return [(way, describe_counts(shown[way], dry_run=dry_run)) for way in Recovery if way in shown]
 
 
 def _pace(journal: Journal) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bulkreset.report.headline import wave_text
 from bulkreset.report.user_lookup_after import look_up_set_users, verified_users
 from bulkreset.report.user_state import UserState
 from bulkreset.report.verify import temporary_lookup
-from bulkreset.run.apply import apply
+from bulkreset.run.apply import apply, is_approved_limit
 from bulkreset.run.context import RunContext
 from bulkreset.send.pacer import Pacer
 from bulkreset.text import format_count, format_duration, format_limit
@@ -30,7 +30,8 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
     Raises WavePause if rows are left after the wave, or if the next one may not be sent yet; GuardTripped if too many
     temporary passwords of the last wave have expired; and what `apply` raises.
     """
-    if not preflight.ready:
+    own = context.job.guards.limit
+    if not preflight.ready or own == 0:  # 0: all rows that were approved have been sent
         apply(context, preflight)
         return
     journal = context.journal
@@ -42,8 +43,10 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
             raise pause
         journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=_now())))
     left = max(0, _rows(context) - journal.read.settled_since(journal.state.waves[-1].begun_ms))
-    own = context.job.guards.limit
-    if _apply(context, preflight, left if own is None else min(own, left)) and own is not None and own < left:
+    stopped = _apply(context, preflight, left if own is None else min(own, left))
+    if stopped and own is not None and own < left:
+        if is_approved_limit(context):
+            raise stopped
         raise RowLimit(
             f"Stopped after {format_rows(own)}, in the middle of wave {len(journal.state.waves)}.",
             STOPS["row_limit"].advice,
@@ -60,14 +63,14 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
         )
 
 
-def _apply(context: RunContext, preflight: Preflight, limit: int) -> bool:
-    """Send up to `limit` rows. Return whether the limit left rows unsent."""
+def _apply(context: RunContext, preflight: Preflight, limit: int) -> RowLimit | None:
+    """Send up to `limit` rows. Return the error if the limit left rows unsent."""
     guards = context.job.guards.model_copy(update={"limit": limit})
     try:
         apply(replace(context, job=context.job.model_copy(update={"guards": guards})), preflight)
-    except RowLimit:
-        return True
-    return False
+    except RowLimit as error:
+        return error
+    return None
 
 
 def _rows(context: RunContext) -> int:

@@ -9,6 +9,16 @@ from tests.sim.errors import ApiError, Code
 from tests.sim.limits import applied_quota, default_quota, provisioned_limit
 from tests.sim.listing import list_users, users_in_group
 from tests.sim.past import require_writable
+from tests.sim.recovery import confirm_forgot_password, forgot_password, list_recoveries, list_replicas, mfa_config
+from tests.sim.traces import (
+    auth_factors,
+    delete_software_token,
+    forget_device,
+    list_devices,
+    list_sessions,
+    revoke_session,
+    session_configuration,
+)
 
 
 def _set_password(context: Context, params: Json) -> Json:
@@ -71,12 +81,32 @@ OPERATIONS: Final[Mapping[str, Callable[[Context, Json], Json]]] = {
     "AdminGetUser": _get_user,
     "InitiatePointInTimeRecovery": point_in_time.initiate,
     "DescribePointInTimeRecovery": point_in_time.describe,
-    "ListPointInTimeRecoveries": point_in_time.listed,
     "StartPointInTimeRecovery": point_in_time.start,
     "CancelPointInTimeRecovery": point_in_time.cancel,
+    "AdminGetUserAuthFactors": auth_factors,
+    "AdminListDevices": list_devices,
+    "AdminForgetDevice": forget_device,
+    "AdminDeleteSoftwareToken": delete_software_token,
+    "AdminListUserSessions": list_sessions,
+    "AdminRevokeUserSession": revoke_session,
+    "ForgotPassword": forgot_password,
+    "ConfirmForgotPassword": confirm_forgot_password,
+    "GetUserPoolMfaConfig": mfa_config,
+    "GetUserPoolSessionConfiguration": session_configuration,
+    "ListUserPoolReplicas": list_replicas,
+    "ListPointInTimeRecoveries": list_recoveries,
     "GetProvisionedLimit": provisioned_limit,
     "GetServiceQuota": applied_quota,
     "GetAWSDefaultServiceQuota": default_quota,
 }
 # Those that change a user: only they can be said to be applied.
-WRITES: Final = frozenset({"AdminSetUserPassword", "AdminUserGlobalSignOut"})
+WRITES: Final = frozenset(
+    {
+        "AdminSetUserPassword",
+        "AdminUserGlobalSignOut",
+        "AdminForgetDevice",
+        "AdminDeleteSoftwareToken",
+        "AdminRevokeUserSession",
+        "ConfirmForgotPassword",
+    }
+)

@@ -1,4 +1,4 @@
-"""Point-in-time recovery: its five operations, as in the API's model in botocore."""
+"""Point-in-time recovery: the operations on one recovery, as in the API's model in botocore."""
 
 from collections.abc import Iterator, Mapping
 from copy import copy
@@ -65,11 +65,6 @@ def describe(context: Context, params: Json) -> Json:
             ready = FAILED if past.fails else GENERATED
             one.status = ready if one.status == GENERATING else COMPLETED
     return {"Restoration": one.shown(whole=True)}
-
-
-def listed(context: Context, params: Json) -> Json:
-    """Answer ListPointInTimeRecoveries, the newest first."""
-    return {"Restorations": [one.shown(whole=False) for one in _past(context, params).restorations]}
 
 
 def start(context: Context, params: Json) -> Json:
