@@ -14,7 +14,7 @@ from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import RunState
 from bulkreset.text import format_iso
-from tests.e2e.command import LAX, POOL, SET, Command, finish, write_csv
+from tests.e2e.command import LAX, POOL, SET, Command, finish, write_csv, write_job
 from tests.e2e.program import Program
 from tests.sim import Simulator
 
@@ -216,3 +216,24 @@ def test_command_line_tells_of_the_waves(
 def test_waves_that_cannot_be_judged_are_refused(program: Program, keys: dict[str, object], said: str) -> None:
     with pytest.raises(JobError, match=said):
         api.load(program.tables("in.csv"), keys)
+
+
+def test_approved_limit_ends_a_campaign_within_a_wave(
+    tmp_path: Path, bulkreset: Command, campaign: dict[str, Any], sim: Simulator
+) -> None:
+    """No wave is begun of which no row may be sent."""
+    del campaign  # its input and its pool are used
+    more = f'[waves]\nrows = {WAVE}\n[pace]\nrate = "none"\nworkers = 8'
+    job = write_job(tmp_path, sim.url, 'path = "in.csv"', more)
+    reviewed = bulkreset("run", job, "--dry-run", "--limit", 2 * WAVE + 50)
+    assert reviewed.code == 0, reviewed.stderr
+    ran = bulkreset("run", job, "--approved", reviewed.run_dir, "--limit", 2 * WAVE + 50)
+    assert (ran.code, ran.summary["state"]) == (5, "wave"), ran.stderr
+    assert isinstance(resumed(ran.run_dir), WavePause)
+    for _ in range(2):
+        stopped = resumed(ran.run_dir)
+        assert isinstance(stopped, RowLimit)
+        assert not isinstance(stopped, WavePause)
+        assert "as the approved dry run asks. 450 left." in stopped.message
+    assert set_by(sim) == NAMES[: 2 * WAVE + 50]
+    assert len(state(ran.run_dir).waves) == 3
