@@ -3,15 +3,17 @@
 import binascii
 import io
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from bulkreset.errors import InputError, JobError, Stopped
+from bulkreset.errors import InputError, JobError, RecordError, Stopped
 from bulkreset.files import decode_text, read_small_file
 
+_BUILT_IN = frozenset({"tag", "tagpq"})  # kinds of hardware keys to which pyrage encrypts without a plugin
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file
 MOST_HEADER = 1 << 16  # bytes: about 600 recipients
@@ -35,11 +37,52 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
     found = []
     for key in keys:
         try:
-            kind = age.ssh if key.startswith(_SSH) else age.x25519
-            found.append(kind.Recipient.from_str(key.strip()))
+            found.append(_recipient(age, key.strip()))
         except age.RecipientError:
             raise _recipient_error(key) from None
     return found
+
+
+def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient of pyrage)
+    """Return the recipient for a key: of age, SSH, or a plugin such as a hardware token.
+
+    Raises JobError if the plugin's program is missing, pyrage's RecipientError if it is no key.
+    """
+    name = _plugin_of(key)
+    if key.startswith(_SSH) or not name:
+        return (age.ssh if key.startswith(_SSH) else age.x25519).Recipient.from_str(key)
+    if name in _BUILT_IN:
+        return getattr(age, name).Recipient.from_str(key)
+    recipient = age.plugin.Recipient.from_str(key)
+    try:
+        return age.plugin.RecipientPluginV1(name, [recipient], [], _NoTerminal())
+    except age.EncryptError:
+        raise JobError(
+            f'The recipient "{key[:20]}…" needs the program age-plugin-{name}, which is not on the PATH.',
+            "Install it on this machine, or give another public key of this person.",
+        ) from None
+
+
+def _plugin_of(key: str) -> str:
+    """Return the plugin's name in a key such as "age1yubikey1…"; "" if the key has none."""
+    found = re.fullmatch(r"age1([a-z0-9+._-]+)1[02-9ac-hj-np-z]+", key)
+    return found[1] if found else ""
+
+
+class _NoTerminal:
+    """Answers a plugin's questions: nobody can be asked, so a plugin that needs an answer fails."""
+
+    def display_message(self, message: str) -> None:
+        """Ignore a message, such as a request to touch the token."""
+
+    def confirm(self, message: str, yes: str, no: str | None) -> None:
+        """Give no answer."""
+
+    def request_public_string(self, description: str) -> None:
+        """Give no answer."""
+
+    def request_passphrase(self, description: str) -> None:
+        """Give no answer."""
 
 
 def load_identities(path: Path) -> list[Any]:
@@ -54,6 +97,7 @@ def load_identities(path: Path) -> list[Any]:
         raise InputError(
             f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its rights."
         ) from None
+    text = ""
     try:
         text = decode_text(raw)
         if text.lstrip().startswith(_ARMOUR.decode()):
@@ -62,6 +106,12 @@ def load_identities(path: Path) -> list[Any]:
         found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except (age.IdentityError, ValueError):  # its message may quote the key, so it is dropped
         found = []
+    if not found and (name := re.search(r"^AGE-PLUGIN-([A-Z0-9+._-]+)-1", text, re.MULTILINE)):
+        program = name[1].lower()
+        raise InputError(
+            f"The identity file {path} has a key of age-plugin-{program}, and this command cannot ask for its PIN.",
+            f"Decrypt the files *.age of the passwords folder with age -d -i {path}.",
+        )
     if not found:
         raise InputError(
             f"The identity file {path} has no key that can be used.",
@@ -71,8 +121,15 @@ def load_identities(path: Path) -> list[Any]:
 
 
 def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
-    """Return the data encrypted to these recipients only."""
-    encrypted: bytes = _age().encrypt(data, list(to))
+    """Return the data encrypted to these recipients only. Raises RecordError if a recipient's plugin fails."""
+    age = _age()
+    try:
+        encrypted: bytes = age.encrypt(data, list(to))
+    except age.EncryptError:
+        raise RecordError(
+            "The data could not be encrypted: the age plugin of a recipient has failed.",
+            "Try the plugin with age -r KEY, then resume.",
+        ) from None
     return encrypted
 
 

@@ -18,6 +18,7 @@
     ├── Busy               4   another process holds the run
     ├── TimeLimit          5   resumable
     ├── RowLimit           5   resumable
+    │   └── WavePause          a wave was sent, or the next one may not be sent yet
     ├── Bug               70   a bug on another machine, told by its place in the code
     └── Interrupted  130/143   resumable
 
@@ -157,6 +158,10 @@ class RowLimit(BulkresetError):
     """The run sent as many rows as one execution may send."""
 
     exit_code = 5
+
+
+class WavePause(RowLimit):
+    """A wave of the campaign was sent, or the next one may not be sent yet."""
 
 
 class Bug(BulkresetError):

@@ -62,6 +62,7 @@ class EndState(StrEnum):
     INTERRUPTED = "interrupted"
     TIME_LIMIT = "time_limit"
     ROW_LIMIT = "row_limit"
+    WAVE = "wave"
 
 
 class RejectCode(StrEnum):
@@ -199,7 +200,7 @@ class Summary:
 
     `seconds` is the duration of the whole run, `sending_seconds` the time spent sending; `report` is a file name.
     If the plan is not complete, `rows` and `counts` cover the rows that were read. `unchecked` maps each pool whose
-    users were not looked up to the reason.
+    users were not looked up to the reason. `undone` maps each pool that was restored to the time of that.
     """
 
     run_id: str
@@ -228,3 +229,4 @@ class Summary:
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
     stopped_by: StoppedBy | None = field(default=None)
+    undone: Mapping[str, str] | None = field(default=None)

@@ -25,6 +25,7 @@ EXIT_CODES = {
     "Busy": 4,
     "TimeLimit": 5,
     "RowLimit": 5,
+    "WavePause": 5,
     "Bug": 70,
     "Interrupted": 130,
 }

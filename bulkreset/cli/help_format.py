@@ -63,10 +63,19 @@ EXAMPLES = {
 """,
     "passwords": """
   bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv
+  bulkreset passwords RUN_DIR --identity key.txt --format jsonl | head
+""",
+    "contacts": """
+  bulkreset contacts RUN_DIR -o contacts.csv.age
 """,
     "verify": """
   bulkreset verify RUN_DIR
   bulkreset verify RUN_DIR --within 2 --reissue again.csv
+""",
+    "undo": """
+  bulkreset undo RUN_DIR --preview
+  bulkreset undo RUN_DIR
+  bulkreset undo RUN_DIR --cancel
 """,
     "init": """
   bulkreset init

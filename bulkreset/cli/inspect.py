@@ -1,6 +1,5 @@
-"""The commands that read runs: status, report, passwords, verify."""
+"""The commands that read runs: status, report, passwords, contacts, verify."""
 
-import csv
 import json
 import sys
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import NoProgress, Redact, ReportForm, complete_run_dir
+from bulkreset.cli.options import NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
 from bulkreset.errors import Interrupted, RecordError, Refused
 
 
@@ -109,21 +108,29 @@ def passwords(
             "-o", "--output", help="New output file (mode 0600). Default: standard output.", show_default=False
         ),
     ] = None,
+    form: Annotated[
+        PasswordForm | None,
+        typer.Option(
+            "--format",
+            help="csv or jsonl, with exact names for a program. Default: CSV with names that a spreadsheet does not run.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Decrypt the passwords that a run generated, with the private key of a recipient. Prints CSV."""
-    from bulkreset.files import remove_stale, require_new
-    from bulkreset.report.passwords_export import COLUMNS, read_passwords
-    from bulkreset.report.report import write_new_csv
+    from bulkreset.files import atomic_writer, remove_stale, require_new
+    from bulkreset.report.passwords_export import read_passwords, write_passwords
 
     if output:
         require_new(output)
-    given = read_passwords(run_dir, identity)
+    given = read_passwords(run_dir, identity, exact=form is not None)
     first = next(given, None)  # raises errors of the key before anything is written
+    rows = chain((first,) if first else (), given)
     if output is None:
         try:
             # TolerantStream would hide a write error, and an incomplete list of passwords would look complete.
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-                csv.writer(stream, lineterminator="\n").writerows(chain([COLUMNS], [first] if first else (), given))
+                write_passwords(stream, rows, as_jsonl=form is PasswordForm.JSONL)
         except OSError as error:
             raise RecordError(
                 f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
@@ -134,10 +141,37 @@ def passwords(
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
     try:
-        number = write_new_csv(output, COLUMNS, stop.check_between(chain((first,) if first else (), given)))
+        with atomic_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
+            number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     except Interrupted as error:
         raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     sys.stdout.write(f"{number:,} passwords: {output}\n")
+
+
+def contacts(
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).", show_default=False),
+    ],
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Public key of who may read it (age or SSH). Default: the recipients in the job.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write who got which kind of password and when it expires, for a mail merge. Encrypted; has no passwords."""
+    from bulkreset.report.contacts import write_contacts
+
+    number = write_contacts(run_dir, output, recipient or ())
+    sys.stdout.write(f"{number:,} users: {output}\n")
+    process.require_stdout_written()
 
 
 def verify(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cli import entry, init, inspect, json_events, process, steer
+from bulkreset.cli import entry, init, inspect, json_events, process, steer, undo
 from bulkreset.cli import run as running
 from bulkreset.cli.help_format import CommandHelp, show_help
 from bulkreset.cli.options import ENVIRONMENT
@@ -50,9 +50,13 @@ app.command(cls=CommandHelp, short_help="Write the report again, in another form
     inspect.report
 )
 app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.passwords)
+app.command(cls=CommandHelp, short_help="Write an encrypted list of the users to tell, for a mail merge.")(
+    inspect.contacts
+)
 app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
     inspect.verify
 )
+app.command(cls=CommandHelp, short_help="Restore the user pool to the time before a run.")(undo.undo)
 app.command(cls=CommandHelp, short_help="Create a job file, step by step.")(init.init)
 app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(running.demo)
 app.command("help", cls=CommandHelp)(show_help)

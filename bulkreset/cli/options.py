@@ -62,6 +62,13 @@ class ReportForm(StrEnum):
     HTML = "html"
 
 
+class PasswordForm(StrEnum):
+    """The file format of decrypted passwords."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
 class Redact(StrEnum):
     """The values that a report replaces by hashes."""
 

@@ -253,8 +253,8 @@ def describe_status(status: RunStatus) -> str:
     if status.rate:
         ends = f", about {format_duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
-    if status.stopped_by:
-        lines.append(f"  why: {status.stopped_by.message} {status.stopped_by.advice}".rstrip())
+    why = f"why: {status.stopped_by.message} {status.stopped_by.advice}".rstrip() if status.stopped_by else ""
+    lines += [f"  {line}" for line in (*status.waves, status.undo, why) if line]
     lines += [f"  next: {command}" for command in status.commands]
     return "\n".join(lines)
 

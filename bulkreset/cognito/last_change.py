@@ -2,19 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.list_users import filter_by, unix_ms
-from bulkreset.cognito.read_calls import ReadCallError, call_read
+from bulkreset.cognito.read_calls import ReadCallError, call_read, milliseconds_ahead
 from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
-
-MAX_SKEW = 300_000  # milliseconds; AWS refuses a signature whose time differs more, so a greater difference is an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class LastChangeReader:
         }
         params |= {"PaginationToken": token} if token else {}
         answer = call_read(self._opened().list_users, **params)
-        ahead = self._milliseconds_ahead(answer)
+        ahead = milliseconds_ahead(answer, self._unix())
         try:
             dates = [user.get("UserLastModifiedDate") for user in answer["Users"] if user["Username"] == username]
         except (AttributeError, KeyError, TypeError):
@@ -75,15 +72,3 @@ class LastChangeReader:
                 client.meta.events.register("before-parse.cognito-identity-provider.ListUsers", must_be_readable)
                 self._client = client
             return self._client
-
-    def _milliseconds_ahead(self, answer: Mapping[str, Any]) -> int | None:
-        """Return UserChange.ahead by the answer's Date header.
-
-        The header has no fraction and is older than the answer's arrival, so the difference is never too great.
-        """
-        headers: Any = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        try:
-            ahead = round((parsedate_to_datetime(headers["date"]).timestamp() - self._unix()) * 1000)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return None
-        return ahead if abs(ahead) <= MAX_SKEW else None

@@ -1,11 +1,12 @@
 """Reads the facts about a user pool that affect a password reset, with DescribeUserPool."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulkreset.cognito.boto3_transport import must_be_readable
-from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
+from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
 from bulkreset.cognito.recovery import RecoverySettings, read_settings
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
@@ -34,6 +35,7 @@ class PoolFacts:
     identify the same user. An attribute in `aliases` identifies its user if it is verified, one in `sign_in_by` even if
     it is not. `passwordless`: no user can sign in with a password. `optional`: some users may have no password.
     `unknown` says why the pool could not be described, None if it could.
+    `ahead` is how many milliseconds the service's clock is ahead of this machine's at least, None if unknown.
 
     `tier` is the feature plan, "" if unknown. `mfa` is OFF, OPTIONAL or ON. `replicas` is empty if the pool has none.
     `remembers_devices`: devices may be remembered, which then skip MFA. `mfa_kinds` has the kinds of MFA that the pool
@@ -55,6 +57,7 @@ class PoolFacts:
     optional: bool = False
     unknown: UnknownFact | None = None
     tier: str = ""
+    ahead: int | None = None
     mfa: str = "OFF"
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     remembers_devices: bool = False
@@ -81,7 +84,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         client = session.side_client("cognito-idp")
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
         answer = retry(call_read, client.describe_user_pool, UserPoolId=pool)
-        return _parse_pool(pool, answer.get("UserPool"))
+        return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
     except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     except ReadCallError as error:

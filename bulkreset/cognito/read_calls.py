@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.exceptions import (
@@ -19,6 +20,7 @@ from bulkreset.cognito.http_errors import is_about_the_certificate, is_too_large
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
 
+MAX_SKEW = 300_000  # milliseconds; AWS refuses a signature whose time differs more, so a greater difference is an error
 NO_ANSWER = "no answer"  # the code of a fact for which the time was over
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _TRANSIENT = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.AMBIGUOUS, Disposition.NOT_SENT})
@@ -98,3 +100,17 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
     if not isinstance(answer, Mapping):
         raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
     return dict(answer)
+
+
+def milliseconds_ahead(answer: Mapping[str, Any], now: float) -> int | None:
+    """Return how far the service's clock is ahead of this machine's at least, by the Date header of an answer.
+
+    `now` is Unix seconds. The header has no fraction and is older than the answer's arrival, so the difference is never
+    too great. Returns None if it is not known.
+    """
+    headers: Any = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        ahead = round((parsedate_to_datetime(headers["date"]).timestamp() - now) * 1000)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return ahead if abs(ahead) <= MAX_SKEW else None

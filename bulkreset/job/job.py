@@ -13,6 +13,7 @@ from bulkreset.job.pace import PaceConfig
 from bulkreset.job.password import PasswordConfig
 from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
+from bulkreset.job.waves import WavesConfig, share_of
 
 
 class PlanConfig(ConfigTable):
@@ -56,6 +57,7 @@ class Job(ConfigTable):
     plan: PlanConfig = PlanConfig()
     pace: PaceConfig = PaceConfig()
     guards: GuardsConfig = GuardsConfig()
+    waves: WavesConfig = WavesConfig()
     after: AfterConfig = AfterConfig()
     campaign: CampaignConfig = CampaignConfig()
     notify: NotifyConfig = NotifyConfig()
@@ -100,6 +102,17 @@ class Job(ConfigTable):
             raise ValueError(msg)
         if self.generates and not self.permanent and not self.password.recipients:
             msg = "password.recipients is missing: a generated temporary password must reach its user"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _waves_can_be_judged(self) -> Self:
+        waves = self.waves
+        if not waves.rows and (waves.after or waves.max_expired or share_of(waves.recovered)):
+            msg = "waves.rows is missing: it says how many rows a wave has"
+            raise ValueError(msg)
+        if waves.rows and share_of(waves.recovered) and self.permanent and not self.scrambles:
+            msg = "waves.recovered cannot be seen: users who know their permanent password need not change it. Use waves.after"
             raise ValueError(msg)
         return self
 

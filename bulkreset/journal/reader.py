@@ -142,6 +142,11 @@ class JournalReader:
             first, last = self._db.execute(schema.SENT_SINCE, (moment,)).fetchone()
         return None if last is None else (max(moment, first), last)
 
+    def settled_since(self, moment: int) -> int:
+        """Return the number of rows that have settled since `moment` (Unix milliseconds)."""
+        with self._db.reading():
+            return int(self._db.execute(schema.SETTLED_SINCE, (moment,)).fetchone()[0])
+
     def rate_changes(self) -> dict[tuple[str, str], int]:
         """Return the number of stored rate changes by lane (account, Region)."""
         with self._db.reading():

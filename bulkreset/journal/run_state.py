@@ -134,6 +134,55 @@ class Execution(_Facts):
     end: End | None = None
 
 
+class WaveFacts(_Facts):
+    """One wave of a campaign: the rows whose last call ended between `begun_ms` and the next wave.
+
+    `begun_ms` is Unix milliseconds. `ended_at` is None while the wave is sent. `users` to `expired` are as the last look
+    at `checked_at` found them: users set by the wave, those with a password of their own, and those whose temporary
+    password has expired.
+    """
+
+    begun_ms: Count
+    ended_at: Time | None = None
+    checked_at: Time | None = None
+    users: Count = 0
+    recovered: Count = 0
+    expired: Count = 0
+
+
+class EntityChange(_Facts):
+    """How many entities of one kind a recovery creates, updates and deletes."""
+
+    entity: str
+    created: Count
+    updated: Count
+    deleted: Count
+
+
+class UndoFacts(_Facts):
+    """The recovery that undoes the run in one pool. `restore_id` is "" until the first answer is known.
+
+    `status` is that of the API, or INITIATING before its first answer. `preview` is empty until it is generated.
+    """
+
+    restore_id: str = ""
+    status: str
+    user: str
+    begun_at: Time
+    ended_at: Time | None = None
+    preview: tuple[EntityChange, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the recovery may be under way."""
+        return self.ended_at is None
+
+    @property
+    def is_completed(self) -> bool:
+        """Return whether the pool is as it was before the run."""
+        return self.status == "RESTORE_COMPLETED"
+
+
 def _require_name(job: dict[str, Any]) -> dict[str, Any]:
     """Check what is read of a job without `job_from_journal`, which validates all of it."""
     if not (isinstance(job.get("name"), str) and isinstance(job.get("report", {}), dict)):
@@ -166,6 +215,9 @@ class RunState(_Facts):
     executions: Annotated[tuple[Execution, ...], Field(min_length=1)]
     abandoned_at: Time | None = None  # when the run was given up; it is never resumed
     phase: Phase = Phase.READING
+    recovery_point: Time | None = None  # the full second before the first claim, by the service's clock
+    undos: Mapping[str, UndoFacts] = {}  # by pool
+    waves: tuple[WaveFacts, ...] = ()
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool
@@ -235,6 +287,16 @@ class RunState(_Facts):
     def stopped_by(self) -> StoppedBy | None:
         """Return what stopped the last execution."""
         return self.end.stopped_by if self.end else None
+
+    @property
+    def undone(self) -> dict[str, str]:
+        """Return when the run was undone, by pool."""
+        return {pool: it.ended_at for pool, it in self.undos.items() if it.is_completed and it.ended_at}
+
+    @property
+    def undos_forbid_sending(self) -> bool:
+        """Return whether the run was undone, or an undo is under way."""
+        return any(it.is_open or it.is_completed for it in self.undos.values())
 
     @property
     def job_name(self) -> str:

@@ -224,6 +224,9 @@ UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''
 WHERE status = 'claimed'
 """
 
+# Count the rows of a wave: those that settled since a moment.
+SETTLED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.SETTLED)}"  # noqa: S608  (our own text)
+
 # Count the rows that settled in the last milliseconds before the newest outcome.
 RECENT_RATE = """
 SELECT count(*), min(finished_at), max(finished_at) FROM rows

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bulkreset.cognito.point_in_time import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.job.target import is_aws
 from bulkreset.plan.recovery import recovery_lines
@@ -16,6 +18,7 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
     from collections.abc import Iterator, Sequence
 
     from bulkreset.job import GuardsConfig, Job, SelectConfig
+    from bulkreset.job.waves import WavesConfig
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -147,6 +150,7 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         leaving = preflight.pending + preflight.ready
         theirs = "the password is" if leaving == 1 else "their passwords are"
         yield "Sign-out", f"{format_count(leaving, 'user')}, from all devices, after {theirs} set"
+    yield from _undo(preflight)
     for lane in preflight.lanes[:SHOWN]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1, auto=preflight.job.pace.rate == "auto")
     if len(preflight.lanes) > SHOWN:
@@ -163,7 +167,39 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
     if preflight.in_time is not None:
         yield "", f"A time limit stops it after about {format_count(preflight.in_time, 'row')}; resume sends the rest"
+    if preflight.job.waves.rows and preflight.ready:
+        yield "Waves", _waves(preflight.job.waves, preflight.ready)
     yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
+
+
+def _waves(waves: WavesConfig, ready: int) -> str:
+    number = math.ceil(ready / (waves.rows or ready))
+    needs = [f"{waves.recovered} of the last one's users are back"]
+    needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
+    stops = f"; stops if more than {waves.max_expired} of them let their password expire" if waves.max_expired else ""
+    return f"{format_count(number, 'wave')} of up to {waves.rows:,} rows, one in each execution, when {' and '.join(needs)}{stops}"
+
+
+def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield until when the run can be undone, by the pools' feature plans."""
+    if preflight.emulated or not preflight.ready:
+        return
+    pools: dict[str, list[str]] = {}
+    for pool, facts in preflight.pools.items():
+        pools.setdefault(facts.tier, []).append(pool)
+    now = datetime.now().astimezone()
+    for tier, named in pools.items():
+        where = "" if len(pools) == 1 else f"{_some(named)}: "
+        if tier == NO_RECOVERY_TIER:
+            yield "Undo", f"{where}CANNOT be undone: the feature plan Lite has no point-in-time recovery"
+        elif window := WINDOW_SECONDS.get(tier):
+            until = format_local_time(now + timedelta(seconds=window), now)
+            yield (
+                "Undo",
+                f"{where}can be undone from 15 minutes after its start until {until} (feature plan {tier.title()})",
+            )
+        else:
+            yield "Undo", f"{where}not known whether it can be undone: the feature plan of the pool is not known"
 
 
 def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:

@@ -4,11 +4,15 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from bulkreset.journal.run_state import RunState
+from bulkreset.journal.run_state import RunState, WaveFacts
 from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
-from bulkreset.text import format_count, format_duration, join_words
+from bulkreset.text import format_count, format_duration, format_time, join_words
 
-_STATES = {"time_limit": "stopped at its time limit", "row_limit": "stopped at its row limit"}
+_STATES = {
+    "time_limit": "stopped at its time limit",
+    "row_limit": "stopped at its row limit",
+    "wave": "waits between two waves",
+}
 
 
 def describe_state(run: RunState, *, alive: bool) -> str:
@@ -44,7 +48,31 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed
     told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
     left = [f"{format_count(stayed, 'user')} not signed out"] if stayed else []
     rest = join_words([*_other_rows(counts), *left])
-    return f"{told}{'; ' + rest if rest else ''}."
+    return f"{told}{'; ' + rest if rest else ''}.{undo_text(run)}"
+
+
+def wave_text(number: int, wave: WaveFacts) -> str:
+    """Return what is known of a wave, as text for people."""
+    if wave.ended_at is None:
+        return f"Wave {number}: under way"
+    sent = f"Wave {number}: sent {format_time(wave.ended_at)}"
+    if wave.checked_at is None:
+        return sent
+    share = f" ({100 * wave.recovered / wave.users:.1f} %)" if wave.users else ""
+    back = f"{wave.recovered:,} of {format_count(wave.users, 'user')} are back{share}"
+    return f"{sent}; {back}, {format_count(wave.expired, 'temporary password')} expired, as of {format_time(wave.checked_at)}"
+
+
+def wave_texts(run: RunState) -> tuple[str, ...]:
+    """Return what is known of each wave of a campaign, as text for people."""
+    return tuple(wave_text(number, wave) for number, wave in enumerate(run.waves, 1))
+
+
+def undo_text(run: RunState) -> str:
+    """Return as sentences whether the run was undone, or an undo is under way; "" if there is none."""
+    said = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
+    said += [f" An undo is under way in {pool}." for pool, it in run.undos.items() if it.is_open]
+    return "".join(said)
 
 
 def _other_rows(counts: Mapping[str, int], *, dry_run: bool = False) -> list[str]:
@@ -66,7 +94,10 @@ def next_commands(
         return [("Run exactly what this dry run planned", approved)] if sends else []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
     ways = [(_remaining_text(run, counts), resume)] if resumable else []
-    if not (run.is_dry_run or run.abandoned_at) and (counts.get(Status.FAILED) or stayed):
+    if any(it.is_open for it in run.undos.values()):
+        ways.append(("Continue the undo", f"bulkreset undo {shlex.quote(str(run_dir))}"))
+    retries = not (run.is_dry_run or run.abandoned_at or run.undos_forbid_sending)
+    if retries and (counts.get(Status.FAILED) or stayed):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
     if _can_decrypt(run) and counts.get(Status.SET):
         decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"

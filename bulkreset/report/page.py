@@ -18,7 +18,7 @@ from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
-from bulkreset.report.headline import describe_state, next_commands, run_outcome
+from bulkreset.report.headline import describe_state, next_commands, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import redraw_advice
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
@@ -98,6 +98,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "sign_outs": leavers,
         "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
+        "waves": wave_texts(run),
         "preflight": _grouped(run.preflight),
         "warnings": partial(_endpoint_warnings, run),
         "guards": dict(_guards(run.job.get("guards", {}))),
@@ -183,7 +184,11 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed
     if alive:
         return "running"
     if not run.is_finished:
-        return "doubt" if run.state in {EndState.INTERRUPTED, EndState.TIME_LIMIT, EndState.ROW_LIMIT} else "bad"
+        return (
+            "doubt"
+            if run.state in {EndState.INTERRUPTED, EndState.TIME_LIMIT, EndState.ROW_LIMIT, EndState.WAVE}
+            else "bad"
+        )
     if stayed:
         return "bad"
     if are_done(counts, dry_run=run.is_dry_run):

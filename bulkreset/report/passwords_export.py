@@ -1,9 +1,11 @@
 """Export of a run's generated passwords, for an operator who holds a recipient's key."""
 
-from collections.abc import Iterator
+import csv
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from bulkreset.age import load_identities
 from bulkreset.errors import RunDirError
@@ -28,8 +30,10 @@ class IssuedPassword(NamedTuple):
         return f"Given({self.username!r})"
 
 
-def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
+def read_passwords(run_dir: Path, identity: Path, *, exact: bool = False) -> Iterator[IssuedPassword]:
     """Yield the password that was set last for each row with status `set`. Uses constant memory.
+
+    If `exact`, names are unchanged, for a program; otherwise they are safe to open in a spreadsheet.
 
     Raises RunDirError if the run has no encrypted passwords or no complete plan, InputError if the key cannot decrypt
     them.
@@ -50,4 +54,19 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
                         if found.permanent or days is None
                         else format_iso(found.finished_at + days * _DAY, "seconds")
                     )
-                    yield IssuedPassword(spreadsheet_safe(line.username), line.password, until, line.pool)
+                    name = line.username if exact else spreadsheet_safe(line.username)
+                    yield IssuedPassword(name, line.password, until, line.pool)
+
+
+def write_passwords(file: IO[str], rows: Iterable[IssuedPassword], *, as_jsonl: bool) -> int:
+    """Write the passwords as CSV with a header, or as JSON Lines. Returns the number of rows. Raises OSError."""
+    number = 0
+    writer = csv.writer(file, lineterminator="\n")
+    if not as_jsonl:
+        writer.writerow(COLUMNS)
+    for number, row in enumerate(rows, 1):  # noqa: B007  (the loop counts the rows)
+        if as_jsonl:
+            file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
+        else:
+            writer.writerow(row)
+    return number

@@ -18,6 +18,7 @@ _WHERE_KNOWN = {
     "approved",
     "signed_out",
     "stopped_by",
+    "undone",
 }  # omitted from the summary if empty
 
 

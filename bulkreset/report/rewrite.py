@@ -14,7 +14,9 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
+from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
+from bulkreset.report.summary import build_summary
 from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 
@@ -63,6 +65,16 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
         target = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
         write_report(journal, target, unsent, cut, "Make room, or name a file elsewhere." if wanted.output else "")
     return target
+
+
+def rewrite_end(home: RunDir, journal: Journal) -> None:
+    """Write the summary and the page of an ended run again, after a fact about the run has changed. Raises RecordError."""
+    if journal.state.end is None:  # a crashed run has none
+        return
+    write_summary(build_summary(journal, journal.state.end), home.summary)
+    if home.page.exists():
+        redacted = journal.state.job.get("report", {}).get("redact")
+        write_page(journal, home.page, home.path, redaction=Redaction.load(home.redaction_key) if redacted else None)
 
 
 def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.wrong_path import is_without_journal
 from bulkreset.models import LaneSummary
-from bulkreset.report.headline import next_commands
+from bulkreset.report.headline import next_commands, undo_text, wave_texts
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
 from bulkreset.statuses import REMAINING, count_of, public_counts
 
@@ -25,8 +25,9 @@ class RunStatus:
     the rows to send and the users to sign out. `sign_outs` is None if the job asks for none, and in a dry run. `rate`
     is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
-    while the run is running and after a crash. `commands` are the commands that continue the run.
-    `control` are the orders that were given to the run while it worked, the oldest first.
+    while the run is running and after a crash. `undo` says that the run was undone; `waves` says how far the users of
+    each wave are. `commands` are the commands that continue the run. `control` are the orders that were given to the run
+    while it worked, the oldest first.
     If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
@@ -53,6 +54,8 @@ class RunStatus:
     sign_outs: dict[str, int] | None = None
     lanes: tuple[LaneSummary, ...] = ()
     control: tuple[dict[str, str], ...] = ()
+    undo: str = ""
+    waves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def read_status(path: Path) -> RunStatus:
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
     left += sign_outs["pending"] if sign_outs else 0
     resumable = not alive and (
-        is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and (crashed or facts.mirror_pending))
+        is_resumable(facts, found, sign_outs)
+        or (not (facts.is_dry_run or facts.undos_forbid_sending) and (crashed or facts.mirror_pending))
     )
     counts = found if alive else public_counts(found, dry_run=facts.is_dry_run)
     stayed = sign_outs["failed"] if sign_outs else 0
@@ -110,6 +114,8 @@ def read_status(path: Path) -> RunStatus:
         sign_outs=sign_outs,
         lanes=lanes,
         control=tuple(order.model_dump() for order in facts.control),
+        undo=undo_text(facts).strip(),
+        waves=wave_texts(facts),
     )
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bulkreset.causes import resume_helps
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit, WavePause
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import SignOutCounts
 from bulkreset.journal.run_state import End, RunState
@@ -16,7 +16,7 @@ def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[
     """Return whether resuming an ended run can help: it has work left, and its job is not what is wrong."""
     stopped = state.end is not None and state.end.state is EndState.STOPPED
     code = state.stopped_by.code if stopped and state.stopped_by else ""
-    return has_work_left(state, counts, sign_outs) and resume_helps(code)
+    return not state.undos_forbid_sending and has_work_left(state, counts, sign_outs) and resume_helps(code)
 
 
 def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
@@ -35,7 +35,13 @@ def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping
     return left or state.mirror_stale or state.reports_stale
 
 
-_END_STATES = {Interrupted: EndState.INTERRUPTED, TimeLimit: EndState.TIME_LIMIT, RowLimit: EndState.ROW_LIMIT}
+# The first match counts: a pause between waves is a kind of row limit.
+_END_STATES = {
+    Interrupted: EndState.INTERRUPTED,
+    TimeLimit: EndState.TIME_LIMIT,
+    WavePause: EndState.WAVE,
+    RowLimit: EndState.ROW_LIMIT,
+}
 
 
 def end_state(ended: BulkresetError | None) -> EndState:
@@ -124,4 +130,5 @@ def build_summary(journal: Journal, end: End) -> Summary:
         approved=state.approved.model_dump(exclude_none=True) if state.approved else None,
         signed_out=leavers,
         stopped_by=end.stopped_by,
+        undone=state.undone or None,
     )

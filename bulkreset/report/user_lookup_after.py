@@ -9,6 +9,7 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_state import VerifiedUser, classify
@@ -31,8 +32,9 @@ def look_up_set_users(
     lookup: UserStore,
     clock: Clock,
     seen: Callable[[int, int], None],
+    since: int = 0,
 ) -> None:
-    """Find the user of every set row. Calls `seen(calls made, estimated calls)`, which may raise to stop.
+    """Find the user of every row that was set at `since` or later (Unix milliseconds). Calls `seen(calls made, estimated calls)`, which may raise to stop.
 
     Raises TargetError if listing users was denied, ServiceError if the listing failed, RecordError if the lookup cannot
     be stored.
@@ -43,7 +45,7 @@ def look_up_set_users(
 
     try:
         # Use the canonical username if the plan found it: an alias may have moved to another user or been removed.
-        sought = ((row.row, row.pool, row.canonical) for row in journal.read.set_rows() if row.pool in directories)
+        sought = ((row.row, row.pool, row.canonical) for row in _set_rows(journal, since) if row.pool in directories)
         lookup.fill(sought, fold)
         gaps = UserSearch(directories, pacers, lookup, clock, lambda _user, _facts: "").run(seen)
     except ServiceError as error:
@@ -55,19 +57,23 @@ def look_up_set_users(
 
 
 def verified_users(
-    journal: Journal, lookup: UserStore, pools: Mapping[str, PoolFacts], now: int, within_days: float
+    journal: Journal, lookup: UserStore, pools: Mapping[str, PoolFacts], now: int, within_days: float, since: int = 0
 ) -> Iterator[VerifiedUser]:
     """Yield the current state of every row that was looked up, in input order and in constant memory.
 
-    `now` is Unix milliseconds.
+    `now` and `since` are Unix milliseconds; `since` is that of the lookup.
     """
     found = lookup.findings()
     match = next(found, None)
-    for row in journal.read.set_rows():
+    for row in _set_rows(journal, since):
         # A live run may have set more rows since the lookup began: they have no finding.
         if match is not None and match.row == row.row:
             yield classify(row, match, pools[row.pool].temporary_days, now, within_days)
             match = next(found, None)
+
+
+def _set_rows(journal: Journal, since: int) -> Iterator[SetRow]:
+    return (row for row in journal.read.set_rows() if row.finished_at >= since)
 
 
 def _missing_permission_error(what: str, gap: UnknownFact) -> BulkresetError:

@@ -125,7 +125,7 @@ def _verify_run(
         ui.on_lookup_progress(made, calls)
         stop.check()
 
-    with _temporary_lookup() as lookup:
+    with temporary_lookup() as lookup:
         counts: Counter[UserState] = Counter()
         # Open the files before the lookup, which takes minutes: an error on opening is reported at once.
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
@@ -167,7 +167,7 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
 
 
 @contextmanager
-def _temporary_lookup() -> Iterator[UserStore]:
+def temporary_lookup() -> Iterator[UserStore]:
     """Yield a lookup in a temporary directory. The run directory may be read-only. Raises RecordError."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)

@@ -38,6 +38,7 @@ from bulkreset.send.row_limit import RowBudget
 from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 from bulkreset.statuses import SETTLED, count_of
+from bulkreset.text import format_iso
 
 CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
 OTHER_RUNS = "whether other runs send in the same account and Region"
@@ -60,11 +61,24 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.begin_sending()
     _wait_for_old_workers(context)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
+    _record_recovery_point(context, preflight)
     journal.write.move_log_to_file()
     if context.mirror:
         context.mirror.start_generation()
     with context.sending.running(), closing(_enter_lanes(context, preflight)) as shared:
         _send(context, preflight, changed, shared)
+
+
+def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
+    """Record the time to which `undo` restores: the full second before the first claim, by the service's clock.
+
+    A resumed run keeps it. If the clocks differ, the earliest time counts: a later one would not cover the first rows.
+    """
+    if context.journal.state.recovery_point:
+        return
+    ahead = min((facts.ahead or 0 for facts in preflight.pools.values()), default=0)
+    point = (time.time_ns() // 1_000_000 + ahead) // 1000 * 1000
+    context.journal.write.change(recovery_point=format_iso(point, "seconds"))
 
 
 def _wait_for_old_workers(context: RunContext) -> None:
@@ -146,7 +160,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
     if budget.remaining == 0 and preflight.ready > budget.taken:
         by, cause = budget.by, STOPS["row_limit"]
-        if _is_approved_limit(context):
+        if is_approved_limit(context):
             by, cause = "the approved dry run", STOPS["approved_limit"]
         raise RowLimit(
             f"Stopped after {format_rows(budget.taken)}, as {by} asks. {preflight.ready - budget.taken:,} left.",
@@ -154,7 +168,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         )
 
 
-def _is_approved_limit(context: RunContext) -> bool:
+def is_approved_limit(context: RunContext) -> bool:
     """Return whether as many rows are settled as the approved dry run allows."""
     approved = context.journal.state.approved
     if approved is None or approved.limit is None:

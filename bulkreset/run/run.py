@@ -9,6 +9,7 @@ from bulkreset.run.finish import finish
 from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
 from bulkreset.run.recover import recover
+from bulkreset.run.waves import send_wave
 
 
 def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
@@ -37,7 +38,8 @@ def _advance(context: RunContext) -> BulkresetError | None:
             is_confirmed = confirm(context, preflight)
         if is_confirmed:
             with context.telemetry.span("apply", rows=preflight.ready, lanes=len(preflight.lanes)):
-                apply(context, preflight)
+                send = send_wave if context.job.waves.rows else apply
+                send(context, preflight)
     except Refused as error:
         if not journal.state.is_planned:
             raise

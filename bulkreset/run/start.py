@@ -27,6 +27,7 @@ from bulkreset.plan.input_binding import input_files, may_send, needs_input, ope
 from bulkreset.plan.preflight import describe_targets, require_pace, require_same_targets
 from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_context
 from bulkreset.run.run import run
+from bulkreset.run.undo import require_not_undone
 from bulkreset.statuses import Status
 
 
@@ -128,6 +129,7 @@ def resume(
                 f"The run {path} was given up; it cannot be resumed.",
                 f"Its report says who was set: bulkreset report {shlex.quote(str(path))}.",
             )
+        require_not_undone(state, path)
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.last_change import MAX_SKEW, LastChangeReader, UserChange
-from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.last_change import LastChangeReader, UserChange
+from bulkreset.cognito.read_calls import MAX_SKEW, ReadCallError
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL

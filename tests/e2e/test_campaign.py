@@ -470,8 +470,8 @@ ENDLESS = """
 import time
 from bulkreset.report import passwords_export
 whole = passwords_export.read_passwords
-def endless(*args):
-    given = list(whole(*args))
+def endless(*args, **how):
+    given = list(whole(*args, **how))
     while True:
         yield from given
         time.sleep(0.01)  # slow enough to be ended in the middle

@@ -66,8 +66,9 @@ class Person:
 
 
 @contextmanager
-def at_a_terminal(bulkreset: Command, args: Sequence[Argument]) -> Iterator[Person]:
-    argv, run_dir = bulkreset.with_run_dir(args)
+def at_a_terminal(bulkreset: Command, args: Sequence[Argument], run_dir: Path | None = None) -> Iterator[Person]:
+    """Start a command; with `run_dir` it is one about that run, otherwise it gets a run directory of its own."""
+    argv, run_dir = (tuple(args), run_dir) if run_dir else bulkreset.with_run_dir(args)
     outside, inside = pty.openpty()
     try:
         with bulkreset.start(*argv, terminal=inside) as process:

@@ -71,7 +71,7 @@ def test_whole_of_a_plain_run() -> None:
     shown = lines(job(EU), PoolFacts(EU, name="customers"))
     assert [label for label, _ in shown] == [
         *("Job", "User pool", "Caller", "Rows", "Temporary", "Permanent", "Coming back", ""),
-        *("Billing", "Sign-out", "Pace", "Duration", "Guards"),
+        *("Billing", "Sign-out", "Undo", "Pace", "Duration", "Guards"),
     ]
     assert said(shown, "Job") == ["test"]
     assert said(shown, "User pool") == [f"customers ({EU}), eu-west-1, account {ACCOUNT}"]
@@ -216,6 +216,29 @@ def test_end_is_told_with_its_day_where_that_is_another() -> None:
     )
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
     assert any(day in late for day in days)  # two of them, if midnight was between
+
+
+@pytest.mark.parametrize(
+    ("tier", "text"),
+    [
+        ("ESSENTIALS", r"can be undone from 15 minutes after its start until \d{4}-.* \(feature plan Essentials\)"),
+        ("PLUS", r"can be undone from 15 minutes after its start until \d{4}-.* \(feature plan Plus\)"),
+        ("LITE", r"CANNOT be undone: the feature plan Lite has no point-in-time recovery"),
+        ("", r"not known whether it can be undone: the feature plan of the pool is not known"),
+    ],
+)
+def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -> None:
+    (told,) = said(lines(job(EU), PoolFacts(EU, tier=tier)), "Undo")
+    assert re.fullmatch(text, told)
+
+
+def test_pools_of_several_plans_are_told_one_by_one() -> None:
+    found = said(lines(job(EU, US), PoolFacts(EU, tier="PLUS"), PoolFacts(US, tier="LITE")), "Undo")
+    assert [text.partition(":")[0] for text in found] == [EU, US]
+
+
+def test_emulated_run_needs_no_undo() -> None:
+    assert said(lines(job(EU), PoolFacts(EU, tier="PLUS"), emulated=True), "Undo") == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Export: the password that was set last, of the rows that are set, to who has the key."""
 
+import csv
+import io
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ from bulkreset.journal.generated_passwords import PasswordArchive, folder_elsewh
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Outcome, Row, Secret, Status
-from bulkreset.report.passwords_export import IssuedPassword, read_passwords
+from bulkreset.report.passwords_export import IssuedPassword, read_passwords, write_passwords
 from tests.journal.journals import commit, run_state
 from tests.targets import EU, EU2, job
 
@@ -202,3 +205,21 @@ def test_lines_of_no_row_are_no_bug(tmp_path: Path) -> None:
     run.write({1: "P1"})
     assert run.passwords() == {}
     assert len(list(read_archive(run.folder, load_identities(run.key)))) == 1
+
+
+def test_names_are_exact_for_a_program_and_safe_for_a_spreadsheet(tmp_path: Path) -> None:
+    run = Campaigned(tmp_path, ["=ann"])
+    run.write({1: "P1"})
+    run.settle(1)
+    assert [one.username for one in read_passwords(run.run_dir, run.key)] == ["'=ann"]
+    assert [one.username for one in read_passwords(run.run_dir, run.key, exact=True)] == ["=ann"]
+
+
+@pytest.mark.parametrize("as_jsonl", [True, False])
+def test_both_formats_have_every_character_of_name_and_password(*, as_jsonl: bool) -> None:
+    rows = [IssuedPassword("=ann\u00e9", 'a,"b"\\', "", EU), IssuedPassword("bob", "P2", "2026-09-28T14:13:20Z", EU)]
+    out = io.StringIO(newline="")
+    assert write_passwords(out, iter(rows), as_jsonl=as_jsonl) == 2
+    text = out.getvalue()
+    read = map(json.loads, text.splitlines()) if as_jsonl else csv.DictReader(io.StringIO(text, newline=""))
+    assert [dict(one) for one in read] == [one._asdict() for one in rows]

@@ -17,9 +17,10 @@ from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import RecordError, RunDirError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import UndoFacts
 from bulkreset.models import Outcome, Status
 from bulkreset.report.run_status import RunStatus, list_runs, read_status
-from tests.journal.journals import POOL, commit, done, run_state
+from tests.journal.journals import BEGUN, ENDED, POOL, commit, done, run_state
 
 APPLYING = """
 import sys
@@ -282,3 +283,16 @@ def test_folder_of_runs_that_is_not_there_has_none(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "none") == ([], [])
     (tmp_path / "file").touch()
     assert list_runs(tmp_path / "file") == ([], [])
+
+
+@pytest.mark.parametrize(("state", "pending"), [("applying", False), ("stopped", False), ("finished", True)])
+def test_undone_run_cannot_be_resumed_whatever_it_has_left(tmp_path: Path, state: str, pending: bool) -> None:  # noqa: FBT001  (pytest's)
+    path = made(tmp_path / "run", "ann")
+    facts: dict[str, Any] = {"state": state, "rows": 1, "mirror_pending": pending}
+    record(path, *([done(1)] if pending else []), claims=1, **facts)
+    assert read_status(path).resumable
+    undo = UndoFacts(status="RESTORE_COMPLETED", user="ops", begun_at=BEGUN, ended_at=ENDED)
+    record(path, **facts, undos={POOL: undo})
+    found = read_status(path)
+    assert not found.resumable
+    assert found.commands == ()

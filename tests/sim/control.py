@@ -28,7 +28,8 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       alias_attributes or username_attributes, first_auth_factors (null: none told),
       estimated_users, filters_fold (false: ListUsers compares case, too), account,
       groups ({name: [username]}), mfa_config (GetUserPoolMfaConfig's answer), replicas and recoveries (as the API lists
-      them), session_tracking, extra (fields of DescribeUserPool), users, generate}}
+      them), session_tracking, extra (fields of DescribeUserPool), point_in_time ({polls, keeps, fails}; null: not known),
+      users, generate}}
     - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
       first (the number of the first), status, enabled, created, attributes}; "{number}" in an
       attribute stands for the number. These users take memory once they are written to

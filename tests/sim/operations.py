@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from tests.sim import point_in_time
 from tests.sim.context import Context, Json, text
 from tests.sim.errors import ApiError, Code
 from tests.sim.limits import applied_quota, default_quota, provisioned_limit
 from tests.sim.listing import list_users, users_in_group
+from tests.sim.past import require_writable
 from tests.sim.recovery import confirm_forgot_password, forgot_password, list_recoveries, list_replicas, mfa_config
 from tests.sim.traces import (
     auth_factors,
@@ -21,6 +23,7 @@ from tests.sim.traces import (
 
 def _set_password(context: Context, params: Json) -> Json:
     pool = context.pool(params)
+    require_writable(pool.past)
     permanent = params.get("Permanent", False)
     if not isinstance(permanent, bool):
         message = "Permanent can not be converted to a Boolean"
@@ -31,7 +34,9 @@ def _set_password(context: Context, params: Json) -> Json:
 
 
 def _sign_out(context: Context, params: Json) -> Json:
-    context.pool(params).sign_out(text(params, "Username"), context.now)
+    pool = context.pool(params)
+    require_writable(pool.past)
+    pool.sign_out(text(params, "Username"), context.now)
     return {}
 
 
@@ -74,6 +79,10 @@ OPERATIONS: Final[Mapping[str, Callable[[Context, Json], Json]]] = {
     "ListUsers": list_users,
     "ListUsersInGroup": users_in_group,
     "AdminGetUser": _get_user,
+    "InitiatePointInTimeRecovery": point_in_time.initiate,
+    "DescribePointInTimeRecovery": point_in_time.describe,
+    "StartPointInTimeRecovery": point_in_time.start,
+    "CancelPointInTimeRecovery": point_in_time.cancel,
     "AdminGetUserAuthFactors": auth_factors,
     "AdminListDevices": list_devices,
     "AdminForgetDevice": forget_device,

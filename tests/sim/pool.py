@@ -8,6 +8,7 @@ from typing import Any, Final
 from tests.sim.crowd import Crowd
 from tests.sim.errors import ApiError, Code, unknown_pool
 from tests.sim.index import Index
+from tests.sim.past import Past
 from tests.sim.policy import PasswordPolicy, check_policy, check_syntax
 from tests.sim.syntax import check_pool_id, check_username
 from tests.sim.users import STATUSES, User, names_by, number_in, sub_of
@@ -43,6 +44,7 @@ class PoolSettings:
     recoveries: Iterable[Mapping[str, Any]] = ()
     session_tracking: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    point_in_time: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the service would not create."""
@@ -68,6 +70,7 @@ class UserPool:
         self.crowd = crowd or Crowd()
         self.users: dict[str, User] = {}
         self.repeated = 0
+        self.past = None if settings.point_in_time is None else Past(**settings.point_in_time)
         # Lists beside the dict: who came after the crowd, and whom of the crowd a test replaced.
         self.names: list[str] = []
         self._replaced: list[str] = []
@@ -130,6 +133,8 @@ class UserPool:
         if user.password is not None and not user.history:
             user.history = (user.password,)
         key = self.fold(name)
+        if self.past:
+            self.past.note(float(values.get("created", now)), key, old)
         if old:
             self._forget(old, key)
         else:
@@ -225,6 +230,8 @@ class UserPool:
         if kept and password in user.history[:kept]:
             message = "Password has previously been used"
             raise ApiError(Code.HISTORY_VIOLATION, message)
+        if self.past:
+            self.past.note(now, self.fold(user.username), user)
         if kept:
             user.history = (password, *user.history[: kept - 1])
         self.keep(user)

@@ -88,8 +88,9 @@ def list_replicas(context: Context, params: Json) -> Json:
 
 def list_recoveries(context: Context, params: Json) -> Json:
     """Answer ListPointInTimeRecoveries, the newest first; the feature plan Lite has none."""
-    settings = context.pool(params).settings
-    if settings.extra.get("UserPoolTier") == "LITE":
+    pool = context.pool(params)
+    if pool.settings.extra.get("UserPoolTier") == "LITE":
         raise ApiError("FeatureUnavailableInTierException", "This feature is not available in the pool's tier.")
-    found: list[Mapping[str, Any]] = list(settings.recoveries)
-    return {"Restorations": [dict(one) for one in found]}
+    begun = [one.shown(whole=False) for one in pool.past.restorations] if pool.past else []
+    found: list[Mapping[str, Any]] = list(pool.settings.recoveries)
+    return {"Restorations": [*begun, *(dict(one) for one in found)]}

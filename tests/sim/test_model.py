@@ -1,6 +1,7 @@
 """The simulator, and what the program asks of it, against the API's own model: no field may have another name."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ RICH: dict[str, Any] = {
     "recoveries": [
         {"RestoreId": "00000000-0000-4000-8000-000000000000", "RestoreStatus": "RESTORING", "RestoreTimestamp": 1.0}
     ],
+    "point_in_time": {"polls": 0},
     "session_tracking": True,
     "groups": {"staff": ["ann"]},
 }
@@ -79,6 +81,13 @@ def quotas(url: str) -> Any:  # noqa: ANN401  (a boto3 client)
 USER = {"UserPoolId": POOL, "Username": "ann"}
 APP = {"ClientId": client_id(POOL), "Username": "ann"}
 LIMIT = {"LimitClass": "API_CATEGORY", "Attributes": {"Category": "UserAccountRecovery"}}
+POINT = {"UserPoolId": POOL, "RestoreTimestamp": time.time() - 3600}
+RECOVERY = {"UserPoolId": POOL, "RestoreId": "00000000-0000-0000-0000-000000000001"}  # the first that was begun
+BEFORE = {  # the calls that bring a recovery to where another one can be made
+    "DescribePointInTimeRecovery": ("InitiatePointInTimeRecovery",),
+    "StartPointInTimeRecovery": ("InitiatePointInTimeRecovery", "DescribePointInTimeRecovery"),
+    "CancelPointInTimeRecovery": ("InitiatePointInTimeRecovery",),
+}
 QUOTA = {"ServiceCode": "cognito-idp", "QuotaCode": "L-7D6E8ED3"}
 CALLS: dict[str, dict[str, Any]] = {
     "AdminSetUserPassword": USER | {"Password": GOOD + "x", "Permanent": True},
@@ -99,6 +108,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "GetUserPoolSessionConfiguration": {"UserPoolId": POOL},
     "ListUserPoolReplicas": {"UserPoolId": POOL},
     "ListPointInTimeRecoveries": {"UserPoolId": POOL, "MaxResults": 60},
+    "InitiatePointInTimeRecovery": POINT,
+    "DescribePointInTimeRecovery": RECOVERY,
+    "StartPointInTimeRecovery": RECOVERY,
+    "CancelPointInTimeRecovery": RECOVERY,
     "GetProvisionedLimit": {"LimitDefinition": LIMIT},
     "GetServiceQuota": QUOTA,
     "GetAWSDefaultServiceQuota": QUOTA,
@@ -119,6 +132,8 @@ def test_every_operation_is_called_here() -> None:
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_answer_is_of_the_models_shape(rich: Simulator, operation: str) -> None:
+    for first in BEFORE.get(operation, ()):
+        caller(rich, first)(**CALLS[first])
     answer = caller(rich, operation)(**CALLS[operation])
     assert rich.model_faults() == []
     # botocore drops what its model does not know: everything that was sent has arrived.
@@ -177,6 +192,20 @@ def test_recoveries_of_plan_lite_are_refused_as_the_model_has_it(sim: Simulator)
     with pytest.raises(ClientError, match="FeatureUnavailableInTier"):
         caller(sim, "ListPointInTimeRecoveries")(UserPoolId=POOL)
     assert sim.model_faults() == []
+
+
+@pytest.mark.parametrize("operation", ["AdminSetUserPassword", "AdminUserGlobalSignOut", "InitiatePointInTimeRecovery"])
+def test_refusal_during_a_recovery_is_one_of_the_models(rich: Simulator, operation: str) -> None:
+    caller(rich, "InitiatePointInTimeRecovery")(**POINT)
+    with pytest.raises(ClientError, match="recovery"):
+        caller(rich, operation)(**CALLS[operation])
+    assert rich.model_faults() == []
+
+
+def test_recovery_that_is_under_way_is_listed_first(rich: Simulator) -> None:
+    begun = caller(rich, "InitiatePointInTimeRecovery")(**POINT)["Restoration"]
+    listed = caller(rich, "ListPointInTimeRecoveries")(**CALLS["ListPointInTimeRecoveries"])["Restorations"]
+    assert [one["RestoreId"] for one in listed] == [begun["RestoreId"], RICH["recoveries"][0]["RestoreId"]]
 
 
 def test_devices_are_paged_and_forgotten_and_sessions_revoked_with_their_links(rich: Simulator) -> None:

@@ -1,0 +1,50 @@
+"""The command `undo`, which restores the user pools to the time before a run."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulkreset.cancellation import CancelToken
+from bulkreset.cli import json_events, process
+from bulkreset.cli.options import complete_run_dir
+from bulkreset.errors import Refused
+
+
+def undo(
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Show what a recovery would change, then cancel it. Pauses the pool's writes."),
+    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo that is under way.")] = False,
+) -> None:
+    """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
+
+    Everything since then is reverted, not only this run. The pool takes no writes meanwhile. It asks twice: before the
+    preview, and before anything is changed. If it was interrupted, the same command continues.
+    """
+    from bulkreset.cli.prompts import TerminalUi
+    from bulkreset.run.undo import UndoRequest
+    from bulkreset.run.undo import undo as undo_run
+
+    if preview and cancel:
+        raise Refused("--preview begins an undo, and --cancel ends one.", "Pass one of the two.")
+    if not (cancel or sys.stdin.isatty()):
+        raise Refused("There is no terminal to ask for confirmation.", "Run undo in a terminal.")
+    stop = CancelToken()
+    ui = TerminalUi(stop, show_progress=False)
+    process.install_handlers(stop, json_events.emit_aborted)
+    try:
+        undone = undo_run(run_dir, UndoRequest(preview, cancel), ui, stop)
+    finally:
+        ui.close()
+    for pool, facts in undone.items():
+        sys.stdout.write(f"{pool}: {facts.status}\n")
+    process.require_stdout_written()

@@ -1,0 +1,208 @@
+"""Point-in-time recoveries of a user pool: initiate one, follow it, start or cancel it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from bulkreset.causes import FATAL, advice_for
+from bulkreset.cognito.boto3_transport import must_be_readable
+from bulkreset.cognito.list_users import unix_ms
+from bulkreset.cognito.pool import arn_of
+from bulkreset.cognito.read_calls import ReadCallError, call_read, is_transient
+from bulkreset.cognito.session import TargetSession
+from bulkreset.errors import BulkresetError, ServiceError, TargetError
+from bulkreset.retry import retrying
+
+ATTEMPTS = 6
+DAY_SECONDS = 86_400
+EARLIEST_SECONDS = 15 * 60  # a recovery point is at least this old
+# How old a recovery point may be, by feature plan. The plan LITE has no recovery.
+WINDOW_SECONDS: Mapping[str, int] = {"ESSENTIALS": DAY_SECONDS, "PLUS": 14 * DAY_SECONDS}
+NO_RECOVERY_TIER = "LITE"
+
+
+class RecoveryStatus(StrEnum):
+    """The status of a recovery, with the names of the API's RestoreStatusType."""
+
+    PREVIEW_GENERATING = "PREVIEW_GENERATING"
+    PREVIEW_GENERATED = "PREVIEW_GENERATED"
+    PREVIEW_CANCELLED = "PREVIEW_CANCELLED"
+    PREVIEW_GENERATION_FAILED = "PREVIEW_GENERATION_FAILED"
+    PREVIEW_EXPIRED = "PREVIEW_EXPIRED"
+    RESTORING = "RESTORING"
+    RESTORE_COMPLETED = "RESTORE_COMPLETED"
+    TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE = "TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE"
+    AWS_ABORTED = "AWS_ABORTED"
+
+
+# While a recovery has one of these, the pool takes no writes. The support-case status is temporary, so it counts too.
+ACTIVE = frozenset(
+    {
+        RecoveryStatus.PREVIEW_GENERATING,
+        RecoveryStatus.PREVIEW_GENERATED,
+        RecoveryStatus.RESTORING,
+        RecoveryStatus.TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityCounts:
+    """How many entities of one kind a recovery creates, updates and deletes."""
+
+    entity: str
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One recovery. `point_ms` is the time that it restores, in Unix milliseconds; None if it is not given."""
+
+    restore_id: str
+    status: RecoveryStatus
+    point_ms: int | None
+    preview: tuple[EntityCounts, ...] = ()
+
+
+class PoolRecoveries:
+    """The recoveries of one pool.
+
+    Each method raises TargetError if the call is not allowed, ServiceError if it fails otherwise.
+    """
+
+    def __init__(self, session: TargetSession) -> None:
+        self._session = session
+        self._retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
+
+    def active(self) -> Recovery | None:
+        """Return the recovery that is under way, without its preview; None if there is none."""
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._call("ListPointInTimeRecoveries", **more)
+            for told in answer.get("Restorations") or ():
+                if (found := _parse(told)).status in ACTIVE:
+                    return found
+            if not answer.get("NextToken"):
+                return None
+            more = {"NextToken": answer["NextToken"]}
+
+    def describe(self, restore_id: str) -> Recovery:
+        """Return a recovery with its preview, if that is generated."""
+        return _parse(self._call("DescribePointInTimeRecovery", RestoreId=restore_id).get("Restoration"))
+
+    def initiate(self, point_ms: int) -> Recovery:
+        """Begin a recovery to this time. From now on the pool takes no writes. If the answer is lost, look for it."""
+        point = datetime.fromtimestamp(point_ms / 1000, UTC)
+        return self._change(
+            "InitiatePointInTimeRecovery",
+            lambda: it if (it := self.active()) and it.point_ms == point_ms else None,
+            RestoreTimestamp=point,
+        )
+
+    def start(self, restore_id: str) -> Recovery:
+        """Apply a recovery whose preview is generated. It cannot be cancelled afterwards."""
+        return self._change(
+            "StartPointInTimeRecovery",
+            lambda: self._if_status(restore_id, RecoveryStatus.RESTORING, RecoveryStatus.RESTORE_COMPLETED),
+            RestoreId=restore_id,
+        )
+
+    def cancel(self, restore_id: str) -> Recovery:
+        """Cancel a recovery that was not started. The pool takes writes again, and nothing was changed."""
+        return self._change(
+            "CancelPointInTimeRecovery",
+            lambda: self._if_status(restore_id, RecoveryStatus.PREVIEW_CANCELLED),
+            RestoreId=restore_id,
+        )
+
+    def _if_status(self, restore_id: str, *wanted: RecoveryStatus) -> Recovery | None:
+        found = self.describe(restore_id)
+        return found if found.status in wanted else None
+
+    def _change(self, operation: str, done: Callable[[], Recovery | None], **params: object) -> Recovery:
+        """Make a call that changes the recovery. After a failure that may have applied it, ask whether it did."""
+
+        def attempt() -> Recovery:
+            try:
+                answer = call_read(self._method(operation), UserPoolId=self._pool, **params)
+            except ReadCallError as error:
+                if error.is_transient and (found := done()):
+                    return found
+                raise
+            return _parse(answer.get("Restoration"))
+
+        try:
+            changed: Recovery = self._retry(attempt)
+        except ReadCallError as error:
+            raise self._error(operation, error) from None
+        return changed
+
+    def _call(self, operation: str, **params: object) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = self._retry(call_read, self._method(operation), UserPoolId=self._pool, **params)
+        except ReadCallError as error:
+            raise self._error(operation, error) from None
+        return answer
+
+    @property
+    def _pool(self) -> str:
+        return self._session.target.user_pool_id
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401  (a boto3 client; the calls are newer than its types)
+        client: Any = self._session.cognito()
+        client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
+        return client
+
+    def _method(self, operation: str) -> Callable[..., Mapping[str, Any]]:
+        names = {
+            "ListPointInTimeRecoveries": "list_point_in_time_recoveries",
+            "DescribePointInTimeRecovery": "describe_point_in_time_recovery",
+            "InitiatePointInTimeRecovery": "initiate_point_in_time_recovery",
+            "StartPointInTimeRecovery": "start_point_in_time_recovery",
+            "CancelPointInTimeRecovery": "cancel_point_in_time_recovery",
+        }
+        method: Callable[..., Mapping[str, Any]] = getattr(self._client, names[operation])
+        return method
+
+    def _error(self, operation: str, error: ReadCallError) -> BulkresetError:
+        said = f"{operation} of {self._pool} failed: {error.code}."
+        if error.denied:
+            return TargetError(
+                said,
+                f"Allow cognito-idp:{operation} on {arn_of(self._session)} in the IAM policy, then run undo again.",
+            )
+        if error.code in FATAL:
+            return ServiceError(error.code, said, advice_for(error.code, operation, "run undo again"))
+        return ServiceError(error.code, said, _ADVICE.get(error.code, "Run undo again."))
+
+
+_ADVICE = {
+    "FeatureUnavailableInTierException": "The pool's feature plan has no point-in-time recovery: Essentials or Plus is needed.",
+    "ConcurrentModificationException": "Another recovery or change of this pool is under way. Wait for its end, then run undo again.",
+    "InvalidParameterException": "The recovery point is too early or too late for this pool, or the recovery has another status.",
+    "LimitExceededException": "The pool allows no more recoveries now. Run undo again later.",
+}
+
+
+def _parse(told: object) -> Recovery:
+    """Return a recovery from a RestorationType. Raises ServiceError if it has no ID or an unknown status."""
+    try:
+        found: Any = told
+        preview = tuple(
+            EntityCounts(
+                str(one["Entity"]), *(int(one.get(key) or 0) for key in ("CreateCount", "UpdateCount", "DeleteCount"))
+            )
+            for one in found.get("RestorePreview") or ()
+        )
+        status = RecoveryStatus(found["RestoreStatus"])
+        return Recovery(str(found["RestoreId"]), status, unix_ms(found.get("RestoreTimestamp")), preview)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ServiceError(
+            "UnreadableResponse", "The answer about the recovery cannot be read.", "Run undo again."
+        ) from None

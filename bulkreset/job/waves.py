@@ -1,0 +1,33 @@
+"""Settings for a campaign in waves: how many rows a wave has, and when the next one may be sent."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
+
+Share = Annotated[str, matches(r"(100|[0-9]{1,2}(\.[0-9]+)?)%", 'a share like "60%"')]
+
+
+class WavesConfig(ConfigTable):
+    """A campaign in waves; without `rows` all rows are sent at once.
+
+    The next wave may be sent when `recovered` of the last one have a password of their own again, and `after` (seconds,
+    or text such as "24h") has passed since its end. If more than `max_expired` of the last wave have a temporary password
+    that has expired, the campaign stops.
+    """
+
+    rows: int | None = Field(default=None, ge=1)
+    recovered: Share = "0%"
+    after: Positive | None = None
+    max_expired: Share | None = None
+
+    @field_validator("after", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: object) -> object:
+        return parse_duration(value)
+
+
+def share_of(text: str) -> float:
+    """Return a share such as "60%" as a number from 0 to 1."""
+    return float(text.removesuffix("%")) / 100

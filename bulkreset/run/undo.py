@@ -1,0 +1,409 @@
+"""Undo a run: restore its user pools to the time just before its first call, with point-in-time recovery."""
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bulkreset.cancellation import CancelToken
+from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.cognito.point_in_time import (
+    ACTIVE,
+    EARLIEST_SECONDS,
+    NO_RECOVERY_TIER,
+    WINDOW_SECONDS,
+    PoolRecoveries,
+    Recovery,
+    RecoveryStatus,
+)
+from bulkreset.cognito.pool import PoolFacts
+from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused, RunDirError, ServiceError
+from bulkreset.job.file import job_from_journal
+from bulkreset.journal.execution import new_execution, unix_ms, utc_now
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
+from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
+from bulkreset.report.rewrite import rewrite_end
+from bulkreset.statuses import Status
+from bulkreset.text import format_count, format_duration, format_iso, format_time
+
+INITIATING = "INITIATING"
+FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two looks at a recovery
+_TOUCHED = frozenset({Status.SET, Status.IN_DOUBT, Status.CLAIMED})
+
+
+class UndoUi(Protocol):
+    """What an undo tells and asks."""
+
+    def notice(self, text: str) -> None:
+        """Show a message."""
+
+    def ask(self, text: str, shown: str | None) -> str:
+        """Ask a question and return the answer."""
+
+
+class UndoClock(Protocol):
+    """The time of day, and waiting."""
+
+    def unix_ms(self) -> int:
+        """Return the time in Unix milliseconds."""
+
+    def wait(self, stop: CancelToken, seconds: float) -> None:
+        """Wait. Raises Interrupted if a stop was requested."""
+
+
+class SystemUndoClock:
+    """The system clock."""
+
+    def unix_ms(self) -> int:
+        """Return the time in Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def wait(self, stop: CancelToken, seconds: float) -> None:
+        """Wait. Raises Interrupted if a stop was requested."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            stop.check()
+            time.sleep(min(left, 0.1))
+        stop.check()
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRequest:
+    """The options of an undo. `preview`: cancel after the preview. `cancel`: only cancel an undo under way."""
+
+    preview: bool = False
+    cancel: bool = False
+
+
+def undo(
+    path: Path, wanted: UndoRequest, ui: UndoUi, stop: CancelToken, clock: UndoClock | None = None
+) -> dict[str, UndoFacts]:
+    """Undo the run in `path`, or continue or cancel an undo. Returns the facts of its recoveries, by pool.
+
+    Raises Refused if the run cannot be undone (now), GuardTripped if it was not confirmed, ServiceError if a recovery
+    fails, Interrupted; after these the same command continues or cancels.
+    """
+    with ExitStack() as stack:
+        home = RunDir.open(path)
+        home.lock()
+        stack.callback(home.release)
+        journal = Journal.open(home.journal)
+        stack.callback(journal.close)
+        _require_real_run(journal.state, path)
+        counts = _touched(journal)
+        if not counts:
+            raise RunDirError(f"The run in {path} has set no passwords, so there is nothing to undo.")
+        job = job_from_journal(journal.state.job, {})
+        sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in counts}
+        targets = [target for target in journal.state.targets if target.user_pool_id in counts]
+        require_same_targets(describe_targets(sessions), targets)
+        account = AccountDiscovery(sessions, with_quotas=False)
+        require_same_accounts(account.callers(), targets)
+        facts = account.pools()
+        journal.write.begin_sending()  # from now on every commit waits for the disk
+        try:
+            for pool, session in sessions.items():
+                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, clock or SystemUndoClock())
+                one.run(wanted)
+        except Interrupted as error:
+            raise Interrupted(error.message, _interrupted_advice(journal.state, path), error.signal_number) from None
+        finally:
+            if journal.state.undone:
+                rewrite_end(home, journal)
+        return dict(journal.state.undos)
+
+
+def require_not_undone(state: RunState, path: Path) -> None:
+    """Raise RunDirError if a run was undone, or an undo is under way: it must not send again."""
+    if any(it.is_open for it in state.undos.values()):
+        raise RunDirError(
+            f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+        )
+    if state.undone:
+        when = format_time(max(state.undone.values()))
+        raise RunDirError(
+            f"The run {path} was undone on {when}, so its journal says nothing about its users any more.",
+            "Start a new run.",
+        )
+
+
+def _require_real_run(state: RunState, path: Path) -> None:
+    if state.is_dry_run or state.emulated:
+        kind = "is a dry run" if state.is_dry_run else "was emulated"
+        raise RunDirError(f"The run in {path} {kind}: it has changed no real user, so there is nothing to undo.")
+
+
+def _touched(journal: Journal) -> dict[str, int]:
+    """Return how many rows may have changed their user, by pool."""
+    counts: dict[str, int] = {}
+    for pool, status, rows in journal.read.pool_counts():
+        if status in _TOUCHED:
+            counts[pool] = counts.get(pool, 0) + rows
+    return counts
+
+
+def _interrupted_advice(state: RunState, path: Path) -> str:
+    if not any(it.is_open for it in state.undos.values()):
+        return "No recovery was begun."
+    return (
+        "The recovery goes on without this command, and the pool takes no writes meanwhile."
+        f" Continue or cancel it: bulkreset undo {path} [--cancel]."
+    )
+
+
+class _PoolUndo:
+    """The undo of a run in one pool."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        session: TargetSession,
+        facts: PoolFacts,
+        rows: int,
+        ui: UndoUi,
+        stop: CancelToken,
+        clock: UndoClock,
+    ) -> None:
+        self._journal = journal
+        self._facts = facts
+        self._pool = session.target.user_pool_id
+        self._name = facts.name or self._pool
+        self._rows = rows
+        self._ui = ui
+        self._stop = stop
+        self._clock = clock
+        self._recoveries = PoolRecoveries(session)
+
+    def run(self, wanted: UndoRequest) -> None:
+        """Undo the run in this pool, or continue or cancel that."""
+        known = self._known
+        if known and known.is_completed:
+            self._ui.notice(f"{self._name}: the run was undone on {format_time(known.ended_at or '')}.")
+            return
+        ours = self._find_ours()
+        if ours and wanted.cancel:
+            self._cancel(ours)
+        elif wanted.cancel:
+            self._ui.notice(f"{self._name}: no undo of this run is under way, so there is nothing to cancel.")
+        elif not (self._known and self._known.is_completed):
+            self._go_on(ours or self._begin(), wanted)
+
+    @property
+    def _known(self) -> UndoFacts | None:
+        return self._journal.state.undos.get(self._pool)
+
+    @property
+    def _point_ms(self) -> int:
+        point = self._journal.state.recovery_point
+        if point is None:
+            raise RunDirError(
+                f"The run has no recovery point in its journal, so {self._name} cannot be restored to it.",
+                "Choose a time by hand, with aws cognito-idp initiate-point-in-time-recovery.",
+            )
+        return unix_ms(point)
+
+    def _find_ours(self) -> Recovery | None:
+        """Return this run's recovery if it is under way, and record how an earlier one ended.
+
+        Raises Refused if the pool has another one.
+        """
+        if self._facts.tier == NO_RECOVERY_TIER:
+            raise Refused(
+                f"The run CANNOT be undone in {self._name}: its feature plan Lite has no point-in-time recovery.",
+                "A pool can be moved to Essentials, but whether it can then go back to a time before that is not known.",
+            )
+        known, active = self._known, self._recoveries.active()
+        begun = known is not None and known.is_open
+        if active and known and begun and not known.restore_id and active.point_ms == self._point_ms:
+            self._note(active)  # the answer to the first call was lost
+            return active
+        if active and known and begun and active.restore_id == known.restore_id:
+            return active
+        if known and begun and known.restore_id:  # it ended while nobody looked
+            ended = self._recoveries.describe(known.restore_id)
+            self._note(ended)
+            self._ui.notice(
+                f"{self._name}: the recovery that was begun on {format_time(known.begun_at)} {_ended_text(ended)}."
+            )
+        elif known and begun:  # the first call never arrived
+            self._drop()
+        if active:
+            to = f" to {_time(active.point_ms)}" if active.point_ms else ""
+            raise Refused(
+                f"Another recovery of {self._name}{to} is under way ({active.status}, {active.restore_id}).",
+                "Wait until it is completed or cancelled, then run undo again.",
+            )
+        return None
+
+    def _begin(self) -> Recovery:
+        """Say what will happen, ask for the pool's name and initiate the recovery."""
+        if self._facts.unknown:
+            raise ServiceError(
+                self._facts.unknown.code,
+                f"The user pool {self._pool} could not be described ({self._facts.unknown.code}).",
+                "Run undo again when it can be.",
+            )
+        self._require_in_time()
+        self._ui.notice("\n".join(self._warning()))
+        answer = self._ui.ask(f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")', None)
+        if answer not in {self._name, self._pool}:
+            raise GuardTripped("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
+        self._require_in_time()  # somebody may have thought about it for long
+        # Written first: after a crash the next undo looks for a recovery that this call may have begun.
+        self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
+        try:
+            begun = self._recoveries.initiate(self._point_ms)
+        except BulkresetError:
+            if not self._recoveries.active():  # the call was refused, or never arrived
+                self._drop()
+            raise
+        self._note(begun)
+        return begun
+
+    def _require_in_time(self) -> None:
+        now, point = self._clock.unix_ms(), self._point_ms
+        earliest = point + EARLIEST_SECONDS * 1000
+        if now < earliest:
+            raise Refused(
+                f"It is too early to undo the run: a pool can be restored to a time that is at least 15 minutes ago, and"
+                f" the run began to send on {_time(point)}.",
+                f"Run undo again after {_time(earliest)}.",
+            )
+        window = WINDOW_SECONDS.get(self._facts.tier)
+        if window is not None and now > (latest := point + window * 1000):
+            raise Refused(
+                f"It is too late to undo the run: {self._name} has the feature plan {self._facts.tier.title()}, and could be"
+                f" restored to {_time(point)} until {_time(latest)}.",
+                "Reset the users again with a new run, if they need it.",
+            )
+
+    def _warning(self) -> list[str]:
+        named = self._name if self._name == self._pool else f"{self._name} ({self._pool})"
+        return [
+            f"Undo: Amazon Cognito restores the user pool {named} to {_time(self._point_ms)}, just before this run's first call.",
+            (
+                "- From now until the recovery is completed or cancelled, the WHOLE POOL TAKES NO WRITES: no sign-up, no"
+                " forgot-password, no change of attributes, and no sign-in that must set a password or MFA."
+            ),
+            "- EVERYTHING since that time is reverted, not only what this run did: new users, other changes of users, other runs.",
+            (
+                "- Not known: AWS says that users who changed their password since that time keep their current one. Whether a"
+                " password that an administrator set, as this run did, counts as such a change is not documented. If it does,"
+                " the passwords of this run stay."
+            ),
+            "- First there is a preview with figures. You are asked again before anything is changed.",
+        ]
+
+    def _go_on(self, recovery: Recovery, wanted: UndoRequest) -> None:
+        """Follow the recovery to its preview, then start or cancel it, and follow it to its end."""
+        if recovery.status is not RecoveryStatus.RESTORING:
+            recovery = self._wait_while(RecoveryStatus.PREVIEW_GENERATING, "The preview is being generated")
+        if recovery.status is RecoveryStatus.PREVIEW_GENERATED:
+            self._ui.notice("\n".join(self._preview_lines(recovery)))
+            if wanted.preview:
+                self._cancel(recovery)
+                return
+            answer = self._ui.ask(
+                "Start the recovery? It cannot be cancelled afterwards. y starts it, any other answer cancels it", "N"
+            )
+            if answer.lower() not in {"y", "yes"}:
+                self._cancel(recovery)
+                raise GuardTripped("Not started. Nothing was changed.", "Run undo again to begin anew.")
+            self._note(self._recoveries.start(recovery.restore_id))
+        recovery = self._wait_while(RecoveryStatus.RESTORING, "The pool is being restored")
+        if recovery.status is not RecoveryStatus.RESTORE_COMPLETED:
+            raise ServiceError(
+                recovery.status.value,
+                f"The recovery of {self._name} {_ended_text(recovery)}.",
+                f"Look at it in the console ({recovery.restore_id}), then run undo again.",
+            )
+        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and takes writes again.")
+
+    def _preview_lines(self, recovery: Recovery) -> list[str]:
+        lines = [f"Preview of {self._name}, restored to {_time(self._point_ms)}:"]
+        lines += [
+            f"  {one.entity}: {one.created:,} created, {one.updated:,} updated, {one.deleted:,} deleted"
+            for one in recovery.preview
+        ] or ["  nothing would change"]
+        lines.append(f"  This run: {format_count(self._rows, 'password')} set or in doubt in this pool.")
+        changed = sum(one.created + one.updated + one.deleted for one in recovery.preview)
+        if changed > self._rows:
+            lines.append(
+                f"  So {changed - self._rows:,} or more changes that are NOT this run's would be reverted, too."
+            )
+        elif changed < self._rows:
+            lines.append("  The recovery changes fewer: it may keep passwords that this run has set.")
+        return lines
+
+    def _wait_while(self, status: RecoveryStatus, what: str) -> Recovery:
+        """Follow the recovery while it has this status."""
+        known = self._known
+        began, wait, told = self._clock.unix_ms(), FIRST_WAIT, 0.0
+        recovery = self._recoveries.describe(known.restore_id if known else "")
+        while recovery.status in {status, RecoveryStatus.TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE}:
+            spent = (self._clock.unix_ms() - began) / 1000
+            if not told or spent >= told:
+                late = "" if recovery.status is status else f" ({recovery.status}: AWS support can help)"
+                self._ui.notice(f"{what}: {format_duration(spent)} so far{late}.")
+                told = max(2 * spent, LONGEST_WAIT)
+            self._clock.wait(self._stop, wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+            recovery = self._recoveries.describe(recovery.restore_id)
+        self._note(recovery)
+        return recovery
+
+    def _cancel(self, recovery: Recovery) -> None:
+        if recovery.status is RecoveryStatus.RESTORING:
+            raise Refused(
+                f"The recovery of {self._name} was started, and cannot be cancelled any more.",
+                "Wait for its end: run undo without --cancel.",
+            )
+        self._note(self._recoveries.cancel(recovery.restore_id))
+        self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
+
+    def _note(self, recovery: Recovery) -> None:
+        """Record what is known of the recovery."""
+        known = self._known
+        if known is None:  # not reached: it was written before the first call
+            return
+        preview = [
+            EntityChange(**{key: getattr(one, key) for key in EntityChange.model_fields}) for one in recovery.preview
+        ]
+        self._write(
+            known.model_copy(
+                update={
+                    "restore_id": recovery.restore_id,
+                    "status": recovery.status.value,
+                    "ended_at": None if recovery.status in ACTIVE else utc_now(),
+                    "preview": tuple(preview) or known.preview,
+                }
+            )
+        )
+
+    def _write(self, facts: UndoFacts) -> None:
+        self._journal.write.change(undos={**self._journal.state.undos, self._pool: facts})
+
+    def _drop(self) -> None:
+        others: Mapping[str, UndoFacts] = {
+            pool: facts for pool, facts in self._journal.state.undos.items() if pool != self._pool
+        }
+        self._journal.write.change(undos=others)
+
+
+def _ended_text(recovery: Recovery) -> str:
+    return {
+        RecoveryStatus.PREVIEW_CANCELLED: "was cancelled",
+        RecoveryStatus.PREVIEW_EXPIRED: "has expired: nobody started it within 24 hours. Nothing was changed",
+        RecoveryStatus.PREVIEW_GENERATION_FAILED: "failed, because no preview could be generated. Nothing was changed",
+        RecoveryStatus.AWS_ABORTED: "was ended by AWS",
+        RecoveryStatus.RESTORE_COMPLETED: "is completed",
+    }.get(recovery.status, f"has the status {recovery.status}")
+
+
+def _time(unix: int | None) -> str:
+    return format_time(format_iso(unix or 0, "seconds"))
