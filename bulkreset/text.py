@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 
 _MINUTE, _HOUR = 60, 3600
@@ -12,6 +13,21 @@ _UNSEEN = re.compile(
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Unicode has no names for control characters; these are its aliases.
+_NAMES = {
+    0x00: "NULL",
+    0x07: "ALERT",
+    0x08: "BACKSPACE",
+    0x09: "CHARACTER TABULATION",
+    0x0A: "LINE FEED",
+    0x0B: "LINE TABULATION",
+    0x0C: "FORM FEED",
+    0x0D: "CARRIAGE RETURN",
+    0x1B: "ESCAPE",
+    0x7F: "DELETE",
+    0x85: "NEXT LINE",
+}
+_KINDS = {"Cc": "CONTROL CHARACTER", "Co": "PRIVATE USE CHARACTER", "Cs": "SURROGATE", "Cn": "UNASSIGNED CHARACTER"}
 # A spreadsheet runs a cell that begins with one of these; full-width forms count too.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # as written by `Redaction.redact_name`
@@ -76,6 +92,20 @@ def format_count(number: int, one: str, many: str = "") -> str:
 def join_words(parts: list[str], last: str = "and") -> str:
     """Return the parts joined with commas and, before the last one, with the word `last`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
+
+
+def is_unseen(character: str) -> bool:
+    """Return whether a character is a control character or an invisible one."""
+    return bool(_UNSEEN.match(character))
+
+
+def character_name(character: str) -> str:
+    """Return a character's Unicode name and code point, such as "ZERO WIDTH SPACE (U+200B)"."""
+    code = ord(character)
+    named = (
+        unicodedata.name(character, "") or _NAMES.get(code) or _KINDS.get(unicodedata.category(character), "character")
+    )
+    return f"{named} (U+{code:04X})"
 
 
 def show_invisible(text: str) -> str:

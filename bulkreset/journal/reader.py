@@ -11,6 +11,7 @@ from bulkreset.journal.records import (
     AttemptTotals,
     JournalFile,
     PageRow,
+    PlanMessage,
     RateChangeRow,
     ReportRow,
     SendableRow,
@@ -151,6 +152,19 @@ class JournalReader:
         """Return the number of rows that will be sent and have a message that starts with `beginning`."""
         with self._db.reading():
             return int(self._db.execute(schema.WARNING_COUNT, (beginning,)).fetchone()[0])
+
+    def plan_messages(self, beginning: str, most: int) -> list[PlanMessage]:
+        """Return the messages with this beginning on ready and rejected rows, with up to `most` of their rows."""
+        with self._db.reading():
+            counted = self._db.execute(schema.PLAN_MESSAGES, (beginning,)).fetchall()
+            return [
+                PlanMessage(
+                    message,
+                    number,
+                    tuple(row for (row,) in self._db.execute(schema.ROWS_WITH_MESSAGE, (message, most))),
+                )
+                for message, number in counted
+            ]
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""

@@ -72,9 +72,10 @@ FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY numbe
 BEGIN_FILE = "UPDATE files SET first_row = ? WHERE number = ?"
 FINGERPRINT = "UPDATE files SET size = ?, sha256 = ?, version = ? WHERE number = ?"
 
-# Store the result of checking a row; canonical is stored only if it differs from the username.
+# Store the result of checking a row; canonical is stored only if it differs from the username. A result without a message
+# keeps the warning that the row has.
 CHECKED = """
-UPDATE rows SET status = ?, code = ?, message = ?, status_before = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
+UPDATE rows SET status = ?, code = ?, message = coalesce(nullif(?, ''), message), status_before = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
 WHERE row = ? AND status = 'ready'
 """
 
@@ -221,6 +222,14 @@ WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT w
 
 # Count rows that will be sent with a plan warning, for example users who could not recover.
 WARNING_COUNT = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
+
+# Count the rows by a message of the plan, and name the first of them.
+PLAN_MESSAGES = """
+SELECT message, count(*) FROM rows WHERE status IN ('ready', 'rejected') AND message LIKE ? || '%' GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+ROWS_WITH_MESSAGE = """
+SELECT row FROM rows WHERE status IN ('ready', 'rejected') AND message = ? ORDER BY row LIMIT ?
+"""
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 RETRY_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"

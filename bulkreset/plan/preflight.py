@@ -10,6 +10,7 @@ from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
+from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
@@ -38,7 +39,8 @@ class Preflight:
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
     whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
-    users who could not recover from a password that nobody knows.
+    users who could not recover from a password that nobody knows. `suspects` are the passwords that look altered, by what
+    is wrong with them.
     """
 
     job: Job
@@ -57,6 +59,7 @@ class Preflight:
     approved: ApprovalFacts | None = None
     unrecoverable: int = 0
     pending: int | None = None
+    suspects: tuple[PlanMessage, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -97,6 +100,7 @@ class PlanFacts:
     unknown: Sequence[UnknownFact] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
     unrecoverable: int = 0
+    suspects: Sequence[PlanMessage] = ()
 
 
 def build_preflight(
@@ -134,6 +138,7 @@ def build_preflight(
         approved=approved,
         unrecoverable=planned.unrecoverable,
         pending=sum(planned.pending.values()) if job.signs_out else None,
+        suspects=tuple(planned.suspects),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bulkreset.input.password_policy import describe
+from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
 from bulkreset.statuses import describe_counts
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
     from collections.abc import Iterator, Sequence
 
     from bulkreset.job import GuardsConfig, Job, SelectConfig
+    from bulkreset.journal.records import PlanMessage
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -42,6 +44,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
+    yield from _suspects(preflight)
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}
@@ -94,6 +97,22 @@ def _selected(select: SelectConfig) -> str:
         f"not in {select.not_in}" if select.not_in else "",
     ]
     return ", ".join(filter(None, chosen)) or "ALL of them"
+
+
+def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield which passwords look altered or hashed, by row number."""
+    for found in preflight.suspects:
+        why = found.message.removeprefix(SUSPECT)
+        yield "WARNING", f"{format_count(found.number, 'password')} to check: {why} ({_named_rows(found)})"
+    if preflight.suspects and preflight.job.input.on_suspect_password == "warn":  # noqa: S105  (a mode)
+        yield "", 'They are sent as they are; input.on_suspect_password = "reject" rejects these rows'
+
+
+def _named_rows(found: PlanMessage) -> str:
+    """Return the row numbers, such as "rows 3, 4 and 12 more"."""
+    rows = ", ".join(map(str, found.rows))
+    more = found.number - len(found.rows)
+    return f"{'row' if found.number == 1 else 'rows'} {rows}{f' and {more:,} more' if more else ''}"
 
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,13 @@ def write_plan(
         if job.input.from_pool:
             raise InputError("The pools have no user whom [input.select] selects.", "Check it: there is nothing to do.")
         raise InputError(f"The input {job.input.named} has no rows.", "Check that it is the right file.")
+    if screen.hashes and screen.hashes == screen.passwords:
+        raise InputError(
+            f"All {screen.hashes:,} passwords of the input {job.input.named} look like hashes. Cognito would take each hash"
+            " as the password, and no user could sign in.",
+            'Set password.source = "generate" or use a user migration trigger. If they are no hashes:'
+            ' input.on_suspect_password = "send".',
+        )
     return read
 
 

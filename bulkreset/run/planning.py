@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
+from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.plan.preflight import (
     AwsFacts,
@@ -16,6 +17,8 @@ from bulkreset.plan.preflight import (
 from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.plan.user_check import UNREACHABLE
 from bulkreset.run.context import RunContext
+
+ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
 
 
 def plan(context: RunContext) -> Preflight:
@@ -59,6 +62,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         gaps,
         {pool: found.pending for pool, found in journal.read.sign_outs().items()},
         journal.read.warning_count(UNREACHABLE),
+        journal.read.plan_messages(SUSPECT, ROWS_NAMED),
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
