@@ -73,12 +73,13 @@ def report(
             show_default=False,
         ),
     ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="CSV for Excel: begin with a UTF-8 byte order mark.")] = False,
 ) -> None:
     """Write the report again, in another format or for some rows only."""
     from bulkreset.report.rewrite import ReportRequest, parse_statuses, rewrite_report
 
     wanted = ReportRequest(
-        form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES
+        form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES, bom
     )
     if drawn := rewrite_report(run_dir, wanted, sys.stdout.fileno()):
         sys.stdout.write(f"Report: {drawn}\n")

@@ -25,6 +25,7 @@ from bulkreset.input.batch import (
 )
 from bulkreset.input.decrypt import LONGEST_BEGINNING, InputContent, marked_encoding, sniff_format, sniff_text
 from bulkreset.input.location import Digest
+from bulkreset.input.own_files import is_report, restore_names
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
 
@@ -68,6 +69,7 @@ class CsvReader:
         self._text: TextIO | None = None
         self._records: CsvRecords | None = None
         self._places: Mapping[str, int] = {}
+        self._is_report = False  # its names are written for spreadsheets
 
     def batches(
         self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None, digest: Digest | None = None
@@ -82,12 +84,20 @@ class CsvReader:
                 records = self._records_near(first, digest)
                 start = records.taken * PAGE_ROWS + 1
                 while batch := [record for _ in range(pages) for record in self._next_page(records)]:
-                    yield _make_batch(start, batch, {it: at for it, at in self._places.items() if it in fields})
+                    yield self._make_batch(start, batch, fields)
                     start += len(batch)
             self.close()
         finally:
             if not self.keeps_open:
                 self.close()
+
+    def _make_batch(self, first: int, batch: "list[list[str] | str]", fields: Collection[str]) -> RowBatch:
+        made = _make_batch(first, batch, {it: at for it, at in self._places.items() if it in fields})
+        if not self._is_report:
+            return made
+        names = restore_names(made.cells("username"), self.spec.file)
+        own = {it: cells for it, cells in made.columns.items() if it != "permanent"}  # of the earlier run
+        return RowBatch(first, {**own, "username": names}, made.malformed)
 
     def nearest(self, row: int) -> int:
         """Return the last known start of a page at or before `row`."""
@@ -108,6 +118,7 @@ class CsvReader:
             records = self._records = CsvRecords(self._text, self.spec)
             try:
                 self._places = records.header()
+                self._is_report = records.is_report
             except InputError as error:
                 raise self._format_error() or error from None
         page = (self.nearest(first) - 1) // PAGE_ROWS
@@ -179,6 +190,7 @@ class CsvRecords:
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self.taken = 0  # pages
+        self.is_report = False  # known after `header`
         self._width = 0
         self._ours: list[int] = []  # indexes of our fields in a record
         self._text = text
@@ -201,6 +213,7 @@ class CsvRecords:
         except InputError as error:
             raise self._first_line_error(fields) or error from None
         self._ours = list(places.values())
+        self.is_report = self._spec.columns.username == "username" and is_report(fields)
         return {field: place for place, field in enumerate(places)}
 
     def _first_line_error(self, fields: list[str]) -> InputError | None:

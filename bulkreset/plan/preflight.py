@@ -40,7 +40,7 @@ class Preflight:
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
     whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
     users who could not recover from a password that nobody knows. `suspects` are the passwords that look altered, by what
-    is wrong with them.
+    is wrong with them. `near_misses` are the rows without a user, by the cause.
     """
 
     job: Job
@@ -60,6 +60,7 @@ class Preflight:
     unrecoverable: int = 0
     pending: int | None = None
     suspects: tuple[PlanMessage, ...] = ()
+    near_misses: tuple[PlanMessage, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -101,6 +102,7 @@ class PlanFacts:
     pending: Mapping[str, int] = field(default_factory=dict)
     unrecoverable: int = 0
     suspects: Sequence[PlanMessage] = ()
+    near_misses: Sequence[PlanMessage] = ()
 
 
 def build_preflight(
@@ -139,6 +141,7 @@ def build_preflight(
         unrecoverable=planned.unrecoverable,
         pending=sum(planned.pending.values()) if job.signs_out else None,
         suspects=tuple(planned.suspects),
+        near_misses=tuple(planned.near_misses),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bulkreset.input.password_policy import describe
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
+from bulkreset.plan.near_miss import NOT_FOUND
 from bulkreset.statuses import describe_counts
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
@@ -45,6 +46,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
     yield from _suspects(preflight)
+    yield from _near_misses(preflight)
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}
@@ -106,6 +108,17 @@ def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "WARNING", f"{format_count(found.number, 'password')} to check: {why} ({_named_rows(found)})"
     if preflight.suspects and preflight.job.input.on_suspect_password == "warn":  # noqa: S105  (a mode)
         yield "", 'They are sent as they are; input.on_suspect_password = "reject" rejects these rows'
+
+
+def _near_misses(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield why rows have no user, if that is known of any, by row number."""
+    causes = [(found, found.message.removeprefix(NOT_FOUND).lstrip(": ")) for found in preflight.near_misses]
+    if any(cause for _, cause in causes):
+        for found, cause in causes:
+            yield (
+                "Not found",
+                f"{format_count(found.number, 'row')}: {cause or 'no cause is known'} ({_named_rows(found)})",
+            )
 
 
 def _named_rows(found: PlanMessage) -> str:

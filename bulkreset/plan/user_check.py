@@ -13,6 +13,7 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import RejectCode, SkipReason, Status
+from bulkreset.plan.near_miss import NOT_FOUND
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
@@ -128,7 +129,8 @@ class UserCheck:
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
     if found.kind == ABSENT:
-        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, "no user with this name in the pool"
+        message = f"{NOT_FOUND}: {found.cause}" if found.cause else NOT_FOUND
+        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, message
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (

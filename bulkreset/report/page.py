@@ -15,6 +15,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PageRow
 from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState
+from bulkreset.plan.near_miss import NOT_FOUND
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
@@ -85,6 +86,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "rows": sum(counts.values()),
         "counts": list(sorted_counts(counts, dry_run=dry_run).items()),
         "codes": list(_codes(journal, alive=alive)),
+        "causes": _near_misses(journal),
         "totals": journal.read.totals(),
         "sign_outs": leavers,
         "lanes": lanes,
@@ -123,6 +125,15 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
         yield status, code, rows, next_step(status, code)
+
+
+def _near_misses(journal: Journal) -> list[tuple[str, int]]:
+    """Return why rows have no user, as (cause, rows); empty if that is known of none."""
+    found = [
+        (one.message.removeprefix(NOT_FOUND).lstrip(": "), one.number)
+        for one in journal.read.plan_messages(NOT_FOUND, 0)
+    ]
+    return found if any(cause for cause, _ in found) else []
 
 
 def _pace(journal: Journal) -> dict[str, Any]:

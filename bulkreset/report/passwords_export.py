@@ -10,7 +10,7 @@ from bulkreset.errors import RunDirError
 from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.text import format_iso, spreadsheet_safe
+from bulkreset.text import format_iso
 
 COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400_000  # ms
@@ -50,4 +50,5 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
                         if found.permanent or days is None
                         else format_iso(found.finished_at + days * _DAY, "seconds")
                     )
-                    yield IssuedPassword(spreadsheet_safe(line.username), line.password, until, line.pool)
+                    # Programs read this file, so names are as they are: a guard for spreadsheets would be part of the name.
+                    yield IssuedPassword(line.username, line.password, until, line.pool)

@@ -1,5 +1,6 @@
 """Writers for reports as CSV, JSON Lines and Parquet, in one pass and constant memory."""
 
+import codecs
 import csv
 import io
 import json
@@ -30,11 +31,15 @@ Writer = Callable[[Iterable[ReportRow], IO[bytes]], None]
 
 @dataclass(frozen=True, slots=True)
 class ReportSpec:
-    """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames)."""
+    """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames).
+
+    `bom`: a CSV file begins with a byte order mark, by which Excel knows that it is UTF-8.
+    """
 
     form: str = "csv"
     only: Collection[str] = ()
     redaction: Redaction | None = None
+    bom: bool = False
 
 
 def write_report(journal: Journal, path: Path, unsent: str, cut: ReportSpec | None = None, advice: str = "") -> None:
@@ -55,6 +60,8 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec
     if cut.form not in WRITERS:
         raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
     rows: Iterable[ReportRow] = journal.read.report_rows(unsent, cut.only)
+    if cut.bom:
+        out.write(codecs.BOM_UTF8)
     try:
         WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes

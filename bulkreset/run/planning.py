@@ -6,6 +6,7 @@ from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.journal.run_state import LaneFacts
+from bulkreset.plan.near_miss import NOT_FOUND
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
@@ -63,6 +64,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         {pool: found.pending for pool, found in journal.read.sign_outs().items()},
         journal.read.warning_count(UNREACHABLE),
         journal.read.plan_messages(SUSPECT, ROWS_NAMED),
+        journal.read.plan_messages(NOT_FOUND, ROWS_NAMED),
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.command import POOL, Command, Ran, people, seed, write_csv, write_job
+from tests.e2e.command import POOL, Argument, Command, Ran, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 
 GOOD = "Vt9#mKq2!xLp"
@@ -16,6 +16,12 @@ HASHES = [
 def text_of(ran: Ran) -> str:
     """What the program said."""
     return ran.stdout + ran.stderr
+
+
+def told(bulkreset: Command, *args: Argument) -> int:
+    """The exit code of a command that has no run directory of its own."""
+    with bulkreset.start(*args) as process:
+        return finish(process, Path()).code
 
 
 def named(passwords: list[str]) -> list[tuple[str, str]]:
@@ -83,3 +89,55 @@ def test_username_that_the_service_refuses_is_found_by_the_dry_run(tmp_path: Pat
         "the username has NO-BREAK SPACE (U+00A0) at position 4 of 4",
         "the username has ZERO WIDTH SPACE (U+200B) at position 2 of 4",
     ]
+
+
+def test_report_comes_back_as_an_input(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    names = ["+491512345678", "+441632960001"]
+    seed(sim, names)
+    first = bulkreset.reset(write_csv(tmp_path / "in.csv", [(name, GOOD) for name in names]))
+    report = first.run_dir / "report.csv"
+    assert first.column("username") == [f"'{name}" for name in names]
+    refused = bulkreset("run", write_job(tmp_path, sim.url, f'path = "{report}"'), "--yes")
+    assert refused.code == 2
+    assert "is a report of bulkreset, which has no passwords" in refused.stderr
+    again = write_job(tmp_path, sim.url, f'path = "{report}"', '[password]\nsource = "generate"')
+    ran = bulkreset("run", again, "--yes", "--permanent")
+    assert ran.code == 0, ran.stderr
+    assert {*sim.passwords(POOL)} == {*names}
+    assert GOOD not in sim.passwords(POOL).values()
+
+
+def test_report_for_excel_begins_with_a_mark(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, ["renée"])
+    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", [("renée", GOOD)]))
+    assert told(bulkreset, "report", ran.run_dir, "--bom") == 0
+    plain = (ran.run_dir / "report.csv").read_bytes()
+    assert (ran.run_dir / "report-excel.csv").read_bytes() == b"\xef\xbb\xbf" + plain
+    assert not plain.startswith(b"\xef")
+    assert told(bulkreset, "report", ran.run_dir, "--bom", "--format", "jsonl") == 2
+
+
+def test_cause_of_a_near_miss_is_told_and_counted(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    names = ["Ada@Example.com", "BOB@example.com", "491512345678", "4.91512E+11", "ada%40example.com", "nobody"]
+    seed(sim, ["ada@example.com", "bob@example.com", "+491512345678"])
+    path = write_csv(tmp_path / "in.csv", [(name, GOOD) for name in names])
+    job = write_job(tmp_path, sim.url, f'path = "{path}"', "[report]\nhtml = true", plan="check_users = true")
+    ran = bulkreset("run", job, "--dry-run")
+    no_user = "no user with this name in the pool"
+    case, plus = "the pool has it in another case, and compares case", "the pool has it with a plus in front"
+    rounded = "it looks like a number that a spreadsheet has rounded"
+    escaped = "it is escaped as in a URL, such as %40 for @, and the pool has it without"
+    wanted = [f"{no_user}: {cause}" for cause in (case, case, plus, rounded, escaped)]
+    assert ran.column("message") == [*wanted, no_user]
+    assert set(ran.column("code")) == {"user_not_found"}
+    page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
+    for line in (
+        f"2 rows: {case} (rows 1, 2)",
+        f"1 row: {plus} (row 3)",
+        f"1 row: {rounded} (row 4)",
+        f"1 row: {escaped} (row 5)",
+        "1 row: no cause is known (row 6)",
+    ):
+        assert line in text_of(ran)
+    assert "Why no user was found" in page
+    assert page.index(case) < page.index("no cause is known")
