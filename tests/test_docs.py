@@ -48,7 +48,7 @@ LINKED = sorted(
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
 LARGEST = 200_000  # bytes of a picture
-COMMANDS = ("run", "resume", "status", "report", "passwords", "verify", "init", "demo", "help")
+COMMANDS = ("run", "resume", "status", "report", "extract", "passwords", "verify", "init", "demo", "help")
 _OF_THE_GROUP = {"--help", "-h", "--version"}
 
 

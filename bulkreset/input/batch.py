@@ -40,6 +40,11 @@ def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
     return spec.model_copy(update={"columns": CarryingColumns(**dict(spec.columns), carried=columns)})
 
 
+def carries(spec: InputConfig) -> bool:
+    """Return whether other columns than ours are read of this input."""
+    return isinstance(spec.columns, CarryingColumns)
+
+
 class _EveryField(Collection[str]):
     """All fields that an input has."""
 

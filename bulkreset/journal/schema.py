@@ -220,6 +220,23 @@ WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT w
   OR now.username <> was.username OR now.pool IS NOT was.pool
 """
 
+# Count the ready rows of users whom the journal attached as `other` has set or may have set.
+ALREADY_SET = """
+SELECT count(*), coalesce(min(now.row), 0) FROM main.rows AS now JOIN main.pools AS here ON here.id = now.pool
+WHERE now.status = 'ready' AND EXISTS (
+  SELECT 1 FROM temp.set_elsewhere AS elsewhere WHERE elsewhere.pool = here.user_pool_id
+  AND elsewhere.username IN (now.username, coalesce(now.canonical, now.username)))
+"""
+SET_ELSEWHERE = f"""
+INSERT OR IGNORE INTO temp.set_elsewhere
+SELECT there.user_pool_id, name.value FROM other.rows AS was JOIN other.pools AS there ON there.id = was.pool,
+  json_each(json_array(was.username, coalesce(was.canonical, was.username))) AS name
+WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNCERTAIN)}
+"""  # noqa: S608  (our own text)
+
+# Columns of the input that are carried into the report: a JSON array for each row, in the order of the job's names.
+CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+
 # Count rows that will be sent with a plan warning, for example users who could not recover.
 WARNING_COUNT = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
 

@@ -11,7 +11,7 @@ from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
-from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
+from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, TargetFacts
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
@@ -41,6 +41,7 @@ class Preflight:
     whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
     users who could not recover from a password that nobody knows. `suspects` are the passwords that look altered, by what
     is wrong with them. `near_misses` are the rows without a user, by the cause.
+    `origin` is the run that the input was extracted from.
     """
 
     job: Job
@@ -61,6 +62,7 @@ class Preflight:
     pending: int | None = None
     suspects: tuple[PlanMessage, ...] = ()
     near_misses: tuple[PlanMessage, ...] = ()
+    origin: OriginFacts | None = None
 
     @property
     def ready(self) -> int:
@@ -103,6 +105,7 @@ class PlanFacts:
     unrecoverable: int = 0
     suspects: Sequence[PlanMessage] = ()
     near_misses: Sequence[PlanMessage] = ()
+    origin: OriginFacts | None = None
 
 
 def build_preflight(
@@ -142,6 +145,7 @@ def build_preflight(
         pending=sum(planned.pending.values()) if job.signs_out else None,
         suspects=tuple(planned.suspects),
         near_misses=tuple(planned.near_misses),
+        origin=planned.origin,
     )
 
 

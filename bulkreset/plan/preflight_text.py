@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
 
     from bulkreset.job import GuardsConfig, Job, SelectConfig
     from bulkreset.journal.records import PlanMessage
+    from bulkreset.journal.run_state import OriginFacts
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -44,6 +45,8 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
+    if preflight.origin:
+        yield from _origin(preflight.origin)
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
     yield from _suspects(preflight)
     yield from _near_misses(preflight)
@@ -99,6 +102,20 @@ def _selected(select: SelectConfig) -> str:
         f"not in {select.not_in}" if select.not_in else "",
     ]
     return ", ".join(filter(None, chosen)) or "ALL of them"
+
+
+def _origin(origin: OriginFacts) -> Iterator[tuple[str, str]]:
+    """Yield which run the input was extracted from, and whether its users were set since."""
+    edited = ", edited since" if origin.edited else ""
+    yield "Origin", f"{format_count(origin.rows, 'row')} ({', '.join(origin.only)}) of the run {origin.run_dir}{edited}"
+    if origin.already_set:
+        users = (
+            "1 ready row is of a user" if origin.already_set == 1 else f"{origin.already_set:,} ready rows are of users"
+        )
+        yield (
+            "WARNING",
+            f"{users} whom that run, or another run of this extract, has set or may have set (first: row {origin.first})",
+        )
 
 
 def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:

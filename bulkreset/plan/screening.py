@@ -1,13 +1,14 @@
 """Reads and validates every row and writes it to the journal without its password; sends nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import CARRIED, EVERY_FIELD, RowBatch
+from bulkreset.input.input_set import InputSet
 from bulkreset.input.reader import BatchSource
 from bulkreset.input.validation import RowValidator
 from bulkreset.job import Job
@@ -28,8 +29,12 @@ def write_plan(
     """
     screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
     read = 0
-    for chunk in rows.batches():
+    carrying = bool(job.report.columns)
+    for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():
+        carried = _carried(job, chunk) if carrying else ()
         plan.add_rows(screen.validate(chunk))
+        if carrying:
+            plan.add_carried(chunk.first, carried)
         read = chunk.last
         seen(chunk)
     if not read:
@@ -44,6 +49,23 @@ def write_plan(
             ' input.on_suspect_password = "send".',
         )
     return read
+
+
+def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
+    """Return the cells of the carried columns, row by row. Raises InputError if one is the row's password.
+
+    The journal and the report never have a password, whatever column it is in.
+    """
+    cells = {name: chunk.cells(CARRIED + name) for name in job.report.columns}
+    passwords = chunk.cells("password")
+    for name, column in cells.items():
+        for offset, (cell, password) in enumerate(zip(column, passwords, strict=True)):
+            if password and cell == password:
+                raise InputError(
+                    f"The column {name!r} of report.columns has the password in row {chunk.first + offset}.",
+                    "Take this column out of report.columns.",
+                )
+    return zip(*cells.values(), strict=True)
 
 
 def protected_names(job: Job, sessions: Mapping[str, TargetSession]) -> set[str]:
