@@ -51,7 +51,7 @@ EXAMPLES = {
 """,
     "extract": """
   bulkreset extract RUN_DIR -o again.csv
-  bulkreset extract RUN_DIR --only failed -o again.csv.age --recipient age1…
+  bulkreset extract RUN_DIR --only failed -o again.csv.age --recipient age1...
 """,
     "passwords": """
   bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv
