@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
+    from bulkreset.api import AbandonedRun as AbandonedRun
     from bulkreset.api import ApiProgress as ApiProgress
     from bulkreset.api import CancelToken as CancelToken
     from bulkreset.api import DryRun as DryRun
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bulkreset.api import RunStatus as RunStatus
     from bulkreset.api import Summary as Summary
     from bulkreset.api import VerifyResult as VerifyResult
+    from bulkreset.api import abandon as abandon
     from bulkreset.api import apply as apply
     from bulkreset.api import dry_run as dry_run
     from bulkreset.api import list_runs as list_runs
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from bulkreset.api import write_report as write_report
 
 _PUBLIC = (
-    *("ApiProgress", "CancelToken", "DryRun", "IssuedPassword", "Job", "Preflight", "Result", "RunStatus", "Summary"),
-    *("VerifyResult", "apply", "dry_run", "list_runs", "load", "passwords", "resume", "run_job", "status", "verify"),
+    *("AbandonedRun", "ApiProgress", "CancelToken", "DryRun", "IssuedPassword", "Job", "Preflight", "Result"),
+    *("RunStatus", "Summary", "VerifyResult"),
+    *("abandon", "apply", "dry_run", "list_runs", "load", "passwords", "resume", "run_job", "status", "verify"),
     "write_report",
 )
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import IO, Any, Self
 
 from bulkreset.errors import InputError, JobError, Stopped
-from bulkreset.files import read_small_file
+from bulkreset.files import decode_text, read_small_file
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
 MOST_KEYS = 1 << 16  # bytes of a key file
@@ -49,15 +49,16 @@ def load_identities(path: Path) -> list[Any]:
     """
     age = _age()
     try:
-        text = read_small_file(path, MOST_KEYS)
+        raw = read_small_file(path, MOST_KEYS)
     except OSError as error:
         raise InputError(
             f"The identity file {path} cannot be read: {error.strerror}.", "Check the path and its rights."
         ) from None
     try:
-        if text.lstrip().startswith(_ARMOUR):
-            return [age.ssh.Identity.from_buffer(text)]
-        lines = [line.strip() for line in text.decode("ascii").splitlines()]
+        text = decode_text(raw)
+        if text.lstrip().startswith(_ARMOUR.decode()):
+            return [age.ssh.Identity.from_buffer(text.encode("ascii"))]
+        lines = [line.strip() for line in text.splitlines()]
         found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except (age.IdentityError, ValueError):  # its message may quote the key, so it is dropped
         found = []

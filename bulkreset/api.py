@@ -17,7 +17,7 @@ from bulkreset.input.discovery import InputMissing
 from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
-from bulkreset.journal.run_dir import RUNS, RunDir, new_path
+from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
@@ -28,11 +28,14 @@ from bulkreset.report.run_status import RunStatus, UnreadableRun, read_status
 from bulkreset.report.run_status import list_runs as list_runs_in
 from bulkreset.report.verify import VerifyRequest, VerifyResult
 from bulkreset.report.verify import verify as verify_run
+from bulkreset.run.abandon import AbandonedRun
+from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
 
 __all__ = [
+    "AbandonedRun",
     "ApiProgress",
     "CancelToken",
     "DryRun",
@@ -43,6 +46,7 @@ __all__ = [
     "RunStatus",
     "Summary",
     "VerifyResult",
+    "abandon",
     "apply",
     "dry_run",
     "list_runs",
@@ -161,23 +165,28 @@ def dry_run(
     return DryRun(results[0].run_dir, results[0].summary, job, listener.preflight)
 
 
-def run_job(
+def run_job(  # noqa: PLR0913  (keywords)
     job: Job,
     *,
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
+    on_notice: Callable[[str], None] | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
 ) -> Sequence[Result]:
     """Run a job, also a scheduled one, whose inputs are processed once each.
 
     A scheduled job finishes its unfinished run first, and then runs all new inputs as one run: there are two results,
-    one, or none if there was nothing to do. Any other job has one result. Arguments and errors are those of `apply`.
+    one, or none if there was nothing to do. Any other job has one result. `on_notice` receives sentences, such as those
+    about inputs that are not read or are set aside. Other arguments and errors are those of `apply`.
     """
-    options = RunOptions(None, emulate=emulate, yes=confirm is True, approved=Path(approved) if approved else None)
-    return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm))
+    options = RunOptions(
+        None, emulate=emulate, yes=confirm is True, again=again, approved=Path(approved) if approved else None
+    )
+    return _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm, on_notice))
 
 
 def apply(
@@ -186,6 +195,7 @@ def apply(
     run_dir: PathLike | None = None,
     approved: PathLike | None = None,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
     emulate: bool = False,
@@ -194,10 +204,11 @@ def apply(
 
     With a DryRun, or a dry run's directory as `approved`, send only what it planned; raises ApprovalError if anything
     has changed. Otherwise `confirm` must be True, or return True for the preflight. If it does not, nothing is sent and
-    GuardTripped is raised.
+    NotConfirmed is raised. If an earlier run in `runs` has set passwords of this input, it is raised, too, unless `again` is
+    true or `confirm` is a function, which sees the earlier runs in the preflight.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
+    (GuardTripped, NotConfirmed, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
     continue that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
     scheduled job.
     """
@@ -212,6 +223,7 @@ def apply(
         run_dir=run_dir,
         approved=approved,
         confirm=confirm,
+        again=again,
         on_progress=on_progress,
         stop=stop,
         emulate=emulate,
@@ -219,26 +231,37 @@ def apply(
     return result
 
 
-def resume(
+def resume(  # noqa: PLR0913  (keywords)
     run_dir: PathLike,
     *,
     restore_to: PathLike | None = None,
     overrides: Mapping[str, Any] | None = None,
     failed: bool = False,
+    moved: bool = False,
     confirm: bool | Confirm = False,
+    again: bool = False,
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
 ) -> Result:
     """Continue a run: send the unsettled rows, and nothing else. With `failed`, also send the failed rows again.
 
     `run_dir` may be the s3:// address of a mirror: the run is then restored to the new directory `restore_to` (default:
-    its name, in `runs`). A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
+    its name, in `runs`). With `overrides` of {"mirror.to": None} the run has no mirror any more. `moved` says that the
+    directory was moved or copied from where the run was, and that its process has ended. A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
     """
     path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
-    options = RunOptions(None, yes=confirm is True, retry_failed=failed)
+    options = RunOptions(None, yes=confirm is True, again=again, retry_failed=failed, moved=moved)
     (result,) = _results(path, listener, lambda: [resume_run(path, options, overrides or {}, listener, listener.stop)])
     return result
+
+
+def abandon(run_dir: PathLike) -> AbandonedRun:
+    """Give up an unfinished run: it can never be resumed. Returns its rows by status, and how many users may be set.
+
+    Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
+    """
+    return abandon_run(Path(run_dir))
 
 
 def status(run_dir: PathLike) -> RunStatus:
@@ -311,13 +334,15 @@ def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:
-    path = Path(run_dir) if run_dir else new_path(job.name)
+    named = new_path if job.schedule.state else reserve_path  # given back by the run if it is not used
+    path = Path(run_dir) if run_dir else named(job.name)
     return _results(path, listener, lambda: run_job_in(job, path, options, listener, listener.stop))
 
 
 def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd]]) -> list[Result]:
     """Return the results, or raise the error that ended a run. Its `run_dir` is set if the run can be resumed."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
+        give_back(path)
         # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
             "This process was started by another one and is still loading its script: no run begins here.",
@@ -346,13 +371,20 @@ class _Listener:
     An exception in `on_progress` stops the run like a stop request, and is raised when the run has ended.
     """
 
-    def __init__(self, on_progress: OnProgress | None, stop: CancelToken | None, confirm: bool | Confirm) -> None:  # noqa: FBT001
+    def __init__(
+        self,
+        on_progress: OnProgress | None,
+        stop: CancelToken | None,
+        confirm: bool | Confirm,  # noqa: FBT001
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
         self.confirmed_by = "by the calling program"
         self.stop = stop or CancelToken()
         self.preflight: Preflight | None = None
         self.failure: Exception | None = None
         self._on_progress = on_progress
         self._confirm = confirm
+        self._on_notice = on_notice
 
     def on_run_started(self, run_id: str) -> None:
         """Do nothing: the result identifies the run."""
@@ -373,7 +405,9 @@ class _Listener:
         )
 
     def notice(self, text: str) -> None:
-        """Do nothing: the log has the notices."""
+        """Pass a notice to the caller."""
+        if self._on_notice:
+            self._on_notice(text)
 
     def show_preflight(self, preflight: Preflight) -> None:
         """Keep the preflight for the result."""

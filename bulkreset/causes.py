@@ -46,7 +46,9 @@ PLAN: Mapping[str, Cause] = {
     "disabled": Cause("If the user needs a password, enable the user first."),
     "passwordless": Cause("No action needed: the pool does not allow sign-in with a password."),
     "unconfirmed": Cause("No action needed, if intended: plan.skip lists which users are skipped."),
-    "unrecoverable": Cause("Give the user a verified e-mail address or phone number, or a temporary password."),
+    "unrecoverable": Cause(
+        "Give the user a verified address that the pool uses for recovery, or a temporary password."
+    ),
 }
 
 NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
@@ -162,6 +164,7 @@ STOPS: Mapping[str, Cause] = {
     "answer_timeout": Cause("Check the name of the host, the network and the proxy, then resume."),
     "time_limit": Cause("Resume when there is time."),
     "row_limit": Cause("Resume to send the rest."),
+    "approved_limit": Cause(f"No more rows were approved: make a new dry run {NOT_SET}, and have it approved."),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),
 }

@@ -27,4 +27,14 @@ class SystemClock:
         return stop.wait(seconds) if seconds > 0 else stop.is_set()
 
 
+class SinceBoot(SystemClock):
+    """A clock that also counts the time while the machine is suspended, because leases and time limits end then, too."""
+
+    def now(self) -> float:
+        """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
+        clock = getattr(time, "CLOCK_BOOTTIME", None)
+        return super().now() if clock is None else time.clock_gettime(clock)
+
+
 SYSTEM_CLOCK: Final = SystemClock()
+SINCE_BOOT: Final = SinceBoot()

@@ -4,12 +4,14 @@
     ├── Refused            2   nothing was sent
     │   ├── JobError           the job file or a flag
     │   ├── InputError         the input file
+    │   │   └── EmptyInput         it has no content
     │   ├── TargetError        the Region, the credentials, the endpoint
     │   ├── RunDirError        the run directory
     │   ├── ClusterError       the cluster, or a worker of it
     │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
+    │   ├── NotConfirmed       nobody confirmed the run
     │   ├── ServiceError       the service answered that no call can succeed
     │   ├── ClusterLost        the scheduler or all workers are gone
     │   └── RecordError        the journal or a report cannot be written
@@ -79,7 +81,13 @@ class JobError(Refused):
 
 
 class InputError(Refused):
-    """The input cannot be read as rows up to its end."""
+    """The input cannot be read as rows up to its end. `where` is the path or address of the file, "" if it is not one's."""
+
+    where: str = ""
+
+
+class EmptyInput(InputError):
+    """An input file has no content at all, not even a header."""
 
 
 class TargetError(Refused):
@@ -106,6 +114,10 @@ class Stopped(BulkresetError):
 
 class GuardTripped(Stopped):
     """A guard of the job stopped the run."""
+
+
+class NotConfirmed(Stopped):
+    """Nobody confirmed the run. Nothing was sent."""
 
 
 class ServiceError(Stopped):

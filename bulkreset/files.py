@@ -1,5 +1,6 @@
 """Reading and writing of small files. A written file gets its name only when it is complete and on disk."""
 
+import codecs
 import contextlib
 import errno
 import fcntl
@@ -28,6 +29,21 @@ def read_small_file(path: Path, most: int = MOST) -> bytes:
     if len(found) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
     return found
+
+
+def decode_text(raw: bytes) -> str:
+    """Return the text of a file that people write, as the editors of all systems save it.
+
+    It is UTF-8, or UTF-16 as Windows programs write it. A byte order mark is dropped. Raises UnicodeDecodeError.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16")
+    begins = raw[:4]  # such a file begins with ASCII, so every other byte is 0 in UTF-16
+    if len(begins) > 1 and not any(begins[1::2]) and all(begins[::2]):
+        return raw.decode("utf-16-le")
+    if len(begins) > 1 and not any(begins[::2]) and all(begins[1::2]):
+        return raw.decode("utf-16-be")
+    return raw.decode("utf-8-sig")
 
 
 def require_new(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import http.client
 import logging
 import os
 import resource
@@ -34,7 +33,8 @@ def harden_process(*, for_good: bool) -> None:
 
 def disable_debug_output() -> None:
     """Stop connections from printing what they send, and the AWS C runtime from logging it, even if debug is on."""
-    http.client.HTTPConnection.debuglevel = 0
+    if client := sys.modules.get("http.client"):  # if it is not loaded, it is off
+        client.HTTPConnection.debuglevel = 0
     if runtime := sys.modules.get("awscrt.io"):  # if it is not loaded, its log is not open
         with contextlib.suppress(RuntimeError):  # raised if its log is not open
             runtime.set_log_level(runtime.LogLevel.Error)  # the Trace level logs signatures and session tokens

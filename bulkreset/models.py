@@ -90,6 +90,15 @@ class SkipReason(StrEnum):
     UNRECOVERABLE = "unrecoverable"
 
 
+class Recovery(StrEnum):
+    """How a pool can send a user a code to recover the account by forgot-password."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the input, ready to be sent.

@@ -92,6 +92,7 @@ class Object:
     size: int
     etag: str
     version: str = ""
+    modified: float = field(default=0.0, compare=False)  # Unix time; listings and HEAD may differ in their precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +144,13 @@ class Bucket:
         with translate_errors(uri, "s3:GetObject"):
             found = self.client.head_object(Bucket=bucket, Key=key)
         version = found.get("VersionId", "")
-        return Object(uri, found["ContentLength"], found["ETag"].strip('"'), "" if version == "null" else version)
+        version = "" if version == "null" else version
+        return Object(uri, found["ContentLength"], found["ETag"].strip('"'), version, found["LastModified"].timestamp())
 
-    def objects(self, uri: str, delimiter: str = "") -> Iterator[Object]:
+    def objects(self, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
         """Yield the objects whose addresses begin with `uri`, in order. Raises BucketError.
 
-        With a delimiter, only objects without a delimiter after the prefix.
+        With a delimiter, only objects without a delimiter after the prefix; the others' prefixes are added to `folders`.
         """
         bucket, prefix = split(uri)
         with translate_errors(uri, "s3:ListBucket"):
@@ -158,6 +160,8 @@ class Bucket:
             for page in pages:
                 for found in page.get("Contents", ()):
                     yield Object(f"{S3}{bucket}/{found['Key']}", found["Size"], found["ETag"].strip('"'))
+                if folders is not None:
+                    folders += (f"{S3}{bucket}/{found['Prefix']}" for found in page.get("CommonPrefixes", ()))
 
     def open(self, found: Object) -> io.BufferedReader:
         """Return a stream of the content, read in ranges.

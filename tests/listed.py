@@ -72,6 +72,7 @@ class Listed(UserLister):
         self.asked: list[tuple[str | None, str]] = []
         self.renewals = renewals
         self.groups = groups or {}
+        self._shards: dict[str, list[dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -91,7 +92,11 @@ class Listed(UserLister):
             fault = self.faults.popleft() if self.faults else self.always
         if fault or expression in self.refuses:
             raise fault or STALE
-        return self._page_of([user for user in self.users if _passes(user, expression)], token)
+        if "^=" not in expression:
+            return self._page_of([user for user in self.users if _passes(user, expression)], token)
+        if expression not in self._shards:  # filtered once: a sweep in shards asks for every page of each
+            self._shards[expression] = [user for user in self.users if _passes(user, expression)]
+        return self._page_of(self._shards[expression], token)
 
     def members(self, group: str, token: str | None = None) -> UserPage:
         """The page at a token, of those who are in a group."""
@@ -117,11 +122,12 @@ class Listed(UserLister):
 
 
 def _passes(user: dict[str, Any], expression: str) -> bool:
-    found = re.fullmatch(r'([\w:]+) = "(.*)"', expression)
+    found = re.fullmatch(r'([\w:]+) (\^?=) "(.*)"', expression)
     if not found:
         return True
     values = {attribute["Name"]: attribute["Value"] for attribute in user["Attributes"]} | {
         "username": user["Username"],
         "cognito:user_status": user["UserStatus"],
     }
-    return bool(values.get(found[1], "").lower() == found[2].lower())
+    value, wanted = values.get(found[1], "").lower(), found[3].lower()
+    return bool(value.startswith(wanted) if found[2] == "^=" else value == wanted)

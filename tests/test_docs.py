@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import bulkreset
 from bulkreset import causes, errors, log
 from bulkreset.cli.main import app
-from bulkreset.cognito import boto3_transport, response, response_parser
+from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
@@ -48,7 +48,7 @@ LINKED = sorted(
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 300  # lines of the front page
 LARGEST = 200_000  # bytes of a picture
-COMMANDS = ("run", "resume", "status", "report", "extract", "passwords", "verify", "init", "demo", "help")
+COMMANDS = ("run", "resume", "abandon", "status", "report", "extract", "passwords", "verify", "init", "demo", "help")
 _OF_THE_GROUP = {"--help", "-h", "--version"}
 
 
@@ -136,8 +136,12 @@ def test_example_job_loads(tmp_path: Path) -> None:
 
 def test_policy_is_json_and_names_the_calls() -> None:
     policy = json.loads(block("json"))
+    pools = (
+        *("AdminSetUserPassword", "DescribeUserPool", "ListUsers", "GetUserPoolMfaConfig"),
+        *("GetUserPoolSessionConfiguration", "ListUserPoolReplicas"),
+    )
     assert [statement["Action"] for statement in policy["Statement"]] == [
-        ["cognito-idp:AdminSetUserPassword", "cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
+        [f"cognito-idp:{call}" for call in (*pools, "ListPointInTimeRecoveries")],
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cognito-idp:ListUsersInGroup",
         "cognito-idp:AdminUserGlobalSignOut",
@@ -271,7 +275,7 @@ def test_codes_of_the_service() -> None:
     throttled, unsent, doubtful, refused, expired, paused, fatal = rows
     signed_out = {kind.__name__ for kind in response_parser.NO_CREDENTIALS}
     assert throttled == response._THROTTLED
-    assert unsent == {kind.__name__ for kind in boto3_transport.UNSENT}
+    assert unsent == {kind.__name__ for kind in http_errors.UNSENT}
     assert doubtful >= response._DOUBTFUL
     assert refused >= response.PASSWORD_REFUSALS
     assert expired == response._EXPIRED | signed_out
@@ -291,14 +295,14 @@ def test_every_code_is_in_the_runbook() -> None:
     of_the_service = (
         response._THROTTLED | response._DOUBTFUL | response.PASSWORD_REFUSALS | response._EXPIRED | causes.FATAL.keys()
     )
-    kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *boto3_transport.UNSENT)}
+    kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *http_errors.UNSENT)}
     known = {quoted(cell)[0] for row in table("codes | what happens") for cell in re.findall(r"`\w+`", row["codes"])}
     assert of_rows | of_the_service | kinds | known <= told
 
 
 def test_every_exit_code_is_in_the_runbook() -> None:
     told = {int(code) for row in table("exit code | what to do") for code in re.findall(r"\b\d+\b", row["exit code"])}
-    assert told == {int(row["code"]) for row in table("code | meaning | resumable")} | {137}
+    assert told == {int(row["code"]) for row in table("code | meaning | resumable")} | {134, 137}
 
 
 def test_exit_codes() -> None:

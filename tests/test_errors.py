@@ -18,6 +18,7 @@ EXIT_CODES = {
     "ApprovalError": 2,
     "Stopped": 3,
     "GuardTripped": 3,
+    "NotConfirmed": 3,
     "ServiceError": 3,
     "ClusterLost": 3,
     "RecordError": 3,

@@ -120,7 +120,7 @@ def test_script_retries_what_can_be_resumed(tmp_path: Path) -> None:
         environment = {"PATH": "/usr/bin:/bin", "BULKRESET": str(fake), "BULKRESET_PAUSE": "0"}
         ran = subprocess.run([HOME / "nightly.sh", job], cwd=tmp_path, env=environment, check=False)
         calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
-        assert set(calls) <= {f"run {job} --yes --no-progress"}
+        assert set(calls) <= {f"run {job} --yes --quiet --no-progress"}
         return ran.returncode, len(calls)
 
     for code in RETRIED:

@@ -17,7 +17,7 @@ GROUPS = {
         *("no_verify_ssl", "connect_timeout", "read_timeout", "recipient"),
     ),
     "Actions": (
-        *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "failed"),
+        *("permanent", "sign_out", "check_users", "dry_run", "approved", "emulate", "yes", "again", "failed"),
         *("within", "reissue", "identity", "only", "redact"),
     ),
     "Pace": ("rate", "share", "workers", "cluster"),
@@ -39,6 +39,9 @@ EXAMPLES = {
     "resume": """
   bulkreset resume runs/reset-20261121T083034Z
   bulkreset resume runs/reset-20261121T083034Z --failed --share 0.3
+""",
+    "abandon": """
+  bulkreset abandon runs/reset-20261121T083034Z
 """,
     "status": """
   bulkreset status

@@ -9,8 +9,7 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.job_template import JobKind
-from bulkreset.cli.options import Permanent, Profile, Rate, UserPoolId
+from bulkreset.cli.options import JobKind, Permanent, Profile, Rate, UserPoolId
 from bulkreset.errors import Interrupted
 
 

@@ -13,13 +13,19 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import NoProgress, Redact, ReportForm
+from bulkreset.cli.options import NoProgress, Redact, ReportForm, complete_run_dir
 from bulkreset.errors import Interrupted, RecordError, Refused
 
 
 def status(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="RUN_DIR", help="One run. Default: all runs in runs/.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="One run. Default: all runs in runs/.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ] = None,
     last: Annotated[
         int | None,
@@ -48,7 +54,12 @@ def status(
 
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     form: Annotated[
         ReportForm | None,
         typer.Option(
@@ -138,7 +149,12 @@ def extract(
 
 
 def passwords(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
@@ -178,7 +194,12 @@ def passwords(
 
 
 def verify(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+        ),
+    ],
     within: Annotated[
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,

@@ -9,26 +9,16 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from bulkreset.age import parse_recipients
+from bulkreset.cli.options import JobKind
 from bulkreset.errors import BulkresetError, JobError
 from bulkreset.files import atomic_writer
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
 
 Answers = Mapping[str, str]
-
-
-class JobKind(StrEnum):
-    """The purpose of a job."""
-
-    FILE = "file"
-    SCHEDULED = "scheduled"
-    TEMPORARY = "temporary"
-    SCRAMBLE = "scramble"
-    FROM_POOL = "from-pool"
 
 
 MEANT = {

@@ -1,11 +1,12 @@
-"""The entry point of the command line: its commands by name, and its exit codes."""
+"""The commands of the command line by name, and its exit codes."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from bulkreset.cli import init, inspect, json_events, process, run
+from bulkreset.cli import entry, init, inspect, json_events, process
+from bulkreset.cli import run as running
 from bulkreset.cli.help_format import CommandHelp, show_help
 from bulkreset.cli.options import ENVIRONMENT
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
@@ -39,8 +40,9 @@ def options(
     """Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable."""
 
 
-app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.run)
-app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(run.resume)
+app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(running.run)
+app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(running.resume)
+app.command(cls=CommandHelp, short_help="Give up an unfinished run.")(running.abandon)
 app.command(cls=CommandHelp)(inspect.status)
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
@@ -53,12 +55,17 @@ app.command(cls=CommandHelp, short_help="Check whether users have signed in and 
     inspect.verify
 )
 app.command(cls=CommandHelp, short_help="Create a job file, step by step.")(init.init)
-app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(run.demo)
+app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(running.demo)
 app.command("help", cls=CommandHelp)(show_help)
 
 
 def main() -> None:
-    """Run the console script. A bug is reported by its place in the code, without traceback and values."""
+    """Run the command line."""
+    entry.guarded(run)
+
+
+def run() -> None:
+    """Run the command that the arguments name, until SystemExit. A bug is reported by its place in the code, without traceback and values."""
     process.prepare()
     try:
         typer.main.get_command(app)()  # app() would replace our excepthook with its own

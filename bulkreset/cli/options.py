@@ -1,5 +1,6 @@
 """The options shared by several commands, and the parsers of their text."""
 
+import os
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,10 +11,29 @@ import typer
 
 from bulkreset.errors import JobError
 
+_JOURNAL = "journal.sqlite"  # what makes a directory a run's
+
 # Options that are not given are read from variables such as BULKRESET_RATE.
 ENVIRONMENT = {"auto_envvar_prefix": "BULKRESET"}
 
 MOST_DIGITS = 19  # limit on the digits of a number of rows
+
+
+def complete_run_dir(incomplete: str) -> list[str]:
+    """Return the run directories, and the directories that may have some, whose path begins with `incomplete`.
+
+    If nothing is typed yet, these are the runs in RUNS.
+    """
+    from bulkreset.journal.run_dir import RUNS
+
+    start = f"{RUNS}/" if f"{RUNS}/".startswith(incomplete) else incomplete
+    parent = Path(start if start.endswith("/") else os.path.dirname(start))  # noqa: PTH120  (a Path loses the slash)
+    try:
+        found = [path for path in parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    paths = [str(path) if (path / _JOURNAL).exists() else f"{path}/" for path in found]
+    return sorted(path for path in paths if path.startswith(start))
 
 
 class LogFormat(StrEnum):
@@ -21,6 +41,16 @@ class LogFormat(StrEnum):
 
     CONSOLE = "console"
     JSON = "json"
+
+
+class JobKind(StrEnum):
+    """The purpose of a job."""
+
+    FILE = "file"
+    SCHEDULED = "scheduled"
+    TEMPORARY = "temporary"
+    SCRAMBLE = "scramble"
+    FROM_POOL = "from-pool"
 
 
 class ReportForm(StrEnum):
@@ -81,7 +111,15 @@ Cluster = Annotated[
         show_default=False,
     ),
 ]
+Mirror = Annotated[
+    str | None,
+    typer.Option(metavar="none", help="none: continue without the mirror, if it is gone for good.", show_default=False),
+]
+Moved = Annotated[
+    bool, typer.Option("--moved", help="The directory was moved or copied here; the process that ran it has ended.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Again = Annotated[bool, typer.Option("--again", help="Set passwords that an earlier run of this input has set.")]
 LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Print only errors, and the summary if the exit code is not 0.")
@@ -100,7 +138,7 @@ NewRunDir = Annotated[
 
 
 _FLAGS = {"input.path": "--input", "targets.verify_ssl": "--no-verify-ssl"}
-_FLAGS |= {"cluster.scheduler": "--cluster", "cluster.local": "--cluster"}
+_FLAGS |= {"cluster.scheduler": "--cluster", "cluster.local": "--cluster", "mirror.to": "--mirror"}
 
 
 def flags_of(keys: Iterable[str]) -> dict[str, str]:
@@ -119,6 +157,15 @@ def parse_rate(text: str | None) -> float | str | None:
 def parse_limit(text: str | None) -> int | str | None:
     """Return a number of rows as a job value. Other text, such as a share, is returned unchanged."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else text
+
+
+def parse_mirror(text: str | None) -> dict[str, object]:
+    """Return the job keys that --mirror sets. Raises JobError if the text is not "none"."""
+    if text not in {None, "none"}:
+        raise JobError(
+            f"--mirror {text!r} is not possible: a run keeps its mirror.", "Leave it out, or pass --mirror none."
+        )
+    return {} if text is None else {"mirror.to": None}
 
 
 def parse_cluster(text: str | None) -> dict[str, object]:

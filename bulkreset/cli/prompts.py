@@ -2,18 +2,18 @@
 
 import select
 import sys
+import termios
 import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.cli.job_template import MEANT, QUESTIONS
 from bulkreset.cli.json_events import current
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, format_rows
-from bulkreset.plan.preflight_text import LABEL, preflight_lines
 from bulkreset.report.headline import state_text
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
     from bulkreset.plan.preflight import Preflight
     from bulkreset.report.verify import VerifyResult
 
-TYPED_BEYOND = 100  # more permanent passwords than this need a typed name, not only y
+TYPED_BEYOND = 100  # more passwords than this need a typed name, not only y
+TRIES = 3  # how often a name may be typed
 _NOT_WHOLE = "The run stopped while reading the input. Nothing was sent."
 _USER_STATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
@@ -106,6 +107,8 @@ class TerminalUi:
             self._show_plan(preflight)
 
     def _show_plan(self, preflight: "Preflight") -> None:
+        from bulkreset.plan.preflight_text import preflight_lines  # `status` starts faster without the job's models
+
         text = preflight_lines(preflight)
         if self._spoken:
             ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
@@ -129,17 +132,17 @@ class TerminalUi:
                 if preflight.ready
                 else f"Sign {format_count(preflight.pending or 0, 'user')} out"
             )
-            self._console.print(f"{ask}? [y/N] ", end="", markup=False)
             self.confirmed_by = "answered y at the terminal"
-            return self._typed().lower() in {"y", "yes"}
+            return self._answer(f"{ask}? [y/N] ").lower() in {"y", "yes"}
         whose = "pool's" if len(preflight.pools) == 1 else "job's"
         self.confirmed_by = f'typed "{wanted}" at the terminal'
-        self._console.print(
-            f'To set {preflight.permanent:,} permanent passwords, type the {whose} name ("{terminal_safe(wanted)}"): ',
-            end="",
-            markup=False,
-        )
-        return self._typed() in {wanted, terminal_safe(wanted)}
+        name = f'the {whose} name ("{terminal_safe(wanted)}"): '
+        typed = self._answer(f"{_purpose(preflight)}, type {name}")
+        for _ in range(TRIES - 1):
+            if not typed or typed in {wanted, terminal_safe(wanted)}:
+                break
+            typed = self._answer(f"That is not the name. Type {name}")
+        return typed in {wanted, terminal_safe(wanted)}
 
     def ask(self, text: str, shown: str | None) -> str:
         """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
@@ -158,6 +161,13 @@ class TerminalUi:
         if not sys.stdin.isatty():
             refuse_code(prompt)
         self._console.print(terminal_safe(prompt), end="", markup=False)
+        return self._typed()
+
+    def _answer(self, question: str) -> str:
+        """Ask, and return what is typed from now on: what was typed before was no answer to it."""
+        with suppress(termios.error):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        self._console.print(question, end="", markup=False)
         return self._typed()
 
     def _typed(self) -> str:
@@ -184,6 +194,8 @@ def _stderr_console() -> IO[str]:
 
 def wrap_lines(text: str, width: int) -> str:
     """Return the preflight text with its lines wrapped at `width`, and continued at column LABEL."""
+    from bulkreset.plan.preflight_text import LABEL
+
     lines = (
         textwrap.wrap(line, max(width, 2 * LABEL), subsequent_indent=" " * LABEL, break_on_hyphens=False) or [""]
         for line in text.splitlines()
@@ -193,6 +205,8 @@ def wrap_lines(text: str, width: int) -> str:
 
 def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
     """Ask for each answer that no flag gives, until it is valid. Returns all answers."""
+    from bulkreset.cli.job_template import MEANT, QUESTIONS
+
     known: dict[str, str] = {}
     if "kind" not in given:
         for kind, meant in MEANT.items():
@@ -252,6 +266,8 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"{what} {state_text(summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
     if not summary.plan_complete:
         out.write(f"{_NOT_WHOLE}\n")
+    for remark in summary.input.get("remarks", ()):
+        out.write(f"Input: {remark}\n")
     if summary.signed_out:
         out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
     if summary.codes:
@@ -321,12 +337,21 @@ def describe_verified(found: "VerifyResult") -> str:
     return "\n".join([*lines, f"Report: {found.report}"])
 
 
+def _purpose(preflight: "Preflight") -> str:
+    """Return what is confirmed by a name, as the beginning of a sentence."""
+    kind = "" if preflight.permanent and preflight.temporary else "permanent " if preflight.permanent else "temporary "
+    again = " again" if preflight.earlier else ""
+    if not preflight.ready:
+        return f"To sign {format_count(preflight.pending or 0, 'user')} out"
+    return f"To set {format_count(preflight.ready, f'{kind}password')}{again}"
+
+
 def _confirmation_word(preflight: "Preflight") -> str | None:
-    """Return the name to type for more than TYPED_BEYOND permanent passwords; None if y is enough.
+    """Return the name to type for more than TYPED_BEYOND passwords, and for an input that was run; None if y is enough.
 
     It is the pool's name, or the job's name if there are several pools.
     """
-    if preflight.permanent <= TYPED_BEYOND:
+    if preflight.ready <= TYPED_BEYOND and not preflight.earlier:
         return None
     pools = list(preflight.pools)
     return preflight.name_of(pools[0]) if len(pools) == 1 else preflight.job.name

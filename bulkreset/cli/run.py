@@ -12,6 +12,7 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
+    Again,
     Cluster,
     Limit,
     LogAs,
@@ -19,6 +20,8 @@ from bulkreset.cli.options import (
     MaxDuration,
     MaxFailures,
     MaxRows,
+    Mirror,
+    Moved,
     NewRunDir,
     NoProgress,
     Permanent,
@@ -30,19 +33,23 @@ from bulkreset.cli.options import (
     Verbose,
     Workers,
     Yes,
+    complete_run_dir,
     flags_of,
     parse_cluster,
     parse_limit,
+    parse_mirror,
     parse_rate,
 )
-from bulkreset.errors import EXIT_OK, BulkresetError, Refused
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
+from bulkreset.statuses import describe_counts
 
 if TYPE_CHECKING:
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
     from bulkreset.report.run_status import RunStatus
     from bulkreset.run.context import RunEnd, RunOptions
+    from bulkreset.run.scheduled import LeftOut
 
 
 def run(
@@ -100,6 +107,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
+            autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
             show_default=False,
         ),
@@ -108,6 +116,7 @@ def run(
         bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
     ] = False,
     yes: Yes = False,
+    again: Again = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -150,6 +159,7 @@ def run(
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
+        again=again,
         limit=limit,
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=log_format is LogFormat.JSON,
@@ -161,7 +171,13 @@ def run(
 
 def resume(
     run: Annotated[
-        str, typer.Argument(metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The directory of a run, or its s3:// mirror.",
+            show_default=False,
+            autocompletion=complete_run_dir,
+        ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
     rate: Rate = None,
@@ -173,7 +189,10 @@ def resume(
     limit: Limit = None,
     run_dir: NewRunDir = None,
     cluster: Cluster = None,
+    mirror: Mirror = None,
+    moved: Moved = False,
     yes: Yes = False,
+    again: Again = False,
     log_format: LogAs = LogFormat.CONSOLE,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -194,13 +213,16 @@ def resume(
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
-    overrides = {key: value for key, value in asked.items() if value is not None} | parse_cluster(cluster)
+    given = {key: value for key, value in asked.items() if value is not None}
+    overrides = given | parse_cluster(cluster) | parse_mirror(mirror)
     as_json = log_format is LogFormat.JSON
     mode = RunOptions(
         sys.stderr,
         yes=yes,
+        again=again,
         limit=limit,
         retry_failed=failed,
+        moved=moved,
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=as_json,
         out=sys.stdout,
@@ -216,6 +238,29 @@ def resume(
         yield resume_run(path, mode, overrides, ui, stop)
 
     _run_and_exit(resumed(), stop, ui, path, before=before)
+
+
+def abandon(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+) -> None:
+    """Give up an unfinished run: it is never resumed. Sends nothing; the report keeps who was set."""
+    from bulkreset.run.abandon import abandon as abandon_run
+
+    found = abandon_run(run_dir)
+    counts = describe_counts(found.counts) or "no rows"
+    lines = [f"Given up: {run_dir}: {counts}."]
+    if found.perhaps_set:
+        lines.append(
+            f"{format_rows(found.perhaps_set)} are set, or may be. A scheduled job does not run its inputs again."
+            f" For a new run, write an input of the users that are not set: bulkreset report {shlex.quote(str(run_dir))}"
+            " --only failed,rejected,unprocessed"
+        )
+    else:
+        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+    if found.mirror:
+        lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    process.require_stdout_written()
 
 
 def demo(
@@ -239,21 +284,22 @@ def demo(
 def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
     """Run a job with progress, and exit with its exit code."""
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.journal.run_dir import new_path
-    from bulkreset.run.scheduled import run_job
+    from bulkreset.journal.run_dir import reserve_path
+    from bulkreset.run.scheduled import LeftOut, run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
-    path = run_dir or (None if job.schedule.state else new_path(job.name))  # a scheduled job may need no directory
-    ends = run_job(job, path, mode, ui, stop)
-    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.")
+    path = run_dir or (None if job.schedule.state else reserve_path(job.name))  # a scheduled job may need no directory
+    left_out = LeftOut()
+    ends = run_job(job, path, mode, ui, stop, left_out)
+    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.", left_out)
 
 
 def _command_to_repeat(arguments: Sequence[str]) -> str:
     """Return the command line without what only this run needs. No option has a secret as its value."""
     kept = [*arguments]
-    for option in ("--dry-run", "--yes", "--no-progress", "--quiet", "-q"):
+    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q"):
         kept = [argument for argument in kept if argument != option]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")
@@ -278,14 +324,17 @@ def _run_and_exit(
     ui: "TerminalUi",
     path: Path | None,
     nothing: str = "",
+    left_out: "LeftOut | None" = None,
     *,
     before: "RunStatus | None" = None,
 ) -> NoReturn:
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
-    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. `before`: the
-    run had finished and is resumed.
+    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
+    is set aside in `left_out` counts as rows that are not set. `before`: the run had finished and is resumed.
     """
+    from bulkreset.journal.run_dir import give_back
+
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
@@ -295,13 +344,17 @@ def _run_and_exit(
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
+        if path:
+            give_back(path)
+    code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
+        nothing = " ".join([nothing, *(left_out.held if left_out else ())])
         if not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")
             sys.stdout.flush()
         if json_events.current():
-            json_events.emit_ended(EXIT_OK, nothing, state="finished")
-    raise SystemExit(max(codes, default=EXIT_OK))
+            json_events.emit_ended(code, nothing, state="finished")
+    raise SystemExit(max([code, *codes]))
 
 
 def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None, *, quiet: bool) -> None:

@@ -13,6 +13,7 @@ from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, Worker
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
+from bulkreset.departure import AllPermits, SendPermit
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
 from bulkreset.job import PaceConfig
 from bulkreset.send.lane import LaneKey, Results
@@ -26,6 +27,14 @@ MAX_NONSENSE: Final = 3  # answers of a worker that cannot be used; then it is d
 NOBODY_SECONDS: Final = 60.0  # how long to wait for a worker if there is none
 LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # then agents of a dead coordinator send no more
 R = TypeVar("R")
+
+
+class _NothingToSend:
+    """The permit of workers before they have a lane: none of them has a lease."""
+
+    def seconds_left(self) -> float:
+        """Return 0."""
+        return 0.0
 
 
 class ClusterRunner:
@@ -50,6 +59,7 @@ class ClusterRunner:
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
         self._parting: list[float] = []
+        self._permit: SendPermit = _NothingToSend()
 
     # ---- called on the coordinator's thread
 
@@ -82,8 +92,12 @@ class ClusterRunner:
         """Return a new lane. It gets a worker when its lane group is passed to `send`."""
         return RemoteLane(self, errand, place, ceiling, pace, changed)
 
-    def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
-        """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread."""
+    def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell, permit: SendPermit | None = None) -> None:
+        """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread.
+
+        No worker's lease is longer than `permit` allows.
+        """
+        self._permit = permit or AllPermits()
         self._call_soon(self._places.add, units, results, tell)
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
@@ -204,7 +218,8 @@ class ClusterRunner:
         parcel, post.orders = SecretEnvelope.pack(post.orders), []
         post.wake.clear()
         post.turn += 1
-        lease, post.lease_ends = self._unix() + LEASE_SECONDS, self._clock.now() + LEASE_SECONDS
+        lease = self._unix() + max(0.0, min(LEASE_SECONDS, self._permit.seconds_left()))
+        post.lease_ends = self._clock.now() + LEASE_SECONDS
         while (left := post.lease_ends - self._clock.now()) > 0:
             try:
                 turn = self._cluster.exchange(post.worker, post.session, post.turn, lease, parcel)

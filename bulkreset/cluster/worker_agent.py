@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from bulkreset.clock import Clock, SystemClock
+from bulkreset.clock import SINCE_BOOT, Clock, SystemClock
 from bulkreset.cluster.envelope import SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import (
     LEASE_SECONDS,
@@ -36,6 +36,7 @@ from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
+from bulkreset.departure import Deadline
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
@@ -43,58 +44,58 @@ from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.worker import GATE_SECONDS
 
 HANDLER: Final = "bulkreset_exchange"
 INFO_HANDLER: Final = "bulkreset_info"
 ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is taken to be gone, and its rows are dropped
 OPENERS = 4  # lane groups opened at the same time: each may wait for STS
-GATE_SECONDS = 0.1  # between two checks whether there is a lease again
 _NOISY_LOGGERS = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt")  # at DEBUG these print request bodies
 
 T = TypeVar("T")
 
 
 class WorkerLease:
-    """The time until which attempts may be started.
+    """The time until which attempts may be started: the worker's permit to send.
 
     A worker that loses the coordinator must stop before another worker gets its lanes. The end is given in the Unix
-    time of `unix` and measured with `clock`.
+    time of `unix` and measured on two clocks that count sleep: `since_boot` and `unix`. How long the coordinator has
+    been silent is measured with `clock`, because after a sleep of the whole machine it is not gone.
     """
 
-    def __init__(self, clock: Clock, unix: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Clock, unix: Callable[[], float] = time.time, since_boot: Clock | None = None) -> None:
         self._clock = clock
         self._unix = unix
+        self._deadline = Deadline(since_boot or clock, unix)
         self._until = clock.now()
 
     def renew(self, until: float) -> None:
-        """Extend the lease to `until`, a Unix time, but at most by LEASE_SECONDS from now.
+        """Extend the lease to `until`, a Unix time, but at most by LEASE_SECONDS from now."""
+        seconds = min(until - self._unix(), LEASE_SECONDS)
+        self._until = max(self._until, self._clock.now() + seconds)
+        if seconds > self._deadline.seconds_left():
+            self._deadline.set(seconds)
 
-        The end is kept on the monotonic clock, because the Unix clock may be changed meanwhile.
-        """
-        self._until = max(self._until, self._clock.now() + min(until - self._unix(), LEASE_SECONDS))
-
-    def holds(self) -> bool:
-        """Return whether an attempt may be started."""
-        return self.seconds_since_end() < 0
+    def seconds_left(self) -> float:
+        """Return for how many more seconds attempts may be started; 0 or less if the lease is over."""
+        return self._deadline.seconds_left()
 
     def seconds_since_end(self) -> float:
-        """Return the seconds since the lease ended; negative while it is valid."""
+        """Return the seconds since the lease ended, without those that the machine slept; negative while it is valid."""
         return self._clock.now() - self._until
 
 
 class LeasedPacer(Pacer):
-    """A pacer that gives slots only while the lease is valid."""
+    """A pacer for look-ups, which gives slots only while the lease is valid: so lanes keep their rate when they move."""
 
-    def __init__(
-        self, ceiling: float | None, clock: Clock, on_change: Callable[[float, str], None], lease: WorkerLease
-    ) -> None:
-        super().__init__(ceiling, clock, on_change)
+    def __init__(self, ceiling: float | None, clock: Clock, lease: WorkerLease) -> None:
+        super().__init__(ceiling, clock)
         self._lease = lease
 
     def wait(self, stop: threading.Event) -> bool:
         """Wait for a slot while the lease is valid. Returns False if `stop` is set first."""
         while super().wait(stop):
-            if self._lease.holds():
+            if self._lease.seconds_left() > 0:
                 return True
             if self._clock.wait(stop, GATE_SECONDS):
                 return False
@@ -115,7 +116,7 @@ class WorkerAgent:
     def __init__(self, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
         self._clock = clock or SystemClock()
         self._unix = unix
-        self._lease = WorkerLease(self._clock, unix)
+        self._lease = WorkerLease(self._clock, unix, clock or SINCE_BOOT)
         self._results: Results = SimpleQueue()
         self._sites: dict[int, _OpenGroup] = {}
         self._addresses: dict[Lane[Any], LaneAddress] = {}
@@ -230,10 +231,10 @@ class WorkerAgent:
             else:
                 errand = SignOut({pool: BotoTransport.of(session) for pool, session in sessions.items()})
                 carries = MAX_RATE["boto3"]
-            pacer = LeasedPacer(wanted.ceiling, self._clock, self._rate_callback((order.place, number)), self._lease)
+            pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.place, number)))
             if wanted.state:
                 pacer.resume(wanted.state)
-            lanes.append(Lane(errand, pacer, order.pace, self._clock, self._results, place, carries))
+            lanes.append(Lane(errand, pacer, order.pace, self._clock, self._results, place, carries, self._lease))
         return _OpenGroup(place, lanes), kind
 
     def _evidence(
@@ -241,7 +242,7 @@ class WorkerAgent:
     ) -> ListedEvidence | None:
         if order.look_up is None:
             return None
-        pacer = LeasedPacer(order.look_up.ceiling, self._clock, lambda _rate, _why: None, self._lease)
+        pacer = LeasedPacer(order.look_up.ceiling, self._clock, self._lease)
         readers = {pool: LastChangeReader(session) for pool, session in sessions.items()}
         return ListedEvidence(readers, pacer, self._clock, place.stop)
 

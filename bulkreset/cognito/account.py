@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from bulkreset.cognito import pool_status
 from bulkreset.cognito.background import ask_in_background
 from bulkreset.cognito.pool import UNKNOWN, PoolFacts, describe_pool
 from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
@@ -15,13 +16,22 @@ class AccountDiscovery:
     """Facts about the account. All questions start in the constructor; each method waits for its answers.
 
     All results are keyed by user pool id. `emulated_quota` is the emulator's quota in calls per second, None if the
-    targets are real. If `with_quotas` is false, no quotas are asked for.
+    targets are real. If `with_quotas` is false, only the pools' descriptions and the callers are asked for. With
+    `with_sessions` it also asks whether the pools track sessions.
     """
 
     def __init__(
-        self, sessions: Mapping[str, TargetSession], emulated_quota: float | None = None, *, with_quotas: bool = True
+        self,
+        sessions: Mapping[str, TargetSession],
+        emulated_quota: float | None = None,
+        *,
+        with_quotas: bool = True,
+        with_sessions: bool = False,
     ) -> None:
-        self._pools = {pool: _ask_pool(pool, session) for pool, session in sessions.items()}
+        self._sessions = sessions
+        self._described = {pool: _ask_pool(pool, session) for pool, session in sessions.items()}
+        self._with_status, self._with_sessions = with_quotas, with_sessions
+        self._pools: dict[str, PoolFacts] | None = None
         self._callers = {pool: session.start_caller_lookup() for pool, session in sessions.items()}
         ways: dict[tuple[object, ...], Callable[[], AccountQuota]] = {}
         self._quotas: dict[str, Callable[[], AccountQuota]] = {}
@@ -33,8 +43,12 @@ class AccountDiscovery:
             self._quotas[pool] = ways[way]
 
     def pools(self) -> dict[str, PoolFacts]:
-        """Return the facts about each pool."""
-        return {pool: answer() for pool, answer in self._pools.items()}
+        """Return the facts about each pool. The first call also asks for what DescribeUserPool does not tell."""
+        if self._pools is None:
+            described = {pool: answer() for pool, answer in self._described.items()}
+            asked = {pool: self._ask_status(facts) for pool, facts in described.items()} if self._with_status else {}
+            self._pools = described | {pool: answer() for pool, answer in asked.items()}
+        return dict(self._pools)
 
     def callers(self) -> dict[str, Caller]:
         """Return the caller's identity for each pool."""
@@ -43,6 +57,16 @@ class AccountDiscovery:
     def quotas(self) -> dict[str, AccountQuota]:
         """Return the quota that applies to each pool; empty without `with_quotas`."""
         return {pool: answer() for pool, answer in self._quotas.items()}
+
+    def _ask_status(self, facts: PoolFacts) -> Callable[[], PoolFacts]:
+        session = self._sessions[facts.user_pool_id]
+        if facts.unknown or session.emulated:
+            return lambda: facts
+        with_sessions = self._with_sessions
+        late = pool_status.unanswered(facts, with_sessions=with_sessions)
+        return ask_in_background(
+            lambda: pool_status.add_status(session, facts, with_sessions=with_sessions), late, pool_status.SECONDS
+        )
 
 
 def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:

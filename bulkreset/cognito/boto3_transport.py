@@ -1,26 +1,23 @@
 """Sends AdminSetUserPassword and AdminUserGlobalSignOut for one row with boto3 and returns a Response."""
 
-import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import (
     ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
     HTTPClientError,
-    ProxyConnectionError,
     SSLError,
 )
-from urllib3.util.ssl_match_hostname import CertificateError
 
-from bulkreset.cognito.bounded_http import AnswerTooLargeError
+from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate, is_too_large
+from bulkreset.cognito.prepared_call import PreparedCall
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     BAD_CERTIFICATE,
     NO_CREDENTIALS,
     TOO_LARGE,
     UNREADABLE,
+    WITHHELD,
     UnreadableResponseError,
     error_response,
     no_credentials_response,
@@ -31,12 +28,11 @@ from bulkreset.cognito.response_parser import (
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.departure import WithheldError
 from bulkreset.models import Row, SignOutTask
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
-
-UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
@@ -52,9 +48,13 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
     ) -> None:
         def renewed() -> "CognitoIdentityProviderClient | None":
             client = renew()
-            return _prepared(client) if client else None
+            if not client:
+                return None
+            self._prepared = client, PreparedCall.of(client)  # before another thread may use the client
+            return _prepared(client)
 
         super().__init__(_prepared(client), renewed)
+        self._prepared = client, PreparedCall.of(client)
 
     @classmethod
     def of(cls, session: TargetSession) -> Self:
@@ -66,25 +66,39 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
         """Send one attempt, as `set_password` does; expired credentials are renewed for the next one."""
         return self._sent(
             lambda client: _answer(
-                lambda: client.admin_user_global_sign_out(UserPoolId=leaver.pool, Username=leaver.username), str
+                lambda: _succeeded(
+                    client.admin_user_global_sign_out(UserPoolId=leaver.pool, Username=leaver.username), str
+                ),
+                str,
             )
         )
 
     def _send(self, means: "CognitoIdentityProviderClient", row: Row) -> Response:
+        withhold = row.password.withhold
+        if prepared := self._prepared_for(means):
+            return _answer(lambda: prepared.send(row), withhold)
         return _answer(
-            lambda: means.admin_set_user_password(
-                UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
+            lambda: _succeeded(
+                means.admin_set_user_password(
+                    UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
+                ),
+                withhold,
             ),
-            row.password.withhold,
+            withhold,
         )
+
+    def _prepared_for(self, client: "CognitoIdentityProviderClient") -> PreparedCall | None:
+        """Return the client's prepared call; None if the client has to make each call itself."""
+        known, prepared = self._prepared
+        return prepared if known is client else None
 
 
 def _answer(  # noqa: PLR0911  (one return for each kind of result)
-    call: Callable[[], Mapping[str, Any]], withhold: Callable[[str], str]
+    call: Callable[[], Response], withhold: Callable[[str], str]
 ) -> Response:
     """Make one call. The Response has only names, codes and scrubbed messages, never a library's own text."""
     try:
-        answer = call()
+        return call()
     except ClientError as error:
         return error_response(error.response, withhold)
     except SSLError as error:
@@ -98,29 +112,19 @@ def _answer(  # noqa: PLR0911  (one return for each kind of result)
     except UnreadableResponseError:
         return UNREADABLE
     except HTTPClientError as error:
+        if isinstance(error.kwargs.get("error"), WithheldError):
+            return WITHHELD
         return TOO_LARGE if is_too_large(error) else _lost(error)
     except Exception as error:  # noqa: BLE001  (response lost, or botocore cannot parse it: it may have been applied)
         return _lost(error)
+
+
+def _succeeded(answer: Mapping[str, Any], withhold: Callable[[str], str]) -> Response:
     return success_response(answer["ResponseMetadata"].get("RequestId"), withhold)
 
 
 def _lost(error: Exception) -> Response:
     return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
-
-
-def is_too_large(error: HTTPClientError) -> bool:
-    """Return whether reading an answer was given up because of its size."""
-    return isinstance(error.kwargs.get("error"), AnswerTooLargeError)
-
-
-def is_about_the_certificate(error: SSLError) -> bool:
-    """Return whether the TLS handshake failed because of the certificate, so that nothing was sent."""
-    cause: object = error.kwargs.get("error")
-    while isinstance(cause, BaseException):
-        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):  # the latter: another host's
-            return True
-        cause = cause.args[0] if cause.args else None
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 
+from bulkreset.departure import require_departure
+
 HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the answers 1xx before it
 CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes
 PAGE_BYTES: Final = 2**24  # the longest page of users: 60 users of 50 attributes with 2048 characters, escaped
@@ -126,8 +128,47 @@ class BoundedReader(io.RawIOBase):
         super().close()
 
 
-def _bounded_pools(answers: Answers) -> dict[str, type]:
-    """Return classes for urllib3's connection pools, by scheme, which read `answers`."""
+class _Departing:
+    """A mixin for connections: if it `departs`, each request asks whether it may leave, and then leaves as a whole.
+
+    So there is no moment between two parts of a request in which a machine may be suspended.
+    """
+
+    departs = False
+    _opened = False
+    _parts: list[bytes] | None = None  # of the request that is being prepared
+
+    def connect(self) -> None:
+        """Connect, and note that the next request is the first one."""
+        above: Any = super()
+        above.connect()
+        self._opened = True
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
+        """Send a request. Raises WithheldError if it may not leave; then nothing of it is sent."""
+        above: Any = super()
+        if not self.departs:
+            return above.request(*args, **kwargs)
+        self._parts = []
+        try:
+            above.request(*args, **kwargs)
+            whole = b"".join(self._parts)
+        finally:
+            self._parts = None
+        if getattr(self, "sock", None) is None:
+            self.connect()
+        connected, self._opened = self._opened, False
+        require_departure(connected=connected)
+        return above.send(whole)
+
+    def send(self, data: Any) -> Any:  # noqa: ANN401  (http.client's own)
+        """Send a part of a request, or keep it until the request is complete."""
+        above: Any = super()
+        return above.send(data) if self._parts is None else self._parts.append(data)
+
+
+def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
+    """Return classes for urllib3's connection pools, by scheme, which read `answers` and may `ask` for departures."""
 
     class Answer(HTTPResponse):
         """Reads through a BoundedReader. A proxy's answer to CONNECT is read by the same class."""
@@ -152,11 +193,13 @@ def _bounded_pools(answers: Answers) -> dict[str, type]:
 
     response: Any = Answer  # Any: the stubs want a subclass of botocore's own, which is for Expect: 100-continue only
 
-    class Connection(AWSHTTPConnection):
+    class Connection(_Departing, AWSHTTPConnection):
         response_class = response
+        departs = ask
 
-    class SecureConnection(AWSHTTPSConnection):
+    class SecureConnection(_Departing, AWSHTTPSConnection):
         response_class = response
+        departs = ask
 
     class Pool(AWSHTTPConnectionPool):
         ConnectionCls = Connection
@@ -179,6 +222,8 @@ _WHOLE: Final = {"enforce_content_length": True}  # botocore takes a short body 
 def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a boto3 client)
     """Let a new client wait no longer than its read time-out for a whole answer, and keep each within its limit.
 
+    Only calls of Cognito need a permit to leave: while one is prepared, its credentials may be renewed with another.
     botocore has no public way to choose its connections; tests/cognito/test_nasty_answers.py keeps watch over this one.
     """
-    client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers))  # noqa: SLF001
+    ask = client.meta.service_model.service_name == "cognito-idp"
+    client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers, ask=ask))  # noqa: SLF001

@@ -57,16 +57,16 @@ class ConnectionPool:
         self._tls = _tls(context, route.host) if context and route.scheme == "https" else None
         self._proxy = _proxy_options(route.proxy, context, tunnel=self._tls is not None) if route.proxy else None
 
-    def acquire(self) -> HttpClientConnection:
-        """Return an open connection. Raises NoConnectionError if none can be opened."""
+    def acquire(self) -> tuple[HttpClientConnection, bool]:
+        """Return an open connection, and whether it was opened just now. Raises NoConnectionError if none can be."""
         while self._idle:
             try:
                 connection = self._idle.pop()
             except IndexError:  # another thread took the last one
                 break
             if connection.is_open():  # otherwise the server has closed it; nothing was sent on it
-                return connection
-        return self._connect()
+                return connection, False
+        return self._connect(), True
 
     def release(self, connection: HttpClientConnection) -> None:
         """Keep a connection for the next call. Its response must have been read completely."""

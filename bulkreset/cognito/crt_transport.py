@@ -5,13 +5,12 @@ import json
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
 from awscrt.http import HttpClientConnection, HttpHeaders, HttpRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
-from botocore.parsers import JSONParser
 
 from bulkreset.cognito.bounded_http import CALL_BYTES, AnswerTooLargeError, MalformedAnswerError, require_headers
 from bulkreset.cognito.crt_connections import ConnectionPool, NoConnectionError, keep_thread_state
@@ -20,22 +19,18 @@ from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
     TOO_LARGE,
-    UNREADABLE,
-    UnreadableResponseError,
-    error_response,
+    WITHHELD,
     no_credentials_response,
     not_sent_response,
-    require_service_response,
-    success_response,
+    read_response,
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.departure import Departure, WithheldError, current_departure, require_departure
 from bulkreset.models import Row
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
-
-_PARSER: Final[Any] = JSONParser()  # Any: its stubs require a shape, which an error does not need
 
 
 class CrtTransport(RenewingTransport["Credentials | None"]):
@@ -57,31 +52,48 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
     def _send(self, means: "Credentials | None", row: Row) -> Response:
         try:
-            connection = self._connections.acquire()
+            connection, opened = self._connections.acquire()
         except NoConnectionError as error:
             return error.response
-        try:
-            exchange = _Exchange(connection, self._signed(means, row))
-        except NO_CREDENTIALS as error:
-            self._connections.release(connection)
-            return no_credentials_response(error)
-        except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
-            connection.close()
-            return not_sent_response("EndpointConnectionError")
+        exchange = self._begin(connection, means, row, opened=opened)
+        if isinstance(exchange, Response):
+            return exchange
         if exchange.done.acquire(timeout=self._patience) and not exchange.failure:
             self._connections.release(connection)
-            return _read(exchange.status, exchange.headers, b"".join(exchange.body), row)
+            headers = {name.lower(): value for name, value in exchange.headers}
+            return read_response(exchange.status, headers, b"".join(exchange.body), row.password.withhold)
         connection.close()  # a late response must not be taken for that of another call
+        if exchange.sent.withheld:
+            return WITHHELD
         if isinstance(exchange.failure, AnswerTooLargeError):
             return TOO_LARGE
         code = _name_of(exchange.failure) if exchange.failure else "ReadTimeoutError"
         return Response(Disposition.AMBIGUOUS, code, "the answer was lost or could not be read")
 
-    def _signed(self, credentials: "Credentials | None", row: Row) -> HttpRequest:
-        """Return the request for one row, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
+    def _begin(
+        self, connection: HttpClientConnection, means: "Credentials | None", row: Row, *, opened: bool
+    ) -> "_Exchange | Response":
+        """Send the request for one row. Returns a Response if nothing was sent; its connection is then given back."""
+        try:
+            request, body = self._signed(means, row)
+            require_departure(connected=opened)
+            body.departure = current_departure()
+            return _Exchange(connection, request, body)
+        except NO_CREDENTIALS as error:
+            self._connections.release(connection)
+            return no_credentials_response(error)
+        except WithheldError:
+            self._connections.release(connection)
+            return WITHHELD
+        except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
+            connection.close()
+            return not_sent_response("EndpointConnectionError")
+
+    def _signed(self, credentials: "Credentials | None", row: Row) -> tuple[HttpRequest, "_Body"]:
+        """Return the request for one row and its body, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
         if credentials is None:
             raise NoCredentialsError
-        body = json.dumps(
+        text = json.dumps(
             {
                 "UserPoolId": row.pool,
                 "Username": row.username,
@@ -89,10 +101,11 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
                 "Permanent": row.permanent,
             }
         ).encode()
-        headers = HttpHeaders([*self._headers, ("Content-Length", str(len(body)))])
-        request = HttpRequest("POST", self._route.path, headers, io.BytesIO(body))
+        headers = HttpHeaders([*self._headers, ("Content-Length", str(len(text)))])
+        body = _Body(text)
+        request = HttpRequest("POST", self._route.path, headers, body)
         aws_sign_request(request, self._config(credentials.get_frozen_credentials())).result()
-        return request
+        return request, body
 
     def _config(self, keys: ReadOnlyCredentials) -> AwsSigningConfig:
         """Return the signing configuration for `keys`. All requests in the same second share one."""
@@ -108,15 +121,34 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         return config
 
 
+class _Body(io.BytesIO):
+    """The body of a request, which the runtime's thread reads when it writes the request.
+
+    Without a permit to leave it ends too early, and the runtime drops the request and the connection.
+    """
+
+    departure: Departure | None = None
+    withheld = False
+
+    def readinto1(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
+        """Read up to the buffer's size; nothing if the call may not leave any more."""
+        if self.departure and self.departure.permit.seconds_left() <= 0:
+            self.withheld = True
+            return 0
+        return super().readinto1(buffer)
+
+
 class _Exchange:
     """A request in flight and its response. The runtime's thread sets the fields and releases `done` at the end.
 
+    `sent` is the request's body, which may have been withheld.
     `failure` is the error that ended the exchange, None if the response is complete.
     """
 
-    __slots__ = ("_left", "body", "done", "failure", "headers", "status")
+    __slots__ = ("_left", "body", "done", "failure", "headers", "sent", "status")
 
-    def __init__(self, connection: HttpClientConnection, request: HttpRequest) -> None:
+    def __init__(self, connection: HttpClientConnection, request: HttpRequest, sent: _Body) -> None:
+        self.sent = sent
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self.body: list[bytes] = []
@@ -153,22 +185,6 @@ class _Exchange:
         except MalformedAnswerError as error:
             return error
         return None
-
-
-def _read(status: int, headers: list[tuple[str, str]], body: bytes, row: Row) -> Response:
-    """Return the Response for an HTTP response, by the same rules as for botocore's."""
-    named = {name.lower(): value for name, value in headers}
-    try:
-        require_service_response(status, named, body)
-        if status < 300:  # noqa: PLR2004
-            return success_response(named.get("x-amzn-requestid"), row.password.withhold)
-        return error_response(
-            _PARSER.parse({"status_code": status, "headers": named, "body": body}, None), row.password.withhold
-        )
-    except UnreadableResponseError:
-        return UNREADABLE
-    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error: it may have been applied)
-        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def _name_of(failure: BaseException) -> str:

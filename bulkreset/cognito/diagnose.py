@@ -6,8 +6,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, SSLError
 from botocore.httpsession import URLLib3Session
 
-from bulkreset.cognito.boto3_transport import UNSENT, is_about_the_certificate
 from bulkreset.cognito.endpoint import Endpoint
+from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import BAD_CERTIFICATE, not_sent_response
 

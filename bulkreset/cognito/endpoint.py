@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from botocore.httpsession import ProxyConfiguration, get_cert_path, mask_proxy_url
@@ -17,8 +17,12 @@ from bulkreset.cognito.read_calls import NO_ANSWER
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
+if TYPE_CHECKING:
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _NO_CONNECTION: Final = frozenset({"EndpointConnectionError", "ConnectTimeoutError"})
+_BEFORE_CALL: Final = "before-call.cognito-identity-provider.AdminSetUserPassword"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -64,7 +68,7 @@ class Endpoint:
 
 def resolve_endpoint(session: TargetSession) -> Endpoint:
     """Return the endpoint of `session`'s calls. Raises TargetError if the certificates or the proxy cannot be used."""
-    request, signing = _as_boto3_would_send(session)
+    request, signing = request_of(session.cognito())
     url = urlsplit(request["url"])
     path = url.path or "/"
     trusted = _trusted_by(session) if url.scheme == "https" else None
@@ -114,9 +118,8 @@ def connection_problem(code: str, session: TargetSession) -> tuple[str, str] | N
     return None
 
 
-def _as_boto3_would_send(session: TargetSession) -> tuple[Mapping[str, Any], Any]:
+def request_of(client: "CognitoIdentityProviderClient") -> tuple[Mapping[str, Any], Any]:
     """Return the request that a boto3 client prepares, and its signer. The client neither signs nor sends it."""
-    client = session.cognito()
     prepared: list[tuple[Mapping[str, Any], Any]] = []
 
     def instead(params: Mapping[str, Any], request_signer: object, **_kwargs: object) -> tuple[object, object]:
@@ -124,8 +127,9 @@ def _as_boto3_would_send(session: TargetSession) -> tuple[Mapping[str, Any], Any
         return SimpleNamespace(status_code=200), {}
 
     events: Any = client.meta.events  # Any: the stubs do not allow a hook to return a value
-    events.register("before-call.cognito-identity-provider.AdminSetUserPassword", instead)
-    client.admin_set_user_password(UserPoolId=session.target.user_pool_id, Username="", Password="", Permanent=True)
+    events.register(_BEFORE_CALL, instead)
+    client.admin_set_user_password(UserPoolId="x_x", Username="x", Password="x", Permanent=True)  # noqa: S106  (not sent)
+    events.unregister(_BEFORE_CALL, instead)
     return prepared[0]
 
 

@@ -11,10 +11,12 @@ from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, call_read
+from bulkreset.cognito.recovery import mfa_attributes
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
+from bulkreset.models import Recovery
 from bulkreset.retry import retrying
 
 ATTEMPTS = 6  # attempts to read one page of a group
@@ -28,8 +30,9 @@ class PoolUser:
     """One user of a pool.
 
     `names` has every name that identifies the user in a call, folded as the pool compares names, the most certain
-    first. `created` and `modified` are Unix milliseconds, None if unknown. `reachable`: the user has a verified e-mail
-    address or phone number; without one a user cannot recover a password.
+    first. `created` and `modified` are Unix milliseconds, None if unknown. `recovery`: how this pool can send this user
+    a code to recover the account. `sub` is the user's identifier, in lower case, which the service makes and never
+    changes.
     """
 
     username: str
@@ -39,7 +42,8 @@ class PoolUser:
     names: tuple[str, ...]
     created: int | None = None
     modified: int | None = None
-    reachable: bool = True
+    recovery: Recovery = Recovery.UNKNOWN
+    sub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,10 @@ def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
         names=tuple(dict.fromkeys(facts.fold(name) for name in names if name)),
         created=unix_ms(told.get("UserCreateDate")),
         modified=unix_ms(told.get("UserLastModifiedDate")),
-        reachable=any(attributes.get(attribute) for attribute in verified),
+        recovery=facts.recovery.way_back(
+            {attribute for attribute in verified if attributes.get(attribute)}, mfa_attributes(told.get("MFAOptions"))
+        ),
+        sub=attributes.get("sub", "").lower(),
     )
 
 

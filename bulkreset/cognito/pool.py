@@ -1,11 +1,12 @@
 """Reads the facts about a user pool that affect a password reset, with DescribeUserPool."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
+from bulkreset.cognito.recovery import RecoverySettings, read_settings
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
@@ -17,6 +18,15 @@ _VERIFIABLE = ("email", "phone_number")
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """One Region of a pool. `role` is PRIMARY or SECONDARY; `status` is CREATING, ACTIVE, INACTIVE or DELETING."""
+
+    region: str
+    role: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class PoolFacts:
     """The facts about one user pool.
 
@@ -24,6 +34,12 @@ class PoolFacts:
     identify the same user. An attribute in `aliases` identifies its user if it is verified, one in `sign_in_by` even if
     it is not. `passwordless`: no user can sign in with a password. `optional`: some users may have no password.
     `unknown` says why the pool could not be described, None if it could.
+
+    `tier` is the feature plan, "" if unknown. `mfa` is OFF, OPTIONAL or ON. `replicas` is empty if the pool has none.
+    `remembers_devices`: devices may be remembered, which then skip MFA. `mfa_kinds` has the kinds of MFA that the pool
+    offers, empty if unknown. `passkeys`: users may sign in with passkeys. `tracks_sessions`: None if it was not asked.
+    `restoring` is the status of a point-in-time recovery under way, "" if there is none. `gaps` lists the calls that
+    failed of those beside DescribeUserPool.
     """
 
     user_pool_id: str
@@ -38,6 +54,16 @@ class PoolFacts:
     passwordless: bool = False
     optional: bool = False
     unknown: UnknownFact | None = None
+    tier: str = ""
+    mfa: str = "OFF"
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    remembers_devices: bool = False
+    mfa_kinds: frozenset[str] = frozenset()
+    passkeys: bool = False
+    tracks_sessions: bool | None = None
+    replicas: tuple[Replica, ...] = ()
+    restoring: str = ""
+    gaps: tuple[UnknownFact, ...] = ()
 
     def fold(self, name: str) -> str:
         """Return the name in the form in which the pool compares names."""
@@ -56,7 +82,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
         answer = retry(call_read, client.describe_user_pool, UserPoolId=pool)
         return _parse_pool(pool, answer.get("UserPool"))
-    except (AttributeError, TypeError, ValueError):  # not in the API's format
+    except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
     except ReadCallError as error:
         return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
@@ -76,7 +102,7 @@ def arn_of(session: TargetSession, account: str = "") -> str:
 def _parse_pool(pool: str, told: object) -> PoolFacts:
     """Return the facts in a response. Fields that it lacks get their defaults.
 
-    Raises AttributeError, TypeError or ValueError if a field does not have the API's format.
+    Raises AttributeError, KeyError, TypeError or ValueError if a field does not have the API's format.
     """
     if not isinstance(told, Mapping):
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
@@ -96,6 +122,11 @@ def _parse_pool(pool: str, told: object) -> PoolFacts:
         users=_number(told.get("EstimatedNumberOfUsers")),
         passwordless=bool(factors) and "PASSWORD" not in factors,
         optional=bool(factors - {"PASSWORD"}),
+        tier=str(told.get("UserPoolTier") or ""),
+        mfa=str(told.get("MfaConfiguration") or "OFF"),
+        recovery=read_settings(told),
+        remembers_devices=told.get("DeviceConfiguration") is not None,
+        passkeys="WEB_AUTHN" in factors,
     )
 
 

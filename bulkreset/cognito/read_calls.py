@@ -15,7 +15,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from bulkreset.cognito.boto3_transport import is_about_the_certificate, is_too_large
+from bulkreset.cognito.http_errors import is_about_the_certificate, is_too_large
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
 

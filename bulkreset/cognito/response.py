@@ -15,6 +15,7 @@ class Disposition(Enum):
     DONE = auto()  # applied: the password is set, or the user is signed out
     THROTTLED = auto()  # not applied: retry, and slow the lane down
     PAUSED = auto()  # not applied: the pool takes no writes for a while. Retry; stop if it goes on
+    WITHHELD = auto()  # nothing left this machine: the run may not send now. No attempt; the row waits for a new slot
     NOT_SENT = auto()  # not applied, for a temporary reason: retry
     AMBIGUOUS = auto()  # may have been applied: retry
     REFUSED = auto()  # this row failed: continue with the others

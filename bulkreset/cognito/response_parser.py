@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import (
     CredentialRetrievalError,
@@ -11,10 +11,12 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.parsers import JSONParser
 
 from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Disposition, Response, classify
 from bulkreset.text import show_invisible
 
+_PARSER: Final[Any] = JSONParser()  # Any: its stubs require a shape, which an error does not need
 NO_CREDENTIALS = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -27,6 +29,7 @@ CODE_LETTERS = 200  # the longest code that a report holds
 MESSAGE_LETTERS = 1000
 TOO_LARGE = Response(Disposition.AMBIGUOUS, "ResponseTooLarge", "the answer was longer than any of the service's")
 UNREADABLE = Response(Disposition.AMBIGUOUS, "UnreadableResponse", "the answer could not be read")
+WITHHELD = Response(Disposition.WITHHELD, "Withheld", "it was not sent: the run may not send now")
 BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certificate could not be verified")
 
 
@@ -89,6 +92,19 @@ def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) ->
         scrub_message(details.get("Message"), withhold),
         scrub_message(metadata.get("RequestId"), withhold, CODE_LETTERS),
     )
+
+
+def read_response(status: int, headers: Mapping[str, str], body: bytes, withhold: Callable[[str], str]) -> Response:
+    """Return the Response for an HTTP response, by the same rules as for botocore's. `headers` as above."""
+    try:
+        require_service_response(status, headers, body)
+        if status < 300:  # noqa: PLR2004
+            return success_response(headers.get("x-amzn-requestid"), withhold)
+        return error_response(_PARSER.parse({"status_code": status, "headers": headers, "body": body}, None), withhold)
+    except UnreadableResponseError:
+        return UNREADABLE
+    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error: it may have been applied)
+        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def not_sent_response(code: str) -> Response:

@@ -271,7 +271,8 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
     """
     try:
         asking = _OnceOpen(ask_code)
-        session = aws_session(target.profile, target.region, ask_code=asking)
+        region = target.region or (None if target.replica else target.region_of_id or None)
+        session = aws_session(target.profile, region, ask_code=asking)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
             session = aws_session(target.profile, os.environ["AWS_REGION"], ask_code=asking)
     except ProfileNotFound:
@@ -284,10 +285,9 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
         raise TargetError(f"The AWS configuration cannot be used: {error}.", "Fix it, then run again.") from None
     _require_ca_bundle(target, session)
     if not session.region_name:
-        hint = target.user_pool_id.partition("_")[0]
         raise TargetError(
             f"No Region is known for the user pool {target.user_pool_id}.",
-            f"Pass --region (its id suggests {hint}) or set AWS_REGION.",
+            "Pass --region or set AWS_REGION: its ID does not begin with one.",
         )
     if _credential_id(session) is None:
         raise TargetError(

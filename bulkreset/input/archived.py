@@ -64,7 +64,8 @@ def reopen_archived(
         if place is None:
             return None
         found.append(place)
-    return InputSet(spec, found, names=[one.name for one in planned], with_passwords=with_passwords)
+    origins = [unescape_pattern(given) if isinstance(given, str) else given for given in spec.places]
+    return InputSet(spec, found, names=[one.name for one in planned], origins=origins, with_passwords=with_passwords)
 
 
 def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:

@@ -19,6 +19,32 @@ PAGE_ROWS = 2_000
 MAX_VALUE_LENGTH = 1024
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
+# What other programs call these columns, without blanks, "_" and "-". A name for passwords is shown only if the column
+# of usernames was found: otherwise the first line may be a row.
+_USUAL = {
+    "username": {
+        "user",
+        "userid",
+        "login",
+        "loginname",
+        "email",
+        "emailaddress",
+        "mail",
+        "benutzername",
+        "cognito:username",
+    },
+    "password": {
+        "pass",
+        "passwd",
+        "pwd",
+        "secret",
+        "newpassword",
+        "temporarypassword",
+        "userpassword",
+        "passwort",
+        "kennwort",
+    },
+}
 
 
 CARRIED = "+"  # in front of the name of a column that is not one of ours
@@ -43,6 +69,11 @@ def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
 def carries(spec: InputConfig) -> bool:
     """Return whether other columns than ours are read of this input."""
     return isinstance(spec.columns, CarryingColumns)
+
+
+def carries_all(spec: InputConfig) -> bool:
+    """Return whether all columns of this input are read."""
+    return isinstance(spec.columns, CarryingColumns) and spec.columns.carried == ALL_COLUMNS
 
 
 class _EveryField(Collection[str]):
@@ -98,21 +129,16 @@ class RowBatch:
         return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
 
 
-def find_columns(
-    header: list[str], columns: ColumnsConfig, path: Location, *, delimited: bool = True
-) -> dict[str, int]:
-    """Return the index of each of our fields in `header`.
+def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part: str = "first line") -> dict[str, int]:
+    """Return the index of each of our fields in `header`; `part` is the part of the file that has the names.
 
     Raises InputError if a column is missing, occurs twice or is spelled differently; the message names the column.
     Also raises it if the job generates passwords and the input has a password column.
     """
     names = [name.strip() for name in header]
     wanted = {field: name for field in FIELDS if (name := getattr(columns, field))}
-    if columns.password is None and "password" in [name.casefold() for name in names]:
-        raise InputError(
-            f"The input {path} has a column of passwords, and the job makes its own.",
-            'Take the column out, or set password.source = "input".',
-        )
+    if columns.password is None:
+        reject_passwords(names, path)
     for field, name in wanted.items():
         if names.count(name) > 1:
             raise InputError(
@@ -122,16 +148,9 @@ def find_columns(
         if field == "password" and name not in names and is_report(names):
             raise no_passwords_error(path)
         if field in NEEDED and name not in names:
-            # Do not show the first line: if the header is missing, it contains a user's password.
-            near = [found for found in names if _join_words(found) == _join_words(name)]
-            raise InputError(
-                f"The input {path} has no column {name!r} among the {len(names)} of its {'first line' if delimited else 'schema'}"
-                + (f" (but {_show_name(near[0])})." if near else "."),
-                f"{'Give it a header, check the delimiter' if delimited else 'Check that it is the right file'},"
-                f" or set [input] columns.{field} to what the file calls it.",
-            )
+            raise _missing_column_error(names, wanted, field, path, part)
         if field not in NEEDED and name not in names:
-            _reject_near_names(names, wanted, field, path)
+            reject_near_names(names, wanted, field, path)
     found = {field: names.index(name) for field, name in wanted.items() if name in names}
     carried = columns.carried if isinstance(columns, CarryingColumns) else ()
     return found | _find_carried(names, carried, path)
@@ -152,13 +171,45 @@ def _find_carried(names: Sequence[str], carried: Sequence[str], path: Location) 
     return {CARRIED + name: names.index(name) for name in wanted}
 
 
-def _reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location) -> None:
+def _missing_column_error(
+    names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location, part: str
+) -> InputError:
+    """Return the error for a column that is needed.
+
+    It shows a name like it, and no other: without a header the first line has a user's password.
+    """
+    name = wanted[field]
+    near = [found for found in names if fold_words(found) == fold_words(name)]
+    usual = [found for found in names if fold_words(found) in _USUAL[field] and found not in wanted.values()]
+    missing = f"The input {path} has no column {name!r} among the {len(names)} of its {part}."
+    advice = f"set [input] columns.{field} to what the file calls it."
+    if near:
+        differs = "column names are case-sensitive" if near[0].casefold() == name.casefold() else "that is another name"
+        return InputError(f"{missing} It has {_show_name(near[0])}: {differs}.", f"Rename it to {name!r}, or {advice}")
+    if usual:
+        return InputError(
+            f"{missing} It has {usual[0]!r}.", f'If that is it: set [input] columns.{field} = "{usual[0]}".'
+        )
+    first = "Give it a header, check the delimiter" if part == "first line" else "Check that it is the right file"
+    return InputError(missing, f"{first}, or {advice}")
+
+
+def reject_passwords(names: Sequence[str], path: Location) -> None:
+    """Raise InputError if there is a column of passwords, for a job that generates them."""
+    if "password" in [name.casefold() for name in names]:
+        raise InputError(
+            f"The input {path} has a column of passwords, and the job makes its own.",
+            'Take the column out, or set password.source = "input".',
+        )
+
+
+def reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location) -> None:
     """Raise InputError if a missing optional column may be present under a similar name.
 
     Ignoring such a column could set the wrong kind of password.
     """
     name = wanted[field]
-    near = [found for found in names if _fold_name(found) == _fold_name(name) != "" and found not in wanted.values()]
+    near = [found for found in names if fold_name(found) == fold_name(name) != "" and found not in wanted.values()]
     if near:
         raise InputError(
             f"The input {path} has no column {name!r}, but {near[0]!r}, which would be passed over.",
@@ -166,7 +217,7 @@ def _reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: s
         )
 
 
-def _join_words(name: str) -> str:
+def fold_words(name: str) -> str:
     """Return the name in lower case, without blanks, "_", "-" and invisible characters.
 
     Digits and signs stay: if the header is missing, a name like the column's may be somebody's password.
@@ -180,7 +231,7 @@ def _show_name(name: str) -> str:
     return repr(name) if visible == name else f"{visible!r} with an invisible character"
 
 
-def _fold_name(name: str) -> str:
+def fold_name(name: str) -> str:
     """Return the name's letters only, case-folded, to compare similar names."""
     return "".join(filter(str.isalpha, name.casefold()))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.age import DecryptError, load_identities, open_encrypted
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
+from bulkreset.input.file_kinds import BEGINNING
 from bulkreset.input.location import Digest, InputFile, denied_error
 from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIX = ".age"
+_SKIPPED = 1 << 16  # bytes read at once on the way to a position
 LONGEST_BEGINNING = 64  # bytes needed to tell file formats apart
 _SHEET = ("is a spreadsheet or an archive", "Save it as CSV.")
 _UTF16 = ("looks like UTF-16", 'Set [input] encoding = "utf-16", or save it as UTF-8.')
@@ -31,24 +33,42 @@ _OTHERS = (
     (b"PK\x03\x04", *_SHEET),
     (b"\xd0\xcf\x11\xe0", *_SHEET),
     (b"PAR1", "is Parquet, and its name does not say so", "Rename it so that it ends in .parquet."),
+    (b"SQLite format 3", "is a database", "Export the table as CSV."),
+    (b"ARROW1", "is an Arrow file", "Write it as Parquet or CSV."),
+    (b"Obj\x01", "is Avro", "Write it as Parquet or CSV."),
+    (b"ORC", "is ORC", "Write it as Parquet or CSV."),
     (b"BZh", "is bzip2", "Unpack it with bunzip2."),
     (b"\xfd7zXZ", "is xz", "Unpack it with unxz."),
-    (b"\x28\xb5\x2f\xfd", "is Zstandard", "Unpack it with zstd -d."),
+    (b"\x28\xb5\x2f\xfd", "is Zstandard, and its name does not say so", "Rename it so that it ends in .zst."),
     (b"\x1f\x8b", "is gzip where CSV should be", "Name it .csv.gz; if it is named so, unpack it once."),
+)
+_JSON = (
+    "is JSON, and its name does not say so",
+    "Write one object in each line (jq -c '.[]' does so for an array), and name the file .jsonl.",
 )
 # Formats of text, told by what follows the white space at the beginning, in lower case.
 _TEXTS = (
     (b"<!doctype html", "is a web page", "Check that the download was signed in, and download the file again."),
     (b"<html", "is a web page", "Check that the download was signed in, and download the file again."),
+    (b"<table", "is a web page", "Write it as CSV."),
     (b"<?xml", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
     (b"<error", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
-    (b"{", "is JSON", "Write it as CSV with the columns username and password."),
-    (b"[", "is JSON", "Write it as CSV with the columns username and password."),
+    (b"{", *_JSON),
+    (b"[", *_JSON),
 )
 _MARKS = {
-    "utf-8": (codecs.BOM_UTF8,),
-    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-8": codecs.BOM_UTF8,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+}
+# Where the first four bytes are 0 if the text begins with ASCII characters.
+_UNMARKED: dict[tuple[bool, ...], str] = {
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
 }
 _BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
@@ -63,6 +83,11 @@ class InputContent:
         name = name_of(place.where).lower()
         self.is_encrypted = is_encrypted(place.where)
         self.name = name.removesuffix(SUFFIX)
+
+    @property
+    def is_packed(self) -> bool:
+        """Return whether the name says that the content is compressed."""
+        return self.name.endswith((".gz", ".zst"))
 
     def check(self) -> None:
         """Raise InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file."""
@@ -94,6 +119,16 @@ class InputContent:
         except (OSError, DecryptError, BucketError) as error:
             raise unreadable_input_error(self._path, error) from None
 
+    def beginning(self) -> bytes:
+        """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""
+        try:
+            with self.open() as file:
+                return file.read(BEGINNING)
+        except BucketError as error:
+            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
+        except (OSError, DecryptError) as error:
+            raise unreadable_input_error(self._path, error) from None
+
     def open(self, digest: Digest | None = None) -> io.BufferedReader:
         """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
 
@@ -106,9 +141,15 @@ class InputContent:
 
         return io.BufferedReader(_DecryptedFile(opened, self._identities)) if self.is_encrypted else opened()
 
-    def open_gzip(self, digest: Digest | None = None) -> gzip.GzipFile:
-        """Return the same stream, decompressed from gzip."""
-        return _GzipFile(self.open(digest))
+    def open_unpacked(self, digest: Digest | None = None) -> io.BufferedIOBase:
+        """Return the same stream, decompressed if the name says that it is compressed."""
+        if self.name.endswith(".gz"):
+            return _GzipFile(self.open(digest))
+        if self.name.endswith(".zst"):
+            from bulkreset.input.zstd import ZstdFile  # noqa: PLC0415  (needs pyarrow)
+
+            return io.BufferedReader(ZstdFile(lambda: self.open(digest)), 1 << 17)
+        return self.open(digest)
 
     def read_all(self) -> "pa.Buffer":
         """Return the whole content in memory, as one copy. Raises OSError, DecryptError, BucketError."""
@@ -141,7 +182,7 @@ def sniff_format(begins: bytes) -> tuple[str, str] | None:
         return "is empty", "Check that the export has been written."
     return next(
         ((what, advice) for beginning, what, advice in _OTHERS if begins.startswith(beginning)), None
-    ) or sniff_utf16(begins[:4])
+    ) or sniff_wide(begins)
 
 
 def sniff_text(begins: bytes) -> tuple[str, str] | None:
@@ -152,15 +193,19 @@ def sniff_text(begins: bytes) -> tuple[str, str] | None:
 
 def marked_encoding(begins: bytes) -> str:
     """Return the encoding that a byte order mark at the beginning states; "" without a mark."""
-    return next((name for name, marks in _MARKS.items() if begins.startswith(marks)), "")
+    return next((name for name, mark in _MARKS.items() if begins.startswith(mark)), "")
 
 
-def sniff_utf16(begins: bytes) -> tuple[str, str] | None:
-    """Return the same for UTF-16 without a byte order mark, detected by ASCII characters of two bytes each."""
-    for nothing, ending in ((1, "le"), (0, "be")):
-        if begins[nothing::2] == b"\0\0" and b"\0" not in begins[1 - nothing :: 2]:
-            return "looks like UTF-16", f'Set [input] encoding = "utf-16-{ending}", or save it as UTF-8.'
-    return None
+def unmarked_encoding(begins: bytes) -> str:
+    """Return the encoding of two or four bytes a character in which a text of ASCII may begin so, or ""."""
+    return _UNMARKED.get(tuple(byte == 0 for byte in begins[:4]), "")
+
+
+def sniff_wide(begins: bytes) -> tuple[str, str] | None:
+    """Return format and advice for UTF-16 and UTF-32 without a byte order mark."""
+    encoding = unmarked_encoding(begins)
+    what = f"looks like {encoding[:6].upper()}", f'Set [input] encoding = "{encoding}", or save it as UTF-8.'
+    return what if encoding else None
 
 
 def name_of(where: Location) -> str:
@@ -173,24 +218,25 @@ def is_encrypted(where: Location) -> bool:
     return name_of(where).lower().endswith(SUFFIX)
 
 
-class _DecryptedFile(io.RawIOBase):
-    """The decrypted content of a file. Seeking reads up to the position; seeking back reopens the file first."""
+class RewoundFile(io.RawIOBase):
+    """A stream that can only be read forward. Seeking reads up to the position; seeking back starts it again."""
 
-    def __init__(self, opened: Callable[[], io.BufferedReader], by: list[Any]) -> None:
-        self._opened = opened
-        self._by = by
-        self._stream = open_encrypted(opened, by)
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+        self._stream = start()
         self._at = 0
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer or a part of it. Return the number of bytes read."""
-        read = self._stream.readinto1(buffer)
+        read: int = self._stream.readinto(buffer)
         self._at += read
         return read
 
@@ -201,15 +247,30 @@ class _DecryptedFile(io.RawIOBase):
         place = offset if whence == io.SEEK_SET else self._at + offset
         if place < self._at:
             self._stream.close()
-            self._stream = open_encrypted(self._opened, self._by)
+            self._stream = self._start()
             self._at = 0
-        while self._at < place and (passed := len(self._stream.read1(place - self._at))):
-            self._at += passed
+        while self._at < place and self.read(min(place - self._at, _SKIPPED)):
+            pass
         return self._at
 
     def close(self) -> None:
-        self._stream.close()
+        """Close the stream."""
+        if not self.closed:
+            self._stream.close()
         super().close()
+
+
+class _DecryptedFile(RewoundFile):
+    """The decrypted content of a file."""
+
+    def __init__(self, opened: Callable[[], io.BufferedReader], by: list[Any]) -> None:
+        super().__init__(lambda: open_encrypted(opened, by))
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
+        """Fill the buffer or a part of it, as soon as there is any. Return the number of bytes read."""
+        read: int = self._stream.readinto1(buffer)
+        self._at += read
+        return read
 
 
 class _GzipFile(gzip.GzipFile):

@@ -5,51 +5,97 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
+from bulkreset.input.decrypt import InputContent
+from bulkreset.input.file_kinds import KNOWN, NO_IDENTITY, has_known_name, is_helper, why_unread
 from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import Bucket, BucketError, Object, split
+from bulkreset.text import format_count
 
 AT_ONCE = 16  # objects that are requested in parallel
 MOST_FILES = 20_000  # per input; each file takes some kilobytes of memory
-_KNOWN = (".csv", ".csv.gz", ".parquet", ".pq")
-_ENDINGS = tuple(ending + encrypted for ending in _KNOWN for encrypted in ("", ".age"))
+SHOWN = 10  # unread files that are named; the others are counted
 
 _Item = TypeVar("_Item")
-_Named = TypeVar("_Named", bound=Location)
+
+
+class Unread(NamedTuple):
+    """A file or folder that is at the place of an input and is not read, and why."""
+
+    where: Location
+    why: str
+
+
+class Discovery(NamedTuple):
+    """The files of an input in reading order, and the files beside them that are not read."""
+
+    files: list[InputFile]
+    unread: list[Unread]
 
 
 class InputMissing(InputError):
-    """The named input does not exist, perhaps not yet."""
+    """The named input does not exist, perhaps not yet. `unread` is what is in its place."""
+
+    unread: Sequence[Unread] = ()
 
 
 def find_inputs(spec: InputConfig) -> list[InputFile]:
-    """Return the files of an input in reading order, each once.
+    """Return the files of an input in reading order, each once. Raises the errors of `discover`."""
+    return discover(spec).files
+
+
+def discover(spec: InputConfig) -> Discovery:
+    """Return the files of an input in reading order, each once, and what is not read beside them.
 
     They are in the order of the list; files of a folder or a pattern are sorted by name. Raises InputError if a file or
     folder cannot be read or there are too many files, InputMissing if one does not exist or a pattern has no match.
     """
     bucket = Bucket(spec.profile, spec.region)
     found: list[Location] = []
+    unread: list[Unread] = []
     for given in spec.places:
-        found += _find_in_s3(bucket, given) if isinstance(given, str) else _find_local(given)
-    return _stat_inputs(bucket, _cap(dict.fromkeys(found), spec.named))
+        files, others = _find_in_s3(bucket, spec, given) if isinstance(given, str) else _find_local(spec, given)
+        found += files
+        unread += others
+    files = _cap(dict.fromkeys(found), spec.named)
+    known = set(files)
+    return Discovery(_stat_inputs(bucket, files), [one for one in dict.fromkeys(unread) if one.where not in known])
 
 
-def find_existing(spec: InputConfig) -> list[InputFile]:
-    """Return the same files, but ignore paths that do not exist or match nothing."""
+def discover_existing(spec: InputConfig) -> Discovery:
+    """Return the same, but ignore paths that do not exist or match nothing."""
     found: dict[Location, InputFile] = {}
+    unread: list[Unread] = []
     for given in spec.places:
-        with suppress(InputMissing):
-            found |= {place.where: place for place in find_inputs(spec.model_copy(update={"path": (given,)}))}
-    return list(found.values())
+        try:
+            files, others = discover(spec.model_copy(update={"path": (given,)}))
+        except InputMissing as error:
+            unread += error.unread
+        else:
+            found |= {place.where: place for place in files}
+            unread += others
+    return Discovery(list(found.values()), [one for one in dict.fromkeys(unread) if one.where not in found])
+
+
+def describe_unread(unread: Sequence[Unread]) -> str:
+    """Return a sentence that names the files that are not read, and why; "" if there are none."""
+    if not unread:
+        return ""
+    named = [f"{_legible(one.where)} ({one.why})" for one in unread[:SHOWN]]
+    more = [f"and {len(unread) - SHOWN:,} more"] if len(unread) > SHOWN else []
+    return f"{format_count(len(unread), 'file is', 'files are')} not read: {'; '.join([*named, *more])}."
+
+
+def _legible(where: Location) -> str:
+    """Return the path as text that can be stored, also if a name in it is not UTF-8."""
+    return where if isinstance(where, str) else os.fsencode(where).decode("utf-8", "backslashreplace")
 
 
 def escape_pattern(where: Location) -> str:
@@ -64,50 +110,123 @@ def unescape_pattern(given: str) -> str:
     return re.sub(r"\[([*?[])\]", r"\1", given)
 
 
-def has_known_name(name: str) -> bool:
-    """Return whether a file of that name is an input."""
-    name = name.lower()
-    return name.endswith(_ENDINGS) and not name.startswith(".")
-
-
-def _find_local(given: Path) -> Sequence[Location]:
-    """Return the files that a local path, folder or pattern stands for."""
+def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], list[Unread]]:
+    """Return the files that a local path, folder or pattern stands for, and what is not read there."""
     try:
         if given.is_dir():
             with os.scandir(given) as entries:
-                known = (entry.path for entry in _checked(entries) if has_known_name(entry.name) and entry.is_file())
-                inside = sorted(_cap(known, given))
-            if not inside:
-                raise InputMissing(
-                    f"The folder {given} has no inputs.", f"Inputs are files that end in {', '.join(_KNOWN)}, or .age."
-                )
-            return [Path(path) for path in inside]
+                names = sorted(_cap((entry.path for entry in entries if not is_helper(entry.name)), given))
+            return _sort_out(spec, [Path(name) for name in names], f"The folder {given} has no inputs.")
         if given.exists() or not glob.has_magic(str(given)):
-            return [given]
+            return [given], []
+        fixed = len(Path(re.split(r"[*?[]", str(given), maxsplit=1)[0] + "x").parts) - 1
+        matched = (
+            path
+            for path in map(Path, glob.iglob(str(given), recursive=True))  # noqa: PTH207  (Path's glob takes no absolute pattern)
+            if not (_is_kept_out(path.parts[fixed:], str(given)) or ("**" in str(given) and path.is_dir()))
+        )
+        files = sorted(_cap(matched, given), key=str)
+        return _sort_out(spec, files, f"No input matches {given}.", named=True)
     except OSError as error:
         raise unreadable_input_error(given, error) from None
     matched = (path for path in _checked(glob.iglob(str(given), recursive=True)) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
     return [Path(path) for path in sorted(_cap(matched, given))] or _missing_error(given)
 
 
-def _find_in_s3(bucket: Bucket, given: str) -> Sequence[Location]:
-    """Return the addresses for one object, for the objects directly below a prefix, or for those matching a pattern."""
+def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
+    """Return whether a matched path is a program's helper or lies in the folder of one, and the pattern does not ask for it."""
+    if not parts or not parts[-1]:
+        return True
+    asks = re.search(r"[*?[].*/[_.]", pattern)
+    return is_helper(parts[-1]) or (not asks and any(part.startswith(("_", ".")) for part in parts[:-1]))
+
+
+def _sort_out(
+    spec: InputConfig, found: Sequence[Path], missing: str, *, named: bool = False
+) -> tuple[list[Location], list[Unread]]:
+    """Return which of these files are inputs, and the others with the reason. Raises InputMissing if none is."""
+    files: list[Location] = []
+    unread: list[Unread] = []
+    for path in _checked(found):
+        if path.is_dir():
+            if not all(map(is_helper, os.listdir(path))):  # noqa: PTH208  (names are enough)
+                unread.append(Unread(path, 'a folder: a pattern such as "**/*.csv" reads what is in it'))
+        elif not path.is_file():
+            unread.append(Unread(path, "not a file"))
+        elif why := why_unread(path.name, spec, lambda path=path: _beginning(spec, LocalFile(path)), named=named):  # type: ignore[misc]
+            unread.append(Unread(path, why))
+        else:
+            files.append(path)
+    return files, unread if files else _missing_error(missing, unread)
+
+
+def _beginning(spec: InputConfig, place: InputFile) -> bytes:
+    content = InputContent(spec, place)
+    if content.is_encrypted and not spec.identity:
+        return NO_IDENTITY
+    return content.beginning()
+
+
+def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence[Location], list[Unread]]:
+    """Return the addresses for one object, for the objects directly below a prefix, or for those matching a pattern.
+
+    Also return what is not read there.
+    """
     _, key = split(given)
     if not key or key.endswith("/"):
-        known = (one.uri for one in _list_objects(bucket, given, "/") if has_known_name(one.uri.rpartition("/")[2]))
-        found = _cap(known, given)
-        if not found:
-            raise InputMissing(
-                f"There are no inputs at {given}.", f"Inputs are objects that end in {', '.join(_KNOWN)}, or .age."
-            )
-        return found
+        folders: list[str] = []
+        listed = _cap(
+            (one for one in _list_objects(bucket, given, "/", folders) if not is_helper(_last(one.uri))), given
+        )
+        unread = [
+            Unread(uri, 'a folder: a pattern such as "**/*.csv" reads what is in it')
+            for uri in folders
+            if not _last(uri.rstrip("/")).startswith(("_", "."))
+        ]
+        return _sort_out_in_s3(bucket, spec, listed, unread, f"There are no inputs at {given}.")
     if not glob.has_magic(key):
-        return [given]
+        return [given], []
     fits = re.compile(_pattern_regex(given))
     begins = re.split(r"[*?[]", given, maxsplit=1)[0]
-    return _cap(
-        (one.uri for one in _list_objects(bucket, begins) if fits.fullmatch(one.uri)), given
-    ) or _literal_address(given)
+    fixed = begins.count("/")
+    listed = _cap(
+        (
+            one
+            for one in _list_objects(bucket, begins)
+            if fits.fullmatch(one.uri) and not _is_kept_out(one.uri.split("/")[fixed:], given)
+        ),
+        given,
+    )
+    if not listed and (literal := _literal_address(given)):
+        return [literal], []
+    return _sort_out_in_s3(bucket, spec, listed, [], f"No input matches {given}.", named=True)
+
+
+def _sort_out_in_s3(
+    bucket: Bucket,
+    spec: InputConfig,
+    found: Sequence[Object],
+    unread: list[Unread],
+    missing: str,
+    *,
+    named: bool = False,
+) -> tuple[list[Location], list[Unread]]:
+    def why(one: Object) -> str:
+        place = S3Object(bucket, one)
+        return why_unread(_last(one.uri), spec, lambda: _beginning(spec, place) if one.size else b"", named=named)
+
+    doubtful = [one for one in found if not has_known_name(_last(one.uri))]
+    if doubtful:
+        bucket.client  # noqa: B018  (create the client in one thread)
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        reasons = {one.uri: reason for one, reason in zip(doubtful, executor.map(why, doubtful), strict=True) if reason}
+    unread = [*(Unread(uri, reason) for uri, reason in reasons.items()), *unread]
+    files: list[Location] = [one.uri for one in found if one.uri not in reasons]
+    return files, unread if files else _missing_error(missing, unread)
+
+
+def _last(uri: str) -> str:
+    return uri.rpartition("/")[2]
 
 
 def _checked(items: Iterable[_Item]) -> Iterator[_Item]:
@@ -117,7 +236,7 @@ def _checked(items: Iterable[_Item]) -> Iterator[_Item]:
         yield item
 
 
-def _cap(found: Iterable[_Named], given: Location) -> list[_Named]:
+def _cap(found: Iterable[_Item], given: Location) -> list[_Item]:
     """Return all of `found` as a list. Raises InputError if there are more than MOST_FILES."""
     some = list(islice(_checked(found), MOST_FILES + 1))
     if len(some) > MOST_FILES:
@@ -127,10 +246,10 @@ def _cap(found: Iterable[_Named], given: Location) -> list[_Named]:
     return some
 
 
-def _literal_address(given: str) -> Sequence[Location]:
-    """Return the address that `escape_pattern` escaped to `given`. Raises InputMissing if `given` is a real pattern."""
+def _literal_address(given: str) -> str:
+    """Return the address that `escape_pattern` escaped to `given`; "" if `given` is a real pattern."""
     one = unescape_pattern(given)
-    return [one] if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else _missing_error(given)
+    return one if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else ""
 
 
 def _pattern_regex(given: str) -> str:
@@ -144,15 +263,21 @@ def _pattern_regex(given: str) -> str:
     ).replace(r"\-", "-")
 
 
-def _list_objects(bucket: Bucket, uri: str, delimiter: str = "") -> Iterator[Object]:
+def _list_objects(bucket: Bucket, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
     try:
-        yield from bucket.objects(uri, delimiter)
+        yield from bucket.objects(uri, delimiter, folders)
     except BucketError as error:
         raise (unreadable_input_error(uri, error) if error.is_passing else denied_error(uri, error)) from None
 
 
-def _missing_error(given: Location) -> Sequence[Location]:
-    raise InputMissing(f"No input matches {given}.", "Check the pattern, or that the export has been written.")
+def _missing_error(what: str, unread: Sequence[Unread]) -> list[Unread]:
+    if unread:
+        error = InputMissing(f"{what} {describe_unread(unread)}", "Check the path and the export.")
+    else:
+        advice = "Check the path or the pattern, and that the export has been written."
+        error = InputMissing(what, f"{advice} Inputs are files that end in {', '.join(KNOWN)}, or .age.")
+    error.unread = unread
+    raise error
 
 
 def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:

@@ -4,20 +4,24 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import FIELDS, RowBatch, unreadable_input_error
 from bulkreset.input.decrypt import is_encrypted
-from bulkreset.input.discovery import find_inputs
+from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover
 from bulkreset.input.location import Digest, Fingerprint, InputFile, combined_fingerprint, is_fresh, require_text_name
 from bulkreset.input.reader import open_rows
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import BucketError
+from bulkreset.text import format_count
 
 SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
+MOST_REMARKS = 20
 _RESTORE = "Restore it, or plan a new run."
 
 
@@ -32,13 +36,21 @@ class PlannedFile(NamedTuple):
 class InputSet:
     """The files of one input, and their rows. The files are opened one at a time.
 
-    `names` are the names in the plan; pass them if the files have been moved since.
+    `names` are the names in the plan, `origins` the paths at that time; pass them if the files have been moved since.
+    `unread` are the files beside them that are not read.
 
     Raises InputError if a file does not exist, cannot be read, or does not have the format that its name says.
     """
 
     def __init__(
-        self, spec: InputConfig, found: Sequence[InputFile], *, names: Sequence[str] = (), with_passwords: bool = True
+        self,
+        spec: InputConfig,
+        found: Sequence[InputFile],
+        *,
+        names: Sequence[str] = (),
+        origins: Sequence[Location] = (),
+        unread: Sequence[Unread] = (),
+        with_passwords: bool = True,
     ) -> None:
         self.spec = spec
         self.files = found
@@ -54,24 +66,50 @@ class InputSet:
         # Fingerprints have no SHA-256 until the rows were read.
         self._fingerprints = [_unread_fingerprint(place) for place in found]
         self._identities: dict[int, tuple[object, ...]] = {}  # of files whose content had that fingerprint
-        # Encrypted and plain files may be mixed. For a single file, an identity that it does not need is an error.
-        bare = spec.model_copy(update={"identity": None}) if len(found) > 1 else spec
-        self.rows = [
-            open_rows(spec if is_encrypted(place.where) else bare, place, with_passwords=with_passwords)
-            for place in found
-        ]
+        self._unread = unread
+        self.left_out: Sequence[str] = ()  # sentences about files that a scheduled job does not read yet
+        self._empty: set[int] = set()  # files without content, which have no rows
+        # Encrypted and plain files may be mixed. If the job names one file, an identity that it does not need is an error.
+        is_one_file = len(found) == 1 and spec.path == found[0].where
+        bare = spec if is_one_file else spec.model_copy(update={"identity": None})
+        self.rows = []
+        for place, origin in zip(found, origins or [place.where for place in found], strict=True):
+            with _naming(place):
+                of_file = spec if is_encrypted(place.where) else bare
+                self.rows.append(open_rows(of_file, place, with_passwords=with_passwords, origin=origin))
         self.remembers = all(rows.remembers for rows in self.rows)
 
     @classmethod
     def open(cls, spec: InputConfig, *, with_passwords: bool = True) -> Self:
         """Return the input that a job names."""
-        return cls(spec, find_inputs(spec), with_passwords=with_passwords)
+        files, unread = discover(spec)
+        return cls(spec, files, unread=unread, with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`."""
+        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
+
+        After it, `remarks` also name files that may not be whole.
+        """
         whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
-        return {"path": path, "size": whole.size, "sha256": whole.sha256, "files": len(self.files)}
+        return {
+            "path": path,
+            "size": whole.size,
+            "sha256": whole.sha256,
+            "files": len(self.files),
+            "remarks": tuple(self.remarks),
+        }
+
+    @property
+    def remarks(self) -> Iterator[str]:
+        """Yield sentences about the files that whoever delivered them should read, as far as they have been read."""
+        yield from self.left_out
+        if self._unread:
+            yield describe_unread(self._unread)
+        if empty := [self.names[number] for number in sorted(self._empty)]:
+            yield f"{format_count(len(empty), 'file has', 'files have')} no content, so no rows: {_some(empty)}."
+        told = (f"{name}: {rows.remark}" for name, rows in zip(self.names, self.rows, strict=True) if rows.remark)
+        yield from islice(told, MOST_REMARKS)
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""
@@ -123,13 +161,33 @@ class InputSet:
                 self.rows[self._open].close()
             self._open, read = number, 0
             digest, identity = Digest(), self.files[number].identity()
-            for batch in self.rows[number].batches(max(1, first - before), fields, size, digest):
-                self.first_rows.setdefault(number, before + 1)
-                read = batch.last
-                yield batch if len(self.rows) == 1 else _shift_batch(batch, before, number)
-            before += read
-            self._compare(number, digest, identity)
+            with _naming(self.files[number]):
+                for batch in self._batches_of(number, max(1, first - before), fields, size, digest):
+                    self.first_rows.setdefault(number, before + 1)
+                    read = batch.last
+                    yield batch if len(self.rows) == 1 else _shift_batch(batch, before, number)
+                before += read
+                self._compare(number, digest, identity)
+        if len(self._empty) == len(self.files):
+            raise InputError(
+                f"All {len(self.files)} files of the input {self.spec.named} are empty.",
+                "Check that the export has been written.",
+            )
         self._note_rows(before)
+
+    def _batches_of(
+        self, number: int, first: int, fields: Collection[str], size: int | None, digest: Digest
+    ) -> Iterator[RowBatch]:
+        """Yield the batches of one file. A file without content among others has none: a part that got no rows."""
+        if len(self.files) == 1 or self._fingerprints[number].size:
+            try:
+                yield from self.rows[number].batches(first, fields, size, digest)
+            except EmptyInput:
+                if len(self.files) == 1:
+                    raise
+            else:
+                return
+        self._empty.add(number)
 
     def nearest(self, row: int) -> int:
         """Return the last row at or before `row` at which reading can begin."""
@@ -195,6 +253,20 @@ class InputSet:
             return [ask(number) for number in numbers]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
             return list(executor.map(ask, numbers))
+
+
+@contextmanager
+def _naming(place: InputFile) -> Iterator[None]:
+    """Note the file in an InputError that is raised in the block, for who can do without it."""
+    try:
+        yield
+    except InputError as error:
+        error.where = error.where or str(place.where)
+        raise
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
 def _unread_fingerprint(place: InputFile) -> Fingerprint:

@@ -134,7 +134,10 @@ class LocalFile:
         if not exists:
             raise InputError(f"There is no input file {path}.", "Check the path.")
         if not is_file:
-            raise InputError(f"The input {path} is not a file.", "Name one CSV or Parquet file.")
+            raise InputError(
+                f"The input {path} is not a file.",
+                "Name one CSV, JSON Lines or Parquet file. A pipe cannot be read twice: write it to a file first.",
+            )
 
     def open(self) -> io.BufferedReader:
         """Return the file, opened in binary mode."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +39,7 @@ from bulkreset.s3 import BucketError
 
 # Exceptions for a file that is damaged or cannot be read. UnicodeDecodeError: a column name is not UTF-8.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
+UUID_BYTES = 16
 LONGEST_BYTES = 4 * MAX_VALUE_LENGTH
 GATHERED = 16 << 20  # bytes of a batch
 LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
@@ -54,6 +56,7 @@ class ParquetReader:
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         self.keeps_open = False
         self.remembers = False
+        self.remark = ""
         self._spec = spec
         self._content = content
         self._steps: Sequence[int] | None = None  # rows of each row group to decode at once; None until known
@@ -100,7 +103,9 @@ class ParquetReader:
             for batch in file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 check_current()
                 if batch.num_rows:
-                    yield pa.RecordBatch.from_arrays([_cut(column) for column in batch.columns], batch.schema.names)
+                    yield pa.RecordBatch.from_arrays(
+                        [_cut(column, self._spec.binary) for column in batch.columns], batch.schema.names
+                    )
 
     def _gathered(self, steps: Iterator[pa.RecordBatch], rows: int) -> Iterator[list[pa.RecordBatch]]:
         """Yield steps that together have at most `rows` rows and, but for a single step, GATHERED bytes."""
@@ -192,7 +197,7 @@ class ParquetReader:
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
         schema = file.schema_arrow
-        places = find_columns(schema.names, self._spec.columns, self._spec.file, delimited=False)
+        places = find_columns(schema.names, self._spec.columns, self._spec.file, "schema")
         for field, place in places.items():
             if field.startswith(CARRIED):
                 self._check_carried(schema.field(place))
@@ -208,6 +213,8 @@ class ParquetReader:
             or pa.types.is_string_view(kind)
             or pa.types.is_null(kind)
         )
+        binary = self._spec.binary
+        fits = fits or (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
         if not (fits or (field == "permanent" and pa.types.is_boolean(kind))):
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
@@ -215,11 +222,29 @@ class ParquetReader:
             )
 
     def _check_carried(self, column: "pa.Field[Any]") -> None:
-        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        binary = self._spec.binary
+        is_told = (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
+        if pa.types.is_nested(kind) or ((_is_binary(kind) or _is_uuid(kind)) and not is_told):
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, which is no text.",
                 "Write it as a string column, or without this column.",
             )
+
+
+def _is_binary(kind: Any) -> bool:  # noqa: ANN401  (any of Arrow's types)
+    types: Any = pa.types
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+        or types.is_fixed_size_binary(kind)
+    )
+
+
+def _is_uuid(kind: Any) -> bool:  # noqa: ANN401  (any of Arrow's types)
+    storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return bool(pa.types.is_fixed_size_binary(storage)) and storage.byte_width == UUID_BYTES
 
 
 def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
@@ -229,11 +254,17 @@ def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
     types = pa.types
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return "Write it as a string column: a number has already lost leading zeros and exact digits."
+    if _is_uuid(kind):
+        return 'If it holds UUIDs, set [input] binary = "uuid". Otherwise write it as a string column.'
+    if _is_binary(kind):
+        return 'If its bytes are UTF-8 text, set [input] binary = "utf8". Otherwise write it as a string column.'
     return "Check that it is the right column, and write it as a string column."
 
 
-def _cut(column: Any) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
+def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     """Return a column as bytes, or as it is if it is not text. Values are cut that are too long anyway.
+
+    `binary` says what the bytes of a binary column are.
 
     The cut is at a character: a byte that does not begin one goes with the next character.
     """
@@ -241,7 +272,11 @@ def _cut(column: Any) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of 
         return column
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    raw = column.cast(pa.large_string()).cast(pa.large_binary())
+    if binary == "uuid" and _is_uuid(column.type):
+        stored = column.storage if isinstance(column.type, pa.BaseExtensionType) else column
+        return pa.array([it and str(UUID(bytes=it)).encode() for it in stored.to_pylist()], pa.large_binary())
+    raw = column if _is_binary(column.type) else column.cast(pa.large_string())
+    raw = raw.cast(pa.large_binary())
     if not len(raw) or (pc.max(pc.binary_length(raw)).as_py() or 0) <= LONGEST_BYTES:
         return raw
     kept = [it if it is None or len(it) <= LONGEST_BYTES else _cut_value(it) for it in raw.to_pylist()]

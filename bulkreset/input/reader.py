@@ -4,11 +4,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bulkreset.input.batch import FIELDS, RowBatch
+from bulkreset.input.batch import CARRIED, FIELDS, RowBatch, carries_all
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
+from bulkreset.input.file_kinds import has_known_name, sniffed_ending
+from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import Digest, InputFile, LocalFile
-from bulkreset.job import InputConfig
+from bulkreset.input.partitions import PartitionedReader, partition_columns
+from bulkreset.job import InputConfig, Location
 
 
 class BatchSource(Protocol):
@@ -21,11 +24,18 @@ class BatchSource(Protocol):
 class InputReader(Protocol):
     """One input file. `batches` can be called any number of times.
 
-    `remembers` says whether reading can begin at any row that was read once. If `keeps_open` is set, a new call of
+    If `keeps_open` is set, a new call of
     `batches` goes on with the open file.
     """
 
-    remembers: bool
+    @property
+    def remark(self) -> str:
+        """Return the text for the user about a file that was read to its end, or ""."""
+
+    @property
+    def remembers(self) -> bool:
+        """Return whether reading can begin at any row that was read once."""
+
     keeps_open: bool
 
     def batches(
@@ -43,20 +53,44 @@ class InputReader(Protocol):
         """Close the file."""
 
 
-def open_rows(spec: InputConfig, place: InputFile | None = None, *, with_passwords: bool = True) -> InputReader:
-    """Return a reader of one file: `place`, or the file in `spec`. The format is that of `spec` or of the file's name.
+def open_rows(
+    spec: InputConfig, place: InputFile | None = None, *, with_passwords: bool = True, origin: Location | None = None
+) -> InputReader:
+    """Return a reader of one file: `place`, or the file in `spec`.
 
-    Raises InputError if the file does not exist or cannot be opened or decrypted.
+    The format is that of `spec`, or of the file's name, or of its first bytes if its name says none. `origin` is the path
+    whose directory names are read as columns, if the file has been moved since. Raises InputError if the file does not
+    exist or cannot be opened or decrypted.
     """
+    named = spec.columns
     if not with_passwords:
         spec = spec.model_copy(update={"columns": spec.columns.model_copy(update={"password": None})})
     place = place or LocalFile(Path(spec.file))
     spec = spec.model_copy(update={"path": place.where})
     content = InputContent(spec, place)
     content.check()
-    kind = spec.format or ("parquet" if content.name.endswith((".parquet", ".pq")) else "csv")
+    if not (spec.format or has_known_name(content.name)):
+        content.name += sniffed_ending(content.beginning())
+    values = partition_columns(place.where if origin is None else origin, named)
+    if carries_all(spec):
+        values |= {CARRIED + getattr(named, field): value for field, value in values.items()}
+    reader = _open_format(spec, content)
+    return PartitionedReader(reader, values, place.where) if values else reader
+
+
+def _open_format(spec: InputConfig, content: InputContent) -> InputReader:
+    kind = spec.format or _format_of(content.name)
     if kind == "csv":
         return CsvReader(spec, content)
+    if kind == "jsonl":
+        return JsonLinesReader(spec, content)
     from bulkreset.input.parquet_reader import ParquetReader  # noqa: PLC0415  (only Parquet needs pyarrow)
 
     return ParquetReader(spec, content)
+
+
+def _format_of(name: str) -> str:
+    """Return the format that a file's name implies; CSV if it implies none."""
+    if name.endswith((".parquet", ".pq")):
+        return "parquet"
+    return "jsonl" if name.removesuffix(".gz").removesuffix(".zst").endswith((".jsonl", ".ndjson")) else "csv"

@@ -29,7 +29,10 @@ _Message = str | Callable[[int], str]  # for a row, by its offset in the batch
 
 
 class ValidatedRow(NamedTuple):
-    """One row as the plan keeps it, without the password. `permanent` is None if the cell could not be read."""
+    """One row as the plan keeps it, without the password.
+
+    `pool` is "" if no target has it, and `permanent` is None if the cell could not be read: their texts are not kept.
+    """
 
     row: int
     pool: str
@@ -90,12 +93,12 @@ class RowValidator:
                 warnings.pop(offset, None)
         for offset, message in warnings.items():
             messages[offset] = message
+        # A text that is no pool of the job may be anything, such as a password of a shifted row: it is not kept.
+        kept = pools.where(pools.isin(self._pools), "")
         numbers = range(chunk.first, chunk.last + 1)
         return map(
             ValidatedRow._make,
-            zip(
-                numbers, pools.tolist(), frame["username"].tolist(), permanents, statuses, codes, messages, strict=True
-            ),
+            zip(numbers, kept.tolist(), frame["username"].tolist(), permanents, statuses, codes, messages, strict=True),
         )
 
     def _checks(

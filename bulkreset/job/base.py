@@ -23,6 +23,17 @@ def matches(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def parse_duration(value: object) -> object:
+    """Return seconds for text such as "90m"; any other value is returned as it is. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+    if not found:
+        msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
+        raise ValueError(msg)
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
 class ConfigTable(BaseModel):
     """One table of the job file. Unknown keys are errors, and values are immutable."""
 

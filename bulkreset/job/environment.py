@@ -65,7 +65,7 @@ class MirrorConfig(ConfigTable):
     """The S3 location of mirrors: each run is copied to a folder with its name.
 
     `every` is the time between two full copies, `lease` the time that a dead run still holds the mirror; both in
-    seconds.
+    seconds. `dry_run`: whether dry runs are mirrored, too.
     """
 
     to: (
@@ -80,6 +80,7 @@ class MirrorConfig(ConfigTable):
     region: str | None = None
     every: Positive = 300.0
     lease: Annotated[float, Field(ge=2, le=3600)] = 60.0
+    dry_run: bool = False
 
     @model_validator(mode="after")
     def _fit(self) -> Self:

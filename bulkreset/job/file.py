@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bulkreset.errors import JobError
-from bulkreset.files import read_small_file
+from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
 
-_INPUTS = (".csv", ".parquet", ".pq", ".gz", ".age")
+_INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, str] = MappingProxyType({})) -> Job:
@@ -86,7 +86,7 @@ def _validated(tables: dict[str, Any], label: str, flags: Mapping[str, str]) -> 
 def _parsed(path: Path) -> dict[str, Any]:
     text = ""
     try:
-        text = read_small_file(path).decode()
+        text = decode_text(read_small_file(path))
         return tomllib.loads(text)
     except FileNotFoundError:
         raise JobError(

@@ -1,11 +1,10 @@
 """Limits that stop a run although rows remain, and the users that a run must not change."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive, matches
+from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
 
 
 class ProtectedConfig(ConfigTable):
@@ -36,10 +35,4 @@ class GuardsConfig(ConfigTable):
     @field_validator("max_duration", mode="before")
     @classmethod
     def _in_seconds(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-        if not found:
-            msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
-            raise ValueError(msg)
-        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+        return parse_duration(value)

@@ -91,7 +91,9 @@ class InputConfig(ConfigTable):
     """The source of the rows: files, or the pools themselves.
 
     `path` is a file, a folder, a pattern or a list of them, local or in S3. `profile` and `region` are used for S3
-    only. `format` defaults to the format that the file name implies. `identity` decrypts files that age encrypted.
+    only. `format` defaults to the format that the file name implies. `binary` says what the bytes of a binary column of
+    Parquet are. `identity` decrypts files that age encrypted. `passwords_may_be_names`: do not refuse an input whose
+    columns seem to be swapped.
     """
 
     path: Location | tuple[Location, ...] | None = None
@@ -100,13 +102,15 @@ class InputConfig(ConfigTable):
     from_pool: bool = False
     select: SelectConfig = SelectConfig()
     identity: Path | None = Field(default=None, strict=False)
-    format: Literal["csv", "parquet"] | None = None
+    format: Literal["csv", "jsonl", "parquet"] | None = None
     delimiter: str = ","
+    binary: Literal["utf8", "uuid"] | None = None
     escape: Literal["", "\\"] = ""
     encoding: str = "utf-8"
     columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
     on_suspect_password: Literal["warn", "reject", "send"] = "warn"  # noqa: S105  (a mode, not a password)
+    passwords_may_be_names: bool = False
 
     @field_validator("path", mode="before")
     @classmethod
@@ -114,6 +118,9 @@ class InputConfig(ConfigTable):
         given: Any = value if isinstance(value, list | tuple) else [value]
         if value is not None and not (given and all(isinstance(one, str | Path) and str(one) for one in given)):
             msg = "must be a path, or a list of paths"
+            raise ValueError(msg)
+        if "-" in map(str, given):
+            msg = 'must be a file: "-" is standard input, and an input is read twice, and again by resume'
             raise ValueError(msg)
         for one in given:
             if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):

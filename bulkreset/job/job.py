@@ -33,6 +33,12 @@ class AfterConfig(ConfigTable):
     sign_out: bool | None = None
 
 
+class CampaignConfig(ConfigTable):
+    """What a campaign may do to its users. `accept_lockout`: it may lock out users who cannot come back by themselves."""
+
+    accept_lockout: bool = False
+
+
 class Job(ConfigTable):
     """A whole job. If `permanent` is not set, the API's default applies: temporary passwords."""
 
@@ -51,6 +57,7 @@ class Job(ConfigTable):
     pace: PaceConfig = PaceConfig()
     guards: GuardsConfig = GuardsConfig()
     after: AfterConfig = AfterConfig()
+    campaign: CampaignConfig = CampaignConfig()
     notify: NotifyConfig = NotifyConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
@@ -115,6 +122,12 @@ class Job(ConfigTable):
     def scrambles(self) -> bool:
         """Return whether nobody will know the passwords, so that users can recover only by forgot-password."""
         return self.generates and self.permanent and not self.password.recipients
+
+    @property
+    def skips(self) -> frozenset[str]:
+        """Return the kinds of users to skip. A scramble skips users who could not come back, unless the job accepts it."""
+        strands = self.scrambles and not self.campaign.accept_lockout
+        return frozenset(self.plan.skip) | ({"unrecoverable"} if strands else frozenset())
 
     @property
     def signs_out(self) -> bool:

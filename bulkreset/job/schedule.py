@@ -1,11 +1,11 @@
 """Settings of a scheduled job: the file that records its finished inputs, and where these are moved."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable
+from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
 from bulkreset.job.input import Location, parse_location
 
 TAG = "tag"  # as the value of `done`: finished inputs stay in place, and S3 tags them
@@ -15,12 +15,22 @@ class ScheduleConfig(ConfigTable):
     """A job that runs again and again, and processes each input once. Without a `state` a job is not scheduled.
 
     `state` is the file or S3 object that records finished inputs. `expected`: a scheduled run without a new input is an
-    error. `done` is the folder that finished inputs are moved to.
+    error. `done` is the folder that finished inputs are moved to. `on_bad_input`: whether a file that cannot be read keeps
+    the others from being run. `settle` (seconds): a file is read when it has not changed for so long. `marker` is the name
+    of a file: the files of a folder are read when it is there.
     """
 
     state: Location | None = None
     expected: bool = False
     done: Location | None = None
+    on_bad_input: Literal["stop", "skip"] = "stop"
+    settle: Positive | None = None
+    marker: Annotated[str, matches(r"[^/*?\[\]]{1,255}", 'the name of a file, such as "_SUCCESS"')] | None = None
+
+    @field_validator("settle", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: object) -> object:
+        return parse_duration(value)
 
     @field_validator("state", "done", mode="before")
     @classmethod
@@ -32,7 +42,10 @@ class ScheduleConfig(ConfigTable):
 
     @model_validator(mode="after")
     def _has_state(self) -> Self:
-        if not self.state and (self.expected or self.done):
-            msg = f"has {'expected' if self.expected else 'done'}, but no state: set schedule.state too"
+        changed = [
+            name for name in type(self).model_fields if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if not self.state and changed:
+            msg = f"has {changed[0]}, but no state: set schedule.state too"
             raise ValueError(msg)
         return self

@@ -1,20 +1,24 @@
 """The settings of one target: a user pool and how to reach it."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from bulkreset.job.base import ConfigTable, TimeOut, matches
 
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
+
 
 class Target(ConfigTable):
-    """One user pool and how to reach it."""
+    """One user pool and how to reach it. `replica`: its primary Region is not the one that its ID begins with."""
 
     user_pool_id: Annotated[
         str, Field(max_length=55), matches(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", 'a user pool ID like "eu-west-1_Example01"')
     ]
+    replica: bool = False
     region: str | None = None
     profile: str | None = None
     role_arn: (
@@ -48,6 +52,29 @@ class Target(ConfigTable):
             msg = "must not have a user name or a password in it"
             raise ValueError(msg)
         return value
+
+    @field_validator("region")
+    @classmethod
+    def _is_the_pool_s(cls, value: str | None, info: ValidationInfo) -> str | None:
+        pool = info.data.get("user_pool_id", "")
+        suggested = _region_in(pool)
+        if value and suggested and value != suggested and not info.data.get("replica"):
+            msg = (
+                f'is "{value}", but the pool {pool} is in "{suggested}" by its ID'
+                " (for a replica that is the primary now: replica = true)"
+            )
+            raise ValueError(msg)
+        return value
+
+    @property
+    def region_of_id(self) -> str:
+        """Return the Region that the pool's ID begins with; "" if it begins with something else."""
+        return _region_in(self.user_pool_id)
+
+
+def _region_in(pool: str) -> str:
+    begins = pool.rpartition("_")[0]
+    return begins if _REGION.fullmatch(begins) else ""
 
 
 def is_aws(endpoint: str) -> bool:

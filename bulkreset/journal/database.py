@@ -1,6 +1,7 @@
 """The journal's SQLite file: errors become RecordError, and each write is one transaction."""
 
 import contextlib
+import ctypes
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,35 @@ class Database:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.create_function = connection.create_function
-        self.close = connection.close  # merges the write-ahead log into the file
         self._connection = connection
+        self._files: dict[Path, tuple[int, int]] = {}  # device and inode by path, while the run sends
+
+    def remember_files(self) -> None:
+        """Remember which files are the journal's, for `require_in_place`. Raises RecordError."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            if identity := _identity(path):
+                self._files[path] = identity
+            else:
+                raise _gone_error(self.path)
+
+    def require_in_place(self) -> None:
+        """Raise RecordError if a file of a journal that sends is no longer at its path.
+
+        SQLite would go on writing to the files, which nobody could find after the run.
+        """
+        if any(_identity(path) != known for path, known in self._files.items()):
+            raise _gone_error(self.path)
+
+    def close(self) -> None:
+        """Merge the write-ahead log into the file and close it. If the files are not in place, leave all as it is."""
+        try:
+            self.require_in_place()
+        except RecordError:
+            # SQLite deletes the log by its path, where another run's may be now. One reference that is never given
+            # back keeps the connection open until the process ends.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        else:
+            self._connection.close()
 
     def damaged_error(self) -> RecordError:
         """Return the RecordError for a file with content that no run writes."""
@@ -77,6 +105,23 @@ def _is_damage(error: Exception) -> bool:
 def damaged_journal_error(path: Path) -> RecordError:
     """Return the RecordError for a file with content that no run writes."""
     return RecordError(f"The journal {path} is damaged.", RESTORE)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the inode of a file; None if it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _gone_error(path: Path) -> RecordError:
+    return RecordError(
+        f"The journal {path} was moved, deleted or replaced while the run was sending. Nothing more is sent.",
+        "Put the run directory back as it was, then resume; or resume from its mirror."
+        " Without its journal, start a new run of the rows that are not set.",
+    )
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -10,6 +10,7 @@ from typing import Self
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.journal import schema
+from bulkreset.journal.commit_mark import read_mark, require_complete
 from bulkreset.journal.database import BROKEN, Database, connect, damaged_journal_error, file_kind
 from bulkreset.journal.journal_writer import JournalWriter
 from bulkreset.journal.plan_writer import PlanWriter
@@ -66,12 +67,13 @@ class Journal:
         return journal
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Self:
-        """Open an existing journal.
+    def open(cls, path: Path, *, read_only: bool = False, is_copy: bool = False) -> Self:
+        """Open an existing journal. A copy (`is_copy`) has no mark beside it.
 
         Raises RunDirError if it is missing, unreadable, not a journal or of an unknown version;
-        RecordError if it is damaged or a fact of the run state is missing, unknown or malformed.
+        RecordError if it is damaged, has lost commits, or a fact of the run state is missing, unknown or malformed.
         """
+        mark = read_mark(path)  # before the journal: a run that sends may advance both
         if not path.is_file():
             raise RunDirError(f"There is no journal at {path}.", "Name a run directory that bulkreset made.")
         try:
@@ -91,19 +93,27 @@ class Journal:
                 "Use the bulkreset that wrote it.",
             )
         try:
-            return cls(Database(connection, path))
+            journal = cls(Database(connection, path))
+            if not is_copy:
+                require_complete(path, journal.state, mark)
         except BaseException:
             connection.close()
             raise
+        return journal
+
+    def require_in_place(self) -> None:
+        """Raise RecordError if the run sends, and a file of its journal is no longer at its path."""
+        self._db.require_in_place()
 
     def close(self) -> None:
         """Merge the write-ahead log into the file and close it."""
+        self.write.close()
         self._db.close()
 
     @classmethod
-    def state_in(cls, path: Path) -> RunState:
+    def state_in(cls, path: Path, *, is_copy: bool = False) -> RunState:
         """Return a journal's run state. Raises the errors of `open`."""
-        journal = cls.open(path, read_only=True)
+        journal = cls.open(path, read_only=True, is_copy=is_copy)
         journal.close()
         return journal.state
 
@@ -113,7 +123,7 @@ class Journal:
         os.close(create_file(to))
         with self._db.reading():
             self._db.execute("VACUUM INTO ?", (str(to),))
-        return self.state_in(to)
+        return self.state_in(to, is_copy=True)
 
     def check(self) -> None:
         """Raise RecordError if the file is damaged, or a complete plan does not have each of its rows once."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bulkreset.journal import schema
+from bulkreset.journal.commit_mark import CommitMark
 from bulkreset.journal.database import Database
 from bulkreset.journal.events import Claimed, Event, StateChanged
 from bulkreset.journal.state_table import StateTable
@@ -16,6 +17,7 @@ class JournalWriter:
     def __init__(self, db: Database, state: StateTable) -> None:
         self._db = db
         self._state = state
+        self._mark: CommitMark | None = None  # while the run sends
 
     def commit(self, events: Sequence[Event]) -> None:
         """Commit all events in one transaction, which is synced to disk while the run sends.
@@ -27,15 +29,18 @@ class JournalWriter:
             by_type.setdefault(type(event), []).append(event)
         changes = {key: value for change in by_type.get(StateChanged, ()) for key, value in change.changes.items()}
         sign_outs: list[SignOutOutcome] = by_type.get(SignOutOutcome, [])
-        with self._state.writing(changes):
+        claimed: list[Claimed] = by_type.get(Claimed, [])
+        with self._state.writing(changes, counted=self._mark is not None):
             self._write(schema.SETTLE, map(_settlement, by_type.get(Outcome, ())))
-            self._write(schema.CLAIM, ((claim.at_ms, claim.row) for claim in by_type.get(Claimed, ())))
+            self._write(schema.CLAIM, ((claim.at_ms, claim.row) for claim in claimed))
             self._write(schema.SIGN_OUT, ((out.row,) for out in sign_outs if out.done))
             self._write(
                 schema.FAIL_SIGN_OUT, ((out.code, out.message, out.row) for out in sign_outs if out.done is False)
             )
             rates: list[RateChange] = by_type.get(RateChange, [])
             self._write(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
+        if self._mark:
+            self._mark.advance(self._state.value.commits, max((claim.row for claim in claimed), default=0))
 
     def change(self, **changes: object) -> None:
         """Set fields of the run state."""
@@ -64,9 +69,28 @@ class JournalWriter:
         return codes
 
     def begin_sending(self) -> None:
-        """Make every commit wait for the disk from now on."""
+        """Make every commit wait for the disk from now on, and count it in the mark beside the journal.
+
+        Raises RecordError.
+        """
         with self._db.reading():
             self._db.execute("PRAGMA synchronous = FULL")
+        self._mark = self._mark or CommitMark.create(self._db.path, self._state.value)
+
+    def move_log_to_file(self) -> None:
+        """Move the write-ahead log into the file, so that the file alone says that sending has begun.
+
+        From now on the files must stay in place. Raises RecordError.
+        """
+        with self._db.reading():
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._db.remember_files()
+
+    def close(self) -> None:
+        """Close the mark."""
+        if self._mark:
+            self._mark.close()
+            self._mark = None
 
     def begin_signing_out(self) -> None:
         """Create the index that finds users to sign out without scanning every row."""

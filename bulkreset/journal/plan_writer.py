@@ -58,10 +58,10 @@ class PlanWriter:
                 schema.FINGERPRINT, [(it.size, it.sha256, it.version, number) for number, it in enumerate(files)]
             )
 
-    def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str]], **facts: object) -> None:
+    def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str, str]], **facts: object) -> None:
         """Store the directory's findings on ready rows, and these facts of the run state, in one commit.
 
-        A finding is (row, status, code, message, the user's status before, the user's own name).
+        A finding is (row, status, code, message, the user's status before, recovery, the user's own name).
         """
         with self._state.writing(facts):
             self._db.executemany(schema.CHECKED, ((*finding, row) for row, *finding in findings))

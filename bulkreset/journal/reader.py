@@ -137,15 +137,25 @@ class JournalReader:
         with self._db.reading():
             return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of rows by journal status."""
-        with self._db.reading():
-            return dict(self._db.execute("SELECT status, count(*) FROM rows GROUP BY status"))
+    def counts(self, *, dead: bool = False) -> dict[str, int]:
+        """Return the number of rows by journal status.
 
-    def pool_counts(self) -> list[tuple[str, str, int]]:
-        """Return the number of rows by user pool and journal status: (user pool, status, rows)."""
+        If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
+        treats them so.
+        """
         with self._db.reading():
-            return self._db.execute(schema.POOL_COUNTS).fetchall()
+            return dict(self._db.execute(schema.COUNTS, {"dead": dead}))
+
+    def perhaps_set(self) -> int:
+        """Return the number of rows whose users have been set, or may have been: a call for them has no known answer."""
+        with self._db.reading():
+            (rows,) = self._db.execute(schema.PERHAPS_SET).fetchone()
+        return int(rows)
+
+    def pool_counts(self, *, dead: bool = False) -> list[tuple[str, str, int]]:
+        """Return the number of rows by user pool and journal status, as `counts` does: (user pool, status, rows)."""
+        with self._db.reading():
+            return self._db.execute(schema.POOL_COUNTS, {"dead": dead}).fetchall()
 
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
@@ -172,10 +182,15 @@ class JournalReader:
         with self._db.reading():
             return dict(self._db.execute(schema.STATUS_BEFORE))
 
-    def warning_count(self, beginning: str) -> int:
-        """Return the number of rows that will be sent and have a message that starts with `beginning`."""
+    def recovery_counts(self) -> list[tuple[str, int, str, int]]:
+        """Return the number of rows still to be sent by the user's recovery: (user pool, permanent, recovery, rows)."""
         with self._db.reading():
-            return int(self._db.execute(schema.WARNING_COUNT, (beginning,)).fetchone()[0])
+            return self._db.execute(schema.RECOVERY_COUNTS).fetchall()
+
+    def recovery_by_status(self) -> list[tuple[str, str, int]]:
+        """Return the number of all rows by the user's recovery and journal status: (recovery, status, rows)."""
+        with self._db.reading():
+            return self._db.execute(schema.RECOVERY_BY_STATUS).fetchall()
 
     def plan_messages(self, beginning: str, most: int) -> list[PlanMessage]:
         """Return the messages with this beginning on ready and rejected rows, with up to `most` of their rows."""

@@ -76,6 +76,7 @@ class ReportRow(NamedTuple):
     started_at: int | None
     finished_at: int | None
     status_before: str
+    recovery: str
     file: str
     canonical: str
 

@@ -2,9 +2,11 @@
 
 import fcntl
 import glob
+import json
 import os
 import secrets
 import shlex
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +20,17 @@ from bulkreset.journal.wrong_path import not_a_run_error
 
 RUNS = Path("runs")  # where a run directory is created if none is named
 LOOKS = 5
+_reserved: set[Path] = set()  # empty directories that this process made for its next run
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
-_STAGES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "journal.sqlite-journal", ".base.gz"}
+_HOLDER = ".holder.json"  # where the process runs that holds the lock; a copy of the directory has a copy of it
+_STAGES = {
+    "journal.sqlite",
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "journal.sqlite-journal",
+    "journal.mark",
+    ".base.gz",
+}
 
 
 class RunMissing(RunDirError):
@@ -55,10 +66,11 @@ class RunDir:
             _remove_leftovers(path)
             staged = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
             staged.path.mkdir(mode=0o700)
-            staged.lock()
+            staged.lock_without_note()
             try:
                 fill(staged.journal)
-                staged.path.rename(path)
+                staged.path.rename(path)  # replaces a reserved directory, because it is empty
+                _reserved.discard(path)
                 sync_directory(path.parent)
             except RecordError as error:  # the directory contains nothing that could be resumed
                 staged.discard()
@@ -75,6 +87,7 @@ class RunDir:
             ) from None
         made = cls(path)
         made._lock = staged._lock
+        made._note_holder()
         return made
 
     @classmethod
@@ -102,11 +115,23 @@ class RunDir:
             os.close(directory)
         return False
 
-    def lock(self) -> None:
+    def lock(self, *, moved: bool = False) -> None:
         """Lock the directory until `release` or the end of this process.
 
-        Raises Busy if another process holds it, RunDirError if the directory cannot be used.
+        Raises Busy if another process holds it, or if it may hold the directory that this one is a copy of, unless the
+        user says that it was `moved`. Raises RunDirError if the directory cannot be used.
         """
+        self.lock_without_note()
+        try:
+            if not moved:
+                self._require_no_other_place()
+        except BaseException:
+            self.unlock()
+            raise
+        self._note_holder()
+
+    def lock_without_note(self) -> None:
+        """Lock the directory as `lock` does, and write nothing into it."""
         # Lock the directory itself: a lock file could be left behind, copied or deleted.
         try:
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -126,6 +151,43 @@ class RunDir:
             f"Wait for it, or see: bulkreset status {shlex.quote(str(self.path))}.",
         )
 
+    def _require_no_other_place(self) -> None:
+        """Raise Busy if this is a copy of a directory whose process may be alive.
+
+        The lock is of the directory itself, so a copy has another one. The note of the last process is deleted when it
+        ends in order, and copied if it was alive then. It is from this directory if the inode is the same.
+        """
+        held = self._read_holder()
+        here = _place(self)
+        if not held or held["inode"] == here["inode"]:
+            return
+        if held["boot"] == here["boot"]:  # the same machine, which has not been started again since
+            with suppress(RunDirError):
+                if not RunDir.open(Path(held["path"])).is_held():
+                    return
+        elif (held["machine"], held["host"]) == (here["machine"], here["host"]) and held["machine"]:
+            return  # the machine was started again, so no process of then is alive
+        raise Busy(
+            f"{self.path} is a copy of a run that may still be sending on {held['host']}, in {held['path']}.",
+            "Resume it there. If that process has ended and only this copy is to go on:"
+            f" bulkreset resume {shlex.quote(str(self.path))} --moved.",
+        )
+
+    def _read_holder(self) -> dict[str, str]:
+        """Return the note of the last process, {} if there is none or it cannot be read."""
+        try:
+            found = json.loads((self.path / _HOLDER).read_text(encoding="utf-8"))
+            return {name: str(found[name]) for name in ("boot", "machine", "host", "path", "inode")}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _note_holder(self) -> None:
+        """Write where this process runs. Without room on the disk there is no note: the run itself will say so."""
+        with suppress(OSError):
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW
+            with os.fdopen(os.open(self.path / _HOLDER, flags, 0o600), "w", encoding="utf-8") as file:
+                json.dump(_place(self), file)
+
     def open_log(self) -> IO[str]:
         """Open the log for appending. Raises RunDirError if that fails."""
         try:
@@ -137,7 +199,14 @@ class RunDir:
         return RunDirError(f"The run directory {self.path} cannot be used: {error.strerror}.", "Check its rights.")
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock, after the note of its process is deleted."""
+        if self._lock is not None:
+            with suppress(OSError):
+                (self.path / _HOLDER).unlink(missing_ok=True)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Release the lock, and leave the note as it is."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -155,7 +224,7 @@ class RunDir:
 
 def require_free(path: Path) -> None:
     """Raise RunDirError if a new run cannot use this path."""
-    if not (path.exists() or path.is_symlink()):
+    if path in _reserved or not (path.exists() or path.is_symlink()):
         return
     if not RunDir(path).journal.exists():
         raise RunDirError(
@@ -165,6 +234,10 @@ def require_free(path: Path) -> None:
         raise RunDirError(
             f"The run directory {path} already exists: it is a complete dry run.",
             f"Choose a new path for --run-dir. To run what was planned there, add --approved {shlex.quote(str(path))}.",
+        )
+    if RunDir(path).is_held():
+        raise RunDirError(
+            f"The run directory {path} already exists: another process is working on it.", "Choose another --run-dir."
         )
     raise RunDirError(
         f"The run directory {path} already exists.",
@@ -192,12 +265,60 @@ def new_path(job: str) -> Path:
     return named
 
 
+def reserve_path(job: str) -> Path:
+    """Return a new run directory for a job, as `new_path` does, that no other process gets.
+
+    The directory is made, and is empty until the run is created. `give_back` deletes it if no run is.
+    """
+    while True:
+        path = new_path(job)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if path.parent.is_dir():
+                continue
+            return path  # creating the run says what is wrong
+        except OSError:
+            return path  # as above
+        _reserved.add(path)
+        return path
+
+
+def give_back(path: Path) -> None:
+    """Delete a directory that was reserved and not used."""
+    if path in _reserved:
+        _reserved.discard(path)
+        with suppress(OSError):  # something else is in it by now
+            path.rmdir()
+            path.parent.rmdir()  # it may have been made for this run, and is then empty
+
+
 def _remove_leftovers(path: Path) -> None:
     """Delete unfinished directories that killed processes left for this name. A live process locks its directory."""
     for entry in path.absolute().parent.glob(f".{glob.escape(path.name)}.{_TOKEN}"):
         left = RunDir(entry)
         with suppress(OSError, BulkresetError):  # an entry that cannot be deleted does no harm
-            left.lock()
+            left.lock_without_note()
             if not entry.is_symlink() and {file.name for file in entry.iterdir()} <= _STAGES:
                 left.discard()
-        left.release()
+        left.unlock()
+
+
+def _place(home: RunDir) -> dict[str, str]:
+    """Return where this process works on a run directory."""
+    return {
+        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
+        "machine": _first_line("/etc/machine-id"),
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "path": str(home.path.absolute()),
+        "inode": str(home.path.stat().st_ino),
+    }
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -42,12 +42,16 @@ Rate = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]  # calls 
 
 
 class InputFacts(_Facts):
-    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users."""
+    """The input as the plan read it; `sha256` is "" before. All fields are empty if the rows are the pools' users.
+
+    `remarks` are sentences about files that were not read or may not be whole.
+    """
 
     path: str = ""
     size: Count = 0
     sha256: str = ""
     files: Count = 0
+    remarks: tuple[str, ...] = ()
 
 
 class TargetFacts(_Facts):
@@ -81,6 +85,7 @@ class ApprovalFacts(_Facts):
     run_id: str
     finished_at: str
     report_sha256: str = ""  # of its report; "" if there is none
+    limit: Count | None = None  # of rows in the whole run, if --limit gave one
 
 
 class OriginFacts(_Facts):
@@ -152,6 +157,7 @@ class RunState(_Facts):
     emulated: Flag = False
     signs_out: Flag = False
     confirmed: Flag = False
+    again: Flag = False  # it is confirmed that an earlier run has set passwords of this input
     confirmation: ConfirmationFacts | None = None
     approved: ApprovalFacts | None = None
     command: str = ""  # the command line without what only this run needs
@@ -165,6 +171,7 @@ class RunState(_Facts):
     cluster: str | None = None  # where the last execution sent the rows
     mirror: MirrorProgress | None = None
     executions: Annotated[tuple[Execution, ...], Field(min_length=1)]
+    abandoned_at: Time | None = None  # when the run was given up; it is never resumed
     phase: Phase = Phase.READING
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
@@ -172,8 +179,10 @@ class RunState(_Facts):
     lanes: tuple[LaneFacts, ...] = ()
     seconds: Seconds = 0.0
     sending_seconds: Seconds = 0.0
+    commits: Count = 0  # the commits made while rows were sent: journal.mark has this number, too
     reports_stale: Flag = False  # the report or the page could not be written
     mirror_stale: Flag = False  # the final files could not be uploaded
+    mirror_pending: Flag = False  # the final files are being uploaded; a process that died then has not finished that
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """Return the state with these fields replaced. Raises ValueError for an unknown field or a wrong value."""
@@ -221,7 +230,9 @@ class RunState(_Facts):
 
     @property
     def state(self) -> str:
-        """Return the state as people see it: how the run ended, else planning, planned or applying."""
+        """Return the state as people see it: abandoned, how the run ended, planning, planned or applying."""
+        if self.abandoned_at:
+            return "abandoned"
         if self.end:
             return self.end.state.value
         return self.phase.value if self.is_planned else "planning"

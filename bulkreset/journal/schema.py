@@ -9,7 +9,8 @@ MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
 # status: a Status; claimed is committed before the first call of a row is sent.
 # canonical: the user's own name, if the directory was checked and the name differs from the username.
-# pool: an id of `pools`, or the text from the input if the job has no such user pool. Times are Unix milliseconds.
+# recovery: how the pool can send the user a code: email, phone, none, unknown; NULL if the user was not looked up.
+# pool: an id of `pools`, or "" if the row names no user pool of the job. Times are Unix milliseconds.
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pools (id INTEGER PRIMARY KEY, user_pool_id TEXT NOT NULL UNIQUE);
@@ -30,6 +31,7 @@ CREATE TABLE rows (
   started_at INTEGER,
   finished_at INTEGER,
   status_before TEXT,
+  recovery TEXT,
   canonical TEXT
 );
 CREATE TABLE files (
@@ -49,6 +51,9 @@ CREATE TABLE rates (
 );
 """
 
+PERHAPS_SET = f"""
+SELECT count(*) FROM rows WHERE status IN {sql_list((Status.SET, *statuses.UNCERTAIN))} OR in_doubt
+"""  # noqa: S608  (our own text)
 _SENDABLE = sql_list(statuses.SENDABLE)
 # The status in the report of an ended run. It depends on the kind of run only for a row that was not sent.
 _AT_END = "CASE status {} WHEN 'ready' THEN :unsent ELSE status END".format(
@@ -75,7 +80,7 @@ FINGERPRINT = "UPDATE files SET size = ?, sha256 = ?, version = ? WHERE number =
 # Store the result of checking a row; canonical is stored only if it differs from the username. A result without a message
 # keeps the warning that the row has.
 CHECKED = """
-UPDATE rows SET status = ?, code = ?, message = coalesce(nullif(?, ''), message), status_before = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
+UPDATE rows SET status = ?, code = ?, message = coalesce(nullif(?, ''), message), status_before = nullif(?, ''), recovery = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
 WHERE row = ? AND status = 'ready'
 """
 
@@ -141,6 +146,15 @@ STATUS_BEFORE = (
     f"SELECT status_before, count(*) FROM rows WHERE status IN {_SENDABLE} AND status_before IS NOT NULL GROUP BY 1"  # noqa: S608  (our own text)
 )
 
+# Count the users who will be set by their pool, the kind of password and how they can recover.
+RECOVERY_COUNTS = f"""
+SELECT user_pool_id, permanent, recovery, count(*) FROM rows JOIN pools ON pools.id = rows.pool
+WHERE status IN {_SENDABLE} AND recovery IS NOT NULL GROUP BY 1, 2, 3
+"""  # noqa: S608  (our own text)
+RECOVERY_BY_STATUS = (
+    "SELECT recovery, status, count(*) FROM rows WHERE recovery IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+)
+
 SENDABLE_RANGE = f"SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN {_SENDABLE}"  # noqa: S608  (our own text)
 
 # The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
@@ -181,10 +195,14 @@ SELECT user_pool_id, total(signed_out), total(signed_out = 0), total(signed_out 
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' GROUP BY 1
 """
 
-POOL_COUNTS = """
-SELECT user_pool_id, status, number FROM (SELECT pool, status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
+# A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED.
+_FOUND = "iif(:dead AND status = 'ready' AND code <> '', 'failed', status)"
+COUNTS = f"SELECT {_FOUND}, count(*) FROM rows GROUP BY 1"  # noqa: S608  (our own text)
+POOL_COUNTS = f"""
+SELECT user_pool_id, found_status, number
+FROM (SELECT pool, {_FOUND} AS found_status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
 JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
-"""
+"""  # noqa: S608  (as above)
 
 # Find any cell of a type or value that no run writes, or a row that is not rejected and has an unknown pool. One
 # changed bit can turn a text into bytes, and SQLite's own check does not detect that.
@@ -195,7 +213,7 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
   OR {" OR ".join(f"typeof({name}) NOT IN ('integer', 'null')" for name in ("latency_ms", "started_at", "finished_at"))}
   OR typeof(pool) NOT IN ('integer', 'text') OR (status <> 'rejected' AND pool NOT IN (SELECT id FROM pools)) OR permanent NOT IN (0, 1) OR signed_out NOT IN (0, 1)
   OR in_doubt NOT IN (0, 1) OR started_at NOT BETWEEN 0 AND {MAX_TIME} OR finished_at NOT BETWEEN 0 AND {MAX_TIME}
-  OR typeof(status_before) NOT IN ('text', 'null') OR typeof(canonical) NOT IN ('text', 'null'))
+  OR typeof(status_before) NOT IN ('text', 'null') OR recovery NOT IN ('email', 'phone', 'none', 'unknown') OR typeof(canonical) NOT IN ('text', 'null'))
 """  # noqa: S608  (our own text)
 
 # Rows claimed by a process that died are in doubt: their calls may have been sent.
@@ -237,9 +255,6 @@ WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNC
 # Columns of the input that are carried into the report: a JSON array for each row, in the order of the job's names.
 CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
 
-# Count rows that will be sent with a plan warning, for example users who could not recover.
-WARNING_COUNT = "SELECT count(*) FROM rows WHERE status = 'ready' AND message LIKE ? || '%'"
-
 # Count the rows by a message of the plan, and name the first of them.
 PLAN_MESSAGES = """
 SELECT message, count(*) FROM rows WHERE status IN ('ready', 'rejected') AND message LIKE ? || '%' GROUP BY 1 ORDER BY 2 DESC, 1
@@ -260,7 +275,7 @@ REPORT = f"""
 SELECT row, coalesce(user_pool_id, pool, ''), username,
   {_AT_END},
   code, message, attempts, throttled, in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, signed_out, latency_ms, request_id,
-  started_at, finished_at, coalesce(status_before, ''),
+  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''),
   coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), ''), coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))

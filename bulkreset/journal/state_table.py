@@ -1,7 +1,7 @@
 """The run state in the journal: each of its fields is one row of the table `meta`, as JSON."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from bulkreset.journal.database import Database
@@ -30,15 +30,20 @@ class StateTable:
         self._write(self.value, RunState.model_fields)
 
     @contextmanager
-    def writing(self, changes: Mapping[str, object]) -> Iterator[None]:
-        """Commit all writes in the block together with these fields, or none of them. Raises RecordError."""
+    def writing(self, changes: Mapping[str, object], *, counted: bool = False) -> Iterator[None]:
+        """Commit all writes in the block together with these fields, or none of them. Raises RecordError.
+
+        If it is `counted`, the number of commits in the state grows by one.
+        """
         value = self.value.changed(changes) if changes else self.value
+        if counted:
+            value = value.model_copy(update={"commits": value.commits + 1})
         with self._db.writing():
             yield
-            self._write(value, changes)
+            self._write(value, [*changes, "commits"] if counted else changes)
         self.value = value
 
-    def _write(self, state: RunState, fields: Mapping[str, object]) -> None:
+    def _write(self, state: RunState, fields: Collection[str]) -> None:
         if not fields:
             return
         values = state.model_dump(mode="json", include=set(fields))

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bulkreset.errors import RunDirError
+from bulkreset.journal import commit_mark
+from bulkreset.journal.commit_mark import read_mark
 
 JOURNAL = "journal.sqlite"
 RUNS = Path("runs")  # where the command line puts runs
 _LIST = "To list the runs: bulkreset status."
+_LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # what only a run writes
+_LOST = (
+    "Restore the run directory from a backup, or resume from its mirror."
+    " Without them, start a new run of the rows that are not set."
+)
 
 
 def not_a_run_error(path: Path) -> RunDirError:
@@ -25,10 +32,20 @@ def not_a_run_error(path: Path) -> RunDirError:
     if runs := sorted(_runs_in(path)):
         few = ", ".join(shlex.quote(str(run)) for run in runs[-3:])
         return RunDirError(f"{path} contains runs; it is not a run directory itself.", f"Choose one, such as {few}.")
+    if is_without_journal(path):
+        mark = read_mark(path / JOURNAL)
+        of = f" It was a run of {mark.job}, begun {mark.started_at}." if mark else ""
+        sent = f" Rows up to {mark.row:,} may have been set." if mark and mark.row else ""
+        return RunDirError(f"The run {path} has no journal any more: {JOURNAL} is missing.{of}{sent}", _LOST)
     return RunDirError(
         f"{path} is not a run directory: it has no {JOURNAL}.",
         f"Name a run directory. {_LIST} A run whose journal is lost cannot be resumed without a copy of it.",
     )
+
+
+def is_without_journal(path: Path) -> bool:
+    """Return whether a directory is what is left of a run whose journal is missing."""
+    return not os.path.lexists(path / JOURNAL) and any(os.path.isfile(path / name) for name in _LEFT)  # noqa: PTH113  (Path.is_file may raise)
 
 
 def _runs_in(folder: Path, job: str | None = None) -> Iterator[Path]:
@@ -43,9 +60,9 @@ def _job_name(path: Path) -> str:
     """Return the name of the job in a file, or the file's own name if the file does not say it."""
     import tomllib  # noqa: PLC0415  (only this error needs it)
 
-    from bulkreset.files import read_small_file  # noqa: PLC0415  (as above)
+    from bulkreset.files import decode_text, read_small_file  # noqa: PLC0415  (as above)
 
     try:
-        return str(tomllib.loads(read_small_file(path).decode()).get("name", path.stem))
+        return str(tomllib.loads(decode_text(read_small_file(path))).get("name", path.stem))
     except (OSError, ValueError, RecursionError):
         return path.stem

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bulkreset.errors import BulkresetError, RunDirError
+from bulkreset.errors import BulkresetError, JobError, RecordError, RunDirError
 from bulkreset.job import S3, Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RUNS, RunDir
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from bulkreset.mirror.mirror import JournalMirror
 
 
-def mirror_facts(job: Job, path: Path, *, emulated: bool) -> MirrorProgress | None:
-    """Return the mirror facts for a new run's journal; None without a mirror. Raises JobError if it is unusable."""
+def mirror_facts(job: Job, path: Path, *, emulated: bool, dry_run: bool) -> MirrorProgress | None:
+    """Return the mirror facts for a new run's journal; None without a mirror. Raises JobError if it is unusable.
+
+    A dry run checks that the mirror can be read, and has none unless the job asks for it: it writes nothing to S3.
+    """
     if not job.mirror.to or emulated:
         return None
     from bulkreset.mirror.mirror import require_usable  # noqa: PLC0415  (no mirror, no import)
 
     at = job.mirror.at(path.absolute().name)
     require_usable(job.mirror, at)
-    return MirrorProgress(at=at)
+    return None if dry_run and not job.mirror.dry_run else MirrorProgress(at=at)
 
 
 @contextmanager
@@ -60,6 +63,33 @@ def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
         log.warning("mirror_behind", problem=error.message)
         return error
     return None
+
+
+def upload_log(mirror: "JournalMirror", log: Log) -> None:
+    """Upload the log of an ended run; log a failure, which changes nothing about the run."""
+    try:
+        mirror.upload_log()
+    except BulkresetError as error:
+        log.warning("mirror_behind", problem=error.message)
+
+
+def leave_mirror(job: Job, home: RunDir, journal: Journal) -> None:
+    """Let a run have no mirror from now on, because that is gone for good.
+
+    If the mirror is there after all, raises Busy if another process holds it, RunDirError if one has continued the run.
+    """
+    if not journal.state.mirror:
+        return
+    from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
+
+    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, lambda _problem: None)
+    try:
+        mirror.acquire()
+    except (RecordError, JobError):  # it is gone, or of no use
+        pass
+    finally:
+        mirror.release()
+    journal.write.change(mirror=None, mirror_stale=False, mirror_pending=False)
 
 
 def fetch_run_dir(run: str, path: Path | None) -> Path:

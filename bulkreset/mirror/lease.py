@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from bulkreset.clock import SYSTEM_CLOCK, Clock, SystemClock
+from bulkreset.clock import SINCE_BOOT, SYSTEM_CLOCK, Clock
+from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, RecordError
+from bulkreset.mirror.conditions import require_conditions
 from bulkreset.retry import retrying
 from bulkreset.s3 import Bucket, BucketError
 
@@ -20,18 +22,6 @@ T = TypeVar("T")
 
 SECONDS = 60.0
 SKEW = 5.0  # seconds by which two machines' clocks may differ; at most a quarter of the lease is used
-
-
-class SinceBoot(SystemClock):
-    """A clock that also counts the time while the machine is suspended, because leases expire then, too."""
-
-    def now(self) -> float:
-        """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
-        clock = getattr(time, "CLOCK_BOOTTIME", None)
-        return super().now() if clock is None else time.clock_gettime(clock)
-
-
-SINCE_BOOT: Final = SinceBoot()
 
 
 class S3Lease:
@@ -42,24 +32,36 @@ class S3Lease:
     """
 
     def __init__(
-        self, bucket: Bucket, uri: str, mine: str, seconds: float = SECONDS, clock: Clock = SINCE_BOOT
+        self,
+        bucket: Bucket,
+        uri: str,
+        mine: str,
+        seconds: float = SECONDS,
+        clock: Clock = SINCE_BOOT,
+        unix: Callable[[], float] = time.time,
     ) -> None:
         self._bucket = bucket
         self._uri = uri
         self._mine = mine
         self._seconds = seconds
         self._clock = clock
+        self._unix = unix
         self._etag = ""
         self._token = secrets.token_hex(8)
-        self._good_until = 0.0
+        self._deadline = Deadline(clock, unix)
         self._lost = ""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def acquire(self) -> Self:
-        """Acquire the lease and start renewing it. Raises Busy if another process holds it, RecordError if S3 fails."""
+        """Acquire the lease and start renewing it.
+
+        Raises Busy if another process holds it, JobError if S3 has no conditional writes, RecordError if S3 fails.
+        """
         try:
-            self._write(self.require_free())
+            over = self.require_free()
+            require_conditions(self._bucket, self._uri)
+            self._write(over)
         except BucketError as error:
             if error.is_changed:
                 raise Busy(f"Another process has just taken {self._uri}.", "Wait for it.") from None
@@ -72,11 +74,18 @@ class S3Lease:
         """Raise Busy if the lease is lost or could not be renewed in time."""
         if self._lost:
             raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
-        if self._clock.now() > self._good_until:
+        if self._deadline.has_passed_since_boot():
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
                 "Another process may have taken it over. Check the network, then resume.",
             )
+
+    def seconds_left(self) -> float:
+        """Return for how many more seconds calls may leave under the lease, also after a sleep of this process.
+
+        A wall clock that is put forward ends it, too, until it is renewed.
+        """
+        return float("-inf") if self._lost else self._deadline.seconds_left()
 
     def release(self) -> None:
         """Stop renewing, and delete the lease if it is still held."""
@@ -117,7 +126,7 @@ class S3Lease:
                 f"{self._uri} is not a lease.", "Look at it, and delete it if nothing holds it."
             ) from None
         until += min(SKEW, seconds / 4)
-        if holder != self._mine and (left := until - time.time()) > 0:
+        if holder != self._mine and (left := until - self._unix()) > 0:
             ends = datetime.fromtimestamp(until, UTC)
             raise Busy(
                 f"{self._uri} is held by another process, on {host}.",
@@ -126,11 +135,11 @@ class S3Lease:
         return etag
 
     def _write(self, over: str) -> None:
-        asked = self._clock.now()
+        asked = self._deadline.now()
         body = {"holder": self._mine, "token": self._token, "host": socket.gethostname(), "pid": os.getpid()}
-        body |= {"until": time.time() + self._seconds, "seconds": self._seconds}
+        body |= {"until": asked.unix + self._seconds, "seconds": self._seconds}
         self._etag = self._bucket.put(self._uri, json.dumps(body).encode(), match=over)
-        self._good_until = asked + self._seconds
+        self._deadline.set(self._seconds, asked)
 
     def _renew(self) -> None:
         while not self._clock.wait(self._ended, self._seconds / 4):

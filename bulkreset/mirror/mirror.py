@@ -16,6 +16,7 @@ records each generation's token before uploading its first object, so a stale ru
 
 import gzip
 import os
+import shlex
 import shutil
 import threading
 import time
@@ -49,10 +50,12 @@ from bulkreset.s3 import Bucket, BucketError, ServerSideEncryption, split
 
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
 OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
+SLOW_SECONDS = 0.5  # a lane whose claims are farther apart is slow: its outcomes do not wait for the next ones
 PATIENCE = 60.0  # seconds for which an upload is retried
+LOG_PATIENCE = 10.0  # the same for the log, which no other machine needs
 RARELY = 20  # minimum time between two bases, in multiples of the last base's duration
 LEASE = "lease.json"
-_AT_THE_END = ("report.*", "summary.json", "log.jsonl", "redaction.key")
+_AT_THE_END = ("report.*", "summary.json", "redaction.key")
 
 
 class JournalMirror:
@@ -69,6 +72,8 @@ class JournalMirror:
         self._generation = 0  # of this execution
         self._waiting: list[Commit] = []  # commits that are not in S3 yet
         self._put_at = float("-inf")
+        self._claimed_at = float("-inf")  # when the last claims were put
+        self._claims_apart = float("inf")  # seconds between the last two
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
         self._pieces: list[MirrorObject] = []
@@ -82,7 +87,10 @@ class JournalMirror:
         Raises Busy if another machine holds it, RunDirError if another process has continued the run since or the
         mirror is another run's, RecordError if S3 fails.
         """
-        self._lease.acquire()
+        try:
+            self._lease.acquire()
+        except RecordError as error:
+            raise RecordError(error.message, f"{error.advice} {self._advice_if_gone}") from None
         self._pieces = self._retry(lambda: list_objects(self._bucket, self.at), 0.0)
         newest = max(
             (it for it in self._pieces if it.kind != STARTED), key=lambda it: (it.generation, it.last), default=None
@@ -126,6 +134,11 @@ class JournalMirror:
         self._upload_base(patience)
         self._store_progress(generation=number)
 
+    @property
+    def permit(self) -> S3Lease:
+        """Return the permit to send: the lease."""
+        return self._lease
+
     def can_claim(self) -> bool:
         """Return whether rows may be claimed now; this limits the number of uploads per second."""
         return time.monotonic() - self._put_at >= CLAIM_PUT_SECONDS
@@ -142,12 +155,17 @@ class JournalMirror:
         """Upload all commits; claimed rows may be sent only then. Raises RecordError, Busy if the lease is lost."""
         if self._waiting:
             self._upload_delta()
+        self._claims_apart, self._claimed_at = self._put_at - self._claimed_at, self._put_at
 
     def check(self) -> None:
-        """Check the lease, upload waiting commits and start a base if one is due. Raises the errors of `flush`."""
+        """Check the lease, upload waiting commits and start a base if one is due. Raises the errors of `flush`.
+
+        Outcomes wait OUTCOME_PUT_SECONDS at most; after a loss of this machine, those that waited are not known.
+        """
         self._lease.check()
         now = time.monotonic()
-        if self._waiting and now - self._put_at >= OUTCOME_PUT_SECONDS:
+        slow = max(self._claims_apart, now - self._claimed_at) > SLOW_SECONDS
+        if self._waiting and (slow or now - self._put_at >= OUTCOME_PUT_SECONDS):
             self._upload_delta()
         if now - self._based_at >= max(self._every, RARELY * self._based_for) and not (
             self._maker and self._maker.is_alive()
@@ -163,7 +181,7 @@ class JournalMirror:
             self._retry(lambda: put_once(self._bucket, f"{self.at}passwords/{chunk.name}", body), PATIENCE)
 
     def finish(self) -> None:
-        """Upload the final journal and the reports. Raises RecordError, Busy if the lease is lost."""
+        """Upload the final journal and the reports, but not the log. Raises RecordError, Busy if the lease is lost."""
         patience = 0.0 if self._broken else PATIENCE
         if self._maker:
             self._maker.join()
@@ -175,9 +193,19 @@ class JournalMirror:
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
             self._retry(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
 
+    def upload_log(self) -> None:
+        """Upload the log, which by now says how the run ended. Raises RecordError, Busy if the lease is lost."""
+        log = self._home.log
+        self._retry(lambda: self._bucket.upload(self.at + log.name, str(log)), LOG_PATIENCE)
+
     def release(self) -> None:
         """Release the lease, so that another machine can continue."""
         self._lease.release()
+
+    @property
+    def _advice_if_gone(self) -> str:
+        path = shlex.quote(str(self._home.path))
+        return f"If the mirror is gone for good: bulkreset resume {path} --mirror none."
 
     @property
     def _progress(self) -> MirrorProgress:
@@ -266,7 +294,7 @@ class JournalMirror:
                 ) from None
             raise RecordError(
                 f"The mirror {self.at} cannot be written: {error.action} was answered {error.code}.",
-                f"{error.advice} Then resume.",
+                f"{error.advice} Then resume. {self._advice_if_gone}",
             ) from None
 
 

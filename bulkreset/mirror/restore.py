@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import create_file, sync_directory
+from bulkreset.journal.commit_mark import CommitMark
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
 from bulkreset.journal.run_state import MirrorProgress
@@ -60,12 +61,13 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
         ) from None
     finally:
         packed.unlink(missing_ok=True)
-    with closing(Journal.open(path)) as journal:
+    with closing(Journal.open(path, is_copy=True)) as journal:
         journal.check()
         for delta in sorted(deltas, key=lambda piece: piece.first):
             _replay(bucket, delta, journal)
         mirror = _progress(journal).model_copy(update={"generation": base.generation})
-        journal.write.change(mirror=mirror, passwords=None)
+        journal.write.change(mirror=mirror, passwords=None, mirror_pending=False)
+        CommitMark.create(path, journal.state).close()
 
 
 def _progress(journal: Journal) -> MirrorProgress:

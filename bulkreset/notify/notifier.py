@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from bulkreset.files import read_small_file
+from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import NotifyConfig
 from bulkreset.notify.execution_result import ExecutionResult
 
@@ -75,7 +75,7 @@ def _urls(wanted: NotifyConfig, problems: list[str]) -> Sequence[str]:
         urls = []
     kind, _, place = (wanted.urls_from or "").partition(":")
     try:
-        text = read_small_file(Path(place)).decode() if kind == "file" else os.environ[place] if kind else ""
+        text = decode_text(read_small_file(Path(place))) if kind == "file" else os.environ[place] if kind else ""
     except (OSError, UnicodeDecodeError, KeyError):
         what = "file cannot be read" if kind == "file" else "variable is not set"
         problems.append(f'notify.urls_from = "{kind}:{place}": that {what}')

@@ -34,6 +34,7 @@ class Approval:
             run_id=self._reviewed.run_id,
             finished_at=self._reviewed.end.finished_at,
             report_sha256=_sha256(self.path / self._reviewed.report_name),
+            limit=_limit_of_the_run(self._reviewed),
         )
 
     def require_same_job(self, state: RunState) -> None:
@@ -76,6 +77,12 @@ class Approval:
         for pool, reason in state.unchecked.items():
             if pool not in self._reviewed.unchecked:
                 yield f"the users of {pool} were looked up and are not now ({reason})"
+
+
+def _limit_of_the_run(reviewed: RunState) -> int | None:
+    """Return how many rows were approved, if --limit said it. The job's own guards.limit is for each execution."""
+    own = reviewed.job.get("guards", {}).get("limit")
+    return None if reviewed.limit == own else reviewed.limit
 
 
 def _target_differences(reviewed: Sequence[TargetFacts], found: Sequence[TargetFacts]) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Opens a run's input, records it in the journal and checks that it is unchanged since the plan."""
 
+from collections.abc import Sequence
+
 from bulkreset.errors import InputError, Stopped
 from bulkreset.input.archived import reopen_archived
 from bulkreset.input.batch import carries, carrying
@@ -41,13 +43,15 @@ def reopen_input(job: Job, journal: Journal) -> InputSet | None:
     return rows
 
 
-def open_new_input(job: Job) -> tuple[InputSet | None, InputFacts]:
+def open_new_input(job: Job, remarks: Sequence[str] = ()) -> tuple[InputSet | None, InputFacts]:
     """Return the input of a new run, and the facts about it that are known before it is read.
 
-    Raises InputError for every problem with the input, including an unreachable S3.
+    `remarks` are sentences about files that were left out before. Raises InputError for every problem with the input, including an unreachable S3.
     """
     try:
         rows = input_of(job)
+        if rows:
+            rows.left_out = remarks
         return rows, InputFacts(**rows.describe()) if rows else InputFacts()
     except Stopped as error:  # no run exists yet that could be resumed
         raise InputError(error.message, error.advice) from None

@@ -5,7 +5,9 @@ import unicodedata
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-NOT_FOUND = "no user with this name in the pool"
+ABSENT_USER = "no user with this name in the "  # first words of the message on a row without a user
+NOT_FOUND = f"{ABSENT_USER}pool"
+NOT_LISTED = f"{ABSENT_USER}list of the pool; the name was not looked up by itself"
 OTHER_CASE = "the pool has it in another case, and compares case"
 OTHER_FORM = "the pool has it in another Unicode form (NFC or NFD)"
 NO_PLUS = "the pool has it with a plus in front"
@@ -49,6 +51,11 @@ def near_key(name: str) -> str:
 def written_cause(name: str) -> str:
     """Return what the name alone shows of the cause; "" if it shows nothing."""
     return next((words for words, pattern in _WRITTEN.items() if pattern.fullmatch(name)), "")
+
+
+def cause_in(message: str) -> str:
+    """Return the cause in the message on a row without a user; "" if it has none."""
+    return message.removeprefix(NOT_LISTED).removeprefix(NOT_FOUND).lstrip(": ")
 
 
 def found_cause(name: str, users: str) -> str:

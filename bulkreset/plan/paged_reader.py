@@ -96,8 +96,3 @@ def listing_pacers(job: Job, lanes: Sequence[Sequence[str]], clock: Clock) -> di
     """Return the ListUsers pacer of each pool. The pools of a lane share one."""
     rate = listing_rate(job)
     return {pool: pacer for lane in lanes for pacer in [Pacer(rate, clock)] for pool in lane}
-
-
-def token_expired(error: ReadCallError, token: str | None, restarts: int) -> bool:
-    """Return whether a list failed because its token expired, and may start again."""
-    return bool(token) and error.code == REFUSED and restarts < RESTARTS

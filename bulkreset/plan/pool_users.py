@@ -1,10 +1,9 @@
 """Selects and lists the users of the pools, and provides them as the rows of an input."""
 
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
 
@@ -18,24 +17,14 @@ from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.input.batch import BATCH_ROWS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
-from bulkreset.plan.paged_reader import PagedReader, ParallelCalls, token_expired
+from bulkreset.plan.paged_reader import PagedReader, ParallelCalls
+from bulkreset.plan.pool_sweep import AT_ONCE, PoolSweep, SweptPage, group_of
 from bulkreset.plan.user_store import UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
 from bulkreset.text import is_redacted, parse_cell
 
-AT_ONCE = 32  # pools listed in parallel; a few are enough to reach a lane's pace
-_EVERYBODY = ""  # used instead of a group name
-
-
-@dataclass(slots=True)
-class _PoolListing:
-    """The progress in one pool. `groups` are the remaining groups; reading the first one continues at `token`."""
-
-    directory: UserLister
-    pages: PagedReader
-    groups: deque[str]
-    token: str | None = None
-    restarts: int = 0
+THREADS = 64
+FILTERED_PAGES = 64  # pages of one status to list one after the other before the whole pool is listed in shards
 
 
 class PoolUserSource:
@@ -60,37 +49,36 @@ class PoolUserSource:
         self._kind_of = kind_of
         self._halt = threading.Event()
         self._before = select.created_before.timestamp() * 1000 if select.created_before else None
-        self._pools = {
-            name: _PoolListing(
-                directory,
-                PagedReader(directory, pacers[name], clock, self._halt),
-                deque(dict.fromkeys(select.groups) or [_EVERYBODY]),
-            )
-            for name, directory in directories.items()
+        self._pages = {
+            name: PagedReader(directory, pacers[name], clock, self._halt) for name, directory in directories.items()
         }
 
     def list_all(self, seen: Callable[[int], None]) -> None:
-        """List the users of all pools in parallel.
+        """List the users of all pools in parallel. Continues a list that an interrupted execution has begun.
 
         `seen` is called with the number of rows so far, and may raise to stop. Raises TargetError if listing is denied
         or a pool, a Region or a group is wrong, or if `not_in` is given and it is unknown how a pool compares names.
         Raises ServiceError if the listing was interrupted, InputError if the `not_in` file cannot be read.
         """
-        self.store.begin_list()
-        self._load_excluded(seen)
-        rows = 0
-        with ParallelCalls[UserPage](min(AT_ONCE, len(self._pools)), self._directories.values(), self._halt) as calls:
-            for name in self._pools:
-                self._start_call(calls, name)
+        now = time.time()
+        if not self.store.resume_list(now):
+            self._load_excluded(seen)
+            self.store.begin_list(now)
+        rows = self.store.listed_rows()
+        sweeps = {name: self._sweep_of(name) for name in self._directories}
+        threads = min(THREADS, AT_ONCE * len(sweeps))
+        with ParallelCalls[SweptPage](threads, self._directories.values(), self._halt) as calls:
+            for name, sweep in sweeps.items():
+                self._start_calls(calls, name, sweep)
             for completed in calls.completed():
                 for name, future in completed:
-                    rows += self._store_page(name, future)
-                    self._start_call(calls, name)
+                    rows += self._store_result(name, sweeps[name], future)
+                    self._start_calls(calls, name, sweeps[name])
                 seen(rows)
 
     def batches(self) -> Iterator[RowBatch]:
         """Yield the rows. Call `list_all` first."""
-        rows = chain.from_iterable(zip(repeat(name), self.store.usernames(name)) for name in self._pools)
+        rows = chain.from_iterable(zip(repeat(name), self.store.usernames(name)) for name in self._directories)
         first = 1
         while some := list(islice(rows, BATCH_ROWS)):
             yield RowBatch(
@@ -127,67 +115,74 @@ class PoolUserSource:
                 f"input.select.not_in: {error.message}", "Name a CSV or Parquet file with a column username."
             ) from None
 
-    def _start_call(self, calls: ParallelCalls[UserPage], name: str) -> None:
-        """Start the pool's next call, if a group remains."""
-        pool = self._pools[name]
-        if not pool.groups:
-            return
-        group, token = pool.groups[0], pool.token
+    def _sweep_of(self, name: str) -> PoolSweep:
+        """Return the listing of a pool.
 
-        def ask() -> UserPage:
-            if group != _EVERYBODY:
-                return pool.directory.members(group, token)
-            return pool.directory.page(token, self._server_filter())
+        A status is a filter of its own, so it cannot be given with a shard. A few users of it are listed with one
+        filter; if they are many, all users are listed in shards and their status is compared here.
+        """
+        expression = self._server_filter()
+        return PoolSweep(
+            self._directories[name],
+            self._pages[name],
+            self.store,
+            expression=expression,
+            first_pages=FILTERED_PAGES if expression else 1,
+            groups=tuple(dict.fromkeys(self._select.groups)),
+        )
 
-        calls.submit(name, pool.pages.read, ask)
+    @staticmethod
+    def _start_calls(calls: ParallelCalls[SweptPage], name: str, sweep: PoolSweep) -> None:
+        while call := sweep.next_call():
+            calls.submit(name, call)
 
     def _server_filter(self) -> str:
         """Return the filter for ListUsers: the status if there is exactly one, because a filter takes one condition."""
         statuses = self._select.statuses
         return f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
 
-    def _store_page(self, name: str, future: Future[UserPage]) -> int:
+    def _store_result(self, name: str, sweep: PoolSweep, future: Future[SweptPage]) -> int:
         """Store the page from a call and return how many users are new.
 
         Raises TargetError or ServiceError if the call failed.
         """
-        pool = self._pools[name]
+        swept, added = future.result(), 0
+
+        def write(part: str, page: UserPage) -> None:
+            nonlocal added
+            chosen = (self._match(user, name) for user in page.users if self._is_selected(user))
+            added += self.store.add_page(name, part, chosen, len(page.users), page.token)
+
         try:
-            page = future.result()
+            sweep.take(swept, write)
         except ReadCallError as error:
-            if not token_expired(error, pool.token, pool.restarts):
-                raise self._list_error(pool, error) from None
-            pool.restarts += 1
-            pool.token = None  # users that are already listed are not added again
-            return 0
-        pool.token = page.token
-        if page.token is None:
-            pool.groups.popleft()
-        return self.store.add(name, (self._match(user, pool) for user in page.users if self._is_selected(user)))
+            raise self._list_error(self._directories[name], group_of(swept.part), error) from None
+        return added
 
     def _is_selected(self, user: PoolUser) -> bool:
         if self._select.statuses and user.status not in self._select.statuses:
             return False
         return self._before is None or (user.created is not None and user.created < self._before)
 
-    def _match(self, user: PoolUser, pool: _PoolListing) -> UserMatch:
-        return UserMatch.of(user, self._kind_of(user, pool.directory.facts))
+    def _match(self, user: PoolUser, name: str) -> UserMatch:
+        return UserMatch.of(user, self._kind_of(user, self._directories[name].facts))
 
-    def _list_error(self, pool: _PoolListing, error: ReadCallError) -> Exception:
-        name, group = pool.directory.facts.user_pool_id, pool.groups[0]
-        what = f"The group {group!r} of {name}" if group != _EVERYBODY else f"The users of {name}"
-        if problem := connection_problem(error.code, pool.directory.session):
+    @staticmethod
+    def _list_error(directory: UserLister, group: str, error: ReadCallError) -> Exception:
+        name = directory.facts.user_pool_id
+        what = f"The group {group!r} of {name}" if group else f"The users of {name}"
+        if problem := connection_problem(error.code, directory.session):
             return ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
-            call = "cognito-idp:ListUsersInGroup" if group != _EVERYBODY else "cognito-idp:ListUsers"
-            where = arn_of(pool.directory.session)
+            call = "cognito-idp:ListUsersInGroup" if group else "cognito-idp:ListUsers"
+            where = arn_of(directory.session)
             return TargetError(
                 f"{what} could not be listed: {error.code}.",
                 f"Allow {call} on {where}."
                 if error.denied
-                else f"Check the pool's id, the Region{' and the name of the group' * (group != _EVERYBODY)}.",
+                else f"Check the pool's id, the Region{' and the name of the group' * bool(group)}.",
             )
-        return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume: the list is made anew.")
+        return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume to continue the list.")
 
 
 def _require_usernames(chunk: RowBatch, path: Path) -> None:

@@ -12,6 +12,8 @@ from bulkreset.job import Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, TargetFacts
+from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.plan.recovery import PlannedRecovery
 
 SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
 
@@ -38,10 +40,11 @@ class Preflight:
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
     `unknown` lists other missing facts. `seconds` is the expected duration, None if unpaced. `pending` counts users
-    whose password is set and who must still be signed out; None if the job signs nobody out. `unrecoverable` counts
-    users who could not recover from a password that nobody knows. `suspects` are the passwords that look altered, by what
-    is wrong with them. `near_misses` are the rows without a user, by the cause.
-    `origin` is the run that the input was extracted from.
+    whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool` counts
+    the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are runs
+    that have set passwords of this input. `suspects` are the passwords that look altered, by
+    what is wrong with them. `near_misses` are the rows without a user, by the cause. `origin` is the run that the input
+    was extracted from.
     """
 
     job: Job
@@ -58,8 +61,11 @@ class Preflight:
     unknown: tuple[UnknownFact, ...]
     seconds: float | None
     approved: ApprovalFacts | None = None
-    unrecoverable: int = 0
     pending: int | None = None
+    remarks: tuple[str, ...] = ()
+    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
+    ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    earlier: tuple[EarlierRun, ...] = ()
     suspects: tuple[PlanMessage, ...] = ()
     near_misses: tuple[PlanMessage, ...] = ()
     origin: OriginFacts | None = None
@@ -102,7 +108,9 @@ class PlanFacts:
     unchecked: Mapping[str, str]
     unknown: Sequence[UnknownFact] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
-    unrecoverable: int = 0
+    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
+    remarks: Sequence[str] = ()
+    earlier: tuple[EarlierRun, ...] = ()
     suspects: Sequence[PlanMessage] = ()
     near_misses: Sequence[PlanMessage] = ()
     origin: OriginFacts | None = None
@@ -118,7 +126,7 @@ def build_preflight(
     """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
     by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
-    told = [facts.unknown for facts in asked.pools.values()] + [
+    told = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
         gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
     seconds = expected_seconds(lanes, by_pool)
@@ -141,8 +149,11 @@ def build_preflight(
         unknown=tuple(dict.fromkeys(gap for gap in (*told, *planned.unknown) if gap)),
         seconds=seconds,
         approved=approved,
-        unrecoverable=planned.unrecoverable,
+        recovery=planned.recovery,
+        ready_by_pool={(pool, permanent): rows for pool, permanent, rows in planned.ready},
         pending=sum(planned.pending.values()) if job.signs_out else None,
+        remarks=tuple(planned.remarks),
+        earlier=planned.earlier,
         suspects=tuple(planned.suspects),
         near_misses=tuple(planned.near_misses),
         origin=planned.origin,

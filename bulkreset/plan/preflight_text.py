@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bulkreset.input.password_policy import describe
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
-from bulkreset.plan.near_miss import NOT_FOUND
+from bulkreset.plan.near_miss import cause_in
+from bulkreset.plan.recovery import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
@@ -47,7 +48,11 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
     if preflight.origin:
         yield from _origin(preflight.origin)
+    for remark in preflight.remarks[:SHOWN]:
+        yield "Input", remark
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
+    for run in preflight.earlier[:SHOWN]:
+        yield "Run before", f"{run}; this run would set them again"
     yield from _suspects(preflight)
     yield from _near_misses(preflight)
     yield from _users(preflight)
@@ -60,6 +65,7 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "Permanent", f"{preflight.permanent:,}"
     if job.generates:
         yield from _made(preflight)
+    yield from recovery_lines(preflight)
     if preflight.sends:
         yield from _sending(preflight)
     yield from _gaps(preflight)
@@ -129,7 +135,7 @@ def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 def _near_misses(preflight: Preflight) -> Iterator[tuple[str, str]]:
     """Yield why rows have no user, if that is known of any, by row number."""
-    causes = [(found, found.message.removeprefix(NOT_FOUND).lstrip(": ")) for found in preflight.near_misses]
+    causes = [(found, cause_in(found.message)) for found in preflight.near_misses]
     if any(cause for _, cause in causes):
         for found, cause in causes:
             yield (
@@ -167,7 +173,7 @@ def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield how passwords are generated and stored, and a warning if users could not recover."""
+    """Yield how passwords are generated and stored."""
     job = preflight.job
     if job.scrambles:
         yield (
@@ -178,10 +184,6 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
         number = len(job.password.recipients)
         where = job.password.folder or "the run directory"
         yield "Passwords", f"generated, encrypted for {format_count(number, 'recipient')}, in {where}"
-    if preflight.unrecoverable:
-        users = format_count(preflight.unrecoverable, "user has", "users have")
-        advice = 'plan.skip = ["unrecoverable", …] skips them'
-        yield "WARNING", f"{users} no verified e-mail address or phone number and could not recover; {advice}"
 
 
 def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:

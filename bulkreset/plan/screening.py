@@ -10,7 +10,8 @@ from bulkreset.errors import InputError
 from bulkreset.input.batch import CARRIED, EVERY_FIELD, RowBatch
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.reader import BatchSource
-from bulkreset.input.validation import RowValidator
+from bulkreset.input.swapped import require_not_swapped
+from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
 from bulkreset.journal.plan_writer import PlanWriter
 
@@ -25,16 +26,21 @@ def write_plan(
 ) -> int:
     """Write every row with its status to the plan and return the number of rows. `seen` is called with each batch.
 
-    Raises InputError if the input has no rows or cannot be read.
+    Raises InputError if the input has no rows, cannot be read, or if its columns seem to be swapped.
     """
     screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
-    read = 0
+    read, file = 0, None
     carrying = bool(job.report.columns)
     for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():
-        carried = _carried(job, chunk) if carrying else ()
-        plan.add_rows(screen.validate(chunk))
+        if chunk.file != file and not job.generates:
+            require_not_swapped(job.input, chunk)
+            file = chunk.file
         if carrying:
-            plan.add_carried(chunk.first, carried)
+            carried, validated = _carried(job, chunk), list(screen.validate(chunk))
+            plan.add_rows(validated)
+            plan.add_carried(chunk.first, map(_without_shifted, validated, carried))
+        else:
+            plan.add_rows(screen.validate(chunk))
         read = chunk.last
         seen(chunk)
     if not read:
@@ -66,6 +72,11 @@ def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
                     "Take this column out of report.columns.",
                 )
     return zip(*cells.values(), strict=True)
+
+
+def _without_shifted(row: ValidatedRow, cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the carried cells of a row, all "" if the row may be shifted: one of them may be its password."""
+    return cells if row.pool and row.permanent is not None else ("",) * len(cells)
 
 
 def protected_names(job: Job, sessions: Mapping[str, TargetSession]) -> set[str]:

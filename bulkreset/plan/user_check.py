@@ -12,21 +12,23 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import RejectCode, SkipReason, Status
-from bulkreset.plan.near_miss import NOT_FOUND
+from bulkreset.models import Recovery, RejectCode, SkipReason, Status
+from bulkreset.plan.near_miss import NOT_FOUND, NOT_LISTED
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
-from bulkreset.plan.user_store import ABSENT, UNKNOWN, RowFinding, UserStore
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 
-UNREACHABLE = "could not recover"  # first words of the warning on a ready row
-
+_ABSENT = {
+    ABSENT: NOT_FOUND,
+    UNLISTED: NOT_LISTED,
+}
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
     SkipReason.FEDERATED: "the user signs in through an identity provider",
     SkipReason.DISABLED: "the user is disabled",
     SkipReason.PASSWORDLESS: "the pool lets nobody in by password, and one that is set can never be removed",
     SkipReason.UNCONFIRMED: "the user never confirmed the account",
-    SkipReason.UNRECOVERABLE: "the user has no verified e-mail address or phone number to recover by",
+    SkipReason.UNRECOVERABLE: "the pool cannot send this user a code to recover the account",
 }
 
 
@@ -112,29 +114,29 @@ class UserCheck:
             SkipReason.DISABLED: not user.enabled,
             SkipReason.PASSWORDLESS: facts.passwordless,
             SkipReason.UNCONFIRMED: user.status == "UNCONFIRMED",
-            SkipReason.UNRECOVERABLE: not user.reachable,
+            SkipReason.UNRECOVERABLE: user.recovery is Recovery.NONE,
         }
-        return next((kind for kind, holds in kinds.items() if holds and kind in self._job.plan.skip), "")
+        return next((kind for kind, holds in kinds.items() if holds and kind in self._job.skips), "")
 
     @staticmethod
-    def _findings(lookup: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str]]:
+    def _findings(lookup: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str, str]]:
         """Yield the plan's decision for each row that has a finding, in input order.
 
-        Each is (row, status, code, message, user status, username), as the journal stores it.
+        Each is (row, status, code, message, user status, recovery, username), as the journal stores it.
         """
         for found in lookup.findings():
-            yield found.row, *_decide(found, scrambled=scrambled), found.status, found.username
+            yield found.row, *_decide(found, scrambled=scrambled), found.status, found.recovery, found.username
 
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
-    if found.kind == ABSENT:
-        message = f"{NOT_FOUND}: {found.cause}" if found.cause else NOT_FOUND
+    if found.is_absent:
+        message = f"{_ABSENT[found.kind]}: {found.cause}" if found.cause else _ABSENT[found.kind]
         return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, message
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (
         Status.READY.value,
         "",
-        "" if found.reachable or not scrambled else f"{UNREACHABLE}: {_SAID[SkipReason.UNRECOVERABLE]}",
+        f"locked out: {_SAID[SkipReason.UNRECOVERABLE]}" if scrambled and found.recovery == Recovery.NONE else "",
     )

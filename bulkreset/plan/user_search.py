@@ -1,4 +1,4 @@
-"""Finds the user for every name: sweeps the pool or looks up name by name, at the ListUsers pace."""
+"""Finds the user for every name: lists the pool or looks up name by name, at the ListUsers pace."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -12,51 +12,58 @@ from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.cognito.response import Disposition
 from bulkreset.errors import ServiceError
-from bulkreset.plan.paged_reader import REFUSED, PagedReader, ParallelCalls, token_expired
-from bulkreset.plan.user_store import NOBODY, UNKNOWN, LookupProgress, UserMatch, UserStore
+from bulkreset.plan.paged_reader import REFUSED, PagedReader, ParallelCalls
+from bulkreset.plan.pool_sweep import AT_ONCE as PAGES_AT_ONCE
+from bulkreset.plan.pool_sweep import PoolSweep, SweptPage
+from bulkreset.plan.user_store import NOBODY, NOT_LISTED, UNKNOWN, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
 
 AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes 0.25 s
 SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds
+CONFIRMED = 1000  # names at most that a listing does not have and that are looked up: about 40 seconds
+THREADS = 64
 BATCH = 500  # names taken from the lookup at a time
 ACTION = "cognito-idp:ListUsers"
-_Found = UserPage | tuple[str, UserMatch]  # a page of a sweep, or a name and the user that it means
+_Found = SweptPage | tuple[str, UserMatch]  # a page of a sweep, or a name and the user that it means
 _WHAT = "the pool's users: they are not checked"
 
 
 @dataclass(slots=True)
 class _PoolSearch:
-    """The search in one pool: its user lister, its page reader, and the state of its calls."""
+    """The search in one pool: its user lister, its page reader, and the state of its calls.
+
+    `sweep` is None if every name is looked up. After a sweep, only names that it did not find are.
+    """
 
     directory: UserLister
     pages: PagedReader
     names: int
-    sweeps: bool
-    search: LookupProgress
-    restarts: int = 0
+    sweep: PoolSweep | None
     after: str = ""
     queued: list[tuple[str, str]] = field(default_factory=list)
     under_way: int = 0
     exhausted: bool = False
-    asked: int = 0
+    begun: int = 0  # look-ups
+    asked: int = 0  # look-ups with an answer
     answers: list[tuple[str, UserMatch]] = field(default_factory=list)
 
     @property
     def calls(self) -> int:
         """Return about how many calls the whole search takes."""
-        return max(1, -(-(self.directory.facts.users or 0) // PAGE)) if self.sweeps else self.names
+        return max(self.sweep.expected, self.sweep.made) + self.begun if self.sweep else self.names
 
     @property
     def made(self) -> int:
         """Return how many calls were made so far."""
-        return self.search.pages if self.sweeps else self.asked
+        return (self.sweep.made if self.sweep else 0) + self.asked
 
 
 class UserSearch:
     """Looks up every name in `lookup`.
 
-    A pool is swept page by page if that takes fewer calls than looking up each name. `pacers` has the ListUsers pacer
-    of each pool's lane. `kind_of` returns the reason to skip a user, or "".
+    A pool is listed page by page if that takes fewer calls than looking up each name. A listing is eventually
+    consistent, so up to CONFIRMED names that it does not have are looked up afterwards. `pacers` has the ListUsers
+    pacer of each pool's lane. `kind_of` returns the reason to skip a user, or "".
     """
 
     def __init__(
@@ -84,7 +91,7 @@ class UserSearch:
         self._pools = {name: self._start_pool(name, directory) for name, directory in self._directories.items()}
         gaps: dict[str, UnknownFact] = {}
         try:
-            threads = min(64, AT_ONCE * max(1, len(self._pools)))
+            threads = min(THREADS, PAGES_AT_ONCE * max(1, len(self._pools)))
             with ParallelCalls[_Found](threads, self._directories.values(), self._halt) as calls:
                 for name in self._pools:
                     self._start_calls(calls, name)
@@ -112,21 +119,27 @@ class UserSearch:
         worth = max(names, SURE_PAGES) if directory.facts.case_insensitive else names
         sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
         pages = PagedReader(directory, self._pacers[name], self._clock, self._halt)
-        return _PoolSearch(directory, pages, names, sweeps, self._lookup.progress(name))
+        return _PoolSearch(directory, pages, names, PoolSweep(directory, pages, self._lookup) if sweeps else None)
 
     def _start_calls(self, calls: ParallelCalls[_Found], name: str) -> None:
-        """Start the next page of a sweep, or as many look-ups as may be in flight."""
+        """Start as many pages of a sweep, or look-ups, as may be in flight."""
         pool = self._pools[name]
-        if pool.sweeps:
-            if not pool.search.swept:
+        if pool.sweep and not pool.sweep.done:
+            while call := pool.sweep.next_call():
+                calls.submit(name, call)
                 pool.under_way += 1
-                calls.submit(name, self._page, pool, pool.search.token)
             return
         while pool.under_way < AT_ONCE and (sought := self._next_name(name, pool)):
             calls.submit(name, self._find_by_name, pool, *sought)
             pool.under_way += 1
+            pool.begun += 1
+        if pool.sweep and not pool.under_way:
+            self._flush(name, pool)
+            self._lookup.mark_unlisted(name)
 
     def _next_name(self, name: str, pool: _PoolSearch) -> tuple[str, str] | None:
+        if pool.sweep and pool.begun >= CONFIRMED:
+            return None
         if not pool.queued and not pool.exhausted and pool.names:
             pool.queued = self._lookup.missing(name, pool.after, BATCH)[::-1]
             pool.exhausted = not pool.queued
@@ -137,29 +150,22 @@ class UserSearch:
         return sought
 
     def _store_result(self, name: str, future: Future[_Found]) -> None:
-        """Store the result of a call. Raises ReadCallError if it failed, unless an expired sweep can start again."""
+        """Store the result of a call. Raises ReadCallError if it failed, unless the sweep can start again."""
         pool = self._pools[name]
         pool.under_way -= 1
-        try:
-            result = future.result()
-        except ReadCallError as error:
-            if not (pool.sweeps and token_expired(error, pool.search.token, pool.restarts)):
-                raise
-            pool.restarts += 1
-            self._lookup.restart_sweep(name)
-            pool.search = self._lookup.progress(name)
-            return
-        if isinstance(result, UserPage):
-            matches = [self._match(user, pool.directory.facts) for user in result.users]
-            self._lookup.store_page(name, matches, result.token, swept=result.token is None)
-            pool.search = self._lookup.progress(name)
-            if pool.search.swept:
-                self._lookup.mark_absent(name)
+        result = future.result()
+        if isinstance(result, SweptPage):
+            if pool.sweep:
+                pool.sweep.take(result, lambda part, page: self._store_page(name, part, page))
             return
         pool.asked += 1
         pool.answers.append(result)
         if len(pool.answers) >= PAGE:
             self._flush(name, pool)
+
+    def _store_page(self, name: str, part: str, page: UserPage) -> None:
+        facts = self._pools[name].directory.facts
+        self._lookup.store_page(name, part, [self._match(user, facts) for user in page.users], page.token)
 
     def _flush(self, name: str, pool: _PoolSearch) -> None:
         if pool.answers:
@@ -188,7 +194,10 @@ class UserSearch:
         return pool.pages.read(lambda: pool.directory.page(token, expression))
 
     def _find_by_name(self, pool: _PoolSearch, name: str, spelled: str) -> tuple[str, UserMatch]:
-        """Return the name and the user it means. Tries one filter for each attribute that the name may be."""
+        """Return the name and the user it means. Tries one filter for each attribute that the name may be.
+
+        A filter compares case even if the pool does not, so without a listing it cannot tell that a user is absent.
+        """
         folds = pool.directory.facts.case_insensitive
         for expression in filters_for(spelled, pool.directory.facts):
             token = None
@@ -198,14 +207,14 @@ class UserSearch:
                 except ReadCallError as error:
                     if error.code != REFUSED:
                         raise
-                    return name, UNKNOWN  # the service rejects this filter
+                    return name, NOT_LISTED if pool.sweep else UNKNOWN  # the service rejects this filter
                 for user in page.users:
                     if name in user.names:
                         return name, self._match(user, pool.directory.facts)
                 token = page.token
                 if token is None:
                     break
-        return name, UNKNOWN if folds else NOBODY
+        return name, UNKNOWN if folds and not pool.sweep else NOBODY
 
     def _match(self, user: PoolUser, facts: PoolFacts) -> UserMatch:
         return UserMatch.of(user, self._kind_of(user, facts))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # loads botocore, which `status` does not need
 # name: folded as its pool compares names. spelled: the spelling in the row, if it differs.
 # left_out and listed are the pool's own users as rows; the other tables are the lookup of the rows' users.
 # near: the names whose near_key differs from them; hints: why a row that is not found may be so.
+# sweeps: how far each part of a pool's listing is; see pool_sweep. list_begun: Unix seconds.
 # rank: how certain it is that the name means the user; 0 is the most certain.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS left_out (
@@ -26,31 +27,32 @@ CREATE TABLE IF NOT EXISTS left_out (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS listed (
   pool TEXT NOT NULL, username TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL,
-  modified INTEGER, reachable INTEGER NOT NULL, PRIMARY KEY (pool, username)
+  modified INTEGER, recovery TEXT NOT NULL, PRIMARY KEY (pool, username)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sought (
   pool TEXT NOT NULL, name TEXT NOT NULL, row INTEGER NOT NULL, spelled TEXT, PRIMARY KEY (pool, name, row)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS found (
   row INTEGER PRIMARY KEY, username TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, rank INTEGER NOT NULL,
-  modified INTEGER, reachable INTEGER
+  modified INTEGER, recovery TEXT
 );
-CREATE TABLE IF NOT EXISTS searches (
-  pool TEXT PRIMARY KEY, token TEXT, pages INTEGER NOT NULL DEFAULT 0, users INTEGER NOT NULL DEFAULT 0,
-  swept INTEGER NOT NULL DEFAULT 0
+CREATE TABLE IF NOT EXISTS sweeps (
+  pool TEXT NOT NULL, part TEXT NOT NULL, token TEXT, pages INTEGER NOT NULL DEFAULT 0,
+  users INTEGER NOT NULL DEFAULT 0, swept INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (pool, part)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS near (
   pool TEXT NOT NULL, key TEXT NOT NULL, row INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (pool, key, row)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hints (row INTEGER PRIMARY KEY, cause TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS list_begun (at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS filled (is_whole INTEGER NOT NULL);
 """
 
 _MATCH = """
-INSERT INTO found (row, username, status, kind, rank, modified, reachable)
-SELECT row, :username, :status, :kind, :rank, :modified, :reachable FROM sought WHERE pool = :pool AND name = :name
+INSERT INTO found (row, username, status, kind, rank, modified, recovery)
+SELECT row, :username, :status, :kind, :rank, :modified, :recovery FROM sought WHERE pool = :pool AND name = :name
 ON CONFLICT (row) DO UPDATE SET username = excluded.username, status = excluded.status, kind = excluded.kind,
-  rank = excluded.rank, modified = excluded.modified, reachable = excluded.reachable
+  rank = excluded.rank, modified = excluded.modified, recovery = excluded.recovery
 WHERE excluded.rank < found.rank
 """
 
@@ -72,21 +74,23 @@ _LEFT_OUT = "SELECT EXISTS (SELECT 1 FROM left_out WHERE pool = ? AND name = ?)"
 
 # CROSS JOIN: SQLite keeps this order, so that each name is found by the key of `sought`.
 _MATCH_LISTED = """
-INSERT OR IGNORE INTO found (row, username, status, kind, rank, modified, reachable)
-SELECT row, username, status, kind, 0, modified, reachable FROM listed
+INSERT OR IGNORE INTO found (row, username, status, kind, rank, modified, recovery)
+SELECT row, username, status, kind, 0, modified, recovery FROM listed
 CROSS JOIN sought ON sought.pool = listed.pool AND sought.name = listed.name
 ORDER BY listed.pool, listed.username
 """
 
 ABSENT = "absent"
 _FILLED_AT_ONCE = 10_000  # rows
+UNLISTED = "unlisted"
+LIST_LIFE = 24 * 3600  # seconds; an interrupted list that was begun earlier starts again
 
 
 class UserMatch(NamedTuple):
     """A user that a sweep or a look-up found. `names` identify the user; the most certain name comes first.
 
-    `modified` is Unix milliseconds, None if the service does not return it. `reachable` means that the user has a
-    verified e-mail address or phone number.
+    `modified` is Unix milliseconds, None if the service does not return it. `recovery`: how the pool can send the
+    user a code, "" if there is no such user.
     """
 
     names: Sequence[str]
@@ -94,23 +98,24 @@ class UserMatch(NamedTuple):
     status: str
     kind: str
     modified: int | None = None
-    reachable: bool = True
+    recovery: str = ""
 
     @classmethod
     def of(cls, user: "PoolUser", kind: str) -> Self:
         """Return the match for a user of a pool; `kind` is the reason to skip the user, or ""."""
-        return cls(user.names, user.username, user.status, kind, user.modified, user.reachable)
+        return cls(user.names, user.username, user.status, kind, user.modified, user.recovery.value)
 
 
 NOBODY = UserMatch((), "", "", ABSENT)
 UNKNOWN = UserMatch((), "", "", "unknown")  # whether the user exists could not be determined
+NOT_LISTED = UserMatch((), "", "", UNLISTED)  # a listing does not have the user, and no look-up has confirmed it
 
 
 class RowFinding(NamedTuple):
     """The finding for one row: the user's canonical name, status and kind.
 
-    The kind is `absent` if there is no such user, `unknown` if that could not be determined. `cause` says why there is
-    no such user, if it is known.
+    The kind is `absent` if there is no such user, `unlisted` if only a listing says so, `unknown` if that could not be
+    determined. `cause` says why there is no such user, if it is known.
     """
 
     row: int
@@ -118,24 +123,29 @@ class RowFinding(NamedTuple):
     status: str
     kind: str
     modified: int | None = None
-    reachable: bool = True
+    recovery: str = ""
     cause: str = ""
+
+    @property
+    def is_absent(self) -> bool:
+        """Return whether the pool does not have the user, as far as it is known."""
+        return self.kind in {ABSENT, UNLISTED}
 
 
 class LookupProgress(NamedTuple):
-    """The search progress in one pool: next page token, pages and users so far, whether the sweep is complete."""
+    """The progress in one part of a pool: next page token, pages and users so far, whether the part is complete."""
 
-    token: str | None
-    pages: int
-    users: int
-    swept: bool
+    token: str | None = None
+    pages: int = 0
+    users: int = 0
+    swept: bool = False
 
 
 class UserStore:
     """The users of one plan or verification. If the file is lost, only the time to ask again is lost.
 
-    Leaving the context keeps the file if the names to look up are stored, so that an interrupted lookup can continue.
-    Otherwise it deletes the file, because an interrupted list starts again.
+    Leaving the context keeps the file if the names to look up are stored, or by an exception while users are listed, so
+    that an interrupted lookup or list can continue. Otherwise it deletes the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -148,6 +158,7 @@ class UserStore:
                 self._remove()
                 self._db = self._opened()
             self.is_filled = bool(self._db.execute("SELECT count(*) FROM filled").fetchone()[0])
+            self._lists = False
 
     def _opened(self) -> sqlite3.Connection:
         with suppress(FileExistsError):
@@ -169,8 +180,8 @@ class UserStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        if self.is_filled:
+    def __exit__(self, error: object, *_more: object) -> None:
+        if self.is_filled or (error and self._lists):
             self._db.close()
         elif not self._discarded:
             self.discard()
@@ -182,25 +193,47 @@ class UserStore:
         with self._broken():
             self._remove()
 
-    def begin_list(self) -> None:
-        """Delete the list of users that an interrupted execution left."""
+    def resume_list(self, now: float) -> bool:
+        """Return whether a list that an interrupted execution began can continue; otherwise delete it.
+
+        `now` is Unix seconds.
+        """
         with self._transaction():
-            self._db.execute("DELETE FROM left_out")
-            self._db.execute("DELETE FROM listed")
+            began = self._db.execute("SELECT max(at) FROM list_begun").fetchone()[0]
+            self._lists = began is not None and 0 <= now - began < LIST_LIFE
+            if not self._lists:
+                for table in ("left_out", "listed", "sweeps", "list_begun"):
+                    self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (constant table names)
+        return self._lists
+
+    def begin_list(self, now: float) -> None:
+        """Begin the list, after the users who must not be listed are stored. `now` is Unix seconds."""
+        with self._transaction():
+            self._db.execute("INSERT INTO list_begun VALUES (?)", (int(now),))
+        self._lists = True
+
+    def listed_rows(self) -> int:
+        """Return how many users are listed."""
+        with self._broken():
+            return int(self._db.execute("SELECT count(*) FROM listed").fetchone()[0])
 
     def exclude(self, names: Iterable[tuple[str, str]]) -> None:
         """Store the users who must not be listed, as (user pool, folded name)."""
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO left_out VALUES (?, ?)", names)
 
-    def add(self, pool: str, users: Iterable[UserMatch]) -> int:
-        """List users, except those excluded by any of their names. Return how many were not listed before."""
+    def add_page(self, pool: str, part: str, users: Iterable[UserMatch], listed: int, token: str | None) -> int:
+        """List the chosen users of one page, except those excluded by any of their names, and store the part's progress.
+
+        `listed` is how many users the page has. Returns how many were not listed before.
+        """
         added = 0
         with self._transaction():
+            self._advance(pool, part, listed, token)
             for user in users:
                 if any(self._db.execute(_LEFT_OUT, (pool, name)).fetchone()[0] for name in user.names):
                     continue
-                row = (pool, user.username, user.names[0], user.status, user.kind, user.modified, int(user.reachable))
+                row = (pool, user.username, user.names[0], user.status, user.kind, user.modified, user.recovery)
                 added += self._db.execute("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)", row).rowcount
         return added
 
@@ -216,7 +249,7 @@ class UserStore:
         with self._transaction():
             self._db.execute(_MATCH_LISTED)
             self._db.execute(
-                "INSERT OR REPLACE INTO searches (pool, users, swept) SELECT pool, count(*), 1 FROM listed GROUP BY pool"
+                "INSERT OR REPLACE INTO sweeps (pool, part, users, swept) SELECT pool, '*', count(*), 1 FROM listed GROUP BY pool"
             )
 
     def fill(self, rows: Iterable[tuple[int, str, str]], fold: Callable[[str, str], str]) -> None:
@@ -226,7 +259,9 @@ class UserStore:
         """
         with self._transaction():
             for table in ("sought", "near", "hints"):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (our own names)
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (constant table names)
+            if not self.is_filled:
+                self._db.execute("DELETE FROM sweeps")  # those of the list
             named = ((row, pool, name, fold(pool, name)) for row, pool, name in rows)
             while some := list(islice(named, _FILLED_AT_ONCE)):
                 self._db.executemany(
@@ -250,28 +285,39 @@ class UserStore:
                 self._db.execute("SELECT count(DISTINCT name) FROM sought WHERE pool = ?", (pool,)).fetchone()[0]
             )
 
-    def progress(self, pool: str) -> LookupProgress:
-        """Return the progress of the search in a pool."""
+    def progress(self, pool: str) -> dict[str, LookupProgress]:
+        """Return the progress of each part of the sweep in a pool, by part."""
         with self._broken():
-            found = self._db.execute("SELECT token, pages, users, swept FROM searches WHERE pool = ?", (pool,))
-            token, pages, users, swept = found.fetchone() or (None, 0, 0, 0)
-        return LookupProgress(token, pages, users, bool(swept))
+            found = self._db.execute("SELECT part, token, pages, users, swept FROM sweeps WHERE pool = ?", (pool,))
+            return {
+                part: LookupProgress(token, pages, users, bool(swept)) for part, token, pages, users, swept in found
+            }
 
-    def store_page(self, pool: str, matches: Sequence[UserMatch], token: str | None, *, swept: bool) -> None:
-        """Store one page of a sweep and the token of the next page."""
+    def begin_sweep(self, pool: str, parts: Iterable[str]) -> None:
+        """Begin the sweep of a pool, which has these parts. It replaces an earlier one; its findings stay."""
+        with self._transaction():
+            self._db.execute("DELETE FROM sweeps WHERE pool = ?", (pool,))
+            self._db.executemany("INSERT INTO sweeps (pool, part) VALUES (?, ?)", ((pool, part) for part in parts))
+
+    def store_page(self, pool: str, part: str, matches: Sequence[UserMatch], token: str | None) -> None:
+        """Store one page of a part and the token of its next page, None after the last."""
         with self._transaction():
             self._match(pool, matches)
             self._hint(pool, matches)
+            self._advance(pool, part, len(matches), token)
+
+    def restart_sweep(self, pool: str, part: str) -> None:
+        """Reset a part to its first page, because its token has expired."""
+        with self._transaction():
             self._db.execute(
-                "INSERT INTO searches (pool, token, pages, users, swept) VALUES (?, ?, 1, ?, ?) ON CONFLICT (pool) DO UPDATE SET"
-                " token = excluded.token, pages = pages + 1, users = users + excluded.users, swept = excluded.swept",
-                (pool, token, len(matches), int(swept)),
+                "UPDATE sweeps SET token = NULL, pages = 0, users = 0 WHERE pool = ? AND part = ?", (pool, part)
             )
 
-    def restart_sweep(self, pool: str) -> None:
-        """Reset a sweep to its first page, because its token has expired."""
-        with self._transaction():
-            self._db.execute("UPDATE searches SET token = NULL, pages = 0, users = 0 WHERE pool = ?", (pool,))
+    def _advance(self, pool: str, part: str, users: int, token: str | None) -> None:
+        self._db.execute(
+            "UPDATE sweeps SET token = ?, pages = pages + 1, users = users + ?, swept = ? WHERE pool = ? AND part = ?",
+            (token, users, int(token is None), pool, part),
+        )
 
     def store_matches(self, pool: str, answers: Iterable[tuple[str, UserMatch]]) -> None:
         """Store the results for names that were looked up one by one: a user, NOBODY or UNKNOWN."""
@@ -285,25 +331,23 @@ class UserStore:
         with self._broken():
             return self._db.execute(_MISSING, (pool, after, most)).fetchall()
 
-    def mark_absent(self, pool: str) -> None:
-        """Mark every row of the pool without a finding as absent."""
+    def mark_unlisted(self, pool: str) -> None:
+        """Mark every row of the pool without a finding as unlisted."""
         with self._transaction():
             self._db.execute(
                 "INSERT INTO found (row, username, status, kind, rank) SELECT row, '', '', ?, 99 FROM sought"
                 " WHERE pool = ? ON CONFLICT (row) DO NOTHING",
-                (ABSENT, pool),
+                (UNLISTED, pool),
             )
             self._db.execute("DELETE FROM near WHERE pool = ?", (pool,))
 
     def findings(self) -> Iterator[RowFinding]:
         """Yield the finding of every row that has one, in input order."""
         with self._broken():
-            columns = (
-                "row, username, status, kind, modified, coalesce(reachable, 1), iif(kind = ?, coalesce(cause, ''), '')"
-            )
+            columns = "row, username, status, kind, modified, coalesce(recovery, ''), iif(kind IN (?, ?), coalesce(cause, ''), '')"
             for found in self._db.execute(
                 f"SELECT {columns} FROM found LEFT JOIN hints USING (row) ORDER BY row",  # noqa: S608  (constant column names)
-                (ABSENT,),
+                (ABSENT, UNLISTED),
             ):
                 yield RowFinding._make(found)
 
@@ -327,7 +371,7 @@ class UserStore:
                     "kind": match.kind,
                     "rank": place if rank is None else rank,
                     "modified": match.modified,
-                    "reachable": int(match.reachable),
+                    "recovery": match.recovery,
                 }
                 for match in matches
                 for place, name in enumerate(match.names)

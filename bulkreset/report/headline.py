@@ -15,7 +15,7 @@ def describe_state(run: RunState, *, alive: bool) -> str:
     """Return the state of the run: "running" if a process holds it (`alive`), otherwise how it ended."""
     if alive:
         return "running"
-    return state_text(run.state) if run.end else "crashed"
+    return state_text(run.state) if run.end or run.abandoned_at else "crashed"
 
 
 def state_text(state: str) -> str:
@@ -66,7 +66,7 @@ def next_commands(
         return [("Run exactly what this dry run planned", approved)] if sends else []
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
     ways = [(_remaining_text(run, counts), resume)] if resumable else []
-    if not run.is_dry_run and (counts.get(Status.FAILED) or stayed):
+    if not (run.is_dry_run or run.abandoned_at) and (counts.get(Status.FAILED) or stayed):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
     if _can_decrypt(run) and counts.get(Status.SET):
         decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"

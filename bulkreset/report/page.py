@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,8 +15,8 @@ from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PageRow
 from bulkreset.journal.run_state import RunState, TargetFacts
-from bulkreset.models import EndState
-from bulkreset.plan.near_miss import NOT_FOUND
+from bulkreset.models import EndState, Recovery
+from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome
@@ -27,6 +28,7 @@ from bulkreset.statuses import (
     NEEDING_ATTENTION,
     are_done,
     count_of,
+    describe_counts,
     facts_of,
     public_counts,
     sorted_counts,
@@ -64,7 +66,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     """Return all template variables of the page."""
     run = journal.state
     dry_run = run.is_dry_run
-    found = journal.read.counts()
+    found = journal.read.counts(dead=not alive)
     counts = found if alive else public_counts(found, dry_run=dry_run)
     leavers = sign_out_counts(journal)
     resumable = not alive and is_resumable(run, found, leavers)
@@ -89,6 +91,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "causes": _near_misses(journal),
         "totals": journal.read.totals(),
         "sign_outs": leavers,
+        "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
         "preflight": _grouped(run.preflight),
         "warnings": partial(_endpoint_warnings, run),
@@ -129,11 +132,19 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
 
 def _near_misses(journal: Journal) -> list[tuple[str, int]]:
     """Return why rows have no user, as (cause, rows); empty if that is known of none."""
-    found = [
-        (one.message.removeprefix(NOT_FOUND).lstrip(": "), one.number)
-        for one in journal.read.plan_messages(NOT_FOUND, 0)
-    ]
-    return found if any(cause for cause, _ in found) else []
+    found: Counter[str] = Counter()
+    for one in journal.read.plan_messages(ABSENT_USER, 0):
+        found[cause_in(one.message)] += one.number
+    return found.most_common() if any(found) else []
+
+
+def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str, str]]:
+    """Return the rows by how their users can recover: (recovery, rows by status as text)."""
+    found: dict[str, dict[str, int]] = {}
+    for recovery, status, rows in journal.read.recovery_by_status():
+        found.setdefault(recovery, {})[status] = rows
+    shown = {way: counts if alive else public_counts(counts, dry_run=dry_run) for way, counts in found.items()}
+    return [(way, describe_counts(shown[way], dry_run=dry_run)) for way in Recovery if way in shown]
 
 
 def _pace(journal: Journal) -> dict[str, Any]:

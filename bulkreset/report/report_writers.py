@@ -165,6 +165,7 @@ def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
         _iso(row.started_at),
         _iso(row.finished_at),
         _shared(row.status_before),
+        _shared(row.recovery),
         _shared(row.file),
     )
 
@@ -188,6 +189,7 @@ def _typed_values(row: ReportRow) -> tuple[Any, ...]:
         row.started_at,
         row.finished_at,
         row.status_before or None,
+        row.recovery or None,
         row.file or None,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bulkreset.errors import BulkresetError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.wrong_path import is_without_journal
 from bulkreset.models import LaneSummary
 from bulkreset.report.headline import next_commands
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
@@ -67,16 +68,18 @@ def read_status(path: Path) -> RunStatus:
     alive = home.is_held()
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         facts = journal.state
-        found = journal.read.counts()
+        found = journal.read.counts(dead=not alive)
         totals = journal.read.totals()
         rate = journal.read.recent_rate(RECENT_SECONDS) if alive else 0.0
         codes = journal.read.codes()
         sign_outs = sign_out_counts(journal)
         lanes = lane_summaries(journal, public=not alive)
-    crashed = not (facts.end or alive)
+    crashed = not (facts.end or facts.abandoned_at or alive)
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
     left += sign_outs["pending"] if sign_outs else 0
-    resumable = not alive and (is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and crashed))
+    resumable = not alive and (
+        is_resumable(facts, found, sign_outs) or (not facts.is_dry_run and (crashed or facts.mirror_pending))
+    )
     counts = found if alive else public_counts(found, dry_run=facts.is_dry_run)
     stayed = sign_outs["failed"] if sign_outs else 0
     ways = [] if alive else next_commands(facts, counts, path, resumable=resumable, stayed=stayed)
@@ -119,6 +122,6 @@ def list_runs(folder: Path) -> tuple[list[RunStatus], list[UnreadableRun]]:
         try:
             found.append(read_status(path))
         except BulkresetError as error:
-            if os.path.isfile(RunDir(path).journal):  # noqa: PTH113  (as above)
+            if os.path.isfile(RunDir(path).journal) or is_without_journal(path):  # noqa: PTH113  (as above)
                 unreadable.append(UnreadableRun(str(path), str(error)))
     return sorted(found, key=lambda status: status.started_at), unreadable

@@ -25,6 +25,8 @@ def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping
     That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
     `state` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
     """
+    if state.abandoned_at:
+        return False
     if not state.is_planned:
         return True
     if state.is_dry_run:
@@ -73,7 +75,7 @@ def sign_out_counts(journal: Journal) -> dict[str, int] | None:
 def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummary, ...]:
     """Return each lane with its counts from the journal, with the report's statuses if `public`."""
     counted: dict[str, dict[str, int]] = {}
-    for pool, status, rows in journal.read.pool_counts():
+    for pool, status, rows in journal.read.pool_counts(dead=public):
         counted.setdefault(pool, {})[status] = rows
     changes = journal.read.rate_changes()
     lanes = []
@@ -115,11 +117,11 @@ def build_summary(journal: Journal, end: End) -> Summary:
         rows_per_second=round(counts.get(Status.SET, 0) / sending, 2) if sending else 0.0,
         sending_seconds=round(sending, 3),
         lanes=lane_summaries(journal),
-        input=state.input.model_dump(),
+        input=state.input.model_dump(mode="json"),
         targets=tuple(target.model_dump() for target in state.targets),
         report=state.report_name,
         unchecked=state.unchecked or None,
-        approved=state.approved.model_dump() if state.approved else None,
+        approved=state.approved.model_dump(exclude_none=True) if state.approved else None,
         signed_out=leavers,
         stopped_by=end.stopped_by,
     )

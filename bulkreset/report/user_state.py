@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bulkreset.journal.records import SetRow
-from bulkreset.plan.user_store import ABSENT, RowFinding
+from bulkreset.plan.user_store import RowFinding
 from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = (
@@ -76,7 +76,7 @@ def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, with
     untouched = found.modified is not None and found.modified < row.started_at - _SLACK
     begun = row.finished_at if found.modified is None or untouched else min(row.finished_at, found.modified)
     expires = None if row.permanent else begun + temporary_days * _DAY
-    if found.kind == ABSENT:
+    if found.is_absent:
         state = UserState.GONE
     elif untouched and found.status in {_TEMPORARY, _OWN}:
         state = UserState.UNTOUCHED  # the current password does not come from this run

@@ -8,8 +8,10 @@ from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
+from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
@@ -29,7 +31,9 @@ from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.row_limit import RowBudget
+from bulkreset.statuses import SETTLED, count_of
 
+CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
@@ -49,6 +53,7 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.begin_sending()
     _wait_for_old_workers(context)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
+    journal.write.move_log_to_file()
     if context.mirror:
         context.mirror.start_generation()
     with context.sending.running():
@@ -74,10 +79,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit)
-    lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates)
+    permit = AllPermits(*([context.mirror.permit] if context.mirror else []))
+    lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates, permit)
     monitor = RunMonitor(
         job.guards,
-        context.clock,
+        SINCE_BOOT,
         context.log,
         SendProgress(
             preflight.ready,
@@ -87,15 +93,22 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
         ),
         {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
         context.ui,
-        (context.stop.check, *([context.mirror.check] if context.mirror else [])),
+        (
+            context.stop.check,
+            _every(CHECK_SECONDS, context.clock, context.journal.require_in_place),
+            *([context.mirror.check] if context.mirror else []),
+        ),
     )
+    permit.add(monitor)
     recorder = Recorder(context.journal, context.mirror, rates)
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
     if context.cluster:
         groups = [lane.group(context.sessions) for lane in lanes]
-        context.cluster.send(groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields))
+        context.cluster.send(
+            groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields), permit
+        )
     began = context.clock.now()
     try:
         with _frozen_heap():
@@ -107,11 +120,34 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str])
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
     limit = job.guards.limit or 0
     if budget.remaining == 0 and preflight.ready > limit:
-        by = "guards.limit" if context.options.limit is None else "--limit"
+        by, cause = ("guards.limit" if context.options.limit is None else "--limit"), STOPS["row_limit"]
+        if _is_approved_limit(context):
+            by, cause = "the approved dry run", STOPS["approved_limit"]
         raise RowLimit(
-            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.",
-            STOPS["row_limit"].advice,
+            f"Stopped after {format_rows(limit)}, as {by} asks. {preflight.ready - limit:,} left.", cause.advice
         )
+
+
+def _is_approved_limit(context: RunContext) -> bool:
+    """Return whether as many rows are settled as the approved dry run allows."""
+    approved = context.journal.state.approved
+    if approved is None or approved.limit is None:
+        return False
+    counts = context.journal.read.counts(dead=True)
+    return count_of(counts, SETTLED) >= approved.limit
+
+
+def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls `check`, but not again within `seconds`."""
+    due = clock.now()
+
+    def checked() -> None:
+        nonlocal due
+        if (now := clock.now()) >= due:
+            due = now + seconds
+            check()
+
+    return checked
 
 
 def _record_lanes(

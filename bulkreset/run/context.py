@@ -35,8 +35,11 @@ class RunOptions:
     `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
     for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
+    `again`: it is confirmed, too, that an earlier run has set passwords of this input.
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
     `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
+    `moved`: the run directory was moved or copied here, and the process that ran it has ended.
+    `remarks`: sentences about inputs that this run leaves out.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
 
@@ -45,12 +48,15 @@ class RunOptions:
     emulate: bool = False
     yes: bool = False
     approved: Path | None = None
+    again: bool = False
     limit: int | None = None
     retry_failed: bool = False
+    moved: bool = False
     verbosity: int = 0
     console_json: bool = False
     out: IO[str] | None = None
     command: str = ""
+    remarks: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
     ask_code: Callable[[str], str] = refuse_code
 
@@ -66,11 +72,12 @@ class RunOptions:
         """Return whether a new run with these options changes real users."""
         return not (self.dry_run or self.emulate)
 
-    def with_row_limit(self, job: Job) -> Job:
-        """Return the job with this execution's `limit`, if set. The saved job is unchanged."""
-        if self.limit is None:
-            return job
-        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": self.limit})})
+    def with_row_limit(self, job: Job, most: int | None = None) -> Job:
+        """Return the job with this execution's `limit`, if set, and at most `most` rows. The saved job is unchanged."""
+        limit = job.guards.limit if self.limit is None else self.limit
+        if most is not None:
+            limit = most if limit is None else min(limit, most)
+        return job.model_copy(update={"guards": job.guards.model_copy(update={"limit": limit})})
 
 
 class Stopwatch:

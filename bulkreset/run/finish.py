@@ -6,7 +6,7 @@ from contextlib import suppress
 from bulkreset.errors import BulkresetError, Interrupted, RecordError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import End
-from bulkreset.mirror.factory import finish_mirror
+from bulkreset.mirror.factory import finish_mirror, upload_log
 from bulkreset.models import Summary, format_rows
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
@@ -27,6 +27,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     if isinstance(error, Interrupted):
         _word_interruption(context, error)
     try:
+        context.journal.require_in_place()  # what is at the path now may be another run's
         _record_times(context)
         try:
             end = _finish(context, error)
@@ -60,15 +61,18 @@ def _record_times(context: RunContext) -> None:
 
 
 def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
-    context.journal.write.change(reports_stale=False, mirror_stale=False)
+    write = context.journal.write
+    write.change(reports_stale=False, mirror_stale=False, mirror_pending=context.mirror is not None)
     summary = _write_all(context, error)
-    _log_finished(context, summary, error)
-    if context.mirror and (failure := finish_mirror(context.mirror, context.log)):
-        context.journal.write.change(mirror_stale=True)
-        summary = _write_all(context, error or failure)
-        if not error:
-            _log_finished(context, summary, failure)
+    failure = finish_mirror(context.mirror, context.log) if context.mirror else None
+    if context.mirror:
+        write.change(mirror_pending=False, mirror_stale=failure is not None)
+    if failure:
         error = error or failure
+        summary = _write_all(context, error)
+    _log_finished(context, summary, error)
+    if context.mirror and not failure:
+        upload_log(context.mirror, context.log)
     return RunEnd(context.home.path, summary, error)
 
 

@@ -12,6 +12,7 @@ from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
+from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
@@ -83,9 +84,13 @@ def build_lanes(
     budget: RowBudget,
     results: Results,
     rates: RateChanges,
+    permit: SendPermit,
 ) -> list[LaneRun]:
-    """Return the lanes in the preflight's order. All of them share `budget`; `rates` gets their rate changes."""
-    builder = _LaneBuilder(context, kind, budget, results, rates, several=len(preflight.lanes) > 1)
+    """Return the lanes in the preflight's order. All of them share `budget`; `rates` gets their rate changes.
+
+    Lanes in this process send only while `permit` allows it.
+    """
+    builder = _LaneBuilder(context, kind, budget, results, rates, permit, several=len(preflight.lanes) > 1)
     return [
         builder.build(number, plan, supply)
         for number, (plan, supply) in enumerate(zip(preflight.lanes, supplies, strict=True))
@@ -99,6 +104,7 @@ class _LaneBuilder:
     budget: RowBudget
     results: Results
     rates: RateChanges
+    permit: SendPermit
     several: bool
 
     def build(self, number: int, plan: PlannedLane, supply: RowSupply) -> LaneRun:
@@ -138,7 +144,7 @@ class _LaneBuilder:
         if context.cluster:
             return context.cluster.lane(operation, key, ceiling, context.job.pace, changed)
         pacer = Pacer(ceiling, context.clock, changed)
-        return Lane(operation, pacer, context.job.pace, context.clock, self.results, key, max_rate)
+        return Lane(operation, pacer, context.job.pace, context.clock, self.results, key, max_rate, self.permit)
 
     def _rate_listener(self, plan: PlannedLane, operation: Operation[Any]) -> Callable[[float, str], None]:
         """Return a function that logs a new rate, and keeps it for the journal if passwords are set at it."""

@@ -13,7 +13,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import LaneFacts, OriginFacts
-from bulkreset.plan.near_miss import NOT_FOUND
+from bulkreset.plan.earlier_runs import find_earlier_runs
+from bulkreset.plan.near_miss import ABSENT_USER
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
@@ -23,7 +24,7 @@ from bulkreset.plan.preflight import (
     require_same_accounts,
 )
 from bulkreset.plan.preflight_text import preflight_facts
-from bulkreset.plan.user_check import UNREACHABLE
+from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
 
 ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
@@ -37,7 +38,9 @@ def plan(context: RunContext) -> Preflight:
         mode=context.journal.state.mode,
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
-    enquiry = AccountDiscovery(context.sessions, context.job.emulator.quota if context.service else None)
+    quota = context.job.emulator.quota if context.service else None
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=context.job.scrambles)
+    require_recoverable(context.job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
     preflight = _preflight(context, enquiry, gaps)
     context.ui.show_preflight(preflight)
@@ -104,9 +107,11 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.state.unchecked,
         gaps,
         {pool: found.pending for pool, found in journal.read.sign_outs().items()},
-        journal.read.warning_count(UNREACHABLE),
+        PlannedRecovery.of(journal.read.recovery_counts(), journal.read.codes()),
+        journal.state.input.remarks,
+        () if context.service else find_earlier_runs(journal.state, context.home.path),
         journal.read.plan_messages(SUSPECT, ROWS_NAMED),
-        journal.read.plan_messages(NOT_FOUND, ROWS_NAMED),
+        journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)

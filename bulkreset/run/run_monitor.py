@@ -47,6 +47,10 @@ class RunMonitor:
         if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and self._progress.retrying():
             self._show()  # no row may settle for a long time
 
+    def seconds_left(self) -> float:
+        """Return the seconds until the run's time limit, after which workers start no call."""
+        return self._guards.seconds_left()
+
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """Pass a result to the guards before it is committed."""
         if isinstance(told, Outcome):

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkreset.clock import Clock
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import Busy, JobError, RecordError
-from bulkreset.files import atomic_writer, read_small_file
+from bulkreset.files import atomic_writer, decode_text, read_small_file
 from bulkreset.job import Location
-from bulkreset.mirror.lease import SECONDS, SINCE_BOOT, S3Lease, holder_id
+from bulkreset.mirror.lease import SECONDS, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
 
 VERSION = 1
+ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input stays where it is
 MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
@@ -32,7 +33,7 @@ class CompletedInput:
     identity: list[Any]
     run_id: str
     at: str
-    archived_at: str = ""  # where it was moved, or how it was tagged; "" if not yet
+    archived_at: str = ""  # where it was moved, how it was tagged, or ABANDONED; "" if not yet
 
 
 @dataclass(slots=True)
@@ -49,11 +50,22 @@ class OpenRun:
 
 
 @dataclass(slots=True)
+class SetAside:
+    """An input that could not be read. It is tried again when its `identity` or the job's [input] (`job`) differs."""
+
+    identity: list[Any]
+    job: str
+    why: str
+    at: str
+
+
+@dataclass(slots=True)
 class ScheduleState:
-    """What is kept between scheduled runs. `completed` is by path or S3 address."""
+    """What is kept between scheduled runs. `completed` and `aside` are by path or S3 address."""
 
     completed: dict[str, CompletedInput] = field(default_factory=dict)
     open_run: OpenRun | None = None
+    aside: dict[str, SetAside] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the state as JSON."""
@@ -61,20 +73,22 @@ class ScheduleState:
             "version": VERSION,
             "open_run": _table(self.open_run) if self.open_run else None,
             "completed": {where: _table(one) for where, one in self.completed.items()},
+            "aside": {where: _table(one) for where, one in self.aside.items()},
         }
         return json.dumps(table, indent=1) + "\n"
 
     @classmethod
-    def parse(cls, text: str, where: Location) -> "ScheduleState":
+    def parse(cls, text: str | bytes, where: Location) -> "ScheduleState":
         """Return the state in `text`. Raises JobError if it is not a job's state, or has another version."""
         try:
-            table: Mapping[str, Any] = json.loads(text)
+            table: Mapping[str, Any] = json.loads(decode_text(text) if isinstance(text, bytes) else text)
             known = table["version"]
             if known == VERSION:
                 begun = table["open_run"]
                 finished = {name: CompletedInput(**one) for name, one in table["completed"].items()}
+                aside = {name: SetAside(**one) for name, one in table.get("aside", {}).items()}
                 # If `created` is missing, assume the worse case.
-                return cls(finished, OpenRun(**{"created": True} | begun) if begun else None)
+                return cls(finished, OpenRun(**{"created": True} | begun) if begun else None, aside)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",
@@ -106,8 +120,8 @@ class StateStore:
         try:
             if isinstance(self.where, str):
                 body, self._etag = self._bucket.get(self.where, MOST)
-                return ScheduleState.parse(body.decode("utf-8", "replace"), self.where)
-            return ScheduleState.parse(read_small_file(self.where, MOST).decode("utf-8", "replace"), self.where)
+                return ScheduleState.parse(body, self.where)
+            return ScheduleState.parse(read_small_file(self.where, MOST), self.where)
         except FileNotFoundError:
             return ScheduleState()
         except BucketError as error:
@@ -175,5 +189,5 @@ def _locked(path: Path, what: Location) -> Iterator[Path]:
         os.close(lock)
 
 
-def _table(value: CompletedInput | OpenRun) -> dict[str, Any]:
+def _table(value: CompletedInput | OpenRun | SetAside) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}

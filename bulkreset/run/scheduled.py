@@ -1,46 +1,73 @@
 """Scheduled runs of a job: each input is processed once, and an unfinished run is finished first."""
 
+import hashlib
+import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkreset.cancellation import CancelToken, UserInterface
-from bulkreset.clock import Clock
-from bulkreset.errors import BulkresetError, InputError, RecordError, Refused, RunDirError, Stopped
-from bulkreset.input.discovery import InputMissing, escape_pattern, find_existing
+from bulkreset.clock import SINCE_BOOT, Clock
+from bulkreset.errors import BulkresetError, InputError, JobError, RecordError, Refused, RunDirError, Stopped
+from bulkreset.input.discovery import InputMissing, describe_unread, discover_existing, escape_pattern
 from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
+from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, RunMissing, new_path, require_free
+from bulkreset.journal.run_dir import RunDir, RunMissing, give_back, new_path, require_free, reserve_path
 from bulkreset.mirror.factory import fetch_run_dir
-from bulkreset.mirror.lease import SINCE_BOOT
+from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.run.abandon import abandon
 from bulkreset.run.archive import archive_input, find_unarchived
 from bulkreset.run.context import RunEnd, RunOptions
+from bulkreset.run.readiness import held_back
 from bulkreset.run.run import run
-from bulkreset.run.schedule_state import CompletedInput, OpenRun, ScheduleState, StateStore
+from bulkreset.run.schedule_state import ABANDONED, CompletedInput, OpenRun, ScheduleState, SetAside, StateStore
 from bulkreset.run.start import new_run, resume, start
 from bulkreset.s3 import Bucket
 from bulkreset.text import format_iso
 
 
-def run_job(job: Job, path: Path | None, options: RunOptions, ui: UserInterface, stop: CancelToken) -> Iterator[RunEnd]:
+@dataclass(slots=True)
+class LeftOut:
+    """The inputs that a scheduled run leaves out, each in a sentence: `held` are not read yet, `set_aside` are bad."""
+
+    held: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
+
+
+def run_job(
+    job: Job,
+    path: Path | None,
+    options: RunOptions,
+    ui: UserInterface,
+    stop: CancelToken,
+    left_out: LeftOut | None = None,
+) -> Iterator[RunEnd]:
     """Run a job in the new run directory `path` (default: in RUNS). Yields the end of each run.
 
     A job without a state runs once. With a state it runs each input once: it may finish an earlier run first, and it
-    runs nothing if no input is new. Raises the errors of `start` and `ScheduledJob.run`.
+    runs nothing if no input is new; `left_out` is filled with the inputs that it does not run. Raises the errors of `start` and `ScheduledJob.run`.
     """
     if job.schedule.state:
-        yield from ScheduledJob(job, job.schedule.state, options, ui, stop).run(lambda: path or new_path(job.name))
+        scheduled = ScheduledJob(job, job.schedule.state, options, ui, stop, left_out=left_out)
+        yield from scheduled.run(lambda: path or new_path(job.name))
     else:
-        yield start(job, path or new_path(job.name), options, ui, stop)
+        at = path or reserve_path(job.name)
+        try:
+            yield start(job, at, options, ui, stop)
+        finally:
+            give_back(at)
 
 
 class ScheduledJob:
     """One scheduled run of a job with a state. Dry runs and emulated runs do not change the state.
 
-    `clock` measures the state's lease.
+    `clock` measures the state's lease, `wall` is Unix time. After `run`, `left_out` has the inputs that it did not run.
     """
 
     def __init__(
@@ -51,6 +78,8 @@ class ScheduledJob:
         ui: UserInterface,
         stop: CancelToken,
         clock: Clock = SINCE_BOOT,
+        wall: Callable[[], float] = time.time,
+        left_out: LeftOut | None = None,
     ) -> None:
         self._job = job
         self._mode = mode
@@ -59,6 +88,9 @@ class ScheduledJob:
         self._bucket = Bucket(job.input.profile, job.input.region)
         self._kept = StateStore(state, self._bucket, clock)
         self._state = ScheduleState()
+        self._wall = wall
+        self._unread: list[str] = []  # a sentence about the files that are no inputs
+        self.left_out = left_out or LeftOut()
 
     def run(self, named: Callable[[], Path]) -> Iterator[RunEnd]:
         """Finish the unfinished run, then run all new inputs as one run. Yields the end of each.
@@ -88,8 +120,12 @@ class ScheduledJob:
             self._require_nothing_sent(path)
             self._forget_open_run()
             return None
-        if Journal.state_in(RunDir.open(path).journal).is_finished:
+        state = Journal.state_in(RunDir.open(path).journal)
+        if state.is_finished and not state.mirror_pending:
             self._note_completed(path)
+            return None
+        if state.abandoned_at or (not state.is_finished and self._gives_up(path)):
+            self._close_abandoned(path)
             return None
         try:
             end = resume(path, self._mode, {}, self._ui, self._stop)
@@ -103,6 +139,38 @@ class ScheduledJob:
         if not end.error:
             self._note_completed(path)
         return end
+
+    def _gives_up(self, path: Path) -> bool:
+        """Give up the unfinished run if the job has changed since and it has set nobody. Return whether it was given up."""
+        changed = _changed_keys(path, self._job)
+        if not changed:
+            return False
+        what = f"The job has changed since the unfinished run {path} was begun ({', '.join(changed)})."
+        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+            perhaps = journal.read.perhaps_set()
+        if perhaps:
+            self._ui.notice(
+                f"{what} {format_rows(perhaps)} of it are set, or may be, so it is resumed with its own job."
+                f" To give it up: bulkreset abandon {shlex.quote(str(path))}"
+            )
+            return False
+        abandon(path)
+        self._ui.notice(f"{what} It has set nobody, so it is given up.")
+        return True
+
+    def _close_abandoned(self, path: Path) -> None:
+        """Forget a run that was given up. Its inputs are new only if it has set nobody."""
+        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+            perhaps = journal.read.perhaps_set()
+        if not perhaps:
+            self._ui.notice(f"The run {path} was given up and has set nobody: its inputs are new.")
+            self._forget_open_run()
+            return
+        self._ui.notice(
+            f"The run {path} was given up: {format_rows(perhaps)} of it are set, or may be, so its inputs are not new."
+            f" For the users that are not set: bulkreset report {shlex.quote(str(path))} --only failed,rejected,unprocessed"
+        )
+        self._note_completed(path, archived_at=ABANDONED)
 
     def _require_nothing_sent(self, path: Path) -> None:
         """Raise RunDirError if a missing run may have sent rows.
@@ -138,20 +206,61 @@ class ScheduledJob:
     def _start_run(self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False) -> Iterator[RunEnd]:
         with self._report_execution(counts=remembered) as told:
             new = self._new_inputs()
+            for sentence in self.left_out.set_aside:
+                self._ui.notice(sentence)
             if not new:
                 if remembered:  # keeps the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
                 if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
-                        "Look at the export; then run the job again.",
+                        " ".join([*self.left_out.held, *self.left_out.set_aside, *self._unread])
+                        or "Look at the export; then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
                     told.idle()
                 return
-        given = {"path": tuple(escape_pattern(place.where) for place in new)}
-        spec = self._job.input.model_validate(self._job.input.model_dump() | given)
-        path = named()
+        yield self._run_readable(new, named, remembered=remembered)
+
+    def _run_readable(self, new: list[InputFile], named: Callable[[], Path], *, remembered: bool) -> RunEnd:
+        """Run the inputs as one run, without those that cannot be read if the job says so.
+
+        If none can be read, none is set aside: then it may be the job that is wrong.
+        """
+        bad: dict[str, SetAside] = {}
+        while True:
+            try:
+                ended = self._run_inputs(new, named(), remembered=remembered)
+                break
+            except InputError as error:
+                place = next((one for one in new if str(one.where) == error.where), None)
+                if place is None or len(new) == 1:
+                    raise
+                if self._job.schedule.on_bad_input == "stop":
+                    wait = "1 other new input waits" if len(new) == 2 else f"{len(new) - 1:,} other new inputs wait"  # noqa: PLR2004
+                    error.advice += f' Until then {wait}; schedule.on_bad_input = "skip" runs the others.'
+                    raise
+                new = [one for one in new if one is not place]
+                now = format_iso(self._wall() * 1000, "seconds")
+                bad[error.where] = SetAside(_identity_of(place), self._reading, error.message, now)
+                self._note_bad(place, error)
+        if remembered and bad:
+            self._state.aside |= bad
+            self._kept.write(self._state)
+        return ended
+
+    def _note_bad(self, place: InputFile, error: InputError) -> None:
+        sentence = f"The input {place.where} is set aside until it or the job's [input] changes: {error.message}"
+        self.left_out.set_aside.append(sentence)
+        self._ui.notice(f"{sentence} {error.advice}".strip())
+
+    def _run_inputs(self, new: list[InputFile], path: Path, *, remembered: bool) -> RunEnd:
+        """Run these inputs as one run. Raises what `start` raises."""
+        if [place.where for place in new] == [self._job.input.path]:
+            spec = self._job.input  # the job names this one file
+        else:
+            given = {"path": tuple(escape_pattern(place.where) for place in new)}
+            spec = self._job.input.model_validate(self._job.input.model_dump() | given)
         if remembered:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
@@ -160,8 +269,9 @@ class ScheduledJob:
             )
             self._kept.write(self._state)
         job = self._job.model_copy(update={"input": spec})
+        mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
         try:
-            with new_run(job, path, self._mode, self._ui, self._stop) as context:
+            with new_run(job, path, mode, self._ui, self._stop) as context:
                 if remembered:
                     self._note_run_created()
                 end = run(context)
@@ -172,7 +282,7 @@ class ScheduledJob:
         if remembered and not end.error:
             self._note_completed(path)
             self._archive_completed()
-        yield end
+        return end
 
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
@@ -182,12 +292,50 @@ class ScheduledJob:
         return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _new_inputs(self) -> list[InputFile]:
-        """Return the inputs that are new, or changed since completion. Raises InputError if one cannot be read."""
+        """Return the inputs that are new, or changed since completion, and may be read now.
+
+        Raises InputError if one cannot be read.
+        """
+        schedule = self._job.schedule
         try:
             with self._stop.watching():
-                return [place for place in find_existing(self._job.input) if not self._is_known(place)]
+                found = discover_existing(self._job.input)
+                new = [place for place in found.files if not (self._is_own(place.where) or self._is_known(place))]
+                held = held_back(schedule, new, self._bucket, self._wall())
         except Stopped as error:
             raise InputError(error.message, error.advice) from None
+        unread = describe_unread([one for one in found.unread if not self._is_own(one.where)])
+        self._unread = [unread] if unread else []
+        if unread:
+            self._ui.notice(unread)
+        self.left_out.held = [f"The input {where} is not read yet: {why}." for where, why in held.items()]
+        aside = {
+            place.where: f"The input {place.where} is still set aside: {known.why}"
+            for place in new
+            if (known := self._state.aside.get(str(place.where)))
+            and (known.identity, known.job) == (_identity_of(place), self._reading)
+        }
+        self.left_out.set_aside = list(aside.values())
+        return [place for place in new if place.where not in held and place.where not in aside]
+
+    def _is_own(self, where: Location) -> bool:
+        """Return whether a file in the place of the inputs is the schedule's own: state, lock, marker, or finished input."""
+        schedule, path = self._job.schedule, str(where).rstrip("/")
+        done = str(schedule.done).rstrip("/") if schedule.done else None
+        own = {f"{self._kept.where}{suffix}" for suffix in ("", ".lock", ".lease")}
+        is_done = done is not None and (path == done or path.startswith(f"{done}/"))
+        return path in own or is_done or path.rpartition("/")[2] == schedule.marker
+
+    @property
+    def _reading(self) -> str:
+        """Return what identifies the way in which inputs are read, with the key file as it is now."""
+        spec = self._job.input
+        try:
+            key = spec.identity.stat() if spec.identity else None
+        except OSError:
+            key = None
+        told = spec.model_dump(mode="json", exclude={"path"}) | {"key": key and [key.st_size, key.st_mtime_ns]}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def _is_known(self, place: InputFile) -> bool:
         was = self._state.completed.get(str(place.where))
@@ -201,14 +349,17 @@ class ScheduledJob:
         was.identity = seen
         return True
 
-    def _note_completed(self, path: Path) -> None:
+    def _note_completed(self, path: Path, archived_at: str = "") -> None:
         """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
         begun = self._state.open_run
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             files, run_id = journal.read.files(), journal.state.run_id
         now = format_iso(time.time() * 1000, "seconds")
         for where, file in zip(begun.inputs if begun else (), files, strict=True):
-            self._state.completed[where] = CompletedInput(file.size, file.sha256, file.version, [], run_id, now)
+            self._state.completed[where] = CompletedInput(
+                file.size, file.sha256, file.version, [], run_id, now, archived_at
+            )
+            self._state.aside.pop(where, None)
         self._forget_open_run()
 
     def _note_run_created(self) -> None:
@@ -253,3 +404,33 @@ def _is_gone(path: Path) -> bool:
         return not RunDir(path).journal.is_file()
     except OSError:
         return False
+
+
+def _identity_of(place: InputFile) -> list[object]:
+    """Return what changes when an input is written anew, as JSON keeps it. Its content need not be readable."""
+    return [*place.identity()] if isinstance(place.where, Path) else [place.version, place.size()]
+
+
+def _changed_keys(path: Path, job: Job) -> list[str]:
+    """Return the keys in which the job differs from that of an unfinished run; its inputs and schedule may differ."""
+    with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+        tables = journal.state.job
+    try:
+        was = job_from_journal(tables, {}).model_dump(mode="json")
+    except JobError:
+        was = tables  # a job that is not valid any more
+    old, new = dict(_flatten(was)), dict(_flatten(job.model_dump(mode="json")))
+    return [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not key.startswith(("input.path", "schedule."))
+    ]
+
+
+def _flatten(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each value of a job with its dotted key."""
+    entries = value.items() if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ()
+    if not entries:
+        yield path, value
+    for key, entry in entries:
+        yield from _flatten(entry, f"{path}.{key}" if path else str(key))

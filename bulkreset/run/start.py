@@ -12,7 +12,7 @@ from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import DaskCluster
 from bulkreset.cognito.emulator import EmbeddedCognito, run_emulator
 from bulkreset.cognito.session import TargetSession, open_session
-from bulkreset.errors import JobError, Refused, RunDirError
+from bulkreset.errors import Busy, JobError, Refused, RunDirError
 from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, utc_now
@@ -20,13 +20,14 @@ from bulkreset.journal.generated_passwords import folder_elsewhere
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import ConfirmationFacts, RunState
-from bulkreset.mirror.factory import mirror_facts
+from bulkreset.mirror.factory import leave_mirror, mirror_facts
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import Approval
 from bulkreset.plan.input_binding import input_files, may_send, needs_input, open_new_input, reopen_input
 from bulkreset.plan.preflight import describe_targets, require_pace, require_same_targets
 from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_context
 from bulkreset.run.run import run
+from bulkreset.statuses import Status
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
@@ -37,12 +38,15 @@ def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: Ca
 
 @contextmanager
 def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> Iterator[RunContext]:
-    """Create the run directory `path` for a job. If the block raises Refused, the directory is deleted again."""
+    """Create the run directory `path` for a job. If the block raises Refused, the directory is deleted again.
+
+    So it is if Busy is raised before the block.
+    """
     with ExecutionReporter(job, path, options.out, ui.notice, counts=options.counts) as reporter, ExitStack() as stack:
         wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run, too, says what the run will miss
         stack.enter_context(stop.watching())
         approval = Approval(options.approved) if options.approved else None
-        rows, described_input = open_new_input(job)
+        rows, described_input = open_new_input(job, options.remarks)
         if options.emulate and rows is None:
             raise JobError(
                 "The emulator has no users but those of an input, so there is nobody to list.",
@@ -62,6 +66,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             emulated=options.emulate,
             signs_out=job.signs_out,
             confirmed=options.yes or approval is not None,
+            again=options.again,
             confirmation=ConfirmationFacts(how=options.confirmed_by, at=utc_now()) if options.confirmed_by else None,
             approved=approval.facts if approval else None,
             command=options.command,
@@ -70,7 +75,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             input=described_input,
             targets=describe_targets(sessions),
             passwords=str(elsewhere) if elsewhere else None,
-            mirror=mirror_facts(job, path, emulated=options.emulate),
+            mirror=mirror_facts(job, path, emulated=options.emulate, dry_run=options.dry_run),
             executions=(new_execution(),),
         )
         if approval:
@@ -82,14 +87,24 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             journal = Journal.open(home.journal)
             stack.callback(journal.close)
             opened = Opened(home, journal, rows, sessions, service, cluster)
-            yield open_context(limited, options, opened, reporter, ui, stop, stack)
-        except Refused:
-            stack.close()
-            home.discard()
-            if elsewhere:
-                with suppress(OSError):  # it was not created, or is not empty
-                    elsewhere.rmdir()
+            context = open_context(limited, options, opened, reporter, ui, stop, stack)
+        except (Refused, Busy):  # nothing has begun, so there is nothing to resume
+            _discard(stack, home, elsewhere)
             raise
+        try:
+            yield context
+        except Refused:
+            _discard(stack, home, elsewhere)
+            raise
+
+
+def _discard(stack: ExitStack, home: RunDir, elsewhere: Path | None) -> None:
+    """Close everything and delete the run directory; `elsewhere` is the folder of its generated passwords."""
+    stack.close()
+    home.discard()
+    if elsewhere:
+        with suppress(OSError):  # it was not created, or is not empty
+            elsewhere.rmdir()
 
 
 def resume(
@@ -103,17 +118,25 @@ def resume(
     with ExitStack() as stack:
         stack.enter_context(stop.watching())
         home = RunDir.open(path)
-        home.lock()
+        home.lock(moved=options.moved)
         stack.callback(home.release)
         journal = Journal.open(home.journal)
         stack.callback(journal.close)
         state = journal.state
+        if state.abandoned_at:
+            raise RunDirError(
+                f"The run {path} was given up; it cannot be resumed.",
+                f"Its report says who was set: bulkreset report {shlex.quote(str(path))}.",
+            )
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",
                 f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
             )
-        job = options.with_row_limit(job_from_journal(state.job, overrides, options.flags))
+        job = job_from_journal(state.job, overrides, options.flags)
+        job = options.with_row_limit(job, _approved_rows_left(journal, again=options.retry_failed))
+        if "mirror.to" in overrides and not job.mirror.to:
+            leave_mirror(job, home, journal)
         counts = not (state.is_dry_run or state.emulated)
         reporter = stack.enter_context(ExecutionReporter(job, path, options.out, ui.notice, counts=counts, begun=True))
         rows = reopen_input(job, journal) if needs_input(job, journal, again=options.retry_failed) else None
@@ -127,6 +150,18 @@ def resume(
         cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
         opened = Opened(home, journal, rows, sessions, service, cluster)
         return run(open_context(job, options, opened, reporter, ui, stop, stack), resumed=True)
+
+
+def _approved_rows_left(journal: Journal, *, again: bool) -> int | None:
+    """Return how many rows may still be sent, if the approved dry run limited them, else None.
+
+    Rows in doubt are sent again; so are failed rows if `again` is true.
+    """
+    approved = journal.state.approved
+    if approved is None or approved.limit is None:
+        return None
+    counts = journal.read.counts(dead=True)
+    return max(0, approved.limit - counts.get(Status.SET, 0) - (0 if again else counts.get(Status.FAILED, 0)))
 
 
 def _open_sessions(job: Job, service: EmbeddedCognito | None, options: RunOptions) -> dict[str, TargetSession]:

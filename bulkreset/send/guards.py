@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from bulkreset.causes import NOT_REACHED, STOPS
 from bulkreset.clock import Clock
+from bulkreset.departure import Deadline
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
@@ -37,30 +38,30 @@ class GuardMonitor:
     """Counts the outcomes of one execution, watches the time and detects tripped guards.
 
     Signs of a problem with the calls (failures in a row, a percentage of failures) are counted per lane. An absolute
-    number of failures is a limit for all lanes together.
+    number of failures is a limit for all lanes together. Time limits end on `clock` or on the `wall` clock, whichever
+    is first: so they notice a sleep of the machine, and a clock that is set back does not put them off.
     """
 
     def __init__(self, guards: GuardsConfig, clock: Clock, wall: Callable[[], datetime]) -> None:
         self._guards = guards
-        self._clock = clock
         self._all = _LaneCounters()
         self._lanes: defaultdict[int, _LaneCounters] = defaultdict(_LaneCounters)
-        limits = []
+        self._limits: list[tuple[Deadline, str]] = []
         if guards.max_duration is not None:
-            limits.append(
-                (
-                    clock.now() + guards.max_duration,
-                    f"Time limit reached (max_duration = {format_limit(guards.max_duration)}).",
-                )
-            )
+            most = format_limit(guards.max_duration)
+            self._add_limit(guards.max_duration, f"max_duration = {most}", clock, wall)
         if guards.stop_at is not None:
-            limits.append(
-                (
-                    clock.now() + _seconds_until(guards.stop_at, wall()),
-                    f"Time limit reached (stop_at = {guards.stop_at}).",
-                )
-            )
-        self._limit = min(limits, default=None)
+            left = _seconds_until(guards.stop_at, wall())
+            self._add_limit(left, f"stop_at = {guards.stop_at}", clock, wall)
+
+    def _add_limit(self, seconds: float, limit: str, clock: Clock, wall: Callable[[], datetime]) -> None:
+        deadline = Deadline(clock, lambda: wall().timestamp())
+        deadline.set(seconds)
+        self._limits.append((deadline, limit))
+
+    def seconds_left(self) -> float:
+        """Return the seconds until a time limit; infinity without one. Any thread may call it."""
+        return min((deadline.seconds_left() for deadline, _ in self._limits), default=float("inf"))
 
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
@@ -71,8 +72,9 @@ class GuardMonitor:
 
     def check(self) -> None:
         """Raise GuardTripped or TimeLimit if all sending must stop."""
-        if self._limit and self._clock.now() >= self._limit[0]:
-            raise TimeLimit(self._limit[1], STOPS["time_limit"].advice)
+        for deadline, limit in self._limits:
+            if deadline.seconds_left() <= 0:
+                raise TimeLimit(f"Time limit reached ({limit}).", STOPS["time_limit"].advice)
         if isinstance(self._guards.max_failures, int) and self._all.failures > self._guards.max_failures:
             raise self._too_many_failures(self._all)
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias
 
 from bulkreset.clock import Clock
 from bulkreset.cognito.session import CONNECTIONS
+from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.send.operations import Operation, T
@@ -107,7 +108,8 @@ class LaneProtocol(Protocol):
 class Lane(Generic[T]):
     """A lane with threads in this process. For each row passed to `put`, one Result arrives in `results`.
 
-    Lanes may share `results`. `carries` is the calls per second that it has threads for without pacing.
+    Lanes may share `results`. `carries` is the calls per second that it has threads for without pacing. Attempts start
+    only while `permit` allows it.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Lane(Generic[T]):
         results: "Results",
         place: LaneKey | None = None,
         carries: int = UNPACED_RATE,
+        permit: SendPermit | None = None,
     ) -> None:
         self.operation = errand
         self.pacer = pacer
@@ -130,6 +133,7 @@ class Lane(Generic[T]):
         self._clock = clock
         self._results = results
         self._max_rate = carries
+        self._permit = permit
         self._inbox: SimpleQueue[T | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker[T]] = []
@@ -173,7 +177,7 @@ class Lane(Generic[T]):
     def ensure_workers(self) -> None:
         """Start the threads still needed for the rows in flight. Raises Stopped if no thread can be started."""
         for _ in range(min(self._target_workers(), self.in_flight) - len(self._threads)):
-            worker = Worker(self.operation, self.pacer, self._pace, self._clock, self.stop)
+            worker = Worker(self.operation, self.pacer, self._pace, self._clock, self.stop, self._permit)
             name = f"worker-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._run_worker, args=(worker,), name=name, daemon=True)
             try:

@@ -12,6 +12,7 @@ from bulkreset.send.rate_control import BACKOFF, CubicRate, RateState
 LATEST_SLOTS = 0.5
 LATEST_SECONDS = 0.001  # the minimum for it: a clock does not wake more exactly
 IDLE_SECONDS = 0.05
+OPENING_SECONDS = 0.25  # the longest time to open a connection that is taken for the usual one
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
 
@@ -51,6 +52,9 @@ class Pacer:
     slot that is at most half an interval old, and the next slot does not move. Only the first waiting thread holds a
     slot, so a change of rate applies from the next slot on. Unused slots are not saved, so there is never a burst. The
     state lock is never held while waiting.
+
+    A connection that takes longer to open than usual makes its call leave later than its slot. After a break of the
+    network many such calls would leave at once: `is_late` says which ones must wait for a new slot.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Pacer:
         self._lock = threading.Lock()
         self._next = clock.now()
         self._accepted: deque[float] = deque()
+        self._opening = OPENING_SECONDS  # the least time to open a connection, which is forgotten slowly
 
     def rate(self) -> float | None:
         """Return the current rate in calls per second; None without pacing."""
@@ -129,6 +134,16 @@ class Pacer:
             if after is not before:
                 self._on_change(rate, after)
             return True
+
+    def is_late(self, started: float) -> bool:
+        """Return whether a call that took its slot at `started` leaves too late, after it opened a connection."""
+        if self.ceiling is None:
+            return False
+        with self._lock:
+            now = self._clock.now()
+            took, usual = now - started, self._opening
+            self._opening = min(OPENING_SECONDS, max(took, LATEST_SECONDS), usual * 1.25)
+            return took > usual + max(LATEST_SLOTS / self._rate_curve.rate(now), LATEST_SECONDS)
 
     def on_accepted(self) -> None:
         """Record that the service did not throttle a call, whatever its result."""

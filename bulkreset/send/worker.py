@@ -3,16 +3,20 @@
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Generic
 
 from bulkreset.clock import Clock
 from bulkreset.cognito.response import FATAL_SET, Disposition, Response
+from bulkreset.departure import AllPermits, Departure, SendPermit, departing
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.retry import retrying
 from bulkreset.send.operations import AttemptState, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
+
+GATE_SECONDS = 0.1  # between two checks whether the run may send again
 
 _NEVER = object()
 
@@ -29,15 +33,22 @@ class RowResult:
 
 
 class Worker(Generic[T]):
-    """Sends one row at a time through a lane's pacer; one object per thread."""
+    """Sends one row at a time through a lane's pacer, while `permit` allows it; one object per thread."""
 
     def __init__(
-        self, errand: Operation[T], pacer: Pacer, pace: PaceConfig, clock: Clock, stop: threading.Event
+        self,
+        errand: Operation[T],
+        pacer: Pacer,
+        pace: PaceConfig,
+        clock: Clock,
+        stop: threading.Event,
+        permit: SendPermit | None = None,
     ) -> None:
         self._errand = errand
         self._pacer = pacer
         self._clock = clock
         self._stop = stop
+        self._permit = permit or AllPermits()
         self._max_attempts = pace.max_attempts
         self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one.
@@ -64,13 +75,36 @@ class Worker(Generic[T]):
         return RowResult(outcome, tally.latency, fatal)
 
     def _attempt(self, what: T, tally: AttemptState) -> Response | None:
-        """Wait for a slot and send one attempt. Return None if the lane stopped first."""
-        if not self._pacer.wait(self._stop):
-            return None
+        """Wait for a slot and send one attempt. Return None if the lane stopped first.
+
+        A call that was withheld is no attempt: it waits for a new slot.
+        """
+        may_be_late = False
+        while self._wait_for_turn():
+            started, at = self._clock.now(), _unix_ms()
+            # Late once only: an endpoint that always takes long to connect to would get no call at all.
+            is_late = partial(self._pacer.is_late, started)
+            with departing(Departure(self._permit) if may_be_late else Departure(self._permit, is_late)):
+                answer = self._errand.send(what)
+            if answer.disposition is not Disposition.WITHHELD:
+                return self._count(answer, tally, started, at)
+            may_be_late = True
+        return None
+
+    def _wait_for_turn(self) -> bool:
+        """Wait for a slot in which the run may send. Return False if the lane stopped first."""
+        while self._pacer.wait(self._stop):
+            if self._permit.seconds_left() > 0:
+                return True
+            if self._clock.wait(self._stop, GATE_SECONDS):
+                break
+        return False
+
+    def _count(self, answer: Response, tally: AttemptState, started: float, at: int) -> Response:
+        """Record the answer to an attempt that began at `started` (clock) and `at` (Unix milliseconds)."""
         tally.attempts += 1
-        started, began = self._clock.now(), _unix_ms()
-        tally.started_at = tally.started_at or began
-        answer = tally.response = self._errand.send(what)
+        tally.started_at = tally.started_at or at
+        tally.response = answer
         tally.latency = self._clock.now() - started
         tally.finished_at = _unix_ms()
         if answer.disposition is Disposition.THROTTLED:
@@ -82,7 +116,7 @@ class Worker(Generic[T]):
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
             tally.was_in_doubt = tally.outcome_unknown = True
-            tally.doubted_since = tally.doubted_since or began
+            tally.doubted_since = tally.doubted_since or at
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
         if _is_to_be_tried_again(answer):

@@ -17,13 +17,14 @@ bulkreset=${BULKRESET:-bulkreset} # the command, where it is not in PATH
 tries=${BULKRESET_TRIES:-4}       # executions in one night
 pause=${BULKRESET_PAUSE:-600}     # seconds between two of them
 
-if ! grep -Eq '^[[:space:]]*(schedule\.)?state[[:space:]]*=' "$1"; then
+# tr: a file in UTF-16 has a zero byte in every letter.
+if ! tr -d '\000' 2>&- <"$1" | grep -Eq '^[[:space:]]*(schedule\.)?state[[:space:]]*='; then
     echo "nightly.sh: $1 cannot be read, or has no [schedule] state: every retry would set every row again." >&2
     exit 2
 fi
 
 while :; do
-    "$bulkreset" run "$1" --yes --no-progress
+    "$bulkreset" run "$1" --yes --quiet --no-progress
     code=$?
     tries=$((tries - 1))
     case $code in

@@ -5,7 +5,9 @@ import csv
 import itertools
 import json
 import os
+import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,12 +23,14 @@ import pyarrow.parquet
 from tests.bench.answers import bench_answers
 from tests.bench.callers import CALLERS, Missing
 from tests.bench.cluster import bench_cluster
+from tests.bench.listing import bench_listing
 from tests.bench.scale import bench_scale
 from tests.bench.stage import measured, run, say, stage, timed, unpaced, users
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
 
 MILLION: Final = 1_000_000
+TURNS: Final = 5
 FAST_ROWS: Final = 20_000
 LANES: Final = 40
 LANE_RATE: Final = 30
@@ -34,9 +38,21 @@ LANE_ROWS: Final = 900
 
 
 def bench_plan() -> None:
-    """A dry run of a million rows, report included."""
+    """A dry run of a million rows, report included; in turn, a probe that only reads and writes as many rows."""
     with stage() as (sim, folder):
         source = users(folder / "users.csv", MILLION)
+        cpus: dict[str, list[float]] = {"plan": [], "probe": []}
+        for turn in range(TURNS):
+            for kind, seconds in cpus.items():
+                run_dir = folder / f"{kind}-{turn}"
+                command: tuple[object, ...] = ("-m", "tests.bench.probe", source, run_dir)
+                if kind == "plan":
+                    command = run(source, sim, run_dir, "--dry-run")
+                seconds.append(measured(sim, *command)[1])
+                shutil.rmtree(run_dir)
+        middle = {kind: statistics.median(took) for kind, took in cpus.items()}
+        spread = {f"{kind}_from_to": f"{min(took):.1f}-{max(took):.1f}" for kind, took in cpus.items()}
+        say("plan 1,000,000 beside the probe", times=f"{middle['plan'] / middle['probe']:.2f}", **middle, **spread)
         parquet = folder / "users.parquet"
         pyarrow.parquet.write_table(pyarrow.csv.read_csv(source), parquet)
         for name in (source, parquet):
@@ -278,6 +294,7 @@ def bench_moving() -> None:
 BENCHES: Final[dict[str, Callable[[], None]]] = {
     "plan": bench_plan,
     "check": bench_check,
+    "listing": bench_listing,
     "resume": bench_resume,
     "scale": bench_scale,
     "speed": bench_speed,

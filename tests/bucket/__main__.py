@@ -24,6 +24,7 @@ class Faulty:
         self._lock = threading.Lock()
         self.latency = 0.0
         self.faults: list[list[Any]] = []
+        self.ignored: list[str] = []
         self.seen: list[tuple[str, str]] = []
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -39,6 +40,8 @@ class Faulty:
                 fault[3] -= 1
         if self.latency:
             time.sleep(self.latency)  # what was configured: the way to S3 and back
+        for name in self.ignored:
+            environ.pop(f"HTTP_{name.upper().replace('-', '_')}", None)
         if fault and fault[1]:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             body = f"<Error><Code>{fault[2]}</Code><Message>as asked</Message></Error>".encode()
@@ -54,6 +57,7 @@ class Faulty:
         asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         self.latency = asked.get("latency", self.latency)
         self.faults = asked.get("faults", self.faults)
+        self.ignored = asked.get("ignored", self.ignored)
         if asked.get("reset"):
             s3_backends["123456789012"]["global"].reset()
             self.seen.clear()

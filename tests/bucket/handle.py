@@ -63,14 +63,14 @@ class Storage:
 
     def reset(self) -> None:
         """An empty bucket, no faults, nothing counted."""
-        self.configure(latency=0.0, faults=[], reset=True)
+        self.configure(latency=0.0, faults=[], ignored=[], reset=True)
         self.client.create_bucket(Bucket=BUCKET)
 
     def configure(self, **config: Any) -> list[list[str]]:  # noqa: ANN401  (JSON)
         """Merge settings in; the requests so far.
 
         `latency` is seconds; `faults` are [pattern over "METHOD path?query", status, code, times], met in order; a
-        status of 0 cuts the answer's body in the middle.
+        status of 0 cuts the answer's body in the middle. `ignored` are names of request headers that it does not know.
         """
         self._http.request("POST", "/_bucket", json.dumps(config))
         found: list[list[str]] = json.loads(self._http.getresponse().read())

@@ -1,8 +1,10 @@
 """The question before a run: what confirms it, and what does not."""
 
 import os
+import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -25,13 +27,15 @@ def preflight(*ids: str, permanent: int = 0, temporary: int = 0, name: str = "cu
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at a terminal, who has typed something already when the question is asked."""
+    """Somebody at a terminal, who types a line at each question, and may have typed something before."""
 
     keyboard: int
     capsys: pytest.CaptureFixture[str]
+    lines: list[str]
 
-    def confirms(self, typed: str, asked: Preflight) -> bool:
-        os.write(self.keyboard, typed.encode())
+    def confirms(self, typed: str, asked: Preflight, before: str = "") -> bool:
+        self.lines.extend(typed.splitlines(keepends=True))
+        os.write(self.keyboard, before.encode())
         return TerminalUi(CancelToken(), show_progress=False).confirm(asked)
 
     @property
@@ -42,9 +46,17 @@ class Person:
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Person]:
     outside, inside = os.openpty()
+    lines: list[str] = []
+    flush = termios.tcflush
+
+    def flushing(*given: Any) -> None:  # noqa: ANN401  (termios's own)
+        flush(*given)
+        os.write(outside, lines.pop(0).encode())
+
+    monkeypatch.setattr(termios, "tcflush", flushing)
     with os.fdopen(inside, encoding="utf-8") as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
-        yield Person(outside, capsys)
+        yield Person(outside, capsys, lines)
     os.close(outside)
 
 
@@ -59,33 +71,55 @@ def test_run_is_not_confirmed_by_nothing(person: Person, typed: str) -> None:
     assert person.confirms(typed, preflight(permanent=1)) is False
 
 
-@pytest.mark.parametrize(("typed", "yes"), [("customers\n", True), ("y\n", False), (f"{EU}\n", False), ("\n", False)])
-def test_many_permanent_passwords_are_confirmed_by_the_pools_name_alone(
-    person: Person, typed: str, *, yes: bool
+WRONG = 'That is not the name. Type the pool\'s name ("customers"): '
+
+
+MANY = {"permanent": preflight(permanent=TYPED_BEYOND + 1), "temporary": preflight(temporary=TYPED_BEYOND + 1)}
+
+
+@pytest.mark.parametrize(
+    ("typed", "yes", "wrong"),
+    [
+        ("customers\n", True, 0),
+        ("costumers\ncustomers\n", True, 1),
+        (f"y\n{EU}\ncustomers\n", True, 2),
+        (f"y\n{EU}\ncostumers\n", False, 2),
+        ("\n", False, 0),
+        ("y\n\x04", False, 1),
+    ],
+)
+@pytest.mark.parametrize("kind", [*MANY])
+def test_many_passwords_are_confirmed_by_the_pools_name_alone(
+    person: Person, kind: str, typed: str, wrong: int, *, yes: bool
 ) -> None:
-    assert person.confirms(typed, preflight(permanent=TYPED_BEYOND + 1)) is yes
-    assert person.was_asked == 'To set 101 permanent passwords, type the pool\'s name ("customers"): '
+    assert person.confirms(typed, MANY[kind]) is yes
+    assert person.was_asked == f'To set 101 {kind} passwords, type the pool\'s name ("customers"): ' + WRONG * wrong
+
+
+def test_what_was_typed_before_the_question_is_no_answer(person: Person) -> None:
+    assert not person.confirms("n\n", preflight(permanent=1), before="y\n")
+    assert not person.confirms("\n", preflight(permanent=TYPED_BEYOND + 1), before="customers\n")
 
 
 def test_pool_without_a_name_is_typed_by_its_id(person: Person) -> None:
     assert person.confirms(f"{EU}\n", preflight(permanent=TYPED_BEYOND + 1, name=""))
 
 
-@pytest.mark.parametrize(("typed", "yes"), [("test\n", True), ("customers\n", False)])
+@pytest.mark.parametrize(("typed", "yes"), [("test\n", True), ("customers\n" * 3, False)])
 def test_many_permanent_passwords_in_several_pools_are_confirmed_by_the_jobs_name(
     person: Person, typed: str, *, yes: bool
 ) -> None:
     assert person.confirms(typed, preflight(EU, EU2, permanent=TYPED_BEYOND + 1)) is yes
-    assert person.was_asked == 'To set 101 permanent passwords, type the job\'s name ("test"): '
+    assert person.was_asked.startswith('To set 101 permanent passwords, type the job\'s name ("test"): ')
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [preflight(permanent=TYPED_BEYOND, temporary=1), preflight(temporary=TYPED_BEYOND + 1)],
-    ids=["a hundred", "temporary"],
-)
-def test_fewer_permanent_or_temporary_passwords_are_confirmed_by_yes(person: Person, asked: Preflight) -> None:
-    assert person.confirms("y\n", asked)
+def test_fewer_passwords_are_confirmed_by_yes(person: Person) -> None:
+    assert person.confirms("y\n", preflight(permanent=TYPED_BEYOND - 1, temporary=1))
+
+
+def test_permanent_and_temporary_passwords_count_together(person: Person) -> None:
+    assert not person.confirms("y\n\n", preflight(permanent=TYPED_BEYOND, temporary=1))
+    assert person.was_asked.startswith("To set 101 passwords, type the pool's name")
 
 
 def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

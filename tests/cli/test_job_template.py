@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.cli.job_template import JOBS, JobKind, fill_defaults, missing_input, render_job, template_of, write_job
+from bulkreset.cli.job_template import JOBS, fill_defaults, missing_input, render_job, template_of, write_job
+from bulkreset.cli.options import JobKind
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
 
@@ -54,10 +55,10 @@ def test_each_kind_is_the_job_that_it_says(
 
 
 def test_answers_are_heard(tmp_path: Path) -> None:
-    more = {"name": "autumn", "region": "us-east-1", "profile": "ops", "permanent": "no", "rate": "12.5"}
+    more = {"name": "autumn", "region": "eu-west-1", "profile": "ops", "permanent": "no", "rate": "12.5"}
     job = write_job(told("file", **more), tmp_path / "x.toml")
     assert (job.name, job.permanent, job.pace.rate) == ("autumn", False, 12.5)
-    assert (job.targets[0].region, job.targets[0].profile) == ("us-east-1", "ops")
+    assert (job.targets[0].region, job.targets[0].profile) == ("eu-west-1", "ops")
 
 
 def test_an_address_stays_an_address_and_a_command_can_be_copied(tmp_path: Path) -> None:

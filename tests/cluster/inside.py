@@ -22,6 +22,7 @@ from bulkreset.cluster.protocol import WorkerReport, unpack_report
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
+from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
 from bulkreset.journal.events import Claimed, Event
@@ -116,6 +117,7 @@ class InsideCluster:
         self.clock = clock
         self.names = list(names)
         self.gone = False
+        self.leases: list[float] = []  # the end of each that was given, in Unix time
         self.cut: set[str] = set()
         self.dead: set[str] = set()
         self.unfit: dict[str, str] = {}
@@ -153,6 +155,7 @@ class InsideCluster:
             if worker in self.cut | self.dead:
                 self.refused += 1
                 raise OSError
+            self.leases.append(lease)
             packed: object = self.sessions[session].exchange(turn, lease, parcel)
         if worker in self.lies:
             packed = self.lies[worker](packed)
@@ -245,7 +248,11 @@ class Inside:
         self.lanes: list[RemoteLane[Any]] = []
 
     def run(
-        self, rows: Sequence[Sequence[Row]], rate: float | None, during: Callable[[ClusterRunner], None] | None = None
+        self,
+        rows: Sequence[Sequence[Row]],
+        rate: float | None,
+        during: Callable[[ClusterRunner], None] | None = None,
+        permit: SendPermit | None = None,
     ) -> None:
         """Send these rows, one place for each list; `during` runs on a thread beside it."""
         results: Results = SimpleQueue()
@@ -258,7 +265,7 @@ class Inside:
                 feeds.append(LaneInput(lane, Given(given)))
                 target = Target(user_pool_id=POOL, region="eu-west-1")
                 units.append(LaneGroup(place, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
-            cluster.send(units, results, lambda event, **fields: self.events.append((event, fields)))
+            cluster.send(units, results, lambda event, **fields: self.events.append((event, fields)), permit)
             with ThreadPoolExecutor(1) as pool:
                 beside = pool.submit(during or (lambda _cluster: None), cluster)
                 beside.add_done_callback(lambda _done: self.service.let_go())

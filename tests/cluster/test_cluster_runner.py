@@ -17,7 +17,7 @@ from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
 from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError
 from bulkreset.models import Row
-from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside
+from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside, unix
 from tests.send.fakes import DOUBTFUL, FATAL, SET, THROTTLED
 from tests.send.lanes import rows
 from tests.waiting import wait_until
@@ -256,6 +256,46 @@ def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
         assert it.book.statuses()["set"] == sent
         assert set(it.book.statuses()) == {"set", "ready"}
         assert sent == 2 * 14 + 2 * (PACE.workers or 0)
+
+
+class Permit:
+    """What the run itself is allowed."""
+
+    left = 3600.0
+
+    def seconds_left(self) -> float:
+        """What the test says."""
+        return self.left
+
+
+def test_workers_of_a_run_that_lost_its_permit_send_nothing_more() -> None:
+    """The coordinator slept, and another process goes on with the run: its workers get no new lease when it wakes."""
+    permit, lost = Permit(), list[float]()
+    with inside("a") as it:
+
+        class Enough(Exception):
+            pass
+
+        def sleep(_cluster: ClusterRunner) -> None:
+            wait_until(lambda: len(it.service.rows) >= 10)
+            permit.left = -1.0
+            lost.append(it.clock.now())
+            it.clock.advance(Permit.left + 1)
+            exchanges = len(it.cluster.leases)
+            wait_until(lambda: len(it.cluster.leases) >= exchanges + 5)
+            lost.append(it.clock.now())
+
+        def check() -> None:
+            if len(lost) == 2:
+                raise Enough
+
+        it.book.check = check
+        with pytest.raises(Enough):
+            it.run(places(1, 2000), 200.0, sleep, permit)
+    assert max(it.slots()) <= lost[0]
+    assert it.cluster.leases[0] == unix()  # before it has a lane, a worker has no lease
+    assert max(it.cluster.leases) == unix() + Permit.left
+    assert it.book.statuses().keys() == {"set", "ready"}
 
 
 def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:

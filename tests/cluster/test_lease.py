@@ -9,21 +9,27 @@ from hypothesis import strategies as st
 
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS
-from bulkreset.cluster.worker_agent import ABANDONED_SECONDS, LeasedPacer, WorkerAgent, WorkerLease
+from bulkreset.cluster.worker_agent import ABANDONED_SECONDS, WorkerAgent, WorkerLease
+from bulkreset.job import PaceConfig
+from bulkreset.models import Outcome, Status
+from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import Pacer, PacerState
-from tests.send.fakes import FakeClock
+from bulkreset.send.worker import Worker
+from tests.send.fakes import POOL, SET, FakeClock, Scripted, row
 
 
-def test_no_slot_is_taken_without_a_lease() -> None:
+def test_no_attempt_leaves_without_a_lease() -> None:
     clock, stop = FakeClock(), threading.Event()
     lease = WorkerLease(clock, clock.now)
-    pacer = LeasedPacer(10.0, clock, lambda *_: None, lease)
+    transport = Scripted(clock, [SET])
+    worker = Worker(SetPassword({POOL: transport}), Pacer(10.0, clock), PaceConfig(), clock, stop, lease)
     lease.renew(clock.now() + 1.0)
     clock.on_wait = lambda stop, _seconds: stop.set() if clock.now() > 1003 else None
-    taken = [clock.now() for _ in range(40) if pacer.wait(stop)]
-    assert 9 <= len(taken) <= 11
-    assert taken[-1] < 1001.2
+    statuses = [worker.send(row(number)).outcome for number in range(40)]
+    assert 9 <= len(transport.sent) <= 11
+    assert transport.sent[-1] < 1001.0
     assert stop.is_set()
+    assert [one.status for one in statuses if isinstance(one, Outcome)].count(Status.READY) == 40 - len(transport.sent)
 
 
 def test_lease_is_never_longer_than_its_end_is_away() -> None:
@@ -31,16 +37,30 @@ def test_lease_is_never_longer_than_its_end_is_away() -> None:
     clock, unix = FakeClock(), FakeClock(1e9)
     lease = WorkerLease(clock, unix.now)
     lease.renew(unix.now() + 2.0)
-    assert lease.holds()
+    assert lease.seconds_left() > 0
     unix.advance(-60.0)
     clock.advance(2.1)
-    assert not lease.holds()
+    assert lease.seconds_left() <= 0
     lease.renew(unix.now() - 5.0)  # an order that was late
-    assert not lease.holds()
+    assert lease.seconds_left() <= 0
     lease.renew(unix.now() + 60.0)  # an end that was told before the clock was set
-    assert lease.holds()
+    assert lease.seconds_left() > 0
     clock.advance(LEASE_SECONDS + 0.1)
-    assert not lease.holds()
+    assert lease.seconds_left() <= 0
+
+
+def test_lease_ends_while_the_machine_sleeps_and_its_coordinator_is_not_gone() -> None:
+    """The first clock stands still in a sleep; the two others go on. A machine that is moved shows it on the last one."""
+    for boot_seconds in (60.0, 0.0):
+        clock, boot, unix = FakeClock(), FakeClock(5000.0), FakeClock(1e9)
+        lease = WorkerLease(clock, unix.now, boot)
+        lease.renew(unix.now() + 10.0)
+        boot.advance(boot_seconds)
+        unix.advance(60.0)
+        assert lease.seconds_left() <= 0
+        assert lease.seconds_since_end() < 0
+        lease.renew(unix.now() + 10.0)
+        assert lease.seconds_left() > 0
 
 
 def test_outpost_is_abandoned_by_a_coordinator_that_died() -> None:

@@ -7,6 +7,7 @@ from tenacity import wait_none
 
 from bulkreset import retry
 from bulkreset.cognito.pool import TEMPORARY_DAYS, PoolFacts, _parse_pool, arn_of, describe_pool
+from bulkreset.cognito.recovery import RecoverySettings
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy, Target
@@ -17,6 +18,8 @@ from tests.sim.handle import Simulator
 DESCRIBES = "DescribeUserPool"
 THROTTLED = of_the_service({"__type": "TooManyRequestsException", "message": "slow down"}, 400)
 ACTION = "cognito-idp:DescribeUserPool"
+# What a pool has that tells nothing of how users recover.
+UNSET = RecoverySettings(sends_sms=False, mail_account="COGNITO_DEFAULT")
 
 pytestmark = pytest.mark.usefixtures("credentials")
 
@@ -61,6 +64,7 @@ def test_everything_that_decides_is_told(sim: Simulator) -> None:
         aliases=frozenset({"email", "preferred_username"}),
         users=3,
         optional=True,
+        recovery=UNSET,
     )
     # STS may still be asked by an enquiry of an earlier test, which waits for nobody.
     made = [(call.operation, call.answer) for call in sim.calls() if call.operation != "GetCallerIdentity"]
@@ -68,7 +72,7 @@ def test_everything_that_decides_is_told(sim: Simulator) -> None:
 
 
 def test_pool_that_tells_nothing_has_no_rules_and_compares_case() -> None:
-    assert told() == PoolFacts(POOL)
+    assert told() == PoolFacts(POOL, recovery=UNSET)
 
 
 @pytest.mark.parametrize(("configured", "folds"), [({"CaseSensitive": False}, True), ({"CaseSensitive": True}, False)])

@@ -14,6 +14,8 @@ from bulkreset.job import Target
 from tests.cognito.conftest import POOL
 from tests.sim.handle import Simulator
 
+NOWHERE = "local_Pool1"  # an id that names no Region
+
 
 def target(**keys: Any) -> Target:  # noqa: ANN401  (the keys of a target)
     """A target."""
@@ -33,40 +35,43 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 
 @pytest.mark.usefixtures("credentials")
-def test_missing_region_is_named_with_what_the_pool_suggests() -> None:
-    with pytest.raises(TargetError, match=rf"No Region is known for the user pool {POOL}.*--region.*us-east-1"):
-        open_session(target())
+def test_region_is_taken_from_the_pool_id() -> None:
+    assert open_session(target()).region == "us-east-1"
+    with pytest.raises(TargetError, match=r"No Region is known for the user pool local_Pool1.*--region"):
+        open_session(target(user_pool_id=NOWHERE))
+    with pytest.raises(TargetError, match="No Region is known"):
+        open_session(target(replica=True))
 
 
 def test_missing_credentials_are_named() -> None:
     with pytest.raises(TargetError, match=r"No AWS credentials were found.*--profile"):
-        open_session(target(region="eu-west-1"))
+        open_session(target(region="us-east-1"))
 
 
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize("name", ["nightly", ""])
 def test_missing_profile_is_named(name: str) -> None:
     with pytest.raises(TargetError, match=f"There is no AWS profile '{name}'"):
-        open_session(target(region="eu-west-1", profile=name))
+        open_session(target(region="us-east-1", profile=name))
 
 
 @pytest.mark.usefixtures("credentials")
 def test_missing_profile_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nightly")
     with pytest.raises(TargetError, match="There is no AWS profile 'nightly'"):
-        open_session(target(region="eu-west-1"))
+        open_session(target(region="us-east-1"))
 
 
 def test_broken_configuration_is_a_target_error(configure: Callable[[str], None]) -> None:
     configure("this is no configuration\n")
     with pytest.raises(TargetError, match="configuration cannot be used"):
-        open_session(target(region="eu-west-1"))
+        open_session(target(region="us-east-1"))
 
 
 def test_half_credentials_are_a_target_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDHALF")
     with pytest.raises(TargetError):
-        open_session(target(region="eu-west-1"))
+        open_session(target(region="us-east-1"))
 
 
 SSO = """[profile nightly]
@@ -98,37 +103,39 @@ def test_provider_that_gives_no_credentials_is_a_target_error(
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://sts.invalid")
     configure(text)
     with pytest.raises(TargetError, match="No AWS credentials could be obtained"):
-        open_session(target(region="eu-west-1", profile="nightly"))
+        open_session(target(region="us-east-1", profile="nightly"))
 
 
 def test_profile_brings_region_and_credentials(configure: Callable[[str], None]) -> None:
     configure("[profile nightly]\nregion = eu-north-1\naws_access_key_id = A\naws_secret_access_key = B\n")
-    session = open_session(target(profile="nightly"))
+    session = open_session(target(user_pool_id=NOWHERE, profile="nightly"))
     assert session.region == "eu-north-1"
     assert session.endpoint == "https://cognito-idp.eu-north-1.amazonaws.com"
-    assert open_session(target(profile="nightly", region="eu-west-1")).region == "eu-west-1"
+    assert open_session(target(profile="nightly", region="us-east-1")).region == "us-east-1"
 
 
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
 def test_region_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "eu-north-1")
-    assert open_session(target()).region == "eu-north-1"
-    assert open_session(target(region="eu-west-1")).region == "eu-west-1"
+    assert open_session(target(user_pool_id=NOWHERE)).region == "eu-north-1"
+    assert open_session(target(replica=True)).region == "eu-north-1"
+    assert open_session(target()).region == "us-east-1"
+    assert open_session(target(region="us-east-1")).region == "us-east-1"
 
 
 @pytest.mark.usefixtures("credentials")
 def test_endpoint_is_shown_wherever_it_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://redirected.example:1")
-    assert open_session(target(region="eu-west-1")).endpoint == "http://redirected.example:1"
-    named = target(region="eu-west-1", endpoint_url="https://named.example")
+    assert open_session(target(region="us-east-1")).endpoint == "http://redirected.example:1"
+    named = target(region="us-east-1", endpoint_url="https://named.example")
     assert open_session(named).endpoint == "https://named.example"
 
 
 @pytest.mark.usefixtures("credentials")
 def test_endpoint_that_is_no_url_is_a_target_error() -> None:
     with pytest.raises(TargetError, match=f"No client can be made for {POOL}"):
-        open_session(target(region="eu-west-1", endpoint_url="https://[half")).cognito()
+        open_session(target(region="us-east-1", endpoint_url="https://[half")).cognito()
 
 
 @pytest.mark.usefixtures("credentials")
@@ -162,7 +169,7 @@ def test_emulated_session_reaches_only_the_emulator(
     configure("[profile nightly]\nendpoint_url = https://real.example\nregion = eu-north-1\n")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://real.example")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    real = target(region="eu-west-1", profile="nightly", endpoint_url="https://real.example", ca_bundle="/none.pem")
+    real = target(region="us-east-1", profile="nightly", endpoint_url="https://real.example", ca_bundle="/none.pem")
     session = emulated_session(real, "eu-west-1", "http://127.0.0.1:9")
     assert (session.endpoint, session.region, session.emulated) == ("http://127.0.0.1:9", "eu-west-1", True)
     assert session.caller() == Caller(EMULATED_ACCOUNT, f"arn:aws:iam::{EMULATED_ACCOUNT}:user/emulated")
@@ -173,7 +180,7 @@ def test_emulated_session_reaches_only_the_emulator(
 
 @pytest.mark.usefixtures("credentials")
 def test_client_has_one_attempt_and_room_for_every_thread() -> None:
-    keys = target(region="eu-west-1", connect_timeout=1.5, read_timeout=2.5)
+    keys = target(region="us-east-1", connect_timeout=1.5, read_timeout=2.5)
     config: Any = open_session(keys).cognito().meta.config
     assert config.retries["total_max_attempts"] == 1
     assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (1.5, 2.5, 256)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import time
@@ -147,6 +148,7 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert read_status(ran.run_dir).resumable
     assert ran.column("status") == ["set"] * 3
+    assert [line["exit_code"] for line in ran.log if line["event"] == "run_finished"] == [3]
     storage.configure(faults=[])
     again = finish(bulkreset.start("resume", ran.run_dir), ran.run_dir)
     assert [again.code, *(again.summary[key] for key in ("exit_code", "state", "resumable"))] == [
@@ -157,6 +159,106 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
     ]
     assert (len(sim.calls(SET)), again.complaints) == (3, [])
     assert f"runs/{ran.run_dir.name}/report.csv" in storage.keys("runs/")
+
+
+def test_death_while_the_end_is_put_is_mended_by_resume(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+    """The end is in the journal by then, and the mirror does not have it."""
+    job = mirrored(bulkreset, sim, storage, 3)
+    ran = bulkreset("run", job, "--yes")
+    assert not read_status(ran.run_dir).resumable
+    assert f"runs/{ran.run_dir.name}/log.jsonl" in storage.keys("runs/")
+    with contextlib.closing(Journal.open(ran.run_dir / "journal.sqlite")) as journal:
+        assert not journal.state.mirror_pending
+        journal.write.change(mirror_pending=True)
+    report = f"runs/{ran.run_dir.name}/report.csv"
+    storage.client.delete_object(Bucket=BUCKET, Key=report)
+    status = read_status(ran.run_dir)
+    assert (status.state, status.resumable) == ("finished", True)
+    again = finish(bulkreset.start("resume", ran.run_dir), ran.run_dir)
+    assert (again.code, len(sim.calls(SET)), report in storage.keys("runs/")) == (0, 3, True)
+    assert not read_status(ran.run_dir).resumable
+
+
+def test_mirror_that_is_gone_for_good_is_left(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+    job = mirrored(bulkreset, sim, storage, 3)
+    limited = bulkreset("run", job, "--yes", "--limit", "1")
+    at = f"runs/{limited.run_dir.name}/lease.json"
+    storage.put(at, json.dumps({"holder": "x", "host": "y", "seconds": 60, "until": time.time() + 3600}).encode())
+    held = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "none"), limited.run_dir)
+    assert (held.code, "is held by another process, on y" in held.complaints[0]) == (4, True)
+    storage.client.delete_object(Bucket=BUCKET, Key=at)
+    storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
+    refused = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
+    advice = f"If the mirror is gone for good: bulkreset resume {limited.run_dir} --mirror none."
+    assert (refused.code, advice in refused.complaints[0]) == (3, True)
+    wrong = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "s3://x/"), limited.run_dir)
+    assert (wrong.code, "--mirror 's3://x/' is not possible" in wrong.complaints[0]) == (2, True)
+    left = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "none"), limited.run_dir)
+    assert (left.code, left.summary["state"], len(sim.calls(SET))) == (0, "finished", 3)
+    again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
+    assert (again.code, len(sim.calls(SET))) == (0, 3)
+
+
+def test_dry_run_puts_nothing_unless_the_job_asks_for_it(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+    job = mirrored(bulkreset, sim, storage, 3)
+    before = storage.keys()
+    storage.configure()
+    puts = len(storage.requests("PUT"))
+    ran = bulkreset("run", job, "--dry-run")
+    assert (ran.code, storage.keys(), len(storage.requests("PUT"))) == (0, before, puts)
+    assert not [request for request in storage.requests() if request.startswith(("POST", "DELETE"))]
+    job.write_text(
+        job.read_text(encoding="utf-8").replace("[mirror]\n", "[mirror]\ndry_run = true\n"), encoding="utf-8"
+    )
+    ran = bulkreset("run", job, "--dry-run")
+    assert (ran.code, f"runs/{ran.run_dir.name}/report.csv" in storage.keys("runs/")) == (0, True)
+    assert sim.calls(SET) == []
+
+
+def test_new_run_whose_mirror_another_process_holds_leaves_nothing(
+    bulkreset: Command, sim: Simulator, storage: Storage
+) -> None:
+    job = mirrored(bulkreset, sim, storage, 3)
+    held = {"holder": "x", "host": "y", "seconds": 60, "until": time.time() + 3600}
+    storage.put("runs/run/lease.json", json.dumps(held).encode())
+    ran = finish(bulkreset.start("run", job, "--yes", "--run-dir", bulkreset.home / "run"), bulkreset.home / "run")
+    assert (ran.code, ran.run_dir.exists(), sim.calls(SET)) == (4, False, [])
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_s3_without_conditional_writes_is_refused_by_name(
+    bulkreset: Command, sim: Simulator, storage: Storage, header: str
+) -> None:
+    job = mirrored(bulkreset, sim, storage, 3)
+    limited = bulkreset("run", job, "--yes", "--limit", "1")
+    storage.configure(ignored=[header])
+    try:
+        ran = bulkreset("run", job, "--yes")
+        assert (ran.code, ran.run_dir.exists(), len(sim.calls(SET))) == (2, False, 1)
+        assert f"S3 at {storage.url} ignores {header}, so two processes could hold " in ran.complaints[0]
+        again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
+        assert (again.code, f"ignores {header}" in again.complaints[0], len(sim.calls(SET))) == (2, True, 1)
+        left = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "none"), limited.run_dir)
+        assert (left.code, len(sim.calls(SET))) == (0, 3)
+    finally:
+        storage.configure(ignored=[])
+
+
+def test_copy_of_a_live_run_is_not_resumed_beside_it(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+    job = mirrored(bulkreset, sim, storage, 30)
+    job.write_text(job.read_text(encoding="utf-8").partition("[mirror]")[0], encoding="utf-8")
+    live, copy = bulkreset.home / "live", bulkreset.home / "copy"
+    hold(sim, 5)
+    with bulkreset.start("run", job, "--yes", "--run-dir", live) as process:
+        sent(sim, 5)
+        shutil.copytree(live, copy)
+        refused = finish(bulkreset.start("resume", copy), copy)
+        let_go(sim)
+        ended = finish(process, live)
+    assert refused.code == 4
+    assert f"{copy} is a copy of a run that may still be sending on" in refused.complaints[0]
+    assert (ended.code, len(sim.calls(SET))) == (0, 30)
+    assert not (live / ".holder.json").exists()
 
 
 @pytest.mark.soak

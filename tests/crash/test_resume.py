@@ -205,15 +205,16 @@ def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begu
 
 @pytest.mark.parametrize(
     "change",
-    [{"region": "eu-west-1"}, {"endpoint_url": "http://127.0.0.1:9"}],
+    [{"region": "eu-west-1", "replica": True}, {"endpoint_url": "http://127.0.0.1:9"}],
     ids=["region", "endpoint"],
 )
-def test_resume_refuses_a_changed_target(sim: Simulator, begun: Path, change: dict[str, str]) -> None:
+def test_resume_refuses_a_changed_target(sim: Simulator, begun: Path, change: dict[str, object]) -> None:
     """The target as the journal has it is edited, as if the settings that it came from had changed since."""
     with sqlite3.connect(begun / "journal.sqlite") as journal:
         for key, value in change.items():
             journal.execute(
-                "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, ?) WHERE key = 'job'", (key, value)
+                "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, json(?)) WHERE key = 'job'",
+                (key, json.dumps(value)),
             )
     assert "was begun" in refusal(begun, sim)
 
@@ -302,6 +303,32 @@ def test_resume_sends_failed_rows_again_only_when_asked(bulkreset: Command, sim:
     assert again.summary["codes"] == {}
 
 
+def test_killed_retry_leaves_its_rows_failed_in_the_status_and_in_a_resume(bulkreset: Command, sim: Simulator) -> None:
+    """Three rows failed, and two were not sent yet when the retry was killed."""
+    users = people(6)
+    seed(sim, [users[3][0]])
+    source = write_csv(bulkreset.home / "users.csv", users)
+    ran = bulkreset.reset(source, "--rate", "none", "--workers", "1", "--limit", "4")
+    assert ran.summary["counts"] == {"failed": 3, "set": 1, "unprocessed": 2}
+    seed(sim, [name for name, _ in users])
+    before = sim.stats().count(SET)
+    hold(sim, 1)
+    with bulkreset.start(
+        "resume", ran.run_dir, "--failed", "--rate", "none", "--workers", "1", "--limit", "1"
+    ) as process:
+        sent(sim, before + 1)
+        process.kill()
+        process.wait(timeout=PATIENCE)
+    let_go(sim)
+    status = read_status(ran.run_dir)
+    assert status.counts == {"failed": 2, "set": 1, "in_doubt": 1, "unprocessed": 2}
+    assert (status.state, status.rows_left) == ("crashed", 3)
+    before = sim.stats().count(SET)
+    again = resume(bulkreset, ran.run_dir)
+    assert sim.stats().count(SET) - before == 3
+    assert again.summary["counts"] == {"failed": 2, "set": 4}
+
+
 def test_resume_failed_names_the_codes_for_which_it_makes_no_sense(bulkreset: Command, sim: Simulator) -> None:
     error: dict[str, Any] = {"error": "InvalidPasswordException"}
     sim.configure(faults={"users": {"user.001": [error, error]}})
@@ -374,9 +401,9 @@ def moment(told: str) -> datetime:
 # Chunks of ten rows, and a signal behind the second of them.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import csv_reader, page_reader
+from bulkreset.input import page_reader, text_reader
 from bulkreset.journal.plan_writer import PlanWriter
-csv_reader.BATCH_ROWS, csv_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
+text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
 plan, chunks = PlanWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)

@@ -26,6 +26,8 @@ PATIENCE: Final = 90.0
 FREE: Final = frozenset(
     {
         *("DescribeUserPool", "GetProvisionedLimit", "ListUsers", "ListUsersInGroup"),
+        *("GetUserPoolMfaConfig", "GetUserPoolSessionConfiguration"),
+        *("ListUserPoolReplicas", "ListPointInTimeRecoveries"),
         *("GetServiceQuota", "GetAWSDefaultServiceQuota", "GetCallerIdentity"),
     }
 )

@@ -93,11 +93,25 @@ def test_not_more_rows_are_sent_than_the_dry_run_said(input_: Path, bulkreset: C
     assert_refused(approved(bulkreset, input_, reviewed), sim, "limit was 2 and is not set this time")
 
 
+def test_approved_limit_bounds_the_whole_run(input_: Path, bulkreset: Command, sim: Simulator) -> None:
+    """A resume sends nothing beyond it, however it is asked."""
+    reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--limit", "2").run_dir
+    ran = approved(bulkreset, input_, reviewed, "--limit", "1")
+    assert (ran.code, ran.summary["counts"]["set"], ran.summary["approved"]["limit"]) == (5, 1, 2)
+    assert "Resume to send the rest." in ran.stderr
+    for arguments in ((), ("--limit", "3"), ("--failed",)):
+        with bulkreset.start("resume", ran.run_dir, *arguments) as process:
+            again = finish(process, ran.run_dir)
+        assert (again.code, again.summary["counts"]["set"]) == (5, 2)
+        assert "as the approved dry run asks. 1 left. No more rows were approved" in again.stderr
+    assert len(sim.calls(SET)) == 2
+
+
 def test_everything_that_is_not_what_was_approved_is_named(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     write(input_.parent, "ann", "bob", "cat", "dan")
-    where = ("--permanent", "--rate", "7", "--no-check-users", "--region", "eu-west-1")
+    where = ("--permanent", "--rate", "7", "--no-check-users", "--read-timeout", "7")
     ran = approved(bulkreset, input_, reviewed.run_dir, *where, "--limit", "3")
     assert_refused(
         ran,
@@ -107,7 +121,7 @@ def test_everything_that_is_not_what_was_approved_is_named(
         "permanent was False and is True",
         "pace.rate was 'none' and is 7.0",
         "plan.check_users was True and is False",
-        "region was 'us-east-1' and is 'eu-west-1'",
+        "read_timeout was 30.0 and is 7.0",
     )
 
 

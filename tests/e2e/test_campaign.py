@@ -265,15 +265,18 @@ def test_passwords_of_a_run_that_goes_on_can_be_opened(bulkreset: Command, sim: 
     assert len(held(sim)) == 40
 
 
-def test_users_who_could_not_come_back_are_warned_of_and_set_all_the_same(bulkreset: Command, sim: Simulator) -> None:
+def test_users_who_could_not_come_back_are_set_all_the_same_if_the_job_accepts_it(
+    bulkreset: Command, sim: Simulator
+) -> None:
     users: list[dict[str, Any]] = [{"username": name, "attributes": VERIFIED} for name in ("ann", "bob")]
     users += [{"username": "cid"}, {"username": "dan", "attributes": {"email": "d@y.example"}}]
     sim.add_pool(POOL, users, LAX)
     input_ = write_names(bulkreset.home, ["ann", "bob", "cid", "dan"])
-    job = write_campaign(bulkreset, input_, permanent=True, plan="", more=FAST)
+    accepts = f"{FAST}[campaign]\naccept_lockout = true\n"
+    job = write_campaign(bulkreset, input_, permanent=True, plan="", more=accepts)
     dry = bulkreset("run", job, "--dry-run")
     assert dry.code == 0
-    assert "WARNING     2 users have no verified e-mail address or phone number" in dry.stderr
+    assert "WARNING     2 users cannot come back without an administrator" in dry.stderr
     assert "generated, 24 characters, kept NOWHERE" in dry.stderr
     assert [bool(row["message"]) for row in dry.report] == [False, False, True, True]
     ran = bulkreset("run", job, "--approved", dry.run_dir)

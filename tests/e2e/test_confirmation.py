@@ -87,10 +87,51 @@ def test_anything_but_yes_sends_nothing(tmp_path: Path, bulkreset: Command, sim:
         person.type("n\n")
         ran = person.end()
     assert ran.code == 3
-    assert "Cancelled. Nothing was sent." in ran.stderr
+    assert "The run was not confirmed. Nothing was sent." in ran.stderr
+    assert ran.summary["stopped_by"]["kind"] == "NotConfirmed"
     assert "resume" in ran.stderr
     assert sim.calls(SET) == []
     assert ran.summary["counts"] == {"unprocessed": 3}
+
+
+def test_what_was_typed_before_the_question_confirms_nothing(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    args = bulkreset.against(write_csv(tmp_path / "in.csv", people(3)))
+    with at_a_terminal(bulkreset, args) as person:
+        person.type("y\n")
+        person.read_until(PROMPT)
+        person.type("n\n")
+        ran = person.end()
+    assert ran.code == 3
+    assert sim.calls(SET) == []
+
+
+def test_input_that_was_run_before_is_not_run_again_by_accident(
+    tmp_path: Path, bulkreset: Command, sim: Simulator
+) -> None:
+    """A dry run says it, a person types the pool's name, and who is not asked says --again."""
+    sim.add_pool(POOL, policy=LAX, auto_users=True, name="customers")
+    args = bulkreset.against(write_csv(tmp_path / "in.csv", people(3)))
+    runs = tmp_path / "runs"
+    assert bulkreset(*args, "--yes", "--run-dir", runs / "first").code == 0
+    told = "runs/first: 3 set"
+    dry = bulkreset(*args, "--dry-run", "--run-dir", runs / "dry")
+    assert (dry.code, told in dry.stderr) == (0, True)
+    confirmations: list[list[Argument]] = [["--yes"], ["--approved", runs / "dry"]]
+    for number, confirmed in enumerate(confirmations):
+        refused = bulkreset(*args, *confirmed, "--run-dir", runs / f"refused-{number}")
+        assert refused.code == 3
+        assert f"{told}. Nothing was sent. To set these passwords again, pass --again." in refused.stderr
+    assert len(sim.calls(SET)) == 3
+    with at_a_terminal(bulkreset, (*args, "--run-dir", runs / "asked")) as person:
+        person.read_until('passwords again, type the pool\'s name ("customers"): ')
+        person.type("customers\n")
+        assert person.end().code == 0
+    with bulkreset.start("resume", runs / "refused-0", "--again") as process:
+        assert process.wait(timeout=PATIENCE) == 0
+    assert len(sim.calls(SET)) == 9
+    assert bulkreset(*args, "--yes", "--again", "--run-dir", runs / "again").code == 0
 
 
 def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulkreset: Command) -> None:
@@ -158,7 +199,9 @@ def test_pools_name_confirms_many_permanent_passwords(tmp_path: Path, bulkreset:
     sim.add_pool(POOL, policy=LAX, auto_users=True, name="customers")
     args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(101))), "--permanent", "--rate", "none")
     with at_a_terminal(bulkreset, args) as person:
-        person.read_until("type customers: ")
+        person.read_until('name ("customers"): ')
+        person.type("costumers\n")
+        person.read_until('That is not the name. Type the pool\'s name ("customers"): ')
         person.type("customers\n")
         ran = person.end()
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 101})

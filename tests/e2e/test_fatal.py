@@ -71,7 +71,14 @@ def test_rows_in_doubt_that_are_given_back_keep_why(tmp_path: Path, bulkreset: C
 
 
 def test_pool_in_another_region_is_named_as_such(tmp_path: Path, bulkreset: Command) -> None:
-    ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), "--region", "eu-west-1")
+    input_ = write_csv(tmp_path / "in.csv", people(2))
+    for flags in (["--yes"], ["--dry-run"], ["--emulate"]):
+        ran = bulkreset(*bulkreset.against(input_), "--region", "eu-west-1", *flags)
+        assert (ran.code, ran.run_dir.exists()) == (2, False)
+        assert f'--region is "eu-west-1", but the pool {POOL} is in "us-east-1" by its ID' in ran.complaints[0]
+    job = write_job(tmp_path, bulkreset.sim.url, f'path = "{input_}"')
+    job.write_text(job.read_text().replace('region = "us-east-1"', 'region = "eu-west-1"\nreplica = true'))
+    ran = bulkreset("run", job, "--yes")
     assert (ran.code, ran.summary["resumable"]) == (2, False)  # the same run can never succeed
     (sentence,) = ran.complaints
     assert POOL in sentence

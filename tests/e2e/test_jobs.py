@@ -56,7 +56,7 @@ def test_scramble_signs_out_and_strands_nobody() -> None:
     job = load(ROOT / "jobs" / "scramble.toml", {})
     assert job.scrambles
     assert job.signs_out
-    assert "unrecoverable" in job.plan.skip
+    assert "unrecoverable" in job.skips
     assert job.guards.protected.usernames
 
 

@@ -24,7 +24,17 @@ from tests.sim import Call, Simulator
 
 COLUMNS = [
     *("row", "user_pool_id", "username", "status", "code", "message", "attempts", "throttled", "in_doubt"),
-    *("permanent", "signed_out", "latency_ms", "request_id", "started_at", "finished_at", "status_before", "file"),
+    *(
+        "permanent",
+        "signed_out",
+        "latency_ms",
+        "request_id",
+        "started_at",
+        "finished_at",
+        "status_before",
+        "recovery",
+        "file",
+    ),
 ]
 SUMMARY = {
     *("run_id", "job", "mode", "state", "exit_code", "started_at", "finished_at", "seconds", "rows", "counts"),

@@ -23,7 +23,15 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     assert f"Report: {ran.run_dir}/report.parquet" in ran.stdout
     assert ran.summary["report"] == "report.parquet"
     assert {path.name for path in ran.run_dir.iterdir()} == {
-        *("journal.sqlite", "log.jsonl", "summary.json", "report.parquet", "report.html", "redaction.key")
+        *(
+            "journal.sqlite",
+            "journal.mark",
+            "log.jsonl",
+            "summary.json",
+            "report.parquet",
+            "report.html",
+            "redaction.key",
+        )
     }
     page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
     assert page.count("u-") >= 2

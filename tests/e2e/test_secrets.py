@@ -98,6 +98,27 @@ def test_fatal_answer_that_repeats_the_password_shows_it_nowhere(
     assert (ran.code, ran.summary["counts"]) == (3, {"set": 1, "unprocessed": 7})
 
 
+@pytest.mark.parametrize("mode", ["--dry-run", "--yes"])
+def test_password_in_another_column_shows_nowhere(
+    mode: str, tmp_path: Path, canary: Canary, bulkreset: Command, sim: Simulator
+) -> None:
+    """The columns are swapped; or the cells of a row are shifted, or there are too many of them."""
+    secret = canary.password
+    swapped = write_csv(tmp_path / "in.csv", [(secret, f"ann.{number}@mail.example.com") for number in range(40)])
+    ran = bulkreset.reset(swapped, mode, "-vv")
+    assert (ran.code, ran.run_dir.exists()) == (2, False)
+    assert "they seem to be swapped" in ran.stderr
+    assert _shown(canary, bulkreset, swapped, ran) == set()
+    swapped.unlink()
+    rows = [("ann", "", "true", secret), ("bob", "true", secret, POOL), ("cat", "x", "true", POOL, secret)]
+    shifted = write_csv(tmp_path / "in.csv", rows, ("username", "password", "permanent", "user_pool_id"))
+    ran = bulkreset.reset(shifted, mode, "-vv")
+    assert (ran.code, ran.column("status")) == (1, ["rejected"] * 3)
+    assert ran.column("user_pool_id")[0] == ""
+    assert _shown(canary, bulkreset, shifted, ran) == set()
+    assert not sim.calls(SET)
+
+
 def test_password_of_a_rejected_row_shows_nowhere(
     tmp_path: Path, canary: Canary, bulkreset: Command, sim: Simulator
 ) -> None:

@@ -153,12 +153,14 @@ def test_circumstance_that_forbids_a_run_is_named(
     assert circumstance.word in _refused(lambda: program.apply(job, **circumstance.keys), tmp_path, sim)
 
 
-def test_missing_region_is_refused_with_the_one_that_the_pool_suggests(
+def test_region_that_is_not_the_pool_s_is_refused_with_the_pool_s(
     tmp_path: Path, program: Program, sim: Simulator
 ) -> None:
     job = program.tables(GOOD(tmp_path))
-    del job["targets"][0]["region"]
-    assert "us-east-1" in _refused(lambda: program.apply(job), tmp_path, sim)
+    job["targets"][0]["region"] = "eu-west-1"
+    assert f'is "eu-west-1", but the pool {POOL} is in "us-east-1" by its ID' in _refused(
+        lambda: program.apply(job), tmp_path, sim
+    )
 
 
 @pytest.mark.parametrize(

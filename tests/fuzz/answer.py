@@ -12,10 +12,10 @@ from typing import Any
 
 from botocore.awsrequest import AWSResponse, HeadersDict
 
-from bulkreset.cognito import crt_transport
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.response import Disposition, Response
+from bulkreset.cognito.response_parser import read_response
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from bulkreset.models import Row, Secret
@@ -46,7 +46,7 @@ def one(data: bytes) -> None:
         _to_the_letter(body)
         return
     status, headers = _STATUSES[how & 15], _HEADERS[how >> 4 & 3]
-    answers = _through_botocore(status, headers, body), crt_transport._read(status, list(headers.items()), body, _ROW)
+    answers = _through_botocore(status, headers, body), read_response(status, headers, body, _ROW.password.withhold)
     for answer in answers:
         _tells_nothing(answer)
         assert (answer.disposition is Disposition.DONE) is _is_success(status, headers, body), answer

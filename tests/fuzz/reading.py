@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 def small() -> Iterator[None]:
     """Pieces of three rows, of which one call passes two."""
     with (
-        patch.multiple(csv_reader, PAGE_ROWS=PIECE, BATCH_ROWS=2 * PIECE),
+        patch.multiple(text_reader, PAGE_ROWS=PIECE, BATCH_ROWS=2 * PIECE),
         patch.multiple(parquet_reader, BATCH_ROWS=2 * PIECE),
         patch.multiple(page_reader, PAGE_ROWS=PIECE, SKIPPED_PAGES=2),
     ):

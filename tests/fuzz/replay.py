@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-TARGETS = ("answer", "cells", "csv_input", "envelope", "job_file", "journal", "parquet_input", "policy")
+TARGETS = ("answer", "cells", "csv_input", "envelope", "job_file", "journal", "jsonl_input", "parquet_input", "policy")
 CORPUS = Path(__file__).parent / "corpus"
 TOKENS = (
     b"\n",

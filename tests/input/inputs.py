@@ -55,10 +55,14 @@ def pairs(rows: Sequence[Seen]) -> list[tuple[str, str]]:
 
 
 def csv_file(folder: Path, content: bytes | str, name: str = "users.csv") -> Path:
-    """Write a CSV file; text as UTF-8, gzipped where the name says so."""
+    """Write a CSV file; text as UTF-8, compressed where the name says so."""
     path = folder / name
     raw = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(raw, mtime=0) if name.lower().endswith(".gz") else raw)
+    if name.lower().endswith(".gz"):
+        raw = gzip.compress(raw, mtime=0)
+    elif name.lower().endswith(".zst"):
+        raw = pa.compress(raw, codec="zstd", asbytes=True)
+    path.write_bytes(raw)
     return path
 
 

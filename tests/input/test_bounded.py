@@ -12,7 +12,7 @@ import pytest
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted
-from bulkreset.input import csv_reader, location
+from bulkreset.input import location, text_lines
 from bulkreset.input.location import fingerprint
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
@@ -109,6 +109,36 @@ def test_hole_in_a_file(tmp_path: Path) -> None:
     assert "is longer than 1,048,576 characters" in said
 
 
+def many_rows(folder: Path, name: str, count: int) -> Path:
+    """Write a file of that many rows, as the name says."""
+    path = folder / name.removesuffix(".gz").removesuffix(".zst")
+    if name.endswith("parquet"):
+        numbers = [f"user{number:07d}" for number in range(count)]
+        pq.write_table(pa.table({"username": numbers, "password": numbers}), path, row_group_size=50_000)
+        return path
+    line = (
+        "user{0:07d},Pass-{0:07d}\n" if ".csv" in name else '{{"username":"user{0:07d}","password":"Pass-{0:07d}"}}\n'
+    )
+    with path.open("w", encoding="utf-8") as file:
+        if ".csv" in name:
+            file.write("username,password\n")
+        file.writelines(line.format(number) for number in range(count))
+    return path if path.name == name else csv_file(folder, path.read_bytes(), name)
+
+
+@pytest.mark.soak
+@pytest.mark.linux("/proc/self/status, for the memory of a process")
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name", ["in.csv", "in.csv.gz", "in.csv.zst", "in.jsonl", "in.jsonl.gz", "in.jsonl.zst", "in.parquet"]
+)
+def test_ten_times_the_rows_need_no_more_memory(tmp_path: Path, name: str) -> None:
+    few, said_of_few = peak(many_rows(tmp_path, name, 100_000))
+    many, said_of_many = peak(many_rows(tmp_path, name, 1_000_000))
+    assert (said_of_few, said_of_many) == ("100000", "1000000")
+    assert many < few + 40
+
+
 @pytest.fixture
 def stopped() -> Iterator[CancelToken]:
     """A token that watches this thread, and that somebody has asked to stop."""
@@ -119,7 +149,7 @@ def stopped() -> Iterator[CancelToken]:
 
 
 def test_blank_lines_end_at_a_signal(tmp_path: Path, stopped: CancelToken, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "LINES_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(text_lines, "LINES_BETWEEN_CHECKS", 10)
     path = csv_file(tmp_path, "username,password\n" + "\n" * 100)
     with pytest.raises(Interrupted):
         list(open_rows(InputConfig(path=path)).batches())
@@ -135,7 +165,7 @@ def test_hashing_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_signal_between_lines_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes while the file is read, which no batch interrupts."""
-    monkeypatch.setattr(csv_reader, "LINES_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(text_lines, "LINES_BETWEEN_CHECKS", 10)
     token, calls = CancelToken(), itertools.count()
     checked = token.check
 

@@ -75,7 +75,7 @@ def test_input_without_a_header_is_refused_without_showing_it() -> None:
     assert "ann@" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz"])
+@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.csv.zst"])
 def test_csv_of_usernames_alone_is_read(tmp_path: Path, name: str) -> None:
     text = 'username\nann\n\n"o\'hara, pat"\n王小明\n'
     assert usernames(csv_file(tmp_path, text, name)) == ["ann", "o'hara, pat", "王小明"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader
+from bulkreset.input import text_lines
 from bulkreset.job import ColumnsConfig, InputConfig
 from tests.input.inputs import Seen, csv_file, open_csv, pairs, read
 
@@ -209,7 +209,9 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
     ("header", "words"),
     [
         ("user,password", ["no column 'username'", "columns.username"]),
-        ("username,Password", ["no column 'password'", "columns.password"]),
+        ("username,Password", ["no column 'password'", "It has 'Password': column names are case-sensitive"]),
+        ("e-mail,password", ["no column 'username'", "It has 'e-mail'", 'columns.username = "e-mail"']),
+        ("username,Kennwort", ["no column 'password'", "It has 'Kennwort'", 'columns.password = "Kennwort"']),
         ("username;password", ["divided by ';'", "delimiter"]),
         ("username,password,username", ["'username' 2 times"]),
         ("username,password,password,password ", ["'password' 3 times"]),
@@ -331,7 +333,7 @@ def test_rest_of_a_broken_record_of_several_lines_is_no_row(tmp_path: Path) -> N
 
 
 def test_endless_line_is_refused_before_it_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(text_lines, "LONGEST_LINE", 1000)
     path = csv_file(tmp_path, "username,password\nann,One-1\nbob," + "x" * 1024)
     with pytest.raises(InputError, match=r"Line 3 .* longer than 1,000 characters"):
         read(path)
@@ -434,9 +436,9 @@ def test_row_of_nothing_but_delimiters_is_blank(tmp_path: Path) -> None:
         ("#TYPE System.Object\nusername,password", "is PowerShell's #TYPE line"),
         ("username;password", "divided by ';'"),
         ("username\tpassword", "divided by "),
-        ("User Name,password", "but 'User Name'"),
-        ("user_name,password", "but 'user_name'"),
-        ("\u200busername,password", "but 'username' with an invisible character"),
+        ("User Name,password", "It has 'User Name': that is another name"),
+        ("user_name,password", "It has 'user_name': that"),
+        ("\u200busername,password", "It has 'username' with an invisible character"),
         ("<!DOCTYPE html>", "is a web page"),
         ('<?xml version="1.0"?>', "is XML"),
         ('{"Users": []}', "is JSON"),

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError, JobError
-from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.reader import open_rows
@@ -44,10 +44,10 @@ def key(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
-    for module in (csv_reader, page_reader):
+    for module in (text_reader, page_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
     monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (csv_reader, parquet_reader):
+    for module in (text_reader, parquet_reader):
         monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
@@ -203,7 +203,7 @@ def test_encrypted_file_that_breaks_off(tmp_path: Path, key: Path, name: str, le
 def test_damage_in_the_middle_is_found_where_it_is_come_to(
     tmp_path: Path, key: Path, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_reader, "BATCH_ROWS", 2000)
+    monkeypatch.setattr(text_reader, "BATCH_ROWS", 2000)
     text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(60_000))
     path = encrypted_file(csv_file(tmp_path, text, name), key)
     whole = path.read_bytes()

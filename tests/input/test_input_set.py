@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
@@ -138,9 +138,9 @@ def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of five rows."""
-    for module in (page_reader, csv_reader):
+    for module in (page_reader, text_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", SIZE)
-    for module in (csv_reader, parquet_reader):
+    for module in (text_reader, parquet_reader):
         monkeypatch.setattr(module, "BATCH_ROWS", 2 * SIZE)
     monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
     monkeypatch.setattr(page_reader, "PASSED_FILES", 2)

@@ -1,6 +1,7 @@
 """Reports that come back as an input: names as they were before they were written for a spreadsheet."""
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,6 +67,17 @@ def test_parquet_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> N
     pq.write_table(pa.table(columns | {"username": ["ann", HASH]}), tmp_path / "y.parquet")
     with pytest.raises(InputError, match="hashes in place of usernames"):
         names_in(tmp_path / "y.parquet")
+
+
+def test_json_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> None:
+    row = dict.fromkeys(report.COLUMNS, "") | {"row": 1, "permanent": True}
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row | {"username": name}) + "\n" for name in ("'+49", "+49")), encoding="utf-8")
+    (batch,) = open_rows(InputConfig(path=path), with_passwords=False).batches()
+    assert (batch.cells("username"), batch.cells("permanent")) == (["'+49", "+49"], ["", ""])
+    path.write_text(json.dumps(row | {"username": HASH}) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="hashes in place of usernames"):
+        names_in(path)
 
 
 @pytest.mark.parametrize("header", [report.COLUMNS, user_state.COLUMNS])

@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -249,3 +250,67 @@ def test_what_arrow_quotes_of_a_damaged_file_is_printable(tmp_path: Path) -> Non
     with pytest.raises(InputError) as caught:
         read(path)
     assert str(caught.value).isprintable()
+
+
+IDS = [UUID(int=number * 7**40) for number in range(3)]
+
+
+@pytest.mark.parametrize("kind", [pa.uuid(), pa.binary(16)])
+def test_uuids_are_text_where_the_job_says_so(tmp_path: Path, kind: Any) -> None:  # noqa: ANN401
+    names = pa.array([*(one.bytes for one in IDS), None], kind)
+    path = parquet_file(tmp_path, {"username": names, "password": ["One-1"] * 4})
+    assert [row.username for row in read(path, binary="uuid")] == [*map(str, IDS), ""]
+    with pytest.raises(InputError, match="not text") as caught:
+        read(path)
+    assert 'binary = "uuid"' in caught.value.advice
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(5)])
+@pytest.mark.parametrize("in_dictionary", [False, True])
+def test_bytes_are_text_where_the_job_says_so(tmp_path: Path, kind: Any, *, in_dictionary: bool) -> None:  # noqa: ANN401
+    names = pa.array(["zoë1".encode(), None, b"a\xffbcd"], kind)
+    if in_dictionary and kind != pa.binary_view():
+        names = names.dictionary_encode()
+    path = parquet_file(tmp_path, {"username": names, "password": ["One-1"] * 3})
+    rows = read(path, binary="utf8")
+    assert [(row.username, bool(row.malformed)) for row in rows] == [("zoë1", False), ("", False), ("", True)]
+    for other in (None, "uuid"):
+        with pytest.raises(InputError, match="not text") as caught:
+            read(path, binary=other)
+        assert 'binary = "utf8"' in caught.value.advice
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "brotli", "zstd", "lz4"])
+def test_every_encoding_of_text_is_read(tmp_path: Path, encoding: str, version: str, compression: str) -> None:
+    names = [f"user{number}" for number in range(50)]
+    path = parquet_file(
+        tmp_path,
+        {"username": pa.array(names, pa.string_view()), "password": pa.array(names).cast(pa.large_string())},
+        use_dictionary=False,
+        column_encoding=encoding,
+        data_page_version=version,
+        compression=compression,
+        data_page_size=100,
+    )
+    assert pairs(read(path)) == list(zip(names, names, strict=True))
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_damage_in_a_column_that_is_not_ours_spoils_nothing(tmp_path: Path, version: str) -> None:
+    columns = {"username": ["ann"], "other": [{"a": [1, 2]}], "password": ["One-1"]}
+    path = parquet_file(tmp_path, columns, data_page_version=version, compression="none")
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    at = [
+        group.column(number)
+        for number in range(group.num_columns)
+        if group.column(number).path_in_schema[:5] == "other"
+    ]
+    content = bytearray(path.read_bytes())
+    for chunk in at:
+        begins = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[begins : begins + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    assert at
+    path.write_bytes(content)
+    assert pairs(read(path)) == [("ann", "One-1")]

@@ -1,6 +1,7 @@
 """The pieces: in whatever order they are read, they are the rows of the chunks."""
 
 import csv
+import json
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, page_reader, parquet_reader
+from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
@@ -23,6 +24,10 @@ AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\ufeff🚀x'), max_size=8)
 LINES = st.one_of(
     st.tuples(AWKWARD, AWKWARD).map(lambda cells: ",".join('"' + cell.replace('"', '""') + '"' for cell in cells)),
     st.sampled_from(["ann,One-1", "", "only one", "a,b,c", "\ufeffx,y", "zoë,Größe 1"]),
+)
+OBJECTS = st.one_of(
+    st.tuples(AWKWARD, AWKWARD).map(lambda cells: json.dumps({"username": cells[0], "password": cells[1]})),
+    st.sampled_from(["", "{}", "[]", "{", '{"password": "x"}', '\ufeff{"username": "ann"}', '{"username": 1}']),
 )
 BAD_BYTES = b"b\xffd,bytes"
 
@@ -36,10 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of three rows, of which one call passes two."""
-    for module in (csv_reader, page_reader):
+    for module in (text_reader, page_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
     monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (csv_reader, parquet_reader):
+    for module in (text_reader, parquet_reader):
         monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
@@ -76,7 +81,7 @@ def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: 
     lines=st.lists(LINES, max_size=40),
     end=st.sampled_from(["\n", "\r\n"]),
     numbers=st.lists(st.integers(0, 13), max_size=12),
-    name=st.sampled_from(["users.csv", "users.csv.gz"]),
+    name=st.sampled_from(["users.csv", "users.csv.gz", "users.csv.zst"]),
     mark=st.booleans(),
     bad=st.booleans(),
     planned=st.booleans(),
@@ -87,6 +92,21 @@ def test_csv_in_any_order(
     content = end.join(["username,password", *lines, ""]).encode("utf-8-sig" if mark else "utf-8")
     path = csv_file(folder, content + (BAD_BYTES if bad else b""), name)
     assert_the_same(path, numbers, planned=planned)
+
+
+@pytest.mark.usefixtures("small")
+@given(
+    lines=st.lists(OBJECTS, max_size=40),
+    numbers=st.lists(st.integers(0, 13), max_size=12),
+    name=st.sampled_from(["users.jsonl", "users.jsonl.gz", "users.jsonl.zst"]),
+    mark=st.booleans(),
+    planned=st.booleans(),
+)
+def test_json_lines_in_any_order(
+    folder: Path, lines: list[str], numbers: list[int], name: str, *, mark: bool, planned: bool
+) -> None:
+    content = "\n".join(['{"username": "zoë", "password": "Größe"}', *lines]).encode("utf-8-sig" if mark else "utf-8")
+    assert_the_same(csv_file(folder, content, name), numbers, planned=planned)
 
 
 @pytest.mark.usefixtures("small")
@@ -129,7 +149,7 @@ def test_parquet_in_any_order(folder: Path, count: int, group: int, numbers: lis
     assert_the_same(parquet_file(folder, columns, row_group_size=group), numbers, planned=False)
 
 
-@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.parquet"])
+@pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.csv.zst", "users.parquet"])
 def test_a_piece_behind_the_end_is_an_error(tmp_path: Path, name: str) -> None:
     if name.endswith("parquet"):
         path = parquet_file(tmp_path, {"username": ["a"], "password": ["b"]})

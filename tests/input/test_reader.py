@@ -8,6 +8,7 @@ import pytest
 
 from bulkreset.errors import InputError
 from bulkreset.input.csv_reader import CsvReader
+from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import fingerprint
 from bulkreset.input.parquet_reader import ParquetReader
 from bulkreset.input.reader import open_rows
@@ -24,6 +25,11 @@ SAMPLES = Path(__file__).parents[2] / "samples"
         ("users.txt", None, CsvReader),
         ("users", None, CsvReader),
         ("users.csv.gz", None, CsvReader),
+        ("users.csv.zst", None, CsvReader),
+        ("users.jsonl", None, JsonLinesReader),
+        ("users.jsonl.gz", None, JsonLinesReader),
+        ("USERS.NDJSON.ZST", None, JsonLinesReader),
+        ("users.csv", "jsonl", JsonLinesReader),
         ("users.parquet", None, ParquetReader),
         ("USERS.PARQUET", None, ParquetReader),
         ("users.pq", None, ParquetReader),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import csv_reader, parquet_reader
+from bulkreset.input import parquet_reader, text_reader
 from tests.input.inputs import Seen, pairs, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -35,9 +36,23 @@ def test_csv_comes_back_as_written(
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         csv.writer(file, quoting=quoting).writerows([("username", "password"), *table])  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "BATCH_ROWS", 2 * size)
-        patch.setattr(csv_reader, "PAGE_ROWS", size)
-        assert pairs(read(path)) == table
+        patch.setattr(text_reader, "BATCH_ROWS", 2 * size)
+        patch.setattr(text_reader, "PAGE_ROWS", size)
+        assert read(path) == _expected(table, quoting)
+
+
+@given(table=TABLES, size=CHUNK_SIZES, mark=st.booleans(), ascii_only=st.booleans())
+def test_json_lines_come_back_as_written(
+    folder: Path, table: list[tuple[str, str]], size: int, *, mark: bool, ascii_only: bool
+) -> None:
+    path = folder / "users.jsonl"
+    rows = [{"username": "first", "password": "One-1"}, *({"username": a, "password": b} for a, b in table)]
+    lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8-sig" if mark else "utf-8", newline="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_reader, "BATCH_ROWS", 2 * size)
+        patch.setattr(text_reader, "PAGE_ROWS", size)
+        assert pairs(read(path)) == [("first", "One-1"), *table]
 
 
 @given(table=TABLES, size=CHUNK_SIZES, group=st.integers(1, 5))
@@ -70,9 +85,28 @@ def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[t
             # Only a cut inside a record can leave a file that cannot be read to its end.
             assert not any(end <= cut <= end + 2 for end in ends)
             continue
-        expected = [Seen(number, *row) for number, row in enumerate(table[:kept], 1)]
-        assert rows[:kept] == expected
-        assert len(rows) <= kept + 1
+        expected = _expected(table[:kept], quoting)
+        assert rows[: len(expected)] == expected
+        assert len(rows) <= len(expected) + 1
+
+
+def _expected(table: list[tuple[str, str]], quoting: int) -> list[Seen]:
+    """The rows of a written table.
+
+    A record whose fields are all empty is blank, quoted or not. A byte order mark that begins a line, and is not quoted,
+    is told: files with a mark were joined.
+    """
+    rows: list[Seen] = []
+    line = 2
+    for row in table:
+        record = _record(row, quoting).decode()
+        if record.startswith("\ufeff"):
+            told = f"line {line}: a byte order mark begins the line: was this file joined from several?"
+            rows.append(Seen(len(rows) + 1, "", "", malformed=told))
+        elif any(row):
+            rows.append(Seen(len(rows) + 1, *row))
+        line += record.count("\n")
+    return rows
 
 
 def _record(row: tuple[str, str], quoting: int) -> bytes:

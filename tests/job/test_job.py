@@ -326,7 +326,7 @@ def test_two_targets_with_one_pool_are_refused(folder: Path) -> None:
 OVERRIDES: list[tuple[str, object, str]] = [
     ("input.path", Path("/data/other.csv"), "input.path"),
     ("targets.user_pool_id", OTHER, "targets.0.user_pool_id"),
-    ("targets.region", "us-east-1", "targets.0.region"),
+    ("targets.region", "eu-west-1", "targets.0.region"),
     ("targets.profile", "admin", "targets.0.profile"),
     ("targets.endpoint_url", "https://x.example", "targets.0.endpoint_url"),
     ("targets.ca_bundle", Path("/ca.pem"), "targets.0.ca_bundle"),
@@ -351,7 +351,7 @@ def test_override_beats_the_file_and_the_default(
     path.write_text(
         "permanent = false\n"
         + FEWEST
-        + 'region = "x"\nprofile = "y"\n[pace]\nrate = 1\nshare = 0.9\n[guards]\nmax_rows = 1\n'
+        + 'region = "us-east-1"\nreplica = true\nprofile = "y"\n[pace]\nrate = 1\nshare = 0.9\n[guards]\nmax_rows = 1\n'
     )
     needed = {} if from_file else {"input.path": Path("/data/users.csv"), "targets.user_pool_id": POOL}
     found: Any = load(path if from_file else None, needed | {key: value})

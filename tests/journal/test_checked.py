@@ -29,7 +29,7 @@ def before(journal: Journal) -> list[str]:
 
 def named(journal: Journal, *canonical: str) -> None:
     """Each row's user has this own name."""
-    journal.plan.store_findings((row, *READY, "CONFIRMED", name) for row, name in enumerate(canonical, 1))
+    journal.plan.store_findings((row, *READY, "CONFIRMED", "", name) for row, name in enumerate(canonical, 1))
 
 
 def test_ready_rows_are_sought_by_pool_and_name(tmp_path: Path) -> None:
@@ -40,7 +40,11 @@ def test_ready_rows_are_sought_by_pool_and_name(tmp_path: Path) -> None:
 
 def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "nobody", "fed")
-    findings = [(1, *READY, "CONFIRMED", "anna"), (2, *GONE, "", ""), (3, "skipped", "federated", "why", "X", "fed")]
+    findings = [
+        (1, *READY, "CONFIRMED", "phone", "anna"),
+        (2, *GONE, "", "", ""),
+        (3, "skipped", "federated", "why", "X", "none", "fed"),
+    ]
     journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked={POOL: "why"})
     assert statuses(journal) == ["unprocessed", "rejected", "skipped"]
     assert codes(journal) == ["", "user_not_found", "federated"]
@@ -53,15 +57,17 @@ def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
 def test_row_that_is_not_ready_stays_what_it_is(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal.plan.add_rows([(2, POOL, "bob", True, "rejected", "password_policy", "why")])
-    journal.plan.store_findings([(1, *READY, "CONFIRMED", "ann"), (2, *READY, "CONFIRMED", "bob"), (3, *GONE, "", "")])
+    journal.plan.store_findings(
+        [(1, *READY, "CONFIRMED", "", "ann"), (2, *READY, "CONFIRMED", "", "bob"), (3, *GONE, "", "", "")]
+    )
     assert (statuses(journal), before(journal)) == (["unprocessed", "rejected"], ["CONFIRMED", ""])
 
 
 def test_findings_that_break_off_are_not_taken_at_all(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
 
-    def breaking() -> Iterator[tuple[int, str, str, str, str, str]]:
-        yield 1, *GONE, "", ""
+    def breaking() -> Iterator[tuple[int, str, str, str, str, str, str]]:
+        yield 1, *GONE, "", "", ""
         raise RecordError("The lookup broke.")
 
     with pytest.raises(RecordError, match="lookup broke"):
@@ -73,28 +79,29 @@ def test_findings_that_break_off_are_not_taken_at_all(tmp_path: Path) -> None:
 def test_users_that_will_be_set_are_counted_by_their_status(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcde")
     said = ["CONFIRMED", "CONFIRMED", "UNCONFIRMED", ""]
-    journal.plan.store_findings((row, *READY, status, "x") for row, status in enumerate(said, 1))
+    journal.plan.store_findings((row, *READY, status, "", "x") for row, status in enumerate(said, 1))
     assert journal.read.status_before_counts() == {"CONFIRMED": 2, "UNCONFIRMED": 1}
     commit(journal, [1, 2], [])
     commit(journal, [], [done(1), Outcome(2, Status.IN_DOUBT)])
     assert journal.read.status_before_counts() == {"CONFIRMED": 1, "UNCONFIRMED": 1}
 
 
-def test_rows_that_will_be_sent_are_counted_by_the_beginning_of_their_warning(tmp_path: Path) -> None:
+def test_users_are_counted_by_how_they_can_recover(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcde")
-    said = [
-        ("ready", "", "no way back: x"),
-        ("ready", "", "no way out"),
-        ("skipped", "federated", "no way back: y"),
-        READY,
-        ("ready", "", "is no way"),
+    ways = ["email", "email", "none", "unknown", ""]
+    journal.plan.store_findings((row, *READY, "CONFIRMED", way, "x") for row, way in enumerate(ways, 1))
+    every = [("email", 2), ("none", 1), ("unknown", 1)]
+    assert journal.read.recovery_counts() == [(POOL, 1, way, rows) for way, rows in every]
+    commit(journal, [1, 2], [])
+    commit(journal, [], [done(1), Outcome(2, Status.IN_DOUBT)])
+    assert journal.read.recovery_counts() == [(POOL, 1, way, 1) for way, _ in every]
+    assert journal.read.recovery_by_status() == [
+        ("email", "in_doubt", 1),
+        ("email", "set", 1),
+        ("none", "ready", 1),
+        ("unknown", "ready", 1),
     ]
-    journal.plan.store_findings((row, *found, "CONFIRMED", "x") for row, found in enumerate(said, 1))
-    assert (
-        journal.read.warning_count("no way"),
-        journal.read.warning_count("way"),
-        journal.read.warning_count("no way back: xy"),
-    ) == (2, 0, 0)
+    assert [row.recovery for row in journal.read.report_rows("x")] == ways
 
 
 @pytest.mark.parametrize(
@@ -160,7 +167,7 @@ def test_twins_may_be_looked_for_again(tmp_path: Path) -> None:
 @given(rows=st.lists(st.tuples(st.sampled_from("aAbB"), st.sampled_from(["", "x", "X"])), min_size=1, max_size=12))
 def test_of_each_user_one_row_is_left(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *(name for name, _ in rows))
-    journal.plan.store_findings((row, *READY, "CONFIRMED", own) for row, (_, own) in enumerate(rows, 1))
+    journal.plan.store_findings((row, *READY, "CONFIRMED", "", own) for row, (_, own) in enumerate(rows, 1))
     journal.plan.reject_duplicates("first", [POOL])
     who = [(own or name).lower() for name, own in rows]
     left = [row.row for row in journal.read.sendable(1, len(rows))]
@@ -203,7 +210,7 @@ def test_row_differs_by_whatever_would_be_sent(tmp_path: Path, change: str) -> N
 
 def test_what_only_explains_is_no_difference(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready"], ["ready"])
-    now.plan.store_findings([(1, "ready", "", "", "UNCONFIRMED", "user1")])
+    now.plan.store_findings([(1, "ready", "", "", "UNCONFIRMED", "email", "user1")])
     assert now.read.differences(was) == (0, None)
 
 

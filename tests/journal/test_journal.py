@@ -92,7 +92,7 @@ def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Pa
     journal.plan.add_rows(
         [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
     )
-    nothing = (None, None, "", None, None, "", "")
+    nothing = (None, None, "", None, None, "", "", "")
     assert [tuple(row) for row in journal.read.report_rows("unprocessed")] == [
         (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
         (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
@@ -152,7 +152,9 @@ def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_
 def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
     journal.plan.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
-    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "sub-1"), (4, "ready", "", "", "CONFIRMED", "dan")])
+    journal.plan.store_findings(
+        [(1, "ready", "", "", "CONFIRMED", "email", "sub-1"), (4, "ready", "", "", "CONFIRMED", "email", "dan")]
+    )
     times = {"started_at": 1000, "finished_at": 2000}
     commit(journal, [], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
     told = [SetRow(1, POOL, "ann", "sub-1", 1, 1000, 2000), SetRow(4, OTHER, "dan", "dan", 0, 1000, 2000)]
@@ -212,7 +214,7 @@ def started(journal: Journal) -> list[int | None]:
 
 def test_doubt_of_a_killed_run_begins_with_the_claim(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "sub-1")])
+    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "", "sub-1")])
     commit(journal, [1, 2, 3], [], claimed_at=5000)
     assert started(journal) == [5000, 5000, 5000, None]
     commit(journal, [], [done(2, attempts=1, started_at=5010, finished_at=5020), Outcome(3, Status.READY)])
@@ -452,7 +454,7 @@ def test_state_that_no_run_has_is_not_written(tmp_path: Path, fact: dict[str, ob
 
 BLOB = b"bytes"  # one changed bit makes bytes of a text, and SQLite's own check says nothing of it
 STRANGE = [
-    *((cell, BLOB) for cell in ("status", "code", "message", "request_id", "status_before", "canonical")),
+    *((cell, BLOB) for cell in ("status", "code", "message", "request_id", "status_before", "recovery", "canonical")),
     *(("username", b"user.0"), ("pool", BLOB), ("pool", 1.5), ("pool", POOL), ("pool", 3)),
     *((cell, value) for cell in ("attempts", "throttled", "latency_ms") for value in ("1?", 1.5, BLOB)),
     *((cell, value) for cell in ("permanent", "signed_out", "in_doubt") for value in (-1, 2, BLOB)),
@@ -466,7 +468,7 @@ def lived_through(folder: Path) -> Journal:
     journal.plan.add_rows(
         [(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")]
     )
-    journal.plan.store_findings([(2, "ready", "", "", "CONFIRMED", "robert")])
+    journal.plan.store_findings([(2, "ready", "", "", "CONFIRMED", "email", "robert")])
     ends = {"started_at": 0, "finished_at": schema.MAX_TIME}
     commit(
         journal, [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]

@@ -20,7 +20,7 @@ def run_of_every_kind(folder: Path) -> Journal:
         [(row, pool, "x", None, status, code, "why") for row, (pool, status, code) in enumerate(said, 9)]
     )
     journal.plan.add_rows([(row, OTHER, "y", True, "ready", "", "") for row in (11, 12)])
-    journal.plan.store_findings([(row, "ready", "", "", "CONFIRMED", "own") for row in (3, 4)])
+    journal.plan.store_findings([(row, "ready", "", "", "CONFIRMED", "", "own") for row in (3, 4)])
     outcomes = [
         done(1, latency_ms=40, started_at=1000, finished_at=1040, throttled=1, attempts=2, request_id="r1"),
         Outcome(2, Status.FAILED, "Gone", "m", 3, 2, latency_ms=90, started_at=1100, finished_at=1999),

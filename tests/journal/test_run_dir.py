@@ -1,6 +1,8 @@
 """The run directory: new, private, and held by one process, with which its lock dies."""
 
+import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.journal import run_dir
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir, new_path
+from bulkreset.journal.run_dir import RunDir, give_back, reserve_path
 from tests.journal.journals import run_state
 
 HOLD = """
@@ -67,7 +69,8 @@ def test_folder_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None
     with home.open_log() as log:
         log.write("{}\n")
     assert mode(home.path) == 0o700
-    assert {file.name: mode(file) for file in home.path.iterdir()} == {"journal.sqlite": 0o600, "log.jsonl": 0o600}
+    names = {".holder.json", "journal.sqlite", "log.jsonl"}
+    assert {file.name: mode(file) for file in home.path.iterdir()} == dict.fromkeys(names, 0o600)
     home.release()
 
 
@@ -255,7 +258,104 @@ def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(run_dir, "datetime", OneSecond)
     monkeypatch.chdir(tmp_path)
     first = Path("runs/nightly-20261120T011500Z")
-    assert new_path("nightly") == first
     first.mkdir(parents=True)
     Path(f"{first}-2").mkdir()
-    assert new_path("nightly") == Path(f"{first}-3")
+    assert [reserve_path("nightly") for _ in range(2)] == [Path(f"{first}-3"), Path(f"{first}-4")]
+    RunDir.create(Path(f"{first}-3"), fill).release()
+    with pytest.raises(RunDirError, match="already exists"):
+        RunDir.create(Path(f"{first}-3"), fill)
+    give_back(Path(f"{first}-3"))
+    give_back(Path(f"{first}-4"))
+    assert Path(f"{first}-3/journal.sqlite").exists()
+    assert not Path(f"{first}-4").exists()
+
+
+def test_reserved_directory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    give_back(reserve_path("nightly"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_folder_that_is_a_file_is_told_when_the_run_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").touch()
+    with pytest.raises(RunDirError, match="cannot be created"):
+        RunDir.create(reserve_path("nightly"), fill)
+
+
+def test_run_of_another_process_is_not_offered_to_be_continued(tmp_path: Path) -> None:
+    home = RunDir.create(tmp_path / "one", fill)
+    with pytest.raises(RunDirError, match="another process is working on it") as caught:
+        RunDir.create(tmp_path / "one", fill)
+    assert "resume" not in str(caught.value)
+    home.release()
+
+
+def place(home: Path) -> dict[str, str]:
+    """What the note of the process that holds it says."""
+    found: dict[str, str] = json.loads((home / ".holder.json").read_text(encoding="utf-8"))
+    return found
+
+
+def copied(tmp_path: Path, **other: str) -> Path:
+    """A copy of a live run directory, from a place that differs from this one in these facts; the run is alive still."""
+    live = RunDir.create(tmp_path / "live", lambda journal: journal.touch())
+    copy = tmp_path / "copy"
+    shutil.copytree(live.path, copy)
+    (copy / ".holder.json").write_text(json.dumps(place(live.path) | other), encoding="utf-8")
+    return copy
+
+
+ELSEWHERE = {"boot": "another", "machine": "another", "host": "another"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{}, ELSEWHERE, ELSEWHERE | {"host": "same-name"}, {"boot": "another", "machine": ""}, {"path": "/nowhere/run"}],
+    ids=["here", "elsewhere", "another-machine", "no-machine-id", "another-container"],
+)
+def test_copy_of_a_live_directory_is_refused_unless_the_user_says_that_it_was_moved(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    copy = copied(tmp_path, **other)
+    with pytest.raises(Busy) as caught:
+        RunDir.open(copy).lock()
+    assert f"{copy} is a copy of a run that may still be sending on " in caught.value.message
+    assert f"bulkreset resume {copy} --moved" in caught.value.advice
+    home = RunDir.open(copy)
+    home.lock(moved=True)
+    assert place(copy)["path"] == str(copy)
+    home.release()
+    assert not (copy / ".holder.json").exists()
+
+
+def test_copy_of_a_dead_directory_is_taken(tmp_path: Path) -> None:
+    copy = copied(tmp_path)
+    RunDir.open(tmp_path / "live").path.rename(tmp_path / "old")
+    dead = RunDir.create(tmp_path / "live", lambda journal: journal.touch())  # nobody holds what has that name now
+    dead.release()
+    RunDir.open(copy).lock()
+
+
+def test_copy_from_before_the_machine_was_started_again_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"boot": "now", "machine": "this", "host": "one", "pid": "1", "path": "/runs/x", "inode": "1"}
+    monkeypatch.setattr(run_dir, "_place", lambda home: here | {"inode": str(home.path.stat().st_ino)})
+    RunDir.open(copied(tmp_path, boot="before")).lock()
+
+
+def test_directory_that_was_renamed_after_its_process_died_is_taken(tmp_path: Path) -> None:
+    live = RunDir.create(tmp_path / "live", lambda journal: journal.touch())
+    live.unlock()  # as the death of its process does
+    live.path.rename(tmp_path / "renamed")
+    RunDir.open(tmp_path / "renamed").lock()
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"boot": 1}', b"\xff"])
+def test_note_that_cannot_be_read_forbids_nothing(tmp_path: Path, note: bytes) -> None:
+    copy = copied(tmp_path)
+    (copy / ".holder.json").write_bytes(note)
+    RunDir.open(copy).lock()

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyrage
@@ -19,7 +20,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
 from bulkreset.mirror import mirror as module
 from bulkreset.mirror.lease import SECONDS, S3Lease
-from bulkreset.mirror.mirror import JournalMirror
+from bulkreset.mirror.mirror import OUTCOME_PUT_SECONDS, JournalMirror
 from bulkreset.mirror.objects import list_objects
 from bulkreset.mirror.restore import restore
 from bulkreset.models import Outcome, RateChange, Row, Secret, SignOutOutcome, Status
@@ -196,9 +197,9 @@ def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -
     first = S3Lease(bucket, uri, "one", clock=clock).acquire()
     with pytest.raises(Busy, match="held by another process"):
         S3Lease(bucket, uri, "two").acquire()
-    ends = first._good_until
+    ends = first._deadline._ends
     clock.advance(SECONDS / 4)
-    wait_until(lambda: first._good_until > ends)
+    wait_until(lambda: first._deadline._ends > ends)
     first._ended.set()
     assert first._thread
     first._thread.join()
@@ -444,4 +445,32 @@ def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path
     s3.configure(faults=[["^PUT ", 403, "AccessDenied", 99]])
     with pytest.raises(RecordError, match=r"Allow s3:PutObject on arn:aws:s3:::nightly/runs/r/lease\.json"):
         run.mirror.acquire()
+    run.close()
+
+
+@pytest.mark.usefixtures("s3")
+def test_outcomes_of_a_slow_lane_are_put_at_once_and_those_of_a_fast_one_with_the_next_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    run = Running(tmp_path / "here")
+    mirror = run.begin()
+    for row in (1, 2):  # claims that are a second apart
+        claim(mirror, row)
+        commit(mirror, [], [done(row)])
+        now[0] += 0.05
+        mirror.check()
+        assert not mirror._waiting
+        now[0] += 0.95
+    for row in (3, 4):  # claims that are a quarter of a second apart, from the second one on
+        now[0] += 0.25
+        claim(mirror, row)
+    commit(mirror, [], [done(3)])
+    now[0] += OUTCOME_PUT_SECONDS - 0.01
+    mirror.check()
+    assert len(mirror._waiting) == 1
+    now[0] += 0.02
+    mirror.check()
+    assert not mirror._waiting
     run.close()

@@ -43,8 +43,9 @@ def causes(folder: Path, names: Sequence[str], users: Sequence[str], *, swept: b
     with UserStore(folder / "users.sqlite") as store:
         store.fill(((row, POOL, name) for row, name in enumerate(names, 1)), lambda _pool, name: name)
         if swept:
-            store.store_page(POOL, [UserMatch((user,), user, "CONFIRMED", "") for user in users], None, swept=True)
-        store.mark_absent(POOL)
+            store.begin_sweep(POOL, ["*"])
+            store.store_page(POOL, "*", [UserMatch((user,), user, "CONFIRMED", "") for user in users], None)
+        store.mark_unlisted(POOL)
         found = {names[one.row - 1]: one.cause for one in store.findings()}
         store.discard()
     return found
@@ -92,7 +93,7 @@ def test_keys_are_kept_of_names_that_differ_from_them_and_deleted_after_the_swee
         names = [ADA, "Bob", PHONE]
         store.fill(((row, POOL, name) for row, name in enumerate(names, 1)), lambda _pool, name: name)
         kept = store._db.execute("SELECT name FROM near").fetchall()
-        store.mark_absent(POOL)
+        store.mark_unlisted(POOL)
         left = store._db.execute("SELECT count(*) FROM near").fetchone()
     assert (kept, left) == ([("Bob",)], (0,))
 

@@ -1,6 +1,7 @@
 """The roll: who of the pools is chosen, that nobody is listed twice or lost, and what breaks the listing off."""
 
 import csv
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,9 +17,10 @@ from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.input import batch as chunk_module
 from bulkreset.job import SelectConfig
+from bulkreset.plan import pool_users
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.pool_users import PoolUserSource
-from bulkreset.plan.user_store import LookupProgress, RowFinding, UserMatch, UserStore
+from bulkreset.plan.user_store import LIST_LIFE, LookupProgress, RowFinding, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
@@ -256,18 +258,59 @@ def test_listed_users_are_findings_without_another_call(listing: UserStore) -> N
     listing.fill(((row, pool, name) for row, (pool, name) in enumerate(called.rows, 1)), lambda _, name: name.lower())
     listing.match_listed()
     assert list(listing.findings()) == [
-        RowFinding(1, "Out", "CONFIRMED", "disabled", reachable=False),
-        RowFinding(2, "zoe", "CONFIRMED", "", reachable=True),
+        RowFinding(1, "Out", "CONFIRMED", "disabled", recovery="none"),
+        RowFinding(2, "zoe", "CONFIRMED", "", recovery="email"),
     ]
-    assert listing.progress(EU) == LookupProgress(None, 0, 2, swept=True)
+    assert listing.progress(EU) == {"*": LookupProgress(None, 0, 2, swept=True)}
 
 
 def test_list_that_a_killed_process_left_is_not_continued(tmp_path: Path) -> None:
     with UserStore(tmp_path / "users.sqlite") as left:
-        left.add(EU, [UserMatch(("gone",), "gone", "CONFIRMED", "")])
+        left.add_page(EU, "*", [UserMatch(("gone",), "gone", "CONFIRMED", "")], 1, None)
         left.exclude([(EU, "ann")])
         with UserStore(tmp_path / "users.sqlite") as listing:
             assert Called(listing, Listed(PEOPLE)).call().names == ["ann", "bob", "cat", "dan", "zoe"]
+
+
+def test_interrupted_list_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "users.sqlite"
+    directory = Listed(crowd(240), faults=[None, None, DENIED])
+    excluded = write(tmp_path / "names.csv", [("user00003",)])
+    with pytest.raises(TargetError), UserStore(path) as listing:
+        Called(listing, directory, not_in=str(excluded)).call()
+    excluded.unlink()  # who is left out was decided when the list began
+    with UserStore(path) as listing:
+        names = Called(listing, directory, not_in=str(excluded)).call().names
+    assert directory.pages == [None, "60", "120", "120", "180"]
+    assert names == [f"user{number:05d}" for number in range(240) if number != 3]
+
+
+def test_interrupted_list_of_the_day_before_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "users.sqlite"
+    directory = Listed(crowd(120), faults=[None, DENIED])
+    with pytest.raises(TargetError), UserStore(path) as listing:
+        Called(listing, directory).call()
+    later = time.time() + LIST_LIFE + 1
+    monkeypatch.setattr("bulkreset.plan.pool_users.time.time", lambda: later)
+    with UserStore(path) as listing:
+        assert len(Called(listing, directory).call().names) == 120
+    assert directory.pages == [None, "60", None, "60"]
+
+
+def test_many_users_of_one_status_are_listed_in_shards(listing: UserStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pool_users.FILTERED_PAGES == 64
+    monkeypatch.setattr(pool_users, "FILTERED_PAGES", 2)
+    statuses = ("CONFIRMED", "RESET_REQUIRED")
+    people = [
+        told(f"user{number:05d}", statuses[number % 2], sub=f"{number:05x}"[::-1] + "000") for number in range(4800)
+    ]
+    directory = Listed(people)
+    assert Called(listing, directory, statuses=["RESET_REQUIRED"]).call().names == [
+        f"user{number:05d}" for number in range(1, 4800, 2)
+    ]
+    filtered = [expression for _, expression in directory.asked if "status" in expression]
+    assert len(filtered) == 2
+    assert len(directory.asked) <= 2 + 80 + 16
 
 
 def test_store_that_is_to_be_looked_up_stays(tmp_path: Path) -> None:

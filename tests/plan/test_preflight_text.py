@@ -17,6 +17,7 @@ from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts
 from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
 from bulkreset.plan.preflight_text import SHOWN, preflight_lines
+from bulkreset.plan.recovery import PlannedRecovery
 from bulkreset.text import format_duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
@@ -62,10 +63,15 @@ def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned
     return PlanFacts(**values | change)
 
 
+def test_remarks_on_the_input() -> None:
+    told = [f"users{number}.csv: the last line has no line break: is the file whole?" for number in range(7)]
+    assert said(lines(job(EU), planned=planned(remarks=told)), "Input") == told[:5]
+
+
 def test_whole_of_a_plain_run() -> None:
     shown = lines(job(EU), PoolFacts(EU, name="customers"))
     assert [label for label, _ in shown] == [
-        *("Job", "User pool", "Caller", "Rows", "Temporary", "Permanent"),
+        *("Job", "User pool", "Caller", "Rows", "Temporary", "Permanent", "Coming back", ""),
         *("Billing", "Sign-out", "Pace", "Duration", "Guards"),
     ]
     assert said(shown, "Job") == ["test"]
@@ -300,12 +306,12 @@ def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
 
 
 def test_one_is_told_as_one() -> None:
-    one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], unrecoverable=1)
+    one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], recovery=PlannedRecovery({EU: {"none": 1}}))
     guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert said(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
     assert said(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
-    assert said(shown, "WARNING")[0].startswith("1 user has no verified")
+    assert said(shown, "WARNING")[0].startswith("1 user cannot come back")
     (text,) = said(shown, "Guards")
     assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
@@ -323,13 +329,6 @@ def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -
     assert said(shown, "Passwords") == ["generated, 32 characters, kept NOWHERE: users come back with forgot-password"]
     assert said(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
     assert said(shown, "WARNING") == []
-
-
-def test_scramble_warns_of_users_who_could_not_come_back() -> None:
-    shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 2400)], unrecoverable=1200))
-    (text,) = said(shown, "WARNING")
-    assert text.startswith("1,200 users have no verified e-mail address or phone number and could not recover;")
-    assert text.endswith('plan.skip = ["unrecoverable", …] skips them')
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan import user_check as check_module
 from bulkreset.plan.paged_reader import ATTEMPTS
-from bulkreset.plan.user_check import UNREACHABLE, UserCheck
+from bulkreset.plan.user_check import UserCheck
 from tests.journal.journals import run_state
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock
@@ -236,39 +236,46 @@ REACHED: dict[str, dict[str, Any]] = {
     "empty": {"email": "", "email_verified": "true"},
 }
 SCRAMBLES: dict[str, Any] = {"permanent": True, "password": {"source": "generate"}}
-STRANDED = "could not recover: the user has no verified e-mail address or phone number to recover by"
+STRANDED = "the pool cannot send this user a code to recover the account"
+ACCEPTED: dict[str, Any] = {"campaign": {"accept_lockout": True}}
 
 
 def reached() -> Listed:
     return Listed([told(name, **attributes) for name, attributes in REACHED.items()])
 
 
-def test_users_who_could_not_recover_are_warned_of_where_nobody_will_know_their_password(
+def test_scramble_skips_users_who_could_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES)
+    checked.run()
+    assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
+    assert checked.rows[3][:3] == ("skipped", "unrecoverable", STRANDED)
+    assert [row.recovery for row in checked.journal.read.report_rows("x")] == ["email", "phone", *["none"] * 3]
+
+
+def test_scramble_that_accepts_it_locks_users_out_and_says_so_at_their_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES)
+    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES, **ACCEPTED)
     checked.run()
     assert [(row[0], row[2]) for row in checked.rows] == [
         ("unprocessed", ""),
         ("unprocessed", ""),
-        *[("unprocessed", STRANDED)] * 3,
+        *[("unprocessed", f"locked out: {STRANDED}")] * 3,
     ]
-    assert checked.journal.read.warning_count(UNREACHABLE) == 3
 
 
 @pytest.mark.parametrize(
     "how", [{}, SCRAMBLES | {"password": {"source": "generate", "recipients": ["age1"]}}], ids=["input", "encrypted"]
 )
-def test_nobody_is_warned_of_where_somebody_knows_the_passwords(
+def test_nobody_is_skipped_if_somebody_knows_the_passwords(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
     checked.run()
-    assert {row[2] for row in checked.rows} == {""}
-    assert checked.journal.read.warning_count(UNREACHABLE) == 0
+    assert {(row[0], row[2]) for row in checked.rows} == {("unprocessed", "")}
 
 
-@pytest.mark.parametrize("how", [{}, SCRAMBLES], ids=["input", "scramble"])
+@pytest.mark.parametrize("how", [{}, SCRAMBLES | ACCEPTED], ids=["input", "scramble"])
 def test_users_who_could_not_recover_are_left_alone_where_the_job_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
@@ -276,11 +283,6 @@ def test_users_who_could_not_recover_are_left_alone_where_the_job_says_so(
     checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), plan=plan, **how)
     checked.run()
     assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
-    assert checked.rows[3][:3] == (
-        "skipped",
-        "unrecoverable",
-        "the user has no verified e-mail address or phone number to recover by",
-    )
 
 
 def test_graver_kinds_name_a_user_before_that_it_could_not_recover(

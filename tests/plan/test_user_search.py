@@ -11,9 +11,10 @@ from bulkreset.cognito.list_users import PAGE, PoolUser, UserPage
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.errors import Interrupted, ServiceError
+from bulkreset.plan import user_search
 from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.user_search import SURE_PAGES, UserSearch
-from bulkreset.plan.user_store import ABSENT, UNKNOWN, UserStore
+from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, UserStore
 from bulkreset.send.pacer import Pacer
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
@@ -40,6 +41,15 @@ def sought(lookup: UserStore, *names: str, folds: bool = False) -> UserStore:
 
 def kind_of(user: PoolUser, _facts: PoolFacts) -> str:
     return "" if user.enabled else "disabled"
+
+
+class Stale(Listed):
+    """A directory whose listing does not have the last user yet."""
+
+    def page(self, token: str | None = None, expression: str = "") -> UserPage:
+        """The page, without the last user if there is no filter."""
+        page = super().page(token, expression)
+        return page if expression else UserPage(page.users[:-1], page.token)
 
 
 class Searched:
@@ -70,9 +80,10 @@ def facts(users: int | None, pool: str = EU) -> PoolFacts:
 def test_pool_is_swept_where_that_is_fewer_calls(lookup: UserStore, users: int, names: int, *, sweeps: bool) -> None:
     directory = Listed(crowd(users))
     Searched(sought(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
-    assert len(directory.asked) == (max(1, users // PAGE) if sweeps else names)
+    missing = max(0, names - users) if sweeps else 0  # looked up after the sweep
+    assert len(directory.asked) == (max(1, users // PAGE) if sweeps else names) + missing
     assert bool(directory.pages) is sweeps
-    assert bool(directory.names) is not sweeps
+    assert len(directory.names) == (missing if sweeps else names)
 
 
 @pytest.mark.parametrize(("names", "sweeps"), [(60, False), (61, True)])
@@ -164,7 +175,7 @@ def test_progress_is_told_in_calls(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(600), facts(users and 600))
     searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(10 if users else 11))), directory)
     searched.run()
-    assert searched.told[-1] == (10, 10 if users else 1)
+    assert searched.told[-1] == (10, 10)
     made = [so_far for so_far, _ in searched.told]
     assert made == sorted(made)
 
@@ -176,7 +187,7 @@ def test_call_that_failed_is_made_again_and_loses_nobody(lookup: UserStore, user
     names = [f"user{number:05d}" for number in range(0, 150, 10)]
     searched = Searched(sought(lookup, *names, "nobody"), directory)
     assert searched.run() == {}
-    assert len(directory.asked) == (3 if users == 0 else 16) + 4
+    assert len(directory.asked) == (3 + 1 if users == 0 else 16) + 4  # who is not listed is looked up
     assert [found.kind for found in lookup.findings()] == [""] * 15 + [ABSENT]
 
 
@@ -270,7 +281,7 @@ def test_expired_credentials_that_nothing_renews_break_the_search_off(lookup: Us
     directory = Listed(crowd(130), facts(0), [None, EXPIRED])
     with pytest.raises(ServiceError, match="ExpiredTokenException"):
         Searched(sought(lookup, "user00129"), directory).run()
-    assert lookup.progress(EU).token == "60"
+    assert {part: progress.token for part, progress in lookup.progress(EU).items()} == {"*": "60"}
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
@@ -300,8 +311,46 @@ def test_swept_pool_is_not_swept_again(lookup: UserStore) -> None:
     Searched(lookup, directory).run()
     before = known(lookup)
     Searched(lookup, directory).run()
-    assert len(directory.asked) == 2
+    assert len(directory.asked) == 2 + 1  # who is not listed is looked up, once
     assert known(lookup) == before
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_user_whom_a_listing_does_not_have_is_looked_up(lookup: UserStore, *, folds: bool) -> None:
+    directory = Stale([told("ann"), told("new")], PoolFacts(EU, users=2, case_insensitive=folds))
+    Searched(sought(lookup, "ann", "new", "nobody", folds=folds), directory).run()
+    assert directory.names == ["new", "nobody"]
+    assert known(lookup) == {1: ("ann", "CONFIRMED", ""), 2: ("new", "CONFIRMED", ""), 3: ("", "", ABSENT)}
+
+
+def test_look_ups_after_a_listing_are_limited_and_the_others_are_told_apart(
+    lookup: UserStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert user_search.CONFIRMED == 1000
+    monkeypatch.setattr(user_search, "CONFIRMED", 3)
+    directory = Listed([told("ann")], facts(1))
+    names = [f"gone{number}" for number in range(5)]
+    Searched(sought(lookup, "ann", *names), directory, rate=None).run()
+    assert sorted(directory.names) == names[:3]
+    assert [found.kind for found in lookup.findings()] == ["", ABSENT, ABSENT, ABSENT, UNLISTED, UNLISTED]
+
+
+def test_name_that_no_filter_can_hold_is_absent_by_the_listing_alone(lookup: UserStore) -> None:
+    directory = Listed([told("ann")], facts(1))
+    directory.refuses = {'username = "a\\"b"'}
+    assert Searched(sought(lookup, "ann", 'a"b'), directory).run() == {}
+    assert [found.kind for found in lookup.findings()] == ["", UNLISTED]
+
+
+def test_large_pool_is_searched_in_shards(lookup: UserStore) -> None:
+    people = [told(f"user{number:05d}", sub=f"{number:05x}"[::-1] + "000-0000") for number in range(4800)]
+    directory = Listed(people, facts(4800))
+    names = [f"user{number:05d}" for number in range(0, 4800, 40)]
+    Searched(sought(lookup, *names, "nobody"), directory, rate=None).run()
+    expressions = {expression for _, expression in directory.asked}
+    assert expressions == {"", 'username = "nobody"', *(f'sub ^= "{digit:x}"' for digit in range(16))}
+    assert len(known(lookup)) == 121
+    assert [found.kind for found in lookup.findings()] == [""] * 120 + [ABSENT]
 
 
 def test_pools_are_searched_side_by_side(lookup: UserStore) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import RecordError
-from bulkreset.plan.user_store import ABSENT, NOBODY, LookupProgress, RowFinding, UserMatch, UserStore
+from bulkreset.plan.user_store import ABSENT, NOBODY, UNLISTED, LookupProgress, RowFinding, UserMatch, UserStore
 from tests.journal.journals import OTHER, POOL
 
 ANN, BOB = (
@@ -36,7 +36,7 @@ def rows(lookup: UserStore) -> dict[int, tuple[str, str, str]]:
 def test_new_lookup_seeks_and_knows_nothing(lookup: UserStore) -> None:
     assert not lookup.is_filled
     assert lookup.names(POOL) == 0
-    assert lookup.progress(POOL) == LookupProgress(None, 0, 0, swept=False)
+    assert lookup.progress(POOL) == {}
     assert lookup.missing(POOL, "", 10) == []
     assert list(lookup.findings()) == []
 
@@ -69,13 +69,14 @@ def test_nobody_asks_for_missing_names_twice(lookup: UserStore) -> None:
 
 def test_page_tells_of_each_row_whom_it_means(lookup: UserStore) -> None:
     fill(lookup, "bob", "ann@x", "nobody", "ann")
-    lookup.store_page(POOL, [ANN, BOB], "next", swept=False)
+    lookup.begin_sweep(POOL, ["0", "1"])
+    lookup.store_page(POOL, "0", [ANN, BOB], "next")
     assert list(lookup.findings()) == [
         RowFinding(1, "bob", "UNCONFIRMED", ""),
         RowFinding(2, "Ann", "CONFIRMED", ""),
         RowFinding(4, "Ann", "CONFIRMED", ""),
     ]
-    assert lookup.progress(POOL) == LookupProgress("next", 1, 2, swept=False)
+    assert lookup.progress(POOL) == {"0": LookupProgress("next", 1, 2), "1": LookupProgress()}
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["surest first", "surest last"])
@@ -84,31 +85,33 @@ def test_surest_name_wins_whichever_page_it_is_on(lookup: UserStore, first: int)
     named, aliased = UserMatch(("ann@x",), "ann@x", "CONFIRMED", ""), ANN
     both = [named, aliased] if first == 0 else [aliased, named]
     for match in both:
-        lookup.store_page(POOL, [match], "next", swept=False)
+        lookup.store_page(POOL, "*", [match], "next")
     assert rows(lookup) == {1: ("ann@x", "CONFIRMED", "")}
 
 
 def test_first_of_two_equally_sure_users_stays(lookup: UserStore) -> None:
     fill(lookup, "annie")
-    lookup.store_page(POOL, [UserMatch(("one", "s1", "annie"), "one", "CONFIRMED", "")], "next", swept=False)
-    lookup.store_page(POOL, [UserMatch(("two", "s2", "annie"), "two", "CONFIRMED", "")], None, swept=True)
+    lookup.store_page(POOL, "*", [UserMatch(("one", "s1", "annie"), "one", "CONFIRMED", "")], "next")
+    lookup.store_page(POOL, "*", [UserMatch(("two", "s2", "annie"), "two", "CONFIRMED", "")], None)
     assert rows(lookup) == {1: ("one", "CONFIRMED", "")}
 
 
 def test_pools_are_kept_apart(lookup: UserStore) -> None:
     lookup.fill([(1, POOL, "ann"), (2, OTHER, "ann")], lambda _pool, name: name)
-    lookup.store_page(POOL, [ANN], None, swept=True)
-    lookup.mark_absent(POOL)
+    lookup.begin_sweep(POOL, ["*"])
+    lookup.store_page(POOL, "*", [ANN], None)
+    lookup.mark_unlisted(POOL)
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
-    assert lookup.progress(OTHER) == LookupProgress(None, 0, 0, swept=False)
+    assert lookup.progress(OTHER) == {}
 
 
 def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: UserStore) -> None:
     fill(lookup, "ann", "nobody")
-    lookup.store_page(POOL, [ANN], None, swept=True)
-    assert lookup.progress(POOL) == LookupProgress(None, 1, 1, swept=True)
-    lookup.mark_absent(POOL)
-    assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 2: ("", "", ABSENT)}
+    lookup.begin_sweep(POOL, ["*"])
+    lookup.store_page(POOL, "*", [ANN], None)
+    assert lookup.progress(POOL) == {"*": LookupProgress(None, 1, 1, swept=True)}
+    lookup.mark_unlisted(POOL)
+    assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 2: ("", "", UNLISTED)}
 
 
 def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: UserStore) -> None:
@@ -127,29 +130,32 @@ def test_user_who_is_met_later_is_not_absent(lookup: UserStore) -> None:
 def test_sweep_goes_on_from_its_page_in_another_process(tmp_path: Path) -> None:
     with UserStore(tmp_path / "users.sqlite") as before:
         fill(before, "ann", "bob")
-        before.store_page(POOL, [ANN], "second", swept=False)
-        before.store_page(POOL, [], "third", swept=False)
+        before.begin_sweep(POOL, ["0"])
+        before.store_page(POOL, "0", [ANN], "second")
+        before.store_page(POOL, "0", [], "third")
     with UserStore(tmp_path / "users.sqlite") as after:
         assert after.is_filled
-        assert after.progress(POOL) == LookupProgress("third", 2, 1, swept=False)
+        assert after.progress(POOL) == {"0": LookupProgress("third", 2, 1)}
         assert rows(after) == {1: ("Ann", "CONFIRMED", "")}
         assert after.missing(POOL, "", 10) == [("bob", "bob")]
 
 
 def test_sweep_that_begins_again_keeps_whom_it_met(lookup: UserStore) -> None:
     fill(lookup, "ann", "bob")
-    lookup.store_page(POOL, [ANN], "second", swept=False)
-    lookup.restart_sweep(POOL)
-    assert lookup.progress(POOL) == LookupProgress(None, 0, 0, swept=False)
-    assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
+    lookup.begin_sweep(POOL, ["0", "1"])
+    lookup.store_page(POOL, "0", [ANN], "second")
+    lookup.store_page(POOL, "1", [BOB], "other")
+    lookup.restart_sweep(POOL, "0")
+    assert lookup.progress(POOL) == {"0": LookupProgress(), "1": LookupProgress("other", 1, 1)}
+    assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 2: ("bob", "UNCONFIRMED", "")}
 
 
 def test_page_that_breaks_off_leaves_nothing(lookup: UserStore) -> None:
-    fill(lookup, "ann", "bob")
+    fill(lookup, "ann", "bob").begin_sweep(POOL, ["*"])
     with pytest.raises(RecordError):
-        lookup.store_page(POOL, [ANN, BOB._replace(status=None)], "next", swept=False)  # type: ignore[arg-type]
+        lookup.store_page(POOL, "*", [ANN, BOB._replace(status=None)], "next")  # type: ignore[arg-type]
     assert list(lookup.findings()) == []
-    assert lookup.progress(POOL).pages == 0
+    assert lookup.progress(POOL) == {"*": LookupProgress()}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +185,7 @@ def test_file_with_a_broken_page_begins_again(tmp_path: Path) -> None:
 def test_discarded_lookup_leaves_no_file(tmp_path: Path) -> None:
     with UserStore(tmp_path / "users.sqlite") as lookup:
         fill(lookup, "ann")
-        lookup.store_page(POOL, [ANN], None, swept=True)
+        lookup.store_page(POOL, "*", [ANN], None)
         lookup.discard()
     assert list(tmp_path.iterdir()) == []
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from bulkreset import causes
-from bulkreset.cognito import boto3_transport, response, response_parser
+from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.report.advice import next_step
 
 OF_THE_SERVICE = {
     *(response._THROTTLED | response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
-    *(kind.__name__ for kind in (*boto3_transport.UNSENT, *response_parser.NO_CREDENTIALS)),
+    *(kind.__name__ for kind in (*http_errors.UNSENT, *response_parser.NO_CREDENTIALS)),
     *("UserNotFoundException", "NotAuthorizedException"),
 }
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")

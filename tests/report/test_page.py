@@ -398,3 +398,18 @@ def test_page_of_a_million_rows_takes_little_memory(tmp_path: Path) -> None:
     text = text_of(parsed(drawn(journal)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024
     assert "998,000 of 1,000,000 passwords were set" in text
+
+
+def test_users_are_counted_by_how_they_can_come_back(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, ready(5), state="stopped", rows=5)
+    ways = ["email", "email", "email", "none", ""]
+    journal.plan.store_findings((row, "ready", "", "", "CONFIRMED", way, "") for row, way in enumerate(ways, 1))
+    journal.plan.store_findings([(4, "skipped", "unrecoverable", "why", "CONFIRMED", "none", "")])
+    commit(journal, [], [sent(1), sent(2)])
+    text = text_of(parsed(drawn(journal)))
+    assert "Coming back" in text
+    assert re.search(r"email\s*2 set, 1 not sent\s*none\s*1 skipped", text)
+
+
+def test_page_without_looked_up_users_has_no_way_back(tmp_path: Path) -> None:
+    assert "Coming back" not in text_of(parsed(drawn(journal_of(tmp_path, ready(1)))))

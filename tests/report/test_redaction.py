@@ -26,7 +26,8 @@ def row(username: str, **said: str) -> ReportRow:
     told = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
     numbers = dict.fromkeys(("attempts", "throttled", "in_doubt"), 0)
     nothing = dict.fromkeys(("permanent", "signed_out", "latency_ms", "started_at", "finished_at"))
-    return ReportRow(row=1, username=username, status="failed", status_before="", file="", **told, **numbers, **nothing)  # type: ignore[arg-type]
+    known = dict.fromkeys(("status_before", "recovery", "file"), "")
+    return ReportRow(row=1, username=username, status="failed", **known, **told, **numbers, **nothing)  # type: ignore[arg-type]
 
 
 def test_same_user_of_the_same_pool_has_one_hash() -> None:

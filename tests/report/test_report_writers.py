@@ -69,6 +69,7 @@ def test_typed_forms_have_what_the_journal_has(journal: Journal) -> None:
         "started_at": "1970-01-01T00:00:00.000Z",
         "finished_at": "1970-01-01T00:01:01.005Z",
         "status_before": None,
+        "recovery": None,
         "file": None,
     }
     assert [(line["username"], line["status"], line["permanent"], line["in_doubt"]) for line in lines[1:]] == [

@@ -104,7 +104,7 @@ def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, 
 
 def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann@old.example")
-    journal.plan.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "u-1")])
+    journal.plan.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "", "u-1")])
     commit(journal, [], [done(1, started_at=SET, finished_at=SET)])
     pool = listed(told("u-1", email="ann@new.example", email_verified="true"), aliases=frozenset({"email"}))
     look(journal, lookup, pool)

@@ -97,7 +97,7 @@ def test_job_without_a_schedule_has_one_result(here: Path, sim: Simulator) -> No
     job = load(write_job(here, sim.url, 'path = "in.csv"', FAST))
     results = run_job(job, run_dir="one", confirm=True)
     assert results == [Result.load("one")]
-    with pytest.raises(errors.GuardTripped, match=r"Cancelled\. Nothing was sent") as unasked:
+    with pytest.raises(errors.NotConfirmed, match="not confirmed") as unasked:
         run_job(job, run_dir="two")
     assert unasked.value.run_dir == Path("two")
     assert unasked.value.__context__ is None  # frames of the run may hold passwords

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from bulkreset.cancellation import CancelToken
-from bulkreset.clock import Clock
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import Busy, InputError, RecordError, RunDirError
 from bulkreset.job.file import load
-from bulkreset.mirror.lease import SECONDS, SINCE_BOOT
+from bulkreset.mirror.lease import SECONDS
 from bulkreset.models import Summary
 from bulkreset.run.context import RunOptions
 from bulkreset.run.schedule_state import ScheduleState, StateStore

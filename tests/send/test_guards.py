@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -263,19 +263,28 @@ def test_time_is_over_with_whichever_comes_first(duration: str, stop_at: str, se
         bench.watch.check()
 
 
-def test_clock_on_the_wall_is_looked_at_once() -> None:
-    """A wall clock that is set while the run goes on does not move its end."""
-    clock, looked = FakeClock(), []
-
-    def wall() -> datetime:
-        looked.append(EVENING)
-        return EVENING
-
-    watch = GuardMonitor(GuardsConfig(stop_at="22:31"), clock, wall)
-    for _ in range(44):
-        clock.advance(1)
+@pytest.mark.parametrize("limit", [{"max_duration": 45.0}, {"stop_at": "22:31"}])
+@pytest.mark.parametrize(
+    ("boot", "wall", "left"),
+    [(0, 0, 45), (44, 44, 1), (45, 45, 0), (45, 0, 0), (0, 45, 0), (20, -3600, 25), (45, -3600, 0), (0, 3600, -3555)],
+    ids=["none", "near", "over", "boot-only", "moved", "set-back", "over-and-set-back", "set-forward"],
+)
+def test_time_is_over_on_the_first_of_two_clocks(limit: dict[str, object], boot: int, wall: int, left: int) -> None:
+    """A sleep moves both; a move to another host may move the wall alone; a clock that is set back puts nothing off."""
+    clock, shown = FakeClock(), [EVENING]
+    watch = GuardMonitor(GuardsConfig.model_validate(limit), clock, lambda: shown[0])
+    clock.advance(boot)
+    shown[0] += timedelta(seconds=wall)
+    assert watch.seconds_left() == left
+    if left > 0:
         watch.check()
-    assert len(looked) == 1
+    else:
+        with pytest.raises(TimeLimit):
+            watch.check()
+
+
+def test_run_without_a_time_limit_has_no_end() -> None:
+    assert GuardMonitor(GuardsConfig(), FakeClock(), lambda: EVENING).seconds_left() == float("inf")
 
 
 def test_time_ends_a_run_without_failures_and_beside_other_guards() -> None:

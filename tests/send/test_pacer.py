@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.clock import SystemClock
-from bulkreset.send.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, Pacer, PacerState
+from bulkreset.send.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, OPENING_SECONDS, Pacer, PacerState
 from bulkreset.send.rate_control import ACCEPTED_SHARE, BACKOFF, MIN_CUT, MIN_RATE, UNMEASURED_SHARE, RateState
 from tests.send.fakes import FakeClock
 
@@ -429,3 +429,51 @@ def test_pace_goes_on_elsewhere_as_if_nothing_had_happened() -> None:
         left.append(slots)
     assert left[1] == pytest.approx(left[0])
     assert [why for _, why in changes][:2] == ["throttled", "recovered"]
+
+
+def opening(pacer: Pacer, clock: FakeClock, seconds: float) -> bool:
+    """Whether a call is late that took so long to connect."""
+    started = clock.now()
+    clock.advance(seconds)
+    return pacer.is_late(started)
+
+
+def test_call_is_late_if_its_connection_took_longer_than_usual() -> None:
+    clock = FakeClock()
+    pacer = Pacer(30.0, clock)
+    for usual in (0.2, 0.1, 0.11, 0.1):
+        assert not opening(pacer, clock, usual)
+    assert opening(pacer, clock, 0.13)
+    assert opening(pacer, clock, 5.0)
+    assert opening(pacer, clock, 5.0)
+    assert opening(pacer, clock, 5.0)
+
+
+def test_usual_time_to_connect_is_forgotten_slowly_and_never_a_long_one() -> None:
+    clock = FakeClock()
+    pacer = Pacer(1000.0, clock)
+    assert not opening(pacer, clock, 0.01)
+    late = [opening(pacer, clock, 0.2) for _ in range(30)]
+    assert late[:10] == [True] * 10
+    assert not any(late[20:])
+    assert all(opening(pacer, clock, 0.26) for _ in range(30))
+
+
+def test_call_on_a_lane_without_a_rate_is_never_late() -> None:
+    clock = FakeClock()
+    assert not opening(Pacer(None, clock), clock, 100.0)
+
+
+@given(st.integers(2, 40), st.floats(0.5, 60.0), st.floats(1.0, 200.0))
+def test_calls_whose_connections_all_open_at_once_do_not_leave_together(
+    waiting: int, outage: float, rate: float
+) -> None:
+    """Their threads took slots one after the other and all waited for the network: then each takes a new slot."""
+    clock = FakeClock()
+    pacer = Pacer(rate, clock)
+    started = []
+    for _ in range(waiting):
+        assert pacer.wait(threading.Event())
+        started.append(clock.now())
+    clock.advance(OPENING_SECONDS + 1 / rate + outage)
+    assert all(pacer.is_late(at) for at in started)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.cognito.response import Disposition, Response
+from bulkreset.departure import WithheldError, require_departure
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Row, Status
@@ -403,3 +404,95 @@ def test_pause_is_not_what_stops_a_lane_that_was_stopped_before() -> None:
     bench.transport.answer = stopped_meanwhile  # type: ignore[method-assign]
     sent = bench.send()
     assert (sent.outcome.status, sent.outcome.attempts, sent.fatal) == (Status.READY, 1, None)
+
+
+class Permit:
+    """A permit that a test gives and takes."""
+
+    def __init__(self) -> None:
+        self.left = 1.0
+
+    def seconds_left(self) -> float:
+        """What the test says."""
+        return self.left
+
+
+def permitted(bench: Bench) -> Permit:
+    """Let the bench's worker send under a permit."""
+    permit = Permit()
+    pace = PaceConfig(max_attempts=4, max_wait=2.0)
+    bench.worker = Worker(
+        SetPassword(defaultdict(lambda: bench.transport)), bench.pacer, pace, bench.clock, bench.stop, permit
+    )
+    return permit
+
+
+@pytest.mark.parametrize("rate", [50, None])
+def test_row_waits_for_the_permit_and_goes_back_unsent_when_the_lane_stops(rate: float | None) -> None:
+    bench = Bench(SET, rate=rate)
+    permit = permitted(bench)
+    permit.left = 0.0
+    bench.clock.on_wait = lambda stop, _seconds: stop.set() if bench.clock.now() > 1005 else None
+    settled = bench.send()
+    assert settled.outcome == Outcome(1, Status.READY)
+    assert bench.transport.sent == []
+    assert bench.clock.now() > 1005
+
+
+def test_row_is_sent_when_the_permit_comes_back() -> None:
+    bench = Bench(SET)
+    permit = permitted(bench)
+    permit.left = -5.0
+
+    def come_back(_stop: threading.Event, _seconds: float) -> None:
+        permit.left = 1.0 if bench.clock.now() > 1003 else -5.0
+
+    bench.clock.on_wait = come_back
+    assert bench.send().outcome.attempts == 1
+    (left,) = bench.transport.sent
+    assert 1003 < left < 1004
+
+
+def test_permit_that_ends_between_two_attempts_forbids_the_second() -> None:
+    bench = Bench(THROTTLED, SET)
+    permit = permitted(bench)
+    answer = bench.transport.answer
+
+    def slept(what: object) -> Response:
+        permit.left = 0.0
+        return answer(what)
+
+    bench.transport.answer = slept  # type: ignore[method-assign]
+    bench.clock.on_wait = lambda stop, _seconds: stop.set() if bench.clock.now() > 1005 else None
+    outcome = bench.send().outcome
+    assert (outcome.status, outcome.attempts) == (Status.READY, 1)
+
+
+def test_withheld_call_is_no_attempt_and_takes_a_new_slot() -> None:
+    withheld = Response(Disposition.WITHHELD, "Withheld")
+    bench = Bench(withheld, withheld, SET, attempts=1, rate=10)
+    settled = bench.worker.send(row())
+    assert isinstance(settled.outcome, Outcome)
+    assert (settled.outcome.status, settled.outcome.attempts, settled.outcome.in_doubt) == (Status.SET, 1, False)
+    assert all(second - first >= 0.1 - 1e-9 for first, second in pairwise(bench.transport.sent))
+    assert len(bench.transport.sent) == 3
+
+
+def test_call_is_late_at_most_once() -> None:
+    """An endpoint to which every connection takes long gets each row by its second slot."""
+    bench = Bench(SET, rate=10)
+    left: list[float] = []
+
+    def slow(what: object) -> Response:  # noqa: ARG001  (the name that the transport has)
+        bench.clock.advance(3.0)
+        try:
+            require_departure(connected=True)
+        except WithheldError:
+            return Response(Disposition.WITHHELD)
+        left.append(bench.clock.now())
+        return SET
+
+    bench.transport.answer = slow  # type: ignore[method-assign]
+    for number in range(1, 4):
+        assert bench.worker.send(row(number)).outcome.attempts == 1
+    assert len(left) == 3

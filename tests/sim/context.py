@@ -22,6 +22,7 @@ class Settings:
     provisioned_limits: dict[str, int | None] = field(default_factory=dict)
     roles: dict[str, str | None] = field(default_factory=dict)
     role_seconds: float = 3600.0
+    check_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,14 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
       case_sensitive, username_configuration (false: DescribeUserPool leaves it out),
       alias_attributes or username_attributes, first_auth_factors (null: none told),
       estimated_users, filters_fold (false: ListUsers compares case, too), account,
-      groups ({name: [username]}), extra, users, generate}}
+      groups ({name: [username]}), mfa_config (GetUserPoolMfaConfig's answer), replicas and recoveries (as the API lists
+      them), session_tracking, extra (fields of DescribeUserPool), users, generate}}
     - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
       first (the number of the first), status, enabled, created, attributes}; "{number}" in an
       attribute stands for the number. These users take memory once they are written to
     - users: {pool id: [username or {username, status, password, enabled, created, modified
-      (wall-clock seconds; now without them), attributes}]}; in a pool with username_attributes a plain e-mail address or
+      (wall-clock seconds; now without them), attributes, mfa ([SMS_MFA, EMAIL_OTP, SOFTWARE_TOKEN_MFA]), legacy_mfa
+      (ListUsers shows it), devices and sessions ([id]), passkeys (a number)}]}; in a pool with username_attributes a plain e-mail address or
       phone number becomes that attribute, and a user without a username has its sub
     - quota: null, or one or a list of {rate (per second, null lifts), bucket,
       operation}
@@ -44,6 +46,7 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
     - provisioned_limits: {category: requests per second, or null: unknown}
     - token_seconds (how long a page's token is good for)
     - keep_calls: false only counts
+    - check_model: whether requests, answers and refusals are compared with botocore's model, see GET model_faults
     - faults: {users: {username or *: [step]},
       scripts: {operation: {username or *: [step]}},
       random: {seed, rules: [{p, step, operation}]},
@@ -76,6 +79,7 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
         "service_quotas": settings.service_quotas.update,
         "provisioned_limits": settings.provisioned_limits.update,
         "token_seconds": lambda value: setattr(settings, "token_seconds", float(value)),
+        "check_model": lambda value: setattr(settings, "check_model", bool(value)),
         "keep_calls": lambda value: setattr(service.log, "write_job", bool(value)),
     }
     if unknown := config.keys() - readers.keys():
@@ -134,6 +138,7 @@ class Control:
             "POST reset": self._reset,
             "GET calls": lambda: self._calls(query),
             "GET stats": self._stats,
+            "GET model_faults": lambda: self.service.model_faults,
             "GET users": lambda: self._show_users(query["pool"]),
         }
         if route not in routes:
@@ -169,6 +174,9 @@ class Control:
                 "enabled": user.enabled,
                 "applied": user.applied,
                 "sign_outs": user.sign_outs,
+                "mfa": list(user.mfa),
+                "devices": list(user.devices),
+                "sessions": list(user.sessions),
             }
             for user in pool.users.values()
         }

@@ -128,6 +128,11 @@ class Simulator:
         """Give the counts since the start or the last reset."""
         return Stats(**self._ask("GET", "stats"))
 
+    def model_faults(self) -> list[str]:
+        """Give where requests, answers and refusals were not as botocore's model has them; needs check_model."""
+        faults: list[str] = self._ask("GET", "model_faults")
+        return faults
+
     def users(self, pool_id: str) -> dict[str, dict[str, Any]]:
         """Give each user's password, status, enabled, applied and sign_outs.
 

@@ -7,6 +7,16 @@ from tests.sim.context import Context, Json, text
 from tests.sim.errors import ApiError, Code
 from tests.sim.limits import applied_quota, default_quota, provisioned_limit
 from tests.sim.listing import list_users, users_in_group
+from tests.sim.recovery import confirm_forgot_password, forgot_password, list_recoveries, list_replicas, mfa_config
+from tests.sim.traces import (
+    auth_factors,
+    delete_software_token,
+    forget_device,
+    list_devices,
+    list_sessions,
+    revoke_session,
+    session_configuration,
+)
 
 
 def _set_password(context: Context, params: Json) -> Json:
@@ -64,9 +74,30 @@ OPERATIONS: Final[Mapping[str, Callable[[Context, Json], Json]]] = {
     "ListUsers": list_users,
     "ListUsersInGroup": users_in_group,
     "AdminGetUser": _get_user,
+    "AdminGetUserAuthFactors": auth_factors,
+    "AdminListDevices": list_devices,
+    "AdminForgetDevice": forget_device,
+    "AdminDeleteSoftwareToken": delete_software_token,
+    "AdminListUserSessions": list_sessions,
+    "AdminRevokeUserSession": revoke_session,
+    "ForgotPassword": forgot_password,
+    "ConfirmForgotPassword": confirm_forgot_password,
+    "GetUserPoolMfaConfig": mfa_config,
+    "GetUserPoolSessionConfiguration": session_configuration,
+    "ListUserPoolReplicas": list_replicas,
+    "ListPointInTimeRecoveries": list_recoveries,
     "GetProvisionedLimit": provisioned_limit,
     "GetServiceQuota": applied_quota,
     "GetAWSDefaultServiceQuota": default_quota,
 }
 # Those that change a user: only they can be said to be applied.
-WRITES: Final = frozenset({"AdminSetUserPassword", "AdminUserGlobalSignOut"})
+WRITES: Final = frozenset(
+    {
+        "AdminSetUserPassword",
+        "AdminUserGlobalSignOut",
+        "AdminForgetDevice",
+        "AdminDeleteSoftwareToken",
+        "AdminRevokeUserSession",
+        "ConfirmForgotPassword",
+    }
+)

@@ -38,6 +38,10 @@ class PoolSettings:
     filters_fold: bool = True
     account: str | None = None
     groups: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    mfa_config: Mapping[str, Any] = field(default_factory=dict)
+    replicas: Iterable[Mapping[str, Any]] = ()
+    recoveries: Iterable[Mapping[str, Any]] = ()
+    session_tracking: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,6 +74,7 @@ class UserPool:
         self._indexes: dict[str, Index] = {}
         # The subs that were given, and what names a user by an attribute; folded.
         self._others: dict[str, int] = {}
+        self.has_given_subs = False  # whether a user may have a sub that is not made of its number
         self._crowd_names = tuple(self._names_by(self.crowd.user(1).attributes)) if self.crowd.count else ()
 
     @property
@@ -150,6 +155,7 @@ class UserPool:
 
     def _others_of(self, user: User) -> Iterator[str]:
         if "sub" in user.attributes:
+            self.has_given_subs = True
             yield self.fold(user.attributes["sub"])
         for attribute in self._names_by(user.attributes):
             yield self.fold(user.attributes[attribute])
@@ -193,7 +199,8 @@ class UserPool:
             return self._create(self._fields(username), now)
         return user
 
-    def _keep(self, user: User) -> None:
+    def keep(self, user: User) -> None:
+        """Keep a user who is written to."""
         # A user of the crowd is made anew for every look; what is written to has to stay.
         if user.number <= self.crowd.count:
             # The one object for both, where folding changes nothing.
@@ -220,7 +227,7 @@ class UserPool:
             raise ApiError(Code.HISTORY_VIOLATION, message)
         if kept:
             user.history = (password, *user.history[: kept - 1])
-        self._keep(user)
+        self.keep(user)
         user.password = password
         user.status = "CONFIRMED" if permanent else "FORCE_CHANGE_PASSWORD"
         user.modified = now
@@ -232,7 +239,7 @@ class UserPool:
     def sign_out(self, username: str, now: float) -> User:
         """Do what AdminUserGlobalSignOut does, or raise ApiError."""
         user = self.require(username, now)
-        self._keep(user)
+        self.keep(user)
         user.sign_outs += 1
         return user
 

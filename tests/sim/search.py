@@ -64,13 +64,29 @@ def matching(pool: UserPool, query: Query, start: int, now: float) -> Iterator[U
     crowd = pool.crowd
     whole_crowd = crowd.count > 0 and crowd.shares(query.attribute) and query.accepts(crowd.user(1))
     numbers: Iterable[int]
-    if query.whole and query.attribute in _LOOKED_UP and not whole_crowd:
+    if (
+        query.attribute == "sub"
+        and not query.whole
+        and not pool.has_given_subs
+        and (strided := _of_prefix(query, start))
+    ):
+        numbers = range(strided[0], pool.size + 1, strided[1])
+    elif query.whole and query.attribute in _LOOKED_UP and not whole_crowd:
         numbers = _candidates(pool, query, now)
     elif crowd.count and crowd.shares(query.attribute) and not whole_crowd:
         numbers = pool.kept()
     else:
         numbers = range(start, pool.size + 1)
     return (user for number in numbers if number >= start and query.accepts(user := pool.user(number)))
+
+
+def _of_prefix(query: Query, start: int) -> tuple[int, int] | None:
+    """Give the first number from `start` on whose sub has a short prefix, and the step to the next one."""
+    prefix = query.wanted.lower()
+    if not re.fullmatch("[0-9a-f]{1,8}", prefix):
+        return None
+    step, rest = 16 ** len(prefix), int(prefix[::-1], 16)
+    return start + (rest - start) % step, step
 
 
 def _candidates(pool: UserPool, query: Query, now: float) -> Iterable[int]:

@@ -90,6 +90,7 @@ class Service:
         self.faults = Faults(clock)
         self.log = CallLog()
         self.rng = Luck(0)
+        self.model_faults: list[str] = []
 
     def handle(self, request: Request) -> Reply:
         """Carry one request out and say what to answer and when."""
@@ -193,7 +194,17 @@ class Service:
         if operation is None:
             raise ApiError(Code.UNKNOWN_OPERATION)
         context = Context(self.directory, incoming.account, region, time.time(), self.settings)
-        answer = operation(context, incoming.params)
+        if not self.settings.check_model:
+            return respond(200, to_json(operation(context, incoming.params)), JSON_1_1, incoming.request_id)
+        from tests.sim.model import answer_faults, error_faults, request_faults  # noqa: PLC0415  (loads botocore)
+
+        self.model_faults += request_faults(incoming.operation, incoming.params)
+        try:
+            answer = operation(context, incoming.params)
+        except ApiError as error:
+            self.model_faults += error_faults(incoming.operation, error.code)
+            raise
+        self.model_faults += answer_faults(incoming.operation, answer)
         return respond(200, to_json(answer), JSON_1_1, incoming.request_id)
 
     def _assume_role(self, incoming: _Incoming) -> bytes:

@@ -37,6 +37,11 @@ class User:
     modified: float = 0.0
     applied: int = 0
     sign_outs: int = 0
+    mfa: Sequence[str] = ()  # SMS_MFA, EMAIL_OTP, SOFTWARE_TOKEN_MFA
+    legacy_mfa: bool = False  # ListUsers shows SMS MFA of this user, as it does for the old MFAOptions
+    devices: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    passkeys: int = 0
 
     @property
     def sub(self) -> str:
@@ -59,7 +64,8 @@ class User:
     def shown(self, attributes_key: str) -> dict[str, Any]:
         """Give the UserType of the API, which calls the attributes by two names."""
         attributes = {"sub": self.sub, **self.attributes}
-        return {
+        old = {"MFAOptions": [{"DeliveryMedium": "SMS", "AttributeName": "phone_number"}]} if self.legacy_mfa else {}
+        return old | {
             "Username": self.username,
             attributes_key: [{"Name": name, "Value": value} for name, value in attributes.items()],
             "UserCreateDate": self.created,
@@ -70,8 +76,11 @@ class User:
 
 
 def sub_of(number: int) -> str:
-    """Give the sub of the user of that number, if it was created without one."""
-    return f"{number:08x}-0000-4000-8000-{number:012x}"
+    """Give the sub of the user of that number, if it was created without one.
+
+    Its first digit changes the fastest: as with the service, each prefix has the same share of the users.
+    """
+    return f"{number:08x}"[::-1] + f"-0000-4000-8000-{number:012x}"
 
 
 def number_in(sub: str) -> int:

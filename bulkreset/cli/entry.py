@@ -1,0 +1,87 @@
+"""The first module of the command line. It imports little, so that a signal or a library that gives up is told from the start."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OWNER = ctypes.create_string_buffer(1)  # its address tells our handler from others
+
+
+class InterruptedEarly(SystemExit):
+    """A signal that arrived before the command handles signals itself. Nothing was sent."""
+
+
+def main() -> None:
+    """Run the console script."""
+    guarded(_command)
+
+
+def guarded(command: Callable[[], None]) -> None:
+    """Run a command that ends with SystemExit. A signal ends it with 128 + its number, a library never with 1."""
+    # numpy's library starts a thread for each processor, reserves memory for each, and ends the process if it gets none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _handle_signals()
+    try:
+        with _libraries_abort():
+            command()
+    except InterruptedEarly as left:
+        _tell(int(str(left.code)))
+        raise SystemExit(left.code) from None
+
+
+def _command() -> None:
+    from bulkreset.cli.main import run
+
+    run()
+
+
+def _handle_signals() -> None:
+    """End the command at the first signal, the process at the second one, until the command handles signals itself."""
+    caught = False
+
+    def leave(number: int, _frame: object) -> None:
+        nonlocal caught
+        if caught:
+            os._exit(128 + number)
+        caught = True
+        raise InterruptedEarly(128 + number)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and that must stay so
+            signal.signal(number, leave)
+
+
+def _tell(exit_code: int) -> None:
+    """Write how the command ended: as an event if it was asked for JSON lines."""
+    from bulkreset.cli import json_events
+
+    asked = {"json", "--log-format=json"} & set(sys.argv)
+    json_events.enable(as_json=bool(asked) and not json_events.current())
+    json_events.emit_ended(exit_code, "Interrupted. Nothing was sent.", state="interrupted")
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+
+
+@contextmanager
+def _libraries_abort() -> Iterator[None]:
+    """Turn an exit of a C library during the block into an abort (exit code 134).
+
+    OpenBLAS exits with 1 if it gets no memory, which would say that the run has finished.
+    """
+    libc = ctypes.CDLL(None)
+    register, forget = getattr(libc, "__cxa_atexit", None), getattr(libc, "__cxa_finalize", None)
+    if register is None or forget is None:  # another C library than glibc, musl and that of macOS
+        yield
+        return
+    stop = ctypes.cast(libc["raise"], ctypes.c_void_p)
+    register(stop, ctypes.c_void_p(signal.SIGABRT), ctypes.byref(_OWNER))
+    try:
+        yield
+    finally:
+        before = signal.signal(signal.SIGABRT, signal.SIG_IGN)  # to forget a handler is to call it
+        forget(ctypes.byref(_OWNER))
+        signal.signal(signal.SIGABRT, before)

@@ -1,0 +1,31 @@
+"""Tells apart the errors of a call that got no answer: not sent, a wrong certificate, or an answer that is too large."""
+
+import ssl
+
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ProxyConnectionError,
+    SSLError,
+)
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from bulkreset.cognito.bounded_http import AnswerTooLargeError
+
+UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+
+
+def is_too_large(error: HTTPClientError) -> bool:
+    """Return whether reading an answer was given up because of its size."""
+    return isinstance(error.kwargs.get("error"), AnswerTooLargeError)
+
+
+def is_about_the_certificate(error: SSLError) -> bool:
+    """Return whether the TLS handshake failed because of the certificate, so that nothing was sent."""
+    cause: object = error.kwargs.get("error")
+    while isinstance(cause, BaseException):
+        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):  # the latter: another host's
+            return True
+        cause = cause.args[0] if cause.args else None
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)

@@ -1,0 +1,116 @@
+"""Whether a call may leave now: deadlines that count sleep, and a check right before the request is written."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from bulkreset.clock import SINCE_BOOT, Clock
+
+
+class Moment(NamedTuple):
+    """One moment on both clocks of a Deadline, in seconds."""
+
+    boot: float
+    unix: float
+
+
+class Deadline:
+    """The end of a time, on two clocks. It is over when either of them says so.
+
+    A process that is stopped, or a machine that is suspended, notices on the clock since boot how long it was. A virtual
+    machine that is moved to another host may notice it only on the wall clock. A wall clock that is set back does not
+    put the end off. A new deadline is over.
+    """
+
+    def __init__(self, clock: Clock = SINCE_BOOT, unix: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._unix = unix
+        self._ends = self.now()
+
+    def now(self) -> Moment:
+        """Return the current moment."""
+        return Moment(self._clock.now(), self._unix())
+
+    def set(self, seconds: float, since: Moment | None = None) -> None:
+        """Let it end `seconds` after `since` (default: now)."""
+        boot, unix = since or self.now()
+        self._ends = Moment(boot + seconds, unix + seconds)  # one assignment: other threads read it
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the end; 0 or less if it is over."""
+        ends, now = self._ends, self.now()
+        return min(ends.boot - now.boot, ends.unix - now.unix)
+
+    def has_passed_since_boot(self) -> bool:
+        """Return whether it is over on the clock since boot alone."""
+        return self._clock.now() > self._ends.boot
+
+
+class SendPermit(Protocol):
+    """Until when a process may send."""
+
+    def seconds_left(self) -> float:
+        """Return for how many more seconds calls may leave; 0 or less if none may."""
+
+
+class AllPermits:
+    """Several permits as one: calls may leave while each of them allows it. Without any, they always may."""
+
+    def __init__(self, *permits: SendPermit) -> None:
+        self._permits = permits
+
+    def add(self, permit: SendPermit) -> None:
+        """Require one more."""
+        self._permits = (*self._permits, permit)
+
+    def seconds_left(self) -> float:
+        """Return the least of the permits' seconds; infinity without any."""
+        return min((permit.seconds_left() for permit in self._permits), default=float("inf"))
+
+
+class WithheldError(Exception):
+    """The call may not leave now. Nothing of it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """One call that is about to leave. `is_late` says whether its slot is too old after a connection was opened for it."""
+
+    permit: SendPermit
+    is_late: Callable[[], bool] = lambda: False
+
+    def require(self, *, connected: bool) -> None:
+        """Raise WithheldError if the call may not leave. `connected`: a connection was just opened for it."""
+        if self.permit.seconds_left() <= 0 or (connected and self.is_late()):
+            raise WithheldError
+
+
+_current: ContextVar[Departure | None] = ContextVar("departure", default=None)
+
+
+@contextmanager
+def departing(departure: Departure) -> Iterator[None]:
+    """Let `require_departure` in this thread check `departure` inside the block."""
+    before = _current.set(departure)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+def current_departure() -> Departure | None:
+    """Return the departure of this thread's call, for a check on another thread; None if the call needs no permit."""
+    return _current.get()
+
+
+def require_departure(*, connected: bool) -> None:
+    """Raise WithheldError if the call of this thread may not leave; do nothing for calls that need no permit.
+
+    Transports call it when all is ready, right before they write the request: signing, resolving a name and opening a
+    connection take time, in which a machine may be suspended. `connected`: a connection was just opened for the call.
+    """
+    if departure := _current.get():
+        departure.require(connected=connected)

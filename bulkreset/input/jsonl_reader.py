@@ -1,0 +1,260 @@
+"""Read JSON Lines input: an object in each line, whose fields are the columns. A malformed line stays a row."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
+from typing import Any, NoReturn, TextIO
+
+from bulkreset.errors import InputError
+from bulkreset.input.batch import (
+    CARRIED,
+    FIELDS,
+    MAX_VALUE_LENGTH,
+    NEEDED,
+    RowBatch,
+    carries_all,
+    find_columns,
+    fold_words,
+    reject_near_names,
+    reject_passwords,
+)
+from bulkreset.input.decrypt import InputContent, sniff_text
+from bulkreset.input.own_files import is_report, require_names
+from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED, LineReader
+from bulkreset.input.text_reader import Position, TextReader
+from bulkreset.job import InputConfig
+
+LOOKED_AT = 100  # lines in which the columns are looked for: a program may leave out a field that has no value
+KEPT_SHAPES = 256  # sequences of field names whose columns are remembered
+LONGEST_SHAPE = 64  # fields
+
+
+class JsonLinesReader(TextReader):
+    """A JSON Lines file, which may be compressed and encrypted. JSON is always UTF-8."""
+
+    def __init__(self, spec: InputConfig, content: InputContent) -> None:
+        spec = spec.model_copy(update={"encoding": "utf-8", "escape": ""})
+        super().__init__(spec, content, JsonLinesRecords, _line_end, _sniff, require_names)
+
+    def _make_batch(
+        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
+    ) -> RowBatch:
+        """Return the rows without the optional fields that none of them has: a later line may have them."""
+        made = super()._make_batch(first, batch, fields, is_report=is_report)
+        optional = {*FIELDS} - {*NEEDED}
+        columns = {field: cells for field, cells in made.columns.items() if field not in optional or any(cells)}
+        return RowBatch(made.first, columns, made.malformed)
+
+
+def _line_end(head: str) -> str:
+    return "\r" if "\r" in head and "\n" not in head else "\n"
+
+
+def _sniff(begins: bytes) -> tuple[str, str] | None:
+    """Return what a file is that does not begin as JSON, and advice."""
+    found = sniff_text(begins)
+    return None if found and "JSON" in found[0] else found
+
+
+# What a file without objects in its first lines is, by its first character.
+_NOT_LINES = {
+    "[": ("is a JSON array", "Write one object in each line; jq -c '.[]' does so."),
+    "{": ("has no whole JSON object in its first lines", "Write one object in each line; jq -c . does so."),
+    "": ("has no JSON object in its first lines", "Write one object in each line, with username and password."),
+}
+
+
+class _Object(list[tuple[str, Any]]):
+    """The fields of a JSON object in order, also those that it has twice."""
+
+
+class _Number:
+    """A number as it is written. Its digits are not converted: there may be a million of them."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Object,
+    parse_int=_Number,
+    parse_float=_Number,
+    parse_constant=_reject_constant,
+)
+
+
+class JsonLinesRecords:
+    """An iterator over the file's objects: the values of our fields, or the error text of a malformed line.
+
+    It skips blank lines. A field that is absent or null is empty.
+    """
+
+    ends_open = False  # an object that was cut is not whole
+
+    def __init__(self, text: TextIO, spec: InputConfig) -> None:
+        self.taken = 0  # pages
+        self.is_report = False  # known after `header`
+        self._text = text
+        self._spec = spec
+        self._lines = LineReader(text, spec, "JSON Lines")
+        self._ours = {field: name for field in FIELDS if (name := getattr(spec.columns, field))}
+        self._wanted = self._ours  # and the columns that are carried, after `header`
+        self._shapes: dict[tuple[str, ...], Sequence[int] | str] = {}
+
+    def header(self) -> dict[str, int]:
+        """Look for the columns in the first lines and return the index of each of our fields in the records.
+
+        Looks at all lines if all columns are carried. Raises InputError if none of these lines is an object, or if they
+        do not have a column that is needed.
+        """
+        names: dict[str, None] = {}
+        begins, objects, size = "", 0, 0
+        every = carries_all(self._spec)
+        for _ in count() if every else range(LOOKED_AT):
+            found = self._read_line()
+            if found is None:
+                break
+            begins = begins or self._lines.last.lstrip(f"{MARK} \t")[:1]
+            if isinstance(found, _Object) and begins != "[":
+                objects += 1
+                self._add_names(names, found)
+            size += len(self._lines.last)
+            if size > LONGEST_LINE and not every:
+                break
+        if not objects:
+            what, advice = _NOT_LINES.get(begins, _NOT_LINES[""])
+            raise InputError(f"The input {self._spec.file} {what}.", advice)
+        places = find_columns(list(names), self._spec.columns, self._spec.file, "first lines")
+        carried = {field: field.removeprefix(CARRIED) for field in places if field.startswith(CARRIED)}
+        self._wanted = self._ours | carried
+        self.is_report = self._spec.columns.username == "username" and is_report(names)
+        self._lines.seek(0, 0)
+        return {field: place for place, field in enumerate(self._wanted)}
+
+    def _add_names(self, names: dict[str, None], found: _Object) -> None:
+        """Add the names of an object's fields. Raises InputError if there are so many that they would fill the memory."""
+        new = [name for name in (name.strip() for name, _ in found) if name not in names]
+        names |= dict.fromkeys(new)
+        if new and sum(map(len, names)) > LONGEST_LINE:
+            raise InputError(
+                f"The fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters of names.",
+                "Check that the names of the fields are the same in all lines.",
+            )
+
+    def mark(self) -> Position:
+        """Return the position at which the next record begins."""
+        return Position(self._text.tell(), self._lines.number)
+
+    def go_to(self, page: int, mark: Position) -> None:
+        """Continue reading at `mark`, the start of page `page`."""
+        self._lines.seek(*mark)
+        self.taken = page
+
+    def __iter__(self) -> Iterator[list[str] | str]:
+        return self
+
+    def __next__(self) -> list[str] | str:
+        found = self._read_line()
+        if found is None:
+            raise StopIteration
+        what = self._cells(found) if isinstance(found, _Object) else found
+        return f"line {self._lines.number}: {what}" if isinstance(what, str) else what
+
+    def _read_line(self) -> _Object | str | None:
+        """Return the object of the next line that is not blank, or what is wrong with it; None at the end."""
+        lines = self._lines
+        line = ""
+        while not line.strip():
+            lines.record_size = 0
+            line = next(lines, "")
+            if not line:
+                return None
+        lines.marked = 0  # a mark before an object changes nothing
+        if lines.take_problem():
+            return "bytes that are not utf-8"
+        try:
+            found = _DECODER.decode(line.lstrip(MARK))
+        except json.JSONDecodeError as error:
+            return f"not JSON (at character {error.colno})"
+        except ValueError:
+            return "not JSON (NaN and Infinity are no numbers)"
+        except RecursionError:
+            return "JSON that is nested too deeply"
+        return found if isinstance(found, _Object) else "JSON, but not an object"
+
+    def _cells(self, found: _Object) -> list[str] | str:
+        """Return the cells of our fields, or what is wrong with the object."""
+        names = tuple(name for name, _ in found)
+        shape = self._shapes.get(names)
+        if shape is None:
+            shape = self._shape(names)
+            if len(names) <= LONGEST_SHAPE and sum(map(len, names)) <= MAX_VALUE_LENGTH:
+                if len(self._shapes) == KEPT_SHAPES:
+                    self._shapes.clear()
+                self._shapes[names] = shape
+        if isinstance(shape, str):
+            return shape
+        cells = []
+        for (field, name), place in zip(self._wanted.items(), shape, strict=True):
+            value = found[place][1] if place >= 0 else ""
+            value = self._text_of(field, name, value)
+            if not isinstance(value, str):
+                return f"{name!r} holds {_kind(value)}, not text"
+            if not value.isascii() and UNDECODED.search(value):
+                return f"{name!r} has one half of a surrogate pair, which is no character"
+            cells.append(value[:MAX_VALUE_LENGTH])
+        return cells
+
+    def _text_of(self, field: str, name: str, value: object) -> object:
+        """Return the value as text if the field may hold it: booleans and numbers of carried columns, as they are written.
+
+        Raises InputError if a carried column holds an array or an object.
+        """
+        if value is None:
+            return ""
+        is_carried = field.startswith(CARRIED)
+        if is_carried and isinstance(value, list):
+            raise InputError(
+                f"The column {name!r} of the input {self._spec.file} holds {_kind(value)} on line {self._lines.number},"
+                " which is no text.",
+                "Write it as text, or without this column.",
+            )
+        if isinstance(value, bool) and (is_carried or field == "permanent"):
+            return "true" if value else "false"
+        return value.text if is_carried and isinstance(value, _Number) else value
+
+    def _shape(self, names: tuple[str, ...]) -> Sequence[int] | str:
+        """Return the place of each of our fields in an object with these names, -1 if absent, or what is wrong.
+
+        Raises InputError if a field would be passed over, or if it is a password and the job makes its own.
+        """
+        stripped = [name.strip() for name in names]
+        where = f"{self._spec.file}, line {self._lines.number},"
+        counts = Counter(stripped)
+        if self._spec.columns.password is None:
+            reject_passwords(stripped, where)
+        for field, name in self._wanted.items():
+            if counts[name] > 1:
+                return f"{name!r} is there {counts[name]} times"
+            if counts[name]:
+                continue
+            if field.startswith(CARRIED):
+                continue
+            if field not in NEEDED:
+                reject_near_names(stripped, self._ours, field, where)
+            elif any(fold_words(found) == fold_words(name) for found in stripped):
+                return f"no {name!r}, but a name like it; names are case-sensitive"
+        return [stripped.index(name) if counts[name] else -1 for name in self._wanted.values()]
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    return "a number" if isinstance(value, _Number) else "an object" if isinstance(value, _Object) else "an array"

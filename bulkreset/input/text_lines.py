@@ -1,0 +1,94 @@
+"""Read the lines of an input of text, each of bounded length, and note what is wrong with them."""
+
+import re
+from collections.abc import Iterator
+from typing import TextIO
+
+from bulkreset.cancellation import check_current
+from bulkreset.errors import InputError
+from bulkreset.job import InputConfig
+
+# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or one quote
+# that does not close, would be read into memory whole.
+LONGEST_LINE = 1 << 20
+LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so nobody else looks at signals
+MARK = "\ufeff"
+UNDECODED = re.compile("[\ud800-\udfff]")
+_ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
+
+
+class LineReader:
+    """An iterator over the file's lines. Byte order marks at the beginning of the file are dropped.
+
+    `number` counts the lines read, `last` is the latest line and `previous` the one before it. `undecoded` is the
+    number of a line that did not decode, `unclear` of a line in which a letter or a digit is escaped, `marked` of a
+    record's first line that begins with a byte order mark, or 0.
+    """
+
+    def __init__(self, text: TextIO, spec: InputConfig, kind: str = "CSV") -> None:
+        self._text = text
+        self._spec = spec
+        self._kind = kind
+        self.number = 0
+        self.record_size = 0  # characters of the record so far
+        self.last = ""
+        self.previous = ""
+        self.undecoded = 0
+        self.unclear = 0
+        self.marked = 0
+        self.ends_open = False  # the last line has no line break
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def take_problem(self) -> str:
+        """Return the error text of the record that was read, or "", and forget it."""
+        undecoded, unclear, marked = self.undecoded, self.unclear, self.marked
+        self.undecoded = self.unclear = self.marked = 0
+        if undecoded:
+            return f"line {undecoded}: bytes that are not {self._spec.encoding}"
+        if marked:
+            return f"line {marked}: a byte order mark begins the line: was this file joined from several?"
+        return f"line {unclear}: a letter or a digit is escaped, and what that means is not known" if unclear else ""
+
+    def seek(self, place: int, number: int) -> None:
+        """Continue reading at a position of the text, which is behind the line with this number."""
+        self._text.seek(place)
+        self.number = number
+        self.last = self.previous = ""
+
+    def __next__(self) -> str:
+        self.previous = self.last
+        try:
+            self.last = line = self._text.readline(LONGEST_LINE)
+        except UnicodeError:
+            raise InputError(
+                f"The input {self._spec.file} does not decode as {self._spec.encoding} near line {self.number + 1}.",
+                "Set [input] encoding to the file's own.",
+            ) from None
+        if not line:
+            self.ends_open = self.ends_open or self.previous[-1:] not in {"", "\n", "\r"}
+            raise StopIteration
+        self.number += 1
+        if self.number == 1:
+            self.last = line = line.lstrip(MARK)
+        begins = not self.record_size
+        self.record_size += len(line)
+        if self.number % LINES_BETWEEN_CHECKS == 0:
+            check_current()
+        if self.record_size >= LONGEST_LINE:
+            raise InputError(
+                f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters."
+                if len(line) == LONGEST_LINE
+                else f"A record of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters: it ends"
+                f" behind line {self.number}.",
+                f"Check that it is a {self._kind} file" + (", and the quoting." if self._kind == "CSV" else "."),
+            )
+        if not line.isascii():
+            if UNDECODED.search(line):
+                self.undecoded = self.number
+            if begins and line.startswith(MARK):
+                self.marked = self.number
+        if self._spec.escape and _ESCAPED_LETTER.search(line):
+            self.unclear = self.number
+        return line

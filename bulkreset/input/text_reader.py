@@ -1,0 +1,230 @@
+"""Read an input of text, CSV or JSON Lines, in batches, and continue at any page that was read once."""
+
+import codecs
+import io
+import re
+import sys
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
+from typing import Any, NamedTuple, Protocol, TextIO
+
+from bulkreset.age import DecryptError
+from bulkreset.errors import EmptyInput, InputError
+from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch, unreadable_input_error
+from bulkreset.input.decrypt import (
+    LONGEST_BEGINNING,
+    InputContent,
+    marked_encoding,
+    sniff_format,
+    sniff_wide,
+    unmarked_encoding,
+)
+from bulkreset.input.location import Digest
+from bulkreset.job import InputConfig, Location
+from bulkreset.s3 import BucketError
+
+HEAD = 1 << 16  # characters read to detect the file's line ending
+_WIDE = ("utf-16", "utf-32")
+_NATIVE = "le" if sys.byteorder == "little" else "be"  # how Python reads UTF-16 without a byte order mark
+
+# Encodings without state: reading can begin at any character. Other encodings shift states or begin with a
+# byte order mark, so they are read from the beginning.
+_STATELESS = re.compile(r"utf-8|utf-8-sig|ascii|iso8859-\d+|cp(125\d|437|85\d|86\d|874)|koi8-[rtu]|mac-.*|tis-620")
+
+
+class Position(NamedTuple):
+    """Start of a page: `place` is the argument for the text's `seek`, `line` the number of the line before it."""
+
+    place: int
+    line: int
+
+
+class Records(Protocol):
+    """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
+
+    `taken` counts the pages that were read or passed. `ends_open` says whether the last line that was read ends the
+    file without a line break, although the format would have one. `is_report` says whether the file is a report of this
+    program; it is known after `header`.
+    """
+
+    taken: int
+    is_report: bool
+
+    @property
+    def ends_open(self) -> bool:
+        """Return whether the file ends within a line."""
+
+    def header(self) -> Mapping[str, int]:
+        """Return the index of each of our fields in the records. Raises InputError if the file does not have them."""
+
+    def mark(self) -> Position:
+        """Return the position at which the next record begins."""
+
+    def go_to(self, page: int, mark: Position) -> None:
+        """Continue reading at `mark`, the start of page `page`."""
+
+    def __iter__(self) -> Iterator[list[str] | str]:
+        """Return the records that remain."""
+
+
+class TextReader:
+    """A file of text, which may be compressed and encrypted. A format passes what makes records of an open file.
+
+    `line_end` returns the line ending of a file that begins with this text. `sniff` returns what a file is whose
+    header cannot be read, by its first bytes, with advice. `restore` returns the usernames in the cells of a report of this
+    program, or raises InputError if they are hashes. `remark` is the text for the user about a file that was
+    read to its end, or "".
+    """
+
+    def __init__(
+        self,
+        spec: InputConfig,
+        content: InputContent,
+        records: Callable[[TextIO, InputConfig], Records],
+        line_end: Callable[[str], str],
+        sniff: Callable[[bytes], tuple[str, str] | None],
+        restore: Callable[[Iterable[str], Location], list[str]],
+    ) -> None:
+        self.spec = spec
+        self.keeps_open = False
+        self.remark = ""
+        self._content = content
+        self._new_records = records
+        self._line_end = line_end
+        self._sniff = sniff
+        self._restore = restore
+        self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
+        # Compressed files can seek, too, but only by unpacking everything before the position.
+        self.remembers = self.can_be_entered and not content.is_packed
+        self._marks: list[Position] = []  # start of each page, added when the page is first read
+        self._text: TextIO | None = None
+        self._records: Records | None = None
+        self._places: Mapping[str, int] = {}
+
+    def batches(
+        self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None, digest: Digest | None = None
+    ) -> Iterator[RowBatch]:
+        """Yield the rows in order, from row `nearest(first)`.
+
+        Raises InputError on a bad header, a line that is too long, or a quote that may have swallowed lines.
+        """
+        pages = max(1, (size or BATCH_ROWS) // PAGE_ROWS)
+        try:
+            with self._translate_errors():
+                records = self._records_near(first, digest)
+                start = records.taken * PAGE_ROWS + 1
+                while batch := [record for _ in range(pages) for record in self._next_page(records)]:
+                    yield self._make_batch(start, batch, fields, is_report=records.is_report)
+                    start += len(batch)
+                self.remark = "the last line has no line break: is the file whole?" if records.ends_open else ""
+            self.close()
+        finally:
+            if not self.keeps_open:
+                self.close()
+
+    def _make_batch(
+        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
+    ) -> RowBatch:
+        places = {it: at for it, at in self._places.items() if it in fields}
+        if is_report:
+            places.pop("permanent", None)  # of the earlier run
+        made = _make_batch(first, batch, places)
+        if not is_report or "username" not in places:
+            return made
+        names = self._restore(made.cells("username"), self.spec.file)
+        return RowBatch(first, {**made.columns, "username": names}, made.malformed)
+
+    def nearest(self, row: int) -> int:
+        """Return the last known start of a page at or before `row`."""
+        return min((row - 1) // PAGE_ROWS, max(0, len(self._marks) - 1)) * PAGE_ROWS + 1
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._text:
+            self._text.close()
+        self._text = self._records = None
+
+    def _records_near(self, first: int, digest: Digest | None) -> Records:
+        """Return the records from the nearest known position at or before row `first`."""
+        records = self._records
+        if records is None or not self._marks:
+            self.close()
+            self._text = self._open(digest)
+            records = self._records = self._new_records(self._text, self.spec)
+            try:
+                self._places = records.header()
+            except InputError as error:
+                raise self._format_error() or error from None
+        page = (self.nearest(first) - 1) // PAGE_ROWS
+        if records.taken != page:
+            records.go_to(page, self._marks[page])
+        return records
+
+    def _next_page(self, records: Records) -> list[list[str] | str]:
+        """Return the records of the next page and remember where the page begins."""
+        if self.can_be_entered and records.taken == len(self._marks):
+            self._marks.append(records.mark())
+        records.taken += 1
+        return list(islice(records, PAGE_ROWS))
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Convert exceptions of the system, S3, decompression and age to our errors."""
+        try:
+            yield
+        except (OSError, EOFError, zlib.error, DecryptError, BucketError) as error:
+            raise unreadable_input_error(self.spec.file, error) from None
+
+    def _check_mark(self, begins: bytes) -> None:
+        """Raise InputError if the file's byte order mark denies the job's encoding: it would change passwords.
+
+        An encoding of one byte for each character cannot read the header of UTF-16, so that is found there.
+        """
+        marked, named = marked_encoding(begins), codecs.lookup(self.spec.encoding).name
+        family = marked[:6].rstrip("-")
+        if not marked or named in {family, marked} or not (family == "utf-8" or named.startswith(_WIDE)):
+            return
+        if named != "utf-8-sig" or family != "utf-8":
+            raise InputError(
+                f"The input {self.spec.file} begins as {(family if named[:6] != family else marked).upper()}"
+                f" (byte order mark), and the job says {self.spec.encoding}.",
+                f'Set [input] encoding = "{family}".',
+            )
+
+    def _format_error(self) -> InputError | None:
+        """Return the error for a file whose first bytes show that it is not of the format; None if they do not."""
+        with closing(self._content.open_unpacked()) as stream:
+            begins = stream.read(LONGEST_BEGINNING)
+        named = codecs.lookup(self.spec.encoding).name
+        if begins and named.startswith(_WIDE):
+            is_marked_or_read = marked_encoding(begins) or unmarked_encoding(begins) in {named, f"{named}-{_NATIVE}"}
+            told = None if is_marked_or_read else sniff_wide(begins)
+        else:
+            told = sniff_format(begins) or self._sniff(begins)
+        kind = InputError if begins else EmptyInput
+        return kind(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
+
+    def _open(self, digest: Digest | None) -> TextIO:
+        """Return the file as a text stream that keeps its line endings."""
+        # A BOM is not part of the first column's name. Keep bytes that do not decode as lone surrogates: then the
+        # error can name their line, and reading continues after it.
+        encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
+        beginning = ""
+
+        def opened(end: str, digest: Digest | None = None) -> TextIO:
+            stream: Any = self._content.open_unpacked(digest)
+            return io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline=end)
+
+        with closing(opened("\n")) as text, suppress(UnicodeError):  # reported when its line is reached
+            self._check_mark(text.buffer.peek(4)[:4])  # type: ignore[attr-defined]
+            beginning = text.read(HEAD)
+        return opened(self._line_end(beginning), digest)
+
+
+def _make_batch(first: int, batch: list[list[str] | str], places: Mapping[str, int]) -> RowBatch:
+    malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
+    blank = [""] * (max(places.values()) + 1)
+    records = [blank if isinstance(record, str) else record for record in batch] if malformed else batch
+    return RowBatch(first, {field: [record[at] for record in records] for field, at in places.items()}, malformed)

@@ -1,0 +1,46 @@
+"""Give up an unfinished run: it is never resumed, and its journal keeps who was set."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulkreset.errors import RunDirError
+from bulkreset.journal.execution import utc_now
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_dir import RunDir
+from bulkreset.statuses import public_counts
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonedRun:
+    """A run that was given up. `counts` are its rows by status; of `perhaps_set` rows the users are set, or may be.
+
+    `mirror` is the address of its mirror in S3, "" if it has none.
+    """
+
+    run_dir: Path
+    counts: Mapping[str, int]
+    perhaps_set: int
+    mirror: str = ""
+
+
+def abandon(path: Path) -> AbandonedRun:
+    """Give up the run in `path`. Nothing is sent or deleted.
+
+    Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
+    """
+    home = RunDir.open(path)
+    home.lock()
+    try:
+        with closing(Journal.open(home.journal)) as journal:
+            state = journal.state
+            if state.is_dry_run:
+                raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
+            if state.is_finished:
+                raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
+            journal.write.change(abandoned_at=state.abandoned_at or utc_now())
+            counts = public_counts(journal.read.counts(), dry_run=False)
+            return AbandonedRun(path, counts, journal.read.perhaps_set(), state.mirror.at if state.mirror else "")
+    finally:
+        home.release()

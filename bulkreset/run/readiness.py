@@ -1,0 +1,65 @@
+"""Which inputs of a scheduled job may be read now: those that have settled, in folders that have their marker."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bulkreset.errors import InputError
+from bulkreset.input.batch import unreadable_input_error
+from bulkreset.input.location import InputFile, S3Object, denied_error
+from bulkreset.job import Location, ScheduleConfig
+from bulkreset.s3 import Bucket, BucketError
+from bulkreset.text import format_duration, format_iso
+
+
+def held_back(schedule: ScheduleConfig, places: Sequence[InputFile], bucket: Bucket, now: float) -> dict[Location, str]:
+    """Return why each input is not read yet, for those that are not. `now` is Unix time.
+
+    Raises InputError if S3 denies the access, Stopped if it cannot be reached.
+    """
+    found: dict[Location, str] = {}
+    if schedule.marker:
+        folders = dict.fromkeys(_folder_of(place.where) for place in places)
+        bare = {folder for folder in folders if not _exists(folder, schedule.marker, bucket)}
+        found |= {
+            place.where: f"no {schedule.marker} in its folder" for place in places if _folder_of(place.where) in bare
+        }
+    if schedule.settle:
+        found |= dict(_unsettled(schedule.settle, places, now))
+    return found
+
+
+def _unsettled(settle: float, places: Sequence[InputFile], now: float) -> Iterator[tuple[Location, str]]:
+    for place in places:
+        changed = _changed_at(place)
+        if now - changed < settle:
+            at = format_iso(changed * 1000, "seconds")
+            yield place.where, f"changed at {at}, and schedule.settle is {format_duration(settle)}"
+
+
+def _changed_at(place: InputFile) -> float:
+    """Return when an input was last written or renamed. A copy may keep the time of the original, but not that of the inode."""
+    if isinstance(place, S3Object):
+        return place.met.modified
+    *_, written, changed = place.identity()
+    return max(int(str(written)), int(str(changed))) / 1e9
+
+
+def _folder_of(where: Location) -> Location:
+    return where.rpartition("/")[0] if isinstance(where, str) else where.parent
+
+
+def _exists(folder: Location, name: str, bucket: Bucket) -> bool:
+    if isinstance(folder, Path):
+        try:
+            return (folder / name).exists()
+        except OSError as error:
+            raise unreadable_input_error(folder, error) from None
+    uri = f"{folder}/{name}"
+    try:
+        bucket.head(uri)
+    except BucketError as error:
+        if error.is_missing:
+            return False
+        denied: InputError = denied_error(uri, error)
+        raise (denied if error.is_denied else unreadable_input_error(uri, error)) from None
+    return True

@@ -1,0 +1,87 @@
+"""What a command loads before it does its work. Start-up is fast because libraries that it does not need stay out."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Runs a command line, then prints the third-party packages and the project's packages that are loaded.
+_LOADED = """
+import atexit, json, os, sys
+def loaded():
+    names = {name.partition(".")[0] for name, module in list(sys.modules.items())
+             if "site-packages" in (getattr(module, "__file__", None) or "")}
+    rooms = {".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("bulkreset.")}
+    with open(os.environ["LOADED"], "w") as file:
+        json.dump([sorted(names), sorted(rooms)], file)
+atexit.register(loaded)
+from bulkreset.cli.main import main
+main()
+"""
+_PARSER = {"typer", "annotated_doc", "shellingham", "bulkreset", "_distutils_hack"}  # shellingham: in older typer
+# Newer versions of typer check the values of arguments with pydantic.
+_VALUES = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+_LISTS = {
+    "bulkreset.job",
+    "bulkreset.cognito",
+    "bulkreset.input",
+    "bulkreset.run",
+    "bulkreset.send",
+    "bulkreset.mirror",
+}
+
+pytestmark = pytest.mark.process
+
+
+def loaded(folder: Path, *argv: str, code: int = 0) -> tuple[set[str], set[str]]:
+    """Run a command line. Return the third-party packages and the project's packages that it has loaded."""
+    environment = os.environ | {"LOADED": str(folder / "loaded.json")}
+    ran = subprocess.run(
+        [sys.executable, "-c", _LOADED, *argv], cwd=folder, env=environment, capture_output=True, check=False
+    )
+    assert ran.returncode == code, ran.stderr.decode()
+    names, rooms = json.loads((folder / "loaded.json").read_text(encoding="utf-8"))
+    return set(names), set(rooms)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["status", "--help"], ["--version"], ["init", "-h"]])
+def test_help_loads_the_parser_alone(tmp_path: Path, argv: list[str]) -> None:
+    names, rooms = loaded(tmp_path, *argv)
+    assert names <= (_PARSER if argv == ["--help"] else _PARSER | _VALUES)
+    assert not rooms & (_LISTS | {"bulkreset.journal", "bulkreset.report", "bulkreset.plan"})
+
+
+def test_status_loads_the_journal_and_no_job(tmp_path: Path) -> None:
+    names, rooms = loaded(tmp_path, "status")
+    assert names <= _PARSER | _VALUES
+    assert "bulkreset.journal" in rooms
+    assert not rooms & _LISTS
+
+
+def test_mistake_in_a_job_is_found_without_aws_and_without_tables(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text("[pace]\nrat = 5\n", encoding="utf-8")
+    names, rooms = loaded(tmp_path, "run", "job.toml", code=2)
+    assert not names & {"boto3", "botocore", "pandas", "numpy", "pyarrow", "rich", "structlog", "tenacity", "awscrt"}
+    assert "bulkreset.job" in rooms
+    assert not rooms & {"bulkreset.cognito", "bulkreset.send", "bulkreset.run"}
+
+
+def test_completion_lists_run_directories(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    (tmp_path / "runs" / "one" / "journal.sqlite").touch()
+    (tmp_path / "runs" / "other").mkdir()
+    (tmp_path / "runs" / "file").touch()
+    for word, shown in (("", ["runs/one", "runs/other/"]), ("runs/on", ["runs/one"]), ("none/", []), ("x", [])):
+        ran = subprocess.run(
+            [Path(sys.executable).with_name("bulkreset")],
+            cwd=tmp_path,
+            env=os.environ
+            | {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": f"bulkreset status {word}", "COMP_CWORD": "2"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.stdout.split() == shown

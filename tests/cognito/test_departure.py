@@ -1,0 +1,82 @@
+"""Both transports ask for the permit when the connection is open and the request is signed, right before it leaves."""
+
+import pytest
+
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.response import Disposition
+from bulkreset.cognito.session import open_session
+from bulkreset.departure import AllPermits, Departure, departing
+from bulkreset.job import Target
+from bulkreset.models import Row, Secret, SignOutTask
+from tests.cognito.conftest import PATIENCE, POOL, Opened
+from tests.sim.handle import Simulator
+
+ROW = Row(1, "ann", Secret("Quiet-Garden-1!"), POOL, permanent=True)
+
+pytestmark = pytest.mark.usefixtures("credentials")
+
+
+class Over:
+    """A permit that is over."""
+
+    def seconds_left(self) -> float:
+        """None are left."""
+        return 0.0
+
+
+def test_call_without_a_permit_never_arrives(sim: Simulator, opened: Opened) -> None:
+    sending = opened(sim.url)
+    for _ in range(2):
+        with departing(Departure(Over())):
+            answer = sending.set_password(ROW)
+        assert (answer.disposition, answer.code) == (Disposition.WITHHELD, "Withheld")
+        assert sim.calls() == []
+    assert sending.set_password(ROW).disposition is Disposition.DONE
+    with departing(Departure(Over())):  # on a connection that is open already
+        assert sending.set_password(ROW).disposition is Disposition.WITHHELD
+    assert len(sim.calls()) == 1
+
+
+def test_call_is_asked_whether_it_is_late_only_after_it_opened_a_connection(sim: Simulator, opened: Opened) -> None:
+    sending = opened(sim.url)
+    asked: list[int] = []
+
+    def is_late() -> bool:
+        asked.append(len(sim.calls()))
+        return False
+
+    for _ in range(3):
+        with departing(Departure(AllPermits(), is_late)):
+            assert sending.set_password(ROW).disposition is Disposition.DONE
+    assert asked == [0]
+
+
+def test_late_call_is_withheld_and_nothing_of_it_arrives(sim: Simulator, opened: Opened) -> None:
+    sending = opened(sim.url)
+    with departing(Departure(AllPermits(), lambda: True)):
+        assert sending.set_password(ROW).disposition is Disposition.WITHHELD
+    assert sim.calls() == []
+
+
+def test_sign_out_needs_the_permit_too(sim: Simulator) -> None:
+    target = Target(
+        user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url, connect_timeout=PATIENCE, read_timeout=PATIENCE
+    )
+    sending = BotoTransport.of(open_session(target))
+    with departing(Departure(Over())):
+        assert sending.sign_out(SignOutTask(1, "ann", POOL)).disposition is Disposition.WITHHELD
+    assert sim.calls() == []
+
+
+def test_permit_that_ends_while_the_runtime_writes_the_request_withholds_it(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS's runtime writes on a thread of its own, after the transport's check: the body is read there."""
+    permit = Over()
+    left = iter([1.0])
+    monkeypatch.setattr(permit, "seconds_left", lambda: next(left, 0.0))
+    sending = Opened("crt")(sim.url)
+    with departing(Departure(permit)):
+        assert sending.set_password(ROW).disposition is Disposition.WITHHELD
+    assert sim.calls() == []
+    assert sending.set_password(ROW).disposition is Disposition.DONE

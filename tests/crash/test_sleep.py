@@ -1,0 +1,110 @@
+"""A process that sleeps while another one takes its run over: it sends nothing when it wakes."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bucket import BUCKET, Storage
+from tests.crash.test_resume import sent
+from tests.e2e.campaigns import make_key, names, write_campaign, write_names
+from tests.e2e.command import POOL, SET, Command, finish, people, seed, write_csv, write_job
+from tests.sim import Simulator
+
+LEASE = 2  # seconds, the shortest that a job may ask for
+ROWS = 3000
+MIRROR = f'[mirror]\nto = "s3://{BUCKET}/runs/"\nlease = {LEASE}\n'
+FAST = "[pace]\nrate = 200\nworkers = 24\n"
+
+
+def job_of(kind: str, bulkreset: Command) -> Path:
+    """A job of so many rows with a mirror; its passwords are given, or generated."""
+    more = MIRROR + FAST
+    if kind == "given":
+        source = write_csv(bulkreset.home / "in.csv", people(ROWS))
+        return write_job(bulkreset.home, bulkreset.sim.url, f'path = "{source}"', more)
+    return write_campaign(
+        bulkreset, write_names(bulkreset.home, names(ROWS)), make_key(bulkreset.home), permanent=True, more=more
+    )
+
+
+@contextlib.contextmanager
+def asleep(group: int) -> Iterator[None]:
+    """The machine sleeps in the block: every process of the run is stopped."""
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("round_", range(3))
+@pytest.mark.parametrize("passwords", ["given", "generated"])
+@pytest.mark.parametrize("where", ["threads", "crt", "cluster"])
+def test_process_that_slept_while_its_lease_was_taken_sends_nothing_when_it_wakes(
+    bulkreset: Command, sim: Simulator, storage: Storage, where: str, passwords: str, round_: int
+) -> None:
+    """It sleeps three times as long as its lease. Other workers than those of the coordinator's machine stop by themselves."""
+    everybody = [name for name, _ in people(ROWS)] if passwords == "given" else names(ROWS)
+    seed(sim, everybody)
+    sim.configure(latency=0.08, jitter=0.5)
+    job = job_of(passwords, bulkreset)
+    if where == "crt":
+        job.write_text(job.read_text().replace("[pace]\n", '[pace]\ntransport = "crt"\n'))
+    run_dir = bulkreset.home / "run"
+    more = ["--cluster", "local:2"] if where == "cluster" else []
+    with bulkreset.start("run", job, "--yes", "--no-progress", "--run-dir", run_dir, *more) as process:
+        sent(sim, 100 + 37 * round_)
+        with asleep(process.pid):
+            time.sleep(LEASE)  # what had left arrives
+            taken = {"holder": "x", "host": "y", "token": "z", "seconds": 60, "until": time.time() + 60}
+            storage.put("runs/run/lease.json", json.dumps(taken).encode())
+            time.sleep(2 * LEASE)
+            before = len(sim.calls(SET))
+        ran = finish(process, run_dir)
+    assert len(sim.calls(SET)) == before
+    assert before < ROWS
+    assert (ran.code, ran.summary["state"]) == (4, "stopped")
+    calls = {call.username for call in sim.calls(SET)}
+    assert {row["username"] for row in ran.report if row["status"] in {"set", "in_doubt"}} == calls
+    assert {name for name, known in sim.passwords(POOL).items() if known} <= calls
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("where", ["threads", "cluster"])
+def test_run_that_slept_through_its_time_limit_sends_nothing_when_it_wakes(
+    bulkreset: Command, sim: Simulator, where: str
+) -> None:
+    seed(sim, [name for name, _ in people(ROWS)])
+    sim.configure(latency=0.08, jitter=0.5)
+    source = write_csv(bulkreset.home / "in.csv", people(ROWS))
+    job = write_job(bulkreset.home, sim.url, f'path = "{source}"', FAST)
+    run_dir = bulkreset.home / "run"
+    more = ["--cluster", "local:2"] if where == "cluster" else []
+    argv: tuple[str | Path, ...] = (
+        "run",
+        job,
+        "--yes",
+        "--no-progress",
+        "--max-duration",
+        "12s",
+        "--run-dir",
+        run_dir,
+        *more,
+    )
+    with bulkreset.start(*argv) as process:
+        sent(sim, 100)
+        with asleep(process.pid):
+            time.sleep(15)
+            before = len(sim.calls(SET))
+        ran = finish(process, run_dir)
+    assert len(sim.calls(SET)) == before
+    assert (ran.code, ran.summary["state"]) == (5, "time_limit")

@@ -1,0 +1,293 @@
+"""What lies in a folder or fits a pattern: what is an input is read, and what is not is named with the reason."""
+
+import bz2
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bulkreset.errors import EmptyInput, InputError
+from bulkreset.input.discovery import InputMissing, discover, discover_existing
+from bulkreset.input.input_set import InputSet
+from bulkreset.job import InputConfig
+from tests.bucket import BUCKET, Storage
+from tests.input.inputs import csv_file, encrypted_file, key_file
+
+CASES = Path(__file__).with_name("cases")
+HEAD = "username,password\n"
+AT = f"s3://{BUCKET}"
+
+
+def rows_of(path: object, **spec: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401  (the keys of [input])
+    """The usernames, and what is remarked."""
+    found = InputSet.open(InputConfig.model_validate({"path": path, **spec}))
+    names = [name for batch in found.batches() for name in batch.cells("username")]
+    return [name.partition("@")[0] for name in names], list(found.remarks)
+
+
+def unread_of(path: object, **spec: Any) -> dict[str, str]:  # noqa: ANN401  (the keys of [input])
+    found = discover_existing(InputConfig.model_validate({"path": path, **spec})).unread
+    return {str(one.where).rstrip("/").rpartition("/")[2]: one.why for one in found}
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, s3: Storage) -> "Place":
+    return Place(tmp_path, s3 if request.param == "s3" else None)
+
+
+class Place:
+    """A folder on this machine or in S3."""
+
+    def __init__(self, folder: Path, storage: Storage | None = None) -> None:
+        self._folder = folder
+        self._storage = storage
+
+    def put(self, name: str, content: bytes | str) -> None:
+        raw = content.encode() if isinstance(content, str) else content
+        if self._storage:
+            self._storage.put(name, raw)
+        else:
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(raw)
+
+    def put_case(self, case: str, to: str) -> None:
+        for path in sorted((CASES / case).rglob("*")):
+            if path.is_file():
+                self.put(f"{to}/{path.relative_to(CASES / case)}", path.read_bytes())
+
+    def at(self, path: str) -> str:
+        return f"{AT}/{path}" if self._storage else str(self._folder / path)
+
+
+def test_folder_of_exports_reads_what_it_can_and_names_the_rest(place: Place) -> None:
+    place.put_case("unload", "in")
+    read, remarks = rows_of(place.at("in/"))
+    assert (read[:4], read[-2:], len(read)) == (["grace", "linus", "ada", "bob"], ["ada", "dan"], 7)
+    assert unread_of(place.at("in/")) == {
+        "e.tsv": 'its columns are separated by a tab, and input.delimiter is ","',
+        "f.csv.bz2": "bzip2: unpack it",
+        "g.csv.zip": "a ZIP archive or a spreadsheet: unpack it, or save it as CSV",
+        "users_0_0_0.zst": "Zstandard: rename it so that it ends in .csv.zst or .jsonl.zst",
+        "dt=2024-01-02": 'a folder: a pattern such as "**/*.csv" reads what is in it',
+    }
+    (remark,) = remarks
+    assert remark.startswith("5 files are not read: ")
+    assert "f.csv.bz2 (bzip2: unpack it)" in remark
+
+
+def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    sealed = encrypted_file(csv_file(tmp_path, f"{HEAD}sid,Quiet-1\n", "sealed"), key).read_bytes()
+    files: dict[str, bytes | str] = {
+        "a.csv": f"{HEAD}ann,Quiet-1\n",
+        "README": "These are the users.\n",
+        "b.csv.bak": f"{HEAD}ben,Quiet-0\n",
+        "b.csv.filepart": f"{HEAD}ben,Quiet-0\n",
+        "c.json": '{"username": "cat"}\n',
+        "d": '[{"username": "dan"}]\n',
+        "e.txt": "",
+        "f": b"ORC\x00",
+        "g.semicolons": "username;password\n",
+        "h.txt": "username;password\nhal;Quiet-1\n",
+        "i.gz": gzip.compress(gzip.compress(HEAD.encode())),
+        "j": sealed,
+        "k.age": sealed,
+        "l.xlsx": b"PK\x03\x04",
+        "_m.csv": f"{HEAD}mia,Quiet-1\n",
+        "n": b"-----BEGIN PGP MESSAGE-----\n",
+    }
+    for name, content in files.items():
+        place.put(f"in/{name}", content)
+    assert rows_of(place.at("in/"))[0] == ["ann"]
+    told = unread_of(place.at("in/"))
+    assert told.keys() == files.keys() - {"a.csv"}
+    assert told["README"] == "no column 'username' in its first line"
+    assert told["b.csv.bak"] == "a copy, by its name"
+    assert told["b.csv.filepart"] == "still being written, by its name"
+    assert told["c.json"].startswith("its name does not end in")
+    assert told["d"] == "JSON: write one object in each line, and name it .jsonl"
+    assert (told["e.txt"], told["f"][:3], told["i.gz"][:11]) == ("empty", "ORC", "packed with")
+    assert told["h.txt"] == 'its columns are separated by ";", and input.delimiter is ","'
+    assert told["j"] == "encrypted with age: rename it so that it ends in .age"
+    assert told["k.age"] == "encrypted, and the job has no input.identity"
+    assert (told["_m.csv"], told["n"]) == ('its name begins with "_"', "encrypted with PGP: decrypt it")
+    assert rows_of(place.at("in/"), identity=key)[0] == ["ann", "sid"]
+
+
+def test_helper_files_of_exporters_are_no_inputs_and_need_no_word(place: Place) -> None:
+    place.put_case("spark", "in")
+    for name in (
+        *("_started_1", "_metadata", ".part-00000.csv.crc", "part-00000.csv.crc", ".hidden.csv"),
+        *("_temporary/0/part-7.csv", "_delta_log/1.json", ".spark/x.csv"),
+    ):
+        place.put(f"in/{name}", f"{HEAD}wrong,Quiet-1\n")
+    for path in ("in/", "in/*", "in/**", "in/**/*", "i*/*"):
+        assert rows_of(place.at(path)) == (["ada"], []), path
+
+
+@pytest.mark.parametrize("path", ["in/*", "in/**", "in/", "*/*"])
+def test_objects_that_stand_for_a_folder_are_no_inputs(s3: Storage, path: str) -> None:
+    for key in ("in/", "in_$folder$", "in/sub/", "in/x_$folder$"):
+        s3.put(key, b"")
+    s3.put("in/a.csv", f"{HEAD}ann,Quiet-1\n".encode())
+    assert rows_of(f"{AT}/{path}")[0] == ["ann"]
+
+
+def test_pattern_that_asks_for_names_with_an_underscore_gets_them(place: Place) -> None:
+    place.put("in/_exports/a.csv", f"{HEAD}ann,Quiet-1\n")
+    assert rows_of(place.at("in/_exports/*.csv"))[0] == ["ann"]
+    with pytest.raises(InputMissing, match="No input matches"):
+        rows_of(place.at("in/*/*.csv"))
+
+
+@pytest.mark.parametrize("empty", [b"", gzip.compress(b"")], ids=["no bytes", "nothing packed"])
+def test_empty_part_among_others_has_no_rows_and_is_said(place: Place, empty: bytes) -> None:
+    place.put("in/part-0.csv", f"{HEAD}ann,Quiet-1\n")
+    name = "part-1.csv.gz" if empty else "part-1.csv"
+    place.put(f"in/{name}", empty)
+    place.put("in/part-2.csv", f"{HEAD}ben,Quiet-1\n")
+    for path in ("in/", "in/*", "in/part*"):
+        assert rows_of(place.at(path)) == (["ann", "ben"], [f"1 file has no content, so no rows: {name}."])
+    with pytest.raises(EmptyInput, match=f"{name} is empty"):
+        rows_of(place.at(f"in/{name}"))
+
+
+def test_input_of_nothing_but_empty_parts_is_refused(place: Place) -> None:
+    place.put("in/a.csv", b"")
+    place.put("in/b.parquet", b"")
+    with pytest.raises(InputError, match=r"All 2 files of the input .* are empty"):
+        rows_of(place.at("in/"))
+
+
+def test_empty_part_of_the_case(place: Place) -> None:
+    place.put_case("empty-part", "in2")
+    assert rows_of(place.at("in2/*.csv")) == (["ada"], ["1 file has no content, so no rows: part-00001.csv."])
+
+
+def test_folder_without_an_input_names_what_is_in_it(place: Place) -> None:
+    place.put("in/a.csv.bz2", bz2.compress(HEAD.encode()))
+    for path in ("in/", "in/*"):
+        with pytest.raises(InputMissing, match=r"1 file is not read: .*a\.csv\.bz2 \(bzip2: unpack it\)"):
+            discover(InputConfig(path=place.at(path)))
+        assert unread_of(place.at(path)) == {"a.csv.bz2": "bzip2: unpack it"}
+
+
+@pytest.mark.parametrize("name", ["0000_part_00", "unload.000", "export.txt", "export.dat"])
+@pytest.mark.parametrize("kind", ["csv", "gzip", "parquet"])
+def test_first_bytes_say_what_the_name_does_not(place: Place, tmp_path: Path, name: str, kind: str) -> None:
+    pq.write_table(pa.table({"username": ["ann"], "password": ["Quiet-1"]}), tmp_path / "x.parquet")
+    content = {
+        "csv": f"{HEAD}ann,Quiet-1\n".encode(),
+        "gzip": gzip.compress(f"{HEAD}ann,Quiet-1\n".encode()),
+        "parquet": (tmp_path / "x.parquet").read_bytes(),
+    }[kind]
+    place.put(f"in/{name}", content)
+    for path in ("in/", "in/*", f"in/{name}"):
+        assert rows_of(place.at(path))[0] == ["ann"]
+
+
+def test_text_that_a_pattern_names_is_read_or_refused_but_not_passed_over(place: Place) -> None:
+    place.put("in/a.txt", f"{HEAD}ann,Quiet-1\n")
+    place.put("in/b.txt", "user,password\nben,Quiet-1\n")
+    with pytest.raises(InputError, match=r"b\.txt has no column 'username'"):
+        rows_of(place.at("in/*.txt"))
+    assert rows_of(place.at("in/"))[0] == ["ann"]
+
+
+def test_more_files_than_are_shown_are_counted(tmp_path: Path) -> None:
+    csv_file(tmp_path, f"{HEAD}ann,Quiet-1\n", "a.csv")
+    for number in range(14):
+        (tmp_path / f"x{number:02}.bz2").write_bytes(b"BZh9")
+    (remark,) = rows_of(tmp_path)[1]
+    assert remark.startswith("14 files are not read: ")
+    assert remark.endswith("x09.bz2 (bzip2: unpack it); and 4 more.")
+
+
+def test_name_that_is_not_utf8_is_told_legibly(tmp_path: Path) -> None:
+    csv_file(tmp_path, f"{HEAD}ann,Quiet-1\n", "a.csv")
+    (tmp_path / "na\udcefve.bz2").write_bytes(b"BZh9")
+    (remark,) = rows_of(tmp_path)[1]
+    assert "na\\xefve.bz2" in remark
+    remark.encode()
+
+
+@pytest.mark.parametrize(
+    ("end", "cut"),
+    [("\nbob,Vt9#mKq2!", True), ("\nbob,Vt9#mKq2!\n", False), ("\r\nbob,x\r\n", False), ("\rbob,x\r", False)],
+)
+def test_last_line_without_an_end_is_remarked(tmp_path: Path, end: str, *, cut: bool) -> None:
+    path = csv_file(tmp_path, f"username,password{end}", "u.csv")
+    told = ["u.csv: the last line has no line break: is the file whole?"] if cut else []
+    assert rows_of(path) == (["bob"], told)
+    packed = csv_file(tmp_path, f"username,password{end}", "v.csv.gz")
+    assert rows_of(packed) == (["bob"], [line.replace("u.csv", "v.csv.gz") for line in told])
+
+
+def test_plain_files_beside_encrypted_ones_are_read_as_they_are(tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    plain = csv_file(folder, f"{HEAD}ann,Quiet-1\n", "a.csv")
+    for path in (folder, folder / "*.csv", [plain]):
+        assert rows_of(path, identity=key)[0] == ["ann"]
+    with pytest.raises(InputError, match="is not encrypted, but the job has"):
+        rows_of(plain, identity=key)
+    shutil.copy(encrypted_file(csv_file(tmp_path, f"{HEAD}ben,Quiet-1\n", "b.csv"), key), folder / "b.csv.age")
+    assert rows_of(folder, identity=key)[0] == ["ann", "ben"]
+
+
+def fields_of(path: object, **spec: Any) -> list[tuple[str, ...]]:  # noqa: ANN401  (the keys of [input])
+    fields = ("username", "permanent", "user_pool_id")
+    found = InputSet.open(InputConfig.model_validate({"path": path, **spec}))
+    return [row for batch in found.batches() for row in zip(*map(batch.cells, fields), strict=True)]
+
+
+def test_columns_in_directory_names_are_read(place: Place, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"username": ["dan"], "password": ["Quiet-1"]}), tmp_path / "x.parquet")
+    a, b = (
+        "in/user_pool_id=eu-west-1_A/permanent=true",
+        "in/user_pool_id=eu-west-1%5FB/permanent=__HIVE_DEFAULT_PARTITION__",
+    )
+    place.put(f"{a}/a.csv", f"{HEAD}ann,Quiet-1\nbad\nben,Quiet-1\n")
+    place.put(f"{b}/part-0.parquet", (tmp_path / "x.parquet").read_bytes())
+    place.put("in/dt=2024-01-02/c.csv", "username,password,permanent\ncat,Quiet-1,no\n")
+    ours = [("ann", "true", "eu-west-1_A"), ("", "", ""), ("ben", "true", "eu-west-1_A")]
+    assert fields_of(place.at("in/*/*/*")) == [("dan", "", "eu-west-1_B"), *ours]  # by name: "%" comes before "_"
+    assert fields_of(place.at(f"{a}/")) == ours
+    assert fields_of(place.at(f"{a}/a.csv")) == ours
+    assert fields_of(place.at("in/dt=2024-01-02/c.csv")) == [("cat", "no", "")]
+
+
+@pytest.mark.parametrize(
+    ("directory", "told"),
+    [
+        ("password=Secret-1", "is named password="),
+        ("Password=Secret-1", "is named Password="),
+        ("username=ann", "is named username="),
+        ("Permanent=true", "is named Permanent="),
+        ("userPoolId=Secret-1", "is named userPoolId="),
+        ("permanent=true/permanent=false", "with different values"),
+    ],
+)
+def test_directory_whose_column_cannot_be_read_is_refused_by_name(place: Place, directory: str, told: str) -> None:
+    place.put(f"in/{directory}/a.csv", f"{HEAD}ann,Quiet-1\n")
+    for path in (f"in/{directory}/a.csv", f"in/{directory}/", "in/**/*.csv"):
+        with pytest.raises(InputError, match=told) as caught:
+            fields_of(place.at(path))
+        assert "Secret-1" not in str(caught.value)
+
+
+def test_column_in_the_file_and_in_its_directory_is_refused(place: Place) -> None:
+    place.put("in/permanent=true/a.csv", "username,password,permanent\nann,Quiet-1,false\n")
+    with pytest.raises(InputError, match="has the column 'permanent', and a directory of that name"):
+        fields_of(place.at("in/*/a.csv"))
+
+
+def test_columns_that_the_job_names_otherwise_are_read_by_that_name(place: Place) -> None:
+    place.put("in/kind=true/permanent=false/a.csv", f"{HEAD}ann,Quiet-1\n")
+    assert fields_of(place.at("in/**/a.csv"), columns={"permanent": "kind"}) == [("ann", "true", "")]

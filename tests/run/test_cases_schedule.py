@@ -1,0 +1,368 @@
+"""A scheduled job gets well when its mistake is fixed, reads no file too early, and is not blocked by one bad file."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bulkreset as bulkreset_api
+from bulkreset.cancellation import CancelToken
+from bulkreset.errors import EXIT_ROWS, InputError, RunDirError
+from bulkreset.input.discovery import InputMissing
+from bulkreset.job.file import load
+from bulkreset.models import Summary
+from bulkreset.run.abandon import abandon
+from bulkreset.run.context import RunOptions
+from bulkreset.run.scheduled import ScheduledJob
+from bulkreset.run.start import resume
+from bulkreset.text import format_iso
+from tests.bucket import BUCKET, Storage
+from tests.e2e.command import LAX, POOL, Command, finish, people, write_csv, write_job
+from tests.input.inputs import encrypted_file, key_file
+from tests.run.test_scheduled import Onlooker, here, sent, while_sending
+from tests.sim import Simulator
+
+__all__ = ["here"]
+
+LATER = 4e9  # Unix time; every file has settled by then
+SCHEDULE = 'path = "in"\n[schedule]\nstate = "state.json"\n'
+
+
+class Nights:
+    """A scheduled job in a folder, run night after night in this process."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.number = 0
+        (folder / "in").mkdir(exist_ok=True)
+        self.write()
+
+    def write(self, more: str = "", input_: str = SCHEDULE) -> None:
+        write_job(self.folder, self.url, input_, more)
+
+    def put(self, name: str, *usernames: str) -> Path:
+        return write_csv(self.folder / "in" / name, [(user, "Quiet-Garden.1") for user in usernames])
+
+    def night(
+        self, stop: CancelToken | None = None, wall: float = LATER, *, dry: bool = False
+    ) -> tuple[list[Summary], ScheduledJob, list[str]]:
+        """The runs of a night, the scheduled job after it, and what it said."""
+        self.number += 1
+        job = load(self.folder / "job.toml", {})
+        ui: Any = Onlooker()
+        assert job.schedule.state
+        mode = RunOptions(None, dry_run=dry, yes=True)
+        one = ScheduledJob(job, job.schedule.state, mode, ui, stop or CancelToken(), wall=lambda: wall)
+        runs = [end.summary for end in one.run(lambda: self.folder / f"run-{self.number}")]
+        return runs, one, ui.remarks
+
+    @property
+    def state(self) -> dict[str, dict[str, dict[str, str]]]:
+        found: dict[str, dict[str, dict[str, str]]] = json.loads((self.folder / "state.json").read_text())
+        return found
+
+
+@pytest.fixture
+def nights(here: Path, sim: Simulator) -> Nights:
+    return Nights(here, sim.url)
+
+
+def stopped_after_some(nights: Nights, sim: Simulator) -> set[str]:
+    """A night that is stopped while it sends; who was set."""
+    write_csv(nights.folder / "in" / "mon.csv", people(150))
+    nights.write("[pace]\nrate = 100\nworkers = 2\n")
+    stop = CancelToken()
+    with while_sending(sim, stop.request):
+        ((summary,), _, _) = nights.night(stop)
+    assert 0 < summary.counts["set"] < 150
+    return set(sent(sim))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key"),
+    [
+        ("[guards]\nmax_rows = 1\n", "[guards]\nmax_rows = 9\n", "guards.max_rows"),
+        ("[guards]\nmax_rows = 0\n", "", "guards.max_rows"),
+    ],
+)
+def test_run_that_set_nobody_is_given_up_when_the_job_is_fixed(
+    nights: Nights, sim: Simulator, before: str, after: str, key: str
+) -> None:
+    nights.put("mon.csv", "ann", "ben")
+    nights.write(before)
+    assert [run.exit_code for run in nights.night()[0]] == [3]
+    assert [run.exit_code for run in nights.night()[0]] == [3], "the same job is resumed"
+    nights.write(after)
+    nights.put("tue.csv", "cat")
+    (summary,), _, remarks = nights.night()
+    assert (summary.exit_code, summary.counts, sorted(sent(sim))) == (0, {"set": 3}, ["ann", "ben", "cat"])
+    assert f"has changed since the unfinished run {nights.folder}/run-1 was begun ({key})" in remarks[0]
+    ui: Any = Onlooker()
+    with pytest.raises(RunDirError, match="was given up; it cannot be resumed"):
+        resume(nights.folder / "run-1", RunOptions(None, yes=True), {}, ui, CancelToken())
+    assert nights.night()[0] == []
+
+
+def test_rows_that_the_service_refused_keep_no_mended_job_from_running(nights: Nights, sim: Simulator) -> None:
+    """A wrong column, and a guard that stops the night: nobody was set, so the mended job starts again."""
+    sim.add_pool(POOL, ["ann", "ben", "cat"], LAX)
+    path = nights.folder / "in" / "mon.csv"
+    path.write_text("id,username,password\nann,1,Quiet-1\nben,2,Quiet-1\ncat,3,Quiet-1\n", encoding="utf-8")
+    guard = "[guards]\nmax_failures = 0\nfailures_sample = 1\n[pace]\nworkers = 1\n"
+    nights.write(guard)
+    ((first,), _, _) = nights.night()
+    assert (first.exit_code, first.counts["failed"] > 0) == (3, True)
+    nights.write(guard, 'path = "in"\ncolumns = { username = "id" }\n[schedule]\nstate = "state.json"\n')
+    (summary,), _, remarks = nights.night()
+    assert (summary.exit_code, summary.counts) == (0, {"set": 3})
+    assert "(input.columns.username)" in remarks[0]
+
+
+def test_run_that_set_some_is_resumed_with_its_own_job_and_says_so(nights: Nights, sim: Simulator) -> None:
+    stopped_after_some(nights, sim)
+    nights.write("[pace]\nrate = 150\n")
+    (summary,), _, remarks = nights.night()
+    assert (summary.exit_code, summary.counts, len(sent(sim))) == (0, {"set": 150}, 150)
+    assert "(pace.rate, pace.workers)" in remarks[0]
+    assert f"bulkreset abandon {nights.folder}/run-1" in remarks[0]
+
+
+def test_inputs_of_a_run_that_was_given_up_are_not_new_by_accident(nights: Nights, sim: Simulator) -> None:
+    before = stopped_after_some(nights, sim)
+    found = abandon(nights.folder / "run-1")
+    assert (found.perhaps_set, found.counts["set"] + found.counts["unprocessed"]) == (len(before), 150)
+    nights.put("tue.csv", "tom")
+    nights.write(input_=SCHEDULE + 'done = "archive"\n')
+    (summary,), _, remarks = nights.night()
+    assert (summary.counts, set(sent(sim)) - before) == ({"set": 1}, {"tom"})
+    assert f"{len(before)} rows of it are set, or may be, so its inputs are not new" in remarks[0]
+    assert (nights.folder / "in" / "mon.csv").exists(), "it is not put away as finished"
+    assert nights.night()[0] == []
+    nights.put("mon.csv", "max")  # written anew, so new
+    assert nights.night()[0][0].counts == {"set": 1}
+
+
+def test_inputs_of_a_run_that_set_nobody_are_new_when_it_is_given_up(nights: Nights, sim: Simulator) -> None:
+    nights.put("mon.csv", "ann")
+    nights.write("[guards]\nmax_rows = 0\n")
+    nights.night()
+    assert abandon(nights.folder / "run-1").perhaps_set == 0
+    assert [run.exit_code for run in nights.night()[0]] == [3]
+    assert sent(sim) == []
+
+
+def test_finished_and_dry_runs_are_not_given_up(nights: Nights) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night(dry=True)
+    nights.night()
+    for number, why in ((1, "is a dry run"), (2, "is finished")):
+        with pytest.raises(RunDirError, match=why):
+            abandon(nights.folder / f"run-{number}")
+
+
+def test_bad_input_stops_the_night_and_says_what_waits(nights: Nights, sim: Simulator) -> None:
+    nights.put("a.csv", "ann")
+    (nights.folder / "in" / "b.csv").write_text('username,password\nx,y\n"u,v\n"e,f\n', encoding="utf-8")
+    nights.put("c.csv", "cat")
+    with pytest.raises(InputError, match=r"b\.csv .*2 other new inputs wait; schedule\.on_bad_input = \"skip\""):
+        nights.night()
+    assert sent(sim) == []
+
+
+@pytest.mark.parametrize("bad", ["user,password\nben,Quiet-1\n", 'username,password\nx,y\n"u,v\n"e,f\n', ""])
+def test_bad_input_is_set_aside_until_it_or_the_reading_changes(nights: Nights, sim: Simulator, bad: str) -> None:
+    nights.write(input_=SCHEDULE + 'on_bad_input = "skip"\n')
+    nights.put("a.csv", "ann")
+    path = nights.folder / "in" / "b.csv"
+    path.write_text(bad, encoding="utf-8")
+    nights.put("c.csv", "cat")
+    (summary,), one, remarks = nights.night()
+    assert (summary.exit_code, sent(sim)) == (0, ["ann", "cat"])
+    if not bad:  # an empty part among others has no rows, and is no bad input
+        assert (one.left_out.set_aside, summary.input["remarks"]) == (
+            [],
+            ["1 file has no content, so no rows: b.csv."],
+        )
+        return
+    assert [f"The input {path} is set aside" in line for line in (*one.left_out.set_aside, remarks[0])] == [True, True]
+    assert summary.input["remarks"] == one.left_out.set_aside
+    runs, one, remarks = nights.night()
+    assert (runs, len(one.left_out.set_aside), remarks) == ([], 1, one.left_out.set_aside)
+    assert f"The input {path} is still set aside" in remarks[0]
+    nights.put("b.csv", "ben")
+    runs, one, _ = nights.night()
+    assert ([run.counts for run in runs], one.left_out.set_aside, nights.state["aside"]) == ([{"set": 1}], [], {})
+
+
+def test_inputs_that_all_are_bad_are_not_set_aside_for_it_may_be_the_job(nights: Nights, sim: Simulator) -> None:
+    nights.write(
+        input_='path = "in"\ncolumns = { username = "id" }\n[schedule]\nstate = "state.json"\non_bad_input = "skip"\n'
+    )
+    nights.put("a.csv", "ann")
+    nights.put("b.csv", "ben")
+    with pytest.raises(InputError, match="has no column 'id'"):
+        nights.night()
+    nights.write(input_=SCHEDULE + 'on_bad_input = "skip"\n')
+    assert [run.counts for run in nights.night()[0]] == [{"set": 2}]
+    assert sorted(sent(sim)) == ["ann", "ben"]
+
+
+def test_file_that_changes_still_is_not_read_yet(nights: Nights, sim: Simulator) -> None:
+    nights.write(input_=SCHEDULE + 'settle = "5m"\n')
+    old = nights.put("mon.csv", "ann")
+    written = max(old.stat().st_mtime, old.stat().st_ctime)
+    runs, one, _ = nights.night(wall=written + 290)
+    assert (runs, len(one.left_out.held)) == ([], 1)
+    at = format_iso(written * 1000, "seconds")
+    assert one.left_out.held[0] == f"The input {old} is not read yet: changed at {at}, and schedule.settle is 5 min."
+    runs, one, _ = nights.night(wall=written - 60)
+    assert (runs, len(one.left_out.held)) == ([], 1), "by its time it changes in the future"
+    os.utime(old, (0, 0))  # a copy with the times of the original is not older for it
+    assert nights.night(wall=written + 10)[0] == []
+    changed = old.stat().st_ctime
+    (summary,), one, _ = nights.night(wall=changed + 301)
+    assert (summary.counts, one.left_out.held, sent(sim)) == ({"set": 1}, [], ["ann"])
+
+
+def test_folder_is_read_when_its_marker_is_there(nights: Nights, sim: Simulator) -> None:
+    nights.write(
+        input_='path = "in/**/*.csv"\n[schedule]\nstate = "state.json"\nmarker = "_SUCCESS"\nexpected = true\n'
+    )
+    for day, user in (("mon", "ann"), ("tue", "ben")):
+        (nights.folder / "in" / day).mkdir()
+        nights.put(f"{day}/part-0.csv", user)
+    with pytest.raises(InputMissing, match=r"mon/part-0\.csv is not read yet: no _SUCCESS in its folder"):
+        nights.night()
+    (nights.folder / "in" / "mon" / "_SUCCESS").touch()
+    (summary,), one, _ = nights.night()
+    assert (summary.counts, sent(sim)) == ({"set": 1}, ["ann"])
+    assert (
+        summary.input["remarks"]
+        == one.left_out.held
+        == [f"The input {nights.folder}/in/tue/part-0.csv is not read yet: no _SUCCESS in its folder."]
+    )
+
+
+def test_marker_is_no_input_and_no_unread_file(nights: Nights) -> None:
+    nights.write(input_='path = "in/*"\n[schedule]\nstate = "in/state.json"\ndone = "in/done"\nmarker = "READY"\n')
+    nights.put("mon.csv", "ann")
+    (nights.folder / "in" / "READY").touch()
+    for runs in (1, 0):
+        found, one, remarks = nights.night()
+        assert (len(found), one.left_out.held, remarks) == (runs, [], [])
+
+
+def test_objects_are_read_when_they_have_settled_and_their_marker_is_there(
+    nights: Nights, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    at = f"s3://{BUCKET}"
+    nights.write(
+        input_=f'path = "{at}/in/"\n[schedule]\nstate = "{at}/in/state.json"\ndone = "{at}/in/done/"\n'
+        'settle = 60\nmarker = "READY"\n'
+    )
+    storage.put("in/mon.csv", b"username,password\nann,Quiet-Garden.1\n")
+    storage.put("in/", b"")
+    runs, one, remarks = nights.night()
+    assert (runs, one.left_out.held, remarks) == (
+        [],
+        [f"The input {at}/in/mon.csv is not read yet: no READY in its folder."],
+        [],
+    )
+    storage.put("in/READY", b"")
+    runs, one, _ = nights.night(wall=1e9)
+    assert (runs, "and schedule.settle is 1 min" in one.left_out.held[0]) == ([], True)
+    assert [run.counts for run in nights.night()[0]] == [{"set": 1}]
+    runs, one, remarks = nights.night()
+    assert (runs, one.left_out.held, remarks, sent(sim)) == ([], [], [], ["ann"])
+
+
+def test_what_is_not_read_is_said_each_night(nights: Nights) -> None:
+    nights.put("mon.csv", "ann")
+    (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
+    told = f"1 file is not read: {nights.folder}/in/tue.csv.bz2 (bzip2: unpack it)."
+    (summary,), _, remarks = nights.night()
+    assert (remarks, summary.input["remarks"]) == ([told], [told])
+    runs, _, remarks = nights.night()
+    assert (runs, remarks) == ([], [told])
+    nights.write(input_=SCHEDULE + "expected = true\n")
+    with pytest.raises(InputMissing, match=r"There is no new input.*1 file is not read"):
+        nights.night()
+
+
+def test_night_with_only_plain_inputs_beside_encrypted_ones(nights: Nights, tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    nights.write(input_=f'path = "in"\nidentity = "{key}"\n[schedule]\nstate = "state.json"\n')
+    encrypted_file(nights.put("a.csv", "ann"), key)
+    assert [run.counts for run in nights.night()[0]] == [{"set": 1}]
+    nights.put("b.csv", "ben")
+    assert [run.counts for run in nights.night()[0]] == [{"set": 1}]
+
+
+def test_quiet_night_that_succeeds_says_nothing_at_all(bulkreset: Command, nights: Nights) -> None:
+    nights.put("mon.csv", "ann")
+
+    def night() -> tuple[int, str, str]:
+        with bulkreset.start("run", nights.folder / "job.toml", "--yes", "--quiet") as process:
+            ran = finish(process, nights.folder)
+        return ran.code, ran.stdout, ran.stderr
+
+    assert night() == night() == (0, "", "")
+    (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
+    code, _, said = night()
+    assert (code, "tue.csv.bz2 (bzip2: unpack it)" in said) == (0, True)
+
+
+def test_command_gives_a_run_up_and_says_how_many_were_set(bulkreset: Command, nights: Nights, sim: Simulator) -> None:
+    before = stopped_after_some(nights, sim)
+    ran = bulkreset_abandon(bulkreset, nights.folder / "run-1")
+    assert (ran[0], ran[2]) == (0, "")
+    assert f"{len(before)} rows are set, or may be." in ran[1]
+    with bulkreset.start("status", nights.folder / "run-1") as process:
+        told = finish(process, nights.folder).stdout
+    assert ("run-1: abandoned" in told, "resume with" in told) == (True, False)
+
+
+def bulkreset_abandon(bulkreset: Command, run_dir: Path) -> tuple[int, str, str]:
+    with bulkreset.start("abandon", run_dir) as process:
+        ran = finish(process, run_dir)
+    return ran.code, ran.stdout, ran.stderr
+
+
+def test_exit_code_of_a_night_with_a_bad_input_is_not_zero(bulkreset: Command, nights: Nights) -> None:
+    nights.write(input_=SCHEDULE + 'on_bad_input = "skip"\n')
+    nights.put("a.csv", "ann")
+    (nights.folder / "in" / "b.csv").write_text("user,password\nben,Quiet-1\n", encoding="utf-8")
+    for _ in range(2):
+        with bulkreset.start("run", nights.folder / "job.toml", "--yes") as process:
+            ran = finish(process, nights.folder)
+        assert (ran.code, "b.csv is " in ran.stderr) == (EXIT_ROWS, True)
+
+
+def test_what_is_not_read_is_in_preflight_summary_and_page(bulkreset: Command, nights: Nights) -> None:
+    nights.write("[report]\nhtml = true\n", 'path = "in"')
+    (nights.folder / "in" / "a.csv").write_text("username,password\nann,Quiet-Garden.1", encoding="utf-8")
+    (nights.folder / "in" / "b.csv").touch()
+    (nights.folder / "in" / "c.csv.bz2").write_bytes(b"BZh9")
+    told = [
+        f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it).",
+        "1 file has no content, so no rows: b.csv.",
+        "a.csv: the last line has no line break: is the file whole?",
+    ]
+    ran = bulkreset("run", nights.folder / "job.toml", "--yes")
+    page = (ran.run_dir / "report.html").read_text(encoding="utf-8")
+    assert (ran.code, ran.summary["input"]["remarks"]) == (0, told)
+    for sentence in told:
+        assert (sentence in ran.stderr, sentence in ran.stdout, sentence in page) == (True, True, True)
+
+
+def test_program_gives_a_run_up_as_the_command_does(nights: Nights) -> None:
+    nights.put("mon.csv", "ann")
+    nights.write("[guards]\nmax_rows = 0\n")
+    nights.night()
+    found = bulkreset_api.abandon(nights.folder / "run-1")
+    assert (found.perhaps_set, found.counts) == (0, {"unprocessed": 1})
