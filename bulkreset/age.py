@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from bulkreset.errors import InputError, JobError, RecordError, Stopped
 from bulkreset.files import decode_text, read_small_file
@@ -131,6 +131,35 @@ def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
             "Try the plugin with age -r KEY, then resume.",
         ) from None
     return encrypted
+
+
+def encrypt_stream(source: IO[bytes] | io.RawIOBase, out: Any, to: Sequence[Any]) -> None:  # noqa: ANN401  (has write and flush)
+    """Encrypt all of `source` into `out`, in constant memory. An error of the source is raised as it is."""
+    reader = _ErrorKeepingSource(source)
+    try:
+        _age().encrypt_io(reader, out, list(to))
+    except Exception:
+        if reader.failed:  # age keeps only the text of an error
+            raise reader.failed from None
+        raise
+    if reader.failed:
+        raise reader.failed
+
+
+class _ErrorKeepingSource:
+    """A stream that remembers the exception that ended it."""
+
+    def __init__(self, source: IO[bytes] | io.RawIOBase) -> None:
+        self._source = source
+        self.failed: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes."""
+        try:
+            return self._source.read(size) or b""
+        except BaseException as error:
+            self.failed = error
+            raise
 
 
 def decrypt(encrypted: bytes, by: Sequence[Any]) -> bytes:

@@ -281,13 +281,15 @@ def write_report(
     only: Sequence[str] = (),
     output: PathLike | None = None,
     redacted: bool | None = None,
+    bom: bool = False,
 ) -> Path:
     """Write the report of a live or an ended run again and return its path.
 
     `form` is csv, parquet, jsonl or html; `only` are statuses; `output` is a new file; `redacted`: hashes replace the
-    usernames. The defaults are those of the run's own report. Raises Refused, RecordError.
+    usernames; `bom`: a CSV file begins with a byte order mark, for Excel. The other defaults are those of the run's own
+    report. Raises Refused, RecordError.
     """
-    request = ReportRequest(form, parse_statuses(only), Path(output) if output else None, redacted)
+    request = ReportRequest(form, parse_statuses(only), Path(output) if output else None, redacted, bom)
     written = None if request.output == STANDARD_OUTPUT else rewrite_report(Path(run_dir), request)
     if written is None:
         raise JobError("A report is written to a file.", "Name another output than -.")

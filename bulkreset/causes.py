@@ -30,6 +30,10 @@ PLAN: Mapping[str, Cause] = {
     ),
     "password_whitespace": Cause(f"Remove the white space or the line break from the password, {_REJECTED_ONLY}."),
     "password_policy": Cause(f"Choose a password that meets the policy (see the message), {_REJECTED_ONLY}."),
+    "suspect_password": Cause(
+        "A program has altered or hashed this password (see the message). Export the original,"
+        f' {_REJECTED_ONLY}; input.on_suspect_password = "send" sends it as it is.'
+    ),
     "duplicate_username": Cause(
         f"Keep one of the rows with this username, or choose one with input.on_duplicate, {_REJECTED_ONLY}."
     ),

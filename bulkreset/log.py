@@ -24,6 +24,7 @@ EVENTS = (
     "plan_finished",
     "account_unknown",
     "delivery_failed",
+    "origin_unreadable",
     "info_unavailable",
     "sending_started",
     "rate_changed",

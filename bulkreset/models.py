@@ -75,6 +75,7 @@ class RejectCode(StrEnum):
     UNKNOWN_POOL = "unknown_pool"
     PASSWORD_WHITESPACE = "password_whitespace"  # noqa: S105  (a code, not a password)
     PASSWORD_POLICY = "password_policy"  # noqa: S105  (a code, not a password)
+    SUSPECT_PASSWORD = "suspect_password"  # noqa: S105  (a code, not a password)
     DUPLICATE_USERNAME = "duplicate_username"
     USER_NOT_FOUND = "user_not_found"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 
 _MINUTE, _HOUR = 60, 3600
@@ -12,6 +13,22 @@ _UNSEEN = re.compile(
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SIGNS = re.compile("[\u2400-\u241f\u2421]|\\[U\\+00([89][0-9A-F])\\]")  # those of _STEERS, as `_sign` writes them
+# Unicode has no names for control characters; these are its aliases.
+_NAMES = {
+    0x00: "NULL",
+    0x07: "ALERT",
+    0x08: "BACKSPACE",
+    0x09: "CHARACTER TABULATION",
+    0x0A: "LINE FEED",
+    0x0B: "LINE TABULATION",
+    0x0C: "FORM FEED",
+    0x0D: "CARRIAGE RETURN",
+    0x1B: "ESCAPE",
+    0x7F: "DELETE",
+    0x85: "NEXT LINE",
+}
+_KINDS = {"Cc": "CONTROL CHARACTER", "Co": "PRIVATE USE CHARACTER", "Cs": "SURROGATE", "Cn": "UNASSIGNED CHARACTER"}
 # A spreadsheet runs a cell that begins with one of these; full-width forms count too.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # as written by `Redaction.redact_name`
@@ -78,6 +95,20 @@ def join_words(parts: list[str], last: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
 
 
+def is_unseen(character: str) -> bool:
+    """Return whether a character is a control character or an invisible one."""
+    return bool(_UNSEEN.match(character))
+
+
+def character_name(character: str) -> str:
+    """Return a character's Unicode name and code point, such as "ZERO WIDTH SPACE (U+200B)"."""
+    code = ord(character)
+    named = (
+        unicodedata.name(character, "") or _NAMES.get(code) or _KINDS.get(unicodedata.category(character), "character")
+    )
+    return f"{named} (U+{code:04X})"
+
+
 def show_invisible(text: str) -> str:
     """Return the text with a visible sign for each invisible character, so that different names never look the same."""
     return _UNSEEN.sub(_sign, text)
@@ -96,14 +127,16 @@ def printable_cell(cell: str) -> str:
 def spreadsheet_safe(text: str) -> str:
     """Return the cell as text that no spreadsheet runs as a formula and no terminal runs as a control sequence.
 
-    An apostrophe is put before a formula. Control characters, except tabs and line feeds, are replaced by signs.
+    An apostrophe is put before a formula, and before apostrophes that are in front of one: `parse_cell` takes one away.
+    Control characters, except tabs and line feeds, are replaced by signs.
     """
-    return printable_cell(f"'{text}" if text.startswith(_FORMULA) else text)
+    return printable_cell(f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text)
 
 
 def parse_cell(cell: str) -> str:
-    """Return the username in a cell of a report, without the apostrophe that `spreadsheet_safe` adds."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    """Return the text for which `spreadsheet_safe` has written this cell."""
+    text = _SIGNS.sub(_unsigned, cell)
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def json_safe(text: str) -> str:
@@ -113,6 +146,12 @@ def json_safe(text: str) -> str:
 
 def _spelt(found: re.Match[str]) -> str:
     return found[0] if found[0] == "\n" else "\\u007f" if found[0] == "\x7f" else json.dumps(found[0])[1:-1]
+
+
+def _unsigned(found: re.Match[str]) -> str:
+    if found[1]:
+        return chr(int(found[1], 16))
+    return "\x7f" if found[0] == "\u2421" else chr(ord(found[0]) - 0x2400)
 
 
 def _sign(found: re.Match[str]) -> str:

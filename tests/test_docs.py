@@ -49,7 +49,7 @@ EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
 LONGEST = 170  # lines of the front page, which is read in five minutes
 LARGEST = 200_000  # bytes of a picture
 COMMANDS = (
-    *("run", "resume", "abandon", "status", "control", "watch", "report", "passwords", "contacts"),
+    *("run", "resume", "abandon", "status", "control", "watch", "report", "extract", "passwords", "contacts"),
     *("verify", "undo", "init", "demo", "help"),
 )
 _OF_THE_GROUP = {"--help", "-h", "--version"}

@@ -17,6 +17,7 @@ from bulkreset.age import parse_recipients
 from bulkreset.cli.job_template import fill_defaults, write_job
 from bulkreset.errors import BulkresetError
 from bulkreset.files import atomic_bytes_writer, atomic_file, atomic_writer
+from bulkreset.journal import origin
 from bulkreset.journal.generated_passwords import PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
@@ -161,6 +162,13 @@ def test_link_under_the_name_of_a_partial_file_is_not_followed(
         assert not (tmp_path / "nowhere").exists()
 
 
+def test_link_under_the_name_of_the_extracts_is_not_followed(tmp_path: Path) -> None:
+    with untouched(tmp_path) as (folder, victim):
+        (folder / origin.FILE).symlink_to(victim)
+        with pytest.raises(OSError, match="symbolic links"):
+            origin.record_extract(folder, origin.Extract("0" * 64, "again.csv", ("failed",), 1, "2026-11-30T00:00:00Z"))
+
+
 def test_partial_that_is_a_pipe_or_a_link_is_left_alone(tmp_path: Path) -> None:
     with untouched(tmp_path) as (folder, victim):
         (folder / ".x.1.partial").symlink_to(victim)
@@ -203,6 +211,7 @@ def test_partial_that_is_swept_before_it_is_locked_is_begun_again(
 
 # What else opens a file for writing, and why no link can harm it.
 ELSEWHERE = {
+    "journal/origin.py": "the extracts: appended to, in a directory of mode 0700, and O_NOFOLLOW is set",
     "journal/run_dir.py": "the log: appended to, in a directory of mode 0700",
     "notify/emf.py": "appended to; the place may be a link on purpose, such as /dev/stdout",
     "run/schedule_state.py": "the lock: nothing is written to it, and O_NOFOLLOW is set",

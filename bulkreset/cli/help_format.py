@@ -57,9 +57,13 @@ EXAMPLES = {
   bulkreset watch RUN_DIR
 """,
     "report": """
-  bulkreset report RUN_DIR --only failed,rejected -o again.csv
+  bulkreset report RUN_DIR --only failed,rejected -o faults.csv
   bulkreset report RUN_DIR --format parquet --redact usernames -o shared.parquet
   bulkreset report RUN_DIR --format jsonl -o - | head
+""",
+    "extract": """
+  bulkreset extract RUN_DIR -o again.csv
+  bulkreset extract RUN_DIR --only failed -o again.csv.age --recipient age1...
 """,
     "passwords": """
   bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv

@@ -1,7 +1,8 @@
-"""The commands that read runs: status, report, passwords, contacts, verify."""
+"""The commands that read runs: status, report, extract, passwords, contacts, verify."""
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -83,15 +84,67 @@ def report(
             show_default=False,
         ),
     ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="CSV for Excel: begin with a UTF-8 byte order mark.")] = False,
 ) -> None:
     """Write the report again, in another format or for some rows only."""
     from bulkreset.report.rewrite import ReportRequest, parse_statuses, rewrite_report
 
     wanted = ReportRequest(
-        form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES
+        form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES, bom
     )
     if drawn := rewrite_report(run_dir, wanted, sys.stdout.fileno()):
         sys.stdout.write(f"Report: {drawn}\n")
+
+
+def extract(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="New CSV file (mode 0600). It is encrypted if its name ends with .age.",
+            show_default=False,
+        ),
+    ],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS,...",
+            help="Only rows with one of these statuses. Default: failed,rejected,unprocessed.",
+            show_default=False,
+        ),
+    ] = None,
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Public key that can decrypt the file; may be repeated. Default: password.recipients of the job.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write rows of a run's input, with all of their columns, for a new run after they are fixed.
+
+    The input must be unchanged. The file has the passwords of the input.
+    """
+    from bulkreset.report.extract import DEFAULT, ExtractRequest
+    from bulkreset.report.extract import extract as extract_rows
+    from bulkreset.report.rewrite import parse_statuses
+
+    stop = CancelToken()
+    process.install_cleanup_handlers(stop)
+    wanted = ExtractRequest(output, parse_statuses(only or DEFAULT), recipient or ())
+    try:
+        found = extract_rows(run_dir, wanted, stop, time.time() * 1000)
+    except Interrupted as error:
+        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    if found.left_out:
+        named = ", ".join(map(str, found.malformed)) + (", …" if found.left_out > len(found.malformed) else "")
+        process.print_error(
+            f"{found.left_out:,} malformed rows were left out: {named}. Fix their lines in the input, and copy them by hand."
+        )
+    sys.stdout.write(f"{found.rows:,} rows: {found.output}\n")
 
 
 def passwords(
@@ -112,7 +165,7 @@ def passwords(
         PasswordForm | None,
         typer.Option(
             "--format",
-            help="csv or jsonl, with exact names for a program. Default: CSV with names that a spreadsheet does not run.",
+            help="csv or jsonl. Default: csv.",
             show_default=False,
         ),
     ] = None,
@@ -123,7 +176,7 @@ def passwords(
 
     if output:
         require_new(output)
-    given = read_passwords(run_dir, identity, exact=form is not None)
+    given = read_passwords(run_dir, identity)
     first = next(given, None)  # raises errors of the key before anything is written
     rows = chain((first,) if first else (), given)
     if output is None:

@@ -49,6 +49,9 @@ app.command(cls=CommandHelp, short_help="Show the progress of a run that another
 app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
     inspect.report
 )
+app.command(cls=CommandHelp, short_help="Write rows of a run's input, with all columns, for a new run.")(
+    inspect.extract
+)
 app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.passwords)
 app.command(cls=CommandHelp, short_help="Write an encrypted list of the users to tell, for a mail merge.")(
     inspect.contacts

@@ -1,12 +1,13 @@
 """Batches of input rows, and the checks that all input formats share."""
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bulkreset.age import DecryptError
 from bulkreset.errors import BulkresetError, InputError, Stopped
-from bulkreset.job import ColumnsConfig, Location
+from bulkreset.input.own_files import is_report, no_passwords_error
+from bulkreset.job import ColumnsConfig, InputConfig, Location
 from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:  # only planning uses frames; pandas is slow to load, so nothing else imports it
@@ -46,12 +47,57 @@ _USUAL = {
 }
 
 
+CARRIED = "+"  # in front of the name of a column that is not one of ours
+
+
+class CarryingColumns(ColumnsConfig):
+    """The input's columns, and the names of others that are read beside them; ALL_COLUMNS for all that have a name."""
+
+    carried: tuple[str, ...] = ()
+
+
+ALL_COLUMNS = ("*",)
+
+
+def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
+    """Return the settings of an input of which these columns are read, too. Their field is CARRIED and the name."""
+    if not columns:
+        return spec
+    return spec.model_copy(update={"columns": CarryingColumns(**dict(spec.columns), carried=columns)})
+
+
+def carries(spec: InputConfig) -> bool:
+    """Return whether other columns than ours are read of this input."""
+    return isinstance(spec.columns, CarryingColumns)
+
+
+def carries_all(spec: InputConfig) -> bool:
+    """Return whether all columns of this input are read."""
+    return isinstance(spec.columns, CarryingColumns) and spec.columns.carried == ALL_COLUMNS
+
+
+class _EveryField(Collection[str]):
+    """All fields that an input has."""
+
+    def __contains__(self, _field: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIELDS)
+
+    def __len__(self) -> int:
+        return len(FIELDS)
+
+
+EVERY_FIELD: Collection[str] = _EveryField()
+
+
 class RowBatch:
     """Some consecutive rows: the one shape in which every reader yields them.
 
     `columns` maps a field of FIELDS to its cells, as a list of Python strings or as an Arrow array of text; an empty cell is "",
     and the cells of an absent field are empty. `malformed` maps an offset to the error text of that line; all cells of
-    such a row are "". `file` is the number of the file that the rows are from, if the input has several files.
+    such a row are "". Other columns have CARRIED in front of their name. `file` is the number of the file that the rows are from, if the input has several files.
     """
 
     def __init__(
@@ -99,11 +145,30 @@ def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part
                 f"The input {path} has the column {name!r} {names.count(name)} times.",
                 "Keep one of them, or rename the others.",
             )
+        if field == "password" and name not in names and is_report(names):
+            raise no_passwords_error(path)
         if field in NEEDED and name not in names:
             raise _missing_column_error(names, wanted, field, path, part)
         if field not in NEEDED and name not in names:
             reject_near_names(names, wanted, field, path)
-    return {field: names.index(name) for field, name in wanted.items() if name in names}
+    found = {field: names.index(name) for field, name in wanted.items() if name in names}
+    carried = columns.carried if isinstance(columns, CarryingColumns) else ()
+    return found | _find_carried(names, carried, path)
+
+
+def _find_carried(names: Sequence[str], carried: Sequence[str], path: Location) -> dict[str, int]:
+    """Return the index of each column that is read beside ours. Raises InputError if one is missing or occurs twice."""
+    every = carried == ALL_COLUMNS
+    wanted = [name for name in names if name] if every else carried
+    for name in wanted:
+        if names.count(name) != 1:
+            raise InputError(
+                f"The input {path} has the column {name!r} {names.count(name)} times."
+                if every or names.count(name)
+                else f"The input {path} has no column {name!r}, which report.columns names.",
+                "Every column that is carried must be there once.",
+            )
+    return {CARRIED + name: names.index(name) for name in wanted}
 
 
 def _missing_column_error(

@@ -8,6 +8,7 @@ from typing import TextIO
 from bulkreset.errors import InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.decrypt import InputContent, sniff_text
+from bulkreset.input.own_files import is_report, restore_names
 from bulkreset.input.text_lines import MARK, LineReader
 from bulkreset.input.text_reader import Position, TextReader
 from bulkreset.job import InputConfig
@@ -21,7 +22,7 @@ class CsvReader(TextReader):
     """
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
-        super().__init__(spec, content, CsvRecords, lambda head: _line_end(head, spec), sniff_text)
+        super().__init__(spec, content, CsvRecords, lambda head: _line_end(head, spec), sniff_text, restore_names)
 
 
 def _line_end(head: str, spec: InputConfig) -> str:
@@ -44,6 +45,7 @@ class CsvRecords:
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self.taken = 0  # pages
+        self.is_report = False  # known after `header`
         self._width = 0
         self._header: list[str] = []
         self._names: frozenset[str] = frozenset()
@@ -70,6 +72,7 @@ class CsvRecords:
             raise self._first_line_error(fields) or error from None
         self._ours = list(places.values())
         self._header, self._names, self._header_end = fields, frozenset(fields), _ending(self._lines.last)
+        self.is_report = self._spec.columns.username == "username" and is_report(fields)
         return {field: place for place, field in enumerate(places)}
 
     @property

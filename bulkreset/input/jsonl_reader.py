@@ -2,20 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from typing import Any, NoReturn, TextIO
 
 from bulkreset.errors import InputError
 from bulkreset.input.batch import (
+    CARRIED,
     FIELDS,
     MAX_VALUE_LENGTH,
     NEEDED,
+    RowBatch,
+    carries_all,
     find_columns,
     fold_words,
     reject_near_names,
     reject_passwords,
 )
 from bulkreset.input.decrypt import InputContent, sniff_text
+from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED, LineReader
 from bulkreset.input.text_reader import Position, TextReader
 from bulkreset.job import InputConfig
@@ -30,7 +35,16 @@ class JsonLinesReader(TextReader):
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         spec = spec.model_copy(update={"encoding": "utf-8", "escape": ""})
-        super().__init__(spec, content, JsonLinesRecords, _line_end, _sniff)
+        super().__init__(spec, content, JsonLinesRecords, _line_end, _sniff, require_names)
+
+    def _make_batch(
+        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
+    ) -> RowBatch:
+        """Return the rows without the optional fields that none of them has: a later line may have them."""
+        made = super()._make_batch(first, batch, fields, is_report=is_report)
+        optional = {*FIELDS} - {*NEEDED}
+        columns = {field: cells for field, cells in made.columns.items() if field not in optional or any(cells)}
+        return RowBatch(made.first, columns, made.malformed)
 
 
 def _line_end(head: str) -> str:
@@ -56,10 +70,12 @@ class _Object(list[tuple[str, Any]]):
 
 
 class _Number:
-    """The place of a number. Its digits are not converted: there may be a million of them."""
+    """A number as it is written. Its digits are not converted: there may be a million of them."""
 
+    __slots__ = ("text",)
 
-_NUMBER = _Number()
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -68,8 +84,8 @@ def _reject_constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_Object,
-    parse_int=lambda _: _NUMBER,
-    parse_float=lambda _: _NUMBER,
+    parse_int=_Number,
+    parse_float=_Number,
     parse_constant=_reject_constant,
 )
 
@@ -84,36 +100,53 @@ class JsonLinesRecords:
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self.taken = 0  # pages
+        self.is_report = False  # known after `header`
         self._text = text
         self._spec = spec
         self._lines = LineReader(text, spec, "JSON Lines")
-        self._wanted = {field: name for field in FIELDS if (name := getattr(spec.columns, field))}
+        self._ours = {field: name for field in FIELDS if (name := getattr(spec.columns, field))}
+        self._wanted = self._ours  # and the columns that are carried, after `header`
         self._shapes: dict[tuple[str, ...], Sequence[int] | str] = {}
 
     def header(self) -> dict[str, int]:
         """Look for the columns in the first lines and return the index of each of our fields in the records.
 
-        Raises InputError if none of these lines is an object, or if they do not have a column that is needed.
+        Looks at all lines if all columns are carried. Raises InputError if none of these lines is an object, or if they
+        do not have a column that is needed.
         """
         names: dict[str, None] = {}
         begins, objects, size = "", 0, 0
-        for _ in range(LOOKED_AT):
+        every = carries_all(self._spec)
+        for _ in count() if every else range(LOOKED_AT):
             found = self._read_line()
             if found is None:
                 break
             begins = begins or self._lines.last.lstrip(f"{MARK} \t")[:1]
             if isinstance(found, _Object) and begins != "[":
                 objects += 1
-                names |= dict.fromkeys(name.strip() for name, _ in found)
+                self._add_names(names, found)
             size += len(self._lines.last)
-            if size > LONGEST_LINE:
+            if size > LONGEST_LINE and not every:
                 break
         if not objects:
             what, advice = _NOT_LINES.get(begins, _NOT_LINES[""])
             raise InputError(f"The input {self._spec.file} {what}.", advice)
-        find_columns(list(names), self._spec.columns, self._spec.file, "first lines")
+        places = find_columns(list(names), self._spec.columns, self._spec.file, "first lines")
+        carried = {field: field.removeprefix(CARRIED) for field in places if field.startswith(CARRIED)}
+        self._wanted = self._ours | carried
+        self.is_report = self._spec.columns.username == "username" and is_report(names)
         self._lines.seek(0, 0)
         return {field: place for place, field in enumerate(self._wanted)}
+
+    def _add_names(self, names: dict[str, None], found: _Object) -> None:
+        """Add the names of an object's fields. Raises InputError if there are so many that they would fill the memory."""
+        new = [name for name in (name.strip() for name, _ in found) if name not in names]
+        names |= dict.fromkeys(new)
+        if new and sum(map(len, names)) > LONGEST_LINE:
+            raise InputError(
+                f"The fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters of names.",
+                "Check that the names of the fields are the same in all lines.",
+            )
 
     def mark(self) -> Position:
         """Return the position at which the next record begins."""
@@ -171,16 +204,31 @@ class JsonLinesRecords:
         cells = []
         for (field, name), place in zip(self._wanted.items(), shape, strict=True):
             value = found[place][1] if place >= 0 else ""
-            if isinstance(value, bool) and field == "permanent":
-                value = "true" if value else "false"
-            if value is None:
-                value = ""
+            value = self._text_of(field, name, value)
             if not isinstance(value, str):
                 return f"{name!r} holds {_kind(value)}, not text"
             if not value.isascii() and UNDECODED.search(value):
                 return f"{name!r} has one half of a surrogate pair, which is no character"
             cells.append(value[:MAX_VALUE_LENGTH])
         return cells
+
+    def _text_of(self, field: str, name: str, value: object) -> object:
+        """Return the value as text if the field may hold it: booleans and numbers of carried columns, as they are written.
+
+        Raises InputError if a carried column holds an array or an object.
+        """
+        if value is None:
+            return ""
+        is_carried = field.startswith(CARRIED)
+        if is_carried and isinstance(value, list):
+            raise InputError(
+                f"The column {name!r} of the input {self._spec.file} holds {_kind(value)} on line {self._lines.number},"
+                " which is no text.",
+                "Write it as text, or without this column.",
+            )
+        if isinstance(value, bool) and (is_carried or field == "permanent"):
+            return "true" if value else "false"
+        return value.text if is_carried and isinstance(value, _Number) else value
 
     def _shape(self, names: tuple[str, ...]) -> Sequence[int] | str:
         """Return the place of each of our fields in an object with these names, -1 if absent, or what is wrong.
@@ -197,8 +245,10 @@ class JsonLinesRecords:
                 return f"{name!r} is there {counts[name]} times"
             if counts[name]:
                 continue
+            if field.startswith(CARRIED):
+                continue
             if field not in NEEDED:
-                reject_near_names(stripped, self._wanted, field, where)
+                reject_near_names(stripped, self._ours, field, where)
             elif any(fold_words(found) == fold_words(name) for found in stripped):
                 return f"no {name!r}, but a name like it; names are case-sensitive"
         return [stripped.index(name) if counts[name] else -1 for name in self._wanted.values()]

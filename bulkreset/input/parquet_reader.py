@@ -17,6 +17,7 @@ from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
+    CARRIED,
     FIELDS,
     MAX_VALUE_LENGTH,
     RowBatch,
@@ -25,6 +26,7 @@ from bulkreset.input.batch import (
 )
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.location import Digest
+from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import (
     LARGEST_DICTIONARY,
     LARGEST_PAGE,
@@ -75,10 +77,16 @@ class ParquetReader:
         try:
             file = self._file = self._file or self.open()
             names = {field: name for field, name in self.names(file).items() if field in fields}
+            reported = names.get("username") == "username" and is_report(file.schema_arrow.names)
+            if reported:
+                names.pop("permanent", None)  # of the earlier run
             group = bisect_right(self._starts, first - 1) - 1
             start = self._starts[group] + 1
             for parts in self._gathered(self._steps_from(file, group, names), size or BATCH_ROWS):
-                yield _make_batch(start, parts, names)
+                batch = _make_batch(start, parts, names)
+                if reported:
+                    require_names(batch.cells("username"), self._spec.file)
+                yield batch
                 start += sum(part.num_rows for part in parts)
             self.close()
         except DAMAGED as error:
@@ -91,7 +99,7 @@ class ParquetReader:
         """Yield the rows from a row group on, so few at a time that their values are bounded; long values are cut."""
         steps = self._steps or [1] * file.num_row_groups
         for number in range(group, file.num_row_groups):
-            rows, wanted = min(BATCH_ROWS, steps[number]), list(names.values())
+            rows, wanted = min(BATCH_ROWS, steps[number]), list(dict.fromkeys(names.values()))
             for batch in file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 check_current()
                 if batch.num_rows:
@@ -191,6 +199,9 @@ class ParquetReader:
         schema = file.schema_arrow
         places = find_columns(schema.names, self._spec.columns, self._spec.file, "schema")
         for field, place in places.items():
+            if field.startswith(CARRIED):
+                self._check_carried(schema.field(place))
+                continue
             self._check_type(field, schema.field(place))
         return {field: schema.field(place).name for field, place in places.items()}
 
@@ -208,6 +219,16 @@ class ParquetReader:
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
                 _conversion_hint(field, kind),
+            )
+
+    def _check_carried(self, column: "pa.Field[Any]") -> None:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        binary = self._spec.binary
+        is_told = (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
+        if pa.types.is_nested(kind) or ((_is_binary(kind) or _is_uuid(kind)) and not is_told):
+            raise InputError(
+                f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, which is no text.",
+                "Write it as a string column, or without this column.",
             )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bulkreset.input.batch import FIELDS, RowBatch
+from bulkreset.input.batch import CARRIED, FIELDS, RowBatch, carries_all
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.file_kinds import has_known_name, sniffed_ending
@@ -72,6 +72,8 @@ def open_rows(
     if not (spec.format or has_known_name(content.name)):
         content.name += sniffed_ending(content.beginning())
     values = partition_columns(place.where if origin is None else origin, named)
+    if carries_all(spec):
+        values |= {CARRIED + getattr(named, field): value for field, value in values.items()}
     reader = _open_format(spec, content)
     return PartitionedReader(reader, values, place.where) if values else reader
 

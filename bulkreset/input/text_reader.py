@@ -5,7 +5,7 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, TextIO
@@ -22,7 +22,7 @@ from bulkreset.input.decrypt import (
     unmarked_encoding,
 )
 from bulkreset.input.location import Digest
-from bulkreset.job import InputConfig
+from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
 
 HEAD = 1 << 16  # characters read to detect the file's line ending
@@ -45,10 +45,12 @@ class Records(Protocol):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
     `taken` counts the pages that were read or passed. `ends_open` says whether the last line that was read ends the
-    file without a line break, although the format would have one.
+    file without a line break, although the format would have one. `is_report` says whether the file is a report of this
+    program; it is known after `header`.
     """
 
     taken: int
+    is_report: bool
 
     @property
     def ends_open(self) -> bool:
@@ -71,7 +73,8 @@ class TextReader:
     """A file of text, which may be compressed and encrypted. A format passes what makes records of an open file.
 
     `line_end` returns the line ending of a file that begins with this text. `sniff` returns what a file is whose
-    header cannot be read, by its first bytes, with advice. `remark` is the text for the user about a file that was
+    header cannot be read, by its first bytes, with advice. `restore` returns the usernames in the cells of a report of this
+    program, or raises InputError if they are hashes. `remark` is the text for the user about a file that was
     read to its end, or "".
     """
 
@@ -82,6 +85,7 @@ class TextReader:
         records: Callable[[TextIO, InputConfig], Records],
         line_end: Callable[[str], str],
         sniff: Callable[[bytes], tuple[str, str] | None],
+        restore: Callable[[Iterable[str], Location], list[str]],
     ) -> None:
         self.spec = spec
         self.keeps_open = False
@@ -90,6 +94,7 @@ class TextReader:
         self._new_records = records
         self._line_end = line_end
         self._sniff = sniff
+        self._restore = restore
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         # Compressed files can seek, too, but only by unpacking everything before the position.
         self.remembers = self.can_be_entered and not content.is_packed
@@ -111,13 +116,25 @@ class TextReader:
                 records = self._records_near(first, digest)
                 start = records.taken * PAGE_ROWS + 1
                 while batch := [record for _ in range(pages) for record in self._next_page(records)]:
-                    yield _make_batch(start, batch, {it: at for it, at in self._places.items() if it in fields})
+                    yield self._make_batch(start, batch, fields, is_report=records.is_report)
                     start += len(batch)
                 self.remark = "the last line has no line break: is the file whole?" if records.ends_open else ""
             self.close()
         finally:
             if not self.keeps_open:
                 self.close()
+
+    def _make_batch(
+        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
+    ) -> RowBatch:
+        places = {it: at for it, at in self._places.items() if it in fields}
+        if is_report:
+            places.pop("permanent", None)  # of the earlier run
+        made = _make_batch(first, batch, places)
+        if not is_report or "username" not in places:
+            return made
+        names = self._restore(made.cells("username"), self.spec.file)
+        return RowBatch(first, {**made.columns, "username": names}, made.malformed)
 
     def nearest(self, row: int) -> int:
         """Return the last known start of a page at or before `row`."""

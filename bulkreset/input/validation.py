@@ -1,14 +1,18 @@
 """Validate each row before any request: it is ready, skipped, or rejected with a code and the reason."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.password_policy import combine, failed_rules, violation_mask
+from bulkreset.input.suspect_password import HASH, SUSPECT, suspicion
 from bulkreset.job import Job, PasswordPolicy
 from bulkreset.models import RejectCode, Status
+from bulkreset.text import character_name
 
 LONGEST_USERNAME = 128
 LONGEST_PASSWORD = 256
@@ -16,8 +20,12 @@ LONGEST_PASSWORD = 256
 # The service requires a password to match ^[\S]+.*[\S]+$. In Java, \s is these six characters, and the dot matches no
 # line break.
 _EDGE_OR_BREAK = "^[ \t\n\x0b\f\r]|[ \t\n\x0b\f\r]$|[\n\r\x85\u2028\u2029]"
-_NOT_IN_A_USERNAME = "[\\s\x00-\x1f\x7f-\x9f\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+# The service requires a username to match [\p{L}\p{M}\p{S}\p{N}\p{P}]+: no character of the categories C and Z.
+_NOT_ASCII_IN_A_USERNAME = re.compile("[\x00-\x20\x7f]").search
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+_Message = str | Callable[[int], str]  # for a row, by its offset in the batch
 
 
 class ValidatedRow(NamedTuple):
@@ -51,6 +59,9 @@ class RowValidator:
         self._permanent = job.permanent
         self._generates = job.generates
         self._hands_out = bool(job.password.recipients)
+        self._on_suspect = "send" if job.generates else job.input.on_suspect_password
+        self.passwords = 0  # rows that have a password
+        self.hashes = 0  # passwords that look like a hash; not counted if suspect passwords are sent
         told = policies or {}
         self._policies = {pool: combine(job.password.policy, told.get(pool)) for pool in self._pools}
 
@@ -67,8 +78,9 @@ class RowValidator:
                 if offset not in found:
                     found[offset] = (
                         code,
-                        message or self._policy_message(pools.iloc[offset], frame["password"].iloc[offset]),
+                        message if isinstance(message, str) else message(offset),
                     )
+        warnings = self._suspicions(frame, chunk.malformed, found)
         statuses = [Status.READY.value] * len(frame)
         codes = [""] * len(frame)
         messages = [""] * len(frame)
@@ -78,6 +90,9 @@ class RowValidator:
             if offset not in found:
                 statuses[offset], codes[offset] = Status.SKIPPED.value, "protected"
                 messages[offset] = "the job protects this user"
+                warnings.pop(offset, None)
+        for offset, message in warnings.items():
+            messages[offset] = message
         # A text that is no pool of the job may be anything, such as a password of a shifted row: it is not kept.
         kept = pools.where(pools.isin(self._pools), "")
         numbers = range(chunk.first, chunk.last + 1)
@@ -88,7 +103,7 @@ class RowValidator:
 
     def _checks(
         self, frame: pd.DataFrame, pools: "pd.Series[str]", permanents: list[bool | None]
-    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, str]]:
+    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, _Message]]:
         usernames, passwords = frame["username"], frame["password"]
         yield usernames == "", RejectCode.MISSING_USERNAME, "the row names no user"
         if not self._generates:
@@ -105,9 +120,9 @@ class RowValidator:
                 f"the password has more than {LONGEST_PASSWORD} characters",
             )
         yield (
-            usernames.str.contains(_NOT_IN_A_USERNAME),
+            pd.Series([refused_character(name) >= 0 for name in usernames], dtype=bool),
             RejectCode.BAD_VALUE,
-            "the username has white space or a control character",
+            lambda offset: _describe_character(usernames.iloc[offset]),
         )
         if not self._generates:
             yield (
@@ -139,7 +154,7 @@ class RowValidator:
 
     def _checks_of_passwords(
         self, passwords: "pd.Series[str]", pools: "pd.Series[str]"
-    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, str]]:
+    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, _Message]]:
         yield (
             passwords.str.contains(_EDGE_OR_BREAK),
             RejectCode.PASSWORD_WHITESPACE,
@@ -151,8 +166,29 @@ class RowValidator:
             yield (
                 mask if len(those) == len(self._policies) else mask & pools.isin(those),
                 RejectCode.PASSWORD_POLICY,
-                "",
+                lambda offset: self._policy_message(pools.iloc[offset], passwords.iloc[offset]),
             )
+
+    def _suspicions(
+        self, frame: pd.DataFrame, malformed: Mapping[int, str], found: dict[int, tuple[RejectCode, str]]
+    ) -> dict[int, str]:
+        """Count the hashes. Return the warning for each row that is not rejected, by offset; or reject it in `found`."""
+        if self._on_suspect == "send":
+            return {}
+        warnings = {}
+        for offset, password in enumerate(frame["password"]):
+            if not password or offset in malformed:
+                continue
+            self.passwords += 1
+            if why := suspicion(password):
+                self.hashes += why == HASH
+                if offset in found:
+                    continue
+                if self._on_suspect == "reject":
+                    found[offset] = (RejectCode.SUSPECT_PASSWORD, SUSPECT + why)
+                else:
+                    warnings[offset] = SUSPECT + why
+        return warnings
 
     def _protected_offsets(self, frame: pd.DataFrame) -> list[int]:
         if not self._protected:
@@ -165,3 +201,16 @@ class RowValidator:
 
     def _policy_message(self, pool: str, password: str) -> str:
         return "the password needs " + ", ".join(failed_rules(self._policies[pool], password))
+
+
+def refused_character(username: str) -> int:
+    """Return the offset of the first character that no username may have; -1 if there is none."""
+    if username.isascii():
+        bad = _NOT_ASCII_IN_A_USERNAME(username)
+        return bad.start() if bad else -1
+    return next((at for at, it in enumerate(username) if unicodedata.category(it)[0] in "CZ"), -1)
+
+
+def _describe_character(username: str) -> str:
+    at = refused_character(username)
+    return f"the username has {character_name(username[at])} at position {at + 1} of {len(username)}"

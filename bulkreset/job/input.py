@@ -109,6 +109,7 @@ class InputConfig(ConfigTable):
     encoding: str = "utf-8"
     columns: ColumnsConfig = ColumnsConfig()
     on_duplicate: Literal["refuse", "first", "last"] = "refuse"
+    on_suspect_password: Literal["warn", "reject", "send"] = "warn"  # noqa: S105  (a mode, not a password)
     passwords_may_be_names: bool = False
 
     @field_validator("path", mode="before")

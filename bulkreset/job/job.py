@@ -90,6 +90,16 @@ class Job(ConfigTable):
         return self
 
     @model_validator(mode="after")
+    def _report_has_no_password(self) -> Self:
+        if self.report.columns and self.input.from_pool:
+            msg = "report.columns cannot be used with input.from_pool: there is no input that has columns"
+            raise ValueError(msg)
+        if self.input.columns.password in self.report.columns:
+            msg = "report.columns names the column of the passwords, which no report has"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _generated_passwords_arrive(self) -> Self:
         if not self.generates and self.input.from_pool:
             msg = 'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'

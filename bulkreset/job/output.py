@@ -9,11 +9,35 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bulkreset.job.base import ConfigTable, Duration, matches
 
+# The report's own columns: a column of the input with such a name would be taken for one of them.
+RESERVED = frozenset(
+    [
+        "row",
+        "user_pool_id",
+        "username",
+        "status",
+        "code",
+        "message",
+        "attempts",
+        "throttled",
+        "in_doubt",
+        "permanent",
+        "signed_out",
+        "latency_ms",
+        "request_id",
+        "started_at",
+        "finished_at",
+        "status_before",
+        "file",
+    ]
+)
+
 
 class ReportConfig(ConfigTable):
     """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page.
 
-    `live`: how often the page is written while the run works; unset: only at its end.
+    `live`: how often the page is written while the run works; unset: only at its end. `columns` are columns of the input
+    that the report has, too.
     """
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
@@ -27,6 +51,19 @@ class ReportConfig(ConfigTable):
             msg = "live needs html"
             raise ValueError(msg)
         return self
+
+    columns: tuple[str, ...] = Field(default=(), strict=False)
+
+    @field_validator("columns")
+    @classmethod
+    def _other_columns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value) or not all(name and name == name.strip() for name in value):
+            msg = "must be different names of columns"
+            raise ValueError(msg)
+        if own := sorted(RESERVED & set(value)):
+            msg = f"names {own[0]}, which is a column of the report itself"
+            raise ValueError(msg)
+        return value
 
 
 class NotifyConfig(ConfigTable):

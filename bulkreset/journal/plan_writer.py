@@ -1,5 +1,6 @@
 """Writes the plan to the journal: screened rows, directory findings, duplicates."""
 
+import json
 from collections.abc import Callable, Iterable
 
 from bulkreset.journal import schema
@@ -34,6 +35,15 @@ class PlanWriter:
                     )
                     for row, pool, username, permanent, status, code, message in rows
                 ),
+            )
+
+    def add_carried(self, first: int, cells: Iterable[tuple[str, ...]]) -> None:
+        """Add the carried columns of consecutive rows, from row `first` on."""
+        with self._db.writing():
+            self._db.execute(schema.CARRIED)
+            self._db.executemany(
+                "INSERT INTO carried VALUES (?, ?)",
+                ((row, json.dumps(one, ensure_ascii=False)) for row, one in enumerate(cells, first)),
             )
 
     def begin_file(self, number: int, row: int) -> None:
@@ -78,4 +88,5 @@ class PlanWriter:
         """Delete an unfinished plan. None of its rows has been sent."""
         with self._db.writing():
             self._db.execute("DELETE FROM rows")
+            self._db.execute("DROP TABLE IF EXISTS carried")
             self._db.execute("UPDATE files SET first_row = NULL")

@@ -1,7 +1,7 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from bulkreset.journal.records import (
     AttemptTotals,
     JournalFile,
     PageRow,
+    PlanMessage,
     RateChangeRow,
     ReportRow,
     SendableRow,
@@ -50,6 +51,30 @@ class JournalReader:
             finally:
                 self._db.execute("DETACH reviewed")
         return number, first
+
+    def already_set(self, others: Iterable[Path]) -> tuple[int, int]:
+        """Return the number of ready rows of users whom one of these journals has set or may have set, and the first row."""
+        with self._db.reading():
+            self._db.execute(
+                "CREATE TEMP TABLE set_elsewhere (pool TEXT, username TEXT, PRIMARY KEY (pool, username)) WITHOUT ROWID"
+            )
+            try:
+                for other in others:
+                    self._db.execute("ATTACH ? AS other", (read_uri(other),))
+                    try:
+                        self._db.execute(schema.SET_ELSEWHERE)
+                    finally:
+                        self._db.execute("DETACH other")
+                number, first = self._db.execute(schema.ALREADY_SET).fetchone()
+            finally:
+                self._db.execute("DROP TABLE set_elsewhere")
+        return number, first
+
+    def carried(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the carried cells of every row of the input, in input order: (row, cells)."""
+        with self._db.reading():
+            for row, cells in self._db.execute("SELECT row, cells FROM carried ORDER BY row"):
+                yield row, json.loads(cells)
 
     def sendable_pages(self, size: int) -> Iterator[tuple[int, str, int]]:
         """Yield the number of rows still to be sent by page of `size` rows and user pool, in order.
@@ -171,6 +196,19 @@ class JournalReader:
         """Return the number of all rows by the user's recovery and journal status: (recovery, status, rows)."""
         with self._db.reading():
             return self._db.execute(schema.RECOVERY_BY_STATUS).fetchall()
+
+    def plan_messages(self, beginning: str, most: int) -> list[PlanMessage]:
+        """Return the messages with this beginning on ready and rejected rows, with up to `most` of their rows."""
+        with self._db.reading():
+            counted = self._db.execute(schema.PLAN_MESSAGES, (beginning,)).fetchall()
+            return [
+                PlanMessage(
+                    message,
+                    number,
+                    tuple(row for (row,) in self._db.execute(schema.ROWS_WITH_MESSAGE, (message, most))),
+                )
+                for message, number in counted
+            ]
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""

@@ -31,6 +31,14 @@ class JournalFile(NamedTuple):
     first_row: int | None = None
 
 
+class PlanMessage(NamedTuple):
+    """A message that the plan has put on `number` rows; `rows` are the first of them."""
+
+    message: str
+    number: int
+    rows: tuple[int, ...]
+
+
 class SetRow(NamedTuple):
     """A row that was set. `started_at` (first call) and `finished_at` (last call) are Unix milliseconds.
 

@@ -90,6 +90,22 @@ class ApprovalFacts(_Facts):
     limit: Count | None = None  # of rows in the whole run, if --limit gave one
 
 
+class OriginFacts(_Facts):
+    """The run whose input this input was extracted from.
+
+    `only` are the statuses of its rows then. `already_set` counts the ready rows of users whom that run, or another run
+    of the extract, has set or may have set; `first` is the number of the first such row, 0 if there is none.
+    """
+
+    run_dir: str
+    run_id: str
+    only: tuple[str, ...]
+    rows: Count
+    edited: Flag = False
+    already_set: Count = 0
+    first: Count = 0
+
+
 class ConfirmationFacts(_Facts):
     """How the run was confirmed, in words, and when."""
 
@@ -208,6 +224,7 @@ class RunState(_Facts):
     limit: Count | None = None  # of the first execution
     started_at: Time
     input: InputFacts = InputFacts()
+    origin: OriginFacts | None = None
     targets: tuple[TargetFacts, ...] = ()
     passwords: str | None = None  # the folder of the generated passwords, if it is not in the run directory
     cluster: str | None = None  # where the last execution sent the rows

@@ -77,9 +77,10 @@ FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY numbe
 BEGIN_FILE = "UPDATE files SET first_row = ? WHERE number = ?"
 FINGERPRINT = "UPDATE files SET size = ?, sha256 = ?, version = ? WHERE number = ?"
 
-# Store the result of checking a row; canonical is stored only if it differs from the username.
+# Store the result of checking a row; canonical is stored only if it differs from the username. A result without a message
+# keeps the warning that the row has.
 CHECKED = """
-UPDATE rows SET status = ?, code = ?, message = ?, status_before = nullif(?, ''), recovery = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
+UPDATE rows SET status = ?, code = ?, message = coalesce(nullif(?, ''), message), status_before = nullif(?, ''), recovery = nullif(?, ''), canonical = nullif(nullif(?, ''), username)
 WHERE row = ? AND status = 'ready'
 """
 
@@ -238,6 +239,31 @@ DIFFERENT_ROWS = """
 FROM main.rows AS now JOIN reviewed.rows AS was USING (row)
 WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
   OR now.username <> was.username OR now.pool IS NOT was.pool
+"""
+
+# Count the ready rows of users whom the journal attached as `other` has set or may have set.
+ALREADY_SET = """
+SELECT count(*), coalesce(min(now.row), 0) FROM main.rows AS now JOIN main.pools AS here ON here.id = now.pool
+WHERE now.status = 'ready' AND EXISTS (
+  SELECT 1 FROM temp.set_elsewhere AS elsewhere WHERE elsewhere.pool = here.user_pool_id
+  AND elsewhere.username IN (now.username, coalesce(now.canonical, now.username)))
+"""
+SET_ELSEWHERE = f"""
+INSERT OR IGNORE INTO temp.set_elsewhere
+SELECT there.user_pool_id, name.value FROM other.rows AS was JOIN other.pools AS there ON there.id = was.pool,
+  json_each(json_array(was.username, coalesce(was.canonical, was.username))) AS name
+WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNCERTAIN)}
+"""  # noqa: S608  (our own text)
+
+# Columns of the input that are carried into the report: a JSON array for each row, in the order of the job's names.
+CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+
+# Count the rows by a message of the plan, and name the first of them.
+PLAN_MESSAGES = """
+SELECT message, count(*) FROM rows WHERE status IN ('ready', 'rejected') AND message LIKE ? || '%' GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+ROWS_WITH_MESSAGE = """
+SELECT row FROM rows WHERE status IN ('ready', 'rejected') AND message = ? ORDER BY row LIMIT ?
 """
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"

@@ -11,7 +11,8 @@ from bulkreset.cognito.session import Caller, TargetSession
 from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import GuardsConfig, Job
 from bulkreset.job.target import is_aws
-from bulkreset.journal.run_state import ApprovalFacts, TargetFacts
+from bulkreset.journal.records import PlanMessage
+from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, TargetFacts
 from bulkreset.plan.earlier_runs import EarlierRun
 from bulkreset.plan.recovery import PlannedRecovery
 from bulkreset.send.guards import seconds_until
@@ -45,7 +46,8 @@ class Preflight:
     users whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool`
     counts the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are
     runs that have set passwords of this input. `in_time` is about how many rows are sent until a time limit stops the
-    run; None if none does.
+    run; None if none does. `suspects` are the passwords that look altered, by what is wrong with them. `near_misses` are
+    the rows without a user, by the cause. `origin` is the run that the input was extracted from.
     """
 
     job: Job
@@ -68,6 +70,9 @@ class Preflight:
     ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
     earlier: tuple[EarlierRun, ...] = ()
     in_time: int | None = None
+    suspects: tuple[PlanMessage, ...] = ()
+    near_misses: tuple[PlanMessage, ...] = ()
+    origin: OriginFacts | None = None
 
     @property
     def ready(self) -> int:
@@ -110,6 +115,9 @@ class PlanFacts:
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     remarks: Sequence[str] = ()
     earlier: tuple[EarlierRun, ...] = ()
+    suspects: Sequence[PlanMessage] = ()
+    near_misses: Sequence[PlanMessage] = ()
+    origin: OriginFacts | None = None
 
 
 def build_preflight(
@@ -155,6 +163,9 @@ def build_preflight(
         remarks=tuple(planned.remarks),
         earlier=planned.earlier,
         in_time=_in_time(lanes, by_pool, timetable, now, job.guards) if seconds is not None else None,
+        suspects=tuple(planned.suspects),
+        near_misses=tuple(planned.near_misses),
+        origin=planned.origin,
     )
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from bulkreset.cognito.point_in_time import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
+from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
+from bulkreset.plan.near_miss import cause_in
 from bulkreset.plan.recovery import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
@@ -19,6 +21,8 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
 
     from bulkreset.job import GuardsConfig, Job, SelectConfig
     from bulkreset.job.waves import WavesConfig
+    from bulkreset.journal.records import PlanMessage
+    from bulkreset.journal.run_state import OriginFacts
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
@@ -45,11 +49,15 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pools(preflight)
     if job.input.from_pool:
         yield "Input", f"the users of the {'pools' if len(job.targets) > 1 else 'pool'}: {_selected(job.input.select)}"
+    if preflight.origin:
+        yield from _origin(preflight.origin)
     for remark in preflight.remarks[:SHOWN]:
         yield "Input", remark
     yield "Rows", describe_counts(preflight.counts, dry_run=True) or "none"
     for run in preflight.earlier[:SHOWN]:
         yield "Run before", f"{run}; this run would set them again"
+    yield from _suspects(preflight)
+    yield from _near_misses(preflight)
     yield from _users(preflight)
     if preflight.temporary:
         days = {facts.temporary_days for facts in preflight.pools.values() if facts.unknown is None}
@@ -103,6 +111,47 @@ def _selected(select: SelectConfig) -> str:
         f"not in {select.not_in}" if select.not_in else "",
     ]
     return ", ".join(filter(None, chosen)) or "ALL of them"
+
+
+def _origin(origin: OriginFacts) -> Iterator[tuple[str, str]]:
+    """Yield which run the input was extracted from, and whether its users were set since."""
+    edited = ", edited since" if origin.edited else ""
+    yield "Origin", f"{format_count(origin.rows, 'row')} ({', '.join(origin.only)}) of the run {origin.run_dir}{edited}"
+    if origin.already_set:
+        users = (
+            "1 ready row is of a user" if origin.already_set == 1 else f"{origin.already_set:,} ready rows are of users"
+        )
+        yield (
+            "WARNING",
+            f"{users} whom that run, or another run of this extract, has set or may have set (first: row {origin.first})",
+        )
+
+
+def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield which passwords look altered or hashed, by row number."""
+    for found in preflight.suspects:
+        why = found.message.removeprefix(SUSPECT)
+        yield "WARNING", f"{format_count(found.number, 'password')} to check: {why} ({_named_rows(found)})"
+    if preflight.suspects and preflight.job.input.on_suspect_password == "warn":  # noqa: S105  (a mode)
+        yield "", 'They are sent as they are; input.on_suspect_password = "reject" rejects these rows'
+
+
+def _near_misses(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield why rows have no user, if that is known of any, by row number."""
+    causes = [(found, cause_in(found.message)) for found in preflight.near_misses]
+    if any(cause for _, cause in causes):
+        for found, cause in causes:
+            yield (
+                "Not found",
+                f"{format_count(found.number, 'row')}: {cause or 'no cause is known'} ({_named_rows(found)})",
+            )
+
+
+def _named_rows(found: PlanMessage) -> str:
+    """Return the row numbers, such as "rows 3, 4 and 12 more"."""
+    rows = ", ".join(map(str, found.rows))
+    more = found.number - len(found.rows)
+    return f"{'row' if found.number == 1 else 'rows'} {rows}{f' and {more:,} more' if more else ''}"
 
 
 def _users(preflight: Preflight) -> Iterator[tuple[str, str]]:

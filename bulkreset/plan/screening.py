@@ -1,16 +1,17 @@
 """Reads and validates every row and writes it to the journal without its password; sends nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import CARRIED, EVERY_FIELD, RowBatch
+from bulkreset.input.input_set import InputSet
 from bulkreset.input.reader import BatchSource
 from bulkreset.input.swapped import require_not_swapped
-from bulkreset.input.validation import RowValidator
+from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
 from bulkreset.journal.plan_writer import PlanWriter
 
@@ -29,18 +30,53 @@ def write_plan(
     """
     screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
     read, file = 0, None
-    for chunk in rows.batches():
+    carrying = bool(job.report.columns)
+    for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():
         if chunk.file != file and not job.generates:
             require_not_swapped(job.input, chunk)
             file = chunk.file
-        plan.add_rows(screen.validate(chunk))
+        if carrying:
+            carried, validated = _carried(job, chunk), list(screen.validate(chunk))
+            plan.add_rows(validated)
+            plan.add_carried(chunk.first, map(_without_shifted, validated, carried))
+        else:
+            plan.add_rows(screen.validate(chunk))
         read = chunk.last
         seen(chunk)
     if not read:
         if job.input.from_pool:
             raise InputError("The pools have no user whom [input.select] selects.", "Check it: there is nothing to do.")
         raise InputError(f"The input {job.input.named} has no rows.", "Check that it is the right file.")
+    if screen.hashes and screen.hashes == screen.passwords:
+        raise InputError(
+            f"All {screen.hashes:,} passwords of the input {job.input.named} look like hashes. Cognito would take each hash"
+            " as the password, and no user could sign in.",
+            'Set password.source = "generate" or use a user migration trigger. If they are no hashes:'
+            ' input.on_suspect_password = "send".',
+        )
     return read
+
+
+def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
+    """Return the cells of the carried columns, row by row. Raises InputError if one is the row's password.
+
+    The journal and the report never have a password, whatever column it is in.
+    """
+    cells = {name: chunk.cells(CARRIED + name) for name in job.report.columns}
+    passwords = chunk.cells("password")
+    for name, column in cells.items():
+        for offset, (cell, password) in enumerate(zip(column, passwords, strict=True)):
+            if password and cell == password:
+                raise InputError(
+                    f"The column {name!r} of report.columns has the password in row {chunk.first + offset}.",
+                    "Take this column out of report.columns.",
+                )
+    return zip(*cells.values(), strict=True)
+
+
+def _without_shifted(row: ValidatedRow, cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the carried cells of a row, all "" if the row may be shifted: one of them may be its password."""
+    return cells if row.pool and row.permanent is not None else ("",) * len(cells)
 
 
 def protected_names(job: Job, sessions: Mapping[str, TargetSession]) -> set[str]:

@@ -13,13 +13,14 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Recovery, RejectCode, SkipReason, Status
+from bulkreset.plan.near_miss import NOT_FOUND, NOT_LISTED
 from bulkreset.plan.paged_reader import listing_pacers
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 
 _ABSENT = {
-    ABSENT: "no user with this name in the pool",
-    UNLISTED: "no user with this name in the list of the pool; the name was not looked up by itself",
+    ABSENT: NOT_FOUND,
+    UNLISTED: NOT_LISTED,
 }
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
@@ -130,7 +131,8 @@ class UserCheck:
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
     if found.is_absent:
-        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, _ABSENT[found.kind]
+        message = f"{_ABSENT[found.kind]}: {found.cause}" if found.cause else _ABSENT[found.kind]
+        return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, message
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
     return (

@@ -4,17 +4,21 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bulkreset.files import create_file
 from bulkreset.journal.database import transaction, translate_sqlite_errors
+from bulkreset.plan.near_miss import found_cause, near_key, written_cause
 
 if TYPE_CHECKING:  # loads botocore, which `status` does not need
     from bulkreset.cognito.list_users import PoolUser
 
 # name: folded as its pool compares names. spelled: the spelling in the row, if it differs.
 # left_out and listed are the pool's own users as rows; the other tables are the lookup of the rows' users.
+# near: the names whose near_key differs from them; hints: why a row that is not found may be so.
 # sweeps: how far each part of a pool's listing is; see pool_sweep. list_begun: Unix seconds.
 # rank: how certain it is that the name means the user; 0 is the most certain.
 _TABLES = """
@@ -36,6 +40,10 @@ CREATE TABLE IF NOT EXISTS sweeps (
   pool TEXT NOT NULL, part TEXT NOT NULL, token TEXT, pages INTEGER NOT NULL DEFAULT 0,
   users INTEGER NOT NULL DEFAULT 0, swept INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (pool, part)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS near (
+  pool TEXT NOT NULL, key TEXT NOT NULL, row INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (pool, key, row)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hints (row INTEGER PRIMARY KEY, cause TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS list_begun (at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS filled (is_whole INTEGER NOT NULL);
 """
@@ -46,6 +54,15 @@ SELECT row, :username, :status, :kind, :rank, :modified, :recovery FROM sought W
 ON CONFLICT (row) DO UPDATE SET username = excluded.username, status = excluded.status, kind = excluded.kind,
   rank = excluded.rank, modified = excluded.modified, recovery = excluded.recovery
 WHERE excluded.rank < found.rank
+"""
+
+# A user of the pool whose name has this key: rows that nearly name this user, if none of its own names is theirs.
+_HINT = """
+INSERT INTO hints (row, cause)
+SELECT row, found_cause(name, :name) FROM near WHERE pool = :pool AND key = :key AND name <> :name
+UNION ALL
+SELECT row, found_cause(coalesce(spelled, name), :name) FROM sought WHERE pool = :pool AND name = :key AND name <> :name
+ON CONFLICT (row) DO UPDATE SET cause = excluded.cause
 """
 
 _MISSING = """
@@ -64,6 +81,7 @@ ORDER BY listed.pool, listed.username
 """
 
 ABSENT = "absent"
+_FILLED_AT_ONCE = 10_000  # rows
 UNLISTED = "unlisted"
 LIST_LIFE = 24 * 3600  # seconds; an interrupted list that was begun earlier starts again
 
@@ -97,7 +115,7 @@ class RowFinding(NamedTuple):
     """The finding for one row: the user's canonical name, status and kind.
 
     The kind is `absent` if there is no such user, `unlisted` if only a listing says so, `unknown` if that could not be
-    determined.
+    determined. `cause` says why there is no such user, if it is known.
     """
 
     row: int
@@ -106,6 +124,7 @@ class RowFinding(NamedTuple):
     kind: str
     modified: int | None = None
     recovery: str = ""
+    cause: str = ""
 
     @property
     def is_absent(self) -> bool:
@@ -148,6 +167,7 @@ class UserStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(_TABLES)
+        connection.create_function("found_cause", 2, found_cause, deterministic=True)
         if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             connection.close()
             raise sqlite3.DatabaseError
@@ -238,17 +258,23 @@ class UserStore:
         `fold` takes (pool, name) and returns the folded name.
         """
         with self._transaction():
-            self._db.execute("DELETE FROM sought")
+            for table in ("sought", "near", "hints"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (constant table names)
             if not self.is_filled:
                 self._db.execute("DELETE FROM sweeps")  # those of the list
-            self._db.executemany(
-                "INSERT INTO sought (pool, name, row, spelled) VALUES (?, ?, ?, ?)",
-                (
-                    (pool, folded, row, None if folded == name else name)
-                    for row, pool, name in rows
-                    for folded in (fold(pool, name),)
-                ),
-            )
+            named = ((row, pool, name, fold(pool, name)) for row, pool, name in rows)
+            while some := list(islice(named, _FILLED_AT_ONCE)):
+                self._db.executemany(
+                    "INSERT INTO sought (pool, name, row, spelled) VALUES (?, ?, ?, ?)",
+                    ((pool, folded, row, None if folded == name else name) for row, pool, name, folded in some),
+                )
+                keys = ((pool, near_key(folded), row, name) for row, pool, name, folded in some)
+                self._db.executemany(
+                    "INSERT INTO near (pool, key, row, name) VALUES (?, ?, ?, ?)",
+                    (found for found, (*_, folded) in zip(keys, some, strict=True) if found[1] != folded),
+                )
+                causes = ((row, written_cause(name)) for row, _, name, _ in some)
+                self._db.executemany("INSERT INTO hints (row, cause) VALUES (?, ?)", filter(itemgetter(1), causes))
             self._db.execute("INSERT INTO filled VALUES (1)")
         self.is_filled = True
 
@@ -277,6 +303,7 @@ class UserStore:
         """Store one page of a part and the token of its next page, None after the last."""
         with self._transaction():
             self._match(pool, matches)
+            self._hint(pool, matches)
             self._advance(pool, part, len(matches), token)
 
     def restart_sweep(self, pool: str, part: str) -> None:
@@ -312,13 +339,25 @@ class UserStore:
                 " WHERE pool = ? ON CONFLICT (row) DO NOTHING",
                 (UNLISTED, pool),
             )
+            self._db.execute("DELETE FROM near WHERE pool = ?", (pool,))
 
     def findings(self) -> Iterator[RowFinding]:
         """Yield the finding of every row that has one, in input order."""
         with self._broken():
-            columns = "row, username, status, kind, modified, coalesce(recovery, '')"
-            for found in self._db.execute(f"SELECT {columns} FROM found ORDER BY row"):  # noqa: S608  (constant column names)
+            columns = "row, username, status, kind, modified, coalesce(recovery, ''), iif(kind IN (?, ?), coalesce(cause, ''), '')"
+            for found in self._db.execute(
+                f"SELECT {columns} FROM found LEFT JOIN hints USING (row) ORDER BY row",  # noqa: S608  (constant column names)
+                (ABSENT, UNLISTED),
+            ):
                 yield RowFinding._make(found)
+
+    def _hint(self, pool: str, matches: Iterable[UserMatch]) -> None:
+        """Note the rows that nearly name one of these users."""
+        has_near = self._db.execute("SELECT EXISTS (SELECT 1 FROM near WHERE pool = ?)", (pool,)).fetchone()[0]
+        names = ((name, near_key(name)) for match in matches for name in match.names)
+        self._db.executemany(
+            _HINT, ({"pool": pool, "name": name, "key": key} for name, key in names if has_near or key != name)
+        )
 
     def _match(self, pool: str, matches: Iterable[UserMatch], rank: int | None = None) -> None:
         self._db.executemany(

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,6 +17,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PageRow
 from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery
+from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, run_outcome, wave_texts
@@ -94,6 +96,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "rows": sum(counts.values()),
         "counts": list(sorted_counts(counts, dry_run=dry_run).items()),
         "codes": list(_codes(journal, alive=alive)),
+        "causes": _near_misses(journal),
         "totals": journal.read.totals(),
         "sign_outs": leavers,
         "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
@@ -134,6 +137,14 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
         merged[key] = merged.get(key, 0) + rows
     for (status, code), rows in merged.items():
         yield status, code, rows, next_step(status, code)
+
+
+def _near_misses(journal: Journal) -> list[tuple[str, int]]:
+    """Return why rows have no user, as (cause, rows); empty if that is known of none."""
+    found: Counter[str] = Counter()
+    for one in journal.read.plan_messages(ABSENT_USER, 0):
+        found[cause_in(one.message)] += one.number
+    return found.most_common() if any(found) else []
 
 
 def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from bulkreset.errors import RunDirError
 from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.text import format_iso, spreadsheet_safe
+from bulkreset.text import format_iso
 
 COLUMNS = ("username", "password", "expires_at", "pool")
 _DAY = 86_400_000  # ms
@@ -30,10 +30,10 @@ class IssuedPassword(NamedTuple):
         return f"Given({self.username!r})"
 
 
-def read_passwords(run_dir: Path, identity: Path, *, exact: bool = False) -> Iterator[IssuedPassword]:
+def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
     """Yield the password that was set last for each row with status `set`. Uses constant memory.
 
-    If `exact`, names are unchanged, for a program; otherwise they are safe to open in a spreadsheet.
+    Names are unchanged.
 
     Raises RunDirError if the run has no encrypted passwords or no complete plan, InputError if the key cannot decrypt
     them.
@@ -54,8 +54,8 @@ def read_passwords(run_dir: Path, identity: Path, *, exact: bool = False) -> Ite
                         if found.permanent or days is None
                         else format_iso(found.finished_at + days * _DAY, "seconds")
                     )
-                    name = line.username if exact else spreadsheet_safe(line.username)
-                    yield IssuedPassword(name, line.password, until, line.pool)
+                    # Programs read this file, so names are as they are: a guard for spreadsheets would be part of the name.
+                    yield IssuedPassword(line.username, line.password, until, line.pool)
 
 
 def write_passwords(file: IO[str], rows: Iterable[IssuedPassword], *, as_jsonl: bool) -> int:

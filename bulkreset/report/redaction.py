@@ -63,6 +63,11 @@ class Redaction:
             found = found._replace(**told)
         return ReportRow(found[0], found[1], hashed, *found[3:-1], hashed)
 
+    def withhold(self, found: ReportRow, cell: str) -> str:
+        """Return the cell of a row, or a notice instead of it if it contains one of the user's names."""
+        names = {*_spellings(found.username), *_spellings(found.canonical)} if found.username else set()
+        return WITHHELD if any(name in cell.casefold() for name in names) else cell
+
     def redact_page_row(self, found: PageRow) -> PageRow:
         """Return a page row without its user's names in any column."""
         if not found.username:

@@ -1,9 +1,10 @@
 """Writers for reports as CSV, JSON Lines and Parquet, in one pass and constant memory."""
 
+import codecs
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -25,16 +26,49 @@ _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}
 _TRUTH = {1: True, 0: False, None: None}
 _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many rows have the same value
-Writer = Callable[[Iterable[ReportRow], IO[bytes]], None]
+
+
+class Carried:
+    """Columns of the input that a report has behind its own.
+
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is withheld.
+    """
+
+    def __init__(
+        self, names: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]], redaction: Redaction | None
+    ) -> None:
+        self.names = tuple(names)
+        self.cells: tuple[str, ...] = ("",) * len(self.names)
+        self._rows = iter(rows)
+        self._redaction = redaction
+
+    def along(self, rows: Iterable[ReportRow]) -> Iterator[ReportRow]:
+        """Yield the rows, which are in input order."""
+        for row in rows:
+            number, cells = next((found for found in self._rows if found[0] >= row.row), (0, ()))
+            if number != row.row or len(cells) != len(self.names):
+                raise ValueError  # the journal is damaged
+            self.cells = (
+                tuple(self._redaction.withhold(row, cell) for cell in cells) if self._redaction else tuple(cells)
+            )
+            yield row
+
+
+NONE_CARRIED = Carried((), (), None)
+Writer = Callable[[Iterable[ReportRow], IO[bytes], Carried], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSpec:
-    """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames)."""
+    """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames).
+
+    `bom`: a CSV file begins with a byte order mark, by which Excel knows that it is UTF-8.
+    """
 
     form: str = "csv"
     only: Collection[str] = ()
     redaction: Redaction | None = None
+    bom: bool = False
 
 
 def write_report(journal: Journal, path: Path, unsent: str, cut: ReportSpec | None = None, advice: str = "") -> None:
@@ -55,29 +89,38 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec
     if cut.form not in WRITERS:
         raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
     rows: Iterable[ReportRow] = journal.read.report_rows(unsent, cut.only)
+    if cut.bom:
+        out.write(codecs.BOM_UTF8)
     try:
-        WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out)
+        names = journal.state.job.get("report", {}).get("columns") or ()
+        carried = Carried(names, journal.read.carried(), cut.redaction) if names else NONE_CARRIED
+        rows = carried.along(rows) if names else rows
+        WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out, carried)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes
         raise journal.damaged_error() from None
 
 
-def write_csv(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
+def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
     """Write one line per row, for people and spreadsheets. No cell can run as a spreadsheet formula."""
     writer = csv.writer(_LfWriter(out), lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(map(_csv_cells, rows))
+    writer.writerow((*COLUMNS, *map(spreadsheet_safe, carried.names)))
+    if not carried.names:
+        writer.writerows(map(_csv_cells, rows))
+        return
+    writer.writerows((*_csv_cells(row), *map(spreadsheet_safe, carried.cells)) for row in rows)
 
 
-def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
+def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
     """Write one JSON object per row, with unchanged values. A missing value is null."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     for row in rows:
         line = dict(zip(COLUMNS, _typed_values(row), strict=True))
         line |= {"started_at": _iso(row.started_at) or None, "finished_at": _iso(row.finished_at) or None}
+        line |= {name: cell or None for name, cell in zip(carried.names, carried.cells, strict=True)}
         out.write(json_safe(encode(line)).encode() + b"\n")
 
 
-def write_parquet(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
+def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
     """Write typed columns, in row groups. A missing value is null."""
     import pyarrow as pa  # noqa: PLC0415  (slow to import, and other forms do not need it)
     import pyarrow.parquet as pq  # noqa: PLC0415  (as above)
@@ -88,10 +131,14 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes]) -> None:
         **dict.fromkeys(("in_doubt", "permanent", "signed_out"), pa.bool_()),
         **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
     }
-    columns = pa.schema([pa.field(name, types[name]) for name in COLUMNS])
+    columns = pa.schema(
+        [pa.field(name, types[name]) for name in COLUMNS] + [pa.field(name, pa.string()) for name in carried.names]
+    )
     with pq.ParquetWriter(pa.PythonFile(_CountingStream(out), mode="w"), columns, compression="zstd") as writer:
         some = iter(rows)
-        while group := [_typed_values(row) for row in islice(some, GROUP_ROWS)]:
+        while group := [
+            (*_typed_values(row), *(cell or None for cell in carried.cells)) for row in islice(some, GROUP_ROWS)
+        ]:
             found = zip(zip(*group, strict=True), columns.types, strict=True)
             writer.write_table(pa.Table.from_arrays([pa.array(values, kind) for values, kind in found], schema=columns))
 

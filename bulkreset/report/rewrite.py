@@ -32,12 +32,14 @@ class ReportRequest:
     """The report to write. A field that is None is taken from the run's own report.
 
     `only` are statuses (empty: all). `output` is a new file or STANDARD_OUTPUT. `redacted`: hashes replace usernames.
+    `bom`: a CSV report begins with a byte order mark, for Excel.
     """
 
     form: str | None = None
     only: Sequence[str] = ()
     output: Path | None = None
     redacted: bool | None = None
+    bom: bool = False
 
 
 def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | None:
@@ -53,7 +55,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
         form = wanted.form or _format_of(wanted.output) or own["format"]
         _require_consistent(form, wanted, out)
         redacted = bool(own["redact"]) if wanted.redacted is None else wanted.redacted
-        cut = ReportSpec(form, wanted.only, Redaction.load(home.redaction_key) if redacted else None)
+        cut = ReportSpec(form, wanted.only, Redaction.load(home.redaction_key) if redacted else None, wanted.bom)
         if form == "html":
             page = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
             write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
@@ -111,6 +113,8 @@ def _format_of(output: Path | None) -> str | None:
 
 
 def _require_consistent(form: str, wanted: ReportRequest, out: int) -> None:
+    if wanted.bom and form != "csv":
+        raise Refused(f"--bom is for CSV, and the report is {form}.", "Leave one of the two out.")
     if form == "html" and wanted.only:
         raise Refused(
             "A page shows the whole run: --only goes with csv, parquet or jsonl.", "Leave one of the two out."
@@ -126,6 +130,8 @@ def _default_name(cut: ReportSpec, *, own_is_redacted: bool) -> str:
     parts = ["report", *cut.only]
     if (redacted := cut.redaction is not None) != own_is_redacted:
         parts.append("redacted" if redacted else "usernames")
+    if cut.bom:
+        parts.append("excel")
     return f"{'-'.join(parts)}.{cut.form}"
 
 

@@ -1,11 +1,20 @@
 """The first phase of a run: plan all rows, and show what would be done."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
-from bulkreset.journal.run_state import LaneFacts
+from bulkreset.errors import BulkresetError
+from bulkreset.input.suspect_password import SUSPECT
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.origin import find_origin, record_extract
+from bulkreset.journal.run_dir import RUNS, RunDir
+from bulkreset.journal.run_state import LaneFacts, OriginFacts
 from bulkreset.plan.earlier_runs import find_earlier_runs
+from bulkreset.plan.near_miss import ABSENT_USER
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
@@ -17,6 +26,8 @@ from bulkreset.plan.preflight import (
 from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
+
+ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
 
 
 def plan(context: RunContext) -> Preflight:
@@ -42,8 +53,43 @@ def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[Unkno
     planner = Planner(context.job, context.sessions, context.journal, enquiry, context.ui, context.stop)
     gaps = planner.run(context.rows, context.service, context.home)
     journal = context.journal
+    journal.write.change(origin=_origin(context))
     context.log.info("plan_finished", rows=journal.state.rows, counts=context.counts(), codes=journal.read.codes())
     return gaps
+
+
+def _origin(context: RunContext) -> OriginFacts | None:
+    """Return the run that the input was extracted from, if it was, and note in its directory that this run uses it."""
+    state = context.journal.state
+    if not state.input.path or state.emulated:
+        return None
+    folders = [*dict.fromkeys([context.home.path.absolute().parent, RUNS.absolute()])]
+    found = find_origin(state.input.path, state.input.sha256, folders)
+    if found is None:
+        return None
+    run_dir, lines = found
+    made = max((one for one in lines if not one.used_by), key=lambda one: one.at)
+    own = str(context.home.path.absolute())
+    runs = [run_dir, *(Path(one.used_by) for one in lines if one.used_by not in {"", own})]
+    journals = [journal for run in dict.fromkeys(runs) if (journal := RunDir(run).journal).is_file()]
+    try:
+        origin = Journal.state_in(RunDir(run_dir).journal)
+        already_set, first = context.journal.read.already_set(journals)
+    except BulkresetError as error:  # the origin is a help, and its damage is no reason not to run
+        context.log.warning("origin_unreadable", problem=error.message)
+        return None
+    if not state.is_dry_run:
+        with suppress(OSError):  # the directory may be read-only
+            record_extract(run_dir, replace(made, used_by=own))
+    return OriginFacts(
+        run_dir=str(run_dir),
+        run_id=origin.run_id,
+        only=made.only,
+        rows=made.rows,
+        edited=made.sha256 != state.input.sha256,
+        already_set=already_set,
+        first=first,
+    )
 
 
 def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[UnknownFact]) -> Preflight:
@@ -64,6 +110,9 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         PlannedRecovery.of(journal.read.recovery_counts(), journal.read.codes()),
         journal.state.input.remarks,
         () if context.service else find_earlier_runs(journal.state, context.home.path),
+        journal.read.plan_messages(SUSPECT, ROWS_NAMED),
+        journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
+        journal.state.origin,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:

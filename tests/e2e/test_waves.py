@@ -225,9 +225,9 @@ def test_approved_limit_ends_a_campaign_within_a_wave(
     del campaign  # its input and its pool are used
     more = f'[waves]\nrows = {WAVE}\n[pace]\nrate = "none"\nworkers = 8'
     job = write_job(tmp_path, sim.url, 'path = "in.csv"', more)
-    reviewed = bulkreset("run", job, "--dry-run", "--limit", "2" * WAVE + 50)
+    reviewed = bulkreset("run", job, "--dry-run", "--limit", str(2 * WAVE + 50))
     assert reviewed.code == 0, reviewed.stderr
-    ran = bulkreset("run", job, "--approved", reviewed.run_dir, "--limit", "2" * WAVE + 50)
+    ran = bulkreset("run", job, "--approved", reviewed.run_dir, "--limit", str(2 * WAVE + 50))
     assert (ran.code, ran.summary["state"]) == (5, "wave"), ran.stderr
     assert isinstance(resumed(ran.run_dir), WavePause)
     for _ in range(2):

@@ -129,6 +129,99 @@ def test_odd_username_is_ready(name: str) -> None:
     assert screen_one(name, GOOD)[2:6] == (name, False, "ready", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ann\xa0", "NO-BREAK SPACE (U+00A0) at position 4 of 4"),
+        ("\u200bann", "ZERO WIDTH SPACE (U+200B) at position 1 of 4"),
+        ("an n", "SPACE (U+0020) at position 3 of 4"),
+        ("é\tn", "CHARACTER TABULATION (U+0009) at position 2 of 3"),
+        ("\x01", "CONTROL CHARACTER (U+0001) at position 1 of 1"),
+        ("a\u00adn", "SOFT HYPHEN (U+00AD) at position 2 of 3"),
+        ("a\ue000", "PRIVATE USE CHARACTER (U+E000) at position 2 of 2"),
+        ("a\u0378", "UNASSIGNED CHARACTER (U+0378) at position 2 of 2"),
+        ("a\u202e", "RIGHT-TO-LEFT OVERRIDE (U+202E) at position 2 of 2"),
+    ],
+)
+def test_refused_character_is_named_with_its_position(name: str, said: str) -> None:
+    assert screen_one(name, GOOD)[4:] == ("rejected", "bad_value", f"the username has {said}")
+
+
+ALTERED = {
+    f'="{GOOD}"': 'wrapped as a spreadsheet formula, ="…"',
+    f"“{GOOD}”": "curly quotes, as office programs and mails make them",
+    f"\u2018{GOOD}\u2019": "curly quotes, as office programs and mails make them",
+    f"'{GOOD}'": "wrapped in quotes",
+    f'"{GOOD}"': "wrapped in quotes",
+    f"{GOOD}\xa0": "an invisible character at the beginning or the end",
+    f"\u200b{GOOD}": "an invisible character at the beginning or the end",
+    f"\ufeff{GOOD}": "an invisible character at the beginning or the end",
+    f"{GOOD}&amp;x": "an HTML escape such as &amp;",
+    f"{GOOD}&#39;": "an HTML escape such as &amp;",
+}
+HASHES = [
+    "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
+    "$argon2id$v=19$m=65536;t=3;p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b2dWRWJTmaaJObG",
+    "pbkdf2_sha256$600000$sAlTsAlTsAlT$Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE=",
+    "{SSHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+    "{bcrypt}$2a$10$N9qo8uLOickgx2ZMRZoMye",
+    "scrypt:32768:8:1$Wq8mPzLk$deadbeefdeadbeef",
+    "$6$rounds=5000$usesomesillystring$D4IrlXatmP7rx3P3InaxBeoomnAihCKRVQAr",
+    "0123456789abcdef" * 2,
+    "0123456789ABCDEF" * 4,
+    "0123456789abcdef0123456789abcdef01234567",
+]
+NO_POLICY: dict[str, Any] = {"password": {}}
+
+
+def asked(mode: str) -> dict[str, Any]:
+    """Job keys: what happens to a suspect password, and no policy."""
+    return NO_POLICY | {"input": {"path": "users.csv", "on_suspect_password": mode}}
+
+
+@pytest.mark.parametrize(("password", "why"), [*ALTERED.items(), *((it, "looks like a hash") for it in HASHES)])
+def test_altered_password_is_sent_with_a_warning_rejected_or_not_looked_at(password: str, why: str) -> None:
+    said = f"check the password: {why}"
+    assert screen_one("ann", password, **NO_POLICY)[4:] == ("ready", "", said)
+    assert screen_one("ann", password, **asked("warn"))[4:] == ("ready", "", said)
+    assert screen_one("ann", password, **asked("reject"))[4:] == ("rejected", "suspect_password", said)
+    assert screen_one("ann", password, **asked("send"))[4:] == ("ready", "", "")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        GOOD,
+        "a'b",
+        "'a",
+        "=1+1",
+        "$money$",
+        "R&D;x",
+        "R&amp",
+        "{}",
+        "é",
+        "👩\u200d💻x",
+        "0123456789abcdef" + "g" * 16,
+        "it's",
+    ],
+)
+def test_ordinary_password_is_not_suspect(password: str) -> None:
+    assert screen_one("ann", password, **NO_POLICY)[4:] == ("ready", "", "")
+
+
+def test_hashes_are_counted_in_all_rows_that_have_a_password() -> None:
+    screen = RowValidator(job())
+    rows = [("ann", HASHES[0]), ("", HASHES[0]), ("bob", "0123456789abcdef" * 2), ("cyd", ""), ("", "")]
+    assert len([*screen.validate(chunk(*rows, malformed={4: "line 6: broken quoting"}))]) == len(rows)
+    assert (screen.hashes, screen.passwords) == (3, 3)
+
+
+def test_rejected_and_protected_rows_have_no_warning() -> None:
+    assert screen_one("", HASHES[0], **NO_POLICY)[4:] == ("rejected", "missing_username", "the row names no user")
+    found = screen_one("ann", HASHES[0], guards={"protected": {"usernames": ["ann"]}}, **NO_POLICY)
+    assert found[4:] == ("skipped", "protected", "the job protects this user")
+
+
 @pytest.mark.parametrize("space", " \t\n\x0b\x0c\r")
 def test_password_neither_begins_nor_ends_with_white_space(space: str) -> None:
     assert screen_one("ann", space + GOOD).code == "password_whitespace"
@@ -195,10 +288,13 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 # Every message there is; a password has no part in any of them.
 SAID = re.compile(
     r"|the row names no user|the row has no password|the (username|password) has more than (128|256) characters"
-    r"|the username has white space or a control character|the password has a NUL character: is the encoding right\?"
+    r"|the username has [-0-9A-Z ()+]+ \(U\+[0-9A-F]{4,6}\) at position \d+ of \d+|the password has a NUL character: is the encoding right\?"
     r"|permanent is none of true, false, 1, 0, yes, no|the password begins or ends with white space or has a line break"
     r"|the password needs (at least 8 characters|an upper-case letter \(A-Z\)|a lower-case letter \(a-z\)"
     r"|a digit \(0-9\)|a symbol|, )+"
+    r"|check the password: (looks like a hash|wrapped as a spreadsheet formula, =\"…\"|wrapped in quotes"
+    r"|curly quotes, as office programs and mails make them|an invisible character at the beginning or the end"
+    r"|an HTML escape such as &amp;)"
 )
 
 

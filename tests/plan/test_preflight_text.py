@@ -13,6 +13,7 @@ from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
+from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts
 from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
 from bulkreset.plan.preflight_text import SHOWN, preflight_lines
@@ -82,6 +83,18 @@ def test_whole_of_a_plain_run() -> None:
     assert said(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
     assert said(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: told)"]
     assert said(shown, "Guards") == ["Stops if 100 rows in a row fail"]
+
+
+def test_suspect_passwords_are_named_by_row_and_the_key_that_rejects_them() -> None:
+    found = (
+        PlanMessage("check the password: looks like a hash", 12, tuple(range(1, 11))),
+        PlanMessage("check the password: wrapped in quotes", 1, (3,)),
+    )
+    assert said(lines(job(EU), PoolFacts(EU), planned=planned(suspects=found)), "WARNING") == [
+        "12 passwords to check: looks like a hash (rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more)",
+        "1 password to check: wrapped in quotes (row 3)",
+        'They are sent as they are; input.on_suspect_password = "reject" rejects these rows',
+    ]
 
 
 def test_every_line_begins_with_its_label_in_a_column() -> None:

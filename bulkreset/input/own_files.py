@@ -1,0 +1,43 @@
+"""Recognise reports of this program that come back as an input, and read the names that their cells stand for."""
+
+from collections.abc import Collection, Iterable
+
+from bulkreset.errors import InputError
+from bulkreset.job import Location
+from bulkreset.text import is_redacted, parse_cell
+
+# Columns that no other file has together: those of `report` and of `verify`, without the ones that other files have, too.
+_REPORTS = (
+    frozenset({"row", "user_pool_id", "username", "status", "code", "attempts", "throttled", "request_id"}),
+    frozenset({"row", "user_pool_id", "username", "state", "user_status", "set_at", "expires_at"}),
+)
+
+
+def is_report(header: Collection[str]) -> bool:
+    """Return whether a file with these columns is a report of this program, or was made from one."""
+    names = {name.strip() for name in header}
+    return any(columns <= names for columns in _REPORTS)
+
+
+def restore_names(cells: Iterable[str], path: Location) -> list[str]:
+    """Return the usernames in the cells of a CSV report. Raises InputError if they are hashes."""
+    return [parse_cell(cell) for cell in require_names(cells, path)]
+
+
+def require_names(cells: Iterable[str], path: Location) -> list[str]:
+    """Return the cells unchanged. Raises InputError if one has a hash in place of a username."""
+    names = list(cells)
+    if any(map(is_redacted, names)):
+        raise InputError(
+            f"{path} has hashes in place of usernames.", "Write that report with --redact none, and use that one."
+        )
+    return names
+
+
+def no_passwords_error(path: Location) -> InputError:
+    """Return the error for a report as the input of a run that needs passwords."""
+    return InputError(
+        f"The input {path} is a report of bulkreset, which has no passwords.",
+        "To send rows of the earlier input again: bulkreset extract RUN_DIR --only failed,rejected -o FILE."
+        ' To generate passwords: password.source = "generate".',
+    )
