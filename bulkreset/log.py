@@ -57,6 +57,7 @@ _SENTENCES = {
     "lane_shared": "{others} more runs send in {lane}, such as {example}. What this one does: {mode} (pace.shared).",
     "lane_stopped": "{message} {advice}",
     "mirror_behind": "the mirror is not up to date: {problem}",
+    "origin_unreadable": "the run that this input was extracted from cannot be read: {problem}",
     "worker_refused": "worker {worker} is not used: {problem}",
     "worker_lost": "worker {worker} is lost. Other workers get its rows ({in_doubt} in doubt, {lanes} lanes).",
 }

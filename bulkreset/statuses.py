@@ -190,6 +190,10 @@ REMAINING = tuple(
 UNCERTAIN = tuple(status for status in Status if status.at_end(dry_run=False) is Status.IN_DOUBT)
 # What a worker may report. A row that it gives back unsent is ready again.
 WORKER_RESULTS = (*SETTLED, Status.READY)
+# What `extract` writes for a new run if it is not told otherwise: the rows that are certainly not set.
+EXTRACTED = (Status.FAILED, Status.REJECTED, Status.UNPROCESSED)
+# Rows about which the plan has a message that the preflight counts.
+PLAN_REMARKS = (Status.READY, Status.REJECTED)
 NEEDING_ATTENTION = tuple(status for status in Status if status.facts.attention)
 
 

@@ -12,6 +12,7 @@ EXIT_CODES = {
     "Refused": 2,
     "JobError": 2,
     "InputError": 2,
+    "EmptyInput": 2,
     "TargetError": 2,
     "RunDirError": 2,
     "ClusterError": 2,

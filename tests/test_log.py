@@ -92,6 +92,9 @@ def test_json_console_has_the_files_lines() -> None:
 
 WARNINGS: dict[str, dict[str, Any]] = {
     "account_unknown": {"service": "sts", "user_pool_id": "eu-west-1_A", "problem": "STS did not answer"},
+    "control_refused": {"file": "control.json", "problem": "it belongs to another user"},
+    "lane_shared": {"others": 2, "lane": "1/eu-west-1", "example": "runs/x", "mode": "split"},
+    "origin_unreadable": {"problem": "runs/x cannot be read."},
     "delivery_failed": {"problem": "The metrics could not be written."},
     "info_unavailable": {"what": "the quota", "action": "servicequotas:GetServiceQuota", "problem": "Denied"},
     "lane_stopped": {"reason": "ServiceError", "message": "Account 1 has stopped.", "advice": ""},

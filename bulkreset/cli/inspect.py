@@ -128,13 +128,14 @@ def extract(
 
     The input must be unchanged. The file has the passwords of the input.
     """
-    from bulkreset.report.extract import DEFAULT, ExtractRequest
+    from bulkreset.report.extract import ExtractRequest
     from bulkreset.report.extract import extract as extract_rows
     from bulkreset.report.rewrite import parse_statuses
+    from bulkreset.statuses import EXTRACTED
 
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
-    wanted = ExtractRequest(output, parse_statuses(only or DEFAULT), recipient or ())
+    wanted = ExtractRequest(output, parse_statuses(only or EXTRACTED), recipient or ())
     try:
         found = extract_rows(run_dir, wanted, stop, time.time() * 1000)
     except Interrupted as error:

@@ -17,11 +17,7 @@ from bulkreset.errors import BulkresetError, ServiceError, TargetError
 from bulkreset.retry import retrying
 
 ATTEMPTS = 6
-DAY_SECONDS = 86_400
 EARLIEST_SECONDS = 15 * 60  # a recovery point is at least this old
-# How old a recovery point may be, by feature plan. The plan LITE has no recovery.
-WINDOW_SECONDS: Mapping[str, int] = {"ESSENTIALS": DAY_SECONDS, "PLUS": 14 * DAY_SECONDS}
-NO_RECOVERY_TIER = "LITE"
 
 
 class RecoveryStatus(StrEnum):

@@ -259,12 +259,13 @@ WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNC
 CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
 
 # Count the rows by a message of the plan, and name the first of them.
-PLAN_MESSAGES = """
-SELECT message, count(*) FROM rows WHERE status IN ('ready', 'rejected') AND message LIKE ? || '%' GROUP BY 1 ORDER BY 2 DESC, 1
-"""
-ROWS_WITH_MESSAGE = """
-SELECT row FROM rows WHERE status IN ('ready', 'rejected') AND message = ? ORDER BY row LIMIT ?
-"""
+PLAN_MESSAGES = f"""
+SELECT message, count(*) FROM rows WHERE status IN {sql_list(statuses.PLAN_REMARKS)} AND message LIKE ? || '%'
+GROUP BY 1 ORDER BY 2 DESC, 1
+"""  # noqa: S608  (our own text)
+ROWS_WITH_MESSAGE = f"""
+SELECT row FROM rows WHERE status IN {sql_list(statuses.PLAN_REMARKS)} AND message = ? ORDER BY row LIMIT ?
+"""  # noqa: S608  (our own text)
 
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 RETRY_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"

@@ -7,7 +7,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bulkreset.cognito.point_in_time import NO_RECOVERY_TIER, WINDOW_SECONDS
+from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws

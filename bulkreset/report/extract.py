@@ -22,10 +22,9 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import Extract, record_extract
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.input_binding import reopen_input
-from bulkreset.statuses import Status
+from bulkreset.statuses import EXTRACTED, Status
 from bulkreset.text import format_iso
 
-DEFAULT = (Status.FAILED, Status.REJECTED, Status.UNPROCESSED)
 _ENCRYPTED = ".age"
 _ROOM = "Make room, or name a file elsewhere."
 _SHOWN = 10  # row numbers in a message
@@ -39,7 +38,7 @@ class ExtractRequest:
     """
 
     output: Path
-    only: Sequence[str] = DEFAULT
+    only: Sequence[str] = EXTRACTED
     recipients: Sequence[str] = ()
 
 

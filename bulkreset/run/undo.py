@@ -12,14 +12,13 @@ from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.point_in_time import (
     ACTIVE,
     EARLIEST_SECONDS,
-    NO_RECOVERY_TIER,
-    WINDOW_SECONDS,
     PoolRecoveries,
     Recovery,
     RecoveryStatus,
 )
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused, RunDirError, ServiceError
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
@@ -28,12 +27,12 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
 from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
 from bulkreset.report.rewrite import rewrite_end
-from bulkreset.statuses import Status
+from bulkreset.statuses import UNCERTAIN, Status
 from bulkreset.text import format_count, format_duration, format_iso, format_time
 
 INITIATING = "INITIATING"
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two looks at a recovery
-_TOUCHED = frozenset({Status.SET, Status.IN_DOUBT, Status.CLAIMED})
+_TOUCHED = frozenset({Status.SET, *UNCERTAIN})
 
 
 class UndoUi(Protocol):

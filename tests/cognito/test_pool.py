@@ -34,7 +34,9 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def session(url: str, region: str = "us-east-1") -> TargetSession:
     """A session at one endpoint."""
-    return open_session(Target(user_pool_id=POOL, region=region, endpoint_url=url, read_timeout=90))
+    return open_session(
+        Target(user_pool_id=POOL, region=region, replica=region != "us-east-1", endpoint_url=url, read_timeout=90)
+    )
 
 
 def told(**facts: Any) -> PoolFacts:  # noqa: ANN401  (the API's)
