@@ -7,6 +7,7 @@ import re
 import shlex
 import sqlite3
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
@@ -486,3 +487,13 @@ def test_pictures_are_small_and_tell_nothing_of_the_machine_they_were_taken_on()
             drawn = path.read_text(encoding="utf-8")
             assert set(re.findall(r"url\((.)", drawn)) <= {"#"}  # a picture in a page may load nothing
             assert not re.search(r"/(tmp|root|home)/|@import|<image", drawn)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = Counter(
+        node.name
+        for path in (ROOT / "bulkreset").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in names.items() if times > 1] == []

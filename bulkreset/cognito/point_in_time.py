@@ -56,7 +56,7 @@ class EntityCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class PoolRestore:
     """One recovery. `point_ms` is the time that it restores, in Unix milliseconds; None if it is not given."""
 
     restore_id: str
@@ -75,7 +75,7 @@ class PoolRecoveries:
         self._session = session
         self._retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
 
-    def active(self) -> Recovery | None:
+    def active(self) -> PoolRestore | None:
         """Return the recovery that is under way, without its preview; None if there is none."""
         more: dict[str, Any] = {}
         while True:
@@ -87,11 +87,11 @@ class PoolRecoveries:
                 return None
             more = {"NextToken": answer["NextToken"]}
 
-    def describe(self, restore_id: str) -> Recovery:
+    def describe(self, restore_id: str) -> PoolRestore:
         """Return a recovery with its preview, if that is generated."""
         return _parse(self._call("DescribePointInTimeRecovery", RestoreId=restore_id).get("Restoration"))
 
-    def initiate(self, point_ms: int) -> Recovery:
+    def initiate(self, point_ms: int) -> PoolRestore:
         """Begin a recovery to this time. From now on the pool takes no writes. If the answer is lost, look for it."""
         point = datetime.fromtimestamp(point_ms / 1000, UTC)
         return self._change(
@@ -100,7 +100,7 @@ class PoolRecoveries:
             RestoreTimestamp=point,
         )
 
-    def start(self, restore_id: str) -> Recovery:
+    def start(self, restore_id: str) -> PoolRestore:
         """Apply a recovery whose preview is generated. It cannot be cancelled afterwards."""
         return self._change(
             "StartPointInTimeRecovery",
@@ -108,7 +108,7 @@ class PoolRecoveries:
             RestoreId=restore_id,
         )
 
-    def cancel(self, restore_id: str) -> Recovery:
+    def cancel(self, restore_id: str) -> PoolRestore:
         """Cancel a recovery that was not started. The pool takes writes again, and nothing was changed."""
         return self._change(
             "CancelPointInTimeRecovery",
@@ -116,14 +116,14 @@ class PoolRecoveries:
             RestoreId=restore_id,
         )
 
-    def _if_status(self, restore_id: str, *wanted: RecoveryStatus) -> Recovery | None:
+    def _if_status(self, restore_id: str, *wanted: RecoveryStatus) -> PoolRestore | None:
         found = self.describe(restore_id)
         return found if found.status in wanted else None
 
-    def _change(self, operation: str, done: Callable[[], Recovery | None], **params: object) -> Recovery:
+    def _change(self, operation: str, done: Callable[[], PoolRestore | None], **params: object) -> PoolRestore:
         """Make a call that changes the recovery. After a failure that may have applied it, ask whether it did."""
 
-        def attempt() -> Recovery:
+        def attempt() -> PoolRestore:
             try:
                 answer = call_read(self._method(operation), UserPoolId=self._pool, **params)
             except ReadCallError as error:
@@ -133,7 +133,7 @@ class PoolRecoveries:
             return _parse(answer.get("Restoration"))
 
         try:
-            changed: Recovery = self._retry(attempt)
+            changed: PoolRestore = self._retry(attempt)
         except ReadCallError as error:
             raise self._error(operation, error) from None
         return changed
@@ -186,7 +186,7 @@ _ADVICE = {
 }
 
 
-def _parse(told: object) -> Recovery:
+def _parse(told: object) -> PoolRestore:
     """Return a recovery from a RestorationType. Raises ServiceError if it has no ID or an unknown status."""
     try:
         found: Any = told
@@ -197,7 +197,7 @@ def _parse(told: object) -> Recovery:
             for one in found.get("RestorePreview") or ()
         )
         status = RecoveryStatus(found["RestoreStatus"])
-        return Recovery(str(found["RestoreId"]), status, unix_ms(found.get("RestoreTimestamp")), preview)
+        return PoolRestore(str(found["RestoreId"]), status, unix_ms(found.get("RestoreTimestamp")), preview)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ServiceError(
             "UnreadableResponse", "The answer about the recovery cannot be read.", "Run undo again."

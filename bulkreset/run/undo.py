@@ -13,7 +13,7 @@ from bulkreset.cognito.point_in_time import (
     ACTIVE,
     EARLIEST_SECONDS,
     PoolRecoveries,
-    Recovery,
+    PoolRestore,
     RecoveryStatus,
 )
 from bulkreset.cognito.pool import PoolFacts
@@ -206,7 +206,7 @@ class _PoolUndo:
             )
         return unix_ms(point)
 
-    def _find_ours(self) -> Recovery | None:
+    def _find_ours(self) -> PoolRestore | None:
         """Return this run's recovery if it is under way, and record how an earlier one ended.
 
         Raises Refused if the pool has another one.
@@ -239,7 +239,7 @@ class _PoolUndo:
             )
         return None
 
-    def _begin(self) -> Recovery:
+    def _begin(self) -> PoolRestore:
         """Say what will happen, ask for the pool's name and initiate the recovery."""
         if self._facts.unknown:
             raise ServiceError(
@@ -298,7 +298,7 @@ class _PoolUndo:
             "- First there is a preview with figures. You are asked again before anything is changed.",
         ]
 
-    def _go_on(self, recovery: Recovery, wanted: UndoRequest) -> None:
+    def _go_on(self, recovery: PoolRestore, wanted: UndoRequest) -> None:
         """Follow the recovery to its preview, then start or cancel it, and follow it to its end."""
         if recovery.status is not RecoveryStatus.RESTORING:
             recovery = self._wait_while(RecoveryStatus.PREVIEW_GENERATING, "The preview is being generated")
@@ -323,7 +323,7 @@ class _PoolUndo:
             )
         self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and takes writes again.")
 
-    def _preview_lines(self, recovery: Recovery) -> list[str]:
+    def _preview_lines(self, recovery: PoolRestore) -> list[str]:
         lines = [f"Preview of {self._name}, restored to {_time(self._point_ms)}:"]
         lines += [
             f"  {one.entity}: {one.created:,} created, {one.updated:,} updated, {one.deleted:,} deleted"
@@ -339,7 +339,7 @@ class _PoolUndo:
             lines.append("  The recovery changes fewer: it may keep passwords that this run has set.")
         return lines
 
-    def _wait_while(self, status: RecoveryStatus, what: str) -> Recovery:
+    def _wait_while(self, status: RecoveryStatus, what: str) -> PoolRestore:
         """Follow the recovery while it has this status."""
         known = self._known
         began, wait, told = self._clock.unix_ms(), FIRST_WAIT, 0.0
@@ -356,7 +356,7 @@ class _PoolUndo:
         self._note(recovery)
         return recovery
 
-    def _cancel(self, recovery: Recovery) -> None:
+    def _cancel(self, recovery: PoolRestore) -> None:
         if recovery.status is RecoveryStatus.RESTORING:
             raise Refused(
                 f"The recovery of {self._name} was started, and cannot be cancelled any more.",
@@ -365,7 +365,7 @@ class _PoolUndo:
         self._note(self._recoveries.cancel(recovery.restore_id))
         self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
 
-    def _note(self, recovery: Recovery) -> None:
+    def _note(self, recovery: PoolRestore) -> None:
         """Record what is known of the recovery."""
         known = self._known
         if known is None:  # not reached: it was written before the first call
@@ -394,7 +394,7 @@ class _PoolUndo:
         self._journal.write.change(undos=others)
 
 
-def _ended_text(recovery: Recovery) -> str:
+def _ended_text(recovery: PoolRestore) -> str:
     return {
         RecoveryStatus.PREVIEW_CANCELLED: "was cancelled",
         RecoveryStatus.PREVIEW_EXPIRED: "has expired: nobody started it within 24 hours. Nothing was changed",

@@ -20,7 +20,7 @@ BATCH_SECONDS = 0.005  # results are taken in batches: waking up for each one co
 TURN_SECONDS = 0.04  # how long results are collected before lanes get rows again: many lanes share one commit
 
 
-class JournalWriter(Protocol):
+class EventSink(Protocol):
     """The part of the journal that the coordinator uses. Claims and outcomes are committed together."""
 
     def commit(self, events: Sequence[Event]) -> None:
@@ -85,7 +85,7 @@ class Coordinator:
 
     def __init__(
         self,
-        ledger: JournalWriter,
+        ledger: EventSink,
         clock: Clock,
         results: Results,
         watch: RunObserver,
