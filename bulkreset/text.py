@@ -90,6 +90,11 @@ def format_count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def end_sentence(text: str) -> str:
+    """Return the text with a full stop, or as it is if it ends with a question mark."""
+    return text if text.endswith("?") else f"{text}."
+
+
 def join_words(parts: list[str], last: str = "and") -> str:
     """Return the parts joined with commas and, before the last one, with the word `last`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.text import (
+    end_sentence,
     format_count,
     format_iso,
     format_local_time,
@@ -89,3 +90,10 @@ def test_numbers_in_words() -> None:
     ]
     assert [format_count(it, "row") for it in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
     assert [join_words(it) for it in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_question_gets_no_full_stop() -> None:
+    assert [end_sentence(text) for text in ("rate is too high", "did you mean [input]?")] == [
+        "rate is too high.",
+        "did you mean [input]?",
+    ]

@@ -16,6 +16,7 @@ from bulkreset.errors import JobError
 from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
+from bulkreset.text import end_sentence
 
 _INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
 
@@ -53,7 +54,7 @@ def build(
     has_input = bool(tables.get("input", {}).keys() & {"path", "from_pool"})
     unknown = [describe_unknown([key], value) for key, value in tables.items() if key not in Job.model_fields]
     if unknown and not (has_input and tables.get("targets")):  # perhaps it is the misspelled name of that table
-        raise JobError(f"{label} is not a valid job: {'; '.join(unknown)}.")
+        raise JobError(end_sentence(f"{label} is not a valid job: {'; '.join(unknown)}"))
     if not has_input:
         raise JobError("No input.", "Use --input FILE, or set input.path or input.from_pool in the job file.")
     if not tables.get("targets"):
@@ -80,7 +81,7 @@ def _validated(tables: dict[str, Any], label: str, flags: Mapping[str, str]) -> 
         of_flags, of_keys = describe_errors(found or error.errors(), flags)
         if of_keys:
             of_flags.append(f"{label} is not a valid job: {'; '.join(of_keys)}")
-        raise JobError(f"{'; '.join(of_flags)}.") from None
+        raise JobError(end_sentence("; ".join(of_flags))) from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:

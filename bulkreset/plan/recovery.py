@@ -169,7 +169,7 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
         "Coming back",
         (
             f"{format_count(each, 'call')} of the same quota for each user: the last user can be back after about "
-            f"{format_duration(seconds)} if users need all of the quota ({lane.quota:g}/s)"
+            f"{format_duration(max(1, round(seconds)))} if users need all of the quota ({lane.quota:g}/s)"
         ),
     )
     yield (
