@@ -1,4 +1,5 @@
 # syntax=docker/dockerfile:1
+# It stands at the top level because `docker build .` looks for it there.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build

@@ -133,7 +133,7 @@ class CsvRecords:
                 return problem
             if not self._ours:
                 return fields
-            # A batch has thousands of records, so many columns or long values could fill the memory.
+            # Keep our columns only, and cut long values: a batch has thousands of records in memory.
             if lines.number == line and len(lines.last) <= MAX_VALUE_LENGTH:
                 return [fields[place] for place in self._ours]
             return [fields[place][:MAX_VALUE_LENGTH] for place in self._ours]

@@ -139,7 +139,7 @@ class JsonLinesRecords:
         return {field: place for place, field in enumerate(self._wanted)}
 
     def _add_names(self, names: dict[str, None], found: _Object) -> None:
-        """Add the names of an object's fields. Raises InputError if there are so many that they would fill the memory."""
+        """Add the names of an object's fields. Raises InputError if all names together are longer than LONGEST_LINE."""
         new = [name for name in (name.strip() for name, _ in found) if name not in names]
         names |= dict.fromkeys(new)
         if new and sum(map(len, names)) > LONGEST_LINE:

@@ -169,7 +169,7 @@ class InputConfig(ConfigTable):
     def file(self) -> Location:
         """Return the path of an input that is one file. Raises ValueError if it is not."""
         if self.path is None or isinstance(self.path, tuple):
-            msg = "the input is no file"
+            msg = "the input is not one file"
             raise ValueError(msg)
         return self.path
 

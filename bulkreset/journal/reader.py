@@ -53,7 +53,7 @@ class JournalReader:
         return number, first
 
     def already_set(self, others: Iterable[Path]) -> tuple[int, int]:
-        """Return the number of ready rows of users whom one of these journals has set or may have set, and the first row."""
+        """Count the ready rows whose users these journals have set, or may have set. Return (rows, first row)."""
         with self._db.reading():
             self._db.execute(
                 "CREATE TEMP TABLE set_elsewhere (pool TEXT, username TEXT, PRIMARY KEY (pool, username)) WITHOUT ROWID"

@@ -93,8 +93,8 @@ class ApprovalFacts(_Facts):
 class OriginFacts(_Facts):
     """The run whose input this input was extracted from.
 
-    `only` are the statuses of its rows then. `already_set` counts the ready rows of users whom that run, or another run
-    of the extract, has set or may have set; `first` is the number of the first such row, 0 if there is none.
+    `only` are the statuses that were extracted. `already_set` counts the ready rows whose users were set, or may have
+    been set, by that run or by another run of the extract. `first` is the first of these rows; 0 if there are none.
     """
 
     run_dir: str

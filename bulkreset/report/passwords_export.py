@@ -27,7 +27,7 @@ class IssuedPassword(NamedTuple):
     pool: str
 
     def __repr__(self) -> str:  # the default repr would print the password
-        return f"Given({self.username!r})"
+        return f"IssuedPassword({self.username!r})"
 
 
 def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:

@@ -53,7 +53,7 @@ class Silent:
         pass
 
 
-def context(job: Job, folder: Path, journal: Journal, rows: InputSet, sessions: Any, log: Log) -> RunContext:  # noqa: ANN401
+def context(job: Job, folder: Path, journal: Journal, rows: InputSet, sessions: Any, log: Log) -> RunContext:  # noqa: ANN401  (fakes)
     """A run that has nothing but its lanes."""
     unused: Any = None
     ui: Any = Silent()

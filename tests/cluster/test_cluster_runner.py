@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cluster import cluster_runner
+from bulkreset.cluster import cluster_runner, worker_agent
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows, WorkerReport
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
-from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError
+from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError, TargetError
 from bulkreset.models import Row
 from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside, unix
 from tests.send.fakes import DOUBTFUL, FATAL, SET, THROTTLED
@@ -346,7 +346,7 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
         def poisoned(self: WorkerAgent, order: object, report: WorkerReport) -> None:
             if isinstance(order, SendRows) and any(row.number == 20 for row in order.rows):
                 raise KeyError([row.password.reveal() for row in order.rows if isinstance(row, Row)])
-            follow(self, order, report)  # type: ignore[arg-type]
+            follow(self, order, report)  # type: ignore[arg-type]  # the patched method takes an Order
 
         monkeypatch.setattr(WorkerAgent, "_handle_order", poisoned)
     with inside("a", "b", answer=answer) as it:
@@ -361,9 +361,6 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
 
 
 def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bulkreset.cluster import worker_agent  # noqa: PLC0415
-    from bulkreset.errors import TargetError  # noqa: PLC0415
-
     with inside("a", "b") as it:
 
         def session(_target: object, order: object) -> None:

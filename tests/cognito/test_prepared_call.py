@@ -27,11 +27,11 @@ class Answer:
         self.content = b"{}"
 
 
-def client(token: str | None = TOKEN, **more: Any) -> Any:  # noqa: ANN401
+def client(token: str | None = TOKEN, **more: Any) -> Any:  # noqa: ANN401  (a boto3 client)
     return boto3.Session("AKIDEXAMPLE", "wJalr/secret+key", token, "eu-west-1").client("cognito-idp", **more)
 
 
-def sent(calling: Any, row: Row = ROW) -> AWSPreparedRequest:  # noqa: ANN401
+def sent(calling: Any, row: Row = ROW) -> AWSPreparedRequest:  # noqa: ANN401  (as above)
     """Send one row; the request is kept and not sent."""
     seen: list[AWSPreparedRequest] = []
 

@@ -121,7 +121,7 @@ def test_password_shows_in_no_repr(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.write({1: "P1"})
     run.settle(1)
-    assert repr(run.given()) == "[Given('ann')]"
+    assert repr(run.given()) == "[IssuedPassword('ann')]"
 
 
 def test_run_that_is_not_wholly_planned_has_no_passwords_to_export(tmp_path: Path) -> None:

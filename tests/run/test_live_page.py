@@ -39,7 +39,7 @@ def context_of(home: Path, report: ReportConfig, mirror: Mirror | None, warned: 
     )
 
 
-def fast(seconds: float = 0.01) -> Any:  # noqa: ANN401
+def fast(seconds: float = 0.01) -> Any:  # noqa: ANN401  (a patch)
     """Settings that no job may have: the page is written at once."""
     return ReportConfig.model_construct(live=seconds, html=True, redact=None, format="csv")
 

@@ -94,7 +94,7 @@ class Known:
         self.is_closed = True
 
 
-class Lane:
+class RunInALane:
     """A run in one lane, on a clock that stands still."""
 
     def __init__(self, mode: Mode, *found: Neighbours) -> None:
@@ -122,14 +122,14 @@ class Lane:
     ],
 )
 def test_limit(mode: Mode, found: list[Neighbours], expected: list[Limit]) -> None:
-    lane = Lane(mode, *found)
+    lane = RunInALane(mode, *found)
     lane.it.enter(LANE, lane.known)
     assert lane.limits() == expected
     assert list(lane.it.limits("other", "", 30.0)) == []
 
 
 def test_later_run_is_refused_and_says_who_is_there() -> None:
-    lane = Lane("refuse", Neighbours(1, 1, "/runs/one"))
+    lane = RunInALane("refuse", Neighbours(1, 1, "/runs/one"))
     with pytest.raises(Busy, match="/runs/one"):
         lane.it.enter(LANE, lane.known)
     lane.it.close()
@@ -137,7 +137,7 @@ def test_later_run_is_refused_and_says_who_is_there() -> None:
 
 
 def test_more_runs_are_told_and_the_limit_ends_with_them() -> None:
-    lane = Lane("split", Neighbours())
+    lane = RunInALane("split", Neighbours())
     lane.it.enter(LANE, lane.known)
     assert lane.limits() == []
     lane.known[0].found = Neighbours(1, 0, "/runs/two")
