@@ -1,24 +1,23 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
 from bulkreset.journal.records import (
     AttemptTotals,
     JournalFile,
-    PageRow,
     PlanMessage,
-    RateChangeRow,
     ReportRow,
-    SendableRow,
     SetRow,
     SignOutCounts,
 )
-from bulkreset.models import SignOutTask, Status
+from bulkreset.models import RateChange, Row, Secret, SignOutTask, Status
+
+# Returns the password of a row: its number, username, pool, and whether it is permanent.
+PasswordOf = Callable[[int, str, str, bool], Secret]
 
 
 class JournalReader:
@@ -89,16 +88,32 @@ class JournalReader:
                 for pool, count in self._db.execute(schema.SENDABLE_PAGE, rows).fetchall():
                     yield piece, pools[pool], count
 
-    def sendable(self, first: int, last: int) -> list[SendableRow]:
-        """Return the rows from `first` to `last` that are still to be sent, in order."""
-        with self._db.reading():
-            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
+    def sendable(self, first: int, last: int, password: PasswordOf) -> list[Row]:
+        """Return the rows from `first` to `last` that are still to be sent, in order, with their passwords."""
+        return self._sendable(schema.SENDABLE, (first, last), password)
 
-    def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[SendableRow]:
-        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order."""
+    def sendable_after(self, row: int, pools: Collection[str], most: int, password: PasswordOf) -> list[Row]:
+        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order, with their passwords."""
+        return self._sendable(schema.SENDABLE_AFTER, (row, json.dumps(sorted(pools)), most), password)
+
+    def _sendable(self, statement: str, values: tuple[object, ...], password: PasswordOf) -> list[Row]:
         with self._db.reading():
-            asked = (row, json.dumps(sorted(pools)), most)
-            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
+            return [
+                Row(
+                    row,
+                    username,
+                    password(row, username, pool, bool(permanent)),
+                    pool,
+                    bool(permanent),
+                    bool(in_doubt),
+                    bool(failed),
+                    since,
+                    canonical,
+                )
+                for row, username, pool, permanent, in_doubt, failed, since, canonical in self._db.execute(
+                    statement, values
+                )
+            ]
 
     def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
         """Return up to `most` set users of a pool who are not yet signed out, in any order.
@@ -251,10 +266,10 @@ class JournalReader:
             found = self._db.execute(schema.RATES_OVER_TIME, {"first": first, "width": width})
             return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
 
-    def first_rate_changes(self, most: int) -> list[RateChangeRow]:
+    def first_rate_changes(self, most: int) -> list[RateChange]:
         """Return the first `most` rate changes."""
         with self._db.reading():
-            return [RateChangeRow._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
+            return [RateChange(*found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
 
     def rate_reasons(self) -> list[tuple[str, str, str, int, float, float]]:
         """Return rate changes by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
@@ -271,14 +286,15 @@ class JournalReader:
         with self._db.reading():
             return self._db.execute(schema.CODES_BY_STATUS, (most,)).fetchall()
 
-    def slowest_rows(self, most: int) -> list[PageRow]:
-        """Return the `most` rows with the slowest last calls."""
-        return self._page_rows(schema.SLOWEST, most)
-
-    def rows_needing_attention(self, most: int) -> list[PageRow]:
-        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first."""
-        return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
-
-    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value SQLite accepts)
+    def slowest_rows(self, most: int) -> list[ReportRow]:
+        """Return the `most` rows with the slowest last calls, with the journal's status and without `file`."""
         with self._db.reading():
-            return [PageRow._make(found) for found in self._db.execute(statement, values)]
+            return [*map(ReportRow._make, self._db.execute(schema.SLOWEST, (most,)))]
+
+    def rows_needing_attention(self, most: int) -> list[ReportRow]:
+        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first.
+
+        They are as those of `slowest_rows`.
+        """
+        with self._db.reading():
+            return [*map(ReportRow._make, self._db.execute(schema.ROWS_NEEDING_ATTENTION, (most,)))]
