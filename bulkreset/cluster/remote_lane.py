@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
 from bulkreset.cluster.protocol import ListingPace, Order
@@ -18,25 +18,12 @@ from bulkreset.send.operations import Operation, T
 from bulkreset.send.pacer import PacerState
 from bulkreset.send.worker import RowResult
 
+if TYPE_CHECKING:
+    from bulkreset.cluster.cluster_runner import ClusterRunner
+
 BATCH_SECONDS: Final = 1.0  # of a lane's work. Up to two batches are with the worker, so that it never waits for rows
 UNPACED_SECONDS: Final = 0.25
 UNPACED_BATCH: Final = 128
-
-
-class LaneCarrier(Protocol):
-    """What remote lanes need of the cluster runner. Calls keep their order."""
-
-    def check(self) -> None:
-        """Raise ClusterLost if sending cannot continue."""
-
-    def put(self, lane: "RemoteLane[Any]", rows: Sequence[Any]) -> None:
-        """Queue rows for a lane."""
-
-    def halt(self, number: int) -> None:
-        """Stop starting attempts in a lane group."""
-
-    def set_ceiling(self, lane: "RemoteLane[Any]") -> None:
-        """Tell the lane's worker its ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +39,7 @@ class RemoteLane(Generic[T]):
 
     def __init__(
         self,
-        cluster: LaneCarrier,
+        cluster: "ClusterRunner",
         errand: Operation[T],
         place: LaneKey,
         ceiling: float | None,

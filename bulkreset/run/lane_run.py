@@ -33,7 +33,7 @@ from bulkreset.send.input_source import LaneRowSource
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import Operation, SetPassword, SignOut
 from bulkreset.send.pacer import Pacer
-from bulkreset.send.row_limit import GatedSource, LimitedSource, RowBudget
+from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.sign_out_source import SignOutSource
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
@@ -132,8 +132,8 @@ class _LaneBuilder:
         transports = {pool: open_transport(self.kind, context.sessions[pool]) for pool in pools}
         sets = SetPassword(transports, self._evidence(pools, look_up, key))
         lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
-        gated = GatedSource(supply, context.mirror.can_claim) if context.mirror else supply
-        inputs = [LaneInput(lane, LimitedSource(gated, self.budget))]
+        gate = [context.mirror.can_claim] if context.mirror else []
+        inputs = [LaneInput(lane, LimitedSource(supply, self.budget, *gate))]
         shown = f"{plan.account} {plan.region}".strip()
         progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
         paces = [(plan.quota, plan.ceiling)]
