@@ -6,7 +6,7 @@ from contextlib import suppress
 from bulkreset.errors import BulkresetError, Interrupted, RecordError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import End
-from bulkreset.mirror.factory import finish_mirror, upload_log
+from bulkreset.mirror.factory import upload_at_end
 from bulkreset.models import Summary, format_rows
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
@@ -66,7 +66,7 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     write = context.journal.write
     write.change(reports_stale=False, mirror_stale=False, mirror_pending=context.mirror is not None)
     summary = _write_all(context, error)
-    failure = finish_mirror(context.mirror, context.log) if context.mirror else None
+    failure = upload_at_end(context.mirror.finish, context.log) if context.mirror else None
     if context.mirror:
         write.change(mirror_pending=False, mirror_stale=failure is not None)
     if failure:
@@ -74,7 +74,7 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
         summary = _write_all(context, error)
     _log_finished(context, summary, error)
     if context.mirror and not failure:
-        upload_log(context.mirror, context.log)
+        upload_at_end(context.mirror.upload_log, context.log)
     return RunEnd(context.home.path, summary, error)
 
 
