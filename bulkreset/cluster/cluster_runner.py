@@ -13,7 +13,7 @@ from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, Worker
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
-from bulkreset.departure import AllPermits, SendPermit
+from bulkreset.departure import AllPermits, Deadline, SendPermit
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
 from bulkreset.job import PaceConfig
 from bulkreset.send.lane import LaneKey, Results
@@ -27,14 +27,6 @@ MAX_NONSENSE: Final = 3  # answers of a worker that cannot be used; then it is d
 NOBODY_SECONDS: Final = 60.0  # how long to wait for a worker if there is none
 LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # then agents of a dead coordinator send no more
 R = TypeVar("R")
-
-
-class _NothingToSend:
-    """The permit of workers before they have a lane: none of them has a lease."""
-
-    def seconds_left(self) -> float:
-        """Return 0."""
-        return 0.0
 
 
 class ClusterRunner:
@@ -59,7 +51,7 @@ class ClusterRunner:
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
         self._parting: list[float] = []
-        self._permit: SendPermit = _NothingToSend()
+        self._permit: SendPermit = Deadline()  # over: before they have a lane, workers have no lease
 
     # ---- called on the coordinator's thread
 

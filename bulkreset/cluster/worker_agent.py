@@ -33,7 +33,6 @@ from bulkreset.cluster.protocol import (
     pack_report,
 )
 from bulkreset.cognito.boto3_transport import BotoTransport
-from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
@@ -247,8 +246,7 @@ class WorkerAgent:
         if order.look_up is None:
             return None
         pacer = LeasedPacer(order.look_up.ceiling, self._clock, self._lease)
-        readers = {pool: LastChangeReader(session) for pool, session in sessions.items()}
-        return ListedEvidence(readers, pacer, self._clock, place.stop)
+        return ListedEvidence(sessions, pacer, self._clock, place.stop)
 
     def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
         def changed(rate: float, why: str) -> None:

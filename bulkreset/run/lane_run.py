@@ -9,7 +9,6 @@ from bulkreset.cancellation import LaneProgress
 from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
-from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
@@ -151,8 +150,8 @@ class _LaneBuilder:
         if pace is None:
             return None
         clock = self.context.clock
-        readers = {pool: LastChangeReader(self.context.sessions[pool]) for pool in pools}
-        return ListedEvidence(readers, Pacer(pace.ceiling, clock), clock, key.stop)
+        sessions = {pool: self.context.sessions[pool] for pool in pools}
+        return ListedEvidence(sessions, Pacer(pace.ceiling, clock), clock, key.stop)
 
     def _lane(
         self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int
