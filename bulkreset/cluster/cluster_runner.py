@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.assignments import LaneAssignments, Tell
-from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, WorkerLost, WorkerRejected, clock_differs
+from bulkreset.cluster.dask_cluster import SKEW_SECONDS, DaskCluster, WorkerLost, WorkerRejected, clock_differs
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
@@ -35,9 +35,7 @@ class ClusterRunner:
     Leases are measured with `clock`; their ends are sent to workers in the Unix time of `unix`.
     """
 
-    def __init__(
-        self, cluster: ClusterProtocol, clock: Clock | None = None, unix: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, cluster: DaskCluster, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
         self.name = cluster.name
         self._clock = clock or SystemClock()
         self._unix = unix
@@ -180,7 +178,6 @@ class ClusterRunner:
             self._crash(error)
 
     def _crash(self, error: BaseException) -> None:
-        """Make the coordinator raise `error`."""
         if not self._places.crash(error):
             bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
             self._failure = error if isinstance(error, Bug) else bug

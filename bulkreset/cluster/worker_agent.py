@@ -160,7 +160,6 @@ class WorkerAgent:
                 lane.close()
 
     def _cease(self) -> None:
-        """Stop starting attempts."""
         self.closed.set()
         for site in self._sites.values():
             site.place.stop.set()
@@ -270,7 +269,7 @@ class WorkerAgent:
                 self._halting.remove(place)
                 report.halted.append(place)
 
-    def _report_result(self, report: WorkerReport, lane: LaneProtocol, result: Result) -> None:
+    def _report_result(self, report: WorkerReport, lane: LaneProtocol[Any], result: Result) -> None:
         lane.on_result(result)
         if isinstance(result, WorkerCrashed):
             self._bugs.put(place_of(result.error))
@@ -280,7 +279,6 @@ class WorkerAgent:
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:
-    """Yield the items that wait in a queue."""
     with suppress(Empty):
         while True:
             yield queue.get_nowait()

@@ -155,7 +155,7 @@ class _LaneBuilder:
 
     def _lane(
         self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int
-    ) -> LaneProtocol:
+    ) -> LaneProtocol[Any]:
         context, changed = self.context, self._rate_listener(plan, operation)
         if context.cluster:
             return context.cluster.lane(operation, key, ceiling, context.job.pace, changed)
