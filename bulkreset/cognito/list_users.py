@@ -203,7 +203,6 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
 
 def _is_transient(error: object) -> bool:
-    """Return whether a retry may help."""
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return classify(error.response["Error"].get("Code", ""), status) in {

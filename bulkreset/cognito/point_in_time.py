@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from botocore import xform_name
+
 from bulkreset.causes import FATAL, advice_for
 from bulkreset.cognito.list_users import unix_ms
 from bulkreset.cognito.pool import arn_of
@@ -153,14 +155,7 @@ class PoolRecoveries:
         return self._session.cognito()
 
     def _method(self, operation: str) -> Callable[..., Mapping[str, Any]]:
-        names = {
-            "ListPointInTimeRecoveries": "list_point_in_time_recoveries",
-            "DescribePointInTimeRecovery": "describe_point_in_time_recovery",
-            "InitiatePointInTimeRecovery": "initiate_point_in_time_recovery",
-            "StartPointInTimeRecovery": "start_point_in_time_recovery",
-            "CancelPointInTimeRecovery": "cancel_point_in_time_recovery",
-        }
-        method: Callable[..., Mapping[str, Any]] = getattr(self._client, names[operation])
+        method: Callable[..., Mapping[str, Any]] = getattr(self._client, xform_name(operation))
         return method
 
     def _error(self, operation: str, error: ReadCallError) -> BulkresetError:
