@@ -122,7 +122,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(
-    argv: Argv, folder: Path, port: int, path: str = "/", env: Mapping[str, str] | None = None
+    argv: Argv,
+    folder: Path,
+    port: int,
+    path: str = "/",
+    env: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[str]:
     """Run a server in `folder` until the block ends; its URL, from when it answers there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +146,7 @@ def serving(
 
     def answers() -> bool:
         assert process.poll() is None, f"{argv[0]} has ended: {log.read_text(errors='replace')[-2000:]}"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection(host, port, timeout=10)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", path)
             return connection.getresponse().status < 500
@@ -149,7 +154,7 @@ def serving(
 
     try:
         wait_until(answers, patience=180.0)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{host}:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

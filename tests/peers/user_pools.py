@@ -39,13 +39,14 @@ class Cognito:
     url: str
     srp: bool
     signs_out: bool
+    region: str = REGION
 
     @cached_property
     def client(self) -> Any:  # noqa: ANN401  (a client of Cognito)
         return boto3.client(
             "cognito-idp",
             endpoint_url=self.url,
-            region_name=REGION,
+            region_name=self.region,
             aws_access_key_id="none",
             aws_secret_access_key="none",
             config=Config(retries={"total_max_attempts": 1}),
@@ -53,11 +54,11 @@ class Cognito:
 
 
 @contextmanager
-def ministack(folder: Path) -> Iterator[Cognito]:
+def ministack(folder: Path, host: str = "127.0.0.1") -> Iterator[Cognito]:
     commands = python_environment("ministack", "ministack")
     port = free_port()
-    env = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
-    with serving([commands / "ministack"], folder, port, env=env) as url:
+    env = {"BIND_HOST": host, "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    with serving([commands / "ministack"], folder, port, env=env, host=host) as url:
         yield Cognito(python_version(commands, "ministack"), url, srp=True, signs_out=True)
 
 
@@ -94,7 +95,7 @@ class Pool:
 
     def target(self) -> str:
         """The table of a job."""
-        return f'[[targets]]\nuser_pool_id = "{self.id}"\nregion = "{REGION}"\nendpoint_url = "{self.cognito.url}"\n'
+        return f'[[targets]]\nuser_pool_id = "{self.id}"\nregion = "{self.cognito.region}"\nendpoint_url = "{self.cognito.url}"\n'
 
     def boto3(self, username: str, password: str, following: str | None = None) -> str:
         """Sign in with boto3. With `following` a temporary password is replaced by it."""
