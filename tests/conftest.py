@@ -32,7 +32,7 @@ settings.load_profile("quick")  # `--hypothesis-profile` is read later, and wins
 
 # A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
 STARTING: Final = {"running", "stored", "dasked"}
-FOLDERS: Final = {"crash", "e2e", "histories", "lanes"}
+FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 shared_botocore.share()
