@@ -25,6 +25,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     """
     write = context.journal.write
     if isinstance(error, Interrupted):
+        context.log.warning("stopping", calls=0, message="stopping: writing the report")
         _word_interruption(context, error)
     try:
         context.journal.require_in_place()  # what is at the path now may be another run's
