@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import select
 import signal
@@ -139,6 +140,17 @@ def require_stdout_written() -> None:
     """Raise RecordError if the command's result could not be written to standard output."""
     if why := stdout_error():
         raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
+
+
+def print_json(value: object, indent: int | None = None) -> None:
+    """Write a value to standard output as JSON, on one line without `indent`."""
+    sys.stdout.write(json.dumps(value, indent=indent) + "\n")
+
+
+def write_result(value: object) -> None:
+    """Write a command's result as JSON. Raises RecordError if it could not be written completely."""
+    print_json(value, indent=2)
+    require_stdout_written()
 
 
 def print_error(text: str) -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bulkreset.files import atomic_writer, require_new
 from bulkreset.journal.records import ReportRow
@@ -37,11 +38,15 @@ def write_new_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str
     return number
 
 
+def summary_figures(summary: Summary) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    return {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
+
+
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError if it cannot be written."""
-    figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
     with atomic_writer(path, redraw_advice(path)) as file:
-        file.write(json_safe(json.dumps(figures, indent=2, ensure_ascii=False)) + "\n")
+        file.write(json_safe(json.dumps(summary_figures(summary), indent=2, ensure_ascii=False)) + "\n")
 
 
 def redraw_advice(path: Path, form: str = "") -> str:
