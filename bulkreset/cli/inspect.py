@@ -46,7 +46,10 @@ def status(
         return
     said = ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
     said += [describe_status(one) for one in found]
-    sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
+    text = "\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."])
+    for line in text.split("\n"):
+        whole = line.startswith("  next: ")  # a command is copied
+        sys.stdout.write((line if whole else process.fit(line, sys.stdout, "    ")) + "\n")
     process.require_stdout_written()
 
 

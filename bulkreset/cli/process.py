@@ -5,8 +5,10 @@ import io
 import json
 import os
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import warnings
 from collections.abc import Callable
@@ -155,4 +157,12 @@ def write_result(value: object) -> None:
 
 def print_error(text: str) -> None:
     """Write an error message to standard error."""
-    sys.stderr.write(f"bulkreset: {text}\n")
+    sys.stderr.write(fit(f"bulkreset: {text}", sys.stderr) + "\n")
+
+
+def fit(line: str, stream: TextIO, indent: str = "") -> str:
+    """Return a line wrapped between words if the stream is a terminal, which would cut words."""
+    if not stream.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

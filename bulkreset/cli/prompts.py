@@ -322,13 +322,12 @@ def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, ou
     """Write the commands that come next, `ways` first, each with its effect."""
     counts, where = summary.counts, shlex.quote(str(path))
     more = []
-    if counts.get(Status.REJECTED):
-        more.append(
-            ("Write the rejected rows to a new input", f"bulkreset extract {where} --only rejected -o NEW_FILE.csv")
-        )
+    if counts.get(Status.REJECTED) and not summary.resumable:
+        extract = f"bulkreset extract {where} --only rejected -o NEW_FILE.csv"
+        more.append(("Write the rejected rows to a new input", extract))
     if counts.get(Status.SET) and not (ways or summary.resumable or summary.emulated):
         more.append(("See who has signed in since", f"bulkreset verify {where}"))
-    out.writelines(f"{effect}: {command}\n" for effect, command in [*ways, *more])
+    out.writelines(f"{effect}:\n  {command}\n" for effect, command in [*ways, *more])  # a line to copy
 
 
 def _rows_read_text(of: RunStatus | Summary) -> str:
