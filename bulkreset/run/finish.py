@@ -8,6 +8,7 @@ from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import End
 from bulkreset.mirror.factory import upload_at_end
 from bulkreset.models import Summary, format_rows
+from bulkreset.report.headline import next_commands
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
@@ -25,6 +26,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     """
     write = context.journal.write
     if isinstance(error, Interrupted):
+        context.log.warning("stopping", calls=0, message="stopping: writing the report")
         _word_interruption(context, error)
     try:
         context.journal.require_in_place()  # what is at the path now may be another run's
@@ -75,7 +77,10 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     _log_finished(context, summary, error)
     if context.mirror and not failure:
         upload_at_end(context.mirror.upload_log, context.log)
-    return RunEnd(context.home.path, summary, error)
+    stayed = (summary.signed_out or {}).get("failed", 0)
+    path, state = context.home.path, context.journal.state
+    ways = next_commands(state, summary.counts, path, resumable=summary.resumable, stayed=stayed)
+    return RunEnd(path, summary, error, ways)
 
 
 def _record_end(context: RunContext, error: BulkresetError | None) -> Summary:
