@@ -150,7 +150,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 class _Body(io.BytesIO):
     """The body of a request, which the runtime's thread reads when it writes the request.
 
-    Without a permit to leave it ends too early, and the runtime drops the request and the connection.
+    If the call may no longer leave, it ends too early, and the runtime drops the request and the connection.
     """
 
     departure: Departure | None = None
@@ -158,7 +158,10 @@ class _Body(io.BytesIO):
 
     def readinto1(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
         """Read up to the buffer's size; nothing if the call may not leave any more."""
-        if self.departure and self.departure.permit.seconds_left() <= 0:
+        try:
+            if self.departure:
+                self.departure.require(connected=False)
+        except WithheldError:
             self.withheld = True
             return 0
         return super().readinto1(buffer)
