@@ -112,6 +112,14 @@ class _Watch:
             pytest.fail(f"{event}: mark this test with pytest.mark.process, or start nothing")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests were asked to tell, as the property `told`: with xdist they run in processes that show nothing."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            if name == "told" and report.when == "call":
+                terminalreporter.write_line(str(value))
+
+
 def pytest_report_header() -> list[str]:
     """Say once what is left out for want of a browser."""
     found = any(map(shutil.which, BROWSERS))
