@@ -1,7 +1,7 @@
 """Reads a reviewed dry run and checks that the new run matches it."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bulkreset.errors import ApprovalError
@@ -65,7 +65,8 @@ class Approval:
             yield f"the input {now.path} has changed"
         old, new = dict(flatten(self._reviewed.job)), dict(flatten(state.job))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
-            if not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key):
+            differs = not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key)
+            if differs and not self._only_slows(key, old, new):
                 yield f"{key} was {_show_value(old.get(key))} and is {_show_value(new.get(key))}"
         limit, now_limit = self._reviewed.limit, state.limit
         if limit is not None and (
@@ -77,6 +78,22 @@ class Approval:
         for pool, reason in state.unchecked.items():
             if pool not in self._reviewed.unchecked:
                 yield f"the users of {pool} were looked up and are not now ({reason})"
+
+    def _only_slows(self, key: str, old: Mapping[str, object], new: Mapping[str, object]) -> bool:
+        """Return whether the change of a key makes the run slower than the reviewed one, and changes nothing else."""
+        was, now = old.get(key), new.get(key)
+        if key not in {"pace.rate", "pace.share", "pace.workers"} or now in {None, "none"}:
+            return False
+        if was == "none":
+            return True
+        if not isinstance(now, int | float):
+            return False
+        if was == "auto":  # what it was is in the plan
+            ceilings = [lane.ceiling for lane in self._reviewed.lanes]
+            return bool(ceilings) and all(ceiling is not None and now <= ceiling for ceiling in ceilings)
+        if was is None:  # as many workers as the rate needs: fewer or more send no faster than the rate
+            return old.get("pace.rate") != "none"
+        return isinstance(was, int | float) and now < was
 
 
 def _limit_of_the_run(reviewed: RunState) -> int | None:

@@ -75,12 +75,13 @@ class Planner:
             if journal.state.phase is Phase.CHECKING:
                 gaps = check.run(journal, home.user_store, self._on_looked_up, roll.store if roll else None)
         folding = [pool for pool, told in pools.items() if told.case_insensitive]
-        journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
-        if journal.state.approved:
-            approval = Approval(Path(journal.state.approved.run_dir))
-            targets = describe_targets(self._sessions, self._enquiry.callers())
-            approval.require_same_job(journal.state.changed({"targets": targets}))
-            approval.require_same_rows(journal.read)
+        with journal.stoppable():
+            journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
+            if journal.state.approved:
+                approval = Approval(Path(journal.state.approved.run_dir))
+                targets = describe_targets(self._sessions, self._enquiry.callers())
+                approval.require_same_job(journal.state.changed({"targets": targets}))
+                approval.require_same_rows(journal.read)
         journal.write.change(phase=Phase.PLANNED)
         return gaps
 

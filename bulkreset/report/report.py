@@ -4,6 +4,7 @@ import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bulkreset.files import atomic_writer
 from bulkreset.journal.records import ReportRow
@@ -14,11 +15,15 @@ COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
 _WHERE_KNOWN = {"unchecked", "approved", "signed_out", "stopped_by", "undone"}  # omitted from the summary if empty
 
 
+def summary_figures(summary: Summary) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    return {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
+
+
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError if it cannot be written."""
-    figures = {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
     with atomic_writer(path, redraw_advice(path)) as file:
-        file.write(json_safe(json.dumps(figures, indent=2, ensure_ascii=False)) + "\n")
+        file.write(json_safe(json.dumps(summary_figures(summary), indent=2, ensure_ascii=False)) + "\n")
 
 
 def redraw_advice(path: Path, form: str = "") -> str:

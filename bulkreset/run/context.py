@@ -1,7 +1,7 @@
 """What every phase of a run uses: the job, the journal and all that was opened for them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,11 +150,15 @@ class RunContext(Opened):
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """An ended execution. `error` is what stopped it, None if nothing did."""
+    """An ended execution. `error` is what stopped it, None if nothing did.
+
+    `ways` are the commands that continue the run, as (effect, command).
+    """
 
     run_dir: Path
     summary: Summary
     error: BulkresetError | None = None
+    ways: Sequence[tuple[str, str]] = ()
 
 
 def open_context(

@@ -59,6 +59,9 @@ class RunObserver(Protocol):
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
         """Handle the stop of all lanes with this key."""
 
+    def on_stopping(self, calls: int, seconds: float) -> None:
+        """Handle a stop that waits up to `seconds` for this many calls in flight."""
+
     def violation(self, place: LaneKey) -> Stopped | None:
         """Return why nothing more may be sent for a lane key after its latest result; None if sending may continue."""
 
@@ -237,18 +240,25 @@ class Coordinator:
         for feed in self._inputs:
             feed.lane.stop.set()
             feed.lane.return_unsent()
-        until = self._clock.now() + self._patience
-        while self._is_busy():
-            try:
-                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
-            except Empty:  # an answer that never ends: its row stays claimed, which means in doubt
-                break
-            if found:
-                self._handle_result(*found)
+        began = self._clock.now()
+        self._await_calls(began + TURN_SECONDS)  # rows that were not sent come back at once
+        if calls := sum(feed.lane.in_flight for feed in self._inputs):
+            self._observer.on_stopping(calls, self._patience)
+        self._await_calls(began + self._patience)
         for feed in self._inputs:
             feed.lane.close()
         if self._results_to_commit:
             self._commit()
+
+    def _await_calls(self, until: float) -> None:
+        """Collect results until no call is in flight. The row of an answer that never ends stays claimed: in doubt."""
+        while self._is_busy():
+            try:
+                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
+            except Empty:
+                return
+            if found:
+                self._handle_result(*found)
 
 
 def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:

@@ -226,6 +226,9 @@ class Book:
     def on_lane_stopped(self, _place: LaneKey, error: Stopped) -> None:
         self.errors.append(error)
 
+    def on_stopping(self, _calls: int, _seconds: float) -> None:
+        pass
+
     def violation(self, _place: LaneKey) -> Stopped | None:
         return None
 

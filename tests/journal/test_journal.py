@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.errors import RecordError, RunDirError
-from bulkreset.journal import schema
+from bulkreset.cancellation import CancelToken
+from bulkreset.errors import Interrupted, RecordError, RunDirError
+from bulkreset.journal import database, schema
 from bulkreset.journal.database import translate_sqlite_errors
 from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
@@ -845,3 +846,19 @@ def test_disk_is_waited_for_from_the_beginning_of_sending_on(tmp_path: Path) -> 
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (normal,)
     journal.write.begin_sending()
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (full,)
+
+
+def test_statement_over_many_rows_ends_at_a_stop_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_STEPS_BETWEEN_CHECKS", 10)
+    journal, token = planned(tmp_path, "ann", "ann", "bob"), CancelToken()
+    with token.watching():
+        with journal.stoppable():
+            assert sum(journal.read.counts().values()) == 3
+            token.request()
+            with pytest.raises(Interrupted):
+                journal.plan.reject_duplicates("refuse")
+        assert statuses(journal) == ["unprocessed"] * 3  # what the end of a stopped run reads is not stopped
+        journal.plan.reject_duplicates("refuse")
+    assert statuses(journal) == ["rejected", "rejected", "unprocessed"]

@@ -173,6 +173,9 @@ class Bench:
         """What the coordinator tells."""
         self.heard.append(place.number)
 
+    def on_stopping(self, _calls: int, _seconds: float) -> None:
+        """What the coordinator tells."""
+
     def violation(self, place: LaneKey) -> Stopped | None:
         """Ask the test."""
         return self.trips(place.number)
