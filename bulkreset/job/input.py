@@ -120,7 +120,7 @@ class InputConfig(ConfigTable):
             msg = "must be a path, or a list of paths"
             raise ValueError(msg)
         if "-" in map(str, given):
-            msg = 'must be a file: "-" is standard input, and an input is read twice, and again by resume'
+            msg = 'must be a file: "-" is standard input, and an input is read twice, and again by resume; --input - --spool keeps it'
             raise ValueError(msg)
         for one in given:
             if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
