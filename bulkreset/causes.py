@@ -1,6 +1,6 @@
 """The causes that stop a row or a run, and the next step for each: one table for screens, files and the runbook."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NOT_SET = "of the rows that are not set"  # a new run of anything else would set passwords again
@@ -196,9 +196,3 @@ def resume_helps(code: str) -> bool:
     """Return whether a run that this code stopped can succeed when it is resumed."""
     cause = FATAL.get(code)
     return cause is None or cause.resume_helps
-
-
-def sentences() -> Iterator[tuple[str, str]]:
-    """Yield the advice of every cause as (cause, text)."""
-    for name, cause in ALL.items():
-        yield name, advice_for(name) if name in FATAL else cause.advice
