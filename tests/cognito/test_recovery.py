@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from itertools import combinations, product
 from typing import Any
 
@@ -86,7 +87,12 @@ def users_of(offer: str) -> list[dict[str, Any]]:
 
 
 def session(sim: Simulator) -> TargetSession:
-    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url, read_timeout=90))
+    return _session(sim.url)
+
+
+@cache
+def _session(url: str) -> TargetSession:
+    return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=90))
 
 
 def facts_of(sim: Simulator) -> PoolFacts:
