@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from bulkreset import files
 from bulkreset.run import apply
-from tests import shared_botocore
+from tests import shared_botocore, unhurried
 from tests.bucket import Storage
 from tests.sim import Simulator
 
@@ -36,6 +36,7 @@ FOLDERS: Final = {"crash", "e2e", "histories", "lanes"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 shared_botocore.share()
+unhurried.wait_long()
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -64,7 +65,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[object]:
+def pytest_collection() -> Generator[None, object, object]:
     """Keep the collector off what is imported and collected: it stays till the end, and is looked through each time in vain."""
     gc.disable()
     try:
