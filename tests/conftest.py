@@ -32,7 +32,7 @@ settings.load_profile("quick")  # `--hypothesis-profile` is read later, and wins
 
 # A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
 STARTING: Final = {"running", "stored", "dasked"}
-FOLDERS: Final = {"crash", "e2e", "histories", "lanes"}
+FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 shared_botocore.share()
@@ -113,6 +113,14 @@ class _Watch:
     def _audit(self, event: str, _given: tuple[object, ...]) -> None:
         if event in STARTS and self.watched:
             pytest.fail(f"{event}: mark this test with pytest.mark.process, or start nothing")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests were asked to tell, as the property `told`: with xdist they run in processes that show nothing."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            if name == "told" and report.when == "call":
+                terminalreporter.write_line(str(value))
 
 
 def pytest_report_header() -> list[str]:

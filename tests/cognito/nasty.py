@@ -20,8 +20,7 @@ _HOLD = 90.0  # seconds for which a connection is left open without a word, if t
 class Answer:
     """One nasty answer: the bytes of `pieces`, then `after` (what becomes of the connection), and its verdict.
 
-    `listed` is the verdict of ListUsers if it differs from that of a call that sets a password. `unbounded_in_crt`:
-    AWS's runtime gives no hook before the headers are whole, so only the deadline ends it there.
+    `listed` is the verdict of ListUsers if it differs from that of a call that sets a password.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Answer:
     after: str = "close"
     drip: bool = False
     listed: tuple[Disposition, str] | None = None
-    unbounded_in_crt: bool = False
 
     @property
     def is_late(self) -> bool:
@@ -123,9 +121,9 @@ ANSWERS = [
         drip=True,
     ),
     Answer("drip of 1xx", _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), _DOUBT, _LATE, drip=True),
-    Answer("endless header line", _for_ever(_OK.encode() + b"x-a: ", _BLOCK), _DOUBT, _LOST, unbounded_in_crt=True),
-    Answer("endless headers", _for_ever(_OK.encode(), b"x-a: b\r\n" * 2048), _DOUBT, _LOST, unbounded_in_crt=True),
-    Answer("endless status line", _for_ever(b"HTTP/1.1 200 ", _BLOCK), _DOUBT, _LOST, unbounded_in_crt=True),
+    Answer("endless header line", _for_ever(_OK.encode() + b"x-a: ", _BLOCK), _DOUBT, _LOST),
+    Answer("endless headers", _for_ever(_OK.encode(), b"x-a: b\r\n" * 2048), _DOUBT, _LOST),
+    Answer("endless status line", _for_ever(b"HTTP/1.1 200 ", _BLOCK), _DOUBT, _LOST),
     Answer("endless body", _for_ever((_OK + "Content-Length: 99999999999\r\n\r\n").encode(), _BLOCK), _DOUBT, _LONG),
     Answer("endless body, no length", _for_ever((_OK + "\r\n").encode(), _BLOCK), _DOUBT, _LOST),
     Answer(
@@ -145,10 +143,9 @@ ANSWERS = [
         _for_ever((_OK + "Transfer-Encoding: chunked\r\n\r\n1;").encode(), _BLOCK),
         _DOUBT,
         _LOST,
-        unbounded_in_crt=True,
     ),
-    Answer("1xx storm", _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 512), _DOUBT, _LONG, unbounded_in_crt=True),
-    Answer("102 storm", _for_ever(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 512), _DOUBT, _LONG, unbounded_in_crt=True),
+    Answer("1xx storm", _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 512), _DOUBT, _LOST),
+    Answer("102 storm", _for_ever(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 512), _DOUBT, _LOST),
     Answer(
         "103 then answer",
         _once(b"HTTP/1.1 103 Early Hints\r\nx: y\r\n\r\n", _said()),
