@@ -93,7 +93,7 @@ def cluster(folder: Path, there: str, env: dict[str, str]) -> Iterator[dict[str,
     The variables that a coordinator needs.
     """
     tls = certify(folder)
-    worker = [DASK, "worker", f"tls://{HERE}:8786", "--nthreads=1", "--no-nanny", "--no-dashboard"]
+    worker: list[str | Path] = [DASK, "worker", f"tls://{HERE}:8786", "--nthreads=1", "--no-nanny", "--no-dashboard"]
     worker += [f"--local-directory={folder}", "--death-timeout=60", *tls]
     commands: Sequence[Sequence[str | Path]] = [
         [DASK, "scheduler", "--protocol=tls", "--port=8786", "--no-dashboard", *tls],
