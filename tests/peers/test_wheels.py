@@ -11,7 +11,7 @@ from uv import find_uv_bin
 from tests.bucket import Storage
 from tests.e2e.command import LAX, POOL, REGION, ROOT, people, write_csv, write_job
 from tests.peers.conftest import Tried
-from tests.peers.parts import run
+from tests.peers.parts import Argv, install, run
 from tests.sim import Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
@@ -19,7 +19,7 @@ from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    run(find_uv_bin(), "build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
+    install("what builds the wheel", find_uv_bin(), "build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
     (path,) = folder.glob("*.whl")
     return path
 
@@ -56,7 +56,8 @@ class Installed:
         self._python = home / "venv" / "bin" / "python"
         run(self._uv, "venv", "--quiet", home / "venv")
         wanted = f"{wheel}[{extras}]" if extras else str(wheel)
-        run(self._uv, "pip", "install", "--quiet", "--python", self._python, wanted, "-c", self._constraints())
+        step = (self._uv, "pip", "install", "--quiet", "--python", self._python, wanted, "-c", self._constraints())
+        install(f"the wheel with [{extras}]", *step)
         self._environment = storage.environment() | {
             "PATH": f"{home}/venv/bin:/usr/bin:/bin",
             "HOME": str(home),
@@ -82,7 +83,7 @@ class Installed:
         """Run what needs the extra: the exit code, and what is said."""
         input_, more, own = USES[extra] if extra else (plain, "", [])
         job = write_job(self.home, self._sim.url, input_(self.home), more)
-        argv = [self.home / "venv" / "bin" / "bulkreset", "run", job, *own, *options]
+        argv: Argv = [self.home / "venv" / "bin" / "bulkreset", "run", job, *own, *options]
         said = run("sh", "-c", '"$@" 2>&1; echo "exit $?"', "-", *argv, cwd=self.home, env=self._environment)
         text, _, code = said.rpartition("exit ")
         assert "Traceback" not in text, text
@@ -90,7 +91,7 @@ class Installed:
 
 
 @pytest.fixture
-def install(wheel: Path, tmp_path: Path, running: Simulator, stored: Storage) -> Callable[[str], Installed]:
+def installed(wheel: Path, tmp_path: Path, running: Simulator, stored: Storage) -> Callable[[str], Installed]:
     running.reset()
     running.add_pool(POOL, policy=LAX, auto_users=True)
     stored.reset()
@@ -98,9 +99,9 @@ def install(wheel: Path, tmp_path: Path, running: Simulator, stored: Storage) ->
 
 
 def test_wheel_alone_runs_and_misses_each_extra_in_the_dry_run(
-    install: Callable[[str], Installed], running: Simulator, tried: Tried
+    installed: Callable[[str], Installed], running: Simulator, tried: Tried
 ) -> None:
-    alone = install("")
+    alone = installed("")
     assert alone.use("", "--yes")[0] == 0
     assert running.passwords(POOL) == dict(people(3))
     before = len(running.calls())
@@ -112,8 +113,8 @@ def test_wheel_alone_runs_and_misses_each_extra_in_the_dry_run(
 
 
 @pytest.mark.parametrize("extra", USES)
-def test_extra_alone_is_enough(install: Callable[[str], Installed], extra: str, tried: Tried) -> None:
-    with_extra = install(extra)
+def test_extra_alone_is_enough(installed: Callable[[str], Installed], extra: str, tried: Tried) -> None:
+    with_extra = installed(extra)
     code, said = with_extra.use(extra, "--yes")
     assert code == 0, said
     assert "3 rows: 3 set" in said
