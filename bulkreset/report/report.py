@@ -14,6 +14,7 @@ from bulkreset.text import json_safe
 
 COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
 _WHERE_KNOWN = {
+    "resent",
     "unchecked",
     "approved",
     "signed_out",
