@@ -1,7 +1,6 @@
 """Builds AdminSetUserPassword requests; AWS's C runtime (awscrt) signs and sends them."""
 
 import io
-import json
 import threading
 import time
 from concurrent.futures import Future
@@ -20,7 +19,7 @@ from bulkreset.cognito.bounded_http import (
     require_headers,
 )
 from bulkreset.cognito.crt_connections import ConnectionPool, CrtConnection, NoConnectionError, keep_thread_state
-from bulkreset.cognito.endpoint import resolve_endpoint
+from bulkreset.cognito.endpoint import password_body, resolve_endpoint
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
@@ -119,14 +118,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         """Return the request for one row and its body, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
         if credentials is None:
             raise NoCredentialsError
-        text = json.dumps(
-            {
-                "UserPoolId": row.pool,
-                "Username": row.username,
-                "Password": row.password.reveal(),
-                "Permanent": row.permanent,
-            }
-        ).encode()
+        text = password_body(row)
         headers = HttpHeaders([*self._headers, ("Content-Length", str(len(text)))])
         body = _Body(text)
         request = HttpRequest("POST", self._route.path, headers, body)

@@ -23,7 +23,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import InputFacts, Phase
 from bulkreset.plan.approval import Approval
 from bulkreset.plan.input_binding import input_files
-from bulkreset.plan.paged_reader import listing_pacers
+from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.pool_users import PoolUserSource
 from bulkreset.plan.preflight import describe_targets, group_by_quota
 from bulkreset.plan.screening import protected_names, write_plan

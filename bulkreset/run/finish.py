@@ -9,8 +9,9 @@ from bulkreset.cancellation import check_current
 from bulkreset.errors import BulkresetError, Interrupted, RecordError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import End
-from bulkreset.mirror.factory import finish_mirror, upload_log
+from bulkreset.mirror.factory import upload_at_end
 from bulkreset.models import Summary, format_rows
+from bulkreset.report.headline import next_commands
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
@@ -30,6 +31,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     """
     write = context.journal.write
     if isinstance(error, Interrupted):
+        context.log.warning("stopping", calls=0, message="stopping: writing the report")
         _word_interruption(context, error)
     try:
         context.journal.require_in_place()  # what is at the path now may be another run's
@@ -71,15 +73,18 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     write = context.journal.write
     write.change(reports_stale=False, mirror_stale=False, mirror_pending=context.mirror is not None)
     summary, error = _write_all(context, error)
-    failure = finish_mirror(context.mirror, context.log) if context.mirror else None
+    failure = upload_at_end(context.mirror.finish, context.log) if context.mirror else None
     if context.mirror:
         write.change(mirror_pending=False, mirror_stale=failure is not None)
     if failure:
         summary, error = _write_all(context, error or failure)
     _log_finished(context, summary, error)
     if context.mirror and not failure:
-        upload_log(context.mirror, context.log)
-    return RunEnd(context.home.path, summary, error)
+        upload_at_end(context.mirror.upload_log, context.log)
+    stayed = (summary.signed_out or {}).get("failed", 0)
+    path, state = context.home.path, context.journal.state
+    ways = next_commands(state, summary.counts, path, resumable=summary.resumable, stayed=stayed)
+    return RunEnd(path, summary, error, ways)
 
 
 def _record_end(context: RunContext, error: BulkresetError | None, found: Mapping[str, int] | None = None) -> Summary:

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, repeat
 
 from bulkreset.cognito.response import Disposition
@@ -79,6 +80,11 @@ def _said(body: bytes = b"{}", status: str = "200 OK", *headers: str, length: in
 
 def _once(*pieces: bytes) -> Callable[[], Iterable[bytes]]:
     return lambda: pieces
+
+
+@cache
+def _bomb() -> tuple[bytes, ...]:
+    return (_said(gzip.compress(b" " * 2**26), "200 OK", "Content-Encoding: gzip"),)
 
 
 def _for_ever(head: bytes, piece: bytes) -> Callable[[], Iterable[bytes]]:
@@ -194,7 +200,7 @@ ANSWERS = [
     Answer("array", _once(_said(b"[]")), _DOUBT, _UNREADABLE, after="keep"),
     Answer(
         "gzip bomb",
-        _once(_said(gzip.compress(b" " * 2**26), "200 OK", "Content-Encoding: gzip")),
+        _bomb,
         _DOUBT,
         _UNREADABLE,
         after="keep",

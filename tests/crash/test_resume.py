@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -142,6 +143,10 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
     ) as process:
         sent(sim, 12)
         process.send_signal(signal.SIGINT)
+        said = re.compile(
+            r"stopping: waiting for (1 call|\d+ calls) \(up to \d+ s\); Ctrl-C again leaves (it|them) in doubt"
+        )
+        wait_until(lambda: said.search((run_dir / "log.jsonl").read_text(encoding="utf-8")))
         assert process.poll() is None, "one call is still in flight"
 
         def has_left() -> bool:
@@ -151,6 +156,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(has_left)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
+    assert said.search(stderr)
     left = 'Aborted. Rows in progress are "in doubt"; no report was written.'
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]

@@ -487,7 +487,8 @@ def test_calls_that_a_stop_of_the_process_held_up_do_not_leave_with_those_after_
     """Threads that have their slot, and have not yet sent, are stopped; each leaves with a new slot, on its open connection."""
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(rate, clock)
-    left, held = list[float](), list[float]()
+    left: list[float] = []
+    held: list[float] = []
     for number in range(2 * waiting):
         assert pacer.wait(stop)
         at = clock.now()
