@@ -73,7 +73,10 @@ class CrtConnection:
         if not hasattr(socket, "TCP_INFO"):
             return None
         if self._descriptor is None or (read := self._read_from(self._descriptor)) is None:
-            numbers = (int(path.name) for path in Path("/proc/self/fd").iterdir())
+            try:
+                numbers = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+            except OSError:  # no /proc
+                return None
             found = ((number, read) for number in numbers if (read := self._read_from(number)) is not None)
             self._descriptor, read = next(found, (None, None))
         return read
@@ -86,9 +89,9 @@ class CrtConnection:
                     return None
                 facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
                 unread = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
-            except OSError:  # closed in between
+                return int(struct.unpack_from("Q", facts, _RECEIVED_AT)[0] - struct.unpack("i", unread)[0])
+            except (OSError, struct.error):  # closed in between; a system that says less
                 return None
-        return int(struct.unpack_from("Q", facts, _RECEIVED_AT)[0] - struct.unpack("i", unread)[0])
 
 
 class ConnectionPool:
