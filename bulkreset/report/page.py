@@ -19,7 +19,7 @@ from bulkreset.models import EndState, Recovery
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
-from bulkreset.report.headline import describe_state, next_commands, run_outcome, wave_texts
+from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import redraw_advice
 from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
@@ -97,6 +97,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "codes": list(_codes(journal, alive=alive)),
         "causes": _near_misses(journal),
         "totals": journal.read.totals(),
+        "resent": resent_text(run.resent),
         "sign_outs": leavers,
         "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
