@@ -87,19 +87,19 @@ class CsvRecords:
             by = first[4:5] or self._spec.delimiter
             return InputError(
                 f"The first line of the input {where} is Excel's sep={by}.",
-                f'Take it out, and set [input] delimiter = "{by}".',
+                f'Remove it, and set [input] delimiter = "{by}".',
             )
         if first.startswith("#TYPE"):
             return InputError(
                 f"The first line of the input {where} is PowerShell's #TYPE line.",
-                "Take it out, or export with -NoTypeInformation.",
+                "Remove it, or export with -NoTypeInformation.",
             )
         needed = {name for name in (self._spec.columns.username, self._spec.columns.password) if name}
         for other in ";\t|,":
             if other != self._spec.delimiter and needed <= {name.strip(' "') for name in ",".join(fields).split(other)}:
                 shown = "\\t" if other == "\t" else other
                 return InputError(
-                    f"The first line of the input {where} has its columns divided by '{shown}'.",
+                    f"The first line of the input {where} separates its columns with '{shown}'.",
                     f'Set [input] delimiter = "{shown}".',
                 )
         return None
@@ -149,7 +149,7 @@ class CsvRecords:
             self._check_for_cut(line)
             return f"line {line}: {len(fields)} fields where the header has {self._width}"
         if '\\"' in self._lines.last and self._is_escaped(self._lines.last, fields):
-            return f"line {line}: a quote behind a backslash: if the file escapes so, set input.escape"
+            return f"line {line}: a quote after a backslash: if the file escapes quotes so, set input.escape"
         return ""
 
     def _is_escaped(self, text: str, fields: list[str]) -> bool:
@@ -163,8 +163,7 @@ class CsvRecords:
         if lines.number > line or self._may_reach_on(lines.last):
             # An open quote may swallow rows. Guessing where they end could set a wrong password.
             raise InputError(
-                f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
-                f" (found at line {lines.number}).",
+                f"The input {self._spec.file} has an unclosed quote on line {line} (noticed at line {lines.number}).",
                 "Fix the quoting there; a quote inside a quoted value is written twice.",
             ) from None
         self._check_for_lines(lines.last, line)
@@ -180,8 +179,8 @@ class CsvRecords:
         header = [name.strip() for name in self._header]
         if names != header and sorted(names) == sorted(header):
             raise InputError(
-                f"The input {self._spec.file} has on line {line} its header again, with the columns in another order.",
-                "The file was joined from several: give each of them as an input of its own.",
+                f"The input {self._spec.file} repeats its header on line {line}, with the columns in another order.",
+                "The file was joined from several: pass each of them as an input of its own.",
             )
         return names == header
 
