@@ -149,6 +149,11 @@ def check_current() -> None:
         token.check()
 
 
+def stop_requested() -> bool:
+    """Return whether a stop was requested of the token that watches this thread; false without one."""
+    return (token := _current.get()) is not None and token.is_set()
+
+
 class CancelToken:
     """A request to stop, made by a signal or by another thread. The run checks it between steps."""
 

@@ -63,7 +63,7 @@ class Approval:
         was, now = self._reviewed.input, state.input
         if was.size != now.size or now.sha256 not in {was.sha256, ""}:  # "": it is not read yet
             yield f"the input {now.path} has changed"
-        old, new = dict(_flatten(self._reviewed.job)), dict(_flatten(state.job))
+        old, new = dict(flatten(self._reviewed.job)), dict(flatten(state.job))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
             differs = not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key)
             if differs and not self._only_slows(key, old, new):
@@ -113,14 +113,14 @@ def _target_differences(reviewed: Sequence[TargetFacts], found: Sequence[TargetF
                     yield f"the {key} of {then.user_pool_id} was {was} and is {told}"
 
 
-def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
+def flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield every value of a job with its dotted key."""
     if isinstance(table, dict):
         for key, value in table.items():
-            yield from _flatten(value, f"{path}.{key}" if path else key)
+            yield from flatten(value, f"{path}.{key}" if path else key)
     elif isinstance(table, list) and any(isinstance(entry, dict) for entry in table):
         for number, entry in enumerate(table, 1):
-            yield from _flatten(entry, f"{path}[{number}]")
+            yield from flatten(entry, f"{path}[{number}]")
     else:
         yield path, table
 

@@ -22,7 +22,7 @@ from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.notify.metrics import metrics_running
-from bulkreset.notify.telemetry import NoTelemetry, Telemetry, open_telemetry
+from bulkreset.notify.telemetry import Telemetry, open_telemetry
 from bulkreset.report.run_status import read_status
 from bulkreset.run.control import RunControl
 from bulkreset.statuses import public_counts
@@ -118,19 +118,12 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(Opened):
     """One execution of a run, until its resources are closed.
 
-    The first fields are those of Opened. `mirror` and `passwords` are None if unused. `mirror_error`: the mirror could
-    not be opened, so nothing is sent.
+    `mirror` and `passwords` are None if unused. `mirror_error`: the mirror could not be opened, so nothing is sent.
     """
 
-    home: RunDir
-    journal: Journal
-    rows: InputSet | None
-    sessions: Mapping[str, TargetSession]
-    service: EmbeddedCognito | None
-    cluster: "ClusterRunner | None"
     job: Job
     options: RunOptions
     log: Log
@@ -142,7 +135,7 @@ class RunContext:
     stop: CancelToken
     control: RunControl
     clock: Clock = field(default_factory=SystemClock)
-    telemetry: Telemetry = field(default_factory=NoTelemetry)
+    telemetry: Telemetry = field(default_factory=Telemetry)
     sending: Stopwatch = field(default_factory=lambda: Stopwatch(SystemClock()))
     began: float = field(default_factory=time.monotonic)
 

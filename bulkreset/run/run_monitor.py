@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from bulkreset.cancellation import CancelToken, SendProgress, UserInterface
 from bulkreset.clock import SINCE_BOOT
@@ -61,7 +62,7 @@ class RunMonitor:
         if isinstance(told, Outcome):
             self._guards.add([told], place.number)
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Count, log and show committed results."""
         for lane, outcome in told:
             self._steering.on_committed(lane, outcome)

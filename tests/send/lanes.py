@@ -165,7 +165,7 @@ class Bench:
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """What the coordinator tells."""
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """What the coordinator tells."""
         self.observed += [outcome for _, outcome in told]
 
