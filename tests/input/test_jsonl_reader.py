@@ -99,7 +99,7 @@ def test_field_may_be_absent_from_the_first_lines_but_not_from_all(tmp_path: Pat
 
 def test_optional_field_that_is_spelt_otherwise_refuses_the_file_on_any_line(tmp_path: Path) -> None:
     lines = [FIRST] * 300 + ['{"username": "ann", "password": "Hidden-1", "Permanent": true}']
-    with pytest.raises(InputError, match=r"line 301, has no column 'permanent', but 'Permanent'"):
+    with pytest.raises(InputError, match=r"line 301, has no column 'permanent', but it has 'Permanent'"):
         read(jsonl_file(tmp_path, *lines))
 
 
