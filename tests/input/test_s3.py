@@ -70,7 +70,7 @@ def test_answers_that_break_off_are_asked_for_again(s3: Storage) -> None:
     ("status", "code", "kind", "says"),
     [
         (500, "InternalError", Stopped, "could not be read to its end: s3:GetObject failed with InternalError"),
-        (403, "ExpiredToken", Stopped, "answered ExpiredToken. Sign in again"),
+        (403, "ExpiredToken", Stopped, "failed with ExpiredToken. Sign in again"),
         (404, "NoSuchKey", InputError, "has changed in S3 or is gone"),
         (412, "PreconditionFailed", InputError, "has changed in S3 or is gone"),
     ],
