@@ -168,7 +168,7 @@ STOPS: Mapping[str, Cause] = {
     "approved_limit": Cause(f"No more rows were approved: make a new dry run {NOT_SET}, and have it approved."),
     "wave_sent": Cause("Resume later: it looks at this wave, and sends the next one when it may."),
     "wave_expired": Cause(
-        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and goes on when few enough are left."
+        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and continues when few enough are left."
     ),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),

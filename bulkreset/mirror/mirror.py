@@ -302,7 +302,7 @@ class JournalMirror:
                     f"Resume that one, in a new directory: bulkreset resume {self.at}",
                 ) from None
             raise RecordError(
-                f"The mirror {self.at} cannot be written: {error.action} was answered {error.code}.",
+                f"The mirror {self.at} cannot be written: {error.action} failed with {error.code}.",
                 f"{error.advice} Then resume. {self._advice_if_gone}",
             ) from None
 
@@ -326,5 +326,5 @@ def require_usable(asked: Asked, at: str) -> None:
             ) from None
         if error.is_denied:
             raise JobError(
-                f"mirror.to: {at} cannot be used: {error.action} was answered {error.code}.", error.advice
+                f"mirror.to: {at} cannot be used: {error.action} failed with {error.code}.", error.advice
             ) from None

@@ -220,6 +220,9 @@ def _endpoint_warnings(run: RunState, target: TargetFacts) -> list[str]:
     return endpoint_warnings(target.endpoint, verified=bool(verified))
 
 
+_DETAIL_OF = {"failures_sample": "max_failures", "count_pauses": "max_duration"}  # says nothing without that guard
+
+
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (job key, value as text) for each configured guard."""
     for key, value in guards.items():
@@ -228,11 +231,13 @@ def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield "protected.usernames", format_count(len(value["usernames"]), "user")
             if value.get("groups"):
                 yield "protected.groups", ", ".join(value["groups"])
-        elif value is not None:
+        elif value not in {None, "lane"} and guards.get(_DETAIL_OF.get(key, key)) is not None:
             yield (
                 key,
                 format_duration(value)
                 if key == "max_duration"
+                else str(value).lower()
+                if isinstance(value, bool)
                 else f"{value:,}"
                 if isinstance(value, int)
                 else str(value),
@@ -265,6 +270,7 @@ def _template_environment() -> "Environment":
         "count": format_count,
         "words": _words,
         "status": facts_of,
+        "ordered": sorted_counts,
     }
     return environment
 
