@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TextIO
 
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.own_files import is_report, restore_names
@@ -81,6 +81,8 @@ class CsvRecords:
         Raises InputError if the header is malformed or does not fit.
         """
         fields = next(self, [])
+        if not fields:
+            raise EmptyInput(f"The input {self._spec.file} has only blank lines.", "Check the export.")
         if isinstance(fields, str):
             advice = (
                 "Set [input] encoding to the file's own." if "bytes that are not" in fields else "Fix the first line."
