@@ -87,7 +87,8 @@ class CsvRecords:
             advice = (
                 "Set [input] encoding to the file's own." if "bytes that are not" in fields else "Fix the first line."
             )
-            raise InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
+            malformed = InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
+            raise self._first_line_error([self._lines.last]) or malformed  # quotes look broken with a wrong delimiter
         try:
             places = find_columns(fields, self._spec.columns, self._spec.file)
         except InputError as error:
