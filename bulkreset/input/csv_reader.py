@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TextIO
 
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.own_files import is_report, restore_names
@@ -81,13 +81,16 @@ class CsvRecords:
         Raises InputError if the header is malformed or does not fit.
         """
         fields = next(self, [])
+        if not fields:
+            raise EmptyInput(f"The input {self._spec.file} has only blank lines.", "Check the export.")
         if isinstance(fields, str):
             advice = (
                 "Set [input] encoding to the encoding of the file."
                 if "bytes that are not" in fields
                 else "Fix the first line."
             )
-            raise InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
+            malformed = InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
+            raise self._first_line_error([self._lines.last]) or malformed  # quotes look broken with a wrong delimiter
         try:
             places = find_columns(fields, self._spec.columns, self._spec.file)
         except InputError as error:

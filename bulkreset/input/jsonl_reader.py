@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any, NoReturn, TextIO
 
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
     CARRIED,
     FIELDS,
@@ -125,6 +125,8 @@ class JsonLinesRecords:
             size += len(self._lines.last)
             if size > LONGEST_LINE and not every:
                 break
+        if not first:
+            raise EmptyInput(f"The input {self._spec.file} has only blank lines.", "Check the export.")
         if not objects:
             is_csv = "{" not in first and self._spec.columns.username in re.split(r'[",;|\s]+', first)
             what, advice = _CSV if is_csv else _NOT_LINES.get(first[:1], _NOT_LINES[""])

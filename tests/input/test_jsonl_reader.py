@@ -123,7 +123,7 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
         (json.dumps({"username": "a", "password": "Hidden-1"}, indent=2), "no whole JSON object in its first lines"),
         ("username,password\na,Hidden-1\n", "is CSV, not JSON Lines"),
         ("<html>Sign in", "is a web page"),
-        ("\n\n", "has no JSON object in its first lines"),
+        ("\n\n", "has only blank lines"),
         ("", "is empty"),
         ("PK\x03\x04", "is a spreadsheet"),
         (FIRST.encode("utf-16").decode("latin-1"), "looks like UTF-16"),

@@ -183,7 +183,7 @@ def test_file_cut_anywhere_is_an_error(tmp_path: Path) -> None:
 def test_text_with_a_parquet_name_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "users.parquet"
     path.write_text("username,password\nann,Hidden-1\n")
-    with pytest.raises(InputError, match="cannot be read") as caught:
+    with pytest.raises(InputError, match="is text, not Parquet") as caught:
         read(path)
     assert "Hidden" not in str(caught.value)
 

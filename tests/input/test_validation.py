@@ -326,7 +326,9 @@ SAID = re.compile(
     r"|a digit \(0-9\)|a symbol|, )+"
     r"|check the password: (looks like a hash|wrapped as a spreadsheet formula, =\"…\"|wrapped in quotes"
     r"|curly quotes, as office programs and mails make them|an invisible character at the beginning or the end"
-    r"|an HTML escape such as &amp;|" + "|".join(map(re.escape, _FORMS)) + f"|{re.escape(PLACEHOLDER)})"
+    r"|an HTML escape such as &amp;|"
+    + "|".join(map(re.escape, _FORMS))
+    + f"|{re.escape(PLACEHOLDER)}|{re.escape(NUMBER)})"
 )
 
 
