@@ -50,8 +50,7 @@ class Secret:
         return "********"
 
     def __reduce__(self) -> Never:
-        msg = "a Secret is never serialised"
-        raise TypeError(msg)
+        raise TypeError("a Secret is never serialised")
 
 
 class EndState(StrEnum):

@@ -1,12 +1,14 @@
 """Terminal output and questions: the preflight, confirmations, a run's status and the summary."""
 
 import select
+import shlex
 import sys
 import termios
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
@@ -314,6 +316,18 @@ def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
+
+
+def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, out: IO[str]) -> None:
+    """Write the commands that come next, `ways` first, each with its effect."""
+    counts, where = summary.counts, shlex.quote(str(path))
+    more = []
+    if counts.get(Status.REJECTED) and not summary.resumable:
+        extract = f"bulkreset extract {where} --only rejected -o NEW_FILE.csv"
+        more.append(("Write the rejected rows to a new input", extract))
+    if counts.get(Status.SET) and not (ways or summary.resumable or summary.emulated):
+        more.append(("See who has signed in since", f"bulkreset verify {where}"))
+    out.writelines(f"{effect}:\n  {command}\n" for effect, command in [*ways, *more])  # a line to copy
 
 
 def _rows_read_text(of: RunStatus | Summary) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,7 +112,7 @@ def _no_aws_configuration() -> Iterator[None]:
 
 
 class _QuotaMiddleware:
-    """A token bucket in front of the application, with the tokens of 0.1 seconds, at least one.
+    """A token bucket for each Region in front of the application, with the tokens of 0.1 seconds, at least one.
 
     `rate` is in calls per second. Refused calls take no token.
     """
@@ -123,11 +123,10 @@ class _QuotaMiddleware:
         self._depth = max(1.0, rate / 10)
         self._clock = clock
         self._lock = threading.Lock()
-        self._tokens = self._depth
-        self._at = clock()
+        self._buckets: dict[str, tuple[float, float]] = {}  # by Region: the tokens, and since when
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("HTTP_X_AMZ_TARGET") != _COUNTED or self._take():
+        if environ.get("HTTP_X_AMZ_TARGET") != _COUNTED or self._take(_signed_for(environ)):
             return self._application(environ, start_response)
         environ["wsgi.input"].read(
             int(environ.get("CONTENT_LENGTH") or 0)
@@ -142,15 +141,20 @@ class _QuotaMiddleware:
         )
         return [_THROTTLED]
 
-    def _take(self) -> bool:
+    def _take(self, region: str) -> bool:
         with self._lock:
             now = self._clock()
-            self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate)
-            self._at = now
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
+            tokens, since = self._buckets.get(region, (self._depth, now))
+            tokens = min(self._depth, tokens + (now - since) * self._rate)
+            allowed = tokens >= 1
+            self._buckets[region] = (tokens - allowed, now)
+            return allowed
+
+
+def _signed_for(environ: Mapping[str, Any]) -> str:
+    """Return the Region in the scope of a request's signature, "" without one."""
+    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else ""
 
 
 def _region_of(target: Target) -> str:

@@ -1,7 +1,7 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from bulkreset.journal.database import Database, read_uri
 from bulkreset.journal.records import (
     AttemptTotals,
     JournalFile,
-    PageRow,
     PlanMessage,
-    RateChangeRow,
     ReportRow,
-    SendableRow,
     SetRow,
     SignOutCounts,
 )
-from bulkreset.models import SignOutTask, Status
+from bulkreset.models import RateChange, Row, Secret, SignOutTask, Status
+
+# Returns the password of a row: its number, username, pool, and whether it is permanent.
+PasswordOf = Callable[[int, str, str, bool], Secret]
 
 
 class JournalReader:
@@ -30,8 +30,7 @@ class JournalReader:
 
     def files(self) -> list[JournalFile]:
         """Return the files of the input, in order."""
-        with self._db.reading():
-            return [JournalFile._make(found) for found in self._db.execute(schema.FILES)]
+        return [*map(JournalFile._make, self._all(schema.FILES))]
 
     def rows_to_check(self) -> Iterator[tuple[int, str, str]]:
         """Yield the ready rows, sorted by pool and username: (row, user pool, username)."""
@@ -44,7 +43,7 @@ class JournalReader:
         The row is (row, status there, code there, status here, code here).
         """
         with self._db.reading(), self._attached(reviewed):
-            found = self._db.execute(schema.DIFFERENT_ROWS).fetchone()
+            found = self._one(schema.DIFFERENT_ROWS)
         return (found[0], found[1:]) if found else (0, None)
 
     def already_set(self, others: Iterable[Path]) -> tuple[int, int]:
@@ -89,26 +88,30 @@ class JournalReader:
                 for pool, count in self._db.execute(schema.SENDABLE_PAGE, rows).fetchall():
                     yield piece, pool, count
 
-    def sendable(self, first: int, last: int) -> list[SendableRow]:
-        """Return the rows from `first` to `last` that are still to be sent, in order."""
-        with self._db.reading():
-            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
+    def sendable(self, first: int, last: int, password: PasswordOf) -> list[Row]:
+        """Return the rows from `first` to `last` that are still to be sent, in order, with their passwords."""
+        return self._sendable(schema.SENDABLE, (first, last), password)
 
-    def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[SendableRow]:
-        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order."""
-        with self._db.reading():
-            asked = (row, json.dumps(sorted(pools)), most)
-            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
+    def sendable_after(self, row: int, pools: Collection[str], most: int, password: PasswordOf) -> list[Row]:
+        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order, with their passwords."""
+        return self._sendable(schema.SENDABLE_AFTER, (row, json.dumps(sorted(pools)), most), password)
+
+    def _sendable(self, statement: str, values: tuple[object, ...], password: PasswordOf) -> list[Row]:
+        rows = []
+        for row, username, pool, permanent, in_doubt, failed, since, canonical in self._all(statement, values):
+            secret = password(row, username, pool, bool(permanent))
+            flags = bool(permanent), bool(in_doubt), bool(failed)
+            rows.append(Row(row, username, secret, pool, *flags, since, canonical))
+        return rows
 
     def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
         """Return up to `most` set users of a pool who are not yet signed out, in any order.
 
         Call `begin_signing_out` first.
         """
-        with self._db.reading():
-            (number,) = self._db.execute(schema.POOL, (pool,)).fetchone()
-            found = self._db.execute(schema.TO_SIGN_OUT, (number, most))
-            return [SignOutTask(row, username, pool) for row, username in found]
+        (number,) = self._one(schema.POOL, (pool,))
+        found = self._all(schema.TO_SIGN_OUT, (number, most))
+        return [SignOutTask(row, username, pool) for row, username in found]
 
     def set_rows(self) -> Iterator[SetRow]:
         """Yield the rows that were set, in input order."""
@@ -118,8 +121,7 @@ class JournalReader:
 
     def set_row(self, row: int) -> SetRow | None:
         """Return the row if it was set, else None."""
-        with self._db.reading():
-            found = self._db.execute(schema.SET_ROW, (row,)).fetchone()
+        found = self._one(schema.SET_ROW, (row,))
         return SetRow._make(found) if found else None
 
     def report_rows(self, unsent: str, only: Collection[str] = ()) -> Iterator[ReportRow]:
@@ -134,8 +136,7 @@ class JournalReader:
 
     def sign_outs(self) -> dict[str, SignOutCounts]:
         """Return the sign-out counts by user pool."""
-        with self._db.reading():
-            return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
+        return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._all(schema.SIGN_OUTS)}
 
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
@@ -143,19 +144,16 @@ class JournalReader:
         If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
         treats them so.
         """
-        with self._db.reading():
-            return dict(self._db.execute(schema.COUNTS, {"dead": dead}))
+        return dict(self._all(schema.COUNTS, {"dead": dead}))
 
     def perhaps_set(self) -> int:
         """Return the number of rows whose users have been set, or may have been: a call for them has no known answer."""
-        with self._db.reading():
-            (rows,) = self._db.execute(schema.PERHAPS_SET).fetchone()
+        (rows,) = self._one(schema.PERHAPS_SET)
         return int(rows)
 
     def pool_counts(self, *, dead: bool = False) -> list[tuple[str, str, int]]:
         """Return the number of rows by user pool and journal status, as `counts` does: (user pool, status, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.POOL_COUNTS, {"dead": dead}).fetchall()
+        return self._all(schema.POOL_COUNTS, {"dead": dead})
 
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
@@ -163,118 +161,102 @@ class JournalReader:
         All times are Unix milliseconds; a begin before `moment` is set to `moment`.
         Returns None if there were no such calls.
         """
-        with self._db.reading():
-            first, last = self._db.execute(schema.SENT_SINCE, (moment,)).fetchone()
+        first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
 
     def settled_since(self, moment: int) -> int:
         """Return the number of rows that have settled since `moment` (Unix milliseconds)."""
-        with self._db.reading():
-            return int(self._db.execute(schema.SETTLED_SINCE, (moment,)).fetchone()[0])
+        return int(self._one(schema.SETTLED_SINCE, (moment,))[0])
 
     def rate_changes(self) -> dict[tuple[str, str], int]:
         """Return the number of stored rate changes by lane (account, Region)."""
-        with self._db.reading():
-            return {(account, region): count for account, region, count in self._db.execute(schema.RATES)}
+        return {(account, region): count for account, region, count in self._all(schema.RATES)}
 
     def sendable_counts(self) -> list[tuple[str, int, int]]:
         """Return the number of rows still to be sent: (user pool, permanent, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.SENDABLE_COUNTS).fetchall()
+        return self._all(schema.SENDABLE_COUNTS)
 
     def status_before_counts(self) -> dict[str, int]:
         """Return the number of rows still to be sent by user status; users of unknown status are left out."""
-        with self._db.reading():
-            return dict(self._db.execute(schema.STATUS_BEFORE))
+        return dict(self._all(schema.STATUS_BEFORE))
 
     def recovery_counts(self) -> list[tuple[str, int, str, int]]:
         """Return the number of rows still to be sent by the user's recovery: (user pool, permanent, recovery, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.RECOVERY_COUNTS).fetchall()
+        return self._all(schema.RECOVERY_COUNTS)
 
     def recovery_by_status(self) -> list[tuple[str, str, int]]:
         """Return the number of all rows by the user's recovery and journal status: (recovery, status, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.RECOVERY_BY_STATUS).fetchall()
+        return self._all(schema.RECOVERY_BY_STATUS)
 
     def plan_messages(self, beginning: str, most: int) -> list[PlanMessage]:
         """Return the messages with this beginning on ready and rejected rows, with up to `most` of their rows."""
-        with self._db.reading():
-            counted = self._db.execute(schema.PLAN_MESSAGES, (beginning,)).fetchall()
-            return [
-                PlanMessage(
-                    message,
-                    number,
-                    tuple(row for (row,) in self._db.execute(schema.ROWS_WITH_MESSAGE, (message, most))),
-                )
-                for message, number in counted
-            ]
+        return [
+            PlanMessage(message, number, tuple(row for (row,) in self._all(schema.ROWS_WITH_MESSAGE, (message, most))))
+            for message, number in self._all(schema.PLAN_MESSAGES, (beginning,))
+        ]
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""
-        with self._db.reading():
-            return dict(self._db.execute(schema.CODES))
+        return dict(self._all(schema.CODES))
 
     def totals(self) -> AttemptTotals:
         """Return the sums of attempts and throttled attempts over all rows."""
-        with self._db.reading():
-            return AttemptTotals._make(self._db.execute(schema.TOTALS).fetchone())
+        return AttemptTotals._make(self._one(schema.TOTALS))
 
     def recent_rate(self, seconds: int) -> float:
         """Return the rows settled per second in the last `seconds` before the newest outcome.
 
         The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
         """
-        with self._db.reading():
-            rows, first, last = self._db.execute(schema.RECENT_RATE, (seconds * 1000,)).fetchone()
+        rows, first, last = self._one(schema.RECENT_RATE, (seconds * 1000,))
         return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
 
     def send_span(self) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, in Unix milliseconds; None without calls."""
-        with self._db.reading():
-            first, last = self._db.execute(schema.SEND_SPAN).fetchone()
+        first, last = self._one(schema.SEND_SPAN)
         return None if first is None else (first, last)
 
     def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
         """Return settled rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
-        with self._db.reading():
-            found = self._db.execute(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
-            return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
+        found = self._all(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
+        return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
     def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
         """Return each lane's rates by bucket of `width` ms from `first`: (account, Region, bucket, mean, last)."""
-        with self._db.reading():
-            found = self._db.execute(schema.RATES_OVER_TIME, {"first": first, "width": width})
-            return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
+        found = self._all(schema.RATES_OVER_TIME, {"first": first, "width": width})
+        return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
 
-    def first_rate_changes(self, most: int) -> list[RateChangeRow]:
+    def first_rate_changes(self, most: int) -> list[RateChange]:
         """Return the first `most` rate changes."""
-        with self._db.reading():
-            return [RateChangeRow._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
+        return [RateChange(*found) for found in self._all(schema.RATE_CHANGES, (most,))]
 
     def rate_reasons(self) -> list[tuple[str, str, str, int, float, float]]:
         """Return rate changes by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
-        with self._db.reading():
-            return self._db.execute(schema.RATE_REASONS).fetchall()
+        return self._all(schema.RATE_REASONS)
 
     def latencies(self) -> list[tuple[int, int]]:
         """Return the number of rows by the latency of their last call: (ms, rows), the fastest first."""
-        with self._db.reading():
-            return self._db.execute(schema.LATENCIES).fetchall()
+        return self._all(schema.LATENCIES)
 
     def codes_by_status(self, most: int) -> list[tuple[str, str, int]]:
         """Return the `most` most frequent pairs of status and code, the most frequent first: (status, code, rows)."""
+        return self._all(schema.CODES_BY_STATUS, (most,))
+
+    def slowest_rows(self, most: int) -> list[ReportRow]:
+        """Return the `most` rows with the slowest last calls, with the journal's status and without `file`."""
+        return [*map(ReportRow._make, self._all(schema.SLOWEST, (most,)))]
+
+    def rows_needing_attention(self, most: int) -> list[ReportRow]:
+        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first.
+
+        They are as those of `slowest_rows`.
+        """
+        return [*map(ReportRow._make, self._all(schema.ROWS_NEEDING_ATTENTION, (most,)))]
+
+    def _all(self, statement: str, values: Any = ()) -> list[Any]:  # noqa: ANN401  (any values SQLite accepts)
         with self._db.reading():
-            return self._db.execute(schema.CODES_BY_STATUS, (most,)).fetchall()
+            return self._db.execute(statement, values).fetchall()
 
-    def slowest_rows(self, most: int) -> list[PageRow]:
-        """Return the `most` rows with the slowest last calls."""
-        return self._page_rows(schema.SLOWEST, most)
-
-    def rows_needing_attention(self, most: int) -> list[PageRow]:
-        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first."""
-        return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
-
-    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value SQLite accepts)
+    def _one(self, statement: str, values: Any = ()) -> Any:  # noqa: ANN401  (as above)
         with self._db.reading():
-            return [PageRow._make(found) for found in self._db.execute(statement, values)]
+            return self._db.execute(statement, values).fetchone()

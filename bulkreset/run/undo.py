@@ -45,18 +45,8 @@ class UndoUi(Protocol):
         """Ask a question and return the answer."""
 
 
-class UndoClock(Protocol):
-    """The time of day, and waiting."""
-
-    def unix_ms(self) -> int:
-        """Return the time in Unix milliseconds."""
-
-    def wait(self, stop: CancelToken, seconds: float) -> None:
-        """Wait. Raises Interrupted if a stop was requested."""
-
-
-class SystemUndoClock:
-    """The system clock."""
+class UndoClock:
+    """The system clock: the time of day, and waiting."""
 
     def unix_ms(self) -> int:
         """Return the time in Unix milliseconds."""
@@ -107,7 +97,7 @@ def undo(
         journal.write.begin_sending()  # from now on every commit waits for the disk
         try:
             for pool, session in sessions.items():
-                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, clock or SystemUndoClock())
+                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, clock or UndoClock())
                 one.run(wanted)
         except Interrupted as error:
             raise Interrupted(error.message, _interrupted_advice(journal.state, path), error.signal_number) from None
@@ -340,7 +330,6 @@ class _PoolUndo:
         return lines
 
     def _wait_while(self, status: RecoveryStatus, what: str) -> PoolRestore:
-        """Follow the recovery while it has this status."""
         known = self._known
         began, wait, told = self._clock.unix_ms(), FIRST_WAIT, 0.0
         recovery = self._recoveries.describe(known.restore_id if known else "")
@@ -366,7 +355,6 @@ class _PoolUndo:
         self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
-        """Record what is known of the recovery."""
         known = self._known
         if known is None:  # not reached: it was written before the first call
             return

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
 from bulkreset.cognito.transport import SignOutTransport, Transport
 from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
-from bulkreset.send.evidence import Evidence
+from bulkreset.send.evidence import ListedEvidence
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
 _MAYBE_SET = "an earlier call, whose answer was lost, may have set the password"
@@ -63,7 +63,7 @@ class SetPassword:
     call = "AdminSetUserPassword"
     needs_claim = True
 
-    def __init__(self, transports: Mapping[str, Transport], evidence: Evidence | None = None) -> None:
+    def __init__(self, transports: Mapping[str, Transport], evidence: ListedEvidence | None = None) -> None:
         self._transports = transports
         self._evidence = evidence
 
