@@ -13,7 +13,7 @@ from bulkreset.text import join_words
 
 GROUPS = {
     "Input and target": (
-        *("input_", "kind", "name", "user_pool_id", "region", "profile", "endpoint_url", "ca_bundle"),
+        *("input_", "spool", "kind", "name", "user_pool_id", "region", "profile", "endpoint_url", "ca_bundle"),
         *("no_verify_ssl", "connect_timeout", "read_timeout", "recipient"),
     ),
     "Actions": (

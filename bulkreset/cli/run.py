@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -44,6 +44,8 @@ from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
 
 if TYPE_CHECKING:
+    import io
+
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
     from bulkreset.report.run_status import RunStatus
@@ -62,6 +64,12 @@ def run(
             show_default=False,
         ),
     ] = None,
+    spool: Annotated[
+        bool,
+        typer.Option(
+            "--spool", help="With --input -: keep standard input in a file, encrypted for the key in input.identity."
+        ),
+    ] = False,
     user_pool_id: UserPoolId = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
     profile: Profile = None,
@@ -127,6 +135,8 @@ def run(
     """Set the passwords in a job: check, ask, send, write a report."""
     from bulkreset.job.file import load
 
+    kept = _spool_path(input_, run_dir) if spool else None
+    input_ = [str(kept)] if kept else input_
     overrides: dict[str, Any] = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
@@ -152,6 +162,10 @@ def run(
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    if kept:
+        from bulkreset.input.spool import spool as keep
+
+        keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
     from bulkreset.run.context import RunOptions
 
     mode = RunOptions(
@@ -165,9 +179,10 @@ def run(
         verbosity=_verbosity(verbose, quiet=quiet),
         console_json=json_events.current() is not None,
         out=None if json else sys.stdout,
-        command=_command_to_repeat(sys.argv[1:]),
+        command=_command_to_repeat(sys.argv[1:], kept),
     )
-    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet, as_json=json)
+    notice = f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more." if kept else ""
+    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet, as_json=json, notice=notice)
 
 
 def resume(
@@ -288,14 +303,17 @@ def _execute(
     progress: bool,
     quiet: bool = False,
     as_json: bool = False,
+    notice: str = "",
 ) -> NoReturn:
-    """Run a job with progress, and exit with its exit code."""
+    """Run a job with progress, and exit with its exit code. `notice` is shown before."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import reserve_path
     from bulkreset.run.scheduled import LeftOut, run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
+    if notice:
+        ui.notice(notice)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = run_dir or (None if job.schedule.state else reserve_path(job.name))  # a scheduled job may need no directory
     left_out = LeftOut()
@@ -304,10 +322,23 @@ def _execute(
     _run_and_exit(ends, stop, ui, path, nothing, left_out, as_json=as_json)
 
 
-def _command_to_repeat(arguments: Sequence[str]) -> str:
+def _spool_path(given: Sequence[str] | None, run_dir: Path | None) -> Path:
+    """Return the new file that standard input is kept in. Raises Refused if it is not the only input."""
+    from bulkreset.journal.run_dir import new_path
+
+    if given is None or [*given] != ["-"]:
+        raise Refused("--spool keeps standard input, which must be the only input.", "Pass it with --input -.")
+    path = new_path("stdin")
+    return ((run_dir.parent if run_dir else path.parent) / f"{path.name}.age").absolute()
+
+
+def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) -> str:
     """Return the command line without what only this run needs. No option has a secret as its value."""
-    kept = [*arguments]
-    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q"):
+    kept = [
+        str(spooled) if argument == "-" else f"--input={spooled}" if argument == "--input=-" else argument
+        for argument in arguments
+    ]
+    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q", "--spool"):
         kept = [argument for argument in kept if argument != option]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")

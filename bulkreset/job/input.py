@@ -117,7 +117,10 @@ class InputConfig(ConfigTable):
         if value is not None and not (given and all(isinstance(one, str | Path) and str(one) for one in given)):
             raise ValueError("must be a path, or a list of paths")
         if "-" in map(str, given):
-            raise ValueError('must be a file: "-" is standard input, and an input is read twice, and again by resume')
+            raise ValueError(
+                'must be a file: "-" is standard input, and an input is read twice, and again by resume;'
+                " --input - --spool keeps it"
+            )
         for one in given:
             if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
                 raise ValueError("must name an object of S3's as s3://bucket/key")
