@@ -128,9 +128,8 @@ class _QuotaMiddleware:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("HTTP_X_AMZ_TARGET") != _COUNTED or self._take(_signed_for(environ)):
             return self._application(environ, start_response)
-        environ["wsgi.input"].read(
-            int(environ.get("CONTENT_LENGTH") or 0)
-        )  # otherwise the next request on this connection would start with this body
+        # Otherwise the next request on this connection would start with this body.
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start_response(
             "400 Bad Request",
             [

@@ -144,7 +144,7 @@ class JsonLinesRecords:
         names |= dict.fromkeys(new)
         if new and sum(map(len, names)) > LONGEST_LINE:
             raise InputError(
-                f"The fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters of names.",
+                f"The names of the fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters together.",
                 "Check that the names of the fields are the same in all lines.",
             )
 
@@ -223,8 +223,8 @@ class JsonLinesRecords:
         if is_carried and isinstance(value, list):
             raise InputError(
                 f"The column {name!r} of the input {self._spec.file} holds {_kind(value)} on line {self._lines.number},"
-                " which is no text.",
-                "Write it as text, or without this column.",
+                " not text.",
+                "Write it as text, or remove the column.",
             )
         if isinstance(value, bool) and (is_carried or field == "permanent"):
             return "true" if value else "false"

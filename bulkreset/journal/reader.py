@@ -7,14 +7,7 @@ from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
-from bulkreset.journal.records import (
-    AttemptTotals,
-    JournalFile,
-    PlanMessage,
-    ReportRow,
-    SetRow,
-    SignOutCounts,
-)
+from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, ReportRow, SetRow, SignOutCounts
 from bulkreset.models import RateChange, Row, Secret, SignOutTask, Status
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.

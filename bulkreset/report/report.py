@@ -12,7 +12,14 @@ from bulkreset.models import Summary
 from bulkreset.text import json_safe
 
 COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
-_WHERE_KNOWN = {"unchecked", "approved", "signed_out", "stopped_by", "undone"}  # omitted from the summary if empty
+_WHERE_KNOWN = {
+    "resent",
+    "unchecked",
+    "approved",
+    "signed_out",
+    "stopped_by",
+    "undone",
+}  # omitted from the summary if empty
 
 
 def summary_figures(summary: Summary) -> dict[str, Any]:

@@ -16,14 +16,7 @@ from bulkreset.errors import Stopped
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
-from bulkreset.plan.preflight import (
-    SIGN_OUT_QUOTA,
-    PlannedLane,
-    Preflight,
-    lane_name,
-    listing_rate,
-    sign_out_ceiling,
-)
+from bulkreset.plan.preflight import SIGN_OUT_QUOTA, PlannedLane, Preflight, lane_name, listing_rate, sign_out_ceiling
 from bulkreset.run.context import RunContext
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence

@@ -81,7 +81,7 @@ def test_what_is_not_text_is_refused_without_showing_a_value(tmp_path: Path, fie
 
 
 def test_missing_column_is_not_laid_to_a_delimiter(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="among the 1 of its schema") as caught:
+    with pytest.raises(InputError, match="1 column in its schema") as caught:
         read(parquet_file(tmp_path, {"username": ["a"]}))
     assert "delimiter" not in caught.value.advice
 

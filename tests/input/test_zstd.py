@@ -1,6 +1,7 @@
 """Zstandard: the content as it was, in any order, and a damaged, cut or hostile file refused in little memory."""
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,6 +81,21 @@ def test_any_position_can_be_entered() -> None:
         assert file.read(20) == content[place : place + 20]
 
 
+def test_frame_is_read_in_parts() -> None:
+    content = packed(b"x" * (64 << 20))
+    assert len(content) < 10_000
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        file = io.BufferedReader(ZstdFile(lambda: io.BytesIO(content)))
+        assert file.read(20) == b"x" * 20
+        taken = tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before
+    finally:
+        tracemalloc.stop()
+    assert taken < 8 << 20
+
+
+@pytest.mark.soak
 @pytest.mark.linux("/proc/self/status, for the memory of a process")
 @pytest.mark.process
 def test_few_bytes_for_gigabytes(tmp_path: Path) -> None:
