@@ -28,10 +28,10 @@ from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
-from bulkreset.models import LaneSummary, RejectCode, SkipReason, Status, Summary
+from bulkreset.models import REPORT_COLUMNS, LaneSummary, RejectCode, SkipReason, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import metrics_finished
-from bulkreset.report import report, user_state
+from bulkreset.report import user_state
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 
@@ -326,7 +326,7 @@ def _below(kind: type[errors.BulkresetError]) -> Iterator[type[errors.BulkresetE
 
 
 def test_report_columns() -> None:
-    assert tuple(first(table("column | meaning"), "column")) == report.COLUMNS
+    assert tuple(first(table("column | meaning"), "column")) == REPORT_COLUMNS
 
 
 def test_summary_keys() -> None:

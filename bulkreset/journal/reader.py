@@ -8,8 +8,8 @@ from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
-from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, ReportRow, SetRow, SignOutCounts
-from bulkreset.models import RateChange, Row, Secret, SignOutTask, Status
+from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, SetRow, SignOutCounts
+from bulkreset.models import RateChange, ReportRow, Row, Secret, SignOutTask, Status
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
 PasswordOf = Callable[[int, str, str, bool], Secret]

@@ -15,9 +15,9 @@ from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import ReportRow
+from bulkreset.models import REPORT_COLUMNS, ReportRow
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import COLUMNS, redraw_advice
+from bulkreset.report.report import redraw_advice
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
 REPORTED = tuple(status.value for status in statuses.REPORTED)
@@ -103,7 +103,7 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec
 def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
     """Write one line per row, for people and spreadsheets. No cell can run as a spreadsheet formula."""
     writer = csv.writer(_LfWriter(out), lineterminator="\r\n")
-    writer.writerow((*COLUMNS, *map(spreadsheet_safe, carried.names)))
+    writer.writerow((*REPORT_COLUMNS, *map(spreadsheet_safe, carried.names)))
     if not carried.names:
         writer.writerows(map(_csv_cells, rows))
         return
@@ -114,7 +114,7 @@ def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NO
     """Write one JSON object per row, with unchanged values. A missing value is null."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     for row in rows:
-        line = dict(zip(COLUMNS, _typed_values(row), strict=True))
+        line = dict(zip(REPORT_COLUMNS, _typed_values(row), strict=True))
         line |= {"started_at": _iso(row.started_at) or None, "finished_at": _iso(row.finished_at) or None}
         line |= {name: cell or None for name, cell in zip(carried.names, carried.cells, strict=True)}
         out.write(json_safe(encode(line)).encode() + b"\n")
@@ -126,13 +126,14 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
     import pyarrow.parquet as pq  # noqa: PLC0415  (as above)
 
     types: dict[str, pa.DataType] = {
-        **dict.fromkeys(COLUMNS, pa.string()),
+        **dict.fromkeys(REPORT_COLUMNS, pa.string()),
         **dict.fromkeys(("row", "attempts", "throttled", "latency_ms"), pa.int64()),
         **dict.fromkeys(("in_doubt", "permanent", "signed_out"), pa.bool_()),
         **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
     }
     columns = pa.schema(
-        [pa.field(name, types[name]) for name in COLUMNS] + [pa.field(name, pa.string()) for name in carried.names]
+        [pa.field(name, types[name]) for name in REPORT_COLUMNS]
+        + [pa.field(name, pa.string()) for name in carried.names]
     )
     with pq.ParquetWriter(pa.PythonFile(_CountingStream(out), mode="w"), columns, compression="zstd") as writer:
         some = iter(rows)
@@ -171,7 +172,7 @@ def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
 
 
 def _typed_values(row: ReportRow) -> tuple[Any, ...]:
-    """Return a row's values in the order of COLUMNS. A missing value is None; times are Unix milliseconds."""
+    """Return a row's values in the order of REPORT_COLUMNS. A missing value is None; times are Unix milliseconds."""
     return (
         row.row,
         row.user_pool_id or None,

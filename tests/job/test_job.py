@@ -1,6 +1,7 @@
 """The job file: every wrong key named, no value shown, a flag over the file over the default."""
 
 import inspect
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from bulkreset.errors import InputError, JobError
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig, Job, PaceConfig, PasswordPolicy, Target
 from bulkreset.job.file import _name_from, job_from_journal, load
+from bulkreset.report.report_writers import write_csv
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
 INPUT = '[input]\npath = "users.csv"\n'
@@ -431,6 +433,16 @@ def test_mistake_is_told_in_plain_words(folder: Path, text: str, said: str) -> N
     found = problem(folder, text)
     assert said in found
     assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # what people need not know
+
+
+def test_no_column_of_the_report_can_be_carried_from_the_input(folder: Path) -> None:
+    written = io.BytesIO()
+    write_csv([], written)
+    header = written.getvalue().decode().strip().split(",")
+    assert "recovery" in header
+    for name in header:
+        found = problem(folder, FEWEST + f'[report]\ncolumns = ["ticket", "{name}"]\n')
+        assert f"names {name}, which is a column of the report itself" in found
 
 
 LINES = [

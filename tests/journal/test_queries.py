@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import PlanMessage, ReportRow
-from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
+from bulkreset.journal.records import PlanMessage
+from bulkreset.models import Outcome, RateChange, ReportRow, SignOutOutcome, Status
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 

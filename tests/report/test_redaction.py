@@ -11,8 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkreset.errors import RunDirError
-from bulkreset.journal.records import ReportRow
-from bulkreset.models import Outcome, Status
+from bulkreset.models import Outcome, ReportRow, Status
 from bulkreset.report.redaction import WITHHELD, Redaction
 from bulkreset.report.report_writers import ReportSpec, write_report
 from bulkreset.text import is_redacted

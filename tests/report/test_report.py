@@ -11,8 +11,8 @@ import pytest
 
 from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
-from bulkreset.models import LaneSummary, Outcome, Status, Summary
-from bulkreset.report.report import COLUMNS, write_summary
+from bulkreset.models import REPORT_COLUMNS, LaneSummary, Outcome, Status, Summary
+from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
@@ -51,7 +51,7 @@ def test_columns_are_the_published_ones() -> None:
         "row,user_pool_id,username,status,code,message,attempts,throttled,in_doubt,permanent,signed_out,"
         "latency_ms,request_id,started_at,finished_at,status_before,recovery,file"
     )
-    assert ",".join(COLUMNS) == published
+    assert ",".join(REPORT_COLUMNS) == published
 
 
 def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path:
 def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
     write_report(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
-    assert first == ",".join(COLUMNS).encode()
+    assert first == ",".join(REPORT_COLUMNS).encode()
     assert ",ann\u240d,".encode() in second
     assert not [line for line in (first, second, third) if line.endswith(b"\r")]
     assert rest == b""
