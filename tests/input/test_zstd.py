@@ -57,7 +57,7 @@ def test_cut_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"username,password\nann,Hidden-1\n", packed(CONTENT) + b"Hidden-1"])
 def test_what_is_not_zstandard_is_refused_without_a_byte_of_it(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match="it is not Zstandard, or it is damaged|is text, not Zstandard") as caught:
+    with pytest.raises(InputError, match=r"it is not Zstandard, or it is damaged|is text, not Zstandard") as caught:
         read(zst_file(tmp_path, content))
     assert "Hidden" not in str(caught.value)
 
