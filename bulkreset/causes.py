@@ -138,7 +138,7 @@ FATAL: Mapping[str, Cause] = {
     "CredentialRetrievalError": _NO_KEYS,
     "TokenRetrievalError": _NO_KEYS,
     "UnauthorizedSSOTokenError": _NO_KEYS,
-    "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (a new run: --ca-bundle), then {then}."),
+    "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (run has --ca-bundle, too), then {then}."),
 }
 
 # What a run itself stops for.

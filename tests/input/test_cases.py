@@ -77,11 +77,11 @@ def test_upload_that_was_cut_is_remarked() -> None:
 @pytest.mark.parametrize(
     ("name", "spec", "told"),
     [
-        ("sep.csv", {}, "is Excel's sep=;. Take it out"),
-        ("sep.csv", {"delimiter": ";"}, "is Excel's sep=;. Take it out"),
+        ("sep.csv", {}, "is Excel's sep=;. Remove it"),
+        ("sep.csv", {"delimiter": ";"}, "is Excel's sep=;. Remove it"),
         ("sepq.csv", {}, "is Excel's sep=,"),
-        ("type.csv", {}, "is PowerShell's #TYPE line. Take it out, or export with -NoTypeInformation"),
-        ("semicolon.csv", {}, "has its columns divided by ';'. Set [input] delimiter = \";\""),
+        ("type.csv", {}, "is PowerShell's #TYPE line. Remove it, or export with -NoTypeInformation"),
+        ("semicolon.csv", {}, "separates its columns with ';'. Set [input] delimiter = \";\""),
         ("user-name.csv", {}, "It has 'User Name'"),
         ("user_name.csv", {}, "It has 'user_name'"),
         ("zwsp.csv", {}, "It has 'username' with an invisible character"),
