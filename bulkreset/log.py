@@ -33,7 +33,7 @@ EVENTS = (
     "control_refused",
     "lane_shared",
     "row_settled",
-    "sign_out_failed",
+    "step_failed",
     "lane_stopped",
     "mirror_behind",
     "worker_joined",

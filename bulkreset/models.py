@@ -141,8 +141,8 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class SignOutTask:
-    """A user to sign out, whose password was set."""
+class StepTask:
+    """A user for whom a step is to be taken, and whose password was set."""
 
     number: int
     username: str
@@ -150,9 +150,13 @@ class SignOutTask:
 
 
 @dataclass(frozen=True, slots=True)
-class SignOutOutcome:
-    """The result of a sign-out. `done` is None if it was returned unsettled; `code` and `message` say why it failed."""
+class StepOutcome:
+    """The result of the step of this name. `done` is None if it was returned unsettled.
 
+    `code` and `message` say why it failed.
+    """
+
+    step: str
     row: int
     done: bool | None
     code: str = ""

@@ -295,7 +295,7 @@ def test_every_code_is_in_the_runbook() -> None:
     of_rows = (
         {code.value for code in RejectCode}
         | {kind.value for kind in SkipReason}
-        | causes.ALL.keys() - causes.STOPS.keys() - {"sign_out"}
+        | causes.ALL.keys() - causes.STOPS.keys() - {"step"}
     )
     of_the_service = (
         response._THROTTLED | response._DOUBTFUL | response.PASSWORD_REFUSALS | response._EXPIRED | causes.FATAL.keys()

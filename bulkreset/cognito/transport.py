@@ -2,11 +2,11 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from bulkreset.cognito.response import Disposition, Response
-from bulkreset.models import Row, SignOutTask
+from bulkreset.models import Row
 
 ClientT = TypeVar("ClientT")
 
@@ -18,10 +18,10 @@ class Transport(Protocol):
         """Send one attempt without a retry. Never raises because of a response or a lost response."""
 
 
-class SignOutTransport(Protocol):
-    """Sends AdminUserGlobalSignOut in the same way."""
+class StepTransport(Protocol):
+    """Sends the calls of the steps after a password was set, in the same way."""
 
-    def sign_out(self, leaver: SignOutTask) -> Response:
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> Response:
         """Send one attempt without a retry. Never raises because of a response or a lost response."""
 
 

@@ -14,6 +14,7 @@ from bulkreset.job.password import PasswordConfig
 from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
 from bulkreset.job.waves import WavesConfig, share_of
+from bulkreset.steps import STEPS, Step
 
 
 class PlanConfig(ConfigTable):
@@ -143,8 +144,8 @@ class Job(ConfigTable):
         return frozenset(self.plan.skip) | ({"unrecoverable"} if strands else frozenset())
 
     @property
-    def signs_out(self) -> bool:
-        """Return whether users are signed out after their password was set."""
-        if self.after.sign_out is None:
-            return self.scrambles
-        return self.after.sign_out
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps that are taken for users after their password was set, in order."""
+        asked = self.after.model_dump()
+        asked["sign_out"] = self.scrambles if self.after.sign_out is None else self.after.sign_out
+        return tuple(step for step in STEPS.values() if asked[step.name])

@@ -1,7 +1,7 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from bulkreset.journal.records import (
     ReportRow,
     SendableRow,
     SetRow,
-    SignOutCounts,
+    StepCounts,
 )
-from bulkreset.models import SignOutTask, Status
+from bulkreset.models import Status, StepTask
 
 
 class JournalReader:
@@ -100,15 +100,26 @@ class JournalReader:
             asked = (row, json.dumps(sorted(pools)), most)
             return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
 
-    def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
-        """Return up to `most` set users of a pool who are not yet signed out, in any order.
+    def step_order(self, steps: Mapping[str, Collection[str]]) -> str:
+        """Return the SQL expression for a row's next step; `steps` maps each step to the pools in which it is taken."""
+        with self._db.reading():
+            ids = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
+        return schema.step_order((name, [ids[pool] for pool in pools]) for name, pools in steps.items())
 
-        Call `begin_signing_out` first.
+    def step_tasks(self, order: str, step: str, pool: str, most: int) -> list[StepTask]:
+        """Return up to `most` set users of a pool whose next step is `step`, in any order.
+
+        Call `begin_steps` with the same `order` first.
         """
         with self._db.reading():
             (number,) = self._db.execute("SELECT id FROM pools WHERE user_pool_id = ?", (pool,)).fetchone()
-            found = self._db.execute(schema.TO_SIGN_OUT, (number, most)).fetchall()
-        return [SignOutTask(row, username, pool) for row, username in found]
+            found = self._db.execute(schema.TO_STEP.format(order=order), (number, step, most)).fetchall()
+        return [StepTask(row, username, pool) for row, username in found]
+
+    def failed_step_rows(self) -> int:
+        """Return the number of rows with a failed step."""
+        with self._db.reading():
+            return int(self._db.execute(schema.FAILED_STEP_ROWS).fetchone()[0])
 
     def set_rows(self) -> Iterator[SetRow]:
         """Yield the rows that were set, in input order."""
@@ -132,10 +143,11 @@ class JournalReader:
         with self._db.reading():
             yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
 
-    def sign_outs(self) -> dict[str, SignOutCounts]:
-        """Return the sign-out counts by user pool."""
+    def step_counts(self, column: str) -> dict[str, StepCounts]:
+        """Return the counts of the step with this column by user pool."""
         with self._db.reading():
-            return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._db.execute(schema.SIGN_OUTS)}
+            counted = self._db.execute(schema.STEP_COUNTS.format(column=column))
+            return {pool: StepCounts(*map(int, found)) for pool, *found in counted}
 
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
@@ -276,7 +288,7 @@ class JournalReader:
         return self._page_rows(schema.SLOWEST, most)
 
     def rows_needing_attention(self, most: int) -> list[PageRow]:
-        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first."""
+        """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first."""
         return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
 
     def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value SQLite accepts)

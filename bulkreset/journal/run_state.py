@@ -214,7 +214,7 @@ class RunState(_Facts):
     job: Annotated[dict[str, Any], AfterValidator(_require_name)]
     mode: Literal["run", "dry_run"]
     emulated: Flag = False
-    signs_out: Flag = False
+    steps: Mapping[str, tuple[str, ...]] = {}  # the steps after a password was set, each with the pools that have it
     confirmed: Flag = False
     again: Flag = False  # it is confirmed that an earlier run has set passwords of this input
     confirmation: ConfirmationFacts | None = None

@@ -13,6 +13,7 @@ from bulkreset.journal.run_state import RunState
 from bulkreset.models import Summary
 from bulkreset.report.headline import next_commands
 from bulkreset.statuses import describe_counts
+from bulkreset.steps import COLUMNS
 from bulkreset.text import show_invisible
 
 _GUARDS = frozenset({GuardTripped.__name__, RowLimit.__name__, TimeLimit.__name__})
@@ -55,8 +56,8 @@ class ExecutionResult:
         end = (
             ResultKind.FINISH if summary.exit_code == EXIT_OK else ResultKind.GUARD if by_guard else ResultKind.FAILURE
         )
-        stayed = (summary.signed_out or {}).get("failed", 0)
-        ways = next_commands(state, summary.counts, run_dir.absolute(), resumable=summary.resumable, stayed=stayed)
+        steps = {column: counts for column in COLUMNS if (counts := getattr(summary, column))}
+        ways = next_commands(state, summary.counts, run_dir.absolute(), resumable=summary.resumable, steps=steps)
         return cls(
             summary.job,
             end,

@@ -10,13 +10,14 @@ from pathlib import Path
 from bulkreset.files import atomic_writer, require_new
 from bulkreset.journal.records import ReportRow
 from bulkreset.models import Summary
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import json_safe
 
 COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
 _WHERE_KNOWN = {
     "unchecked",
     "approved",
-    "signed_out",
+    *STEP_COLUMNS,
     "stopped_by",
     "undone",
 }  # omitted from the summary if empty

@@ -18,6 +18,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import ReportRow
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import COLUMNS, redraw_advice
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
 REPORTED = tuple(status.value for status in statuses.REPORTED)
@@ -128,7 +129,7 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
     types: dict[str, pa.DataType] = {
         **dict.fromkeys(COLUMNS, pa.string()),
         **dict.fromkeys(("row", "attempts", "throttled", "latency_ms"), pa.int64()),
-        **dict.fromkeys(("in_doubt", "permanent", "signed_out"), pa.bool_()),
+        **dict.fromkeys(("in_doubt", "permanent", *STEP_COLUMNS), pa.bool_()),
         **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
     }
     columns = pa.schema(

@@ -12,7 +12,7 @@ from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
-from bulkreset.report.summary import build_summary, end_state, exit_code_of, sign_out_counts
+from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.statuses import Status, public_counts
 
@@ -82,7 +82,7 @@ def _record_end(context: RunContext, error: BulkresetError | None) -> Summary:
     journal = context.journal
     dry_run = journal.state.is_dry_run
     counts = public_counts(journal.read.counts(), dry_run=dry_run)
-    exit_code = exit_code_of(error, counts, dry_run=dry_run, signed_out=sign_out_counts(journal))
+    exit_code = exit_code_of(error, counts, dry_run=dry_run, steps=step_counts(journal))
     end = End(
         state=end_state(error),
         exit_code=exit_code,

@@ -106,7 +106,10 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.status_before_counts(),
         journal.state.unchecked,
         gaps,
-        {pool: found.pending for pool, found in journal.read.sign_outs().items()},
+        {
+            step.name: {pool: found.pending for pool, found in journal.read.step_counts(step.column).items()}
+            for step in context.job.steps
+        },
         PlannedRecovery.of(journal.read.recovery_counts(), journal.read.codes()),
         journal.state.input.remarks,
         () if context.service else find_earlier_runs(journal.state, context.home.path),

@@ -1,13 +1,15 @@
-"""Operations: the call for one row (set a password, sign out a user) and how its answers become an outcome."""
+"""Operations: the call for one row (set a password, take a step after it) and how its answers become an outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
-from bulkreset.cognito.transport import SignOutTransport, Transport
-from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
+from bulkreset.cognito.transport import StepTransport, Transport
+from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import Evidence
+from bulkreset.steps import Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
 _MAYBE_SET = "an earlier call, whose answer was lost, may have set the password"
@@ -32,16 +34,20 @@ class AttemptState:
     response: Response | None = None
 
 
-T = TypeVar("T")  # the item of an operation: a Row or a SignOutTask
+T = TypeVar("T")  # the item of an operation: a Row or a StepTask
 T_contra = TypeVar("T_contra", contravariant=True)
-OperationResult = Outcome | SignOutOutcome
+OperationResult = Outcome | StepOutcome
 
 
 class Operation(Protocol[T_contra]):
-    """One kind of call. `needs_claim`: a row must be claimed in the journal before its first attempt is sent."""
+    """One kind of call. `needs_claim`: a row must be claimed in the journal before its first attempt is sent.
+
+    `step` is None if the call sets the password.
+    """
 
     call: str
     needs_claim: bool
+    step: Step | None
 
     def begin(self, what: T_contra) -> AttemptState:
         """Return the state before the first attempt."""
@@ -62,6 +68,7 @@ class SetPassword:
 
     call = "AdminSetUserPassword"
     needs_claim = True
+    step: Step | None = None
 
     def __init__(self, transports: Mapping[str, Transport], evidence: Evidence | None = None) -> None:
         self._transports = transports
@@ -131,34 +138,37 @@ def _with_doubt(message: str) -> str:
     return f"{message.rstrip('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
 
 
-class SignOut:
-    """AdminUserGlobalSignOut, with one transport per user pool. Repeating it is safe, so a lost answer is retried."""
+class TakeStep:
+    """A step after the password was set, with one transport per user pool. A lost answer is retried: repeating is safe."""
 
-    call = "AdminUserGlobalSignOut"
     needs_claim = False
 
-    def __init__(self, transports: Mapping[str, SignOutTransport]) -> None:
+    def __init__(self, step: Step, transports: Mapping[str, StepTransport]) -> None:
+        self.call = step.call
+        self.step: Step | None = step
+        self._step = step
         self._transports = transports
 
-    def begin(self, what: SignOutTask) -> AttemptState:  # noqa: ARG002  (same signature as SetPassword)
+    def begin(self, what: StepTask) -> AttemptState:  # noqa: ARG002  (same signature as SetPassword)
         """Return an empty state: earlier attempts do not matter."""
         return AttemptState()
 
-    def send(self, what: SignOutTask) -> Response:
+    def send(self, what: StepTask) -> Response:
         """Send one attempt and return its response."""
-        return self._transports[what.pool].sign_out(what)
+        return self._transports[what.pool].call(self.call, {"UserPoolId": what.pool, "Username": what.username})
 
-    def settle(self, what: SignOutTask, tally: AttemptState, max_attempts: int) -> SignOutOutcome:
-        """Return the outcome of the sign-out; the row stays set."""
-        answer = tally.response
+    def settle(self, what: StepTask, tally: AttemptState, max_attempts: int) -> StepOutcome:
+        """Return the outcome of the step; the row stays set."""
+        step, answer = self._step, tally.response
+        outcome = partial(StepOutcome, step.name, what.number, attempts=tally.attempts, throttled=tally.throttled)
         if answer is not None and answer.disposition is Disposition.DONE:
-            return SignOutOutcome(what.number, done=True, attempts=tally.attempts, throttled=tally.throttled)
+            return outcome(done=True)
         refused = answer is not None and answer.disposition is Disposition.REFUSED
         if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.attempts >= max_attempts)):
-            return SignOutOutcome(what.number, done=None, attempts=tally.attempts, throttled=tally.throttled)
+            return outcome(done=None)
         tries = "" if refused else f" after {tally.attempts} attempts"
         why = f": {answer.message}" if answer.message else ""
-        message = f"the password was set; only the sign-out failed{tries}{why}"
+        message = f"the password was set; only the {step.noun} failed{tries}{why}"
         if tally.was_in_doubt:
-            message = f"{message.rstrip('.')}; an answer was lost, so the user may be signed out"
-        return SignOutOutcome(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003
+            message = f"{message.rstrip('.')}; an answer was lost, so {step.perhaps}"
+        return outcome(done=False, code=answer.code, message=message)

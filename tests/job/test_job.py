@@ -18,6 +18,7 @@ from bulkreset.errors import InputError, JobError
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig, Job, PaceConfig, PasswordPolicy, Target
 from bulkreset.job.file import _name_from, job_from_journal, load
+from bulkreset.steps import SIGN_OUT
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
 INPUT = '[input]\npath = "users.csv"\n'
@@ -590,7 +591,7 @@ def test_users_are_signed_out_unasked_only_where_nobody_knows_their_password(
 ) -> None:
     made = job(folder, FEWEST + text + after, permanent=permanent)
     assert made.scrambles is scrambles
-    assert made.signs_out is ("true" in after or (not after and scrambles))
+    assert (SIGN_OUT in made.steps) is ("true" in after or (not after and scrambles))
 
 
 @pytest.mark.parametrize(("length", "fits"), [(11, False), (12, True), (98, True), (99, False)])

@@ -16,9 +16,9 @@ from bulkreset.journal import schema
 from bulkreset.journal.database import translate_sqlite_errors
 from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import JournalFile, SetRow, SignOutCounts
+from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import Outcome, SignOutOutcome, SignOutTask, Status
+from bulkreset.models import Outcome, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
 from tests.journal.journals import EXECUTION, OTHER, POOL, check, commit, damage, done, planned, run_state, statuses
 
@@ -131,21 +131,22 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
 def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
     journal.plan.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
-    journal.write.begin_signing_out()
+    order = journal.read.step_order({"sign_out": (POOL, OTHER)})
+    journal.write.begin_steps(order)
     commit(journal, [], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
-    gone = [SignOutOutcome(1, done=True), SignOutOutcome(7, done=True)]
-    commit(journal, [], [], [*gone, SignOutOutcome(2, False, "Code", "why")])  # noqa: FBT003
-    journal.write.begin_signing_out()  # as a resumed run does
-    assert sorted(journal.read.sign_out_tasks(POOL, 9), key=lambda leaver: leaver.number) == [
-        SignOutTask(3, "cat", POOL),
-        SignOutTask(5, "eve", POOL),
+    gone = [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 7, done=True)]
+    commit(journal, [], [], [*gone, StepOutcome("sign_out", 2, False, "Code", "why")])  # noqa: FBT003
+    journal.write.begin_steps(order)  # as a resumed run does
+    assert sorted(journal.read.step_tasks(order, "sign_out", POOL, 9), key=lambda leaver: leaver.number) == [
+        StepTask(3, "cat", POOL),
+        StepTask(5, "eve", POOL),
     ]
-    assert len(journal.read.sign_out_tasks(POOL, 1)) == 1
-    assert journal.read.sign_out_tasks(OTHER, 9) == [SignOutTask(6, "fay", OTHER)]
-    assert journal.read.sign_outs() == {POOL: SignOutCounts(2, 1, 2), OTHER: SignOutCounts(pending=1)}
+    assert len(journal.read.step_tasks(order, "sign_out", POOL, 1)) == 1
+    assert journal.read.step_tasks(order, "sign_out", OTHER, 9) == [StepTask(6, "fay", OTHER)]
+    assert journal.read.step_counts("signed_out") == {POOL: StepCounts(2, 1, 2), OTHER: StepCounts(pending=1)}
     assert [row[4:6] for row in journal.read.report_rows("x") if row[10] == 0] == [("Code", "why")]
     assert journal.write.retry_failed() == {"": 1}
-    assert journal.read.sign_outs()[POOL] == SignOutCounts(2, 0, 3)
+    assert journal.read.step_counts("signed_out")[POOL] == StepCounts(2, 0, 3)
     assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}
 
 
@@ -473,7 +474,7 @@ def lived_through(folder: Path) -> Journal:
     commit(
         journal, [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
     )
-    commit(journal, [], [], [SignOutOutcome(1, done=True), SignOutOutcome(2, done=False)])
+    commit(journal, [], [], [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 2, done=False)])
     return journal
 
 

@@ -1,24 +1,27 @@
 """The leavers: only who is set and committed, nobody twice, and nobody forgotten."""
 
+from functools import partial
 from pathlib import Path
 
+from bulkreset.journal import schema
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import SignOutCounts
-from bulkreset.models import Outcome, SignOutOutcome, Status
-from bulkreset.send.sign_out_source import LOOK_SECONDS, SignOutSource
+from bulkreset.journal.records import StepCounts
+from bulkreset.models import Outcome, Status, StepOutcome
+from bulkreset.send.step_source import LOOK_SECONDS, StepSource
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 from tests.send.fakes import FakeClock
 
 
-def numbers(leavers: SignOutSource, most: int) -> list[int]:
+def numbers(leavers: StepSource, most: int) -> list[int]:
     return sorted(leaver.number for leaver in leavers.take(most))
 
 
-def made(folder: Path, count: int) -> tuple[Journal, SignOutSource, FakeClock]:
+def made(folder: Path, count: int) -> tuple[Journal, StepSource, FakeClock]:
     journal = planned(folder, *(f"u{number}" for number in range(count)))
-    journal.write.begin_signing_out()
+    order = journal.read.step_order({"sign_out": (POOL, OTHER)})
+    journal.write.begin_steps(order)
     clock = FakeClock()
-    return journal, SignOutSource(journal.read, [POOL, OTHER], clock), clock
+    return journal, StepSource(partial(journal.read.step_tasks, order, "sign_out"), [POOL, OTHER], clock), clock
 
 
 def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -
     while batch := numbers(leavers, 4):
         seen += batch
         if len(seen) % 3:
-            out = SignOutOutcome(batch[0], done=True)
+            out = StepOutcome("sign_out", batch[0], done=True)
             commit(journal, [], [], [out])
             leavers.on_settled(out)
         clock.advance(LOOK_SECONDS)
@@ -60,27 +63,26 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
         [],
         [],
         [
-            SignOutOutcome(1, done=True),
-            SignOutOutcome(2, done=False, code="Code", message="why"),
-            SignOutOutcome(3, done=None),
+            StepOutcome("sign_out", 1, done=True),
+            StepOutcome("sign_out", 2, done=False, code="Code", message="why"),
+            StepOutcome("sign_out", 3, done=None),
         ],
     )
-    assert journal.read.sign_outs() == {POOL: SignOutCounts(done=1, failed=1, pending=2)}
+    assert journal.read.step_counts("signed_out") == {POOL: StepCounts(done=1, failed=1, pending=2)}
     report = {row[0]: row for row in journal.read.report_rows("unprocessed")}
     assert [report[row][10] for row in range(1, 6)] == [1, 0, None, None, None]
     assert report[2][3:6] == ("set", "Code", "why")
     assert report[1][5] == "early"
     assert journal.read.codes() == {"Code": 1}
     assert journal.write.retry_failed() == {}
-    assert journal.read.sign_outs() == {POOL: SignOutCounts(done=1, failed=0, pending=3)}
+    assert journal.read.step_counts("signed_out") == {POOL: StepCounts(done=1, failed=0, pending=3)}
     assert journal.read.codes() == {}
     assert numbers(leavers, 9) == [2, 3, 4]
 
 
 def test_finding_the_pending_looks_at_no_other_row(tmp_path: Path) -> None:
     journal, _, _ = made(tmp_path, 3)
-    plan = journal._db.execute(
-        "EXPLAIN QUERY PLAN SELECT row, username FROM rows INDEXED BY to_sign_out"
-        " WHERE pool = 1 AND status = 'set' AND signed_out IS NULL LIMIT 5"
-    ).fetchall()
-    assert "USING INDEX to_sign_out" in plan[0][3]
+    order = journal.read.step_order({"sign_out": (POOL, OTHER)})
+    asked = "EXPLAIN QUERY PLAN" + schema.TO_STEP.format(order=order)
+    plan = journal._db.execute(asked, (1, "sign_out", 5)).fetchall()
+    assert "USING INDEX to_step (pool=? AND <expr>=?)" in plan[0][3]
