@@ -140,13 +140,20 @@ class Outcome:
     finished_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepTask:
-    """A user for whom a step is to be taken, and whose password was set."""
+    """A user for whom a step is to be taken, and whose password was set.
+
+    `found` are the items still to be removed, if the step removes some. `is_listed`: no more pages of them are to be
+    listed; `token` leads to the next one.
+    """
 
     number: int
     username: str
     pool: str
+    found: list[str] = field(default_factory=list, compare=False)
+    is_listed: bool = field(default=False, compare=False)
+    token: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,5 +240,8 @@ class Summary:
     unchecked: Mapping[str, str] | None = field(default=None)
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
+    sessions_revoked: Mapping[str, int] | None = field(default=None)
+    devices_forgotten: Mapping[str, int] | None = field(default=None)
+    totp_deleted: Mapping[str, int] | None = field(default=None)
     stopped_by: StoppedBy | None = field(default=None)
     undone: Mapping[str, str] | None = field(default=None)

@@ -32,6 +32,7 @@ from bulkreset.models import LaneSummary, RejectCode, SkipReason, Status, Summar
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import metrics_finished
 from bulkreset.report import report, user_state
+from bulkreset.steps import CALLS
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 
@@ -149,7 +150,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cloudwatch:GetMetricData",
         "cognito-idp:ListUsersInGroup",
-        "cognito-idp:AdminUserGlobalSignOut",
+        [f"cognito-idp:{call}" for call in CALLS],
     ]
 
 

@@ -68,7 +68,8 @@ class _Check:
         step = outcome.step if isinstance(outcome, StepOutcome) else ""
         _ensure(step == (lane.operation.step.name if lane.operation.step else ""), "a result of another call")
         _ensure(not isinstance(outcome, Outcome) or _is_outcome(outcome), "a result that no row can have")
-        _ensure(0 <= outcome.attempts <= lane.pace.max_attempts, "a wrong number of attempts")
+        calls = lane.operation.step.most_calls if lane.operation.step else 1
+        _ensure(0 <= outcome.attempts <= lane.pace.max_attempts * calls, "a wrong number of attempts")
         _ensure(0 <= outcome.throttled <= outcome.attempts, "a wrong number of throttled attempts")
         _ensure(row.latency is None or _is_time(row.latency), "a latency that is none")
         _ensure(row.fatal is None or row.fatal.disposition in FATAL_SET, "an answer that is not fatal")

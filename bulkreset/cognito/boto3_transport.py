@@ -28,10 +28,10 @@ from bulkreset.cognito.response_parser import (
     success_response,
 )
 from bulkreset.cognito.session import TargetSession
-from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.cognito.transport import ReadAnswer, RenewingTransport
 from bulkreset.departure import WithheldError
 from bulkreset.models import Row
-from bulkreset.steps import STEPS
+from bulkreset.steps import CALLS
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -64,10 +64,16 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
         newer = session.credential_refresher()
         return cls(session.cognito(), lambda: session.cognito() if newer() else None)
 
-    def call(self, operation: str, parameters: Mapping[str, Any]) -> Response:
+    def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = lambda _answer: None) -> Response:
         """Send one attempt, as `set_password` does; expired credentials are renewed for the next one."""
         method = xform_name(operation)
-        return self._sent(lambda client: _answer(lambda: _succeeded(getattr(client, method)(**parameters), str), str))
+
+        def called(client: "CognitoIdentityProviderClient") -> Response:
+            answer = getattr(client, method)(**parameters)
+            read(answer)
+            return _succeeded(answer, str)
+
+        return self._sent(lambda client: _answer(lambda: called(client), str))
 
     def _send(self, means: "CognitoIdentityProviderClient", row: Row) -> Response:
         withhold = row.password.withhold
@@ -132,7 +138,7 @@ def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
 
 
 def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
-    for operation in ("AdminSetUserPassword", *(step.call for step in STEPS.values())):
+    for operation in ("AdminSetUserPassword", *CALLS):
         client.meta.events.register(f"before-parse.cognito-identity-provider.{operation}", _checked)
     return client
 

@@ -9,6 +9,7 @@ from bulkreset.cognito.response import Disposition, Response
 from bulkreset.models import Row
 
 ClientT = TypeVar("ClientT")
+ReadAnswer = Callable[[Mapping[str, Any]], None]
 
 
 class Transport(Protocol):
@@ -21,8 +22,11 @@ class Transport(Protocol):
 class StepTransport(Protocol):
     """Sends the calls of the steps after a password was set, in the same way."""
 
-    def call(self, operation: str, parameters: Mapping[str, Any]) -> Response:
-        """Send one attempt without a retry. Never raises because of a response or a lost response."""
+    def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = ...) -> Response:
+        """Send one attempt without a retry. Never raises because of a response or a lost response.
+
+        `read` is called with the answer of a success. If it raises ValueError, the answer counts as unreadable.
+        """
 
 
 class RenewingTransport(ABC, Generic[ClientT]):

@@ -27,12 +27,15 @@ class PlanConfig(ConfigTable):
 
 
 class AfterConfig(ConfigTable):
-    """What to do for a user after the password was set.
+    """The steps that are taken for a user after the password was set; in a job file also a list of their names.
 
     If `sign_out` is not set, users are signed out only if nobody keeps the password.
     """
 
     sign_out: bool | None = None
+    revoke_sessions: bool = False
+    forget_devices: bool = False
+    delete_totp: bool = False
 
 
 class CampaignConfig(ConfigTable):

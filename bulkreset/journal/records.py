@@ -71,6 +71,9 @@ class ReportRow(NamedTuple):
     in_doubt: int
     permanent: int | None
     signed_out: int | None
+    sessions_revoked: int | None
+    devices_forgotten: int | None
+    totp_deleted: int | None
     latency_ms: int | None
     request_id: str
     started_at: int | None

@@ -37,13 +37,14 @@ class PlannedLane:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step after the password. `pools` have it. `users` are all users for whom it is to be taken.
+    """A step after the password. It is taken in `pools`; in those of them in `unknown` it may have nothing to remove.
 
-    `pending` counts the users of these whose password is already set.
+    `users` are all users for whom it is to be taken; `pending` counts those of them whose password is already set.
     """
 
     step: Step
     pools: tuple[str, ...]
+    unknown: tuple[str, ...]
     users: int
     pending: int
 
@@ -155,9 +156,12 @@ def build_preflight(
     seconds = expected_seconds(lanes, by_pool, timetable, start)
     steps = []
     for step in job.steps:
-        pending = planned.pending.get(step.name, {})
-        users = {pool: rows + pending.get(pool, 0) for pool, rows in by_pool.items()}
-        steps.append(PlannedStep(step, tuple(users), sum(users.values()), sum(pending.values())))
+        known = {pool: True if at.emulated else step.is_there(asked.pools[pool]) for pool, at in sessions.items()}
+        pools = tuple(pool for pool, there in known.items() if there is not False)
+        pending = {pool: planned.pending.get(step.name, {}).get(pool, 0) for pool in pools}
+        users = {pool: by_pool[pool] + pending[pool] for pool in pools}
+        unknown = tuple(pool for pool in pools if known[pool] is None)
+        steps.append(PlannedStep(step, pools, unknown, sum(users.values()), sum(pending.values())))
         if seconds is not None:  # passwords and steps run in parallel
             following = [replace(lane, quota=step.quota, ceiling=step_ceiling(job, step)) for lane in lanes]
             seconds = max(seconds, expected_seconds(following, users, timetable, start) or 0.0)
@@ -240,8 +244,12 @@ def listing_rate(job: Job) -> float | None:
 
 
 def step_ceiling(job: Job, step: Step) -> float | None:
-    """Return the calls per second of a step in a lane, or None if the job is unpaced. A step has a quota of its own."""
-    return None if job.pace.rate == "none" else step.quota * job.pace.share
+    """Return the calls per second of a step in a lane, or None if the job is unpaced.
+
+    The steps of one quota category share it equally.
+    """
+    sharing = sum(other.category == step.category for other in job.steps)
+    return None if job.pace.rate == "none" else step.quota * job.pace.share / sharing
 
 
 def expected_seconds(

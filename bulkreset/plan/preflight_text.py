@@ -222,8 +222,17 @@ def _steps(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if SIGN_OUT not in [planned.step for planned in preflight.steps]:
         yield "Sign-out", "Users stay signed in (existing sessions are not ended)"
     for planned in preflight.steps:
+        step = planned.step
         theirs = "the password is" if planned.users == 1 else "their passwords are"
-        yield planned.step.label, f"{format_count(planned.users, 'user')}, {planned.step.cost}, after {theirs} set"
+        if planned.pools:
+            yield step.label, f"{format_count(planned.users, 'user')}, {step.cost}, after {theirs} set"
+        without = [pool for pool in preflight.pools if pool not in planned.pools]
+        if without:
+            yield "" if planned.pools else step.label, f"Not in {_some(without)}: {step.absent}"
+        if planned.unknown:
+            yield "", f"Not known whether it is needed in {_some(planned.unknown)}: it is tried for each user"
+        if step.listing and planned.pools:
+            yield "", f"Calls for each user: 1, and 1 for each of the {step.items}"
 
 
 def _waves(waves: WavesConfig, ready: int) -> str:

@@ -38,6 +38,7 @@ from bulkreset.send.row_limit import RowBudget
 from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 from bulkreset.statuses import SETTLED, count_of
+from bulkreset.steps import STEPS
 from bulkreset.text import format_iso
 
 CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
@@ -120,7 +121,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         context.log,
         SendProgress(
             preflight.ready,
-            {planned.step.name: planned.pending for planned in preflight.steps},
+            {planned.step.name: planned.pending for planned in preflight.steps if planned.pools},
             lanes=[lane.progress for lane in lanes],
             max_attempts=job.pace.max_attempts,
         ),
@@ -220,7 +221,7 @@ def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | No
     pace = context.job.pace
     if not pace.yield_to_users or context.service:
         return None
-    calls = [SetPassword.call, *(step.call for step in context.job.steps)]
+    calls = [SetPassword.call, *(STEPS[name].call for name in context.journal.state.steps)]
     sessions = {lane.place: context.sessions[lane.plan.pools[0]] for lane in lanes}
     return UserWatch(sessions, calls, pace.reserve, context.log)
 

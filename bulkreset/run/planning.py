@@ -9,6 +9,7 @@ from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
 from bulkreset.input.suspect_password import SUSPECT
+from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
@@ -26,6 +27,7 @@ from bulkreset.plan.preflight import (
 from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
+from bulkreset.steps import REVOKE_SESSIONS
 
 ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
 
@@ -39,12 +41,17 @@ def plan(context: RunContext) -> Preflight:
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
     quota = context.job.emulator.quota if context.service else None
-    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=context.job.scrambles)
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=_asks_sessions(context.job))
     require_recoverable(context.job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
     preflight = _preflight(context, enquiry, gaps)
     context.ui.show_preflight(preflight)
     return preflight
+
+
+def _asks_sessions(job: Job) -> bool:
+    """Return whether it matters if the pools track sessions."""
+    return job.scrambles or REVOKE_SESSIONS in job.steps
 
 
 def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
@@ -122,6 +129,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
     if not (journal.state.confirmation and journal.state.preflight):  # keep the one that was confirmed
         journal.write.change(preflight=tuple(preflight_facts(preflight)))
+    journal.write.change(steps={it.step.name: it.pools for it in preflight.steps if it.pools})
     known = {target.user_pool_id: target.account for target in journal.state.targets}
     journal.write.change(
         lanes=tuple(

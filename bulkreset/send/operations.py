@@ -1,17 +1,18 @@
 """Operations: the call for one row (set a password, take a step after it) and how its answers become an outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import Evidence
-from bulkreset.steps import Step
+from bulkreset.steps import MOST_ITEMS, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
+TOO_MANY = "MoreLeft"  # the code of a step that has removed the most items that it removes in one go
 _MAYBE_SET = "an earlier call, whose answer was lost, may have set the password"
 
 
@@ -32,6 +33,12 @@ class AttemptState:
     finished_at: int | None = None
     latency: float | None = None
     response: Response | None = None
+    attempts_before: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Return the attempts of the present call. A step with several calls has made `attempts_before` for the others."""
+        return self.attempts - self.attempts_before
 
 
 T = TypeVar("T")  # the item of an operation: a Row or a StepTask
@@ -138,8 +145,24 @@ def _with_doubt(message: str) -> str:
     return f"{message.rstrip('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
 
 
+def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
+    """Note the items of one page. Raises ValueError if it does not have the API's format."""
+    items, token = answer.get(listing.items) or [], answer.get(listing.token) or ""
+    if not isinstance(items, list) or not isinstance(token, str):
+        raise ValueError(listing.items)  # noqa: TRY004  (as for any other answer that cannot be read)
+    keys = [item.get(listing.key) for item in items]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError(listing.key)
+    what.found += keys
+    what.token = token
+    what.is_listed = not token or len(what.found) >= MOST_ITEMS
+
+
 class TakeStep:
-    """A step after the password was set, with one transport per user pool. A lost answer is retried: repeating is safe."""
+    """A step after the password was set, with one transport per user pool. A lost answer is retried: repeating is safe.
+
+    A step with several calls for a user is settled as a whole, when the last one is answered.
+    """
 
     needs_claim = False
 
@@ -154,8 +177,35 @@ class TakeStep:
         return AttemptState()
 
     def send(self, what: StepTask) -> Response:
-        """Send one attempt and return its response."""
-        return self._transports[what.pool].call(self.call, {"UserPoolId": what.pool, "Username": what.username})
+        """Send one attempt of the next call and return its response: MORE if the step needs another call after it.
+
+        The progress is in `what` only. After a kill the step begins again, with what is left by then.
+        """
+        step, listing, transport = self._step, self._step.listing, self._transports[what.pool]
+        user = {"UserPoolId": what.pool, "Username": what.username}
+        if listing and not what.is_listed:
+            page = {listing.token: what.token} if what.token else {}
+            answer = transport.call(listing.call, {**user, **listing.parameters, **page}, partial(_note, what, listing))
+            if self._is_about_user(answer, what):  # the user was deleted: no reason to stop the lane
+                answer = replace(answer, disposition=Disposition.REFUSED)
+        else:
+            item = {listing.key: what.found[-1]} if listing else {}
+            answer = transport.call(step.call, {**user, **item, **step.parameters})
+            if self._is_about_user(answer, what):
+                answer = Response(Disposition.DONE, request_id=answer.request_id)
+            if listing and answer.disposition is Disposition.DONE:
+                what.found.pop()
+        if answer.disposition is not Disposition.DONE or listing is None:
+            return answer
+        if what.found or not what.is_listed:
+            return Response(Disposition.MORE, request_id=answer.request_id)
+        if what.token:
+            return Response(Disposition.REFUSED, TOO_MANY, f"{MOST_ITEMS:,} were removed, and there are more")
+        return answer
+
+    def _is_about_user(self, answer: Response, what: StepTask) -> bool:
+        """Return whether an answer says that something of the user is not found. For a missing pool it names the pool."""
+        return answer.code in self._step.gone and what.pool not in answer.message
 
     def settle(self, what: StepTask, tally: AttemptState, max_attempts: int) -> StepOutcome:
         """Return the outcome of the step; the row stays set."""
@@ -164,9 +214,9 @@ class TakeStep:
         if answer is not None and answer.disposition is Disposition.DONE:
             return outcome(done=True)
         refused = answer is not None and answer.disposition is Disposition.REFUSED
-        if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.attempts >= max_attempts)):
+        if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.tries >= max_attempts)):
             return outcome(done=None)
-        tries = "" if refused else f" after {tally.attempts} attempts"
+        tries = "" if refused else f" after {tally.tries} attempts"
         why = f": {answer.message}" if answer.message else ""
         message = f"the password was set; only the {step.noun} failed{tries}{why}"
         if tally.was_in_doubt:

@@ -239,7 +239,9 @@ def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(3), [sent(1), sent(2), sent(3)], rows=3, steps={"sign_out": (POOL,)})
     journal._db.execute("UPDATE rows SET signed_out = row <> 2, code = iif(row = 2, 'AccessDenied', '') WHERE row < 3")
     tree = parsed(drawn(journal))
-    assert [row[:5] for row in rows_of(tree, "rows")] == [["2", "user0002", POOL, "set not signed out", "AccessDenied"]]
+    assert [row[:5] for row in rows_of(tree, "rows")] == [
+        ["2", "user0002", POOL, "set, but a step after it failed", "AccessDenied"]
+    ]
     assert "signed out 1 failed 1 pending 1" in text_of(tree)
     assert "3 of 3 passwords were set in 10 min; 1 user not signed out." in text_of(tree)
     assert f"bulkreset resume {tmp_path} --failed" in text_of(tree)

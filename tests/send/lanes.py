@@ -72,7 +72,7 @@ class Service:
             self.unclaimed.append(sent.number)
         return self._answer(sent.number)
 
-    def call(self, _operation: str, parameters: Mapping[str, Any]) -> Response:
+    def call(self, operation: str, parameters: Mapping[str, Any], read: object = None) -> Response:  # noqa: ARG002
         """Note that the user left, who must be set by then."""
         number = int(parameters["Username"].removeprefix("user"))
         self.left.append(number)

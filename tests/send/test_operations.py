@@ -36,7 +36,7 @@ MAYBE = "; an answer was lost, so the user may be signed out"
 class Leaving(Scripted):
     """The script, for sign-outs."""
 
-    def call(self, operation: str, parameters: Mapping[str, Any]) -> Response:
+    def call(self, operation: str, parameters: Mapping[str, Any], read: object = None) -> Response:  # noqa: ARG002
         return self.answer((operation, parameters))
 
 

@@ -80,6 +80,39 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
     assert numbers(leavers, 9) == [2, 3, 4]
 
 
+def test_steps_of_a_user_come_one_after_the_other_where_the_pool_has_them(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    journal.plan.add_rows([(3, OTHER, "cat", True, "ready", "", "")])
+    steps = {"sign_out": (POOL, OTHER), "revoke_sessions": (OTHER,), "forget_devices": (POOL,)}
+    order = journal.read.step_order(steps)
+    journal.write.begin_steps(order)
+    commit(journal, [], [done(1), done(2), done(3)])
+
+    def pending() -> dict[str, list[int]]:
+        return {
+            name: sorted(
+                task.number for pool in (POOL, OTHER) for task in journal.read.step_tasks(order, name, pool, 9)
+            )
+            for name in steps
+        }
+
+    assert pending() == {"sign_out": [1, 2, 3], "revoke_sessions": [], "forget_devices": []}
+    commit(journal, [], [], [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 3, done=False, code="A")])
+    commit(journal, [], [], [StepOutcome("sign_out", 2, done=None)])
+    assert pending() == {"sign_out": [2], "revoke_sessions": [3], "forget_devices": [1]}
+    failed = [StepOutcome("revoke_sessions", 3, done=False, code="B", message="two")]
+    commit(journal, [], [], [*failed, StepOutcome("forget_devices", 1, done=True)])
+    assert pending() == {"sign_out": [2], "revoke_sessions": [], "forget_devices": []}
+    # The row has the first code and all messages, and is one row that needs attention.
+    (row,) = journal.read.rows_needing_attention(9)
+    assert (row.row, row.code) == (3, "A")
+    assert row.message.endswith("two")
+    assert journal.read.failed_step_rows() == 1
+    journal.write.retry_failed()
+    assert pending() == {"sign_out": [2, 3], "revoke_sessions": [], "forget_devices": []}
+    assert journal.read.step_counts("devices_forgotten")[POOL] == StepCounts(1, 0, 1)
+
+
 def test_finding_the_pending_looks_at_no_other_row(tmp_path: Path) -> None:
     journal, _, _ = made(tmp_path, 3)
     order = journal.read.step_order({"sign_out": (POOL, OTHER)})
