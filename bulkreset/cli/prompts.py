@@ -4,7 +4,7 @@ import select
 import sys
 import termios
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
@@ -154,6 +154,10 @@ class TerminalUi:
         if not line:
             raise Refused("There was no answer.", "Nothing was written.")
         return line.strip()
+
+    def agree(self, question: str, answers: Sequence[str]) -> bool:
+        """Return whether one of these answers is typed."""
+        return self.ask(question, None) in answers
 
     def ask_code(self, prompt: str) -> str:
         """Ask for an MFA code and return it. Raises CredentialRetrievalError if there is no terminal."""
