@@ -31,6 +31,7 @@ from bulkreset.journal import schema
 from bulkreset.models import LaneSummary, RejectCode, SkipReason, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import metrics_finished
+from bulkreset.plan import passkeys
 from bulkreset.report import report, user_state
 from bulkreset.steps import CALLS
 from tests.e2e.command import LAX, POOL, REGION, Command
@@ -151,6 +152,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
         "cloudwatch:GetMetricData",
         "cognito-idp:ListUsersInGroup",
         [f"cognito-idp:{call}" for call in CALLS],
+        f"cognito-idp:{passkeys.CALL}",
     ]
 
 

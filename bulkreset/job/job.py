@@ -18,9 +18,13 @@ from bulkreset.steps import STEPS, Step
 
 
 class PlanConfig(ConfigTable):
-    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped."""
+    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped.
+
+    `count_passkeys` makes one more call for each user; whether that bills the user is not documented.
+    """
 
     check_users: bool = True
+    count_passkeys: bool = False
     skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed", "unrecoverable"], ...] = Field(
         default=("federated", "disabled", "passwordless"), strict=False
     )

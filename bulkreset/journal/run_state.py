@@ -237,6 +237,7 @@ class RunState(_Facts):
     waves: tuple[WaveFacts, ...] = ()
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
+    passkeys: Mapping[str, Count] | None = None  # users to be set who have one, by pool; None: they were not counted
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool
     lanes: tuple[LaneFacts, ...] = ()
     control: tuple[ControlFacts, ...] = ()

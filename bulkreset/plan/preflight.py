@@ -60,7 +60,8 @@ class Preflight:
     counts the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are
     runs that have set passwords of this input. `in_time` is about how many rows are sent until a time limit stops the
     run; None if none does. `suspects` are the passwords that look altered, by what is wrong with them. `near_misses` are
-    the rows without a user, by the cause. `origin` is the run that the input was extracted from.
+    the rows without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users
+    who have one, by pool; None if the job does not ask for it.
     """
 
     job: Job
@@ -86,6 +87,7 @@ class Preflight:
     suspects: tuple[PlanMessage, ...] = ()
     near_misses: tuple[PlanMessage, ...] = ()
     origin: OriginFacts | None = None
+    passkeys: Mapping[str, int] | None = None
 
     @property
     def ready(self) -> int:
@@ -136,6 +138,7 @@ class PlanFacts:
     suspects: Sequence[PlanMessage] = ()
     near_misses: Sequence[PlanMessage] = ()
     origin: OriginFacts | None = None
+    passkeys: Mapping[str, int] | None = None
 
 
 def build_preflight(
@@ -189,6 +192,7 @@ def build_preflight(
         suspects=tuple(planned.suspects),
         near_misses=tuple(planned.near_misses),
         origin=planned.origin,
+        passkeys=planned.passkeys,
     )
 
 

@@ -75,6 +75,7 @@ def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.job.scrambles and preflight.ready:
         yield from _ways_back(preflight)
         yield from _remains(preflight.pools, [planned.step.name for planned in preflight.steps])
+    yield from _passkeys(preflight)
     yield from _returning(preflight)
     yield from _imports(preflight)
 
@@ -137,6 +138,15 @@ def _remains(pools: Mapping[str, PoolFacts], steps: Sequence[str]) -> Iterator[t
         if found := [what for what, there_is in left.items() if there_is and not any(step in what for step in steps)]:
             name = f"{facts.name or pool}: " if len(pools) > 1 else ""
             yield "Remains", f"{name}this run does not remove {', '.join(found)}"
+
+
+def _passkeys(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield how many users have a passkey, if they were counted."""
+    for pool, users in (preflight.passkeys or {}).items():
+        name = f"{preflight.name_of(pool)}: " if len(preflight.pools) > 1 else ""
+        have = "user has a passkey" if users == 1 else "users have a passkey"
+        text = f"{name}{users:,} {have}. No administrator can delete it, only the user: say so in your message"
+        yield "Passkeys", text if users else f"{name}no user has a passkey"
 
 
 def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several: bool) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
@@ -16,17 +17,21 @@ from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import LaneFacts, OriginFacts
 from bulkreset.plan.earlier_runs import find_earlier_runs
 from bulkreset.plan.near_miss import ABSENT_USER
+from bulkreset.plan.passkeys import count_passkeys
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
     Preflight,
     build_preflight,
     describe_targets,
+    group_by_quota,
+    listing_rate,
     require_same_accounts,
 )
 from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
+from bulkreset.send.pacer import Pacer
 from bulkreset.steps import REVOKE_SESSIONS
 
 ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
@@ -44,9 +49,28 @@ def plan(context: RunContext) -> Preflight:
     enquiry = AccountDiscovery(context.sessions, quota, with_sessions=_asks_sessions(context.job))
     require_recoverable(context.job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
-    preflight = _preflight(context, enquiry, gaps)
+    preflight = _preflight(context, enquiry, [*gaps, *_count_passkeys(context, enquiry)])
     context.ui.show_preflight(preflight)
     return preflight
+
+
+def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
+    """Count the users who have a passkey, once, if the job asks for it. Returns the gaps."""
+    journal = context.journal
+    if not context.job.plan.count_passkeys or context.service or journal.state.passkeys is not None:
+        return ()
+    clock = SystemClock()
+    lanes = group_by_quota(context.sessions, enquiry.callers()).values()
+    paces = [(lane, Pacer(listing_rate(context.job), clock)) for lane in lanes]
+    pacers = {pool: pacer for lane, pacer in paces for pool in lane}
+
+    def seen(made: int, calls: int) -> None:
+        context.ui.on_lookup_progress(made, calls)
+        context.stop.check()
+
+    counts, gaps = count_passkeys(journal.read, context.sessions, pacers, seen)
+    journal.write.change(passkeys=counts)
+    return gaps
 
 
 def _asks_sessions(job: Job) -> bool:
@@ -123,6 +147,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.plan_messages(SUSPECT, ROWS_NAMED),
         journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
+        journal.state.passkeys,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
