@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 # The certificates that pip, git and the browser go by: a company's own are among them.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: demo test check soak fuzz mutants bench pictures fresh lint lock lowest pythons clean
+.PHONY: demo test check soak peers fuzz mutants bench pictures fresh lint lock lowest pythons clean
 
 # The sample job against the embedded Cognito.
 demo: $(DEMO)/installed
@@ -33,6 +33,11 @@ check: lint
 # What takes minutes: kills by the dozen, millions of rows, properties with 500 examples.
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=long
+
+# Beside parts that nobody here wrote: two Cognitos, S3, age, Airflow, Prometheus, cron, Dask's commands. Installs them from
+# their registries into ~/.cache/bulkreset-peers, and prints a table; CONTRIBUTING.md has the last one.
+peers: $(VENV)/installed
+	$(BIN)/python -m pytest -n 0 -rs -m peers tests/peers
 
 # Every target of tests/fuzz for so many seconds, guided by coverage: `make fuzz SECONDS=300`. Needs x86-64 Linux.
 fuzz: $(VENV)/installed

@@ -53,8 +53,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever has the name)
     elif name in _PUBLIC:
         found = getattr(import_module("bulkreset.api"), name)
     else:
-        msg = f"module 'bulkreset' has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module 'bulkreset' has no attribute {name!r}")
     globals()[name] = found
     return found
 

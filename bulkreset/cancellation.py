@@ -13,6 +13,7 @@ from bulkreset.causes import STOPS
 from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.statuses import SETTLED, count_of
+from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
@@ -147,6 +148,11 @@ def check_current() -> None:
         token.check()
 
 
+def stop_requested() -> bool:
+    """Return whether a stop was requested of the token that watches this thread; false without one."""
+    return (token := _current.get()) is not None and token.is_set()
+
+
 class CancelToken:
     """A request to stop, made by a signal or by another thread. The run checks it between steps."""
 
@@ -171,6 +177,12 @@ class CancelToken:
         if not self.signal_number:
             self._by = signal.Signals(number).name
             self.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
+
+    def describe_wait(self, calls: int, seconds: float) -> str:
+        """Return as text that the stop waits for calls, and what a second signal does."""
+        again = "Ctrl-C again" if self.signal_number == signal.SIGINT else "a second signal"
+        leaves = "it" if calls == 1 else "them"
+        return f"stopping: waiting for {format_count(calls, 'call')} (up to {seconds:.0f} s); {again} leaves {leaves} in doubt"
 
     def is_set(self) -> bool:
         """Return whether a stop was requested."""

@@ -51,6 +51,13 @@ PLAN: Mapping[str, Cause] = {
     ),
 }
 
+THROTTLED = (
+    "TooManyRequestsException",
+    "ThrottlingException",
+    "Throttling",
+    "RequestLimitExceeded",
+    "LimitExceededException",
+)
 NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
 _THROTTLED = Cause("Throttled at the last attempt: resume with --failed and a lower --share.")
 _NOT_REACHED = Cause("No connection at the last attempt: fix the network or the proxy. Then resume with --failed.")
@@ -71,16 +78,7 @@ FAILED: Mapping[str, Cause] = {
     "NotAuthorizedException": Cause(
         "See the message: the state of the user or of the pool does not allow it. Fix it, then resume with --failed."
     ),
-    **dict.fromkeys(
-        (
-            "TooManyRequestsException",
-            "ThrottlingException",
-            "Throttling",
-            "RequestLimitExceeded",
-            "LimitExceededException",
-        ),
-        _THROTTLED,
-    ),
+    **dict.fromkeys(THROTTLED, _THROTTLED),
     **dict.fromkeys(sorted(NOT_REACHED), _NOT_REACHED),
 }
 
@@ -142,7 +140,7 @@ FATAL: Mapping[str, Cause] = {
     "CredentialRetrievalError": _NO_KEYS,
     "TokenRetrievalError": _NO_KEYS,
     "UnauthorizedSSOTokenError": _NO_KEYS,
-    "SSLError": Cause("Check the host, and name its CA with --ca-bundle or AWS_CA_BUNDLE, then {then}."),
+    "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (a new run: --ca-bundle), then {then}."),
 }
 
 # What a run itself stops for.
@@ -158,6 +156,9 @@ STOPS: Mapping[str, Cause] = {
     "no_answers": Cause(
         "This looks like a network or AWS problem: the rows are in doubt. Check the connection and the AWS health page,"
         " then resume."
+    ),
+    "throttled": Cause(
+        "The quota is used up, or AWS has lowered it. Check it in Service Quotas, then resume with --failed and a lower --share."
     ),
     "not_reached": Cause("Fix the network or the proxy, then resume with --failed."),
     "no_connection": Cause("Check the name of the host, the Region and the network, then resume."),

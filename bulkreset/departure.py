@@ -75,16 +75,28 @@ class WithheldError(Exception):
     """The call may not leave now. Nothing of it was sent."""
 
 
+class LateCheck(Protocol):
+    """Whether the slot of a call is too old."""
+
+    def __call__(self, *, connected: bool) -> bool:
+        """Return whether it is. `connected`: a connection was just opened for the call."""
+
+
+def never_late(*, connected: bool) -> bool:  # noqa: ARG001  (the name that a LateCheck has)
+    """Return False: the call has no slot, or may be late."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """One call that is about to leave. `is_late` says whether its slot is too old after a connection was opened for it."""
+    """One call that is about to leave, with its permit, and the check of the age of its slot."""
 
     permit: SendPermit
-    is_late: Callable[[], bool] = lambda: False
+    is_late: LateCheck = never_late
 
     def require(self, *, connected: bool) -> None:
         """Raise WithheldError if the call may not leave. `connected`: a connection was just opened for it."""
-        if self.permit.seconds_left() <= 0 or (connected and self.is_late()):
+        if self.permit.seconds_left() <= 0 or self.is_late(connected=connected):
             raise WithheldError
 
 

@@ -35,6 +35,7 @@ EVENTS = (
     "row_settled",
     "step_failed",
     "lane_stopped",
+    "stopping",
     "mirror_behind",
     "worker_joined",
     "worker_refused",
@@ -58,6 +59,7 @@ _SENTENCES = {
     "lane_stopped": "{message} {advice}",
     "mirror_behind": "the mirror is not up to date: {problem}",
     "origin_unreadable": "the run that this input was extracted from cannot be read: {problem}",
+    "stopping": "{message}",
     "worker_refused": "worker {worker} is not used: {problem}",
     "worker_lost": "worker {worker} is lost. Other workers get its rows ({in_doubt} in doubt, {lanes} lanes).",
 }
@@ -168,7 +170,8 @@ class _Sink:
         seen = {key: show_invisible(value) if isinstance(value, str) else value for key, value in event.items()}
         sentence = _SENTENCES.get(event["event"])
         if sentence and event["level"] == "warning":
-            return f"warning: {sentence.format_map(seen).strip()}"
+            prefix = "" if event["event"] == "stopping" else "warning: "  # it was asked for
+            return prefix + sentence.format_map(seen).strip()
         return str(self._render and self._render(None, "", seen))
 
     debug = info = warning = error = critical = _write

@@ -9,6 +9,7 @@ from typing import Any, Never
 
 from bulkreset.errors import StoppedBy
 from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
+from bulkreset.steps import COLUMNS, Counted
 from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
@@ -50,8 +51,7 @@ class Secret:
         return "********"
 
     def __reduce__(self) -> Never:
-        msg = "a Secret is never serialised"
-        raise TypeError(msg)
+        raise TypeError("a Secret is never serialised")
 
 
 class EndState(StrEnum):
@@ -245,3 +245,8 @@ class Summary:
     totp_deleted: Mapping[str, int] | None = field(default=None)
     stopped_by: StoppedBy | None = field(default=None)
     undone: Mapping[str, str] | None = field(default=None)
+
+    @property
+    def steps(self) -> Counted:
+        """Return the users of each step after the password by its state, by the step's column."""
+        return {column: counts for column in COLUMNS if (counts := getattr(self, column))}

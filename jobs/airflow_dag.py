@@ -1,5 +1,6 @@
-"""A DAG for Airflow 3.1 or newer: every night a dry run, the approval of a person, the run; what stopped is resumed.
+"""A DAG for Airflow 3.2 or newer: every night a dry run, the approval of a person, the run; what stopped is resumed.
 
+It needs apache-airflow-providers-standard 1.15 or newer, which may limit the time of an approval.
 Copy it into the folder of DAGs, and change what is marked CHANGE. Every worker that may get these tasks needs bulkreset
 (`pip install` it in Airflow's environment) and RUNS on a disk of its own: send them to one machine by a queue. The
 machine's AWS credentials are used, or those of the job file.
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from airflow.exceptions import AirflowFailException
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException
 
 JOB = Path("/srv/bulkreset/nightly.toml")  # CHANGE
 RUNS = Path("/srv/bulkreset/runs")  # CHANGE. A local disk: not every network file system keeps locks
@@ -78,7 +79,7 @@ def nightly_passwords() -> None:
         task_id="approve",
         subject="Tonight's passwords",
         body="{{ ti.xcom_pull(task_ids='review')['briefing'] }}\n\n{{ ti.xcom_pull(task_ids='review')['report'] }}",
-        execution_timeout=timedelta(hours=8),
+        response_timeout=timedelta(hours=8),
     )
     reviewed >> approve >> send(reviewed)
 

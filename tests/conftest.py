@@ -1,19 +1,21 @@
 """What every run of the tests says at its beginning; which tests start processes; one S3 and one simulator for a worker's tests."""
 
+import gc
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-import botocore.session
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from bulkreset import files
+from bulkreset.run import apply
+from tests import shared_botocore
 from tests.bucket import Storage
 from tests.sim import Simulator
 
@@ -30,11 +32,10 @@ settings.load_profile("quick")  # `--hypothesis-profile` is read later, and wins
 
 # A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
 STARTING: Final = {"running", "stored", "dasked"}
-FOLDERS: Final = {"crash", "e2e", "histories", "lanes"}
+FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
-# Each session of botocore reads its models of the services anew, which takes longer than most tests: here they share them.
-botocore.session.create_loader = cache(botocore.session.create_loader)
+shared_botocore.share()
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -49,10 +50,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs of this worker's tests share no lane with those of another one's, nor with those of who runs the tests."""
+    """Runs of this worker's tests share no lane with those of another one's, nor with those of who runs the tests.
+
+    They trust no certificates of the environment, which each session reads. A run in this process does not exclude its
+    objects from collection: here they are all that the tests have loaded.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            patch.delenv(name, raising=False)
+        patch.setattr(apply, "_frozen_heap", nullcontext)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collector off what is imported and collected: it stays till the end, and is looked through each time in vain."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
-        folders = set(item.path.relative_to(item.config.rootpath).parts)
+        folders = set(item.nodeid.partition("::")[0].split("/"))
         if STARTING & fixtures or FOLDERS & folders or item.get_closest_marker("soak"):
             item.add_marker("process")
         needs = item.get_closest_marker("linux")
@@ -91,6 +110,14 @@ class _Watch:
     def _audit(self, event: str, _given: tuple[object, ...]) -> None:
         if event in STARTS and self.watched:
             pytest.fail(f"{event}: mark this test with pytest.mark.process, or start nothing")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests were asked to tell, as the property `told`: with xdist they run in processes that show nothing."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            if name == "told" and report.when == "call":
+                terminalreporter.write_line(str(value))
 
 
 def pytest_report_header() -> list[str]:

@@ -54,7 +54,7 @@ def test_permits_together_allow_what_each_allows() -> None:
 
 def test_call_leaves_only_with_a_permit_and_in_time() -> None:
     require_departure(connected=True)  # a call that needs none
-    with departing(Departure(FOREVER, lambda: True)):
+    with departing(Departure(FOREVER, lambda *, connected: connected)):
         require_departure(connected=False)
         with pytest.raises(WithheldError):
             require_departure(connected=True)

@@ -55,3 +55,20 @@ def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) ->
         atomic_writer(tmp_path / "nowhere" / "new.csv", "Do this."),
     ):
         pass
+
+
+def test_new_file_does_not_take_the_place_of_another_and_an_error_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "old.csv"
+
+    def half() -> None:
+        with atomic_writer(path, "", new=True) as file:
+            file.write("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        half()
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("kept")
+    with pytest.raises(RecordError), atomic_writer(path, "", new=True) as file:
+        file.write("another")
+    assert path.read_text() == "kept"

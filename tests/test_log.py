@@ -122,9 +122,16 @@ def test_sentence_cannot_control_the_terminal() -> None:
     assert opened.console.getvalue() == "warning: \u241b[2J{problem}\n"
 
 
+def test_stop_that_was_asked_for_is_no_warning_at_a_terminal() -> None:
+    opened = Opened()
+    opened.log.warning("stopping", calls=3, message="stopping: waiting for 3 calls")
+    assert opened.console.getvalue() == "stopping: waiting for 3 calls\n"
+    assert opened.events()[0]["calls"] == 3
+
+
 def test_every_warning_of_the_package_has_a_sentence() -> None:
     found = re.findall(r'log\.warning\(\s*"(\w+)"', "\n".join(map(Path.read_text, HOME.rglob("*.py"))))
-    assert set(found) <= set(WARNINGS)
+    assert set(found) <= {*WARNINGS, "stopping"}
     assert len(set(found)) > 4
 
 

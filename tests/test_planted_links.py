@@ -26,7 +26,7 @@ from bulkreset.notify.textfile import write_textfile
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import _create_key
-from bulkreset.report.report import write_new_csv, write_summary
+from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import write_report
 from bulkreset.report.verify import VerifyRequest, _open_outputs
 from bulkreset.run.archive import _copy_file
@@ -97,7 +97,6 @@ REPLACING: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 NEW: dict[str, tuple[str, Callable[[Path], object]]] = {
     "new": ("x", lambda path: written(atomic_file(path, new=True))),
-    "list of passwords": ("passwords.csv", lambda path: write_new_csv(path, ("a",), [("b",)])),
     "verify -o": ("out.csv", lambda path: verified(path, VerifyRequest(report=path))),
     "verify --reissue": ("again.csv", lambda path: verified(path, VerifyRequest(reissue=path))),
     "archived input": ("done.csv", archived),

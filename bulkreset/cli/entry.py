@@ -59,8 +59,7 @@ def _tell(exit_code: int) -> None:
     """Write how the command ended: as an event if it was asked for JSON lines."""
     from bulkreset.cli import json_events
 
-    asked = {"json", "--log-format=json"} & set(sys.argv)
-    json_events.enable(as_json=bool(asked) and not json_events.current())
+    json_events.enable(as_json=json_events.is_asked_for())
     json_events.emit_ended(exit_code, "Interrupted. Nothing was sent.", state="interrupted")
     with suppress(OSError, ValueError):
         sys.stderr.flush()

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Protocol
 
@@ -13,7 +13,7 @@ from bulkreset.text import join_words
 
 GROUPS = {
     "Input and target": (
-        *("input_", "kind", "name", "user_pool_id", "region", "profile", "endpoint_url", "ca_bundle"),
+        *("input_", "spool", "kind", "name", "user_pool_id", "region", "profile", "endpoint_url", "ca_bundle"),
         *("no_verify_ssl", "connect_timeout", "read_timeout", "recipient"),
     ),
     "Actions": (
@@ -22,7 +22,7 @@ GROUPS = {
     ),
     "Pace": ("rate", "share", "workers", "cluster", "pause", "continue_", "stop", "lane"),
     "Guards": ("max_rows", "max_failures", "max_duration", "limit"),
-    "Output": (*("run_dir", "form", "output", "as_json", "log_format", "quiet", "no_progress", "verbose"),),
+    "Output": ("run_dir", "form", "output", "bom", "as_json", "json", "log_format", "quiet", "no_progress", "verbose"),
 }
 _VARIABLES = """Each option except --input can also be set by an environment variable,
 for example BULKRESET_RATE=10. An option overrides its variable.
@@ -91,6 +91,7 @@ EXAMPLES = {
 """,
     "help": """
   bulkreset help run
+  bulkreset help --man > bulkreset.1
 """,
 }
 
@@ -124,6 +125,9 @@ def explain_value(flag: str, said: str) -> str:
     return f"{flag}: {said}"
 
 
+UsageError: Any = typer.BadParameter.__base__  # its module is private, too
+
+
 class CommandHelp(TyperCommand):
     """A command whose help has groups and examples, and whose usage errors name the flag and what it takes."""
 
@@ -144,8 +148,8 @@ class CommandHelp(TyperCommand):
             if option is None or option.param_type_name != "option" or not error.message:
                 raise
             flag = next((opt for opt in option.opts if opt.startswith("--")), option.opts[0])
-            ours = type(error).__base__ or type(error)  # a usage error, which puts nothing before the message
-            raise ours(explain_value(flag, error.message), error.ctx) from None
+            # The base class puts nothing before the message.
+            raise UsageError(explain_value(flag, error.message), error.ctx) from None
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """Write the arguments, then the options, in groups if there are more than FEW."""
@@ -175,14 +179,32 @@ class CommandHelp(TyperCommand):
 def show_help(
     ctx: typer.Context,
     command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.", show_default=False)] = None,
+    man: Annotated[bool, typer.Option("--man", help="Print the man page of all commands.")] = False,
 ) -> None:
     """Show the help of a command."""
     group: Any = ctx.find_root().command
+    if man:
+        typer.echo("\n".join(_man_page(ctx.find_root())))
+        return
     if command is None:
         typer.echo(ctx.find_root().get_help())
         return
     name, found, _ = group.resolve_command(ctx.find_root(), [command])
     found.make_context(name, ["--help"], parent=ctx.find_root())  # writes the help and exits
+
+
+def _man_page(root: Any) -> Iterator[str]:  # noqa: ANN401  (Typer's context is in a private module)
+    """Yield the lines of the man page: the help of each command, unchanged."""
+    group = root.command
+    yield from ('.TH BULKRESET 1 "" bulkreset', ".SH NAME", f"bulkreset \\- {_roff(group.help)}")
+    for name in group.list_commands(root):
+        found = group.commands[name].make_context(name, [], parent=root, resilient_parsing=True, terminal_width=78)
+        yield from (f'.SH "BULKRESET {name.upper()}"', ".nf", _roff(found.get_help()), ".fi")
+
+
+def _roff(text: str) -> str:
+    """Return text for roff, which reads a backslash, a hyphen and a leading dot or quote as its own."""
+    return re.sub(r"^(?=[.'])", r"\\&", text.replace("\\", "\\e").replace("-", "\\-"), flags=re.MULTILINE)
 
 
 def _group_of(name: str) -> str:

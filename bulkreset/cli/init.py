@@ -9,7 +9,7 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import JobKind, Permanent, Profile, Rate, UserPoolId
+from bulkreset.cli.options import AsJson, JobKind, Permanent, Profile, Rate, UserPoolId
 from bulkreset.errors import Interrupted
 
 
@@ -33,6 +33,7 @@ def init(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="New output file. Default: NAME.toml.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a job file, step by step. Asks for values that no flag gives."""
     from bulkreset.cli.job_template import fill_defaults, missing_input, write_job
@@ -55,4 +56,8 @@ def init(
     write_job(answers, path)
     if missing := missing_input(answers):
         process.print_error(f"warning: the input file {missing} does not exist.")
-    sys.stdout.write(f"Job file: {path}\nNext: bulkreset run {shlex.quote(str(path))} --dry-run\n")
+    command = f"bulkreset run {shlex.quote(str(path))} --dry-run"
+    if as_json:
+        process.write_result({"job": str(path), "commands": [command]})
+    else:
+        sys.stdout.write(f"Job file: {path}\nNext: {command}\n")

@@ -1,6 +1,5 @@
 """The commands that read runs: status, report, extract, passwords, contacts, verify."""
 
-import json
 import sys
 import time
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
+from bulkreset.cli.options import AsJson, NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
 from bulkreset.errors import Interrupted, RecordError, Refused
 
 
@@ -30,7 +29,7 @@ def status(
         int | None,
         typer.Option("--last", metavar="N", min=1, help="Only the N newest runs of all runs.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show progress and state of one run, or of all runs: the newest is the last one."""
     from bulkreset.cli.prompts import describe_status
@@ -43,12 +42,14 @@ def status(
     found = found[-last:] if last else found
     if as_json:
         shown = [*map(asdict, found), *map(asdict, unreadable)]
-        sys.stdout.write(json.dumps(shown[0] if run_dir else shown, indent=2) + "\n")
-        process.require_stdout_written()
+        process.write_result(shown[0] if run_dir else shown)
         return
     said = ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
     said += [describe_status(one) for one in found]
-    sys.stdout.write("\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."]) + "\n")
+    text = "\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."])
+    for line in text.split("\n"):
+        whole = line.startswith("  next: ")  # a command is copied
+        sys.stdout.write((line if whole else process.fit(line, sys.stdout, "    ")) + "\n")
     process.require_stdout_written()
 
 
@@ -85,14 +86,20 @@ def report(
         ),
     ] = None,
     bom: Annotated[bool, typer.Option("--bom", help="CSV for Excel: begin with a UTF-8 byte order mark.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the report again, in another format or for some rows only."""
-    from bulkreset.report.rewrite import ReportRequest, parse_statuses, rewrite_report
+    from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
 
     wanted = ReportRequest(
         form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES, bom
     )
-    if drawn := rewrite_report(run_dir, wanted, sys.stdout.fileno()):
+    if as_json and output == STANDARD_OUTPUT:
+        raise Refused("--json and -o - both write to standard output.", "Leave one of the two out.")
+    drawn = rewrite_report(run_dir, wanted, sys.stdout.fileno())
+    if as_json:
+        process.write_result({"report": str(drawn)})
+    elif drawn:
         sys.stdout.write(f"Report: {drawn}\n")
 
 
@@ -170,11 +177,14 @@ def passwords(
             show_default=False,
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Decrypt the passwords that a run generated, with the private key of a recipient. Prints CSV."""
     from bulkreset.files import atomic_writer, remove_stale, require_new
     from bulkreset.report.passwords_export import read_passwords, write_passwords
 
+    if as_json and not output:
+        raise Refused("--json tells of a file.", "Name it with -o. For passwords as JSON: --format jsonl.")
     if output:
         require_new(output)
     given = read_passwords(run_dir, identity)
@@ -199,7 +209,10 @@ def passwords(
             number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     except Interrupted as error:
         raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
-    sys.stdout.write(f"{number:,} passwords: {output}\n")
+    if as_json:
+        process.write_result({"passwords": number, "output": str(output)})
+    else:
+        sys.stdout.write(f"{number:,} passwords: {output}\n")
 
 
 def contacts(
@@ -216,7 +229,9 @@ def contacts(
     recipient: Annotated[
         list[str] | None,
         typer.Option(
-            help="Public key of who may read it (age or SSH). Default: the recipients in the job.", show_default=False
+            metavar="KEY",
+            help="Public key of who may read it (age or SSH). Default: the recipients in the job.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -252,7 +267,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Check whether users have signed in and changed their password. Changes nothing and costs nothing."""

@@ -1,6 +1,8 @@
 """JSON events on standard error for log collectors: every line is one event, and there is no other output."""
 
 import json
+import os
+import re
 import shlex
 import sys
 import time
@@ -61,9 +63,15 @@ class JsonEventStream(TolerantStream):
 
 
 def enable(*, as_json: bool) -> None:
-    """Switch standard error to JSON lines if `as_json` is true."""
-    if as_json:
+    """Switch standard error to JSON lines if `as_json` is true and they are not yet."""
+    if as_json and not current():
         sys.stderr = cast("TextIO", JsonEventStream(getattr(sys.stderr, "drawn", sys.stderr)))
+
+
+def is_asked_for() -> bool:
+    """Return whether the command line asks for JSON lines, before it is parsed: it may have an error."""
+    given = re.findall(r"(?:^|\0)--log-format[=\0]([^\0]*)", "\0".join(sys.argv[1:]))
+    return (given[-1] if given else os.environ.get("BULKRESET_LOG_FORMAT")) == "json"
 
 
 def current() -> JsonEventStream | None:

@@ -69,7 +69,7 @@ _HEADS = {"rate of": "rate/s", "rate": "rate/s"}
 def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str) -> dict[str, str]:
     """Return the cells for one or more lanes, by column name."""
     ceilings = [lane.ceiling for lane in lanes]
-    of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.0f}"
+    of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.4g}"
     settled, total = sum(lane.settled for lane in lanes), sum(lane.total for lane in lanes)
     settled_as = {
         name: f"{sum(lane.counts[status] for lane in lanes):,}"

@@ -1,14 +1,18 @@
 """The commands of the command line by name, and its exit codes."""
 
+import functools
+import inspect
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from bulkreset.cli import entry, init, inspect, json_events, process, steer, undo
+from bulkreset.cli import entry, init, json_events, process, steer, undo
+from bulkreset.cli import inspect as reading
 from bulkreset.cli import run as running
-from bulkreset.cli.help_format import CommandHelp, show_help
-from bulkreset.cli.options import ENVIRONMENT
+from bulkreset.cli.help_format import CommandHelp, UsageError, show_help
+from bulkreset.cli.options import ENVIRONMENT, LogAs, LogFormat
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
 
 app = typer.Typer(
@@ -40,28 +44,37 @@ def options(
     """Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable."""
 
 
-app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(running.run)
-app.command(cls=CommandHelp, context_settings=ENVIRONMENT)(running.resume)
-app.command(cls=CommandHelp, short_help="Give up an unfinished run.")(running.abandon)
-app.command(cls=CommandHelp)(inspect.status)
-app.command(cls=CommandHelp, short_help="Slow down, pause or stop a run that another process works on.")(steer.control)
-app.command(cls=CommandHelp, short_help="Show the progress of a run that another process works on.")(steer.watch)
-app.command(cls=CommandHelp, short_help="Write the report again, in another format or for some rows only.")(
-    inspect.report
-)
-app.command(cls=CommandHelp, short_help="Write rows of a run's input, with all columns, for a new run.")(
-    inspect.extract
-)
-app.command(cls=CommandHelp, short_help="Decrypt the passwords that a run generated.")(inspect.passwords)
-app.command(cls=CommandHelp, short_help="Write an encrypted list of the users to tell, for a mail merge.")(
-    inspect.contacts
-)
-app.command(cls=CommandHelp, short_help="Check whether users have signed in and changed their password.")(
-    inspect.verify
-)
-app.command(cls=CommandHelp, short_help="Restore the user pool to the time before a run.")(undo.undo)
-app.command(cls=CommandHelp, short_help="Create a job file, step by step.")(init.init)
-app.command(cls=CommandHelp, short_help="Run the sample job against the embedded Cognito.")(running.demo)
+def _add(function: Callable[..., None], short_help: str | None = None, **settings: str) -> None:
+    """Add a command. It also gets the option --log-format, because each may end with an error."""
+
+    @functools.wraps(function)
+    def command(*args: object, log_format: LogFormat, **options: object) -> None:
+        json_events.enable(as_json=log_format is LogFormat.JSON)
+        function(*args, **options)
+
+    signature = inspect.signature(function)
+    option = inspect.Parameter(
+        "log_format", inspect.Parameter.KEYWORD_ONLY, default=LogFormat.CONSOLE, annotation=LogAs
+    )
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    command.__annotations__ = {**function.__annotations__, "log_format": LogAs}
+    app.command(cls=CommandHelp, short_help=short_help, context_settings=settings)(command)
+
+
+_add(running.run, **ENVIRONMENT)
+_add(running.resume, **ENVIRONMENT)
+_add(running.abandon, "Give up an unfinished run.")
+_add(reading.status, "Show progress and state of one run, or of all runs.")
+_add(steer.control, "Slow down, pause or stop a run that another process works on.")
+_add(steer.watch, "Show the progress of a run that another process works on.")
+_add(reading.report, "Write the report again, in another format or for some rows only.")
+_add(reading.extract, "Write rows of a run's input, with all columns, for a new run.")
+_add(reading.passwords, "Decrypt the passwords that a run generated.")
+_add(reading.contacts, "Write an encrypted list of the users to tell, for a mail merge.")
+_add(reading.verify, "Check whether users have signed in and changed their password.")
+_add(undo.undo, "Restore the user pool to the time before a run.")
+_add(init.init, "Create a job file, step by step.")
+_add(running.demo, "Run the sample job against the embedded Cognito.")
 app.command("help", cls=CommandHelp)(show_help)
 
 
@@ -73,8 +86,14 @@ def main() -> None:
 def run() -> None:
     """Run the command that the arguments name, until SystemExit. A bug is reported by its place in the code, without traceback and values."""
     process.prepare()
+    json_events.enable(as_json=json_events.is_asked_for())
     try:
-        typer.main.get_command(app)()  # app() would replace our excepthook with its own
+        # app() would replace our excepthook with its own
+        sys.exit(typer.main.get_command(app)(prog_name=app.info.name, standalone_mode=not json_events.current()))
+    except UsageError as error:
+        where = error.ctx.command_path if error.ctx else app.info.name
+        json_events.emit_ended(error.exit_code, f"{error.format_message().rstrip('.')}. See {where} --help.")
+        raise SystemExit(error.exit_code) from None
     except SystemExit:
         if why := process.stdout_error():
             process.print_error(f"Not all could be written to standard output: {why}.")

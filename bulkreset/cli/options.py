@@ -131,6 +131,7 @@ Moved = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Again = Annotated[bool, typer.Option("--again", help="Set passwords that an earlier run of this input has set.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Print only errors, and the summary if the exit code is not 0.")

@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import json
 import os
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import warnings
 from collections.abc import Callable
@@ -141,6 +144,25 @@ def require_stdout_written() -> None:
         raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
 
 
+def print_json(value: object, indent: int | None = None) -> None:
+    """Write a value to standard output as JSON, on one line without `indent`."""
+    sys.stdout.write(json.dumps(value, indent=indent) + "\n")
+
+
+def write_result(value: object) -> None:
+    """Write a command's result as JSON. Raises RecordError if it could not be written completely."""
+    print_json(value, indent=2)
+    require_stdout_written()
+
+
 def print_error(text: str) -> None:
     """Write an error message to standard error."""
-    sys.stderr.write(f"bulkreset: {text}\n")
+    sys.stderr.write(fit(f"bulkreset: {text}", sys.stderr) + "\n")
+
+
+def fit(line: str, stream: TextIO, indent: str = "") -> str:
+    """Return a line wrapped between words if the stream is a terminal, which would cut words."""
+    if not stream.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

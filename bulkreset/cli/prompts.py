@@ -1,12 +1,14 @@
 """Terminal output and questions: the preflight, confirmations, a run's status and the summary."""
 
 import select
+import shlex
 import sys
 import termios
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
@@ -18,7 +20,7 @@ from bulkreset.report.headline import state_text
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
-from bulkreset.steps import BY_COLUMN, COLUMNS, SIGN_OUT
+from bulkreset.steps import BY_COLUMN, SIGN_OUT
 from bulkreset.text import format_count, format_duration, format_time, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
@@ -286,9 +288,8 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write(f"{_NOT_WHOLE}\n")
     for remark in summary.input.get("remarks", ()):
         out.write(f"Input: {remark}\n")
-    for column in COLUMNS:
-        if counted := getattr(summary, column):
-            out.write(f"{_step_text(column, counted)}.\n")
+    for column, counted in summary.steps.items():
+        out.write(f"{_step_text(column, counted)}.\n")
     if summary.codes:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:
@@ -319,6 +320,18 @@ def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
     out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
+
+
+def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, out: IO[str]) -> None:
+    """Write the commands that come next, `ways` first, each with its effect."""
+    counts, where = summary.counts, shlex.quote(str(path))
+    more = []
+    if counts.get(Status.REJECTED) and not summary.resumable:
+        extract = f"bulkreset extract {where} --only rejected -o NEW_FILE.csv"
+        more.append(("Write the rejected rows to a new input", extract))
+    if counts.get(Status.SET) and not (ways or summary.resumable or summary.emulated):
+        more.append(("See who has signed in since", f"bulkreset verify {where}"))
+    out.writelines(f"{effect}:\n  {command}\n" for effect, command in [*ways, *more])  # a line to copy
 
 
 def _rows_read_text(of: RunStatus | Summary) -> str:

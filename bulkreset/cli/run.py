@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -13,10 +13,9 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     Again,
+    AsJson,
     Cluster,
     Limit,
-    LogAs,
-    LogFormat,
     MaxDuration,
     MaxFailures,
     MaxRows,
@@ -45,6 +44,8 @@ from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
 
 if TYPE_CHECKING:
+    import io
+
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.job import Job
     from bulkreset.report.run_status import RunStatus
@@ -57,9 +58,18 @@ def run(
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", help="Input file, folder, glob or s3:// URL. May be given several times.", show_default=False
+            "--input",
+            metavar="FILE",
+            help="Input file, folder, glob or s3:// URL. May be given several times.",
+            show_default=False,
         ),
     ] = None,
+    spool: Annotated[
+        bool,
+        typer.Option(
+            "--spool", help="With --input -: keep standard input in a file, encrypted for the key in input.identity."
+        ),
+    ] = False,
     user_pool_id: UserPoolId = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
     profile: Profile = None,
@@ -117,7 +127,7 @@ def run(
     ] = False,
     yes: Yes = False,
     again: Again = False,
-    log_format: LogAs = LogFormat.CONSOLE,
+    json: AsJson = False,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
@@ -125,7 +135,8 @@ def run(
     """Set the passwords in a job: check, ask, send, write a report."""
     from bulkreset.job.file import load
 
-    json_events.enable(as_json=log_format is LogFormat.JSON)
+    kept = _spool_path(input_, run_dir) if spool else None
+    input_ = [str(kept)] if kept else input_
     overrides: dict[str, Any] = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
@@ -151,6 +162,10 @@ def run(
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    if kept:
+        from bulkreset.input.spool import spool as keep
+
+        keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
     from bulkreset.run.context import RunOptions
 
     mode = RunOptions(
@@ -162,11 +177,12 @@ def run(
         again=again,
         limit=limit,
         verbosity=_verbosity(verbose, quiet=quiet),
-        console_json=log_format is LogFormat.JSON,
-        out=sys.stdout,
-        command=_command_to_repeat(sys.argv[1:]),
+        console_json=json_events.current() is not None,
+        out=None if json else sys.stdout,
+        command=_command_to_repeat(sys.argv[1:], kept),
     )
-    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet)
+    notice = f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more." if kept else ""
+    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet, as_json=json, notice=notice)
 
 
 def resume(
@@ -193,13 +209,12 @@ def resume(
     moved: Moved = False,
     yes: Yes = False,
     again: Again = False,
-    log_format: LogAs = LogFormat.CONSOLE,
+    json: AsJson = False,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
     """Continue a stopped run. Send only rows that are not done yet."""
-    json_events.enable(as_json=log_format is LogFormat.JSON)
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.mirror.factory import fetch_run_dir
     from bulkreset.run.context import RunOptions
@@ -215,7 +230,6 @@ def resume(
     }
     given = {key: value for key, value in asked.items() if value is not None}
     overrides = given | parse_cluster(cluster) | parse_mirror(mirror)
-    as_json = log_format is LogFormat.JSON
     mode = RunOptions(
         sys.stderr,
         yes=yes,
@@ -224,8 +238,8 @@ def resume(
         retry_failed=failed,
         moved=moved,
         verbosity=_verbosity(verbose, quiet=quiet),
-        console_json=as_json,
-        out=sys.stdout,
+        console_json=json_events.current() is not None,
+        out=None if json else sys.stdout,
         flags=flags_of(overrides),
     )
     stop = CancelToken()
@@ -237,7 +251,7 @@ def resume(
     def resumed() -> Iterator["RunEnd"]:
         yield resume_run(path, mode, overrides, ui, stop)
 
-    _run_and_exit(resumed(), stop, ui, path, before=before)
+    _run_and_exit(resumed(), stop, ui, path, before=before, as_json=json)
 
 
 def abandon(
@@ -281,25 +295,50 @@ def demo(
     )
 
 
-def _execute(job: "Job", run_dir: Path | None, mode: "RunOptions", *, progress: bool, quiet: bool = False) -> NoReturn:
-    """Run a job with progress, and exit with its exit code."""
+def _execute(
+    job: "Job",
+    run_dir: Path | None,
+    mode: "RunOptions",
+    *,
+    progress: bool,
+    quiet: bool = False,
+    as_json: bool = False,
+    notice: str = "",
+) -> NoReturn:
+    """Run a job with progress, and exit with its exit code. `notice` is shown before."""
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.journal.run_dir import reserve_path
     from bulkreset.run.scheduled import LeftOut, run_job
 
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
+    if notice:
+        ui.notice(notice)
     mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = run_dir or (None if job.schedule.state else reserve_path(job.name))  # a scheduled job may need no directory
     left_out = LeftOut()
     ends = run_job(job, path, mode, ui, stop, left_out)
-    _run_and_exit(ends, stop, ui, path, f"No new input at {job.input.named}: nothing to do.", left_out)
+    nothing = f"No new input at {job.input.named}: nothing to do."
+    _run_and_exit(ends, stop, ui, path, nothing, left_out, as_json=as_json)
 
 
-def _command_to_repeat(arguments: Sequence[str]) -> str:
+def _spool_path(given: Sequence[str] | None, run_dir: Path | None) -> Path:
+    """Return the new file that standard input is kept in. Raises Refused if it is not the only input."""
+    from bulkreset.journal.run_dir import new_path
+
+    if given is None or [*given] != ["-"]:
+        raise Refused("--spool keeps standard input, which must be the only input.", "Pass it with --input -.")
+    path = new_path("stdin")
+    return ((run_dir.parent if run_dir else path.parent) / f"{path.name}.age").absolute()
+
+
+def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) -> str:
     """Return the command line without what only this run needs. No option has a secret as its value."""
-    kept = [*arguments]
-    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q"):
+    kept = [
+        str(spooled) if argument == "-" else f"--input={spooled}" if argument == "--input=-" else argument
+        for argument in arguments
+    ]
+    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q", "--spool"):
         kept = [argument for argument in kept if argument != option]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")
@@ -327,10 +366,11 @@ def _run_and_exit(
     left_out: "LeftOut | None" = None,
     *,
     before: "RunStatus | None" = None,
+    as_json: bool = False,
 ) -> NoReturn:
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
-    `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
+    `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
     is set aside in `left_out` counts as rows that are not set. `before`: the run had finished and is resumed.
     """
     from bulkreset.journal.run_dir import give_back
@@ -340,7 +380,7 @@ def _run_and_exit(
     try:
         for end in ends:
             ui.close()
-            _print_end(end.run_dir, end.summary, before, quiet=ui.is_quiet)
+            _print_end(end, before, quiet=ui.is_quiet, as_json=as_json)
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
@@ -349,33 +389,42 @@ def _run_and_exit(
     code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
         nothing = " ".join([nothing, *(left_out.held if left_out else ())])
-        if not ui.is_quiet:
+        if as_json:
+            process.print_json({"state": "finished", "exit_code": code, "message": nothing})
+        elif not ui.is_quiet:
             sys.stdout.write(f"{nothing}\n")
-            sys.stdout.flush()
+        sys.stdout.flush()
         if json_events.current():
             json_events.emit_ended(code, nothing, state="finished")
     raise SystemExit(max([code, *codes]))
 
 
-def _print_end(path: Path, summary: Summary, before: "RunStatus | None" = None, *, quiet: bool) -> None:
+def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool, as_json: bool) -> None:
     """Print the result of a run; if `quiet`, not of one in which all went well.
 
     If it is resumable, the last line is the resume command.
     """
-    from bulkreset.cli.prompts import print_nothing_to_do, print_summary
+    from bulkreset.cli.prompts import print_next, print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
+    from bulkreset.report.report import summary_figures
 
-    if quiet and summary.exit_code == EXIT_OK:
+    path, summary = end.run_dir, end.summary
+    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
+    if as_json:
+        commands = [command for _, command in end.ways]
+        process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})
+    elif quiet and summary.exit_code == EXIT_OK:
         pass
-    elif before and summary.state == "finished" and summary.attempts == before.attempts:
-        print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
     else:
-        print_summary(summary, RunDir(path), sys.stdout)
+        if before and summary.state == "finished" and summary.attempts == before.attempts:
+            print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
+        else:
+            print_summary(summary, RunDir(path), sys.stdout)
+        print_next([way for way in end.ways if way[1] != resume], summary, path, sys.stdout)
     if why := process.stdout_error():
         process.print_error(
             f"The summary could not be written to standard output: {why}. The report: {path / summary.report}"
         )
-    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
     json_events.emit_ended(
         summary.exit_code, _end_message(summary), state=summary.state, run_dir=str(path), resume=resume
     )

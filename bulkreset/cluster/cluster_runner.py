@@ -9,11 +9,11 @@ from typing import Any, Final, Self, TypeVar
 
 from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.assignments import LaneAssignments, Tell
-from bulkreset.cluster.dask_cluster import SKEW_SECONDS, ClusterProtocol, WorkerLost, WorkerRejected, clock_differs
+from bulkreset.cluster.dask_cluster import SKEW_SECONDS, DaskCluster, WorkerLost, WorkerRejected, clock_differs
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
-from bulkreset.departure import AllPermits, SendPermit
+from bulkreset.departure import AllPermits, Deadline, SendPermit
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
 from bulkreset.job import PaceConfig
 from bulkreset.send.lane import LaneKey, Results
@@ -29,23 +29,13 @@ LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # then agents of a dead co
 R = TypeVar("R")
 
 
-class _NothingToSend:
-    """The permit of workers before they have a lane: none of them has a lease."""
-
-    def seconds_left(self) -> float:
-        """Return 0."""
-        return 0.0
-
-
 class ClusterRunner:
     """Runs lanes on a cluster. Only its own thread uses its state; the coordinator's thread only schedules calls on it.
 
     Leases are measured with `clock`; their ends are sent to workers in the Unix time of `unix`.
     """
 
-    def __init__(
-        self, cluster: ClusterProtocol, clock: Clock | None = None, unix: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, cluster: DaskCluster, clock: Clock | None = None, unix: Callable[[], float] = time.time) -> None:
         self.name = cluster.name
         self._clock = clock or SystemClock()
         self._unix = unix
@@ -59,7 +49,7 @@ class ClusterRunner:
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
         self._parting: list[float] = []
-        self._permit: SendPermit = _NothingToSend()
+        self._permit: SendPermit = Deadline()  # over: before they have a lane, workers have no lease
 
     # ---- called on the coordinator's thread
 
@@ -188,7 +178,6 @@ class ClusterRunner:
             self._crash(error)
 
     def _crash(self, error: BaseException) -> None:
-        """Make the coordinator raise `error`."""
         if not self._places.crash(error):
             bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
             self._failure = error if isinstance(error, Bug) else bug

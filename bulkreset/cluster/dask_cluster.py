@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bulkreset.cluster import worker_agent
 from bulkreset.cluster.envelope import SecretEnvelope
@@ -57,37 +57,11 @@ def clock_differs(asked: float, told: float, answered: float) -> str:
     return f"its clock is {skew:.1f} s from this one, and {SKEW_SECONDS:g} s are allowed" if skew > SKEW_SECONDS else ""
 
 
-class ClusterProtocol(Protocol):
-    """What the cluster runner needs of a cluster. All methods run on the cluster runner's event loop."""
-
-    name: str
-
-    async def connect(self) -> None:
-        """Connect to the scheduler. Raises ClusterError if that fails."""
-
-    async def workers(self) -> Sequence[str]:
-        """Return the addresses of the workers. Raises WorkerLost if the scheduler is gone."""
-
-    async def handshake(self, worker: str, session: str) -> None:
-        """Start an agent on a worker. Raises WorkerRejected if none is allowed there, WorkerLost if it is gone."""
-
-    async def exchange(
-        self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
-    ) -> WorkerReport:
-        """Run one exchange with a worker agent.
-
-        Raises OSError if there is no answer, Nonsense if it is none, WorkerLost if the agent is gone.
-        """
-
-    def is_dead(self, worker: str) -> bool:
-        """Return whether the worker's process is known to have ended."""
-
-    async def close(self) -> None:
-        """Disconnect."""
-
-
 class DaskCluster:
-    """A connection to an existing scheduler, or to our own with local worker processes."""
+    """A connection to an existing scheduler, or to our own with local worker processes.
+
+    All methods run on the cluster runner's event loop.
+    """
 
     def __init__(self, wanted: ClusterConfig) -> None:
         """Raise JobError if the extra is not installed."""
@@ -201,6 +175,8 @@ class DaskCluster:
         self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
     ) -> WorkerReport:
         """Run one exchange directly with the worker: the scheduler never sees a row.
+
+        Raises OSError if there is no answer, Nonsense if it is none, WorkerLost if the agent is gone.
 
         This is not a Dask actor or task: the future of an actor's method waits forever if its worker dies, and may
         repeat the call. A worker's handler is called once for each message, or the connection is lost.

@@ -6,37 +6,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
 from bulkreset.cluster.protocol import ListingPace, Order
 from bulkreset.cognito.transport_factory import MAX_RATE
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
-from bulkreset.send.lane import LaneKey, Result
+from bulkreset.send.lane import LaneKey, LaneProtocol, Result
 from bulkreset.send.operations import Operation, T
 from bulkreset.send.pacer import PacerState
 from bulkreset.send.worker import RowResult
 
+if TYPE_CHECKING:
+    from bulkreset.cluster.cluster_runner import ClusterRunner
+
 BATCH_SECONDS: Final = 1.0  # of a lane's work. Up to two batches are with the worker, so that it never waits for rows
 UNPACED_SECONDS: Final = 0.25
 UNPACED_BATCH: Final = 128
-
-
-class LaneCarrier(Protocol):
-    """What remote lanes need of the cluster runner. Calls keep their order."""
-
-    def check(self) -> None:
-        """Raise ClusterLost if sending cannot continue."""
-
-    def put(self, lane: "RemoteLane[Any]", rows: Sequence[Any]) -> None:
-        """Queue rows for a lane."""
-
-    def halt(self, number: int) -> None:
-        """Stop starting attempts in a lane group."""
-
-    def set_ceiling(self, lane: "RemoteLane[Any]") -> None:
-        """Tell the lane's worker its ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +34,22 @@ class RemoteRate:
     rate: Callable[[], float | None]
 
 
-class RemoteLane(Generic[T]):
+class RemoteLane(LaneProtocol[T]):
     """A lane whose threads and pacer run on a worker. The worker can change during the run."""
 
     def __init__(
         self,
-        cluster: LaneCarrier,
+        cluster: "ClusterRunner",
         errand: Operation[T],
         place: LaneKey,
         ceiling: float | None,
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> None:
-        self.operation = errand
-        self.pacer = RemoteRate(ceiling, lambda: self.rate)
+        super().__init__(errand, place)
+        self.pacer: RemoteRate = RemoteRate(ceiling, lambda: self.rate)
         self.highest = ceiling  # a report may be older than a lower ceiling
         self.is_steered = False  # its ceiling has been changed
-        self.key = place
-        self.stop = place.stop
-        self.in_flight = 0
-        self.attempts = 0
         self.pace = pace
         self.changed = changed
         # Below: written only by the cluster thread.
@@ -116,23 +99,15 @@ class RemoteLane(Generic[T]):
     def on_result(self, result: Result) -> None:
         """Count one result taken by the coordinator. A crash belongs to no row: its rows come back in doubt."""
         if isinstance(result, RowResult):
-            self.in_flight -= 1
-            self.attempts += result.outcome.attempts
+            super().on_result(result)
 
     def ensure_workers(self) -> None:
         """Raise ClusterLost if there can be no worker any more. The worker agent starts the threads itself."""
         self._cluster.check()
 
-    def retrying(self) -> Sequence[int]:
-        """Return nothing: a worker agent reports only results."""
-        return ()
-
     def return_unsent(self) -> None:
         """Start no more attempts; unsent rows come back as results."""
         self._cluster.halt(self.key.number)
-
-    def close(self) -> None:
-        """Do nothing: the cluster runner closes all lanes."""
 
 
 class SessionState(StrEnum):

@@ -33,7 +33,6 @@ from bulkreset.cluster.protocol import (
     pack_report,
 )
 from bulkreset.cognito.boto3_transport import BotoTransport
-from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
@@ -162,7 +161,6 @@ class WorkerAgent:
                 lane.close()
 
     def _cease(self) -> None:
-        """Stop starting attempts."""
         self.closed.set()
         for site in self._sites.values():
             site.place.stop.set()
@@ -250,8 +248,7 @@ class WorkerAgent:
         if order.look_up is None:
             return None
         pacer = LeasedPacer(order.look_up.ceiling, self._clock, self._lease)
-        readers = {pool: LastChangeReader(session) for pool, session in sessions.items()}
-        return ListedEvidence(readers, pacer, self._clock, place.stop)
+        return ListedEvidence(sessions, pacer, self._clock, place.stop)
 
     def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
         def changed(rate: float, why: str) -> None:
@@ -275,7 +272,7 @@ class WorkerAgent:
                 self._halting.remove(place)
                 report.halted.append(place)
 
-    def _report_result(self, report: WorkerReport, lane: LaneProtocol, result: Result) -> None:
+    def _report_result(self, report: WorkerReport, lane: LaneProtocol[Any], result: Result) -> None:
         lane.on_result(result)
         if isinstance(result, WorkerCrashed):
             self._bugs.put(place_of(result.error))
@@ -285,7 +282,6 @@ class WorkerAgent:
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:
-    """Yield the items that wait in a queue."""
     with suppress(Empty):
         while True:
             yield queue.get_nowait()

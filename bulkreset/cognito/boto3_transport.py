@@ -23,7 +23,6 @@ from bulkreset.cognito.response_parser import (
     error_response,
     no_credentials_response,
     not_sent_response,
-    parse_body,
     require_service_response,
     success_response,
 )
@@ -127,14 +126,6 @@ def _succeeded(answer: Mapping[str, Any], withhold: Callable[[str], str]) -> Res
 
 def _lost(error: Exception) -> Response:
     return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
-
-
-def must_be_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
-    """Raise UnreadableResponseError if a body is neither empty nor a JSON object, as behind a captive proxy.
-
-    botocore takes any body with HTTP 200 as success, and uses a 5xx body that it cannot parse as the error message.
-    """
-    parse_body(response_dict["body"])
 
 
 def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":

@@ -181,11 +181,14 @@ def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
 
         def begin(self) -> None:
             """Read the status line and the headers. Raises MalformedAnswerError."""
-            super().begin()
-            while self.status < 200:  # noqa: PLR2004  (informational: http.client itself passes over 100 only)
-                answer: Any = self  # Any: the stubs do not know the mark for "not read yet"
-                answer.headers = None
+            try:
                 super().begin()
+                while self.status < 200:  # noqa: PLR2004  (informational: http.client itself passes over 100 only)
+                    answer: Any = self  # Any: the stubs do not know the mark for "not read yet"
+                    answer.headers = None
+                    super().begin()
+            except AnswerTooLargeError:
+                raise MalformedAnswerError("the headers do not end") from None
             if self.headers.defects:
                 raise MalformedAnswerError("a header without a name")
             require_headers(self.status, self.headers.items())

@@ -1,10 +1,18 @@
 """Opens connections of AWS's C runtime (CRT) to one endpoint and keeps them alive between calls."""
 
+import copy
 import ctypes
+import fcntl
+import itertools
+import socket
+import struct
+import termios
 import threading
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from awscrt.http import (
     HttpClientConnection,
@@ -29,10 +37,15 @@ from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import not_sent_response
 from bulkreset.errors import TargetError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PATIENCE: Final = 1.0  # seconds to wait for a handshake before botocore is used to find out what is wrong
 _LONGEST_MS: Final = 2**31 - 1
 _TIMED_OUT: Final = frozenset({"AWS_IO_SOCKET_TIMEOUT", "AWS_IO_TLS_NEGOTIATION_TIMEOUT"})
 _IN_CALLBACKS: Final = threading.local()
+_MARKS: Final = itertools.cycle(range(7200, 32767))  # seconds: Linux's usual interval, to the longest that it takes
+_RECEIVED_AT: Final = 128  # where tcpi_bytes_received is in Linux's struct tcp_info
 
 
 class NoConnectionError(Exception):
@@ -43,12 +56,47 @@ class NoConnectionError(Exception):
         self.response = answer
 
 
+class CrtConnection:
+    """A connection of the runtime, and how much was read from its socket.
+
+    The runtime shows neither its socket nor headers that have not ended, which it keeps in memory. The socket is found
+    by its keep-alive interval, which is `mark` seconds for this connection only.
+    """
+
+    def __init__(self, http: HttpClientConnection, mark: int) -> None:
+        self.http = http
+        self._mark = mark
+        self._descriptor: int | None = None
+
+    def bytes_read(self) -> int | None:
+        """Return how many bytes the runtime has read from the socket; None if the system does not say. Linux does."""
+        if not hasattr(socket, "TCP_INFO"):
+            return None
+        if self._descriptor is None or (read := self._read_from(self._descriptor)) is None:
+            numbers = (int(path.name) for path in Path("/proc/self/fd").iterdir())
+            found = ((number, read) for number in numbers if (read := self._read_from(number)) is not None)
+            self._descriptor, read = next(found, (None, None))
+        return read
+
+    def _read_from(self, descriptor: int) -> int | None:
+        """Return the bytes that were read from a descriptor; None if it is not this connection's socket."""
+        with _borrowed(descriptor) as sock:
+            try:
+                if sock is None or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) != self._mark:
+                    return None
+                facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
+                unread = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+            except OSError:  # closed in between
+                return None
+        return int(struct.unpack_from("Q", facts, _RECEIVED_AT)[0] - struct.unpack("i", unread)[0])
+
+
 class ConnectionPool:
     """Open connections to one endpoint, one for each call in flight. A connection is used by one call at a time."""
 
     def __init__(self, route: Endpoint) -> None:
         self._route = route
-        self._idle: list[HttpClientConnection] = []  # last in, first out: the rest may time out
+        self._idle: list[CrtConnection] = []  # last in, first out: the rest may time out
         self._asking = threading.Lock()
         self._options = SocketOptions()
         self._options.connect_timeout_ms = max(1, min(_LONGEST_MS, round(route.connect_timeout * 1000)))
@@ -57,29 +105,31 @@ class ConnectionPool:
         self._tls = _tls(context, route.host) if context and route.scheme == "https" else None
         self._proxy = _proxy_options(route.proxy, context, tunnel=self._tls is not None) if route.proxy else None
 
-    def acquire(self) -> tuple[HttpClientConnection, bool]:
+    def acquire(self) -> tuple[CrtConnection, bool]:
         """Return an open connection, and whether it was opened just now. Raises NoConnectionError if none can be."""
         while self._idle:
             try:
                 connection = self._idle.pop()
             except IndexError:  # another thread took the last one
                 break
-            if connection.is_open():  # otherwise the server has closed it; nothing was sent on it
+            if connection.http.is_open():  # otherwise the server has closed it; nothing was sent on it
                 return connection, False
         return self._connect(), True
 
-    def release(self, connection: HttpClientConnection) -> None:
+    def release(self, connection: CrtConnection) -> None:
         """Keep a connection for the next call. Its response must have been read completely."""
-        if connection.is_open():
+        if connection.http.is_open():
             self._idle.append(connection)
 
-    def _connect(self) -> HttpClientConnection:
-        route = self._route
+    def _connect(self) -> CrtConnection:
+        route, mark, options = self._route, next(_MARKS), copy.copy(self._options)
+        # Both, because the runtime takes the one for the other.
+        options.keep_alive_timeout_secs = options.keep_alive_interval_secs = mark
         connecting: Future[HttpClientConnection] = HttpClientConnection.new(
             route.host,
             route.port,
             _bootstrap(),
-            self._options,
+            options,
             self._tls,
             self._proxy,
             manual_window_management=True,  # no more of a body is read than a whole answer can have
@@ -89,11 +139,11 @@ class ConnectionPool:
         patience = min(timeout, PATIENCE) if self._tls else timeout
         try:
             try:
-                return connecting.result(patience)
+                return CrtConnection(connecting.result(patience), mark)
             except TimeoutError:
                 if answer := self._objection():
                     raise NoConnectionError(answer) from None
-                return connecting.result(timeout - patience)
+                return CrtConnection(connecting.result(timeout - patience), mark)
         except TimeoutError:
             raise NoConnectionError(not_sent_response("ConnectTimeoutError")) from None
         except NoConnectionError:
@@ -157,6 +207,20 @@ def _proxy_options(proxy: Proxy, context: ClientTlsContext | None, *, tunnel: bo
     return HttpProxyOptions(
         proxy.host, proxy.port, tls, basic, proxy.user or None, proxy.password or None, connection_type=kind
     )
+
+
+@contextmanager
+def _borrowed(descriptor: int) -> "Iterator[socket.socket | None]":
+    """Open a descriptor as a socket, without closing it; None if it is none."""
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError:
+        yield None
+        return
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def _close(connecting: "Future[HttpClientConnection]") -> None:

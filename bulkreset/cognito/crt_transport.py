@@ -1,20 +1,25 @@
 """Builds AdminSetUserPassword requests; AWS's C runtime (awscrt) signs and sends them."""
 
 import io
-import json
 import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
-from awscrt.http import HttpClientConnection, HttpHeaders, HttpRequest
+from awscrt.http import HttpHeaders, HttpRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 
-from bulkreset.cognito.bounded_http import CALL_BYTES, AnswerTooLargeError, MalformedAnswerError, require_headers
-from bulkreset.cognito.crt_connections import ConnectionPool, NoConnectionError, keep_thread_state
-from bulkreset.cognito.endpoint import resolve_endpoint
+from bulkreset.cognito.bounded_http import (
+    CALL_BYTES,
+    HEAD_BYTES,
+    AnswerTooLargeError,
+    MalformedAnswerError,
+    require_headers,
+)
+from bulkreset.cognito.crt_connections import ConnectionPool, CrtConnection, NoConnectionError, keep_thread_state
+from bulkreset.cognito.endpoint import password_body, resolve_endpoint
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
@@ -31,6 +36,9 @@ from bulkreset.models import Row
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
+
+LOOK_SECONDS = 0.1  # between two looks how much of an answer has come
+_MOST_READ = HEAD_BYTES + 3 * CALL_BYTES  # a whole answer, with what the runtime reads ahead and what TLS adds
 
 
 class CrtTransport(RenewingTransport["Credentials | None"]):
@@ -58,20 +66,37 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         exchange = self._begin(connection, means, row, opened=opened)
         if isinstance(exchange, Response):
             return exchange
-        if exchange.done.acquire(timeout=self._patience) and not exchange.failure:
+        failure = self._wait(exchange, connection)
+        if not failure:
             self._connections.release(connection)
             headers = {name.lower(): value for name, value in exchange.headers}
             return read_response(exchange.status, headers, b"".join(exchange.body), row.password.withhold)
-        connection.close()  # a late response must not be taken for that of another call
+        connection.http.close()  # a late response must not be taken for that of another call
         if exchange.sent.withheld:
             return WITHHELD
-        if isinstance(exchange.failure, AnswerTooLargeError):
+        if isinstance(failure, AnswerTooLargeError):
             return TOO_LARGE
-        code = _name_of(exchange.failure) if exchange.failure else "ReadTimeoutError"
-        return Response(Disposition.AMBIGUOUS, code, "the answer was lost or could not be read")
+        return Response(Disposition.AMBIGUOUS, _name_of(failure), "the answer was lost or could not be read")
+
+    def _wait(self, exchange: "_Exchange", connection: CrtConnection) -> BaseException | None:
+        """Wait for the whole answer. Return None if there is one, or why there is none.
+
+        The runtime keeps headers without an end, and what precedes a chunk, in memory and says nothing. So an answer that
+        takes long is looked at on the socket.
+        """
+        until = time.monotonic() + self._patience
+        first: int | None = None
+        while not exchange.done.acquire(timeout=max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                return TimeoutError()
+            read = connection.bytes_read()
+            first = read if first is None else first
+            if read is not None and first is not None and read - first > _MOST_READ:
+                return exchange.failure or MalformedAnswerError("the headers do not end")
+        return exchange.failure
 
     def _begin(
-        self, connection: HttpClientConnection, means: "Credentials | None", row: Row, *, opened: bool
+        self, connection: CrtConnection, means: "Credentials | None", row: Row, *, opened: bool
     ) -> "_Exchange | Response":
         """Send the request for one row. Returns a Response if nothing was sent; its connection is then given back."""
         try:
@@ -86,21 +111,14 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             self._connections.release(connection)
             return WITHHELD
         except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
-            connection.close()
+            connection.http.close()
             return not_sent_response("EndpointConnectionError")
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> tuple[HttpRequest, "_Body"]:
         """Return the request for one row and its body, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
         if credentials is None:
             raise NoCredentialsError
-        text = json.dumps(
-            {
-                "UserPoolId": row.pool,
-                "Username": row.username,
-                "Password": row.password.reveal(),
-                "Permanent": row.permanent,
-            }
-        ).encode()
+        text = password_body(row)
         headers = HttpHeaders([*self._headers, ("Content-Length", str(len(text)))])
         body = _Body(text)
         request = HttpRequest("POST", self._route.path, headers, body)
@@ -124,7 +142,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 class _Body(io.BytesIO):
     """The body of a request, which the runtime's thread reads when it writes the request.
 
-    Without a permit to leave it ends too early, and the runtime drops the request and the connection.
+    If the call may no longer leave, it ends too early, and the runtime drops the request and the connection.
     """
 
     departure: Departure | None = None
@@ -132,7 +150,10 @@ class _Body(io.BytesIO):
 
     def readinto1(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
         """Read up to the buffer's size; nothing if the call may not leave any more."""
-        if self.departure and self.departure.permit.seconds_left() <= 0:
+        try:
+            if self.departure:
+                self.departure.require(connected=False)
+        except WithheldError:
             self.withheld = True
             return 0
         return super().readinto1(buffer)
@@ -147,7 +168,7 @@ class _Exchange:
 
     __slots__ = ("_left", "body", "done", "failure", "headers", "sent", "status")
 
-    def __init__(self, connection: HttpClientConnection, request: HttpRequest, sent: _Body) -> None:
+    def __init__(self, connection: CrtConnection, request: HttpRequest, sent: _Body) -> None:
         self.sent = sent
         self.status = 0
         self.headers: list[tuple[str, str]] = []
@@ -156,7 +177,7 @@ class _Exchange:
         self._left = CALL_BYTES
         self.done = threading.Lock()
         self.done.acquire()
-        stream = connection.request(request, self._begun, self._more)
+        stream = connection.http.request(request, self._begun, self._more)
         stream.completion_future.add_done_callback(self._over)
         stream.activate()
 
@@ -189,4 +210,6 @@ class _Exchange:
 
 def _name_of(failure: BaseException) -> str:
     """Return botocore's error name for an exchange that failed before the response was complete."""
+    if isinstance(failure, TimeoutError):
+        return "ReadTimeoutError"
     return "SSLError" if getattr(failure, "name", "").startswith("AWS_IO_TLS") else "ConnectionClosedError"

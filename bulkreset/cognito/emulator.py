@@ -121,7 +121,9 @@ def _no_aws_configuration() -> Iterator[None]:
 
 
 class _QuotaMiddleware:
-    """A token bucket in front of the application, with the tokens of 0.1 seconds, at least one; and what moto lacks.
+    """A token bucket for each Region in front of the application, with the tokens of 0.1 seconds, at least one.
+
+    It also answers what moto lacks.
 
     `rate` is in calls per second. Refused calls take no token.
     """
@@ -132,13 +134,12 @@ class _QuotaMiddleware:
         self._depth = max(1.0, rate / 10)
         self._clock = clock
         self._lock = threading.Lock()
-        self._tokens = self._depth
-        self._at = clock()
+        self._buckets: dict[str, tuple[float, float]] = {}  # by Region: the tokens, and since when
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         target = str(environ.get("HTTP_X_AMZ_TARGET"))
         answer = STEP_ANSWERS.get(target.rpartition(".")[2])
-        if answer is None and (target != _COUNTED or self._take()):
+        if answer is None and (target != _COUNTED or self._take(_signed_for(environ))):
             return self._application(environ, start_response)
         environ["wsgi.input"].read(
             int(environ.get("CONTENT_LENGTH") or 0)
@@ -149,15 +150,20 @@ class _QuotaMiddleware:
         start_response("400 Bad Request" if answer is None else "200 OK", headers)
         return [body]
 
-    def _take(self) -> bool:
+    def _take(self, region: str) -> bool:
         with self._lock:
             now = self._clock()
-            self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate)
-            self._at = now
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
+            tokens, since = self._buckets.get(region, (self._depth, now))
+            tokens = min(self._depth, tokens + (now - since) * self._rate)
+            allowed = tokens >= 1
+            self._buckets[region] = (tokens - allowed, now)
+            return allowed
+
+
+def _signed_for(environ: Mapping[str, Any]) -> str:
+    """Return the Region in the scope of a request's signature, "" without one."""
+    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else ""
 
 
 def _region_of(target: Target) -> str:

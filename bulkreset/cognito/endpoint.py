@@ -1,5 +1,6 @@
 """Resolves how boto3 would reach Cognito: URL, headers, signature, certificates and proxy."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from bulkreset.causes import STOPS, advice_for
 from bulkreset.cognito.read_calls import NO_ANSWER
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
+from bulkreset.models import Row
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -62,8 +64,7 @@ class Endpoint:
     @property
     def netloc(self) -> str:
         """Return the value of the Host header, without a port if it is the scheme's default."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        return netloc(self.scheme, self.host, self.port)
 
 
 def resolve_endpoint(session: TargetSession) -> Endpoint:
@@ -100,15 +101,9 @@ def connection_problem(code: str, session: TargetSession) -> tuple[str, str] | N
     proxy = None if session.emulated else get_environ_proxies(url).get(urlsplit(url).scheme)
     if code == "SSLError":
         trusted = _trusted_by(session)
-        return (
-            f"The certificate of {url} could not be verified with {trusted}.",
-            advice_for(code),
-        )
+        return f"The certificate of {url} could not be verified with {trusted}.", advice_for(code)
     if code == "ProxyConnectionError" or (proxy and code in _NO_CONNECTION):
-        return (
-            f"The proxy {mask_proxy_url(proxy or '')} gives no connection to {url}.",
-            STOPS["proxy"].advice,
-        )
+        return f"The proxy {mask_proxy_url(proxy or '')} gives no connection to {url}.", STOPS["proxy"].advice
     if code == "EndpointConnectionError":
         return f"Cannot connect to {url}.", STOPS["no_connection"].advice
     if code == "ConnectTimeoutError":
@@ -116,6 +111,18 @@ def connection_problem(code: str, session: TargetSession) -> tuple[str, str] | N
     if code == NO_ANSWER:
         return f"{url} gave no answer in time.", STOPS["answer_timeout"].advice
     return None
+
+
+def netloc(scheme: str, host: str, port: int | None) -> str:
+    """Return the value of a Host header, without a port if it is the scheme's default."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port in {None, _PORTS[scheme]} else f"{name}:{port}"
+
+
+def password_body(row: Row) -> bytes:
+    """Return the body of AdminSetUserPassword for a row."""
+    values = {"UserPoolId": row.pool, "Username": row.username, "Permanent": row.permanent}
+    return json.dumps(values | {"Password": row.password.reveal()}).encode()
 
 
 def request_of(client: "CognitoIdentityProviderClient") -> tuple[Mapping[str, Any], Any]:

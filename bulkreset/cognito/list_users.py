@@ -1,16 +1,16 @@
 """Lists the users of a pool and the members of its groups. The calls change nothing and cost nothing."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import ReadCallError, call_read
+from bulkreset.cognito.read_calls import ReadCallError, call_read, milliseconds_ahead
 from bulkreset.cognito.recovery import mfa_attributes
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import UnreadableResponseError
@@ -48,21 +48,26 @@ class PoolUser:
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """One page of users, and the token of the next page, None after the last."""
+    """One page of users, and the token of the next page, None after the last.
+
+    `ahead` is how many milliseconds the service's clock is ahead of this machine's at least, None if unknown.
+    """
 
     users: tuple[PoolUser, ...]
     token: str | None
+    ahead: int | None = None
 
 
 class UserLister:
     """Lists the users of one pool. Only `page` and `members` may be called by several threads at once."""
 
-    def __init__(self, session: TargetSession, facts: PoolFacts) -> None:
+    def __init__(self, session: TargetSession, facts: PoolFacts, unix: Callable[[], float] = time.time) -> None:
         self.session = session
         self.facts = facts
+        self._unix = unix
         self._newer = session.credential_refresher()
         self._answers = Answers(PAGE_BYTES)
-        self._client = self._prepared(session.cognito(self._answers))
+        self._client: Any = session.cognito(self._answers)
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """Return one page of ListUsers. Raises ReadCallError if the call fails.
@@ -85,7 +90,8 @@ class UserLister:
         if found == token and found is not None:  # a token that leads to its own page would loop forever
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
         try:
-            return UserPage(tuple(parse_user(told, self.facts) for told in answer["Users"]), found)
+            users = tuple(parse_user(told, self.facts) for told in answer["Users"])
+            return UserPage(users, found, milliseconds_ahead(answer, self._unix()))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
 
@@ -97,14 +103,8 @@ class UserLister:
         """Use newer credentials if the provider has some. Return whether it had."""
         if not self._newer():
             return False
-        self._client = self._prepared(self.session.cognito(self._answers))
+        self._client = self.session.cognito(self._answers)
         return True
-
-    @staticmethod
-    def _prepared(client: Any) -> Any:  # noqa: ANN401  (a boto3 client)
-        for call in ("ListUsers", "ListUsersInGroup"):
-            client.meta.events.register(f"before-parse.cognito-identity-provider.{call}", must_be_readable)
-        return client
 
 
 def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
@@ -177,7 +177,6 @@ def group_members(session: TargetSession, group: str) -> set[str]:
     Uses ListUsersInGroup with 60 users per page.
     """
     client = session.cognito(Answers(PAGE_BYTES))
-    client.meta.events.register("before-parse.cognito-identity-provider.ListUsersInGroup", must_be_readable)
     retry = retrying(_is_transient, attempts=ATTEMPTS, longest_wait=5)
     names: set[str] = set()
     more: dict[str, str] = {}
@@ -204,7 +203,6 @@ def group_members(session: TargetSession, group: str) -> set[str]:
 
 
 def _is_transient(error: object) -> bool:
-    """Return whether a retry may help."""
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return classify(error.response["Error"].get("Code", ""), status) in {

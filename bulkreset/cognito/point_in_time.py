@@ -7,8 +7,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from botocore import xform_name
+
 from bulkreset.causes import FATAL, advice_for
-from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.list_users import unix_ms
 from bulkreset.cognito.pool import arn_of
 from bulkreset.cognito.read_calls import ReadCallError, call_read, is_transient
@@ -151,19 +152,10 @@ class PoolRecoveries:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401  (a boto3 client; the calls are newer than its types)
-        client: Any = self._session.cognito()
-        client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
-        return client
+        return self._session.cognito()
 
     def _method(self, operation: str) -> Callable[..., Mapping[str, Any]]:
-        names = {
-            "ListPointInTimeRecoveries": "list_point_in_time_recoveries",
-            "DescribePointInTimeRecovery": "describe_point_in_time_recovery",
-            "InitiatePointInTimeRecovery": "initiate_point_in_time_recovery",
-            "StartPointInTimeRecovery": "start_point_in_time_recovery",
-            "CancelPointInTimeRecovery": "cancel_point_in_time_recovery",
-        }
-        method: Callable[..., Mapping[str, Any]] = getattr(self._client, names[operation])
+        method: Callable[..., Mapping[str, Any]] = getattr(self._client, xform_name(operation))
         return method
 
     def _error(self, operation: str, error: ReadCallError) -> BulkresetError:

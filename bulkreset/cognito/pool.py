@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
 from bulkreset.cognito.recovery import RecoverySettings, read_settings
 from bulkreset.cognito.session import TargetSession
@@ -98,9 +97,7 @@ def describe_pool(session: TargetSession) -> PoolFacts:
     pool = session.target.user_pool_id
     retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
     try:
-        client = session.side_client("cognito-idp")
-        client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
-        answer = retry(call_read, client.describe_user_pool, UserPoolId=pool)
+        answer = retry(call_read, session.side_client("cognito-idp").describe_user_pool, UserPoolId=pool)
         return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
     except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.pool import PoolFacts, Replica, arn_of
 from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.recovery import kinds_of_mfa, with_mfa
@@ -46,7 +45,6 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
         return replace(
             facts, gaps=tuple(UnknownFact(what, f"cognito-idp:{call}", error.message) for what, call in asked)
         )
-    client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
     for what, call in asked:
         try:
             facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import NoCredentialsError
 
-from bulkreset.cognito.endpoint import request_of
+from bulkreset.cognito.endpoint import netloc, password_body, request_of
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import read_response
 from bulkreset.models import Row
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
 _BEFORE_SEND = "before-send.cognito-identity-provider.AdminSetUserPassword"
-_PORTS = {"http": 80, "https": 443}
 
 
 class PreparedCall:
@@ -35,9 +33,7 @@ class PreparedCall:
         place = urlsplit(request["url"])
         self._url = request["url"]
         self._headers = {name: str(value) for name, value in request["headers"].items()}
-        port = f":{place.port}" if place.port not in {None, _PORTS[place.scheme]} else ""
-        host = f"[{place.hostname}]" if ":" in (place.hostname or "") else place.hostname
-        self._host = f"{host}{port}"
+        self._host = netloc(place.scheme, place.hostname or "", place.port)
         self._region, self._service = signer.region_name, signer.signing_name
         self._credentials = signer._credentials  # noqa: SLF001  (botocore has no other access to a client's keys)
         self._session = session
@@ -58,14 +54,7 @@ class PreparedCall:
 
     def send(self, row: Row) -> Response:
         """Send the call for one row. Raises botocore's errors if there are no keys or no complete answer."""
-        body = json.dumps(
-            {
-                "UserPoolId": row.pool,
-                "Username": row.username,
-                "Password": row.password.reveal(),
-                "Permanent": row.permanent,
-            }
-        ).encode()
+        body = password_body(row)
         headers: Any = self._signed(body)  # Any: the stubs require the class of a request that is not prepared
         request = AWSPreparedRequest("POST", self._url, headers, body, stream_output=False)
         answers = self._events.emit(_BEFORE_SEND, request=request)

@@ -5,18 +5,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    ProxyConnectionError,
-    SSLError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, SSLError
 
-from bulkreset.cognito.http_errors import is_about_the_certificate, is_too_large
+from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate, is_too_large
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
 
@@ -24,7 +15,6 @@ MAX_SKEW = 300_000  # milliseconds; AWS refuses a signature whose time differs m
 NO_ANSWER = "no answer"  # the code of a fact for which the time was over
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _TRANSIENT = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.AMBIGUOUS, Disposition.NOT_SENT})
-_UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +78,7 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
     except SSLError as error:
         fatal = is_about_the_certificate(error)  # it will be refused again
         raise ReadCallError("SSLError", Disposition.FATAL if fatal else Disposition.AMBIGUOUS) from None
-    except _UNREACHED as error:
+    except UNSENT as error:
         raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
     except (BotoCoreError, UnreadableResponseError, ValueError) as error:
         if isinstance(error, HTTPClientError) and is_too_large(error):

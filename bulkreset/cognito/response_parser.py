@@ -52,6 +52,14 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
     return answer
 
 
+def require_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
+    """Raise UnreadableResponseError if a body is neither empty nor a JSON object, as behind a captive proxy.
+
+    botocore takes any body with HTTP 200 as success, and uses a 5xx body that it cannot parse as the error message.
+    """
+    parse_body(response_dict["body"])
+
+
 def require_service_response(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise UnreadableResponseError if a body is not empty and not a JSON object, or a success is not Cognito's own.
 

@@ -23,6 +23,7 @@ from botocore.loaders import create_loader
 
 from bulkreset.cognito.background import ask_in_background
 from bulkreset.cognito.bounded_http import Answers, bound_answers
+from bulkreset.cognito.response_parser import require_readable
 from bulkreset.cognito.role_credentials import RoleProvider
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
@@ -147,6 +148,8 @@ class TargetSession:
                 "Check the target's Region and endpoint.",
             ) from None
         bound_answers(client, answers or Answers())
+        if service == "cognito-idp":
+            client.meta.events.register("before-parse.cognito-identity-provider", require_readable)
         return client
 
     def credentials(self) -> "Credentials | None":

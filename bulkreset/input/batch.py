@@ -1,6 +1,7 @@
 """Batches of input rows, and the checks that all input formats share."""
 
 import gzip
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,19 @@ _USUAL = {
         "email",
         "emailaddress",
         "mail",
+        "benutzer",
         "benutzername",
+        "utilisateur",
+        "usuario",
+        "userprincipalname",
+        "upn",
+        "samaccountname",
+        "accountname",
+        "preferredusername",
+        "phone",
+        "phonenumber",
+        "sub",
+        "uid",
         "cognito:username",
     },
     "password": {
@@ -43,10 +56,16 @@ _USUAL = {
         "userpassword",
         "passwort",
         "kennwort",
+        "motdepasse",
+        "contraseña",
+        "senha",
+        "pw",
+        "initialpassword",
     },
 }
 
 
+_EDGES = "\"'`*:#()[]<>"  # what a name like a column's may have around it
 CARRIED = "+"  # in front of the name of a column that is not one of ours
 
 
@@ -179,7 +198,8 @@ def _missing_column_error(
     It shows a name like it, and no other: without a header the first line has a user's password.
     """
     name = wanted[field]
-    near = [found for found in names if fold_words(found) == fold_words(name)]
+    bare = _EDGES if field == "username" or wanted["username"] in names else ""
+    near = [found for found in names if fold_words(found).strip(bare) == fold_words(name)]
     usual = [found for found in names if fold_words(found) in _USUAL[field] and found not in wanted.values()]
     missing = f"The input {path} has no column {name!r} among the {len(names)} of its {part}."
     advice = f"set [input] columns.{field} to what the file calls it."
@@ -222,7 +242,8 @@ def fold_words(name: str) -> str:
 
     Digits and signs stay: if the header is missing, a name like the column's may be somebody's password.
     """
-    return "".join(it for it in name.casefold() if it.isprintable() and it not in " _-")
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(it for it in folded if it.isprintable() and it not in " _-")
 
 
 def _show_name(name: str) -> str:
@@ -260,12 +281,16 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
             f"The encrypted input {path} cannot be decrypted: {error}.",
             "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
         )
+    advice = "Copy or write the file again."
     if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords
         why = "it is not gzip, or it is damaged"
+    elif isinstance(error, EOFError):
+        why = "it is cut off"
     elif isinstance(error, UnicodeDecodeError):  # its own message quotes the file, too
         why = "a name in it is not UTF-8"
     else:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         # Arrow quotes the value that it could not read, so remove unprintable characters.
         why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
-    return InputError(f"The input {path} cannot be read: {why}.", "Check the file and its rights.")
+        advice = "Check the file and its rights." if isinstance(error, OSError) and error.errno else advice
+    return InputError(f"The input {path} cannot be read: {why}.", advice)

@@ -1,13 +1,15 @@
 """Read CSV input. Records are counted exactly; a malformed line stays a row and carries an error text."""
 
 import csv
+import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import TextIO
 
 from bulkreset.errors import InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
-from bulkreset.input.decrypt import InputContent, sniff_text
+from bulkreset.input.decrypt import InputContent
 from bulkreset.input.own_files import is_report, restore_names
 from bulkreset.input.text_lines import MARK, LineReader
 from bulkreset.input.text_reader import Position, TextReader
@@ -22,7 +24,7 @@ class CsvReader(TextReader):
     """
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
-        super().__init__(spec, content, CsvRecords, lambda head: _line_end(head, spec), sniff_text, restore_names)
+        super().__init__(spec, content, CsvRecords, lambda head: _line_end(head, spec), (), restore_names)
 
 
 def _line_end(head: str, spec: InputConfig) -> str:
@@ -37,6 +39,22 @@ def _line_end(head: str, spec: InputConfig) -> str:
     return "\r" if "\r" in bare and "\n" not in bare else "\n"
 
 
+_LOOKED_AT = 20  # lines in which a header is looked for that is not the first line
+_SET_ESCAPE = 'set [input] escape = "\\\\"'
+_DELIMITERS = ",;\t|:^~\x01\x1f "
+
+
+def _delimiter_of(line: str, needed: frozenset[str]) -> str:
+    """Return the delimiter by which a line has the needed columns, "" if there is none."""
+    some = _DELIMITERS if len(needed) > 1 else _DELIMITERS.rstrip(" ")  # a title has blanks
+    return next((by for by in some if needed <= {name.strip(' "\r\n') for name in line.split(by)}), "")
+
+
+def _show_delimiter(delimiter: str) -> str:
+    """Return a delimiter as a job file has it."""
+    return json.dumps(delimiter)[1:-1]
+
+
 class CsvRecords:
     """An iterator over the file's records: a list of fields, or the error text of a malformed line.
 
@@ -47,6 +65,7 @@ class CsvRecords:
         self.taken = 0  # pages
         self.is_report = False  # known after `header`
         self._width = 0
+        self._doubled: set[bool] = set()  # whether the backslashes in our values are doubled
         self._header: list[str] = []
         self._names: frozenset[str] = frozenset()
         self._header_end = ""  # the line ending of the header
@@ -63,9 +82,10 @@ class CsvRecords:
         """
         fields = next(self, [])
         if isinstance(fields, str):
-            raise InputError(
-                f"The header of the input {self._spec.file} is malformed: {fields}.", "Fix the first line."
+            advice = (
+                "Set [input] encoding to the file's own." if "bytes that are not" in fields else "Fix the first line."
             )
+            raise InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
         try:
             places = find_columns(fields, self._spec.columns, self._spec.file)
         except InputError as error:
@@ -76,15 +96,19 @@ class CsvRecords:
         return {field: place for place, field in enumerate(places)}
 
     @property
-    def ends_open(self) -> bool:
-        """Return whether the last line of the file has no line break."""
-        return self._lines.ends_open
+    def remark(self) -> str:
+        """Return whether the file ends within a line, and whether it seems to escape by backslashes; or ""."""
+        cut = ["the last line has no line break: is the file whole?"] if self._lines.ends_open else []
+        doubled = (
+            [f"each backslash is doubled: if the file escapes so, {_SET_ESCAPE}"] if self._doubled == {True} else []
+        )
+        return "; ".join(cut + doubled)
 
     def _first_line_error(self, fields: list[str]) -> InputError | None:
         """Return the error for a first line that programs write before a header, or that has another delimiter."""
         where, first = self._spec.file, fields[0] if fields else ""
         if first.casefold().startswith("sep=") and len(fields) <= 2:  # noqa: PLR2004  (sep=, is two empty fields)
-            by = first[4:5] or self._spec.delimiter
+            by = _show_delimiter(first[4:5] or self._spec.delimiter)
             return InputError(
                 f"The first line of the input {where} is Excel's sep={by}.",
                 f'Take it out, and set [input] delimiter = "{by}".',
@@ -94,13 +118,23 @@ class CsvRecords:
                 f"The first line of the input {where} is PowerShell's #TYPE line.",
                 "Take it out, or export with -NoTypeInformation.",
             )
-        needed = {name for name in (self._spec.columns.username, self._spec.columns.password) if name}
-        for other in ";\t|,":
-            if other != self._spec.delimiter and needed <= {name.strip(' "') for name in ",".join(fields).split(other)}:
-                shown = "\\t" if other == "\t" else other
+        needed = frozenset(filter(None, (self._spec.columns.username, self._spec.columns.password)))
+        if other := _delimiter_of(",".join(fields), needed):
+            if other != self._spec.delimiter:
+                shown = _show_delimiter(other)
                 return InputError(
                     f"The first line of the input {where} has its columns divided by '{shown}'.",
                     f'Set [input] delimiter = "{shown}".',
+                )
+            return None
+        for line in islice(self._lines, _LOOKED_AT):
+            if other := _delimiter_of(line, needed):
+                also = (
+                    "" if other == self._spec.delimiter else f', and set [input] delimiter = "{_show_delimiter(other)}"'
+                )
+                return InputError(
+                    f"The header of the input {where} is its line {self._lines.number}, not its first line.",
+                    f"Take the lines before it out{also}.",
                 )
         return None
 
@@ -147,15 +181,21 @@ class CsvRecords:
             return problem
         if len(fields) != self._width:
             self._check_for_cut(line)
-            return f"line {line}: {len(fields)} fields where the header has {self._width}"
-        if '\\"' in self._lines.last and self._is_escaped(self._lines.last, fields):
-            return f"line {line}: a quote behind a backslash: if the file escapes so, set input.escape"
+            escaped = not self._spec.escape and f"\\{self._spec.delimiter}" in self._lines.last
+            hint = f"; a delimiter is behind a backslash: if the file escapes so, {_SET_ESCAPE}" if escaped else ""
+            return f"line {line}: {len(fields)} fields where the header has {self._width}{hint}"
+        if "\\" in self._lines.last and not self._spec.escape:
+            return self._escaped(line, fields)
         return ""
 
-    def _is_escaped(self, text: str, fields: list[str]) -> bool:
-        r"""Return whether a value of ours has \" although the job has no escape, and the file would double the quote."""
-        ours = any('\\"' in fields[place] for place in self._ours)
-        return ours and not self._spec.escape and '\\""' not in text
+    def _escaped(self, line: int, fields: list[str]) -> str:
+        r"""Note the backslashes in our values. Return the error text for one with \" that the file should double."""
+        for text in (fields[place] for place in self._ours):
+            if '\\"' in text and '\\""' not in self._lines.last:
+                return f"line {line}: a quote behind a backslash: if the file escapes so, set input.escape"
+            if "\\" in text:
+                self._doubled.add("\\" not in text.replace("\\\\", ""))
+        return ""
 
     def _malformed(self, line: int, error: csv.Error) -> str:
         """Return the error text of the record that begins at `line`. Raises InputError if it may be several rows."""
@@ -165,7 +205,8 @@ class CsvRecords:
             raise InputError(
                 f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
                 f" (found at line {lines.number}).",
-                "Fix the quoting there; a quote inside a quoted value is written twice.",
+                "Fix the quoting there; a quote inside a quoted value is written twice."
+                + (f" If the file escapes by backslashes, {_SET_ESCAPE}." if '\\"' in lines.last else ""),
             ) from None
         self._check_for_lines(lines.last, line)
         lines.take_problem()

@@ -1,6 +1,5 @@
 """Read the content of an input file, decrypted if needed. Decrypted content is never written to disk."""
 
-import codecs
 import gzip
 import io
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.age import DecryptError, load_identities, open_encrypted
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
-from bulkreset.input.file_kinds import BEGINNING
+from bulkreset.input.first_bytes import AGE, BEGINNING
 from bulkreset.input.location import Digest, InputFile, denied_error
 from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
@@ -20,57 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".age"
 _SKIPPED = 1 << 16  # bytes read at once on the way to a position
-LONGEST_BEGINNING = 64  # bytes needed to tell file formats apart
-_SHEET = ("is a spreadsheet or an archive", "Save it as CSV.")
-_UTF16 = ("looks like UTF-16", 'Set [input] encoding = "utf-16", or save it as UTF-8.')
-_UTF32 = ("looks like UTF-32", 'Set [input] encoding = "utf-32", or save it as UTF-8.')
-# File formats that are named CSV by mistake. Longer beginnings come first.
-_OTHERS = (
-    (codecs.BOM_UTF32_LE, *_UTF32),
-    (codecs.BOM_UTF32_BE, *_UTF32),
-    (codecs.BOM_UTF16_LE, *_UTF16),
-    (codecs.BOM_UTF16_BE, *_UTF16),
-    (b"PK\x03\x04", *_SHEET),
-    (b"\xd0\xcf\x11\xe0", *_SHEET),
-    (b"PAR1", "is Parquet, and its name does not say so", "Rename it so that it ends in .parquet."),
-    (b"SQLite format 3", "is a database", "Export the table as CSV."),
-    (b"ARROW1", "is an Arrow file", "Write it as Parquet or CSV."),
-    (b"Obj\x01", "is Avro", "Write it as Parquet or CSV."),
-    (b"ORC", "is ORC", "Write it as Parquet or CSV."),
-    (b"BZh", "is bzip2", "Unpack it with bunzip2."),
-    (b"\xfd7zXZ", "is xz", "Unpack it with unxz."),
-    (b"\x28\xb5\x2f\xfd", "is Zstandard, and its name does not say so", "Rename it so that it ends in .zst."),
-    (b"\x1f\x8b", "is gzip where CSV should be", "Name it .csv.gz; if it is named so, unpack it once."),
-)
-_JSON = (
-    "is JSON, and its name does not say so",
-    "Write one object in each line (jq -c '.[]' does so for an array), and name the file .jsonl.",
-)
-# Formats of text, told by what follows the white space at the beginning, in lower case.
-_TEXTS = (
-    (b"<!doctype html", "is a web page", "Check that the download was signed in, and download the file again."),
-    (b"<html", "is a web page", "Check that the download was signed in, and download the file again."),
-    (b"<table", "is a web page", "Write it as CSV."),
-    (b"<?xml", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
-    (b"<error", "is XML, perhaps the error of a download", "Open it in an editor, and download the file again."),
-    (b"{", *_JSON),
-    (b"[", *_JSON),
-)
-_MARKS = {
-    "utf-8": codecs.BOM_UTF8,
-    "utf-32-le": codecs.BOM_UTF32_LE,
-    "utf-32-be": codecs.BOM_UTF32_BE,
-    "utf-16-le": codecs.BOM_UTF16_LE,
-    "utf-16-be": codecs.BOM_UTF16_BE,
-}
-# Where the first four bytes are 0 if the text begins with ASCII characters.
-_UNMARKED: dict[tuple[bool, ...], str] = {
-    (False, True, True, True): "utf-32-le",
-    (True, True, True, False): "utf-32-be",
-    (False, True, False, True): "utf-16-le",
-    (True, False, True, False): "utf-16-be",
-}
-_BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
+HEAD_BYTES = 1 << 12  # bytes that tell file formats apart
 
 
 class InputContent:
@@ -89,9 +38,13 @@ class InputContent:
         """Return whether the name says that the content is compressed."""
         return self.name.endswith((".gz", ".zst"))
 
-    def check(self) -> None:
-        """Raise InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file."""
-        begins = self._starts_encrypted()
+    def check(self) -> bytes:
+        """Return the first bytes of the content.
+
+        Raises InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file.
+        """
+        head = self._head()
+        begins = head.startswith(AGE)
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
                 f"The input {self._path} is encrypted, but its name does not say so."
@@ -102,7 +55,7 @@ class InputContent:
                 else f"Remove input.identity, or give the encrypted file ({SUFFIX}).",
             )
         if not self.is_encrypted:
-            return
+            return head
         if not begins:
             raise InputError(
                 f"The input {self._path} has the suffix {SUFFIX}, but is not an age file.",
@@ -115,7 +68,7 @@ class InputContent:
             )
         try:
             with self.open() as file:
-                file.read(1)
+                return file.read(HEAD_BYTES)
         except (OSError, DecryptError, BucketError) as error:
             raise unreadable_input_error(self._path, error) from None
 
@@ -166,46 +119,14 @@ class InputContent:
     def _identities(self) -> list[Any]:
         return load_identities(self._identity) if self._identity else []
 
-    def _starts_encrypted(self) -> bool:
+    def _head(self) -> bytes:
         try:
             with self._place.open() as file:
-                return file.read(max(map(len, _BEGINNINGS))).startswith(_BEGINNINGS)
+                return file.read(HEAD_BYTES)
         except BucketError as error:
             raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
         except OSError as error:
             raise unreadable_input_error(self._path, error) from None
-
-
-def sniff_format(begins: bytes) -> tuple[str, str] | None:
-    """Return the format of a file with this beginning and advice for the user; None if it may be CSV."""
-    if not begins:
-        return "is empty", "Check that the export has been written."
-    return next(
-        ((what, advice) for beginning, what, advice in _OTHERS if begins.startswith(beginning)), None
-    ) or sniff_wide(begins)
-
-
-def sniff_text(begins: bytes) -> tuple[str, str] | None:
-    """Return the same for formats of text that are not CSV."""
-    text = begins.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    return next(((what, advice) for beginning, what, advice in _TEXTS if text.startswith(beginning)), None)
-
-
-def marked_encoding(begins: bytes) -> str:
-    """Return the encoding that a byte order mark at the beginning states; "" without a mark."""
-    return next((name for name, mark in _MARKS.items() if begins.startswith(mark)), "")
-
-
-def unmarked_encoding(begins: bytes) -> str:
-    """Return the encoding of two or four bytes a character in which a text of ASCII may begin so, or ""."""
-    return _UNMARKED.get(tuple(byte == 0 for byte in begins[:4]), "")
-
-
-def sniff_wide(begins: bytes) -> tuple[str, str] | None:
-    """Return format and advice for UTF-16 and UTF-32 without a byte order mark."""
-    encoding = unmarked_encoding(begins)
-    what = f"looks like {encoding[:6].upper()}", f'Set [input] encoding = "{encoding}", or save it as UTF-8.'
-    return what if encoding else None
 
 
 def name_of(where: Location) -> str:

@@ -129,8 +129,6 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
         return _sort_out(spec, files, f"No input matches {given}.", named=True)
     except OSError as error:
         raise unreadable_input_error(given, error) from None
-    matched = (path for path in _checked(glob.iglob(str(given), recursive=True)) if not os.path.isdir(path))  # noqa: PTH112, PTH207  (Path's glob takes no absolute pattern)
-    return [Path(path) for path in sorted(_cap(matched, given))] or _missing_error(given)
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:

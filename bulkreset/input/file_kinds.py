@@ -2,37 +2,26 @@
 
 import codecs
 import csv
-import zlib
 from collections.abc import Callable
 
+from bulkreset.input.first_bytes import (
+    GZIP,
+    PARQUET,
+    binary_kind,
+    first_object,
+    text_kind,
+    unpack_beginning,
+)
 from bulkreset.job import InputConfig
 
 _TEXTS = (".csv", ".jsonl", ".ndjson")
 KNOWN = (*(text + packed for text in _TEXTS for packed in ("", ".gz", ".zst")), ".parquet", ".pq")
 ENCRYPTED = ".age"
-PARQUET = b"PAR1"
-GZIP = b"\x1f\x8b"
-BEGINNING = 1 << 16  # bytes that are read to see what a file is
 _ENDINGS = tuple(ending + encrypted for ending in KNOWN for encrypted in ("", ENCRYPTED))
 # Exports have such names, and so have other files: their first bytes decide.
-_OPEN_ENDINGS = frozenset({"", "gz", "txt", "tsv", "dat", "psv", "text"})
+_OPEN_ENDINGS = frozenset({"", "gz", "txt", "tsv", "dat", "psv", "text", "json"})
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".inprogress", ".uploading")
 _COPIES = (".bak", ".old", ".orig", ".save", "~")
-_OTHERS = (
-    (b"BZh", "bzip2: unpack it"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard: rename it so that it ends in .csv.zst or .jsonl.zst"),
-    (b"\xfd7zXZ", "xz: unpack it"),
-    (b"\x04\x22\x4d\x18", "LZ4: unpack it"),
-    (b"7z\xbc\xaf", "7-Zip: unpack it"),
-    (b"PK\x03\x04", "a ZIP archive or a spreadsheet: unpack it, or save it as CSV"),
-    (b"\xd0\xcf\x11\xe0", "a spreadsheet: save it as CSV"),
-    (b"Obj\x01", "Avro: write it as CSV or Parquet"),
-    (b"ORC", "ORC: write it as CSV or Parquet"),
-    (b"SQLite format 3", "a database"),
-    (b"%PDF", "PDF"),
-)
-_AGE = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
-_PGP = (b"-----BEGIN PGP", b"\x85\x01", b"\x85\x02", b"\x84\x5e", b"\xc1\xc0")
 NO_IDENTITY = b"\0no identity"  # in place of a beginning that cannot be decrypted
 _DELIMITERS = {"\t": "a tab", ";": '";"', "|": '"|"', ",": '","'}
 
@@ -83,21 +72,13 @@ def _why_not_by_name(name: str, *, named: bool) -> str:
     return "a copy, by its name" if not named and name.endswith(_COPIES) else ""
 
 
-def sniffed_ending(begins: bytes) -> str:
-    """Return the ending that a file with this beginning should have: ".parquet", ".gz" or ""."""
-    return ".parquet" if begins.startswith(PARQUET) else ".gz" if begins.startswith(GZIP) else ""
-
-
 def _other_format(begins: bytes) -> str:
     if not begins:
         return "empty"
     if begins == NO_IDENTITY:
         return "encrypted, and the job has no input.identity"
-    if begins.startswith(_AGE):
-        return f"encrypted with age: rename it so that it ends in {ENCRYPTED}"
-    if begins.startswith(_PGP):
-        return "encrypted with PGP: decrypt it"
-    return next((what for beginning, what in _OTHERS if begins.startswith(beginning)), "")
+    kind = binary_kind(begins)
+    return kind.short if kind and not begins.startswith((PARQUET, GZIP)) else ""
 
 
 def _why_not_ours(begins: bytes, spec: InputConfig) -> str:
@@ -105,7 +86,7 @@ def _why_not_ours(begins: bytes, spec: InputConfig) -> str:
         return ""
     if not begins.startswith(GZIP):
         return _why_not_csv(begins, spec)
-    unpacked = _unpacked(begins)
+    unpacked = unpack_beginning(begins)
     return "packed with gzip twice: unpack it once" if unpacked.startswith(GZIP) else _why_not_csv(unpacked, spec)
 
 
@@ -116,8 +97,10 @@ def _why_not_csv(begins: bytes, spec: InputConfig) -> str:
     first = text.splitlines()[0] if text else ""
     if spec.columns.username in _fields(first, spec.delimiter):
         return ""
-    if first.lstrip().startswith(("{", "[")):
-        return "JSON: write one object in each line, and name it .jsonl"
+    if found := first_object(begins):
+        return "" if spec.columns.username in found else f"no column {spec.columns.username!r} in its first line"
+    if kind := text_kind(begins):
+        return kind.short
     for delimiter, called in _DELIMITERS.items():
         if spec.columns.username in _fields(first, delimiter):
             return f'its columns are separated by {called}, and input.delimiter is "{spec.delimiter}"'
@@ -129,10 +112,3 @@ def _fields(line: str, delimiter: str) -> list[str]:
         return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
         return []
-
-
-def _unpacked(begins: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(wbits=31).decompress(begins, BEGINNING)
-    except zlib.error:
-        return b""

@@ -1,6 +1,7 @@
 """Read JSON Lines input: an object in each line, whose fields are the columns. A malformed line stays a row."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
@@ -19,7 +20,8 @@ from bulkreset.input.batch import (
     reject_near_names,
     reject_passwords,
 )
-from bulkreset.input.decrypt import InputContent, sniff_text
+from bulkreset.input.decrypt import InputContent
+from bulkreset.input.first_bytes import JSON, JSON_LINES
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED, LineReader
 from bulkreset.input.text_reader import Position, TextReader
@@ -35,7 +37,7 @@ class JsonLinesReader(TextReader):
 
     def __init__(self, spec: InputConfig, content: InputContent) -> None:
         spec = spec.model_copy(update={"encoding": "utf-8", "escape": ""})
-        super().__init__(spec, content, JsonLinesRecords, _line_end, _sniff, require_names)
+        super().__init__(spec, content, JsonLinesRecords, _line_end, (JSON, JSON_LINES), require_names)
 
     def _make_batch(
         self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
@@ -51,12 +53,7 @@ def _line_end(head: str) -> str:
     return "\r" if "\r" in head and "\n" not in head else "\n"
 
 
-def _sniff(begins: bytes) -> tuple[str, str] | None:
-    """Return what a file is that does not begin as JSON, and advice."""
-    found = sniff_text(begins)
-    return None if found and "JSON" in found[0] else found
-
-
+_CSV = ("is CSV, not JSON Lines", 'Rename it so that it ends in .csv, or set [input] format = "csv".')
 # What a file without objects in its first lines is, by its first character.
 _NOT_LINES = {
     "[": ("is a JSON array", "Write one object in each line; jq -c '.[]' does so."),
@@ -96,7 +93,7 @@ class JsonLinesRecords:
     It skips blank lines. A field that is absent or null is empty.
     """
 
-    ends_open = False  # an object that was cut is not whole
+    remark = ""  # an object that was cut is not whole
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self.taken = 0  # pages
@@ -115,21 +112,22 @@ class JsonLinesRecords:
         do not have a column that is needed.
         """
         names: dict[str, None] = {}
-        begins, objects, size = "", 0, 0
+        first, objects, size = "", 0, 0
         every = carries_all(self._spec)
         for _ in count() if every else range(LOOKED_AT):
             found = self._read_line()
             if found is None:
                 break
-            begins = begins or self._lines.last.lstrip(f"{MARK} \t")[:1]
-            if isinstance(found, _Object) and begins != "[":
+            first = first or self._lines.last.lstrip(f"{MARK} \t")
+            if isinstance(found, _Object) and first[0] != "[":
                 objects += 1
                 self._add_names(names, found)
             size += len(self._lines.last)
             if size > LONGEST_LINE and not every:
                 break
         if not objects:
-            what, advice = _NOT_LINES.get(begins, _NOT_LINES[""])
+            is_csv = "{" not in first and self._spec.columns.username in re.split(r'[",;|\s]+', first)
+            what, advice = _CSV if is_csv else _NOT_LINES.get(first[:1], _NOT_LINES[""])
             raise InputError(f"The input {self._spec.file} {what}.", advice)
         places = find_columns(list(names), self._spec.columns, self._spec.file, "first lines")
         carried = {field: field.removeprefix(CARRIED) for field in places if field.startswith(CARRIED)}

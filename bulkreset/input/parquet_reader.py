@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from bulkreset.age import DecryptError
 from bulkreset.cancellation import check_current
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
     CARRIED,
@@ -25,6 +25,7 @@ from bulkreset.input.batch import (
     unreadable_input_error,
 )
 from bulkreset.input.decrypt import InputContent
+from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import (
@@ -44,7 +45,7 @@ LONGEST_BYTES = 4 * MAX_VALUE_LENGTH
 GATHERED = 16 << 20  # bytes of a batch
 LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
 FOOTER_ENDS = 8  # bytes at the end of a footer: its length, then MAGIC
-MAGIC = (b"PAR1", b"PARE")
+MAGIC = (PARQUET, ENCRYPTED_PARQUET)
 
 
 class ParquetReader:
@@ -168,8 +169,18 @@ class ParquetReader:
             file.seek(max(0, size - FOOTER_ENDS))
             end = file.read(FOOTER_ENDS)
             told = int.from_bytes(end[:4], "little")
+            if not size:
+                raise EmptyInput(f"The input {self._spec.file} is empty.", "Check that the export has been written.")
             if not end.endswith(MAGIC) or told + FOOTER_ENDS > size:
-                return b""  # Arrow says what is wrong
+                raise InputError(
+                    f"The input {self._spec.file} is cut off or damaged: it does not end as a Parquet file.",
+                    "Copy or write the file again.",
+                )
+            if end.endswith(ENCRYPTED_PARQUET):
+                raise InputError(
+                    f"The input {self._spec.file} is encrypted by Parquet's own encryption, which is not read.",
+                    "Write it without, and encrypt the whole file with age.",
+                )
             if told > LARGEST_FOOTER:
                 raise InputError(
                     f"The input {self._spec.file} has a footer of {told:,} bytes.",

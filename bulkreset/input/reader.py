@@ -4,10 +4,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from bulkreset.errors import InputError
 from bulkreset.input.batch import CARRIED, FIELDS, RowBatch, carries_all
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
-from bulkreset.input.file_kinds import has_known_name, sniffed_ending
+from bulkreset.input.file_kinds import has_known_name
+from bulkreset.input.first_bytes import not_as_named, sniffed_ending
 from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import Digest, InputFile, LocalFile
 from bulkreset.input.partitions import PartitionedReader, partition_columns
@@ -68,18 +70,20 @@ def open_rows(
     place = place or LocalFile(Path(spec.file))
     spec = spec.model_copy(update={"path": place.where})
     content = InputContent(spec, place)
-    content.check()
+    begins = content.check()
     if not (spec.format or has_known_name(content.name)):
         content.name += sniffed_ending(content.beginning())
+    kind = spec.format or _format_of(content.name)
+    if wrong := not_as_named(content.name, begins, is_parquet=kind == "parquet"):
+        raise InputError(f"The input {place.where} is {wrong[1].name}, not {wrong[0]}.", wrong[1].advice)
     values = partition_columns(place.where if origin is None else origin, named)
     if carries_all(spec):
         values |= {CARRIED + getattr(named, field): value for field, value in values.items()}
-    reader = _open_format(spec, content)
+    reader = _open_format(kind, spec, content)
     return PartitionedReader(reader, values, place.where) if values else reader
 
 
-def _open_format(spec: InputConfig, content: InputContent) -> InputReader:
-    kind = spec.format or _format_of(content.name)
+def _open_format(kind: str, spec: InputConfig, content: InputContent) -> InputReader:
     if kind == "csv":
         return CsvReader(spec, content)
     if kind == "jsonl":

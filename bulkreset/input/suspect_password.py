@@ -11,30 +11,75 @@ HASH = "looks like a hash"
 WRAPPED_FORMULA = 'wrapped as a spreadsheet formula, ="…"'
 WRAPPED_QUOTES = "wrapped in quotes"
 CURLY_QUOTES = "curly quotes, as office programs and mails make them"
+OFFICE_DASH = "a dash or an ellipsis, as office programs make them"
 INVISIBLE_END = "an invisible character at the beginning or the end"
+INVISIBLE = "an invisible character within it"
 ESCAPED = "an HTML escape such as &amp;"
+ESCAPED_URL = "escaped as in a URL, such as %40 for @"
+ESCAPED_JSON = "a JSON escape such as \\u00fc"
+MISREAD = "UTF-8 that was read in another encoding, such as Ã¼ for ü"
+LOST = "the sign for a character that was lost (U+FFFD)"
+PLACEHOLDER = "a word or mask in place of a password, such as NULL, #NAME? or ********"
+NUMBER = "a number that a spreadsheet or a program has changed, such as 4.91512E+11"
+BYTES = "written as bytes by Python, b'…'"
 
-# Hash formats by their beginning: crypt and its successors, Django, Werkzeug, LDAP, Spring, MySQL, ASP.NET; and digests in hexadecimal.
+# Hash formats: crypt and its successors, WordPress, Django, Werkzeug, PostgreSQL, LDAP, Dovecot, Spring, Atlassian, MySQL, SQL
+# Server, Oracle, ASP.NET; digests in hexadecimal, also two of them or with a salt; 64 bytes in base64, as of Firebase.
 _HASH = re.compile(
-    r"\$(?:2[abxy]?|1|5|6|7|y|gy|apr1|md5|sha1|P|H|S|scrypt|argon2\w*|pbkdf2[\w-]*|bcrypt[\w-]*)\$.{8}.*"
-    r"|\$[PHS]\$.{8}.*"
+    r"\$(?:2[abxy]?|[1-9]|y|gy|wp|apr1|md5|sha1|P|H|S|scrypt|argon2\w*|pbkdf2[\w-]*|bcrypt[\w-]*)\$.{8}.*"
     r"|(?:\$?argon2(?:i|d|id)?|pbkdf2|scrypt|bcrypt)(?:[_:-]\w+)*[$:].{8}.*"
     r"|(?:sha1|sha224|sha256|sha384|sha512|md5)[$:][\w./+=-]*[$:]?[\w./+=-]{20,}"
-    r"|\{(?:S?SHA(?:-?\d+)?|S?MD5|CRYPT|X-\w+|SMD5|SASL|ARGON2\w*|PBKDF2[\w-]*|BCRYPT|BLF-CRYPT|SCRYPT|noop)(?:\.\w+)?\}.*"
-    r"|\*[0-9A-F]{40}"
-    r"|(?:0x)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{48}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})",
+    r"|SCRAM-SHA-\d+\$.{8}.*|S:[0-9A-F]{60}.*|AQAAAA[\w+/]{40,}={0,2}|[\w+/]{86}=="
+    r"|\{(?:S?SHA|S?MD5|CRYPT|X-|SASL|ARGON2|PBKDF2|PKCS5S2|BCRYPT|BLF-CRYPT|SCRYPT|noop)[\w.-]*\}.*"
+    r"|\*[0-9A-F]{40}|md5[0-9a-f]{32}|0x[0-9a-f]{32,}"
+    r"|(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{48}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})(?::.+)?",
     re.IGNORECASE | re.DOTALL,
 ).fullmatch
 _ESCAPE = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE).search
+_ESCAPE_URL = re.compile(r"(?=.*%)(?:[\w.~-]|%[0-9A-F]{2})+", re.ASCII | re.IGNORECASE).fullmatch
+_ESCAPE_JSON = re.compile(r"\\u[0-9a-f]{4}", re.IGNORECASE).search
+_DASH = re.compile("[\u2013\u2014\u2026]").search
+_CHANGED_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?E\+?\d+|\d+\.0", re.IGNORECASE).fullmatch
+_PLACEHOLDERS = frozenset(
+    [
+        "null",
+        "(null)",
+        "<null>",
+        "nil",
+        "none",
+        "nan",
+        "undefined",
+        "redacted",
+        "[redacted]",
+        "true",
+        "false",
+        "n/a",
+        "#n/a",
+        "#name?",
+        "#value!",
+        "#ref!",
+        "#num!",
+        "#null!",
+        "#div/0!",
+        "#getting_data",
+        "\\n",
+    ]
+)
+_MASK = re.compile(r"([*\u2022\u25cf.xX#-])\1{3,}").fullmatch
 _CURLY = re.compile("[\u2018-\u201f]").search
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u00ab": "\u00bb", "\u00bb": "\u00ab", "\u2039": "\u203a"}
 # Most passwords have none of the characters that any of the forms needs. This search decides for them.
-_MAY_BE = re.compile(r"[^\x21-\x7e]|^[=\"'`$*{]|&|^(?:0x)?[0-9a-f]{32}|\$.{8}|:.{8}", re.IGNORECASE).search
+_MAY_BE = re.compile(
+    r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]|^.*[0-9]E?[+.]?[0-9]+$",
+    re.IGNORECASE,
+).search
 _SHORTEST_WRAPPED = 3
 
 
 def suspicion(password: str) -> str:
     """Return what looks wrong with a password, in words that have no part of it; "" if nothing does."""
+    if password.casefold() in _PLACEHOLDERS or _MASK(password):
+        return PLACEHOLDER
     if not _MAY_BE(password):
         return ""
     return next((words for words, holds in _FORMS.items() if holds(password)), "")
@@ -52,11 +97,35 @@ def _has_invisible_end(password: str) -> bool:
     return any(is_unseen(it) or unicodedata.category(it)[0] in "CZ" for it in (password[0], password[-1]))
 
 
+def _has_unseen(password: str) -> bool:
+    return not password.isascii() and any(is_unseen(it) or it == "\xa0" for it in password)
+
+
+def _is_misread(password: str) -> bool:
+    """Return whether the characters are the bytes of UTF-8, each read as one character of Latin-1 or cp1252."""
+    if password.isascii():
+        return False
+    for encoding in ("latin-1", "cp1252"):
+        try:
+            return password.encode(encoding).decode() != password
+        except UnicodeError:
+            continue
+    return False
+
+
 _FORMS: Mapping[str, Callable[[str], object]] = {
     HASH: _HASH,
     WRAPPED_FORMULA: _is_formula,
+    MISREAD: _is_misread,
+    LOST: lambda password: "\ufffd" in password,
     CURLY_QUOTES: _CURLY,
+    OFFICE_DASH: _DASH,
     WRAPPED_QUOTES: _is_quoted,
     INVISIBLE_END: _has_invisible_end,
+    INVISIBLE: _has_unseen,
     ESCAPED: _ESCAPE,
+    ESCAPED_URL: _ESCAPE_URL,
+    ESCAPED_JSON: _ESCAPE_JSON,
+    NUMBER: _CHANGED_NUMBER,
+    BYTES: re.compile("b'.+'|b\".+\"", re.DOTALL).fullmatch,
 }

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from bulkreset.age import DecryptError
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch, unreadable_input_error
-from bulkreset.input.decrypt import (
-    LONGEST_BEGINNING,
-    InputContent,
+from bulkreset.input.decrypt import HEAD_BYTES, InputContent
+from bulkreset.input.first_bytes import (
+    IS_GZIP,
+    Kind,
+    binary_kind,
     marked_encoding,
-    sniff_format,
-    sniff_wide,
+    text_kind,
     unmarked_encoding,
+    wide_kind,
 )
 from bulkreset.input.location import Digest
 from bulkreset.job import InputConfig, Location
@@ -44,8 +46,8 @@ class Position(NamedTuple):
 class Records(Protocol):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
-    `taken` counts the pages that were read or passed. `ends_open` says whether the last line that was read ends the
-    file without a line break, although the format would have one. `is_report` says whether the file is a report of this
+    `taken` counts the pages that were read or passed. `remark` is the text for the user about a file that was read to
+    its end, or "". `is_report` says whether the file is a report of this
     program; it is known after `header`.
     """
 
@@ -53,8 +55,8 @@ class Records(Protocol):
     is_report: bool
 
     @property
-    def ends_open(self) -> bool:
-        """Return whether the file ends within a line."""
+    def remark(self) -> str:
+        """Return what whoever delivered the file should read, or ""."""
 
     def header(self) -> Mapping[str, int]:
         """Return the index of each of our fields in the records. Raises InputError if the file does not have them."""
@@ -72,8 +74,8 @@ class Records(Protocol):
 class TextReader:
     """A file of text, which may be compressed and encrypted. A format passes what makes records of an open file.
 
-    `line_end` returns the line ending of a file that begins with this text. `sniff` returns what a file is whose
-    header cannot be read, by its first bytes, with advice. `restore` returns the usernames in the cells of a report of this
+    `line_end` returns the line ending of a file that begins with this text. `ours` are the
+    kinds of text that the format itself begins as. `restore` returns the usernames in the cells of a report of this
     program, or raises InputError if they are hashes. `remark` is the text for the user about a file that was
     read to its end, or "".
     """
@@ -84,7 +86,7 @@ class TextReader:
         content: InputContent,
         records: Callable[[TextIO, InputConfig], Records],
         line_end: Callable[[str], str],
-        sniff: Callable[[bytes], tuple[str, str] | None],
+        ours: tuple[Kind, ...],
         restore: Callable[[Iterable[str], Location], list[str]],
     ) -> None:
         self.spec = spec
@@ -93,7 +95,7 @@ class TextReader:
         self._content = content
         self._new_records = records
         self._line_end = line_end
-        self._sniff = sniff
+        self._ours = ours
         self._restore = restore
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         # Compressed files can seek, too, but only by unpacking everything before the position.
@@ -118,7 +120,7 @@ class TextReader:
                 while batch := [record for _ in range(pages) for record in self._next_page(records)]:
                     yield self._make_batch(start, batch, fields, is_report=records.is_report)
                     start += len(batch)
-                self.remark = "the last line has no line break: is the file whole?" if records.ends_open else ""
+                self.remark = records.remark
             self.close()
         finally:
             if not self.keeps_open:
@@ -196,15 +198,20 @@ class TextReader:
     def _format_error(self) -> InputError | None:
         """Return the error for a file whose first bytes show that it is not of the format; None if they do not."""
         with closing(self._content.open_unpacked()) as stream:
-            begins = stream.read(LONGEST_BEGINNING)
+            begins = stream.read(HEAD_BYTES)
+        if not begins:
+            return EmptyInput(f"The input {self.spec.file} is empty.", "Check that the export has been written.")
         named = codecs.lookup(self.spec.encoding).name
-        if begins and named.startswith(_WIDE):
-            is_marked_or_read = marked_encoding(begins) or unmarked_encoding(begins) in {named, f"{named}-{_NATIVE}"}
-            told = None if is_marked_or_read else sniff_wide(begins)
-        else:
-            told = sniff_format(begins) or self._sniff(begins)
-        kind = InputError if begins else EmptyInput
-        return kind(f"The input {self.spec.file} {told[0]}.", told[1]) if told else None
+        is_wide = named.startswith(_WIDE)
+        is_read = is_wide and (marked_encoding(begins) or unmarked_encoding(begins) in {named, f"{named}-{_NATIVE}"})
+        if wide := None if is_read else wide_kind(begins):
+            return InputError(f"The input {self.spec.file} looks like {wide.name}.", wide.advice)
+        kind = None if is_wide else binary_kind(begins) or text_kind(begins)
+        if kind is None or kind in self._ours:
+            return None
+        packed, unpack = (", packed", "Unpack it. ") if self._content.is_packed and kind is not IS_GZIP else ("", "")
+        what = f"The input {self.spec.file} is {kind.name}{packed}, and its name does not say so."
+        return InputError(what, unpack + kind.advice)
 
     def _open(self, digest: Digest | None) -> TextIO:
         """Return the file as a text stream that keeps its line endings."""

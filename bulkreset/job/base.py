@@ -16,8 +16,7 @@ def _in_seconds(value: object) -> object:
         return value
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
     if not found:
-        msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
-        raise ValueError(msg)
+        raise ValueError('must be seconds, or a number with s, m, h or d, as in "90m"')
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
@@ -29,22 +28,13 @@ def matches(pattern: str, what: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            msg = f"must be {what}"
-            raise ValueError(msg)
+            raise ValueError(f"must be {what}")
         return value
 
     return AfterValidator(check)
 
 
-def parse_duration(value: object) -> object:
-    """Return seconds for text such as "90m"; any other value is returned as it is. Raises ValueError."""
-    if not isinstance(value, str):
-        return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-    if not found:
-        msg = 'must be seconds, or a number with s, m, h or d, as in "90m"'
-        raise ValueError(msg)
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+TimeOfDay = Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')]
 
 
 class ConfigTable(BaseModel):

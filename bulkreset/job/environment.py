@@ -35,15 +35,13 @@ class ClusterConfig(ConfigTable):
     @classmethod
     def _encrypted(cls, value: str | None) -> str | None:
         if value and value.startswith("tcp://") and not is_loopback(value):
-            msg = "would take passwords over the network in the open: only tls:// may leave this machine"
-            raise ValueError(msg)
+            raise ValueError("would take passwords over the network in the open: only tls:// may leave this machine")
         return value
 
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:
         if self.scheduler and self.local:
-            msg = "names a scheduler, and local: the lanes run on one cluster"
-            raise ValueError(msg)
+            raise ValueError("names a scheduler, and local: the lanes run on one cluster")
         return self
 
     @property
@@ -85,8 +83,7 @@ class MirrorConfig(ConfigTable):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         if self.kms_key_id and self.sse != "aws:kms":
-            msg = 'has a kms_key_id, which goes with sse = "aws:kms"'
-            raise ValueError(msg)
+            raise ValueError('has a kms_key_id, which goes with sse = "aws:kms"')
         return self
 
     def at(self, name: str) -> str:

@@ -101,7 +101,6 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _read_error(path: Path, error: OSError | ValueError | RecursionError, text: str) -> JobError:
-    """Return the error for a job file that is not TOML or cannot be read."""
     was_read = not isinstance(error, OSError) or error.errno == errno.EFBIG
     if was_read and path.name.lower().endswith(_INPUTS):
         return JobError(

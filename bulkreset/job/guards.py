@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bulkreset.job.base import ConfigTable, Duration, matches
+from bulkreset.job.base import ConfigTable, Duration, TimeOfDay
 
 
 class ProtectedConfig(ConfigTable):
@@ -28,7 +28,7 @@ class GuardsConfig(ConfigTable):
     max_refused_in_a_row: int = Field(default=100, ge=0)
     max_duration: Duration | None = None
     count_pauses: bool = True
-    stop_at: Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')] | None = None
+    stop_at: TimeOfDay | None = None
     limit: int | None = Field(default=None, ge=1)
     scope: Literal["lane", "run"] = "lane"
     protected: ProtectedConfig = ProtectedConfig()

@@ -40,8 +40,7 @@ class ColumnsConfig(ConfigTable):
     def _differ(self) -> Self:
         names = [self.username, self.password, self.permanent, self.user_pool_id]
         if len(set(names)) < len(names):
-            msg = "names one column for two things"
-            raise ValueError(msg)
+            raise ValueError("names one column for two things")
         return self
 
 
@@ -77,8 +76,7 @@ class SelectConfig(ConfigTable):
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day, tzinfo=UTC)
         if value is not None and not isinstance(value, datetime):
-            msg = "must be a date, or a date and a time, as in 2026-01-31"
-            raise ValueError(msg)
+            raise ValueError("must be a date, or a date and a time, as in 2026-01-31")
         return value.replace(tzinfo=UTC) if value and not value.tzinfo else value
 
     @field_validator("not_in")
@@ -117,15 +115,15 @@ class InputConfig(ConfigTable):
     def _places(cls, value: object) -> object:
         given: Any = value if isinstance(value, list | tuple) else [value]
         if value is not None and not (given and all(isinstance(one, str | Path) and str(one) for one in given)):
-            msg = "must be a path, or a list of paths"
-            raise ValueError(msg)
+            raise ValueError("must be a path, or a list of paths")
         if "-" in map(str, given):
-            msg = 'must be a file: "-" is standard input, and an input is read twice, and again by resume'
-            raise ValueError(msg)
+            raise ValueError(
+                'must be a file: "-" is standard input, and an input is read twice, and again by resume;'
+                " --input - --spool keeps it"
+            )
         for one in given:
             if isinstance(one, str) and one.startswith(S3) and not _BUCKET.match(one):
-                msg = "must name an object of S3's as s3://bucket/key"
-                raise ValueError(msg)
+                raise ValueError("must name an object of S3's as s3://bucket/key")
         kept = tuple(map(parse_location, given)) if value is not None else None
         return kept if kept is None or isinstance(value, list | tuple) else kept[0]
 
@@ -138,8 +136,7 @@ class InputConfig(ConfigTable):
     @classmethod
     def _one_character(cls, value: str) -> str:
         if len(value) != 1 or value in '"\r\n':
-            msg = "must be one character, neither a quote nor a line break"
-            raise ValueError(msg)
+            raise ValueError("must be one character, neither a quote nor a line break")
         return value
 
     @field_validator("encoding")
@@ -148,8 +145,7 @@ class InputConfig(ConfigTable):
         try:
             "".encode(value)  # also refuses codecs that do not encode text
         except LookupError:
-            msg = "is not an encoding that Python knows"
-            raise ValueError(msg) from None
+            raise ValueError("is not an encoding that Python knows") from None
         return value
 
     @model_validator(mode="after")
@@ -169,8 +165,7 @@ class InputConfig(ConfigTable):
     def file(self) -> Location:
         """Return the path of an input that is one file. Raises ValueError if it is not."""
         if self.path is None or isinstance(self.path, tuple):
-            msg = "the input is not one file"
-            raise ValueError(msg)
+            raise ValueError("the input is not one file")
         return self.path
 
     @property

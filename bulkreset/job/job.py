@@ -79,59 +79,53 @@ class Job(ConfigTable):
     def _targets_fit(self) -> Self:
         pools = [target.user_pool_id for target in self.targets]
         if len(set(pools)) < len(pools):
-            msg = "targets: two of them name the same user pool"
-            raise ValueError(msg)
+            raise ValueError("targets: two of them name the same user pool")
         if any(target.external_id and not target.role_arn for target in self.targets):
-            msg = "targets: an external_id goes with a role_arn"
-            raise ValueError(msg)
+            raise ValueError("targets: an external_id goes with a role_arn")
         return self
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Self:
         state, done = self.schedule.state, self.schedule.done
         if state and self.input.from_pool:
-            msg = "schedule.state cannot be used with input.from_pool: only files can be finished"
-            raise ValueError(msg)
+            raise ValueError("schedule.state cannot be used with input.from_pool: only files can be finished")
         if done and any(isinstance(one, str) != isinstance(done, str) for one in self.input.places):
-            msg = 'schedule.done must be a folder if the inputs are files, and "s3://…/" or "tag" if they are in S3'
-            raise ValueError(msg)
+            raise ValueError(
+                'schedule.done must be a folder if the inputs are files, and "s3://…/" or "tag" if they are in S3'
+            )
         return self
 
     @model_validator(mode="after")
     def _report_has_no_password(self) -> Self:
         if self.report.columns and self.input.from_pool:
-            msg = "report.columns cannot be used with input.from_pool: there is no input that has columns"
-            raise ValueError(msg)
+            raise ValueError("report.columns cannot be used with input.from_pool: there is no input that has columns")
         if self.input.columns.password in self.report.columns:
-            msg = "report.columns names the column of the passwords, which no report has"
-            raise ValueError(msg)
+            raise ValueError("report.columns names the column of the passwords, which no report has")
         return self
 
     @model_validator(mode="after")
     def _generated_passwords_arrive(self) -> Self:
         if not self.generates and self.input.from_pool:
-            msg = 'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
-            raise ValueError(msg)
+            raise ValueError(
+                'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
+            )
         if not self.generates and self.password.recipients:
-            msg = 'password.recipients is of use with password.source = "generate" only'
-            raise ValueError(msg)
+            raise ValueError('password.recipients is of use with password.source = "generate" only')
         if self.generates and self.input.columns.password != ColumnsConfig().password:
-            msg = 'input.columns.password is of use with password.source = "input" only'
-            raise ValueError(msg)
+            raise ValueError('input.columns.password is of use with password.source = "input" only')
         if self.generates and not self.permanent and not self.password.recipients:
-            msg = "password.recipients is missing: a generated temporary password must reach its user"
-            raise ValueError(msg)
+            raise ValueError("password.recipients is missing: a generated temporary password must reach its user")
         return self
 
     @model_validator(mode="after")
     def _waves_can_be_judged(self) -> Self:
         waves = self.waves
         if not waves.rows and (waves.after or waves.max_expired or share_of(waves.recovered)):
-            msg = "waves.rows is missing: it says how many rows a wave has"
-            raise ValueError(msg)
+            raise ValueError("waves.rows is missing: it says how many rows a wave has")
         if waves.rows and share_of(waves.recovered) and self.permanent and not self.scrambles:
-            msg = "waves.recovered cannot be seen: users who know their permanent password need not change it. Use waves.after"
-            raise ValueError(msg)
+            raise ValueError(
+                "waves.recovered cannot be seen: users who know their permanent password need not change it. Use waves.after"
+            )
         return self
 
     @property

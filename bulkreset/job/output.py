@@ -49,8 +49,7 @@ class ReportConfig(ConfigTable):
     @model_validator(mode="after")
     def _live_needs_page(self) -> Self:
         if self.live and not self.html:
-            msg = "live needs html"
-            raise ValueError(msg)
+            raise ValueError("live needs html")
         return self
 
     columns: tuple[str, ...] = Field(default=(), strict=False)
@@ -59,11 +58,9 @@ class ReportConfig(ConfigTable):
     @classmethod
     def _other_columns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) < len(value) or not all(name and name == name.strip() for name in value):
-            msg = "must be different names of columns"
-            raise ValueError(msg)
+            raise ValueError("must be different names of columns")
         if own := sorted(RESERVED & set(value)):
-            msg = f"names {own[0]}, which is a column of the report itself"
-            raise ValueError(msg)
+            raise ValueError(f"names {own[0]}, which is a column of the report itself")
         return value
 
 
@@ -89,15 +86,13 @@ class NotifyConfig(ConfigTable):
     @classmethod
     def _names_a_place(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"env:[A-Za-z_]\w*|file:.+", value):
-            msg = 'must be "env:NAME" or "file:PATH"'
-            raise ValueError(msg)
+            raise ValueError('must be "env:NAME" or "file:PATH"')
         return value
 
     @model_validator(mode="after")
     def _installed(self) -> Self:
         if (self.urls or self.urls_from) and not find_spec("apprise"):
-            msg = "needs the extra notify, which is not installed: pip install 'bulkreset[notify]'"
-            raise ValueError(msg)
+            raise ValueError("needs the extra notify, which is not installed: pip install 'bulkreset[notify]'")
         return self
 
 
@@ -118,17 +113,14 @@ class MetricsConfig(ConfigTable):
     @classmethod
     def _otel_is_installed(cls, value: str | None) -> str | None:
         if value and not find_spec("opentelemetry"):
-            msg = "needs the extra otel, which is not installed: pip install 'bulkreset[otel]'"
-            raise ValueError(msg)
+            raise ValueError("needs the extra otel, which is not installed: pip install 'bulkreset[otel]'")
         return value
 
     @field_validator("textfile")
     @classmethod
     def _read_by_the_exporter(cls, value: Path | None) -> Path | None:
         if value and value.suffix != ".prom":
-            msg = "must end with .prom: the node exporter reads no other file"
-            raise ValueError(msg)
+            raise ValueError("must end with .prom: the node exporter reads no other file")
         if value and not find_spec("prometheus_client"):
-            msg = "needs the extra metrics, which is not installed: pip install 'bulkreset[metrics]'"
-            raise ValueError(msg)
+            raise ValueError("needs the extra metrics, which is not installed: pip install 'bulkreset[metrics]'")
         return value

@@ -6,14 +6,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive, matches
+from bulkreset.job.base import ConfigTable, Positive, TimeOfDay
 
 SLOWEST = 0.001  # calls per second: about one call in 17 minutes
 MOST_ENTRIES = 96  # of a timetable: one for each quarter of an hour
 FASTEST = 10_000  # calls per second: far above any quota; also limits how many rows are claimed at once
-
-
-TimeOfDay = Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')]
 
 
 class TimetableEntry(ConfigTable):
@@ -47,19 +44,16 @@ class PaceConfig(ConfigTable):
     @classmethod
     def _installed(cls, value: str) -> str:
         if value == "crt" and not find_spec("awscrt"):
-            msg = "needs the extra crt, which is not installed: pip install 'bulkreset[crt]'"
-            raise ValueError(msg)
+            raise ValueError("needs the extra crt, which is not installed: pip install 'bulkreset[crt]'")
         return value
 
     @field_validator("timetable")
     @classmethod
     def _sends_sometime(cls, entries: tuple[TimetableEntry, ...]) -> tuple[TimetableEntry, ...]:
         if len({entry.begin for entry in entries}) < len(entries):
-            msg = "two entries begin at the same time"
-            raise ValueError(msg)
+            raise ValueError("two entries begin at the same time")
         if entries and not any(entry.rate for entry in entries):
-            msg = "every entry has the rate 0, so nothing would ever be sent"
-            raise ValueError(msg)
+            raise ValueError("every entry has the rate 0, so nothing would ever be sent")
         return entries
 
     @field_validator("timezone")
@@ -68,5 +62,4 @@ class PaceConfig(ConfigTable):
         try:
             return name if name is None else ZoneInfo(name).key
         except (KeyError, ValueError, OSError):  # the name of none, no name, a directory of names
-            msg = 'is no timezone that this machine knows; give a name such as "Europe/Berlin"'
-            raise ValueError(msg) from None
+            raise ValueError('is no timezone that this machine knows; give a name such as "Europe/Berlin"') from None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
+from bulkreset.job.base import ConfigTable, Duration, matches
 from bulkreset.job.input import Location, parse_location
 
 TAG = "tag"  # as the value of `done`: finished inputs stay in place, and S3 tags them
@@ -24,20 +24,14 @@ class ScheduleConfig(ConfigTable):
     expected: bool = False
     done: Location | None = None
     on_bad_input: Literal["stop", "skip"] = "stop"
-    settle: Positive | None = None
+    settle: Duration | None = None
     marker: Annotated[str, matches(r"[^/*?\[\]]{1,255}", 'the name of a file, such as "_SUCCESS"')] | None = None
-
-    @field_validator("settle", mode="before")
-    @classmethod
-    def _in_seconds(cls, value: object) -> object:
-        return parse_duration(value)
 
     @field_validator("state", "done", mode="before")
     @classmethod
     def _as_location(cls, value: object) -> object:
         if value is not None and not (isinstance(value, str | Path) and str(value)):
-            msg = "must be a path"
-            raise ValueError(msg)
+            raise ValueError("must be a path")
         return value if value in {None, TAG} else parse_location(value)
 
     @model_validator(mode="after")
@@ -46,6 +40,5 @@ class ScheduleConfig(ConfigTable):
             name for name in type(self).model_fields if getattr(self, name) != type(self).model_fields[name].default
         ]
         if not self.state and changed:
-            msg = f"has {changed[0]}, but no state: set schedule.state too"
-            raise ValueError(msg)
+            raise ValueError(f"has {changed[0]}, but no state: set schedule.state too")
         return self

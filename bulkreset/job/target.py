@@ -49,8 +49,7 @@ class Target(ConfigTable):
     @classmethod
     def _names_nobody(cls, value: str | None) -> str | None:
         if value and "@" in value.split("/")[2]:  # the URL is shown, logged and stored
-            msg = "must not have a user name or a password in it"
-            raise ValueError(msg)
+            raise ValueError("must not have a user name or a password in it")
         return value
 
     @field_validator("region")
@@ -59,11 +58,10 @@ class Target(ConfigTable):
         pool = info.data.get("user_pool_id", "")
         suggested = _region_in(pool)
         if value and suggested and value != suggested and not info.data.get("replica"):
-            msg = (
+            raise ValueError(
                 f'is "{value}", but the pool {pool} is in "{suggested}" by its ID'
                 " (for a replica that is the primary now: replica = true)"
             )
-            raise ValueError(msg)
         return value
 
     @property

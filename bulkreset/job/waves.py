@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from bulkreset.job.base import ConfigTable, Positive, matches, parse_duration
+from bulkreset.job.base import ConfigTable, Duration, matches
 
 Share = Annotated[str, matches(r"(100|[0-9]{1,2}(\.[0-9]+)?)%", 'a share like "60%"')]
 
@@ -19,13 +19,8 @@ class WavesConfig(ConfigTable):
 
     rows: int | None = Field(default=None, ge=1)
     recovered: Share = "0%"
-    after: Positive | None = None
+    after: Duration | None = None
     max_expired: Share | None = None
-
-    @field_validator("after", mode="before")
-    @classmethod
-    def _in_seconds(cls, value: object) -> object:
-        return parse_duration(value)
 
 
 def share_of(text: str) -> float:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bulkreset.cancellation import check_current, stop_requested
 from bulkreset.errors import RecordError
 
 RESTORE = "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
+_STEPS_BETWEEN_CHECKS = 1_000_000  # of SQLite's machine: some hundredths of a second
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message can contain damaged bytes
 
@@ -57,6 +59,15 @@ class Database:
         return damaged_journal_error(self.path)
 
     @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Let a stop of the run end a statement in the block. Raises Interrupted."""
+        self._connection.set_progress_handler(stop_requested, _STEPS_BETWEEN_CHECKS)
+        try:
+            yield
+        finally:
+            self._connection.set_progress_handler(None, 0)
+
+    @contextmanager
     def writing(self) -> Iterator[None]:
         """Commit all writes in the block, or none of them. Raises RecordError."""
         with self.reading(), transaction(self._connection, "BEGIN IMMEDIATE"):
@@ -93,6 +104,8 @@ def translate_sqlite_errors(
     try:
         yield
     except broken as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            check_current()
         advice = restore if _is_damage(error) else ""
         raise RecordError(f"{what}: {error}.", advice or "Check the disk's space and rights, then resume.") from None
 

@@ -6,6 +6,7 @@ import os
 import secrets
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,9 +53,7 @@ class PasswordArchive:
             # Test write access now, not when the first row is due.
             probe = folder / f".{secrets.token_hex(4)}.probe"
             os.close(create_file(probe))
-            for left in folder.glob(
-                ".*.probe"
-            ):  # also deletes those of killed processes; the run lock covers this folder
+            for left in folder.glob(".*.probe"):  # those of killed processes, too; the run lock covers this folder
                 left.unlink(missing_ok=True)
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -160,18 +159,13 @@ def _chunks(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem), path) for path in folder.glob("*.age") if path.stem.isdigit())
 
 
-class _told:  # noqa: N801  (used as a function)
-    """Raises an OSError of the block as RecordError that names the folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _place: object) -> None:
-        if isinstance(error, OSError):
-            raise RecordError(
-                f"The generated passwords cannot be written to {self._folder}: {error.strerror}.",
-                "Check the disk's space and rights, then resume.",
-            ) from None
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Raise an OSError of the block as RecordError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"The generated passwords cannot be written to {folder}: {error.strerror}.",
+            "Check the disk's space and rights, then resume.",
+        ) from None

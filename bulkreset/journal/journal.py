@@ -36,6 +36,7 @@ class Journal:
         self._state = StateTable(db, state)
         self.path = db.path
         self.damaged_error = db.damaged_error
+        self.stoppable = db.stoppable
         self.plan = PlanWriter(db, self._state)
         self.write = JournalWriter(db, self._state)
         self.read = JournalReader(db)

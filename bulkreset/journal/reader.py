@@ -1,7 +1,7 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,15 @@ from bulkreset.journal.database import Database, read_uri
 from bulkreset.journal.records import (
     AttemptTotals,
     JournalFile,
-    PageRow,
     PlanMessage,
-    RateChangeRow,
     ReportRow,
-    SendableRow,
     SetRow,
     StepCounts,
 )
-from bulkreset.models import Status, StepTask
+from bulkreset.models import RateChange, Row, Secret, Status, StepTask
+
+# Returns the password of a row: its number, username, pool, and whether it is permanent.
+PasswordOf = Callable[[int, str, str, bool], Secret]
 
 
 class JournalReader:
@@ -29,8 +29,7 @@ class JournalReader:
 
     def files(self) -> list[JournalFile]:
         """Return the files of the input, in order."""
-        with self._db.reading():
-            return [JournalFile._make(found) for found in self._db.execute(schema.FILES)]
+        return [*map(JournalFile._make, self._all(schema.FILES))]
 
     def rows_to_check(self) -> Iterator[tuple[int, str, str]]:
         """Yield the ready rows, sorted by pool and username: (row, user pool, username)."""
@@ -89,16 +88,21 @@ class JournalReader:
                 for pool, count in self._db.execute(schema.SENDABLE_PAGE, rows).fetchall():
                     yield piece, pools[pool], count
 
-    def sendable(self, first: int, last: int) -> list[SendableRow]:
-        """Return the rows from `first` to `last` that are still to be sent, in order."""
-        with self._db.reading():
-            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE, (first, last))]
+    def sendable(self, first: int, last: int, password: PasswordOf) -> list[Row]:
+        """Return the rows from `first` to `last` that are still to be sent, in order, with their passwords."""
+        return self._sendable(schema.SENDABLE, (first, last), password)
 
-    def sendable_after(self, row: int, pools: Collection[str], most: int) -> list[SendableRow]:
-        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order."""
-        with self._db.reading():
-            asked = (row, json.dumps(sorted(pools)), most)
-            return [SendableRow._make(found) for found in self._db.execute(schema.SENDABLE_AFTER, asked)]
+    def sendable_after(self, row: int, pools: Collection[str], most: int, password: PasswordOf) -> list[Row]:
+        """Return up to `most` rows of `pools` after `row` that are still to be sent, in order, with their passwords."""
+        return self._sendable(schema.SENDABLE_AFTER, (row, json.dumps(sorted(pools)), most), password)
+
+    def _sendable(self, statement: str, values: tuple[object, ...], password: PasswordOf) -> list[Row]:
+        rows = []
+        for row, username, pool, permanent, in_doubt, failed, since, canonical in self._all(statement, values):
+            secret = password(row, username, pool, bool(permanent))
+            flags = bool(permanent), bool(in_doubt), bool(failed)
+            rows.append(Row(row, username, secret, pool, *flags, since, canonical))
+        return rows
 
     def step_order(self, steps: Mapping[str, Collection[str]]) -> str:
         """Return the SQL expression for a row's next step; `steps` maps each step to the pools in which it is taken."""
@@ -111,15 +115,13 @@ class JournalReader:
 
         Call `begin_steps` with the same `order` first.
         """
-        with self._db.reading():
-            (number,) = self._db.execute("SELECT id FROM pools WHERE user_pool_id = ?", (pool,)).fetchone()
-            found = self._db.execute(schema.TO_STEP.format(order=order), (number, step, most)).fetchall()
+        (number,) = self._one("SELECT id FROM pools WHERE user_pool_id = ?", (pool,))
+        found = self._all(schema.TO_STEP.format(order=order), (number, step, most))
         return [StepTask(row, username, pool) for row, username in found]
 
     def failed_step_rows(self) -> int:
         """Return the number of rows with a failed step."""
-        with self._db.reading():
-            return int(self._db.execute(schema.FAILED_STEP_ROWS).fetchone()[0])
+        return int(self._one(schema.FAILED_STEP_ROWS)[0])
 
     def set_rows(self) -> Iterator[SetRow]:
         """Yield the rows that were set, in input order."""
@@ -129,8 +131,7 @@ class JournalReader:
 
     def set_row(self, row: int) -> SetRow | None:
         """Return the row if it was set, else None."""
-        with self._db.reading():
-            found = self._db.execute(schema.SET_ROW, (row,)).fetchone()
+        found = self._one(schema.SET_ROW, (row,))
         return SetRow._make(found) if found else None
 
     def report_rows(self, unsent: str, only: Collection[str] = ()) -> Iterator[ReportRow]:
@@ -145,9 +146,8 @@ class JournalReader:
 
     def step_counts(self, column: str) -> dict[str, StepCounts]:
         """Return the counts of the step with this column by user pool."""
-        with self._db.reading():
-            counted = self._db.execute(schema.STEP_COUNTS.format(column=column))
-            return {pool: StepCounts(*map(int, found)) for pool, *found in counted}
+        counted = self._all(schema.STEP_COUNTS.format(column=column))
+        return {pool: StepCounts(*map(int, found)) for pool, *found in counted}
 
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
@@ -155,19 +155,16 @@ class JournalReader:
         If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
         treats them so.
         """
-        with self._db.reading():
-            return dict(self._db.execute(schema.COUNTS, {"dead": dead}))
+        return dict(self._all(schema.COUNTS, {"dead": dead}))
 
     def perhaps_set(self) -> int:
         """Return the number of rows whose users have been set, or may have been: a call for them has no known answer."""
-        with self._db.reading():
-            (rows,) = self._db.execute(schema.PERHAPS_SET).fetchone()
+        (rows,) = self._one(schema.PERHAPS_SET)
         return int(rows)
 
     def pool_counts(self, *, dead: bool = False) -> list[tuple[str, str, int]]:
         """Return the number of rows by user pool and journal status, as `counts` does: (user pool, status, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.POOL_COUNTS, {"dead": dead}).fetchall()
+        return self._all(schema.POOL_COUNTS, {"dead": dead})
 
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
@@ -175,122 +172,104 @@ class JournalReader:
         All times are Unix milliseconds; a begin before `moment` is set to `moment`.
         Returns None if there were no such calls.
         """
-        with self._db.reading():
-            first, last = self._db.execute(schema.SENT_SINCE, (moment,)).fetchone()
+        first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
 
     def settled_since(self, moment: int) -> int:
         """Return the number of rows that have settled since `moment` (Unix milliseconds)."""
-        with self._db.reading():
-            return int(self._db.execute(schema.SETTLED_SINCE, (moment,)).fetchone()[0])
+        return int(self._one(schema.SETTLED_SINCE, (moment,))[0])
 
     def rate_changes(self) -> dict[tuple[str, str], int]:
         """Return the number of stored rate changes by lane (account, Region)."""
-        with self._db.reading():
-            return {(account, region): count for account, region, count in self._db.execute(schema.RATES)}
+        return {(account, region): count for account, region, count in self._all(schema.RATES)}
 
     def sendable_counts(self) -> list[tuple[str, int, int]]:
         """Return the number of rows still to be sent: (user pool, permanent, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.SENDABLE_COUNTS).fetchall()
+        return self._all(schema.SENDABLE_COUNTS)
 
     def status_before_counts(self) -> dict[str, int]:
         """Return the number of rows still to be sent by user status; users of unknown status are left out."""
-        with self._db.reading():
-            return dict(self._db.execute(schema.STATUS_BEFORE))
+        return dict(self._all(schema.STATUS_BEFORE))
 
     def recovery_counts(self) -> list[tuple[str, int, str, int]]:
         """Return the number of rows still to be sent by the user's recovery: (user pool, permanent, recovery, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.RECOVERY_COUNTS).fetchall()
+        return self._all(schema.RECOVERY_COUNTS)
 
     def recovery_by_status(self) -> list[tuple[str, str, int]]:
         """Return the number of all rows by the user's recovery and journal status: (recovery, status, rows)."""
-        with self._db.reading():
-            return self._db.execute(schema.RECOVERY_BY_STATUS).fetchall()
+        return self._all(schema.RECOVERY_BY_STATUS)
 
     def plan_messages(self, beginning: str, most: int) -> list[PlanMessage]:
         """Return the messages with this beginning on ready and rejected rows, with up to `most` of their rows."""
-        with self._db.reading():
-            counted = self._db.execute(schema.PLAN_MESSAGES, (beginning,)).fetchall()
-            return [
-                PlanMessage(
-                    message,
-                    number,
-                    tuple(row for (row,) in self._db.execute(schema.ROWS_WITH_MESSAGE, (message, most))),
-                )
-                for message, number in counted
-            ]
+        return [
+            PlanMessage(message, number, tuple(row for (row,) in self._all(schema.ROWS_WITH_MESSAGE, (message, most))))
+            for message, number in self._all(schema.PLAN_MESSAGES, (beginning,))
+        ]
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""
-        with self._db.reading():
-            return dict(
-                self._db.execute("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1")
-            )
+        return dict(self._all("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1"))
 
     def totals(self) -> AttemptTotals:
         """Return the sums of attempts and throttled attempts over all rows."""
-        with self._db.reading():
-            return AttemptTotals._make(
-                self._db.execute("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows").fetchone()
-            )
+        return AttemptTotals._make(
+            self._one("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows")
+        )
 
     def recent_rate(self, seconds: int) -> float:
         """Return the rows settled per second in the last `seconds` before the newest outcome.
 
         The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
         """
-        with self._db.reading():
-            rows, first, last = self._db.execute(schema.RECENT_RATE, (seconds * 1000,)).fetchone()
+        rows, first, last = self._one(schema.RECENT_RATE, (seconds * 1000,))
         return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
 
     def send_span(self) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, in Unix milliseconds; None without calls."""
-        with self._db.reading():
-            first, last = self._db.execute(schema.SEND_SPAN).fetchone()
+        first, last = self._one(schema.SEND_SPAN)
         return None if first is None else (first, last)
 
     def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
         """Return settled rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
-        with self._db.reading():
-            found = self._db.execute(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
-            return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
+        found = self._all(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
+        return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
     def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
         """Return each lane's rates by bucket of `width` ms from `first`: (account, Region, bucket, mean, last)."""
-        with self._db.reading():
-            found = self._db.execute(schema.RATES_OVER_TIME, {"first": first, "width": width})
-            return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
+        found = self._all(schema.RATES_OVER_TIME, {"first": first, "width": width})
+        return [(account, region, bucket, mean, last) for account, region, bucket, mean, last, _ in found]
 
-    def first_rate_changes(self, most: int) -> list[RateChangeRow]:
+    def first_rate_changes(self, most: int) -> list[RateChange]:
         """Return the first `most` rate changes."""
-        with self._db.reading():
-            return [RateChangeRow._make(found) for found in self._db.execute(schema.RATE_CHANGES, (most,))]
+        return [RateChange(*found) for found in self._all(schema.RATE_CHANGES, (most,))]
 
     def rate_reasons(self) -> list[tuple[str, str, str, int, float, float]]:
         """Return rate changes by lane and reason: (account, Region, reason, changes, lowest rate, highest rate)."""
-        with self._db.reading():
-            return self._db.execute(schema.RATE_REASONS).fetchall()
+        return self._all(schema.RATE_REASONS)
 
     def latencies(self) -> list[tuple[int, int]]:
         """Return the number of rows by the latency of their last call: (ms, rows), the fastest first."""
-        with self._db.reading():
-            return self._db.execute(schema.LATENCIES).fetchall()
+        return self._all(schema.LATENCIES)
 
     def codes_by_status(self, most: int) -> list[tuple[str, str, int]]:
         """Return the `most` most frequent pairs of status and code, the most frequent first: (status, code, rows)."""
+        return self._all(schema.CODES_BY_STATUS, (most,))
+
+    def slowest_rows(self, most: int) -> list[ReportRow]:
+        """Return the `most` rows with the slowest last calls, with the journal's status and without `file`."""
+        return [*map(ReportRow._make, self._all(schema.SLOWEST, (most,)))]
+
+    def rows_needing_attention(self, most: int) -> list[ReportRow]:
+        """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first.
+
+        They are as those of `slowest_rows`.
+        """
+        return [*map(ReportRow._make, self._all(schema.ROWS_NEEDING_ATTENTION, (most,)))]
+
+    def _all(self, statement: str, values: Any = ()) -> list[Any]:  # noqa: ANN401  (any values SQLite accepts)
         with self._db.reading():
-            return self._db.execute(schema.CODES_BY_STATUS, (most,)).fetchall()
+            return self._db.execute(statement, values).fetchall()
 
-    def slowest_rows(self, most: int) -> list[PageRow]:
-        """Return the `most` rows with the slowest last calls."""
-        return self._page_rows(schema.SLOWEST, most)
-
-    def rows_needing_attention(self, most: int) -> list[PageRow]:
-        """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first."""
-        return self._page_rows(schema.ROWS_NEEDING_ATTENTION, most)
-
-    def _page_rows(self, statement: str, *values: Any) -> list[PageRow]:  # noqa: ANN401  (any value SQLite accepts)
+    def _one(self, statement: str, values: Any = ()) -> Any:  # noqa: ANN401  (as above)
         with self._db.reading():
-            return [PageRow._make(found) for found in self._db.execute(statement, values)]
+            return self._db.execute(statement, values).fetchone()

@@ -3,24 +3,6 @@
 from typing import NamedTuple
 
 
-class SendableRow(NamedTuple):
-    """A row that is still to be sent. Flags are 1 or 0.
-
-    `was_in_doubt`: the answer to an earlier call was lost. `retrying_failed`: the row failed and is sent again.
-    `doubted_since`: a time (Unix milliseconds) before that call, None if unknown. `canonical` is the user's own name if
-    it is known and differs, else "".
-    """
-
-    row: int
-    username: str
-    pool: str
-    permanent: int
-    was_in_doubt: int
-    retrying_failed: int = 0
-    doubted_since: int | None = None
-    canonical: str = ""
-
-
 class JournalFile(NamedTuple):
     """One file of the input. `first_row` is None if the file has no rows or was not read yet."""
 
@@ -55,7 +37,7 @@ class SetRow(NamedTuple):
 
 
 class ReportRow(NamedTuple):
-    """A row as the reports show it. Times are Unix milliseconds; flags are 1, 0, or None if unknown.
+    """A row as the reports and the page show it. Times are Unix milliseconds; flags are 1, 0, or None if unknown.
 
     `canonical` is the user's own name if it is known, else the username.
     """
@@ -97,33 +79,3 @@ class StepCounts(NamedTuple):
     done: int = 0
     failed: int = 0
     pending: int = 0
-
-
-class PageRow(NamedTuple):
-    """A row as the page shows it, with the journal's status; `finished_at` is Unix milliseconds.
-
-    `canonical` is the user's own name if it is known, else the username.
-    """
-
-    row: int
-    pool: str
-    username: str
-    status: str
-    code: str
-    message: str
-    attempts: int
-    throttled: int
-    latency_ms: int | None
-    request_id: str
-    finished_at: int | None
-    canonical: str
-
-
-class RateChangeRow(NamedTuple):
-    """A change of a lane's rate; `at_ms` is Unix milliseconds."""
-
-    at_ms: int
-    account: str
-    region: str
-    rate: float
-    reason: str

@@ -29,8 +29,7 @@ class _Facts(BaseModel):
 
 def _require_time(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
-        msg = "a time without a timezone"
-        raise ValueError(msg)
+        raise ValueError("a time without a timezone")
     return text
 
 
@@ -202,8 +201,7 @@ class UndoFacts(_Facts):
 def _require_name(job: dict[str, Any]) -> dict[str, Any]:
     """Check what is read of a job without `job_from_journal`, which validates all of it."""
     if not (isinstance(job.get("name"), str) and isinstance(job.get("report", {}), dict)):
-        msg = "a job without a name"
-        raise ValueError(msg)  # noqa: TRY004  (pydantic expects a ValueError)
+        raise ValueError("a job without a name")  # noqa: TRY004  (pydantic expects a ValueError)
     return job
 
 

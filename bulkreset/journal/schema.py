@@ -114,19 +114,14 @@ WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
   AND CASE :keep WHEN 'first' THEN rows.row <> twins.first WHEN 'last' THEN rows.row <> twins.last ELSE 1 END
 """  # noqa: S608  (as above)
 
-SENDABLE = f"""
+_SENDABLE_ROWS = f"""
 SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
   iif(in_doubt, started_at, NULL), coalesce(canonical, '')
-FROM rows JOIN pools ON pools.id = rows.pool
-WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} ORDER BY row
+FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN {_SENDABLE}
 """  # noqa: S608  (our own text)
-
+SENDABLE = f"{_SENDABLE_ROWS} AND row BETWEEN ? AND ? ORDER BY row"
 SENDABLE_AFTER = f"""
-SELECT row, username, user_pool_id, permanent, in_doubt OR status = 'in_doubt', status = 'ready' AND code <> '',
-  iif(in_doubt, started_at, NULL), coalesce(canonical, '')
-FROM rows JOIN pools ON pools.id = rows.pool
-WHERE row > ? AND status IN {_SENDABLE} AND user_pool_id IN (SELECT value FROM json_each(?))
-ORDER BY row LIMIT ?
+{_SENDABLE_ROWS} AND row > ? AND user_pool_id IN (SELECT value FROM json_each(?)) ORDER BY row LIMIT ?
 """  # noqa: S608  (our own text)
 
 # Count the rows in a range that are still to be sent, by user pool.
@@ -303,13 +298,15 @@ RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
 # `wanted` is a JSON array of the wanted journal statuses; NULL means all of them.
-REPORT = f"""
-SELECT row, coalesce(user_pool_id, pool, ''), username,
-  {_AT_END},
-  code, message, attempts, throttled, in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
-  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''),
-  coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), ''), coalesce(canonical, username)
+_REPORT_ROWS = f"""
+SELECT row, coalesce(user_pool_id, pool, ''), username, {{status}}, code, message, attempts, throttled,
+  in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
+  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}, coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
+"""  # noqa: S608  (our own text)
+_FILE = "coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), '')"
+REPORT = f"""
+{_REPORT_ROWS.format(status=_AT_END, file=_FILE)}
 WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row
 """  # noqa: S608  (our own text)
@@ -339,11 +336,7 @@ CODES_BY_STATUS = f"""
 SELECT status, code, count(*) FROM rows WHERE code <> '' OR status IN {sql_list(statuses.UNCERTAIN)}
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
 """  # noqa: S608  (our own text)
-_SHOWN = """
-SELECT row, coalesce(user_pool_id, pool, ''), username, status, code, message, attempts, throttled, latency_ms,
-  request_id, finished_at, coalesce(canonical, username)
-FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
-"""
+_SHOWN = _REPORT_ROWS.format(status="status", file="''")
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
 # Select the rows that need attention, the most serious first.
 ROWS_NEEDING_ATTENTION = f"""

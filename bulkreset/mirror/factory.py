@@ -1,6 +1,6 @@
 """Opens a run's mirror and fetches a run from one. Mirror modules are imported only if the run has a mirror."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,22 +55,14 @@ def open_mirror(job: Job, home: RunDir, journal: Journal, log: Log) -> Iterator[
         mirror.release()
 
 
-def finish_mirror(mirror: "JournalMirror", log: Log) -> BulkresetError | None:
-    """Upload the final journal and reports. Returns the error if that failed, else None."""
+def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None:
+    """Make an upload of an ended run. Returns the error if that failed, which is logged, else None."""
     try:
-        mirror.finish()
+        upload()
     except BulkresetError as error:
         log.warning("mirror_behind", problem=error.message)
         return error
     return None
-
-
-def upload_log(mirror: "JournalMirror", log: Log) -> None:
-    """Upload the log of an ended run; log a failure, which changes nothing about the run."""
-    try:
-        mirror.upload_log()
-    except BulkresetError as error:
-        log.warning("mirror_behind", problem=error.message)
 
 
 def leave_mirror(job: Job, home: RunDir, journal: Journal) -> None:

@@ -48,8 +48,7 @@ def write(place: str, out: IO[str] | None, figures: RunMetrics, run_dir: Path | 
         with os.fdopen(os.open(place, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644), "a", encoding="utf-8") as file:
             file.write(text)
     elif out is None:
-        msg = "there is no standard output to write to"
-        raise OSError(msg)
+        raise OSError("standard output is not free for it: a calling program or --json uses it")
     else:
         out.write(text)
         out.flush()

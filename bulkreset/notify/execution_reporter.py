@@ -8,22 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from bulkreset.errors import BulkresetError
+from bulkreset.errors import EXIT_OK, BulkresetError
 from bulkreset.job import Job
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
 from bulkreset.models import Summary
 from bulkreset.notify import emf
 from bulkreset.notify.execution_result import ExecutionResult
-from bulkreset.notify.metrics import (
-    RunMetrics,
-    metrics_finished,
-    metrics_idle,
-    metrics_refused,
-    metrics_refused_run,
-    metrics_running,
-    metrics_unknown,
-)
+from bulkreset.notify.metrics import RunMetrics, metrics_finished, metrics_running, metrics_without_rows
 from bulkreset.notify.notifier import check, notify
 from bulkreset.report.run_status import read_status
 
@@ -67,16 +59,16 @@ class ExecutionReporter:
     def idle(self) -> None:
         """Write success metrics for an execution that found nothing to do. Sends no notification."""
         if self._counts:
-            self._measure(metrics_idle(self._job.name, self._seconds), None, self._remark)
+            self._measure(metrics_without_rows(self._job.name, self._seconds, EXIT_OK), None, self._remark)
 
     def _left(self, ending: ExecutionResult) -> RunMetrics:
         """Return the metrics of an execution ended by an exception, with its rows if the run has a journal."""
         if not (self._begun and RunDir(self._path).journal.exists()):
-            return metrics_refused(ending)
+            return metrics_without_rows(ending.job, ending.seconds, ending.exit_code)
         try:
-            return metrics_refused_run(ending, read_status(self._path))
-        except BulkresetError:
-            return metrics_unknown(ending)
+            return metrics_running(read_status(self._path), ending.seconds, ending.exit_code)
+        except BulkresetError:  # its rows cannot be counted
+            return RunMetrics(ending.job, ending.seconds, {}, exit_code=ending.exit_code)
 
     @contextmanager
     def along(self, warn: Warn) -> Iterator[None]:

@@ -13,7 +13,6 @@ from bulkreset.journal.run_state import RunState
 from bulkreset.models import Summary
 from bulkreset.report.headline import next_commands
 from bulkreset.statuses import describe_counts
-from bulkreset.steps import COLUMNS
 from bulkreset.text import show_invisible
 
 _GUARDS = frozenset({GuardTripped.__name__, RowLimit.__name__, TimeLimit.__name__})
@@ -56,8 +55,9 @@ class ExecutionResult:
         end = (
             ResultKind.FINISH if summary.exit_code == EXIT_OK else ResultKind.GUARD if by_guard else ResultKind.FAILURE
         )
-        steps = {column: counts for column in COLUMNS if (counts := getattr(summary, column))}
-        ways = next_commands(state, summary.counts, run_dir.absolute(), resumable=summary.resumable, steps=steps)
+        ways = next_commands(
+            state, summary.counts, run_dir.absolute(), resumable=summary.resumable, steps=summary.steps
+        )
         return cls(
             summary.job,
             end,

@@ -1,12 +1,11 @@
 """The metrics of a run, built from its journal or its summary. Textfile and EMF both use them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bulkreset import statuses
 from bulkreset.errors import EXIT_OK, EXIT_ROWS
 from bulkreset.models import LaneSummary, Status, Summary
-from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.report.run_status import RunStatus
 from bulkreset.statuses import public_counts
 
@@ -15,26 +14,12 @@ STATUSES = statuses.REPORTED
 
 
 @dataclass(frozen=True, slots=True)
-class LaneMetrics:
-    """One lane: `rows` by status; `rate` (of the last execution), `quota` and `ceiling` in calls per second.
-
-    None means not known.
-    """
-
-    account: str
-    region: str
-    rows: Mapping[str, int]
-    rate: float | None
-    quota: float
-    ceiling: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class RunMetrics:
     """One execution of a job, under way or ended.
 
     `rows`, `attempts` and `throttled` count the whole run. `seconds` is the duration of this execution. `rate` is rows
-    per second, recent or over the whole run. `exit_code` is None while the execution is under way.
+    per second, recent or over the whole run. `exit_code` is None while the execution is under way. The lanes have the
+    ceiling in force.
     """
 
     job: str
@@ -44,7 +29,7 @@ class RunMetrics:
     throttled: int = 0
     rate: float = 0.0
     exit_code: int | None = None
-    lanes: tuple[LaneMetrics, ...] = ()
+    lanes: tuple[LaneSummary, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -63,16 +48,22 @@ class RunMetrics:
         return sum(known) if known and len(known) == len(self.lanes) else None
 
 
-def metrics_running(status: RunStatus, seconds: float) -> RunMetrics:
-    """Return the metrics of an execution that is under way."""
+def metrics_running(status: RunStatus, seconds: float, exit_code: int | None = None) -> RunMetrics:
+    """Return the metrics of an execution that is under way, or was refused with this exit code."""
+    ended = exit_code is not None
     return RunMetrics(
         status.job,
         seconds,
-        _rows(status.counts),
+        _rows(public_counts(status.counts, dry_run=False) if ended else status.counts),
         status.attempts,
         status.throttled,
         status.rate,
-        lanes=_lanes(status.lanes),
+        exit_code,
+        _lanes(
+            [replace(lane, counts=public_counts(lane.counts, dry_run=False)) for lane in status.lanes]
+            if ended
+            else status.lanes
+        ),
     )
 
 
@@ -90,35 +81,9 @@ def metrics_finished(summary: Summary, seconds: float) -> RunMetrics:
     )
 
 
-def metrics_refused(ending: ExecutionResult) -> RunMetrics:
-    """Return the metrics of a refused execution that has no run: every row count is 0."""
-    return RunMetrics(ending.job, ending.seconds, _rows({}), exit_code=ending.exit_code)
-
-
-def metrics_unknown(ending: ExecutionResult) -> RunMetrics:
-    """Return the metrics of a refused execution of a run whose rows cannot be counted. They have no row counts."""
-    return RunMetrics(ending.job, ending.seconds, {}, exit_code=ending.exit_code)
-
-
-def metrics_refused_run(ending: ExecutionResult, status: RunStatus) -> RunMetrics:
-    """Return the metrics of a refused execution of a run that has rows."""
-    return RunMetrics(
-        ending.job,
-        ending.seconds,
-        _rows(public_counts(status.counts, dry_run=False)),
-        status.attempts,
-        status.throttled,
-        status.rate,
-        ending.exit_code,
-        _lanes(
-            tuple(replace(lane, counts=public_counts(lane.counts, dry_run=False)) for lane in status.lanes),
-        ),
-    )
-
-
-def metrics_idle(job: str, seconds: float) -> RunMetrics:
-    """Return the metrics of a scheduled run that found nothing to do. It counts as a success."""
-    return RunMetrics(job, seconds, _rows({}), exit_code=EXIT_OK)
+def metrics_without_rows(job: str, seconds: float, exit_code: int) -> RunMetrics:
+    """Return the metrics of an execution that has no run, so that every row count is 0: it was refused, or found nothing."""
+    return RunMetrics(job, seconds, _rows({}), exit_code=exit_code)
 
 
 def _rows(counts: Mapping[str, int]) -> dict[str, int]:
@@ -127,13 +92,9 @@ def _rows(counts: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _ceiling(lane: LaneSummary) -> float | None:
-    """Return the ceiling in force."""
-    return lane.limit if lane.limited_by else lane.ceiling
-
-
-def _lanes(lanes: tuple[LaneSummary, ...]) -> tuple[LaneMetrics, ...]:
+def _lanes(lanes: Sequence[LaneSummary]) -> tuple[LaneSummary, ...]:
+    """Return the lanes with every status, and the ceiling in force."""
     return tuple(
-        LaneMetrics(lane.account, lane.region, _rows(lane.counts), lane.rate, lane.quota, _ceiling(lane))
+        replace(lane, counts=_rows(lane.counts), ceiling=lane.limit if lane.limited_by else lane.ceiling)
         for lane in lanes
     )

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from bulkreset.errors import BulkresetError
 from bulkreset.job import Job
+from bulkreset.models import LaneSummary
 from bulkreset.notify.metrics import RunMetrics
 from bulkreset.version import __version__
 
@@ -23,29 +24,19 @@ CLAIM_SECONDS: Final = 1.0  # between two claims that get a span
 Value = str | int | float | bool
 
 
-class Telemetry(Protocol):
-    """Spans of what an execution does."""
-
-    def span(self, name: str, /, **attributes: Value) -> AbstractContextManager[None]:
-        """Return a context manager that makes the block a span below the current one."""
-
-    def claim(self, rows: int, /) -> AbstractContextManager[None]:
-        """Return a context manager for the commit of a claim; one in CLAIM_SECONDS becomes a span."""
-
-
-class NoTelemetry:
-    """Sends nothing."""
+class Telemetry:
+    """Spans of what an execution does. This class sends nothing."""
 
     def span(self, _name: str, /, **_attributes: Value) -> AbstractContextManager[None]:
-        """Return a context manager that does nothing."""
+        """Return a context manager that makes the block a span below the current one."""
         return nullcontext()
 
     def claim(self, _rows: int, /) -> AbstractContextManager[None]:
-        """Return a context manager that does nothing."""
+        """Return a context manager for the commit of a claim; one in CLAIM_SECONDS becomes a span."""
         return nullcontext()
 
 
-class OtelTelemetry:
+class OtelTelemetry(Telemetry):
     """Spans and metrics by the SDK of OpenTelemetry. `figures` returns the metrics of this moment."""
 
     def __init__(
@@ -131,10 +122,9 @@ def samples(figures: RunMetrics) -> dict[str, list[tuple[Mapping[str, str], floa
 
 
 def _names() -> dict[str, str]:
-    from bulkreset.notify.metrics import LaneMetrics  # noqa: PLC0415
     from bulkreset.notify.textfile import registry_of  # noqa: PLC0415  (optional dependency)
 
-    lane = LaneMetrics("", "", {"set": 0}, 1.0, 1.0, 1.0)
+    lane = LaneSummary("", "", 1.0, 1.0, 1.0, counts={"set": 0})
     every = [RunMetrics("", 0.0, {"set": 0}, exit_code=code, lanes=(lane,)) for code in (None, 0)]
     return {family.name: family.documentation for figures in every for family in registry_of(figures).collect()}
 
@@ -143,7 +133,7 @@ def _names() -> dict[str, str]:
 def open_telemetry(job: Job, run_id: str, figures: Callable[[], RunMetrics], *, counts: bool) -> Iterator[Telemetry]:
     """Yield the telemetry of an execution, and send what is left after the block. It sends nothing if not `counts`."""
     if job.metrics.otlp is None or not counts:
-        yield NoTelemetry()
+        yield Telemetry()
         return
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415

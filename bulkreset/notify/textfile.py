@@ -82,7 +82,7 @@ def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
     }
     for lane in figures.lanes:
         labels = (figures.job, lane.account, lane.region)
-        for status, number in lane.rows.items():
+        for status, number in lane.counts.items():
             rows.labels(*labels, status).inc(number)  # lanes whose account is not known may share the same labels
         for name, gauge in told.items():
             if (value := getattr(lane, name)) is not None:

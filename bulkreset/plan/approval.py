@@ -1,7 +1,7 @@
 """Reads a reviewed dry run and checks that the new run matches it."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bulkreset.errors import ApprovalError
@@ -63,9 +63,10 @@ class Approval:
         was, now = self._reviewed.input, state.input
         if was.size != now.size or now.sha256 not in {was.sha256, ""}:  # "": it is not read yet
             yield f"the input {now.path} has changed"
-        old, new = dict(_flatten(self._reviewed.job)), dict(_flatten(state.job))
+        old, new = dict(flatten(self._reviewed.job)), dict(flatten(state.job))
         for key in sorted((old.keys() | new.keys()) - _MAY_DIFFER):
-            if not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key):
+            differs = not key.startswith(_TABLES_THAT_MAY_DIFFER) and old.get(key) != new.get(key)
+            if differs and not self._only_slows(key, old, new):
                 yield f"{key} was {_show_value(old.get(key))} and is {_show_value(new.get(key))}"
         limit, now_limit = self._reviewed.limit, state.limit
         if limit is not None and (
@@ -77,6 +78,22 @@ class Approval:
         for pool, reason in state.unchecked.items():
             if pool not in self._reviewed.unchecked:
                 yield f"the users of {pool} were looked up and are not now ({reason})"
+
+    def _only_slows(self, key: str, old: Mapping[str, object], new: Mapping[str, object]) -> bool:
+        """Return whether the change of a key makes the run slower than the reviewed one, and changes nothing else."""
+        was, now = old.get(key), new.get(key)
+        if key not in {"pace.rate", "pace.share", "pace.workers"} or now in {None, "none"}:
+            return False
+        if was == "none":
+            return True
+        if not isinstance(now, int | float):
+            return False
+        if was == "auto":  # what it was is in the plan
+            ceilings = [lane.ceiling for lane in self._reviewed.lanes]
+            return bool(ceilings) and all(ceiling is not None and now <= ceiling for ceiling in ceilings)
+        if was is None:  # as many workers as the rate needs: fewer or more send no faster than the rate
+            return old.get("pace.rate") != "none"
+        return isinstance(was, int | float) and now < was
 
 
 def _limit_of_the_run(reviewed: RunState) -> int | None:
@@ -96,14 +113,14 @@ def _target_differences(reviewed: Sequence[TargetFacts], found: Sequence[TargetF
                     yield f"the {key} of {then.user_pool_id} was {was} and is {told}"
 
 
-def _flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
+def flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield every value of a job with its dotted key."""
     if isinstance(table, dict):
         for key, value in table.items():
-            yield from _flatten(value, f"{path}.{key}" if path else key)
+            yield from flatten(value, f"{path}.{key}" if path else key)
     elif isinstance(table, list) and any(isinstance(entry, dict) for entry in table):
         for number, entry in enumerate(table, 1):
-            yield from _flatten(entry, f"{path}[{number}]")
+            yield from flatten(entry, f"{path}[{number}]")
     else:
         yield path, table
 

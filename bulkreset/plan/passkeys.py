@@ -4,16 +4,17 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bulkreset.cognito.boto3_transport import must_be_readable
 from bulkreset.cognito.pool import arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.journal.reader import JournalReader
+from bulkreset.models import Secret
 from bulkreset.retry import retrying
 from bulkreset.send.pacer import Pacer
 
 CALL = "AdminGetUserAuthFactors"
 PASSKEY = "WEB_AUTHN"
+NONE = Secret("")  # no password is needed
 ATTEMPTS = 5
 _ROWS = 500  # rows that are read at a time
 _UNKNOWN = "how many users have a passkey"
@@ -38,10 +39,9 @@ def count_passkeys(
     made = 0
     for pool, session in sessions.items():
         client: Any = session.side_client("cognito-idp")
-        client.meta.events.register("before-parse.cognito-identity-provider", must_be_readable)
         ask = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
         row, counts[pool] = 0, 0
-        while rows_of_pool := journal.sendable_after(row, [pool], _ROWS):
+        while rows_of_pool := journal.sendable_after(row, [pool], _ROWS, lambda *_: NONE):
             for found in rows_of_pool:
                 pacers[pool].wait(threading.Event())
                 try:
@@ -58,5 +58,5 @@ def count_passkeys(
                 seen(made, sum(expected.values()))
             if pool not in counts:
                 break
-            row = rows_of_pool[-1].row
+            row = rows_of_pool[-1].number
     return counts, gaps

@@ -23,7 +23,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import InputFacts, Phase
 from bulkreset.plan.approval import Approval
 from bulkreset.plan.input_binding import input_files
-from bulkreset.plan.paged_reader import listing_pacers
+from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.pool_users import PoolUserSource
 from bulkreset.plan.preflight import describe_targets, group_by_quota
 from bulkreset.plan.screening import protected_names, write_plan
@@ -75,12 +75,13 @@ class Planner:
             if journal.state.phase is Phase.CHECKING:
                 gaps = check.run(journal, home.user_store, self._on_looked_up, roll.store if roll else None)
         folding = [pool for pool, told in pools.items() if told.case_insensitive]
-        journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
-        if journal.state.approved:
-            approval = Approval(Path(journal.state.approved.run_dir))
-            targets = describe_targets(self._sessions, self._enquiry.callers())
-            approval.require_same_job(journal.state.changed({"targets": targets}))
-            approval.require_same_rows(journal.read)
+        with journal.stoppable():
+            journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
+            if journal.state.approved:
+                approval = Approval(Path(journal.state.approved.run_dir))
+                targets = describe_targets(self._sessions, self._enquiry.callers())
+                approval.require_same_job(journal.state.changed({"targets": targets}))
+                approval.require_same_rows(journal.read)
         journal.write.change(phase=Phase.PLANNED)
         return gaps
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from bulkreset.cognito.list_users import PAGE, UserLister, UserPage
 from bulkreset.cognito.read_calls import ReadCallError
 from bulkreset.cognito.response import Disposition
-from bulkreset.plan.paged_reader import REFUSED, RESTARTS, PagedReader
 from bulkreset.plan.user_store import LookupProgress, UserStore
+from bulkreset.send.paged_reader import REFUSED, RESTARTS, PagedReader
 
 AT_ONCE: Final = 32  # shards read side by side: enough for a pace of 30 pages/s if a page takes one second
 FEW, MANY = 16, 256  # shards: prefixes of one or two hexadecimal digits

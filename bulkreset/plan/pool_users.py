@@ -17,10 +17,11 @@ from bulkreset.errors import InputError, ServiceError, TargetError
 from bulkreset.input.batch import BATCH_ROWS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
-from bulkreset.plan.paged_reader import PagedReader, ParallelCalls
+from bulkreset.plan.parallel_calls import ParallelCalls
 from bulkreset.plan.pool_sweep import AT_ONCE, PoolSweep, SweptPage, group_of
 from bulkreset.plan.user_store import UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.paged_reader import PagedReader
 from bulkreset.text import is_redacted, parse_cell
 
 THREADS = 64

@@ -270,7 +270,8 @@ def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:
     if lane.ceiling is None:
         return f"{name}: no limit"
     share = f"{100 * lane.ceiling / lane.quota:.3g} % of the quota of" if auto else "quota:"
-    return f"{name}: {lane.ceiling:g} calls/s ({share} {lane.quota:g}/s; source: {lane.source})"
+    above = "; MORE than the quota: AWS will refuse calls" if lane.ceiling > lane.quota else ""
+    return f"{name}: {lane.ceiling:g} calls/s ({share} {lane.quota:g}/s; source: {lane.source}{above})"
 
 
 def _limit(rate: float | str) -> str:

@@ -14,7 +14,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Recovery, RejectCode, SkipReason, Status
 from bulkreset.plan.near_miss import NOT_FOUND, NOT_LISTED
-from bulkreset.plan.paged_reader import listing_pacers
+from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 

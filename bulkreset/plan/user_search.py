@@ -12,11 +12,12 @@ from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.cognito.response import Disposition
 from bulkreset.errors import ServiceError
-from bulkreset.plan.paged_reader import REFUSED, PagedReader, ParallelCalls
+from bulkreset.plan.parallel_calls import ParallelCalls
 from bulkreset.plan.pool_sweep import AT_ONCE as PAGES_AT_ONCE
 from bulkreset.plan.pool_sweep import PoolSweep, SweptPage
 from bulkreset.plan.user_store import NOBODY, NOT_LISTED, UNKNOWN, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.paged_reader import REFUSED, PagedReader
 
 AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes 0.25 s
 SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds

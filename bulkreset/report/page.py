@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from markupsafe import Markup
 from bulkreset.files import atomic_writer
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import PageRow
+from bulkreset.journal.records import ReportRow
 from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
@@ -80,7 +79,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     steps = step_counts(journal)
     resumable = not alive and is_resumable(run, found, steps)
     lanes = lane_summaries(journal, public=not alive)
-    call = _RowFormatter(alive=alive, redaction=redaction)
+    show = partial(_shown, alive=alive, redaction=redaction)
     return {
         "facts": run,
         "job": run.job,
@@ -107,23 +106,16 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "warnings": partial(_endpoint_warnings, run),
         "guards": dict(_guards(run.job.get("guards", {}))),
         **_pace(journal),
-        "slowest": [call.row(row) for row in journal.read.slowest_rows(SLOWEST)],
-        "remarkable": [call.row(row) for row in journal.read.rows_needing_attention(ROWS)],
+        "slowest": list(map(show, journal.read.slowest_rows(SLOWEST))),
+        "remarkable": list(map(show, journal.read.rows_needing_attention(ROWS))),
         "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + journal.read.failed_step_rows(),
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _RowFormatter:
-    """Formats rows for the page: uses the report's statuses if the run has ended, and redacts names if asked for."""
-
-    alive: bool
-    redaction: Redaction | None
-
-    def row(self, row: PageRow) -> PageRow:
-        """Return the row as the page shows it."""
-        row = row._replace(status=_status(row.status, alive=self.alive))
-        return self.redaction.redact_page_row(row) if self.redaction else row
+def _shown(row: ReportRow, *, alive: bool, redaction: Redaction | None) -> ReportRow:
+    """Return the row as the page shows it: with the report's status if the run has ended, and redacted if asked for."""
+    row = row._replace(status=_status(row.status, alive=alive))
+    return redaction.redact_row(row) if redaction else row
 
 
 def _status(status: str, *, alive: bool) -> str:

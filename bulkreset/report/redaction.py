@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import atomic_file, read_small_file
-from bulkreset.journal.records import PageRow, ReportRow
+from bulkreset.journal.records import ReportRow
 
 KEY_BYTES = 32
 HASH_BYTES = 16
@@ -67,18 +67,6 @@ class Redaction:
         """Return the cell of a row, or a notice instead of it if it contains one of the user's names."""
         names = {*_spellings(found.username), *_spellings(found.canonical)} if found.username else set()
         return WITHHELD if any(name in cell.casefold() for name in names) else cell
-
-    def redact_page_row(self, found: PageRow) -> PageRow:
-        """Return a page row without its user's names in any column."""
-        if not found.username:
-            return found
-        hashed = self.redact_name(found.pool, found.canonical)
-        names = {*_spellings(found.username), *_spellings(found.canonical)}
-        told = {"pool": found.pool, "code": found.code, "message": found.message, "request_id": found.request_id}
-        withheld: dict[str, Any] = {
-            column: WITHHELD for column, text in told.items() if _contains_name(text.casefold(), names)
-        }
-        return found._replace(username=hashed, canonical=hashed, **withheld)
 
 
 def _spellings(name: str) -> tuple[str, ...]:

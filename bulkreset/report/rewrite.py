@@ -20,7 +20,6 @@ from bulkreset.report.summary import build_summary
 from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 
-FORMS = ("csv", "parquet", "jsonl", "html")
 STANDARD_OUTPUT = Path("-")
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"} | {
     ".html": "html"

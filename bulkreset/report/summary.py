@@ -83,6 +83,8 @@ def step_counts(journal: Journal) -> dict[str, dict[str, int]]:
 
 def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummary, ...]:
     """Return each lane with its counts from the journal, with the report's statuses if `public`."""
+    if not journal.state.lanes:
+        return ()
     counted: dict[str, dict[str, int]] = {}
     for pool, status, rows in journal.read.pool_counts(dead=public):
         counted.setdefault(pool, {})[status] = rows
@@ -98,10 +100,10 @@ def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummar
     return tuple(lanes)
 
 
-def build_summary(journal: Journal, end: End) -> Summary:
-    """Build the summary by counting the journal again, so that it shows only what was committed."""
+def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = None) -> Summary:
+    """Build the summary from the journal, so that it shows only what was committed. `found` are its counts, if known."""
     state = journal.state
-    found = journal.read.counts()
+    found = journal.read.counts() if found is None else found
     counts = public_counts(found, dry_run=state.is_dry_run)
     totals = journal.read.totals()
     steps = step_counts(journal)

@@ -24,17 +24,16 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
+from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.preflight import (
     describe_targets,
     group_by_quota,
-    listing_rate,
     require_same_accounts,
     require_same_targets,
 )
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
-from bulkreset.send.pacer import Pacer
 from bulkreset.text import format_iso
 
 LONGEST = 365  # days: the longest validity of a temporary password
@@ -117,8 +116,7 @@ def _verify_run(
     require_same_accounts(callers, planned)
     require_described_pools(pools)
     clock = SystemClock()
-    paces = [(lane, Pacer(listing_rate(job), clock)) for lane in group_by_quota(sessions, callers).values()]
-    pacers = {pool: pacer for lane, pacer in paces for pool in lane}
+    pacers = listing_pacers(job, [*group_by_quota(sessions, callers).values()], clock)
     directories = {pool: UserLister(sessions[pool], told) for pool, told in pools.items()}
 
     def seen(made: int, calls: int) -> None:

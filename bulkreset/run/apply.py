@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
-from bulkreset.clock import SINCE_BOOT, Clock
+from bulkreset.clock import Clock
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
@@ -117,7 +117,6 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     )
     monitor = RunMonitor(
         job.guards,
-        SINCE_BOOT,
         context.log,
         SendProgress(
             preflight.ready,
@@ -127,8 +126,8 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         ),
         {lane.number: lane.steps for lane in lanes},
         context.ui,
+        context.stop,
         (
-            context.stop.check,
             _every(CHECK_SECONDS, context.clock, context.journal.require_in_place),
             *([context.mirror.check] if context.mirror else []),
         ),

@@ -1,7 +1,7 @@
 """What every phase of a run uses: the job, the journal and all that was opened for them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from bulkreset.mirror.factory import open_mirror
 from bulkreset.models import Summary
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.notify.metrics import metrics_running
-from bulkreset.notify.telemetry import NoTelemetry, Telemetry, open_telemetry
+from bulkreset.notify.telemetry import Telemetry, open_telemetry
 from bulkreset.report.run_status import read_status
 from bulkreset.run.control import RunControl
 from bulkreset.statuses import public_counts
@@ -118,19 +118,12 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(Opened):
     """One execution of a run, until its resources are closed.
 
-    The first fields are those of Opened. `mirror` and `passwords` are None if unused. `mirror_error`: the mirror could
-    not be opened, so nothing is sent.
+    `mirror` and `passwords` are None if unused. `mirror_error`: the mirror could not be opened, so nothing is sent.
     """
 
-    home: RunDir
-    journal: Journal
-    rows: InputSet | None
-    sessions: Mapping[str, TargetSession]
-    service: EmbeddedCognito | None
-    cluster: "ClusterRunner | None"
     job: Job
     options: RunOptions
     log: Log
@@ -142,7 +135,7 @@ class RunContext:
     stop: CancelToken
     control: RunControl
     clock: Clock = field(default_factory=SystemClock)
-    telemetry: Telemetry = field(default_factory=NoTelemetry)
+    telemetry: Telemetry = field(default_factory=Telemetry)
     sending: Stopwatch = field(default_factory=lambda: Stopwatch(SystemClock()))
     began: float = field(default_factory=time.monotonic)
 
@@ -157,11 +150,15 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """An ended execution. `error` is what stopped it, None if nothing did."""
+    """An ended execution. `error` is what stopped it, None if nothing did.
+
+    `ways` are the commands that continue the run, as (effect, command).
+    """
 
     run_dir: Path
     summary: Summary
     error: BulkresetError | None = None
+    ways: Sequence[tuple[str, str]] = ()
 
 
 def open_context(

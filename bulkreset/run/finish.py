@@ -1,13 +1,17 @@
 """The last phase of a run: record its end in the journal, write the reports, and update the mirror."""
 
+import shlex
 import time
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 
+from bulkreset.cancellation import check_current
 from bulkreset.errors import BulkresetError, Interrupted, RecordError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.run_state import End
-from bulkreset.mirror.factory import finish_mirror, upload_log
+from bulkreset.mirror.factory import upload_at_end
 from bulkreset.models import Summary, format_rows
+from bulkreset.report.headline import next_commands
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
@@ -16,15 +20,18 @@ from bulkreset.report.summary import build_summary, end_state, exit_code_of, ste
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.statuses import Status, public_counts
 
+LONG_REPORT_ROWS = 100_000  # a report of more rows takes seconds, for which a stopped run does not wait
+
 
 def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     """Write the reports from the journal, however the run ended; `error` is what ended it early.
 
-    The log, the reports and the exit code agree. If a report, the page or the mirror cannot be written, that error
+    The log, the reports and the exit code agree. If a stop is requested, a long report and the page are not written. If a report, the page or the mirror cannot be written, that error
     counts as what stopped the run, and the run can be resumed. Raises RecordError if the end cannot be recorded.
     """
     write = context.journal.write
     if isinstance(error, Interrupted):
+        context.log.warning("stopping", calls=0, message="stopping: writing the report")
         _word_interruption(context, error)
     try:
         context.journal.require_in_place()  # what is at the path now may be another run's
@@ -65,23 +72,26 @@ def _record_times(context: RunContext) -> None:
 def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     write = context.journal.write
     write.change(reports_stale=False, mirror_stale=False, mirror_pending=context.mirror is not None)
-    summary = _write_all(context, error)
-    failure = finish_mirror(context.mirror, context.log) if context.mirror else None
+    summary, error = _write_all(context, error)
+    failure = upload_at_end(context.mirror.finish, context.log) if context.mirror else None
     if context.mirror:
         write.change(mirror_pending=False, mirror_stale=failure is not None)
     if failure:
-        error = error or failure
-        summary = _write_all(context, error)
+        summary, error = _write_all(context, error or failure)
     _log_finished(context, summary, error)
     if context.mirror and not failure:
-        upload_log(context.mirror, context.log)
-    return RunEnd(context.home.path, summary, error)
+        upload_at_end(context.mirror.upload_log, context.log)
+    path, state = context.home.path, context.journal.state
+    ways = next_commands(state, summary.counts, path, resumable=summary.resumable, steps=summary.steps)
+    return RunEnd(path, summary, error, ways)
 
 
-def _record_end(context: RunContext, error: BulkresetError | None) -> Summary:
+def _record_end(context: RunContext, error: BulkresetError | None, found: Mapping[str, int] | None = None) -> Summary:
+    """Record how the execution ended, and return the summary. `found` are the journal's counts, if they are known."""
     journal = context.journal
     dry_run = journal.state.is_dry_run
-    counts = public_counts(journal.read.counts(), dry_run=dry_run)
+    found = journal.read.counts() if found is None else found
+    counts = public_counts(found, dry_run=dry_run)
     exit_code = exit_code_of(error, counts, dry_run=dry_run, steps=step_counts(journal))
     end = End(
         state=end_state(error),
@@ -90,19 +100,46 @@ def _record_end(context: RunContext, error: BulkresetError | None) -> Summary:
         stopped_by=error.describe() if error else None,
     )
     journal.write.change(executions=journal.state.replacing_execution(end=end))
-    return build_summary(journal, end)
+    return build_summary(journal, end, found)
 
 
-def _write_all(context: RunContext, error: BulkresetError | None) -> Summary:
-    summary = _record_end(context, error)
+def _write_all(context: RunContext, error: BulkresetError | None) -> tuple[Summary, BulkresetError | None]:
+    """Record the end, and write the reports. Return the summary, and the error that ended the run or its reports."""
+    journal = context.journal
+    found = journal.read.counts()
+    rows = sum(found.values())
+    try:
+        with journal.stoppable() if rows > LONG_REPORT_ROWS else nullcontext():
+            if rows > LONG_REPORT_ROWS:
+                check_current()
+            summary = _record_end(context, error, found)
+            _write_reports(context)
+    except Interrupted as stop:
+        error = _without_reports(context, error or stop, rows)
+        summary = _record_end(context, error, found)
+    write_summary(summary, context.home.summary)
+    return summary, error
+
+
+def _without_reports(context: RunContext, error: BulkresetError, rows: int) -> BulkresetError:
+    """Delete the reports, which are older than the run's end, and say so in the error."""
+    for path in (context.home.path / context.journal.state.report_name, context.home.page):
+        path.unlink(missing_ok=True)
+    if not context.journal.state.reports_stale:
+        error.message += f" The report of {format_rows(rows)} is not written: that takes long."
+        command = f"bulkreset report {shlex.quote(str(context.home.path))}"
+        error.advice = f"{error.advice} To write it now: {command}.".lstrip()
+        context.journal.write.change(reports_stale=True)
+    return error
+
+
+def _write_reports(context: RunContext) -> None:
     home, journal, asked = context.home, context.journal, context.job.report
     cut = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
     unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
     write_report(journal, home.path / journal.state.report_name, unsent, cut)
-    write_summary(summary, home.summary)
     if asked.html:
         write_page(journal, home.page, home.path, redaction=cut.redaction)
-    return summary
 
 
 def _log_finished(context: RunContext, summary: Summary, error: BulkresetError | None) -> None:

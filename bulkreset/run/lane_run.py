@@ -10,7 +10,6 @@ from bulkreset.cancellation import LaneProgress
 from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
-from bulkreset.cognito.last_change import LastChangeReader
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
@@ -33,7 +32,7 @@ from bulkreset.send.input_source import LaneRowSource
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import Operation, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
-from bulkreset.send.row_limit import GatedSource, LimitedSource, RowBudget
+from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
 from bulkreset.steps import STEPS
 
@@ -139,8 +138,8 @@ class _LaneBuilder:
         transports = {pool: open_transport(self.kind, context.sessions[pool]) for pool in pools}
         sets = SetPassword(transports, self._evidence(pools, look_up, key))
         lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
-        gated = GatedSource(supply, context.mirror.can_claim) if context.mirror else supply
-        inputs = [LaneInput(lane, LimitedSource(gated, self.budget))]
+        gate = [context.mirror.can_claim] if context.mirror else []
+        inputs = [LaneInput(lane, LimitedSource(supply, self.budget, *gate))]
         shown = f"{plan.account} {plan.region}".strip()
         progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
         paces: list[tuple[float, float | None]] = [(plan.quota, plan.ceiling)]
@@ -163,12 +162,12 @@ class _LaneBuilder:
         if pace is None:
             return None
         clock = self.context.clock
-        readers = {pool: LastChangeReader(self.context.sessions[pool]) for pool in pools}
-        return ListedEvidence(readers, Pacer(pace.ceiling, clock), clock, key.stop)
+        sessions = {pool: self.context.sessions[pool] for pool in pools}
+        return ListedEvidence(sessions, Pacer(pace.ceiling, clock), clock, key.stop)
 
     def _lane(
         self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int
-    ) -> LaneProtocol:
+    ) -> LaneProtocol[Any]:
         context, changed = self.context, self._rate_listener(plan, operation)
         if context.cluster:
             return context.cluster.lane(operation, key, ceiling, context.job.pace, changed)

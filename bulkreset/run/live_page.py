@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from bulkreset.errors import BulkresetError
+from bulkreset.errors import BulkresetError, Interrupted
 from bulkreset.journal.journal import Journal
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
@@ -44,12 +44,18 @@ def _keep_writing(context: RunContext, every: float, redaction: Redaction | None
     while not over.wait(pause):
         began = time.monotonic()
         try:
-            with closing(Journal.open(context.home.journal, read_only=True)) as journal:
+            with (
+                context.stop.watching(),
+                closing(Journal.open(context.home.journal, read_only=True)) as journal,
+                journal.stoppable(),
+            ):
                 write_page(
                     journal, context.home.page, context.home.path, alive=True, redaction=redaction, refresh=every
                 )
             if context.mirror:
                 context.mirror.upload_page()
+        except Interrupted:
+            return
         except BulkresetError as error:
             if not failed:
                 context.warn_notification(f"The live page could not be written: {error.message}")

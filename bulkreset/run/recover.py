@@ -13,7 +13,8 @@ def recover(context: RunContext) -> None:
     if context.mirror_error:
         _begin_execution(journal)
         return
-    journal.check()
+    with journal.stoppable():
+        journal.check()
     if not journal.state.is_read:
         journal.plan.forget_plan()
     elif context.service and context.rows:

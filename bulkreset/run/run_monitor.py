@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from bulkreset.cancellation import SendProgress, UserInterface
-from bulkreset.clock import Clock
+from bulkreset.cancellation import CancelToken, SendProgress, UserInterface
+from bulkreset.clock import SINCE_BOOT
 from bulkreset.errors import Stopped
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.log import Log
@@ -24,30 +25,30 @@ class RunMonitor:
     def __init__(
         self,
         guards: GuardsConfig,
-        clock: Clock,
         log: Log,
         progress: SendProgress,
         steps: Mapping[int, Mapping[str, StepSource]],
         ui: UserInterface,
+        stop: CancelToken,
         checks: Sequence[Callable[[], None]],
         steering: Steering,
     ) -> None:
         """Start watching. Each of `checks` may raise to stop all sending; `steps` are by lane number and name."""
         self._steering = steering
-        self._guards = GuardMonitor(guards, clock, datetime.now, steering.is_paused)
+        self._guards = GuardMonitor(guards, SINCE_BOOT, datetime.now, steering.is_paused)
         self._log = log
         self._progress = progress
         self._steps = steps
         self._ui = ui
-        self._checks = (*checks, steering.check, self._guards.check)
-        self._clock = clock
-        self._shown_at = clock.now()
+        self._stop = stop
+        self._checks = (stop.check, *checks, steering.check, self._guards.check)
+        self._shown_at = SINCE_BOOT.now()
 
     def check(self) -> None:
         """Raise if all sending must stop."""
         for check in self._checks:
             check()
-        if self._clock.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and (
+        if SINCE_BOOT.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and (
             self._progress.limits() or self._progress.retrying()
         ):
             self._show()  # no row may settle for a long time
@@ -61,7 +62,7 @@ class RunMonitor:
         if isinstance(told, Outcome):
             self._guards.add([told], place.number)
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Count, log and show committed results."""
         for lane, outcome in told:
             self._steering.on_committed(lane, outcome)
@@ -78,7 +79,7 @@ class RunMonitor:
         self._show()
 
     def _show(self) -> None:
-        self._shown_at = self._clock.now()
+        self._shown_at = SINCE_BOOT.now()
         self._ui.on_send_progress(self._progress)
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
@@ -86,6 +87,11 @@ class RunMonitor:
         self._progress.lanes[place.number].stopped = True
         if place.name:
             self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
+
+    def on_stopping(self, calls: int, seconds: float) -> None:
+        """Say what a stop that was asked for waits for."""
+        if self._stop.is_set():
+            self._log.warning("stopping", calls=calls, message=self._stop.describe_wait(calls, seconds))
 
     def violation(self, place: LaneKey) -> Stopped | None:
         """Return the error that stops a lane group, or None if it may continue."""

@@ -21,6 +21,7 @@ from bulkreset.journal.run_dir import RunDir, RunMissing, give_back, new_path, r
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
+from bulkreset.plan.approval import flatten
 from bulkreset.run.abandon import abandon
 from bulkreset.run.archive import archive_input, find_unarchived
 from bulkreset.run.context import RunEnd, RunOptions
@@ -384,7 +385,6 @@ class ScheduledJob:
         self._forget_open_run()
 
     def _note_run_created(self) -> None:
-        """Record that the run's directory exists."""
         if self._state.open_run:
             self._state.open_run.created = True
             self._kept.write(self._state)
@@ -440,18 +440,9 @@ def _changed_keys(path: Path, job: Job) -> list[str]:
         was = job_from_journal(tables, {}).model_dump(mode="json")
     except JobError:
         was = tables  # a job that is not valid any more
-    old, new = dict(_flatten(was)), dict(_flatten(job.model_dump(mode="json")))
+    old, new = dict(flatten(was)), dict(flatten(job.model_dump(mode="json")))
     return [
         key
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and not key.startswith(("input.path", "schedule."))
     ]
-
-
-def _flatten(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield each value of a job with its dotted key."""
-    entries = value.items() if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ()
-    if not entries:
-        yield path, value
-    for key, entry in entries:
-        yield from _flatten(entry, f"{path}.{key}" if path else str(key))

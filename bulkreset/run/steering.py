@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from bulkreset.clock import Clock
 from bulkreset.journal.events import Event, StateChanged
@@ -80,7 +80,7 @@ class Steering:
         if events:
             self._commit(events)
 
-    def on_committed(self, lane: LaneProtocol, result: OperationResult) -> None:
+    def on_committed(self, lane: LaneProtocol[Any], result: OperationResult) -> None:
         """Count the calls of a committed result."""
         if self._count:
             self._count(self._places[lane.key.number], lane.operation.call, result)

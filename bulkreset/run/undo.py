@@ -47,18 +47,8 @@ class UndoUi(Protocol):
         """Return whether a person agrees, by one of these answers."""
 
 
-class UndoClock(Protocol):
-    """The time of day, and waiting."""
-
-    def unix_ms(self) -> int:
-        """Return the time in Unix milliseconds."""
-
-    def wait(self, stop: CancelToken, seconds: float) -> None:
-        """Wait. Raises Interrupted if a stop was requested."""
-
-
-class SystemUndoClock:
-    """The system clock."""
+class UndoClock:
+    """The system clock: the time of day, and waiting."""
 
     def unix_ms(self) -> int:
         """Return the time in Unix milliseconds."""
@@ -110,7 +100,7 @@ def undo(
         mirror = stack.enter_context(open_told_mirror(job, home, journal, ui.notice))
         try:
             for pool, session in sessions.items():
-                it = clock or SystemUndoClock()
+                it = clock or UndoClock()
                 one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
                 one.run(wanted)
         except Interrupted as error:
@@ -354,7 +344,6 @@ class _PoolUndo:
         return lines
 
     def _wait_while(self, status: RecoveryStatus, what: str) -> PoolRestore:
-        """Follow the recovery while it has this status."""
         known = self._known
         began, wait, told = self._clock.unix_ms(), FIRST_WAIT, 0.0
         recovery = self._recoveries.describe(known.restore_id if known else "")
@@ -380,7 +369,6 @@ class _PoolUndo:
         self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
-        """Record what is known of the recovery."""
         known = self._known
         if known is None:  # not reached: it was written before the first call
             return

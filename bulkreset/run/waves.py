@@ -13,14 +13,14 @@ from bulkreset.job.waves import share_of
 from bulkreset.journal.execution import unix_ms, utc_now
 from bulkreset.journal.run_state import WaveFacts
 from bulkreset.models import format_rows
-from bulkreset.plan.preflight import Preflight, group_by_quota, listing_rate
+from bulkreset.plan.parallel_calls import listing_pacers
+from bulkreset.plan.preflight import Preflight, group_by_quota
 from bulkreset.report.headline import wave_text
 from bulkreset.report.user_lookup_after import look_up_set_users, verified_users
 from bulkreset.report.user_state import UserState
 from bulkreset.report.verify import temporary_lookup
 from bulkreset.run.apply import apply, is_approved_limit
 from bulkreset.run.context import RunContext
-from bulkreset.send.pacer import Pacer
 from bulkreset.text import format_count, format_duration, format_limit
 
 
@@ -132,9 +132,7 @@ def _look(context: RunContext, preflight: Preflight) -> Counter[UserState]:
     journal, pools = context.journal, preflight.pools
     since = journal.state.waves[-1].begun_ms
     clock = SystemClock()
-    lanes = group_by_quota(context.sessions, preflight.callers).values()
-    paces = [(lane, Pacer(listing_rate(context.job), clock)) for lane in lanes]
-    pacers = {pool: pacer for lane, pacer in paces for pool in lane}
+    pacers = listing_pacers(context.job, [*group_by_quota(context.sessions, preflight.callers).values()], clock)
     directories = {pool: UserLister(session, pools[pool]) for pool, session in context.sessions.items()}
 
     def seen(made: int, calls: int) -> None:

@@ -53,11 +53,14 @@ class RunObserver(Protocol):
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """Handle a result before it is committed."""
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Handle results that were just committed."""
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
         """Handle the stop of all lanes with this key."""
+
+    def on_stopping(self, calls: int, seconds: float) -> None:
+        """Handle a stop that waits up to `seconds` for this many calls in flight."""
 
     def violation(self, place: LaneKey) -> Stopped | None:
         """Return why nothing more may be sent for a lane key after its latest result; None if sending may continue."""
@@ -70,7 +73,7 @@ class LaneInput:
     If `after` is set, the source may get new rows until that input is settled. `done`: no more rows will be taken.
     """
 
-    lane: LaneProtocol
+    lane: LaneProtocol[Any]
     source: RowSource
     after: "LaneInput | None" = None
     done: bool = field(default=False)
@@ -101,7 +104,7 @@ class Coordinator:
         self._patience = patience
         self._stop_all = together
         self._inputs: Sequence[LaneInput] = ()
-        self._results_to_commit: list[tuple[LaneProtocol, OperationResult]] = []
+        self._results_to_commit: list[tuple[LaneProtocol[Any], OperationResult]] = []
         self._group_since = 0.0
         self._crash: BaseException | None = None
         self._shutting_down = False
@@ -137,7 +140,7 @@ class Coordinator:
 
     def _claim_rows(self) -> None:
         """Take rows for every lane that has room, commit their claims, then pass the rows to the lanes."""
-        taken: list[tuple[LaneProtocol, Sequence[Any]]] = []
+        taken: list[tuple[LaneProtocol[Any], Sequence[Any]]] = []
         for feed in self._inputs:
             lane = feed.lane
             if feed.done or lane.stop.is_set():
@@ -158,7 +161,7 @@ class Coordinator:
             if feed.lane.in_flight:
                 feed.lane.ensure_workers()
 
-    def _is_settled(self, feed: LaneInput, taking: Sequence[LaneProtocol]) -> bool:
+    def _is_settled(self, feed: LaneInput, taking: Sequence[LaneProtocol[Any]]) -> bool:
         """Return whether all rows of a lane input are committed. Lanes in `taking` have rows that are not sent yet."""
         return feed.done and not feed.lane.in_flight and feed.lane not in taking and not self._results_to_commit
 
@@ -181,7 +184,7 @@ class Coordinator:
         if len(self._results_to_commit) >= COMMIT_ROWS or (self._results_to_commit and due and not self._is_over()):
             self._commit()
 
-    def _handle_result(self, lane: LaneProtocol, result: Result) -> None:
+    def _handle_result(self, lane: LaneProtocol[Any], result: Result) -> None:
         lane.on_result(result)
         if isinstance(result, WorkerCrashed):
             self._crash = result.error
@@ -205,7 +208,7 @@ class Coordinator:
         told, self._results_to_commit = self._results_to_commit, []
         self._observer.on_committed(told)
 
-    def _mirror_claims(self, taken: Sequence[tuple[LaneProtocol, Sequence[Any]]]) -> None:
+    def _mirror_claims(self, taken: Sequence[tuple[LaneProtocol[Any], Sequence[Any]]]) -> None:
         """Mirror the claims of these rows. If that fails, none of them was sent, so they are returned as unsent."""
         try:
             self._journal.ensure_mirrored()
@@ -237,27 +240,34 @@ class Coordinator:
         for feed in self._inputs:
             feed.lane.stop.set()
             feed.lane.return_unsent()
-        until = self._clock.now() + self._patience
-        while self._is_busy():
-            try:
-                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
-            except Empty:  # an answer that never ends: its row stays claimed, which means in doubt
-                break
-            if found:
-                self._handle_result(*found)
+        began = self._clock.now()
+        self._await_calls(began + TURN_SECONDS)  # rows that were not sent come back at once
+        if calls := sum(feed.lane.in_flight for feed in self._inputs):
+            self._observer.on_stopping(calls, self._patience)
+        self._await_calls(began + self._patience)
         for feed in self._inputs:
             feed.lane.close()
         if self._results_to_commit:
             self._commit()
 
+    def _await_calls(self, until: float) -> None:
+        """Collect results until no call is in flight. The row of an answer that never ends stays claimed: in doubt."""
+        while self._is_busy():
+            try:
+                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
+            except Empty:
+                return
+            if found:
+                self._handle_result(*found)
 
-def _actions(lane: LaneProtocol) -> str:
+
+def _actions(lane: LaneProtocol[Any]) -> str:
     """Return the operations of a lane as the advice about a missing right names them."""
     step = lane.operation.step
     return " and cognito-idp:".join(step.calls) if step else lane.operation.call
 
 
-def _service_error(answer: Response, lane: LaneProtocol) -> ServiceError:
+def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:
     code, message = answer.code, answer.message.rstrip(".")
     said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
     return ServiceError(code, said, advice_for(code, _actions(lane)))

@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.journal.generated_passwords import CHUNK_ROWS, PasswordArchive
 from bulkreset.journal.reader import JournalReader
-from bulkreset.journal.records import SendableRow
-from bulkreset.models import Row
+from bulkreset.models import Row, Secret
 
 
 class GeneratedLaneSource:
@@ -37,11 +36,10 @@ class GeneratedLaneSource:
     def take(self, most: int) -> Sequence[Row]:
         """Return up to `most` rows. Raises RecordError if a batch cannot be archived; then none of its rows is sent."""
         if self._archive is None:
-            taken = [self._with_password(row) for row in self._next_rows(most)]
+            taken = self._next_rows(most)
         else:
             if not self._ready_rows:
-                lot = [self._with_password(row) for row in self._next_rows(CHUNK_ROWS)]
-                if lot:
+                if lot := self._next_rows(CHUNK_ROWS):
                     self._archive.write(lot)
                 self._ready_rows.extend(lot)
             taken = [self._ready_rows.popleft() for _ in range(min(most, len(self._ready_rows)))]
@@ -53,24 +51,14 @@ class GeneratedLaneSource:
         self._ready_rows.clear()
         self.ended = True
 
-    def _next_rows(self, most: int) -> list[SendableRow]:
-        found = self._journal.sendable_after(self._after, self.pools, most)
+    def _next_rows(self, most: int) -> list[Row]:
+        found = self._journal.sendable_after(self._after, self.pools, most, self._password)
         if found:
-            self._after = found[-1].row
+            self._after = found[-1].number
         return found
 
-    def _with_password(self, row: SendableRow) -> Row:
-        return Row(
-            number=row.row,
-            username=row.username,
-            password=self._generator.make(row.pool, permanent=bool(row.permanent)),
-            pool=row.pool,
-            permanent=bool(row.permanent),
-            was_in_doubt=bool(row.was_in_doubt),
-            retrying_failed=bool(row.retrying_failed),
-            doubted_since=row.doubted_since,
-            canonical=row.canonical,
-        )
+    def _password(self, _row: int, _username: str, pool: str, permanent: bool) -> Secret:  # noqa: FBT001  (a PasswordOf)
+        return self._generator.make(pool, permanent=permanent)
 
 
 class GeneratedSource:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from bulkreset.causes import NOT_REACHED, STOPS
+from bulkreset.causes import NOT_REACHED, STOPS, THROTTLED
 from bulkreset.clock import Clock
 from bulkreset.departure import Deadline
 from bulkreset.errors import GuardTripped, TimeLimit
@@ -121,6 +121,8 @@ def _none_succeeded(counted: _LaneCounters) -> GuardTripped:
     limit = f"({counted.last_code}). (Limit: max_refused_in_a_row.)"
     if counted.in_doubt_in_a_row * 2 > counted.failures_in_a_row:
         return GuardTripped(f"{rows} had no answer {limit}", STOPS["no_answers"].advice)
+    if counted.last_code in THROTTLED:
+        return GuardTripped(f"{rows} were throttled {limit}", STOPS["throttled"].advice)
     if counted.last_code in NOT_REACHED:
         return GuardTripped(f"{rows} could not be sent {limit}", STOPS["not_reached"].advice)
     return GuardTripped(f"{rows} failed {limit}", STOPS["all_failed"].advice)

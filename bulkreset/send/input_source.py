@@ -12,7 +12,6 @@ from bulkreset.errors import GuardTripped, InputError, Stopped
 from bulkreset.input.batch import PAGE_ROWS, RowBatch
 from bulkreset.input.page_reader import PageReader
 from bulkreset.journal.reader import JournalReader
-from bulkreset.journal.records import SendableRow
 from bulkreset.models import Row, Secret
 
 BUFFERED = 80_000  # rows that all lanes together buffer, about 30 MB
@@ -73,31 +72,15 @@ class LaneRowSource:
             self._pieces.append(piece)
         self.rows += rows
 
-    def fill_from(self, wanted: Sequence[SendableRow], piece: RowBatch) -> None:
-        """Buffer this lane's rows of the current page while there is room. Raises GuardTripped if a user differs."""
-        usernames, passwords = piece.columns["username"], piece.columns["password"]
+    def fill_from(self, wanted: Sequence[Row]) -> None:
+        """Buffer this lane's rows of the current page while there is room."""
         for row in wanted:
-            if row.row < self._next:
+            if row.number < self._next:
                 continue
             if len(self._buffer) >= self._most:
-                self._next = row.row
+                self._next = row.number
                 return
-            offset = row.row - piece.first
-            if usernames[offset] != row.username:
-                raise input_changed_error(f"Row {row.row} of the input is not the user that was planned.")
-            self._buffer.append(
-                Row(
-                    number=row.row,
-                    username=row.username,
-                    password=Secret(passwords[offset]),
-                    pool=row.pool,
-                    permanent=bool(row.permanent),
-                    was_in_doubt=bool(row.was_in_doubt),
-                    retrying_failed=bool(row.retrying_failed),
-                    doubted_since=row.doubted_since,
-                    canonical=row.canonical,
-                )
-            )
+            self._buffer.append(row)
         self._at += 1
         self._next = 0
 
@@ -169,14 +152,21 @@ class InputSource:
             raise answer
         self.require_unchanged()
         self._at = number
-        aboard: dict[LaneRowSource, list[SendableRow]] = {
+        usernames, passwords, first = answer.columns["username"], answer.columns["password"], answer.first
+
+        def password(row: int, username: str, _pool: str, _permanent: bool) -> Secret:  # noqa: FBT001  (a PasswordOf)
+            if usernames[row - first] != username:
+                raise input_changed_error(f"Row {row} of the input is not the user that was planned.")
+            return Secret(passwords[row - first])
+
+        aboard: dict[LaneRowSource, list[Row]] = {
             supply: [] for supply in self.lane_sources if supply.next_page == number
         }
-        for row in self._journal.sendable(answer.first, answer.last):
+        for row in self._journal.sendable(first, answer.last, password):
             if (supply := self._by_pool.get(row.pool)) in aboard:
                 aboard[supply].append(row)
         for supply, rows in aboard.items():
-            supply.fill_from(rows, answer)
+            supply.fill_from(rows)
 
     def _choose_page(self) -> int | None:
         """Return the next page that a lane needs, in turn so that no lane waits for long; None if no lane needs one.

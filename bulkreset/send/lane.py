@@ -2,6 +2,7 @@
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -34,7 +35,7 @@ class WorkerCrashed:
 
 Result = RowResult | WorkerCrashed
 # The results of the lanes; None wakes the waiting coordinator.
-Results: TypeAlias = "SimpleQueue[tuple[LaneProtocol, Result] | None]"
+Results: TypeAlias = "SimpleQueue[tuple[LaneProtocol[Any], Result] | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,54 +62,56 @@ class RateView(Protocol):
         """Return a function that returns the current rate."""
 
 
-class LaneProtocol(Protocol):
-    """A lane whose threads are in this process or on a worker agent of a cluster."""
+class LaneProtocol(ABC, Generic[T]):
+    """A lane whose threads are in this process or on a worker agent of a cluster.
 
-    in_flight: int
-    attempts: int
+    `operation` is called for its rows; `pacer` has its rates; `key` is the account and Region that its calls go to.
+    """
 
-    @property
-    def operation(self) -> Operation[Any]:
-        """Return the operation to call for its rows."""
+    pacer: RateView
 
-    @property
-    def pacer(self) -> "RateView":
-        """Return its pacer's rates."""
+    def __init__(self, operation: Operation[T], key: LaneKey) -> None:
+        self.operation = operation
+        self.key = key
+        self.stop = key.stop
+        self.in_flight = 0
+        self.attempts = 0
 
-    @property
-    def key(self) -> LaneKey:
-        """Return the account and Region that its calls go to."""
-
-    @property
-    def stop(self) -> threading.Event:
-        """Return the stop event of its lane key."""
-
+    @abstractmethod
     def capacity(self) -> int:
         """Return how many more rows may be claimed for it now."""
 
+    @abstractmethod
     def set_ceiling(self, ceiling: float | None) -> None:
         """Change the maximum rate: calls per second, 0 to send nothing, None for no pacing."""
 
-    def put(self, rows: Sequence[Any]) -> None:
+    @abstractmethod
+    def put(self, rows: Sequence[T]) -> None:
         """Queue rows whose claims are committed."""
 
     def on_result(self, result: Result) -> None:
         """Handle one of its results, taken by the coordinator."""
+        self.in_flight -= 1
+        if isinstance(result, RowResult):
+            self.attempts += result.outcome.attempts
 
+    @abstractmethod
     def ensure_workers(self) -> None:
         """Start workers if its rows need more."""
 
+    @abstractmethod
     def return_unsent(self) -> None:
         """Put rows that were not sent into the results."""
 
     def retrying(self) -> Sequence[int]:
         """Return the number of the next attempt of each row that is being retried, as far as it is known."""
+        return ()
 
     def close(self) -> None:
         """End its workers; no more rows will come."""
 
 
-class Lane(Generic[T]):
+class Lane(LaneProtocol[T]):
     """A lane with threads in this process. For each row passed to `put`, one Result arrives in `results`.
 
     Lanes may share `results`. `carries` is the calls per second that it has threads for without pacing. Attempts start
@@ -126,12 +129,8 @@ class Lane(Generic[T]):
         carries: int = UNPACED_RATE,
         permit: SendPermit | None = None,
     ) -> None:
-        self.operation = errand
-        self.pacer = pacer
-        self.key = place or LaneKey()
-        self.stop = self.key.stop
-        self.in_flight = 0
-        self.attempts = 0
+        super().__init__(errand, place or LaneKey())
+        self.pacer: Pacer = pacer
         self._pace = pace
         self._clock = clock
         self._results = results
@@ -168,9 +167,7 @@ class Lane(Generic[T]):
 
     def on_result(self, result: Result) -> None:
         """Handle one result of this lane, taken by the coordinator."""
-        self.in_flight -= 1
-        if isinstance(result, RowResult):
-            self.attempts += result.outcome.attempts
+        super().on_result(result)
         if isinstance(result, RowResult) and result.latency is not None:
             # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
             forgotten = (self._quickest or result.latency) * (1 + 7 / self._max_rate)

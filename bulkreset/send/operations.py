@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
-from bulkreset.send.evidence import Evidence
+from bulkreset.send.evidence import ListedEvidence
 from bulkreset.steps import MOST_ITEMS, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
@@ -77,7 +77,7 @@ class SetPassword:
     needs_claim = True
     step: Step | None = None
 
-    def __init__(self, transports: Mapping[str, Transport], evidence: Evidence | None = None) -> None:
+    def __init__(self, transports: Mapping[str, Transport], evidence: ListedEvidence | None = None) -> None:
         self._transports = transports
         self._evidence = evidence
 

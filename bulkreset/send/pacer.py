@@ -54,8 +54,9 @@ class Pacer:
     slot, so a change of rate applies from the next slot on. Unused slots are not saved, so there is never a burst. The
     state lock is never held while waiting.
 
-    A connection that takes longer to open than usual makes its call leave later than its slot. After a break of the
-    network many such calls would leave at once: `is_late` says which ones must wait for a new slot.
+    A connection that takes longer to open than usual makes its call leave later than its slot, and so does a process
+    that is stopped in between. After a break of the network, or a stop, many such calls would leave at once: `is_late`
+    says which ones must wait for a new slot.
 
     `set_ceiling` applies at once. The part of an interval that is left until the next slot is left at the new rate, too,
     so a window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of 0
@@ -166,10 +167,12 @@ class Pacer:
                 self._on_change(rate, after)
             return True
 
-    def is_late(self, started: float) -> bool:
-        """Return whether a call that took its slot at `started` leaves too late, after it opened a connection."""
+    def is_late(self, started: float, *, connected: bool) -> bool:
+        """Return whether a call that took its slot at `started` leaves too late. `connected`: it opened a connection."""
         if self.ceiling is None:
             return False
+        if not connected:
+            return self._clock.now() - started > OPENING_SECONDS
         with self._lock:
             now = self._clock.now()
             took, usual = now - started, self._opening

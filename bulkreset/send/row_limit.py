@@ -29,11 +29,12 @@ class RowBudget:
 
 
 class LimitedSource:
-    """A row source that ends when the budget is used up."""
+    """A row source that ends when the budget is used up, and gives rows only while `is_open` returns True."""
 
-    def __init__(self, supply: RowSource, budget: RowBudget) -> None:
+    def __init__(self, supply: RowSource, budget: RowBudget, is_open: Callable[[], bool] = lambda: True) -> None:
         self._supply = supply
         self._budget = budget
+        self._is_open = is_open
 
     @property
     def ended(self) -> bool:
@@ -41,32 +42,13 @@ class LimitedSource:
         return self._supply.ended or self._budget.remaining == 0
 
     def take(self, most: int) -> Sequence[Any]:
-        """Return up to `most` rows, but no more than the remaining budget."""
+        """Return up to `most` rows, but no more than the remaining budget; none while the gate is closed."""
         left = self._budget.remaining
-        taken = [] if left == 0 else self._supply.take(most if left is None else min(most, left))
+        if left == 0 or not self._is_open():
+            return []
+        taken = self._supply.take(most if left is None else min(most, left))
         self._budget.taken += len(taken)
         return taken
-
-    def discard_rest(self) -> None:
-        """Drop the remaining rows; `take` is not called again."""
-        self._supply.discard_rest()
-
-
-class GatedSource:
-    """A row source whose rows can be taken only while `is_open` returns True."""
-
-    def __init__(self, supply: RowSource, is_open: Callable[[], bool]) -> None:
-        self._supply = supply
-        self._is_open = is_open
-
-    @property
-    def ended(self) -> bool:
-        """Return whether the last `take` found that there are no more rows."""
-        return self._supply.ended
-
-    def take(self, most: int) -> Sequence[Any]:
-        """Return up to `most` rows; none while the gate is closed."""
-        return self._supply.take(most) if self._is_open() else []
 
     def discard_rest(self) -> None:
         """Drop the remaining rows; `take` is not called again."""

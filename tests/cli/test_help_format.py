@@ -26,6 +26,16 @@ def test_help_is_plain_and_fits(name: str) -> None:
     assert "Examples:" in lines
 
 
+def test_man_page_has_the_help_of_every_command() -> None:
+    page = CliRunner().invoke(app, ["help", "--man"]).output
+    assert re.findall(r'^\.SH "BULKRESET (.*)"$', page, re.MULTILINE) == [str(name).upper() for name in COMMANDS]
+    assert all(
+        f"\\-\\-{flag[2:].replace('-', chr(92) + '-')}" in page for flag in ("--approved", "--run-dir", "--within")
+    )
+    assert r"scramble \-\-input users.csv \e" in page
+    assert set(re.findall(r"^\.\S*", page, re.MULTILINE)) == {".TH", ".SH", ".nf", ".fi"}
+
+
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples_have_flags_that_there_are(name: str) -> None:
     known = {flag for param in COMMANDS[name].params for flag in (*param.opts, *param.secondary_opts)}

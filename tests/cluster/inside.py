@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bulkreset.cluster import assignments, cluster_runner
 from bulkreset.cluster import worker_agent as outposts
 from bulkreset.cluster.cluster_runner import ClusterRunner
-from bulkreset.cluster.dask_cluster import WorkerLost, WorkerRejected
+from bulkreset.cluster.dask_cluster import DaskCluster, WorkerLost, WorkerRejected
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import WorkerReport, unpack_report
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
@@ -220,11 +220,14 @@ class Book:
     def ensure_mirrored(self) -> None:
         pass
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         pass
 
     def on_lane_stopped(self, _place: LaneKey, error: Stopped) -> None:
         self.errors.append(error)
+
+    def on_stopping(self, _calls: int, _seconds: float) -> None:
+        pass
 
     def violation(self, _place: LaneKey) -> Stopped | None:
         return None
@@ -256,7 +259,7 @@ class Inside:
     ) -> None:
         """Send these rows, one place for each list; `during` runs on a thread beside it."""
         results: Results = SimpleQueue()
-        with ClusterRunner(self.cluster, self.clock, unix) as cluster:
+        with ClusterRunner(cast("DaskCluster", self.cluster), self.clock, unix) as cluster:
             feeds, units = [], []
             for number, given in enumerate(rows):
                 place = LaneKey(number, f"Place {number}" if len(rows) > 1 else "")

@@ -30,11 +30,14 @@ from tests.send.fakes import POOL, FakeClock, row
 SHORT = 0.01  # seconds
 
 
-class Nobody:
-    """A carrier that carries nothing."""
+class _Nobody:
+    """A runner that carries nothing."""
 
     def __getattr__(self, _name: str) -> Any:  # noqa: ANN401  (any method of it)
         return lambda *_: None
+
+
+NOBODY: Any = _Nobody()
 
 
 @pytest.mark.parametrize("rate", [0.5, 4.0])
@@ -47,8 +50,7 @@ def test_place_of_a_lost_worker_is_opened_one_slot_of_its_slowest_lane_after_the
     first, second = places.posts["a"], places.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
     place = LaneKey()
     lanes = [
-        RemoteLane[Any](Nobody(), SetPassword({}), place, own, PaceConfig(), lambda *_: None)
-        for own in (9 * rate, rate)
+        RemoteLane[Any](NOBODY, SetPassword({}), place, own, PaceConfig(), lambda *_: None) for own in (9 * rate, rate)
     ]
     unit = LaneGroup(place, "", [Target(user_pool_id=POOL, region="eu-west-1")], emulated=True, lanes=lanes, weight=1.0)
     places.add([unit], SimpleQueue(), lambda *_, **__: None)
@@ -70,7 +72,7 @@ def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier()
     places = LaneAssignments(clock)
     first, second = places.posts["a"], places.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
     place = LaneKey()
-    lane = RemoteLane[Any](Nobody(), SetPassword({}), place, None, PaceConfig(), lambda *_: None)
+    lane = RemoteLane[Any](NOBODY, SetPassword({}), place, None, PaceConfig(), lambda *_: None)
     target = Target(user_pool_id=POOL, region="eu-west-1")
     unit = LaneGroup(
         place, "", [target], emulated=True, lanes=[lane], weight=1.0, look_up=ListingPace(2.5), not_before=0.0
@@ -99,7 +101,7 @@ def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier()
 def test_changed_ceiling_is_told_to_the_worker_that_has_the_lane_and_to_one_that_opens_it() -> None:
     places = LaneAssignments(FakeClock())
     first = places.posts["a"] = WorkerSession("a", "1")
-    lanes = [RemoteLane[Any](Nobody(), SetPassword({}), LaneKey(), 9.0, PaceConfig(), lambda *_: None) for _ in "ab"]
+    lanes = [RemoteLane[Any](NOBODY, SetPassword({}), LaneKey(), 9.0, PaceConfig(), lambda *_: None) for _ in "ab"]
     target = Target(user_pool_id=POOL, region="eu-west-1")
     unit = LaneGroup(lanes[0].key, "", [target], emulated=True, lanes=lanes, weight=1.0)
     places.add([unit], SimpleQueue(), lambda *_, **__: None)

@@ -27,7 +27,7 @@ from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import PacerState
 from tests.cluster.inside import LEASE, SKEW, inside
-from tests.cluster.test_assignments import Nobody
+from tests.cluster.test_assignments import NOBODY
 from tests.send.fakes import POOL, FakeClock, row
 from tests.send.lanes import rows
 from tests.waiting import wait_until
@@ -232,7 +232,7 @@ def test_password_in_a_message_is_withheld_from_the_journal() -> None:
 
 def _group(number: int) -> LaneGroup:
     key = LaneKey(number)
-    lane = RemoteLane[Any](Nobody(), SetPassword({}), key, 4.0, PaceConfig(max_attempts=3), lambda *_: None)
+    lane = RemoteLane[Any](NOBODY, SetPassword({}), key, 4.0, PaceConfig(max_attempts=3), lambda *_: None)
     return LaneGroup(key, "", [Target(user_pool_id=POOL, region="eu-west-1")], emulated=True, lanes=[lane], weight=1.0)
 
 

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, repeat
 
 from bulkreset.cognito.response import Disposition
@@ -19,8 +20,7 @@ _HOLD = 90.0  # seconds for which a connection is left open without a word, if t
 class Answer:
     """One nasty answer: the bytes of `pieces`, then `after` (what becomes of the connection), and its verdict.
 
-    `listed` is the verdict of ListUsers if it differs from that of a call that sets a password. `unbounded_in_crt`:
-    AWS's runtime gives no hook before the headers are whole, so only the deadline ends it there.
+    `listed` is the verdict of ListUsers if it differs from that of a call that sets a password.
     """
 
     name: str
@@ -30,7 +30,6 @@ class Answer:
     after: str = "close"
     drip: bool = False
     listed: tuple[Disposition, str] | None = None
-    unbounded_in_crt: bool = False
 
     @property
     def is_late(self) -> bool:
@@ -83,6 +82,11 @@ def _once(*pieces: bytes) -> Callable[[], Iterable[bytes]]:
     return lambda: pieces
 
 
+@cache
+def _bomb() -> tuple[bytes, ...]:
+    return (_said(gzip.compress(b" " * 2**26), "200 OK", "Content-Encoding: gzip"),)
+
+
 def _for_ever(head: bytes, piece: bytes) -> Callable[[], Iterable[bytes]]:
     return lambda: chain([head], repeat(piece))
 
@@ -117,9 +121,9 @@ ANSWERS = [
         drip=True,
     ),
     Answer("drip of 1xx", _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), _DOUBT, _LATE, drip=True),
-    Answer("endless header line", _for_ever(_OK.encode() + b"x-a: ", _BLOCK), _DOUBT, _LOST, unbounded_in_crt=True),
-    Answer("endless headers", _for_ever(_OK.encode(), b"x-a: b\r\n" * 2048), _DOUBT, _LOST, unbounded_in_crt=True),
-    Answer("endless status line", _for_ever(b"HTTP/1.1 200 ", _BLOCK), _DOUBT, _LOST, unbounded_in_crt=True),
+    Answer("endless header line", _for_ever(_OK.encode() + b"x-a: ", _BLOCK), _DOUBT, _LOST),
+    Answer("endless headers", _for_ever(_OK.encode(), b"x-a: b\r\n" * 2048), _DOUBT, _LOST),
+    Answer("endless status line", _for_ever(b"HTTP/1.1 200 ", _BLOCK), _DOUBT, _LOST),
     Answer("endless body", _for_ever((_OK + "Content-Length: 99999999999\r\n\r\n").encode(), _BLOCK), _DOUBT, _LONG),
     Answer("endless body, no length", _for_ever((_OK + "\r\n").encode(), _BLOCK), _DOUBT, _LOST),
     Answer(
@@ -139,10 +143,9 @@ ANSWERS = [
         _for_ever((_OK + "Transfer-Encoding: chunked\r\n\r\n1;").encode(), _BLOCK),
         _DOUBT,
         _LOST,
-        unbounded_in_crt=True,
     ),
-    Answer("1xx storm", _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 512), _DOUBT, _LONG, unbounded_in_crt=True),
-    Answer("102 storm", _for_ever(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 512), _DOUBT, _LONG, unbounded_in_crt=True),
+    Answer("1xx storm", _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 512), _DOUBT, _LOST),
+    Answer("102 storm", _for_ever(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 512), _DOUBT, _LOST),
     Answer(
         "103 then answer",
         _once(b"HTTP/1.1 103 Early Hints\r\nx: y\r\n\r\n", _said()),
@@ -197,7 +200,7 @@ ANSWERS = [
     Answer("array", _once(_said(b"[]")), _DOUBT, _UNREADABLE, after="keep"),
     Answer(
         "gzip bomb",
-        _once(_said(gzip.compress(b" " * 2**26), "200 OK", "Content-Encoding: gzip")),
+        _bomb,
         _DOUBT,
         _UNREADABLE,
         after="keep",

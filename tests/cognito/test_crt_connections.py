@@ -173,7 +173,7 @@ def test_connection_that_the_server_closed_is_not_used_again(opened: Opened, clo
             assert sending.set_password(ROW).disposition is Disposition.DONE
             wait_until(lambda call=call: len(ended) == call and has_arrived(ended[-1]))  # type: ignore[misc]
             if isinstance(sending, CrtTransport):  # whose runtime has a thread of its own, which must have seen it, too
-                wait_until(lambda: not any(idle.is_open() for idle in sending._connections._idle))
+                wait_until(lambda: not any(idle.http.is_open() for idle in sending._connections._idle))
             assert server.connections == call
 
 

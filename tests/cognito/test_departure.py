@@ -37,23 +37,30 @@ def test_call_without_a_permit_never_arrives(sim: Simulator, opened: Opened) -> 
     assert len(sim.calls()) == 1
 
 
-def test_call_is_asked_whether_it_is_late_only_after_it_opened_a_connection(sim: Simulator, opened: Opened) -> None:
+def test_call_is_asked_whether_it_is_late_and_the_first_one_has_opened_a_connection(
+    sim: Simulator, opened: Opened
+) -> None:
     sending = opened(sim.url)
-    asked: list[int] = []
+    asked: list[tuple[int, bool]] = []
 
-    def is_late() -> bool:
-        asked.append(len(sim.calls()))
+    def is_late(*, connected: bool) -> bool:
+        asked.append((len(sim.calls()), connected))
         return False
 
     for _ in range(3):
         with departing(Departure(AllPermits(), is_late)):
             assert sending.set_password(ROW).disposition is Disposition.DONE
-    assert asked == [0]
+    assert list(dict.fromkeys(asked)) == [
+        (0, True),
+        *([(0, False)] if opened.kind == "crt" else []),
+        (1, False),
+        (2, False),
+    ]
 
 
 def test_late_call_is_withheld_and_nothing_of_it_arrives(sim: Simulator, opened: Opened) -> None:
     sending = opened(sim.url)
-    with departing(Departure(AllPermits(), lambda: True)):
+    with departing(Departure(AllPermits(), lambda *, connected: connected)):
         assert sending.set_password(ROW).disposition is Disposition.WITHHELD
     assert sim.calls() == []
 
@@ -69,6 +76,17 @@ def test_sign_out_needs_the_permit_too(sim: Simulator) -> None:
             is Disposition.WITHHELD
         )
     assert sim.calls() == []
+
+
+def test_call_that_becomes_late_on_an_open_connection_is_withheld(sim: Simulator, opened: Opened) -> None:
+    """As after a stop of the process; with AWS's runtime also where it happens on that one's own thread."""
+    sending = opened(sim.url)
+    for passed in range(2 if opened.kind == "crt" else 1):
+        assert sending.set_password(ROW).disposition is Disposition.DONE
+        before, checks = len(sim.calls()), iter([False] * passed)
+        with departing(Departure(AllPermits(), lambda *, connected, checks=checks: next(checks, True))):  # noqa: ARG005
+            assert sending.set_password(ROW).disposition is Disposition.WITHHELD
+        assert len(sim.calls()) == before
 
 
 def test_permit_that_ends_while_the_runtime_writes_the_request_withholds_it(

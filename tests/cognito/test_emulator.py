@@ -26,11 +26,19 @@ class Service:
         start_response("200 OK", [])
         return [b"{}"]
 
-    def asked(self, target: str = _COUNTED) -> tuple[str, bytes]:
+    def asked(self, target: str = _COUNTED, region: str = "us-east-1") -> tuple[str, bytes]:
         """The status and the body of one answer; every byte of the request must have been read."""
         said: list[str] = []
         body = io.BytesIO(b"request")
-        environ = {"HTTP_X_AMZ_TARGET": target, "CONTENT_LENGTH": "7", "wsgi.input": body}
+        scope = (
+            f"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261130/{region}/cognito-idp/aws4_request, SignedHeaders=host"
+        )
+        environ = {
+            "HTTP_X_AMZ_TARGET": target,
+            "HTTP_AUTHORIZATION": scope,
+            "CONTENT_LENGTH": "7",
+            "wsgi.input": body,
+        }
         answer = b"".join(self._quota(environ, lambda status, _: said.append(status)))
         assert said[0] == "200 OK" or body.read() == b""
         return said[0], answer
@@ -62,6 +70,16 @@ def test_refused_calls_take_nothing_out_and_nothing_is_saved_up_beyond_the_depth
     assert service.let_through(50) == 5
     service.clock.wait(threading.Event(), 60)
     assert service.let_through(50) == 10
+
+
+def test_each_region_has_its_own_quota() -> None:
+    service = Service(1)
+    assert [service.asked(region=region)[0][:3] for region in ("us-east-1", "us-east-1", "eu-west-1", "eu-west-1")] == [
+        "200",
+        "400",
+        "200",
+        "400",
+    ]
 
 
 def test_other_calls_are_not_counted() -> None:

@@ -1,5 +1,5 @@
 """The fixtures of the end-to-end tests, for runs that are killed, starved and resumed."""
 
-from tests.e2e.conftest import bulkreset, sim, storage
+from tests.e2e.conftest import bulkreset, certificate, front, sim, storage
 
-__all__ = ["bulkreset", "sim", "storage"]
+__all__ = ["bulkreset", "certificate", "front", "sim", "storage"]

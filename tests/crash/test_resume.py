@@ -3,21 +3,26 @@
 import csv
 import json
 import os
+import re
 import signal
 import sqlite3
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli.prompts import describe_status
-from bulkreset.errors import Refused
+from bulkreset.errors import Interrupted, Refused
 from bulkreset.job.file import load
+from bulkreset.journal import database
+from bulkreset.report import report_writers
 from bulkreset.report.run_status import read_status
+from bulkreset.run import finish as finishing
 from bulkreset.run import start
-from bulkreset.run.context import RunOptions
+from bulkreset.run.context import RunEnd, RunOptions
 from tests.e2e.command import (
     PATIENCE,
     POOL,
@@ -138,6 +143,10 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
     ) as process:
         sent(sim, 12)
         process.send_signal(signal.SIGINT)
+        said = re.compile(
+            r"stopping: waiting for (1 call|\d+ calls) \(up to \d+ s\); Ctrl-C again leaves (it|them) in doubt"
+        )
+        wait_until(lambda: said.search((run_dir / "log.jsonl").read_text(encoding="utf-8")))
         assert process.poll() is None, "one call is still in flight"
 
         def has_left() -> bool:
@@ -147,6 +156,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(has_left)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
+    assert said.search(stderr)
     left = 'Aborted. Rows in progress are "in doubt"; no report was written.'
     if log_format == "json":
         last = [json.loads(line) for line in stderr.splitlines()][-1]
@@ -468,3 +478,77 @@ def test_ration_that_was_enough_is_no_limit(bulkreset: Command, sim: Simulator) 
 
 
 LIMITED = '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n'
+
+
+def stopping(bulkreset: Command, monkeypatch: pytest.MonkeyPatch, *, dry_run: bool, at: str) -> tuple[RunEnd, Path]:
+    """A run of ten rows, of which a report is long, that is asked to stop `at` a method of its user interface."""
+    for name, value in bulkreset.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(finishing, "LONG_REPORT_ROWS", 9)
+    write_csv(bulkreset.home / "users.csv", people(10))
+    job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n[report]\n')
+    run_dir, token = bulkreset.home / "run", CancelToken()
+
+    class Stopping(Silent):
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (as above)
+            if name == at:
+                token.request("SIGTERM")
+            return lambda *_: True
+
+    options = RunOptions(None, yes=True, dry_run=dry_run)
+    return start.start(load(job, {}), run_dir, options, Stopping(), token), run_dir
+
+
+def resumed(run_dir: Path) -> RunEnd:
+    return start.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
+
+
+@pytest.mark.parametrize("at", ["on_rows_read", "on_send_progress"])
+def test_stopped_run_does_not_wait_for_a_long_report(
+    bulkreset: Command, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    end, run_dir = stopping(bulkreset, monkeypatch, dry_run=False, at=at)
+    assert isinstance(end.error, Interrupted)
+    assert "The report of 10 rows is not written: that takes long." in end.error.message
+    assert end.error.advice.endswith(f"To write it now: bulkreset report {run_dir}.")
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["state"], summary["exit_code"], summary["rows"]) == ("interrupted", 143, 10)
+    assert not list(run_dir.glob("report.*"))
+    assert read_status(run_dir).resumable
+    assert resumed(run_dir).error is None
+    assert {path.name for path in run_dir.glob("report.*")} == {"report.csv", "report.html"}
+
+
+def test_stop_while_a_long_report_is_written_ends_it_and_leaves_none(
+    bulkreset: Command, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row is set by then, and no older report stays. Resume only writes the report."""
+    monkeypatch.setattr(database, "_STEPS_BETWEEN_CHECKS", 10)
+    write = report_writers.WRITERS["csv"]
+    stop = list[CancelToken]()
+
+    def writing(rows: Iterable[Any], out: IO[bytes], carried: report_writers.Carried) -> None:
+        def stopped() -> Iterator[Any]:
+            for row in rows:
+                stop[0].request("SIGTERM")
+                yield row
+
+        write(stopped(), out, carried)
+
+    made = CancelToken.__init__
+
+    def make(token: CancelToken) -> None:
+        made(token)
+        stop[:] = [token]
+
+    monkeypatch.setattr(CancelToken, "__init__", make)
+    monkeypatch.setattr(report_writers, "WRITERS", {"csv": writing})
+    end, run_dir = stopping(bulkreset, monkeypatch, dry_run=False, at="")
+    assert (end.summary.state, end.summary.exit_code, dict(end.summary.counts)) == ("interrupted", 143, {"set": 10})
+    assert not list(run_dir.glob("report.*"))
+    assert not list(run_dir.glob(".report*"))
+    monkeypatch.setattr(report_writers, "WRITERS", {"csv": write})
+    again = resumed(run_dir)
+    assert (again.error, len(sim.calls(SET))) == (None, 10)
+    assert (run_dir / "report.csv").exists()

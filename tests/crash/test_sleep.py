@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.send.pacer import LATEST_SLOTS, OPENING_SECONDS
 from tests.bucket import BUCKET, Storage
 from tests.crash.test_resume import sent
 from tests.e2e.campaigns import make_key, names, write_campaign, write_names
@@ -108,3 +109,57 @@ def test_run_that_slept_through_its_time_limit_sends_nothing_when_it_wakes(
         ran = finish(process, run_dir)
     assert len(sim.calls(SET)) == before
     assert (ran.code, ran.summary["state"]) == (5, "time_limit")
+
+
+# Each call takes a while between its slot and its departure, and each that leaves notes when, and when its slot was.
+NOTING = """
+import functools, threading, time
+from bulkreset import departure
+require = departure.Departure.require
+noted = open({!r}, "a", buffering=1)
+def noting(self, *, connected):
+    if threading.current_thread().name.startswith("worker"):
+        time.sleep(0.1)
+    outcome = "withheld"
+    try:
+        require(self, connected=connected)
+        outcome = "left"
+    finally:
+        slot = self.is_late.args[0] if isinstance(self.is_late, functools.partial) else None
+        noted.write(f"{{outcome}} {{time.monotonic()}} {{slot}}\\n")
+departure.Departure.require = noting
+"""
+RATE = 30
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("transport", ["boto3", "crt"])
+def test_run_that_was_stopped_keeps_to_its_rate_when_it_goes_on(
+    bulkreset: Command, sim: Simulator, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Calls that had their slots when the process was stopped take new ones. Some connections break, too."""
+    seed(sim, [name for name, _ in people(900)])
+    lost = {"p": 0.02, "step": {"cut": "before"}, "operation": SET}
+    sim.configure(latency=0.05, jitter=0.5, faults={"random": {"seed": 1, "rules": [lost]}})
+    source = write_csv(bulkreset.home / "in.csv", people(900))
+    pace = f'[pace]\nrate = {RATE}\ntransport = "{transport}"\nmax_wait = 0.5\nworkers = 16\n'
+    job = write_job(bulkreset.home, sim.url, f'path = "{source}"', pace)
+    notes = bulkreset.home / "departures"
+    argv: tuple[str | Path, ...] = ("run", job, "--yes", "--no-progress", "--run-dir", bulkreset.home / "run")
+    with bulkreset.start(*argv, first=NOTING.format(str(notes))) as process:
+        for stop in range(4):
+            sent(sim, 90 + 150 * stop)
+            with asleep(process.pid):
+                time.sleep(3 + stop)
+        ran = finish(process, bulkreset.home / "run")
+    assert ran.code == 0
+    lines = [line.split() for line in notes.read_text(encoding="utf-8").splitlines()]
+    left = [(float(at), float(slot)) for outcome, at, slot in lines if outcome == "left" and slot != "None"]
+    assert len(left) >= 900
+    assert max(at - slot for at, slot in left) <= 2 * OPENING_SECONDS + LATEST_SLOTS / RATE
+    withheld = sum(outcome == "withheld" for outcome, *_ in lines)
+    times = [call.time for call in sim.calls(SET)]
+    most = max(sum(at <= other < at + 1 for other in times) for at in times)
+    with capsys.disabled():
+        print(f"\n{transport}: {len(times)} calls, {withheld} withheld, at most {most} in a second at rate {RATE}")  # noqa: T201

@@ -56,11 +56,11 @@ def dag(monkeypatch: pytest.MonkeyPatch, bulkreset: Command, sim: Simulator) -> 
 
     names: dict[str, dict[str, Any]] = {
         "airflow": {},
-        "airflow.exceptions": {"AirflowFailException": FailError},
         "airflow.sdk": {
             "dag": lambda **_: lambda draw: draw,
             "task": lambda **options: lambda body: Task(body, order, options),
         },
+        "airflow.sdk.exceptions": {"AirflowFailException": FailError},
         "airflow.providers": {},
         "airflow.providers.standard": {},
         "airflow.providers.standard.operators": {},
@@ -85,6 +85,7 @@ def dag(monkeypatch: pytest.MonkeyPatch, bulkreset: Command, sim: Simulator) -> 
 def test_dry_run_approval_run(dag: dict[str, Any], sim: Simulator) -> None:
     assert dag["order"] == ["review >> approve", "approve >> send"]
     assert "briefing" in dag["approvals"][0]["body"]
+    assert dag["approvals"][0].keys() == {"task_id", "subject", "body", "response_timeout"}  # none that is deprecated
     reviewed = dag["review"].body()
     assert "30 ready" in reviewed["briefing"]
     assert sim.calls(SET) == []

@@ -111,7 +111,7 @@ def test_everything_that_is_not_what_was_approved_is_named(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     write(input_.parent, "ann", "bob", "cat", "dan")
-    where = ("--permanent", "--rate", "7", "--no-check-users", "--read-timeout", "7")
+    where = ("--permanent", "--max-rows", "7", "--no-check-users", "--read-timeout", "7")
     ran = approved(bulkreset, input_, reviewed.run_dir, *where, "--limit", "3")
     assert_refused(
         ran,
@@ -119,7 +119,7 @@ def test_everything_that_is_not_what_was_approved_is_named(
         str(reviewed.run_dir),
         f"the input {input_} has changed",
         "permanent was False and is True",
-        "pace.rate was 'none' and is 7.0",
+        "guards.max_rows was not set and is 7",
         "plan.check_users was True and is False",
         "read_timeout was 30.0 and is 7.0",
     )

@@ -48,6 +48,8 @@ def test_each_row_has_the_verdict_that_the_sample_expects_for_free_and_the_real_
         expected = [tuple(map(printable_cell, row)) for row in csv.reader(file)][1:]
     assert _verdicts(dry) == expected
     assert (dry.code, dry.complaints) == (1, [])
+    again = f"bulkreset run {bad} --sign-out --approved {dry.run_dir}"
+    assert f"Run exactly what this dry run planned:\n  {again}\n" in dry.stdout
     assert (dry.summary["mode"], dry.summary["state"], dry.summary["attempts"]) == ("dry_run", "finished", 0)
     assert all(row["message"] for row in _rejected(dry))
     _assert_free(sim)

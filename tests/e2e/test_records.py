@@ -172,6 +172,40 @@ def test_json_standard_error_is_events_from_its_first_byte_to_its_last(tmp_path:
     assert [json.loads(line)["event"] for line in resumed.stderr.splitlines()][-2:] == ["preflight", "ended"]
 
 
+def test_result_as_json_is_all_of_standard_output(tmp_path: Path, bulkreset: Command) -> None:
+    input_ = write_csv(tmp_path / "in.csv", people(3))
+    limited = bulkreset.reset(input_, "--json", "--limit", "1")
+    told = json.loads(limited.stdout)
+    assert told.pop("run_dir") == str(limited.run_dir)
+    assert told.pop("commands") == [f"bulkreset resume {limited.run_dir}"]
+    assert told == limited.summary
+    for args in (("resume", limited.run_dir), ("report", limited.run_dir, "--format", "jsonl")):
+        with bulkreset.start(*args, "--json") as process:
+            ran = finish(process, limited.run_dir)
+        assert ran.code == 0
+        told = json.loads(ran.stdout)
+        assert told.get("report") in {"report.csv", str(limited.run_dir / "report.jsonl")}
+    refused = bulkreset.reset(input_, "--json", "--approved", "there")
+    assert (refused.code, refused.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("status", "there"), "there does not exist."),
+        (("run", "--nonsense"), "No such option: --nonsense. See bulkreset run --help."),
+        (("report", "there", "--format", "pdf"), "--format must be csv, parquet, jsonl or html."),
+        (("nonsense",), "No such command 'nonsense'."),
+    ],
+)
+def test_error_of_every_command_is_an_event(args: tuple[str, ...], said: str, bulkreset: Command) -> None:
+    with bulkreset.start(*args, "--log-format=json") as process:
+        ran = finish(process, bulkreset.home)
+    (event,) = map(json.loads, ran.stderr.splitlines())
+    assert (ran.code, ran.stdout, event["event"], event["exit_code"]) == (2, "", "ended", 2)
+    assert event["message"].startswith(said)
+
+
 def test_summary_on_the_terminal_counts_the_rows_and_names_the_report(mixed: Mixed) -> None:
     ran = mixed.ran
     assert "9 rows" in ran.stdout

@@ -17,7 +17,7 @@ from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
-from bulkreset.run.undo import UndoRequest, undo
+from bulkreset.run.undo import UndoClock, UndoRequest, undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Argument, Command, Ran, finish, people, write_csv
@@ -33,7 +33,7 @@ MINUTE, DAY = 60, 86_400
 USERS = [name for name, _ in people(3)]
 
 
-class Person:
+class Person(UndoClock):
     """Answers the questions in turn, and keeps what was shown. Time passes only while it waits."""
 
     def __init__(self, *answers: str, now: int = 0, waits: int = 100) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.command import LAX, POOL, SET, Command, finish, write_csv, write_
 from tests.e2e.program import Program
 from tests.sim import Simulator
 
-ROWS, WAVE = 1000, 250
+ROWS, WAVE = 200, 50
 HOUR, DAY = 3600, 86_400
 NAMES = [f"user.{number:04d}" for number in range(ROWS)]
 WAVES = {"rows": WAVE, "recovered": "60%", "after": "24h", "max_expired": "2%"}
@@ -26,7 +26,7 @@ WAVES = {"rows": WAVE, "recovered": "60%", "after": "24h", "max_expired": "2%"}
 
 @pytest.fixture
 def campaign(tmp_path: Path, program: Program, sim: Simulator) -> dict[str, Any]:
-    """A job that gives 1,000 users a temporary password, in four waves."""
+    """A job that gives 200 users a temporary password, in four waves."""
     sim.add_pool(POOL, NAMES, LAX)
     input_ = write_csv(tmp_path / "in.csv", [(name, f"Quiet-Garden.{name}") for name in NAMES])
     return program.tables(input_) | {"waves": WAVES, "pace": {"rate": "none", "workers": 8}}
@@ -92,7 +92,7 @@ def test_four_waves_of_users_who_come_back(program: Program, campaign: dict[str,
     assert set_by(sim) == NAMES
     facts = state(run_dir)
     assert facts.is_finished
-    assert [(wave.users, wave.recovered, wave.expired) for wave in facts.waves] == [(250, 150, 0)] * 3 + [(0, 0, 0)]
+    assert [(wave.users, wave.recovered, wave.expired) for wave in facts.waves] == [(50, 30, 0)] * 3 + [(0, 0, 0)]
     assert api.status(run_dir).counts == {"set": ROWS}
 
 
@@ -101,7 +101,7 @@ def test_first_wave_says_what_the_next_one_waits_for(
 ) -> None:
     ran = program.apply(campaign)
     assert ran.code == 5
-    assert "Wave 1 of 4 was sent. 750 rows left." in ran.stderr
+    assert "Wave 1 of 4 was sent. 150 rows left." in ran.stderr
     assert "when 60% of its users are back and 24 h have passed." in ran.stderr
     assert len(sim.calls(SET)) == WAVE
     assert ran.summary["state"] == "wave"
@@ -111,9 +111,9 @@ def test_first_wave_says_what_the_next_one_waits_for(
 @pytest.mark.parametrize(
     ("back", "hours", "said"),
     [
-        (149, 24, "149 of 250 users are back, and waves.recovered is 60%."),
-        (150, 23, "it ended 23 h 0 min ago, and waves.after is 24 h."),
-        (0, 1, "0 of 250 users are back, and waves.recovered is 60%; it ended 1 h 0 min ago, and waves.after is 24 h."),
+        (29, 24, "29 of 50 users are back, and waves.recovered is 60%."),
+        (30, 23, "it ended 23 h 0 min ago, and waves.after is 24 h."),
+        (0, 1, "0 of 50 users are back, and waves.recovered is 60%; it ended 1 h 0 min ago, and waves.after is 24 h."),
     ],
 )
 def test_wave_that_does_not_come_back_keeps_the_next_one(
@@ -130,7 +130,7 @@ def test_wave_that_does_not_come_back_keeps_the_next_one(
     assert len(sim.calls(SET)) == WAVE
     assert len(state(run_dir).waves) == 1
     (text,) = api.status(run_dir).waves
-    assert f"{back} of 250 users are back ({back / 2.5:.1f} %), 0 temporary passwords expired" in text
+    assert f"{back} of 50 users are back ({back * 2:.1f} %), 0 temporary passwords expired" in text
     assert text in (api.write_report(run_dir, form="html")).read_text()
 
 
@@ -138,22 +138,22 @@ def test_expired_passwords_stop_the_campaign_until_few_are_left(
     program: Program, campaign: dict[str, Any], sim: Simulator
 ) -> None:
     run_dir = begun(program, campaign)
-    come_back(sim, NAMES[:244])
+    come_back(sim, NAMES[:48])
     let_pass(run_dir, 8 * DAY)  # a temporary password is valid for seven
     stopped = resumed(run_dir)
     assert isinstance(stopped, GuardTripped)
     assert stopped.exit_code == 3
-    assert stopped.message.startswith("6 temporary passwords of wave 1 expired, of 250 users; waves.max_expired is 2%.")
+    assert stopped.message.startswith("2 temporary passwords of wave 1 expired, of 50 users; waves.max_expired is 2%.")
     assert len(sim.calls(SET)) == WAVE
-    come_back(sim, NAMES[244:245])
-    assert isinstance(resumed(run_dir), WavePause)  # five are 2 %, and not more
+    come_back(sim, NAMES[48:49])
+    assert isinstance(resumed(run_dir), WavePause)  # one is 2 %, and not more
     assert len(sim.calls(SET)) == 2 * WAVE
 
 
 def test_wave_that_was_interrupted_is_sent_to_its_end_first(
     program: Program, campaign: dict[str, Any], sim: Simulator
 ) -> None:
-    run_dir = begun(program, campaign, guards__limit=100)
+    run_dir = begun(program, campaign, guards__limit=20)
     assert state(run_dir).waves[0].ended_at is None
     assert isinstance(resumed(run_dir, guards__limit=None), WavePause)  # nobody is back yet: it is the same wave
     assert set_by(sim) == NAMES[:WAVE]
@@ -161,11 +161,11 @@ def test_wave_that_was_interrupted_is_sent_to_its_end_first(
 
 
 def test_limit_of_an_execution_ends_it_within_the_wave(program: Program, campaign: dict[str, Any]) -> None:
-    run_dir = begun(program, campaign, guards__limit=100)
+    run_dir = begun(program, campaign, guards__limit=20)
     stopped = resumed(run_dir)
     assert isinstance(stopped, RowLimit)
     assert not isinstance(stopped, WavePause)
-    assert stopped.message == "Stopped after 100 rows, in the middle of wave 1."
+    assert stopped.message == "Stopped after 20 rows, in the middle of wave 1."
 
 
 def test_failed_rows_count_as_sent_and_are_not_waited_for(
@@ -173,7 +173,7 @@ def test_failed_rows_count_as_sent_and_are_not_waited_for(
 ) -> None:
     sim.configure(faults={"users": {name: [{"error": "NotAuthorizedException"}] for name in NAMES[:10]}})
     run_dir = begun(program, campaign)
-    come_back(sim, NAMES[10 : 10 + 144])  # 60 % of the 240 that were set
+    come_back(sim, NAMES[10 : 10 + 24])  # 60 % of the 40 that were set
     let_pass(run_dir, 24 * HOUR)
     assert isinstance(resumed(run_dir), WavePause)
     assert set_by(sim, WAVE) == NAMES[WAVE : 2 * WAVE]
@@ -181,11 +181,11 @@ def test_failed_rows_count_as_sent_and_are_not_waited_for(
 
 def test_users_who_are_gone_are_not_waited_for(program: Program, campaign: dict[str, Any], sim: Simulator) -> None:
     run_dir = begun(program, campaign)
-    sim.add_pool(POOL, NAMES[:200] + NAMES[WAVE:], LAX)
-    come_back(sim, NAMES[:120])
+    sim.add_pool(POOL, NAMES[:40] + NAMES[WAVE:], LAX)
+    come_back(sim, NAMES[:24])
     let_pass(run_dir, 24 * HOUR)
     assert isinstance(resumed(run_dir), WavePause)
-    assert state(run_dir).waves[0].users == 200
+    assert state(run_dir).waves[0].users == 40
 
 
 def test_command_line_tells_of_the_waves(
@@ -196,8 +196,8 @@ def test_command_line_tells_of_the_waves(
     with bulkreset.start("resume", run_dir, "--yes") as process:
         ran = finish(process, run_dir)
     assert ran.code == 5
-    assert "4 waves of up to 250 rows" not in ran.stderr  # three are left
-    assert "3 waves of up to 250 rows, one in each execution, when 60% of the last one's users are back" in ran.stderr
+    assert "4 waves of up to 50 rows" not in ran.stderr  # three are left
+    assert "3 waves of up to 50 rows, one in each execution, when 60% of the last one's users are back" in ran.stderr
     assert "Wave 2 waits for wave 1" in ran.stderr
     with bulkreset.start("status", run_dir) as process:
         assert "Wave 1: sent " in finish(process, run_dir).stdout
@@ -225,15 +225,15 @@ def test_approved_limit_ends_a_campaign_within_a_wave(
     del campaign  # its input and its pool are used
     more = f'[waves]\nrows = {WAVE}\n[pace]\nrate = "none"\nworkers = 8'
     job = write_job(tmp_path, sim.url, 'path = "in.csv"', more)
-    reviewed = bulkreset("run", job, "--dry-run", "--limit", str(2 * WAVE + 50))
+    reviewed = bulkreset("run", job, "--dry-run", "--limit", str(2 * WAVE + 10))
     assert reviewed.code == 0, reviewed.stderr
-    ran = bulkreset("run", job, "--approved", reviewed.run_dir, "--limit", str(2 * WAVE + 50))
+    ran = bulkreset("run", job, "--approved", reviewed.run_dir, "--limit", str(2 * WAVE + 10))
     assert (ran.code, ran.summary["state"]) == (5, "wave"), ran.stderr
     assert isinstance(resumed(ran.run_dir), WavePause)
     for _ in range(2):
         stopped = resumed(ran.run_dir)
         assert isinstance(stopped, RowLimit)
         assert not isinstance(stopped, WavePause)
-        assert "as the approved dry run asks. 450 left." in stopped.message
-    assert set_by(sim) == NAMES[: 2 * WAVE + 50]
+        assert "as the approved dry run asks. 90 left." in stopped.message
+    assert set_by(sim) == NAMES[: 2 * WAVE + 10]
     assert len(state(ran.run_dir).waves) == 3

@@ -22,6 +22,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final, NoReturn, TextIO, cast
 
+from tests.shared_botocore import share
+
 MESSAGE: Final = 1 << 20
 PATIENCE: Final = 60.0
 STREAMS: Final = (0, 1, 2)
@@ -141,6 +143,7 @@ def load() -> None:
     """Import what a run, a resumed one, a verification and their pages import; a name that is no more is an error."""
     for name in LOADED:
         import_module(name)
+    share()
     session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
     for service in ("cognito-idp", "sts", "service-quotas"):  # the clients are not used; their models stay loaded
         session.client(service, aws_access_key_id="none", aws_secret_access_key="none")

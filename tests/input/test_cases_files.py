@@ -70,14 +70,14 @@ def test_folder_of_exports_reads_what_it_can_and_names_the_rest(place: Place) ->
     assert (read[:4], read[-2:], len(read)) == (["grace", "linus", "ada", "bob"], ["ada", "dan"], 7)
     assert unread_of(place.at("in/")) == {
         "e.tsv": 'its columns are separated by a tab, and input.delimiter is ","',
-        "f.csv.bz2": "bzip2: unpack it",
-        "g.csv.zip": "a ZIP archive or a spreadsheet: unpack it, or save it as CSV",
+        "f.csv.bz2": "bzip2: unpack it with bunzip2",
+        "g.csv.zip": "a spreadsheet or a ZIP archive: save it as CSV, or unpack it",
         "users_0_0_0.zst": "Zstandard: rename it so that it ends in .csv.zst or .jsonl.zst",
         "dt=2024-01-02": 'a folder: a pattern such as "**/*.csv" reads what is in it',
     }
     (remark,) = remarks
     assert remark.startswith("5 files are not read: ")
-    assert "f.csv.bz2 (bzip2: unpack it)" in remark
+    assert "f.csv.bz2 (bzip2: unpack it with bunzip2)" in remark
 
 
 def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path: Path) -> None:
@@ -88,7 +88,8 @@ def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path:
         "README": "These are the users.\n",
         "b.csv.bak": f"{HEAD}ben,Quiet-0\n",
         "b.csv.filepart": f"{HEAD}ben,Quiet-0\n",
-        "c.json": '{"username": "cat"}\n',
+        "c.json": '[{"username": "cat"}]\n',
+        "c.yaml": "users:\n",
         "d": '[{"username": "dan"}]\n',
         "e.txt": "",
         "f": b"ORC\x00",
@@ -109,8 +110,9 @@ def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path:
     assert told["README"] == "no column 'username' in its first line"
     assert told["b.csv.bak"] == "a copy, by its name"
     assert told["b.csv.filepart"] == "still being written, by its name"
-    assert told["c.json"].startswith("its name does not end in")
-    assert told["d"] == "JSON: write one object in each line, and name it .jsonl"
+    assert told["c.yaml"].startswith("its name does not end in")
+    array = "JSON: write one object in each line (jq -c '.[]' does so for an array), and name the file .jsonl"
+    assert told["c.json"] == told["d"] == array
     assert (told["e.txt"], told["f"][:3], told["i.gz"][:11]) == ("empty", "ORC", "packed with")
     assert told["h.txt"] == 'its columns are separated by ";", and input.delimiter is ","'
     assert told["j"] == "encrypted with age: rename it so that it ends in .age"
@@ -172,9 +174,9 @@ def test_empty_part_of_the_case(place: Place) -> None:
 def test_folder_without_an_input_names_what_is_in_it(place: Place) -> None:
     place.put("in/a.csv.bz2", bz2.compress(HEAD.encode()))
     for path in ("in/", "in/*"):
-        with pytest.raises(InputMissing, match=r"1 file is not read: .*a\.csv\.bz2 \(bzip2: unpack it\)"):
+        with pytest.raises(InputMissing, match=r"1 file is not read: .*a\.csv\.bz2 \(bzip2: unpack it with bunzip2\)"):
             discover(InputConfig(path=place.at(path)))
-        assert unread_of(place.at(path)) == {"a.csv.bz2": "bzip2: unpack it"}
+        assert unread_of(place.at(path)) == {"a.csv.bz2": "bzip2: unpack it with bunzip2"}
 
 
 @pytest.mark.parametrize("name", ["0000_part_00", "unload.000", "export.txt", "export.dat"])
@@ -205,7 +207,7 @@ def test_more_files_than_are_shown_are_counted(tmp_path: Path) -> None:
         (tmp_path / f"x{number:02}.bz2").write_bytes(b"BZh9")
     (remark,) = rows_of(tmp_path)[1]
     assert remark.startswith("14 files are not read: ")
-    assert remark.endswith("x09.bz2 (bzip2: unpack it); and 4 more.")
+    assert remark.endswith("x09.bz2 (bzip2: unpack it with bunzip2); and 4 more.")
 
 
 def test_name_that_is_not_utf8_is_told_legibly(tmp_path: Path) -> None:

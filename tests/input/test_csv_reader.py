@@ -139,7 +139,7 @@ SIMPLE = "username,password\nann,One-1\n"
         (SIMPLE.encode("utf-16-be"), "looks like UTF-16.", '"utf-16-be"'),
         (SIMPLE.encode("utf-32"), "looks like UTF-32.", '"utf-32"'),
         (gzip.compress(SIMPLE.encode(), mtime=0), "is gzip", ".csv.gz"),
-        (b"PK\x03\x04\x14\0\x06\0\n\n", "is a spreadsheet", "Save it as CSV."),
+        (b"PK\x03\x04\x14\0\x06\0\n\n", "is a spreadsheet or a ZIP archive", "Save it as CSV"),
         (b"PAR1\x15\x04\xff\n", "is Parquet", ".parquet"),
     ],
 )
@@ -375,7 +375,7 @@ def test_gzip_with_one_damaged_byte_never_passes_for_whole(tmp_path: Path) -> No
 def test_text_with_a_gzip_name_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "users.csv.gz"
     path.write_text("username,password\nann,One-1\n")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"is text, not gzip\. Take \.gz off its name"):
         read(path)
 
 
@@ -439,6 +439,20 @@ def test_row_of_nothing_but_delimiters_is_blank(tmp_path: Path) -> None:
         ("User Name,password", "It has 'User Name': that is another name"),
         ("user_name,password", "It has 'user_name': that"),
         ("\u200busername,password", "It has 'username' with an invisible character"),
+        ("sep=\t\nusername\tpassword", "is Excel's sep=\\t"),
+        ("username:password", "divided by ':'"),
+        ("username^password", "divided by '^'"),
+        ("username\x01password", "divided by '\\u0001'"),
+        ("username password", "divided by ' '"),
+        ("# written 2026-01-31\nusername,password", "is its line 2, not its first line"),
+        ("Users of Example Inc.\n\nusername,password", "is its line 3, not its first line"),
+        ("+----------+\n| username | password |\n+----------+", "is its line 2, not its first line"),
+        ("username*,password", "It has 'username*': that is another name"),
+        ("'username','password'", "It has \"'username'\": that is another name"),
+        ("\uff55sername,password", "It has '\uff55sername': that is another name"),
+        ("userPrincipalName,password", "It has 'userPrincipalName'."),
+        ("username,contraseña", "It has 'contraseña'."),
+        ("username,Password:", "It has 'Password:': that is another name"),
         ("<!DOCTYPE html>", "is a web page"),
         ('<?xml version="1.0"?>', "is XML"),
         ('{"Users": []}', "is JSON"),
@@ -453,10 +467,47 @@ def test_first_line_is_called_what_it_is(tmp_path: Path, first: str, told: str) 
     assert caught.value.advice
 
 
-def test_password_in_place_of_a_header_is_not_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("header", "hidden"), [("username,Password1!", "Password1"), ("ann@example.com,password#", "password#")]
+)
+def test_password_in_place_of_a_header_is_not_shown(tmp_path: Path, header: str, hidden: str) -> None:
     with pytest.raises(InputError) as caught:
-        read(csv_file(tmp_path, "username,Password1!\nann,Hidden-1\n"))
-    assert "Password1" not in str(caught.value)
+        read(csv_file(tmp_path, f"{header}\nann,Hidden-1\n"))
+    assert hidden not in str(caught.value)
+
+
+@pytest.mark.parametrize("raw", [b"\x84\x31\x95\x33username,password\n", "username,password\n".encode("cp037")])
+def test_header_in_an_unknown_encoding_asks_for_the_encoding(tmp_path: Path, raw: bytes) -> None:
+    with pytest.raises(InputError, match=r"bytes that are not utf-8\. Set \[input\] encoding"):
+        read(csv_file(tmp_path, raw))
+
+
+@pytest.mark.parametrize(
+    ("rows", "doubled"),
+    [
+        ('"ann","back\\\\slash-A1!"\n"bob","Quiet-1"\n', True),
+        ('"ann","back\\\\slash-A1!"\n"bob","one\\1"\n', False),
+        ('"ann","back\\\\\\slash-A1!"\n', False),
+        ("ann,Quiet-1\n", False),
+    ],
+)
+def test_doubled_backslashes_are_remarked(tmp_path: Path, rows: str, *, doubled: bool) -> None:
+    path = csv_file(tmp_path, f"username,password\n{rows}")
+    reader = open_csv(InputConfig(path=path))
+    assert [*reader.batches()]
+    assert ("each backslash is doubled" in reader.remark) is doubled
+    escaped = open_csv(InputConfig(path=path, escape="\\"))
+    assert [*escaped.batches()]
+    assert not escaped.remark
+
+
+def test_other_signs_of_escapes_name_the_key(tmp_path: Path) -> None:
+    (row,) = read(csv_file(tmp_path, "username,password\nann,one\\,two\n"))
+    assert row.malformed.endswith(
+        'a delimiter is behind a backslash: if the file escapes so, set [input] escape = "\\\\"'
+    )
+    with pytest.raises(InputError, match="If the file escapes by backslashes, set"):
+        read(csv_file(tmp_path, 'username,password\nann,"quo\\"te-1"\nbob,x\n'))
 
 
 def test_backslash_escapes_where_the_job_says_so(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
         (json.dumps([{"username": "a", "password": "Hidden-1"}]), "is a JSON array"),
         ('[\n{"username": "a", "password": "Hidden-1"},\n{"username": "b", "password": "x"}\n]\n', "is a JSON array"),
         (json.dumps({"username": "a", "password": "Hidden-1"}, indent=2), "no whole JSON object in its first lines"),
-        ("username,password\na,Hidden-1\n", "has no JSON object in its first lines"),
+        ("username,password\na,Hidden-1\n", "is CSV, not JSON Lines"),
         ("<html>Sign in", "is a web page"),
         ("\n\n", "has no JSON object in its first lines"),
         ("", "is empty"),
@@ -140,7 +140,7 @@ def test_file_that_is_not_json_lines_is_called_what_it_is(tmp_path: Path, conten
 
 def test_jsonl_that_is_named_csv_is_told_to_be_renamed_or_read_by_the_job(tmp_path: Path) -> None:
     path = jsonl_file(tmp_path, FIRST, name="users.csv")
-    with pytest.raises(InputError, match="is JSON, and its name does not say so"):
+    with pytest.raises(InputError, match="is JSON Lines, and its name does not say so"):
         read(path)
     assert pairs(read(path, format="jsonl")) == [("first", "One-1")]
 

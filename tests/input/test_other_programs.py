@@ -53,7 +53,7 @@ REFUSED = {
     "pandas-numbers.parquet": "holds int64, not text",
     "pandas-xml.csv": "is XML",
     "pandas-xz.csv": "is xz",
-    "pandas-zip.csv": "is a spreadsheet or an archive",
+    "pandas-zip.csv": "is a spreadsheet or a ZIP archive",
     "polars-array.jsonl": "is a JSON array",
     "polars-ipc.csv": "is an Arrow file",
     "python-indented.jsonl": "is a JSON array",

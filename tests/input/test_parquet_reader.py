@@ -1,5 +1,6 @@
 """Parquet: text as it is, null as empty, and a number where text belongs refused without showing it."""
 
+import base64
 import random
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.parquet import encryption
 
 from bulkreset.errors import InputError
 from bulkreset.input import parquet_reader
@@ -314,3 +316,55 @@ def test_damage_in_a_column_that_is_not_ours_spoils_nothing(tmp_path: Path, vers
     assert at
     path.write_bytes(content)
     assert pairs(read(path)) == [("ann", "One-1")]
+
+
+class PlainKeys(encryption.KmsClient):
+    """A key service that keeps keys as they are."""
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:  # type: ignore[override]  # noqa: ARG002  (pyarrow names it)
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:  # type: ignore[override]  # noqa: ARG002  (pyarrow names it)
+        return base64.b64decode(wrapped_key)
+
+
+OTHERS = {"username": ["ann"], "password": ["Quiet-1"], "other": ["of no use"]}
+
+
+@pytest.mark.parametrize("is_footer_plain", [True, False])
+def test_encrypted_column_beside_ours_is_not_opened_and_an_encrypted_file_is_refused(
+    tmp_path: Path, *, is_footer_plain: bool
+) -> None:
+    how = encryption.EncryptionConfiguration(
+        footer_key="f", column_keys={"c": ["other"]}, plaintext_footer=is_footer_plain
+    )
+    factory = encryption.CryptoFactory(lambda _: PlainKeys())
+    made = factory.file_encryption_properties(encryption.KmsConnectionConfig(), how)
+    path = parquet_file(tmp_path, OTHERS, encryption_properties=made)
+    if is_footer_plain:
+        assert pairs(read(path)) == [("ann", "Quiet-1")]
+        with pytest.raises(InputError, match="cannot be read"):
+            read(path, columns=ColumnsConfig(password="other"))
+    else:
+        with pytest.raises(InputError, match="encrypted by Parquet's own encryption"):
+            read(path)
+
+
+@pytest.mark.parametrize("damage", ["page", "logical type", "converted type", "physical type"])
+def test_column_beside_ours_that_cannot_be_opened_spoils_nothing(tmp_path: Path, damage: str) -> None:
+    path = parquet_file(tmp_path, OTHERS, compression="none", use_dictionary=False)
+    raw = bytearray(path.read_bytes())
+    page = pq.ParquetFile(path).metadata.row_group(0).column(2)
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    schema = raw.index(b"\x18\x05other", footer)  # field 4 of its element: the name
+    where = {
+        "page": page.data_page_offset,
+        "logical type": raw.index(b"\x4c\x1c", schema) + 1,  # field 10: a union whose member 1 is STRING
+        "converted type": raw.index(b"\x25\x00", schema) + 1,  # field 6: 0 is UTF8
+        "physical type": raw.rindex(b"\x15\x0c", footer, schema) + 1,  # field 1: 6 is BYTE_ARRAY
+    }[damage]
+    new = {"page": b"\xff" * page.total_compressed_size, "logical type": b"\xfc", "converted type": b"\x7e"}
+    broken = new.get(damage, b"\x02")  # a text that is an INT32
+    raw[where : where + len(broken)] = broken
+    path.write_bytes(raw)
+    assert pairs(read(path)) == [("ann", "Quiet-1")]

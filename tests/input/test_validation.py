@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.reader import open_rows
+from bulkreset.input.suspect_password import _FORMS, MISREAD, NUMBER, PLACEHOLDER
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job, PasswordPolicy
 from bulkreset.journal.journal import Journal
@@ -158,8 +159,28 @@ ALTERED = {
     f"\ufeff{GOOD}": "an invisible character at the beginning or the end",
     f"{GOOD}&amp;x": "an HTML escape such as &amp;",
     f"{GOOD}&#39;": "an HTML escape such as &amp;",
+    f"{GOOD}\u2026": "a dash or an ellipsis, as office programs make them",
+    f"Vt9#\u200b{GOOD}": "an invisible character within it",
+    "Vt9%23mKq2%21xLp": "escaped as in a URL, such as %40 for @",
+    f"{GOOD}\\u00fc": "a JSON escape such as \\u00fc",
+    "GrÃ¶ÃŸe9#mKq!": MISREAD,  # read as cp1252
+    "Größe9#mKq!".encode().decode("latin-1"): MISREAD,
+    "Gr\ufffd\ufffde9#mKq!": "the sign for a character that was lost (U+FFFD)",
+    **dict.fromkeys(("NULL", "\\N", "nan", "#NAME?", "********", "\u2022" * 8), PLACEHOLDER),
+    **dict.fromkeys(("4.91512E+11", "1,2E5", "12345678.0"), NUMBER),
+    "b'Vt9#mKq2!'": "written as bytes by Python, b'…'",
 }
 HASHES = [
+    "$wp$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
+    "{SHA512-CRYPT}$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4X",
+    "{PKCS5S2}DQIXJU038u4P7FdsuFTY/+35bm41kfjZa57UrdxHp2Mu3qF2uy+ooD+jF5t1tb8J",
+    "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=",
+    "AQAAAAEAACcQAAAAEJ2x9Yt9W0X0qv0lq1qv0k0c3x4v5b6n7m8k9j0h1g2f3d4s5a6p7o8i9u0y1t2r3e==",
+    "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==",
+    "S:" + "8F2D65FB55" * 6,
+    "md5" + "0123456789abcdef" * 2,
+    "0x0200" + "0123456789ABCDEF" * 8,
+    "aad3b435b51404eeaad3b435b51404ee:8846f7eaee8fb117ad06bdd830b7586c",
     "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
     "$argon2id$v=19$m=65536;t=3;p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b2dWRWJTmaaJObG",
     "pbkdf2_sha256$600000$sAlTsAlTsAlT$Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE=",
@@ -192,6 +213,17 @@ def test_altered_password_is_sent_with_a_warning_rejected_or_not_looked_at(passw
     "password",
     [
         GOOD,
+        "100%-Cotton",
+        "Vt9#%41b",
+        "Nulled#1",
+        "xxx",
+        "Größe-1",
+        "Ã-1",
+        "12345678",
+        "b'a\"",
+        "AQAAAA",
+        "S:12",
+        "1E5x",
         "a'b",
         "'a",
         "=1+1",
@@ -294,7 +326,7 @@ SAID = re.compile(
     r"|a digit \(0-9\)|a symbol|, )+"
     r"|check the password: (looks like a hash|wrapped as a spreadsheet formula, =\"…\"|wrapped in quotes"
     r"|curly quotes, as office programs and mails make them|an invisible character at the beginning or the end"
-    r"|an HTML escape such as &amp;)"
+    r"|an HTML escape such as &amp;|" + "|".join(map(re.escape, _FORMS)) + f"|{re.escape(PLACEHOLDER)})"
 )
 
 

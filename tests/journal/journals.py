@@ -1,20 +1,21 @@
 """Journals for the tests."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bulkreset.journal.events import Claimed
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase, RunState
-from bulkreset.models import EndState, Outcome, RateChange, Status, StepOutcome
+from bulkreset.models import EndState, Outcome, RateChange, Row, Secret, Status, StepOutcome
 
 POOL = "eu-west-1_Here00001"
 OTHER = "us-east-1_There0001"
 BEGUN = "2024-01-31T00:00:00.000Z"
 ENDED = "2024-01-31T00:01:00.000Z"
 EXECUTION = {"started_at": BEGUN, "user": "ops", "host": "batch-1", "version": "0.1.0"}
+PASSWORD = Secret("one for all")
 
 
 def planned(folder: Path, *names: str, pool: str = POOL, pools: Sequence[str] = (POOL, OTHER)) -> Journal:
@@ -22,6 +23,16 @@ def planned(folder: Path, *names: str, pool: str = POOL, pools: Sequence[str] = 
     journal = Journal.create(folder / "journal.sqlite", pools, run_state())
     journal.plan.add_rows([(number, pool, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     return journal
+
+
+def sendable(journal: Journal, first: int, last: int) -> list[Row]:
+    """What is still to be sent; all passwords are one."""
+    return journal.read.sendable(first, last, lambda *_row: PASSWORD)
+
+
+def sendable_after(journal: Journal, row: int, pools: Collection[str], most: int) -> list[Row]:
+    """The same behind a row."""
+    return journal.read.sendable_after(row, pools, most, lambda *_row: PASSWORD)
 
 
 def statuses(journal: Journal) -> list[str]:

@@ -11,7 +11,7 @@ from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Outcome, Status
-from tests.journal.journals import OTHER, POOL, commit, done, planned, run_state, statuses
+from tests.journal.journals import OTHER, POOL, commit, done, planned, run_state, sendable, statuses
 
 READY = ("ready", "", "")
 GONE = ("rejected", "user_not_found", "nobody")
@@ -111,7 +111,7 @@ def test_rows_that_name_one_user_by_several_names_are_twins(tmp_path: Path, keep
     journal = planned(tmp_path, "ann", "ann@x.example", "bob", "+4512")
     named(journal, "ann", "ann", "bob", "ann")
     journal.plan.reject_duplicates(keep)
-    kept = [row.username for row in journal.read.sendable(1, 4)]
+    kept = [row.username for row in sendable(journal, 1, 4)]
     assert kept == [name for name in ("ann", "bob", "+4512") if name == "bob" or name in left]
     assert set(codes(journal)) == {"", "duplicate_username"}
 
@@ -170,7 +170,7 @@ def test_of_each_user_one_row_is_left(rows: list[tuple[str, str]], tmp_path_fact
     journal.plan.store_findings((row, *READY, "CONFIRMED", "", own) for row, (_, own) in enumerate(rows, 1))
     journal.plan.reject_duplicates("first", [POOL])
     who = [(own or name).lower() for name, own in rows]
-    left = [row.row for row in journal.read.sendable(1, len(rows))]
+    left = [row.number for row in sendable(journal, 1, len(rows))]
     journal.close()
     assert left == [row for row, user in enumerate(who, 1) if user not in who[: row - 1]]
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkreset.errors import RecordError, RunDirError
-from bulkreset.journal import schema
+from bulkreset.cancellation import CancelToken
+from bulkreset.errors import Interrupted, RecordError, RunDirError
+from bulkreset.journal import database, schema
 from bulkreset.journal.database import translate_sqlite_errors
 from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
@@ -20,18 +21,31 @@ from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Outcome, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
-from tests.journal.journals import EXECUTION, OTHER, POOL, check, commit, damage, done, planned, run_state, statuses
+from tests.journal.journals import (
+    EXECUTION,
+    OTHER,
+    POOL,
+    check,
+    commit,
+    damage,
+    done,
+    planned,
+    run_state,
+    sendable,
+    sendable_after,
+    statuses,
+)
 
 
 def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     assert [
-        (row.row, row.username, row.pool, row.permanent, row.was_in_doubt) for row in journal.read.sendable(2, 3)
+        (row.number, row.username, row.pool, row.permanent, row.was_in_doubt) for row in sendable(journal, 2, 3)
     ] == [
         (2, "bob", POOL, 1, 0),
         (3, "cat", POOL, 1, 0),
     ]
-    assert [row.row for row in journal.read.sendable(1, 100)] == [1, 2, 3, 4]
+    assert [row.number for row in sendable(journal, 1, 100)] == [1, 2, 3, 4]
 
 
 def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
@@ -54,7 +68,7 @@ def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
             Outcome(4, Status.READY, attempts=1, throttled=1),
         ],
     )
-    assert [(row.row, row.was_in_doubt) for row in journal.read.sendable(1, 8)] == [(3, 1), (4, 0), (6, 0)]
+    assert [(row.number, row.was_in_doubt) for row in sendable(journal, 1, 8)] == [(3, 1), (4, 0), (6, 0)]
     assert journal.read.counts() == {
         "set": 1,
         "failed": 1,
@@ -70,8 +84,12 @@ def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> No
     journal = planned(tmp_path, "ann", "bob", "cat")
     commit(journal, [], [Outcome(1, Status.FAILED, "Refused", in_doubt=True), Outcome(2, Status.IN_DOUBT)])
     journal.write.retry_failed()
-    for rows in (journal.read.sendable(1, 3), journal.read.sendable_after(0, {POOL}, 3)):
-        assert [(row.row, row.was_in_doubt, row.retrying_failed) for row in rows] == [(1, 1, 1), (2, 1, 0), (3, 0, 0)]
+    for rows in (sendable(journal, 1, 3), sendable_after(journal, 0, {POOL}, 3)):
+        assert [(row.number, row.was_in_doubt, row.retrying_failed) for row in rows] == [
+            (1, 1, 1),
+            (2, 1, 0),
+            (3, 0, 0),
+        ]
 
 
 def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
@@ -118,14 +136,15 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
     journal.plan.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
     commit(journal, [], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
-    assert [tuple(row)[:5] for row in journal.read.sendable_after(1, {POOL, OTHER}, 4)] == [
+    found = sendable_after(journal, 1, {POOL, OTHER}, 4)
+    assert [(row.number, row.username, row.pool, row.permanent, row.was_in_doubt) for row in found] == [
         (2, "bob", POOL, 1, 0),
         (4, "dan", POOL, 1, 1),
         (5, "eve", POOL, 1, 0),
         (6, "fay", OTHER, 0, 0),
     ]
-    assert [row.row for row in journal.read.sendable_after(0, {OTHER}, 10)] == [6, 7]
-    assert journal.read.sendable_after(7, {POOL, OTHER}, 10) == journal.read.sendable_after(0, set(), 10) == []
+    assert [row.number for row in sendable_after(journal, 0, {OTHER}, 10)] == [6, 7]
+    assert sendable_after(journal, 7, {POOL, OTHER}, 10) == sendable_after(journal, 0, set(), 10) == []
 
 
 def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
@@ -179,7 +198,7 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
     commit(journal, [], [done(1)])
     journal.write.mark_claimed_in_doubt()
     check(journal, 3)
-    assert [(row.row, row.was_in_doubt) for row in journal.read.sendable(1, 3)] == [(2, 1), (3, 0)]
+    assert [(row.number, row.was_in_doubt) for row in sendable(journal, 1, 3)] == [(2, 1), (3, 0)]
     commit(journal, [2], [])
     commit(journal, [], [done(2)])
     assert [(row[3], row[8]) for row in journal.read.report_rows("unprocessed")] == [
@@ -221,13 +240,13 @@ def test_doubt_of_a_killed_run_begins_with_the_claim(tmp_path: Path) -> None:
     commit(journal, [], [done(2, attempts=1, started_at=5010, finished_at=5020), Outcome(3, Status.READY)])
     assert started(journal) == [5000, 5010, None, None], "a row that was sent has its own time, an unsent one has none"
     journal.write.mark_claimed_in_doubt()
-    first, *others = journal.read.sendable(1, 4)
+    first, *others = sendable(journal, 1, 4)
     assert (first.was_in_doubt, first.doubted_since, first.canonical) == (1, 5000, "sub-1")
     assert [(row.was_in_doubt, row.doubted_since, row.canonical) for row in others] == [(0, None, "")] * 2
     commit(journal, [1], [], claimed_at=9000)
     commit(journal, [], [Outcome(1, Status.IN_DOUBT, in_doubt=True, attempts=1, started_at=9010, finished_at=9020)])
-    assert journal.read.sendable(1, 1)[0].doubted_since == 5000
-    assert journal.read.sendable_after(0, [POOL], 9)[0] == journal.read.sendable(1, 1)[0]
+    assert sendable(journal, 1, 1)[0].doubted_since == 5000
+    assert sendable_after(journal, 0, [POOL], 9)[0] == sendable(journal, 1, 1)[0]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +270,7 @@ def test_doubt_of_a_retried_row_does_not_begin_before_its_refusal(
     else:
         commit(journal, [], [again])
         journal.write.retry_failed()
-    (row,) = journal.read.sendable(1, 1)
+    (row,) = sendable(journal, 1, 1)
     assert row.doubted_since == since
     assert started(journal) == [since or 1000]
 
@@ -364,7 +383,7 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
     assert {row[4] for row in rows if row[3] == "rejected"} == {"duplicate_username", "too_long"}
     assert rows[9][4:6] == ("too_long", "kept")
     assert rows[1][5] in {"row 1 names the same user", "row 3 names the same user"}
-    assert [row.row for row in journal.read.sendable(1, 10)] == ready
+    assert [row.number for row in sendable(journal, 1, 10)] == ready
 
 
 def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Path) -> None:
@@ -398,7 +417,7 @@ def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
 def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *names)
     journal.plan.reject_duplicates(keep)
-    left = [(row.row, row.username) for row in journal.read.sendable(1, len(names))]
+    left = [(row.number, row.username) for row in sendable(journal, 1, len(names))]
     journal.close()
     once = {name for name in names if names.count(name) == 1}
     assert sorted(name for _, name in left) == sorted(once if keep == "refuse" else set(names))
@@ -834,3 +853,19 @@ def test_disk_is_waited_for_from_the_beginning_of_sending_on(tmp_path: Path) -> 
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (normal,)
     journal.write.begin_sending()
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (full,)
+
+
+def test_statement_over_many_rows_ends_at_a_stop_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_STEPS_BETWEEN_CHECKS", 10)
+    journal, token = planned(tmp_path, "ann", "ann", "bob"), CancelToken()
+    with token.watching():
+        with journal.stoppable():
+            assert sum(journal.read.counts().values()) == 3
+            token.request()
+            with pytest.raises(Interrupted):
+                journal.plan.reject_duplicates("refuse")
+        assert statuses(journal) == ["unprocessed"] * 3  # what the end of a stopped run reads is not stopped
+        journal.plan.reject_duplicates("refuse")
+    assert statuses(journal) == ["rejected", "rejected", "unprocessed"]

@@ -1,15 +1,39 @@
 """The figures: what is counted of a journal, in which order, and what is not."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import PageRow
+from bulkreset.journal.records import ReportRow
 from bulkreset.models import Outcome, RateChange, Status, StepOutcome
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
-DOUBTED = PageRow(4, POOL, "d", "in_doubt", "Lost", "m", 5, 6, 70, "r4", 3500, "own")
+
+def shown(row: int, username: str, status: str, canonical: str, **facts: object) -> ReportRow:
+    """A row of the page."""
+    values = dict.fromkeys(ReportRow._fields) | dict.fromkeys(("code", "request_id", "file", "recovery", "message"), "")
+    values |= {"row": row, "username": username, "status": status, "canonical": canonical, "permanent": 1}
+    return ReportRow(**(values | {"user_pool_id": POOL, "in_doubt": 0, "status_before": ""} | facts))  # type: ignore[arg-type]
+
+
+DOUBTED = shown(
+    4,
+    "d",
+    "in_doubt",
+    "own",
+    code="Lost",
+    message="m",
+    attempts=5,
+    throttled=6,
+    in_doubt=1,
+    latency_ms=70,
+    request_id="r4",
+    started_at=1500,
+    finished_at=3500,
+    status_before="CONFIRMED",
+)
 
 
 def run_of_every_kind(folder: Path) -> Journal:
@@ -97,7 +121,7 @@ def test_changes_of_the_rate_are_told_in_time_and_counted_by_lane_and_reason(tmp
     lanes = {("0", "us-east-1"): 1, ("1", "eu-west-1"): 1, ("1", "us-east-1"): 6, ("2", "us-east-1"): 1}
     assert journal.read.rate_changes() == lanes
     said = sorted((it.at_ms, it.account, it.region, it.rate, it.reason) for it in RATES)
-    assert [tuple(change) for change in journal.read.first_rate_changes(4)] == said[:4]
+    assert [astuple(change) for change in journal.read.first_rate_changes(4)] == said[:4]
     assert journal.read.rate_reasons() == [
         ("0", "us-east-1", "throttled", 1, 3.0, 3.0),
         ("1", "eu-west-1", "throttled", 1, 5.0, 5.0),
@@ -126,19 +150,44 @@ def test_codes_are_counted_by_status_with_what_is_in_doubt_without_one(tmp_path:
 def test_slowest_rows_are_those_whose_last_calls_took_longest(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
     assert journal.read.slowest_rows(3) == [
-        PageRow(2, POOL, "b", "failed", "Gone", "m", 3, 2, 90, "", 1999, "b"),
-        PageRow(3, POOL, "c", "set", "", "", 1, 0, 90, "r3", 2000, "own"),
+        shown(
+            2,
+            "b",
+            "failed",
+            "b",
+            code="Gone",
+            message="m",
+            attempts=3,
+            throttled=2,
+            latency_ms=90,
+            started_at=1100,
+            finished_at=1999,
+        ),
+        shown(
+            3,
+            "c",
+            "set",
+            "own",
+            attempts=1,
+            throttled=0,
+            latency_ms=90,
+            request_id="r3",
+            started_at=900,
+            finished_at=2000,
+            status_before="CONFIRMED",
+            signed_out=1,
+        ),
         DOUBTED,
     ]
-    assert [shown.row for shown in journal.read.slowest_rows(9)] == [2, 3, 4, 1, 11]
+    assert [row.row for row in journal.read.slowest_rows(9)] == [2, 3, 4, 1, 11]
 
 
 def test_rows_to_be_looked_at_are_told_with_the_gravest_first(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
     found = journal.read.rows_needing_attention(12)
-    assert [shown.row for shown in found] == [4, 5, 7, 8, 2, 6, 12, 1, 10, 9]
+    assert [row.row for row in found] == [4, 5, 7, 8, 2, 6, 12, 1, 10, 9]
     assert (found[0], found[4].canonical) == (DOUBTED, "b")
-    assert [shown.pool for shown in found[-2:]] == ["1", "nowhere"]
+    assert [row.user_pool_id for row in found[-2:]] == ["1", "nowhere"]
     assert journal.read.rows_needing_attention(3) == found[:3]
 
 

@@ -10,8 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.notify import emf, textfile
-from bulkreset.notify.execution_result import ExecutionResult
-from bulkreset.notify.metrics import STATUSES, RunMetrics, metrics_finished, metrics_refused
+from bulkreset.notify.metrics import STATUSES, RunMetrics, metrics_finished, metrics_without_rows
 
 LANES = (
     LaneSummary("111122223333", "eu-west-1", 23.5, 30.0, 24.0, ("a",), 10, {"set": 7, "failed": 1}),
@@ -68,7 +67,7 @@ def test_last_success_outlives_failures_and_runs_under_way(tmp_path: Path) -> No
     assert ("bulkreset_exit_code", "") not in under_way
     textfile.write_textfile(path, FIGURES)
     assert read(path)[textfile.SUCCESS, ""] == first < read(path)[textfile.FINISHED, ""]
-    textfile.write_textfile(path, metrics_refused(ExecutionResult.from_error(RuntimeError(), "nightly", 1.0)))
+    textfile.write_textfile(path, metrics_without_rows("nightly", 1.0, 70))
     refused = read(path)
     assert (refused[textfile.SUCCESS, ""], refused["bulkreset_exit_code", ""]) == (first, 70)
 

@@ -7,10 +7,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from bulkreset.errors import GuardTripped, RecordError
 from bulkreset.job.output import MetricsConfig
-from bulkreset.notify.metrics import LaneMetrics, RunMetrics
-from bulkreset.notify.telemetry import NoTelemetry, OtelTelemetry, samples
+from bulkreset.models import LaneSummary
+from bulkreset.notify.metrics import RunMetrics
+from bulkreset.notify.telemetry import OtelTelemetry, Telemetry, samples
 
-LANE = LaneMetrics("123456789012", "eu-west-1", {"set": 5}, 20.0, 30.0, 24.0)
+LANE = LaneSummary("123456789012", "eu-west-1", 20.0, 30.0, 24.0, counts={"set": 5})
 
 
 class Collected:
@@ -89,7 +90,7 @@ def test_figures_that_cannot_be_read_stay_those_of_before(monkeypatch: pytest.Mo
 
 
 def test_without_a_collector_nothing_is_done() -> None:
-    with NoTelemetry().span("run", mode="run"), NoTelemetry().claim(1):
+    with Telemetry().span("run", mode="run"), Telemetry().claim(1):
         pass
 
 

@@ -99,6 +99,41 @@ def test_key_of_the_job_that_changed_is_named(tmp_path: Path, what: str) -> None
     assert str(tmp_path / "dry") in str(caught.value)
 
 
+LANE = {"account": ACCOUNT, "region": "eu-west-1", "quota": 30.0, "ceiling": 24.0, "pools": [EU]}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "allowed"),
+    [
+        ({"rate": 10}, {"rate": 9}, True),
+        ({"rate": 10}, {"rate": 11}, False),
+        ({"rate": 10}, {}, False),  # what the quota allows is not known yet
+        ({"rate": 10}, {"rate": "none"}, False),
+        ({}, {"rate": 24}, True),  # the plan's ceiling
+        ({}, {"rate": 25}, False),
+        ({}, {"rate": "none"}, False),
+        ({"rate": "none"}, {"rate": 9}, True),
+        ({"rate": "none"}, {}, True),
+        ({"share": 0.5}, {"share": 0.4}, True),
+        ({"share": 0.5}, {"share": 0.6}, False),
+        ({"workers": 4}, {"workers": 3}, True),
+        ({"workers": 4}, {"workers": 5}, False),
+        ({"workers": 4}, {}, False),
+        ({}, {"workers": 4}, True),
+        ({"rate": "none"}, {"rate": "none", "workers": 4}, False),
+        ({"max_attempts": 9}, {"max_attempts": 8}, False),
+    ],
+)
+def test_pace_may_only_be_lowered(tmp_path: Path, was: dict[str, Any], now: dict[str, Any], *, allowed: bool) -> None:
+    reviewed, changed = (job(EU, pace=pace).model_dump(mode="json") for pace in (was, now))
+    approval = Approval(made(tmp_path / "dry", job=reviewed, lanes=[LANE]))
+    if allowed:
+        approval.require_same_job(facts(job=changed))
+        return
+    with pytest.raises(ApprovalError, match="pace"):
+        approval.require_same_job(facts(job=changed))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -12,10 +12,10 @@ import pytest
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserPage
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError
-from bulkreset.plan.paged_reader import PagedReader
 from bulkreset.plan.pool_sweep import AT_ONCE, FIRST, WHOLE, PoolSweep, SweptPage
 from bulkreset.plan.user_store import NOBODY, UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.paged_reader import PagedReader
 from tests.listed import DENIED, LOST, STALE, Listed, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU

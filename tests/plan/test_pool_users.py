@@ -18,10 +18,10 @@ from bulkreset.errors import InputError, Interrupted, ServiceError, TargetError
 from bulkreset.input import batch as chunk_module
 from bulkreset.job import SelectConfig
 from bulkreset.plan import pool_users
-from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.pool_users import PoolUserSource
 from bulkreset.plan.user_store import LIST_LIFE, LookupProgress, RowFinding, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2

@@ -12,8 +12,8 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.journal.journal import Journal
 from bulkreset.plan import user_check as check_module
-from bulkreset.plan.paged_reader import ATTEMPTS
 from bulkreset.plan.user_check import UserCheck
+from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import run_state
 from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock

@@ -12,10 +12,10 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.plan import user_search
-from bulkreset.plan.paged_reader import ATTEMPTS, RESTARTS
 from bulkreset.plan.user_search import SURE_PAGES, UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, UserStore
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
 from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2

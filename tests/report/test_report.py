@@ -5,15 +5,14 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bulkreset.errors import RecordError, RunDirError
+from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import LaneSummary, Outcome, Status, Summary
-from bulkreset.report.report import COLUMNS, write_new_csv, write_summary
+from bulkreset.report.report import COLUMNS, write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
@@ -249,21 +248,3 @@ def test_report_of_a_read_only_journal(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == ["ann"]
-
-
-def test_whatever_ends_the_writing_leaves_nothing_behind(tmp_path: Path) -> None:
-    def rows() -> Iterator[tuple[str]]:
-        yield ("half",)
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        write_new_csv(tmp_path / "new.csv", ("username",), rows())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_new_file_does_not_take_the_place_of_another(tmp_path: Path) -> None:
-    (tmp_path / "old.csv").write_text("kept")
-    for name in ("old.csv", "nowhere/new.csv"):
-        with pytest.raises(RunDirError):
-            write_new_csv(tmp_path / name, ("username",), [])
-    assert (tmp_path / "old.csv").read_text() == "kept"

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from bulkreset.cancellation import CancelToken
 from bulkreset.errors import RecordError
 from bulkreset.job.output import ReportConfig
+from bulkreset.journal import database
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.run import live_page
 from bulkreset.run.context import RunContext
@@ -30,12 +32,16 @@ class Mirror:
             raise RecordError("no bucket")
 
 
-def context_of(home: Path, report: ReportConfig, mirror: Mirror | None, warned: list[str]) -> RunContext:
+def context_of(
+    home: Path, report: ReportConfig, mirror: Mirror | None, warned: list[str], stop: CancelToken | None = None
+) -> RunContext:
     """As much of a run's context as the page needs."""
     job = SimpleNamespace(report=report)
     return cast(
         "RunContext",
-        SimpleNamespace(home=RunDir(home), job=job, mirror=mirror, warn_notification=warned.append),
+        SimpleNamespace(
+            home=RunDir(home), job=job, mirror=mirror, warn_notification=warned.append, stop=stop or CancelToken()
+        ),
     )
 
 
@@ -68,6 +74,16 @@ def test_failure_is_told_once(tmp_path: Path) -> None:
     with live_page.live_page(context_of(tmp_path, fast(), mirror, warned)):
         wait_until(lambda: mirror.uploads >= 3)
     assert warned == ["The live page could not be written: no bucket"]
+
+
+def test_page_is_no_longer_written_for_a_run_that_is_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_STEPS_BETWEEN_CHECKS", 10)
+    journal_of(tmp_path, ready(3), rows=3).close()
+    stop, warned = CancelToken(), list[str]()
+    stop.request()
+    with live_page.live_page(context_of(tmp_path, fast(), None, warned, stop)):
+        wait_until(lambda: not any(thread.name == "live page" for thread in threading.enumerate()))
+    assert (warned, (tmp_path / "report.html").exists()) == ([], False)
 
 
 def test_without_the_key_nothing_is_written(tmp_path: Path) -> None:

@@ -167,13 +167,16 @@ class Bench:
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
         """What the coordinator tells."""
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol, OperationResult]]) -> None:
+    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """What the coordinator tells."""
         self.observed += [outcome for _, outcome in told]
 
     def on_lane_stopped(self, place: LaneKey, _error: Stopped) -> None:
         """What the coordinator tells."""
         self.heard.append(place.number)
+
+    def on_stopping(self, _calls: int, _seconds: float) -> None:
+        """What the coordinator tells."""
 
     def violation(self, place: LaneKey) -> Stopped | None:
         """Ask the test."""

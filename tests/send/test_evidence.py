@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable
 from itertools import pairwise
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
-from bulkreset.cognito.last_change import LastChangeReader, UserChange
+from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.read_calls import ReadCallError
 from bulkreset.cognito.response import Disposition
 from bulkreset.models import Row, Secret
@@ -17,6 +17,17 @@ from tests.send.fakes import POOL, FakeClock
 
 SINCE = 1_000_000_000
 EARLIER = "the user was last changed before that call"
+
+
+class UserChange(NamedTuple):
+    """What a page says of the user; `token` leads to the next page."""
+
+    found: bool
+    modified: int | None
+    ahead: int | None
+    token: str | None = None
+
+
 Answer = UserChange | ReadCallError
 DENIED = ReadCallError("AccessDeniedException", Disposition.FATAL)
 LOST = ReadCallError("ReadTimeoutError", Disposition.AMBIGUOUS)
@@ -38,13 +49,19 @@ class Reader:
         self.renewed = 0
         self.on_call: Callable[[], None] = lambda: None
 
-    def read(self, username: str, token: str | None = None) -> UserChange:
+    def page(self, token: str | None, expression: str) -> UserPage:
+        username = expression.removeprefix('username = "').removesuffix('"')
         self.calls.append((username, token, self._clock.now()))
         self.on_call()
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, ReadCallError):
             raise answer
-        return answer
+        names = [username, "another"] if answer.found else ["another"]
+        users = [
+            PoolUser(name, "CONFIRMED", enabled=True, federated=False, names=(), modified=answer.modified)
+            for name in names
+        ]
+        return UserPage(tuple(users), answer.token, answer.ahead)
 
     def refresh_credentials(self) -> bool:
         self.renewed += 1
@@ -57,8 +74,11 @@ class Bench:
     def __init__(self, *answers: Answer, rate: float | None = 10) -> None:
         self.clock, self.stop = FakeClock(), threading.Event()
         self.reader = Reader(self.clock, *answers)
-        readers = {POOL: cast("LastChangeReader", self.reader)}
-        self.evidence = ListedEvidence(readers, Pacer(rate, self.clock), self.clock, self.stop)
+        sessions: dict[str, Any] = {POOL: None}
+        pacer = Pacer(rate, self.clock)
+        self.evidence = ListedEvidence(
+            sessions, pacer, self.clock, self.stop, lambda _session: cast("UserLister", self.reader)
+        )
 
     def missing(self, since: int | None = SINCE, canonical: str = "") -> str:
         row = Row(1, "ann", Secret("Hidden-1"), POOL, permanent=True, canonical=canonical)

@@ -1,6 +1,7 @@
 """The campaign: a batch is encrypted before any of its rows is taken, each row once, and nothing kept without an archive."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from bulkreset.errors import RecordError
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.job import PasswordPolicy
-from bulkreset.journal.records import SendableRow
-from bulkreset.models import Row
+from bulkreset.journal.reader import PasswordOf
+from bulkreset.models import Row, Secret
 from bulkreset.send import generated_source
 from bulkreset.send.generated_source import GeneratedLaneSource, GeneratedSource
 
@@ -20,16 +21,17 @@ LOT = 5
 class FakeJournal:
     """Rows that are still to be sent; `asked` is what was asked for: (behind row, most)."""
 
-    def __init__(self, *rows: SendableRow) -> None:
+    def __init__(self, *rows: Row) -> None:
         self.rows = list(rows)
         self.asked: list[tuple[int, int]] = []
 
     def sendable_counts(self) -> list[tuple[str, int, int]]:
         return [(row.pool, row.permanent, 1) for row in self.rows]
 
-    def sendable_after(self, row: int, pools: frozenset[str], most: int) -> list[SendableRow]:
+    def sendable_after(self, row: int, pools: frozenset[str], most: int, password: PasswordOf) -> list[Row]:
         self.asked.append((row, most))
-        return [found for found in self.rows if found.row > row and found.pool in pools][:most]
+        found = [it for it in self.rows if it.number > row and it.pool in pools][:most]
+        return [replace(it, password=password(it.number, it.username, it.pool, it.permanent)) for it in found]
 
 
 class FakeArchive:
@@ -56,8 +58,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated_source, "CHUNK_ROWS", LOT)
 
 
-def sendable(first: int, last: int, pool: str = ONE, *, permanent: int = 0, doubted: int = 0) -> list[SendableRow]:
-    return [SendableRow(number, f"user{number}", pool, permanent, doubted) for number in range(first, last + 1)]
+def sendable(first: int, last: int, pool: str = ONE, *, permanent: bool = False, doubted: bool = False) -> list[Row]:
+    none = Secret("")
+    return [Row(number, f"user{number}", none, pool, permanent, doubted) for number in range(first, last + 1)]
 
 
 def made(journal: FakeJournal, archive: FakeArchive | None, *pools: str) -> GeneratedLaneSource:
@@ -150,7 +153,7 @@ def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
 
 
 def test_row_is_what_the_journal_has_of_it() -> None:
-    journal = FakeJournal(*sendable(1, 1), *sendable(2, 2, permanent=1), *sendable(3, 3, doubted=1))
+    journal = FakeJournal(*sendable(1, 1), *sendable(2, 2, permanent=True), *sendable(3, 3, doubted=True))
     rows = drained(made(journal, FakeArchive()), 9)
     assert [(row.pool, row.permanent, row.was_in_doubt) for row in rows] == [
         (ONE, False, False),

@@ -187,6 +187,14 @@ def test_rows_in_a_row_that_could_not_be_sent_have_failed() -> None:
     assert caught.value.advice == "Fix the network or the proxy, then resume with --failed."
 
 
+def test_rows_in_a_row_that_were_throttled_name_the_quota() -> None:
+    bench = Bench(max_refused_in_a_row=2)
+    bench.watch.add([Outcome(row, Status.FAILED, "TooManyRequestsException") for row in (1, 2)])
+    with pytest.raises(GuardTripped, match="2 rows in a row were throttled") as caught:
+        tripping(bench.watch)
+    assert caught.value.advice.startswith("The quota is used up")
+
+
 def test_guard_that_has_tripped_stays_so_while_nothing_better_comes() -> None:
     bench = Bench(max_failures=1)
     assert bench.stops_at("ff") == 2

@@ -435,7 +435,7 @@ def opening(pacer: Pacer, clock: FakeClock, seconds: float) -> bool:
     """Whether a call is late that took so long to connect."""
     started = clock.now()
     clock.advance(seconds)
-    return pacer.is_late(started)
+    return pacer.is_late(started, connected=True)
 
 
 def test_call_is_late_if_its_connection_took_longer_than_usual() -> None:
@@ -476,4 +476,28 @@ def test_calls_whose_connections_all_open_at_once_do_not_leave_together(
         assert pacer.wait(threading.Event())
         started.append(clock.now())
     clock.advance(OPENING_SECONDS + 1 / rate + outage)
-    assert all(pacer.is_late(at) for at in started)
+    assert all(pacer.is_late(at, connected=True) for at in started)
+    assert all(pacer.is_late(at, connected=False) for at in started)
+
+
+@given(st.integers(1, 40), st.floats(0.3, 60.0), st.floats(1.0, 200.0))
+def test_calls_that_a_stop_of_the_process_held_up_do_not_leave_with_those_after_it(
+    waiting: int, stopped: float, rate: float
+) -> None:
+    """Threads that have their slot, and have not yet sent, are stopped; each leaves with a new slot, on its open connection."""
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(rate, clock)
+    left: list[float] = []
+    held: list[float] = []
+    for number in range(2 * waiting):
+        assert pacer.wait(stop)
+        at = clock.now()
+        assert not pacer.is_late(at, connected=False)
+        (left if number < waiting else held).append(at)
+    clock.advance(stopped)
+    for at in [*held, *held]:
+        assert pacer.is_late(at, connected=False)
+        assert pacer.wait(stop)
+        left.append(clock.now())
+        assert not pacer.is_late(clock.now(), connected=False)
+    assert holds(left, rate, max(0.5 / rate, 0.001))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.lane import LaneKey
-from bulkreset.send.row_limit import GatedSource, LimitedSource, RowBudget
+from bulkreset.send.row_limit import LimitedSource, RowBudget
 from tests.send.fakes import REFUSED, SET
 from tests.send.lanes import Bench, Given, rows
 
@@ -83,7 +83,7 @@ def test_coordinator_sends_just_so_many_rows_and_comes_to_its_end(ration: int) -
 
 def test_shut_gate_gives_nothing_and_ends_nothing() -> None:
     is_open = False
-    supply = GatedSource(Given(range(3)), lambda: is_open)
+    supply = LimitedSource(Given(range(3)), RowBudget(None), lambda: is_open)
     assert supply.take(5) == []
     assert not supply.ended
     is_open = True

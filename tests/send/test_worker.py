@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from bulkreset.departure import WithheldError, require_departure
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Row, Status
-from bulkreset.send.evidence import Evidence
+from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.rate_control import BACKOFF, UNMEASURED_SHARE
@@ -44,14 +45,14 @@ class Bench:
         attempts: int = 4,
         rate: float | None = 50,
         seconds: float = 0.0,
-        evidence: Evidence | None = None,
+        evidence: "Found | None" = None,
     ) -> None:
         self.clock = FakeClock()
         self.stop = threading.Event()
         self.transport = Scripted(self.clock, answers, seconds)
         self.pacer = Pacer(rate, self.clock)
         pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
-        errand = SetPassword(defaultdict(lambda: self.transport), evidence)
+        errand = SetPassword(defaultdict(lambda: self.transport), cast("ListedEvidence | None", evidence))
         self.worker = Worker(errand, self.pacer, pace, self.clock, self.stop)
 
     def send(self, *, doubted: bool = False, revived: bool = False) -> "Sent":

@@ -1,4 +1,4 @@
-"""When a user was last changed: read with one filtered call, and by how much the clocks differ at least."""
+"""Pages of ListUsers: when a user was last changed, and by how much the clocks differ at least."""
 
 import time
 from dataclasses import replace
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkreset.cognito.last_change import LastChangeReader, UserChange
+from bulkreset.cognito.list_users import UserLister, UserPage, filter_by
+from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import MAX_SKEW, ReadCallError
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
@@ -24,28 +25,30 @@ def session(url: str) -> TargetSession:
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=90))
 
 
-def read(answer: object, date: str = "", unix: float = 1_000_000_000.0) -> UserChange:
+def read(answer: object, date: str = "", unix: float = 1_000_000_000.0) -> UserPage:
     """What is read of one answer with this Date, at this time."""
     said = replace(of_the_service(answer), headers={"x-amzn-requestid": "r-1"} | ({"Date": date} if date else {}))
     with answering(said) as endpoint:
-        return LastChangeReader(session(endpoint.url), lambda: unix).read("ann")
+        return UserLister(session(endpoint.url), PoolFacts(POOL), lambda: unix).page()
 
 
 def test_user_is_found_by_the_exact_name_with_the_date_of_the_last_change(sim: Simulator) -> None:
     users: list[str | dict[str, Any]] = [{"username": "ann", "modified": 1234.567}, {"username": HARD, "modified": 5.0}]
     sim.add_pool(POOL, users)
-    reader = LastChangeReader(session(sim.url))
-    assert [(it.found, it.modified) for it in (reader.read("ann"), reader.read(HARD))] == [
-        (True, 1_234_567),
-        (True, 5_000),
-    ]
-    assert [(it.found, it.modified) for it in map(reader.read, ("an", "Ann", 'ann" ', "\\"))] == [(False, None)] * 4
+    lister = UserLister(session(sim.url), PoolFacts(POOL))
+
+    def found(name: str) -> list[tuple[str, int | None]]:
+        page = lister.page(expression=filter_by("username", name))
+        return [(user.username, user.modified) for user in page.users]
+
+    assert [*map(found, ("ann", HARD))] == [[("ann", 1_234_567)], [(HARD, 5_000)]]
+    assert [*map(found, ("an", "Ann", 'ann" ', "\\"))] == [[]] * 4
 
 
 def test_clock_of_the_service_is_never_taken_to_be_too_far_ahead(sim: Simulator) -> None:
     """Both clocks are this machine's: the difference is 0, and the header leaves out the fraction of the second."""
     before = time.time()
-    ahead = LastChangeReader(session(sim.url)).read("ann").ahead
+    ahead = UserLister(session(sim.url), PoolFacts(POOL)).page().ahead
     took = time.time() - before
     assert ahead is not None
     assert -1000 - 1000 * took <= ahead <= 0
@@ -79,9 +82,8 @@ def test_answer_that_is_none_is_unreadable(answer: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "found", "modified"),
-    [({"Username": "ann"}, True, None), ({"Username": "bob", "UserLastModifiedDate": 5}, False, None)],
+    ("user", "modified"), [({"Username": "ann"}, None), ({"Username": "ann", "UserLastModifiedDate": 5}, 5000)]
 )
-def test_user_without_a_date_and_another_user(user: object, modified: int | None, *, found: bool) -> None:
-    change = read({"Users": [user], "PaginationToken": "next"})
-    assert (change.found, change.modified, change.token) == (found, modified, "next")
+def test_user_without_a_date_and_with_one(user: object, modified: int | None) -> None:
+    page = read({"Users": [user], "PaginationToken": "next"})
+    assert ([user.modified for user in page.users], page.token) == ([modified], "next")
