@@ -1,6 +1,6 @@
 """The causes that stop a row or a run, and the next step for each: one table for screens, files and the runbook."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NOT_SET = "of the rows that are not set"  # a new run of anything else would set passwords again
@@ -140,7 +140,7 @@ FATAL: Mapping[str, Cause] = {
     "CredentialRetrievalError": _NO_KEYS,
     "TokenRetrievalError": _NO_KEYS,
     "UnauthorizedSSOTokenError": _NO_KEYS,
-    "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (a new run: --ca-bundle), then {then}."),
+    "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (run has --ca-bundle, too), then {then}."),
 }
 
 # What a run itself stops for.
@@ -170,7 +170,7 @@ STOPS: Mapping[str, Cause] = {
     "approved_limit": Cause(f"No more rows were approved: make a new dry run {NOT_SET}, and have it approved."),
     "wave_sent": Cause("Resume later: it looks at this wave, and sends the next one when it may."),
     "wave_expired": Cause(
-        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and goes on when few enough are left."
+        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and continues when few enough are left."
     ),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),
@@ -198,9 +198,3 @@ def resume_helps(code: str) -> bool:
     """Return whether a run that this code stopped can succeed when it is resumed."""
     cause = FATAL.get(code)
     return cause is None or cause.resume_helps
-
-
-def sentences() -> Iterator[tuple[str, str]]:
-    """Yield the advice of every cause as (cause, text)."""
-    for name, cause in ALL.items():
-        yield name, advice_for(name) if name in FATAL else cause.advice

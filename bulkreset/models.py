@@ -212,7 +212,8 @@ class Summary:
 
     `seconds` is the duration of the whole run, `sending_seconds` the time spent sending; `report` is a file name.
     If the plan is not complete, `rows` and `counts` cover the rows that were read. `unchecked` maps each pool whose
-    users were not looked up to the reason. `undone` maps each pool that was restored to the time of that.
+    users were not looked up to the reason. `undone` maps each pool that was restored to the time of that. `resent` counts
+    the rows that were claimed when a process died: they may have been sent, and were to be sent again.
     """
 
     run_id: str
@@ -231,6 +232,7 @@ class Summary:
     codes: Mapping[str, int]
     attempts: int
     throttled: int
+    resent: int = field(default=0, kw_only=True)
     rows_per_second: float
     sending_seconds: float
     lanes: tuple[LaneSummary, ...]

@@ -95,20 +95,6 @@ class Object:
     modified: float = field(default=0.0, compare=False)  # Unix time; listings and HEAD may differ in their precision
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSideEncryption:
-    """How S3 encrypts new objects: `sse` is "AES256", "aws:kms", or "" for the bucket's default."""
-
-    sse: str = ""
-    kms_key_id: str = ""
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """Return the same settings as API parameters."""
-        named = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
-        return {name: value for name, value in named.items() if value}
-
-
 def split(uri: str) -> tuple[str, str]:
     """Return the bucket and the key of an s3:// address."""
     bucket, _, key = uri.removeprefix(S3).partition("/")
@@ -117,12 +103,21 @@ def split(uri: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Access to S3 with one profile, or with boto3's default credential chain if `profile` is None. Thread-safe."""
+    """Access to S3 with one profile, or with boto3's default credential chain if `profile` is None. Thread-safe.
+
+    New objects are encrypted with `sse` ("AES256" or "aws:kms") and the key `kms_key_id`; by default as the bucket says.
+    """
 
     profile: str | None = None
     region: str | None = None
     tries: int = 5
-    encryption: ServerSideEncryption = field(default_factory=ServerSideEncryption)
+    sse: str | None = None
+    kms_key_id: str | None = None
+
+    @property
+    def _encryption(self) -> dict[str, Any]:
+        named = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
+        return {name: value for name, value in named.items() if value}
 
     @cached_property
     def client(self) -> "S3Client":
@@ -189,14 +184,14 @@ class Bucket:
         condition: dict[str, Any] = {} if match is None else {"IfMatch": match} if match else {"IfNoneMatch": "*"}
         with translate_errors(uri, "s3:PutObject"):
             put: Any = self.client.put_object
-            answer = put(Bucket=bucket, Key=key, Body=body, **condition, **self.encryption.asked)
+            answer = put(Bucket=bucket, Key=key, Body=body, **condition, **self._encryption)
         return str(answer["ETag"])
 
     def upload(self, uri: str, path: str) -> None:
         """Upload a file as an object, in parts if it is large. Raises BucketError."""
         bucket, key = split(uri)
         with translate_errors(uri, "s3:PutObject"):
-            self.client.upload_file(path, bucket, key, ExtraArgs=self.encryption.asked)
+            self.client.upload_file(path, bucket, key, ExtraArgs=self._encryption)
 
     def download(self, uri: str, path: str) -> None:
         """Download an object to a file. Raises BucketError."""
@@ -227,7 +222,7 @@ class Bucket:
         source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
         with translate_errors(to, "s3:PutObject"):
             self.client.copy(
-                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self.encryption.asked}
+                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self._encryption}
             )
 
     def tag(self, found: Object, name: str, value: str) -> None:

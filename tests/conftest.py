@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from bulkreset import files
 from bulkreset.run import apply
-from tests import shared_botocore
+from tests import left_open, shared_botocore, unhurried
 from tests.bucket import Storage
 from tests.sim import Simulator
 
@@ -36,6 +36,8 @@ FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 shared_botocore.share()
+unhurried.wait_long()
+left_open.note_journals()
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -106,6 +108,7 @@ class _Watch:
             return (yield)
         finally:
             self.watched = ""
+            left_open.close_journals()
 
     def _audit(self, event: str, _given: tuple[object, ...]) -> None:
         if event in STARTS and self.watched:

@@ -1,5 +1,6 @@
 """Waiting for what another process or thread does, without a guess of how long it takes."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,3 +16,10 @@ def wait_until(condition: Callable[[], T], patience: float = 90.0) -> T:
         assert time.monotonic() < end, f"not within {patience:g} s"
         time.sleep(LOOK_SECONDS)
     return found
+
+
+def let_questions_end(patience: float = 90.0) -> None:
+    """Wait for the questions in the background that a run has asked and did not need: they use its environment."""
+    for thread in threading.enumerate():
+        if thread.name == "background question":
+            thread.join(patience)

@@ -16,7 +16,7 @@ from bulkreset.cli.json_events import current
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, format_rows
-from bulkreset.report.headline import state_text
+from bulkreset.report.headline import resent_text, state_text
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
@@ -296,6 +296,8 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write(
             f"{format_count(summary.attempts, 'call')}, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {format_duration(summary.sending_seconds)}.\n"
         )
+    if resent := resent_text(summary.resent):
+        out.write(f"{resent}\n")
     if summary.emulated:
         out.write("Emulated: no real user was changed.\n")
     _print_files(summary, home, out)

@@ -47,10 +47,8 @@ def _item_of(values: object) -> Row | StepTask:
     return Row(number, username, Secret(password), pool, *flags, doubted_since, canonical)
 
 
-_ITEM: Final = TypeAdapter(
-    tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool, int | None, str],
-    config=ConfigDict(hide_input_in_errors=True),
-)
+_Values = tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool, int | None, str]
+_ITEM: Final[TypeAdapter[_Values]] = TypeAdapter(_Values, config=ConfigDict(hide_input_in_errors=True))
 Item = Annotated[Row | StepTask, PlainValidator(_item_of), PlainSerializer(_item_values)]
 
 

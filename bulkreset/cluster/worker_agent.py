@@ -314,10 +314,8 @@ def start_agent(session: str, *, ours: bool, dask_worker: Any) -> None:  # noqa:
     harden_process(for_good=False)
     quiet_loggers(_NOISY_LOGGERS)
     if ours and threading.current_thread() is threading.main_thread():
-        for number in (
-            signal.SIGINT,
-            signal.SIGHUP,
-        ):  # the terminal's signals are for the coordinator, which ends this process later
+        # The terminal's signals are for the coordinator, which ends this process later.
+        for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
     if ours:  # its streams are the coordinator's terminal: hide what Dask prints there when it ends
         nowhere = os.open(os.devnull, os.O_WRONLY)

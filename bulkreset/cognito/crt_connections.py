@@ -9,10 +9,9 @@ import struct
 import termios
 import threading
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from awscrt.http import (
     HttpClientConnection,
@@ -36,9 +35,6 @@ from bulkreset.cognito.endpoint import Endpoint, Proxy
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import not_sent_response
 from bulkreset.errors import TargetError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PATIENCE: Final = 1.0  # seconds to wait for a handshake before botocore is used to find out what is wrong
 _LONGEST_MS: Final = 2**31 - 1
@@ -73,22 +69,30 @@ class CrtConnection:
         if not hasattr(socket, "TCP_INFO"):
             return None
         if self._descriptor is None or (read := self._read_from(self._descriptor)) is None:
-            numbers = (int(path.name) for path in Path("/proc/self/fd").iterdir())
+            try:
+                numbers = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+            except OSError:  # no /proc
+                return None
             found = ((number, read) for number in numbers if (read := self._read_from(number)) is not None)
             self._descriptor, read = next(found, (None, None))
         return read
 
     def _read_from(self, descriptor: int) -> int | None:
         """Return the bytes that were read from a descriptor; None if it is not this connection's socket."""
-        with _borrowed(descriptor) as sock:
-            try:
-                if sock is None or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) != self._mark:
-                    return None
-                facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
-                unread = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
-            except OSError:  # closed in between
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:  # no socket
+            return None
+        try:
+            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) != self._mark:
                 return None
-        return int(struct.unpack_from("Q", facts, _RECEIVED_AT)[0] - struct.unpack("i", unread)[0])
+            facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
+            unread = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+            return int(struct.unpack_from("Q", facts, _RECEIVED_AT)[0] - struct.unpack("i", unread)[0])
+        except (OSError, struct.error):  # closed in between; a system that says less
+            return None
+        finally:
+            sock.detach()  # the descriptor is the runtime's
 
 
 class ConnectionPool:
@@ -207,20 +211,6 @@ def _proxy_options(proxy: Proxy, context: ClientTlsContext | None, *, tunnel: bo
     return HttpProxyOptions(
         proxy.host, proxy.port, tls, basic, proxy.user or None, proxy.password or None, connection_type=kind
     )
-
-
-@contextmanager
-def _borrowed(descriptor: int) -> "Iterator[socket.socket | None]":
-    """Open a descriptor as a socket, without closing it; None if it is none."""
-    try:
-        sock = socket.socket(fileno=descriptor)
-    except OSError:
-        yield None
-        return
-    try:
-        yield sock
-    finally:
-        sock.detach()
 
 
 def _close(connecting: "Future[HttpClientConnection]") -> None:

@@ -141,9 +141,8 @@ class _QuotaMiddleware:
         answer = STEP_ANSWERS.get(target.rpartition(".")[2])
         if answer is None and (target != _COUNTED or self._take(_signed_for(environ))):
             return self._application(environ, start_response)
-        environ["wsgi.input"].read(
-            int(environ.get("CONTENT_LENGTH") or 0)
-        )  # otherwise the next request on this connection would start with this body
+        # Otherwise the next request on this connection would start with this body.
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         body = _THROTTLED if answer is None else json.dumps(answer).encode()
         kind = ("x-amzn-errortype", "TooManyRequestsException") if answer is None else ("x-amzn-requestid", "emulated")
         headers = [("Content-Type", "application/x-amz-json-1.1"), kind, ("Content-Length", str(len(body)))]

@@ -121,8 +121,8 @@ def netloc(scheme: str, host: str, port: int | None) -> str:
 
 def password_body(row: Row) -> bytes:
     """Return the body of AdminSetUserPassword for a row."""
-    values = {"UserPoolId": row.pool, "Username": row.username, "Permanent": row.permanent}
-    return json.dumps(values | {"Password": row.password.reveal()}).encode()
+    user = {"UserPoolId": row.pool, "Username": row.username}
+    return json.dumps(user | {"Password": row.password.reveal(), "Permanent": row.permanent}).encode()
 
 
 def request_of(client: "CognitoIdentityProviderClient") -> tuple[Mapping[str, Any], Any]:

@@ -110,10 +110,10 @@ def describe_pool(session: TargetSession) -> PoolFacts:
 UNKNOWN = "pool name, password policy and case rule"
 
 
-def arn_of(session: TargetSession, account: str = "") -> str:
-    """Return the pool's ARN, with `*` if the account is unknown."""
+def arn_of(session: TargetSession) -> str:
+    """Return the pool's ARN, with `*` for the account."""
     partition = "aws-cn" if session.region.startswith("cn-") else "aws-us-gov" if "-gov-" in session.region else "aws"
-    return f"arn:{partition}:cognito-idp:{session.region}:{account or '*'}:userpool/{session.target.user_pool_id}"
+    return f"arn:{partition}:cognito-idp:{session.region}:*:userpool/{session.target.user_pool_id}"
 
 
 def _parse_pool(pool: str, told: object) -> PoolFacts:

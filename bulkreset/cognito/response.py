@@ -43,7 +43,7 @@ HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
 PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
 _THROTTLED = frozenset(
-    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"},
+    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"}
 )
 _DOUBTFUL = frozenset(
     {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}

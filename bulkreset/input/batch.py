@@ -10,6 +10,7 @@ from bulkreset.errors import BulkresetError, InputError, Stopped
 from bulkreset.input.own_files import is_report, no_passwords_error
 from bulkreset.job import ColumnsConfig, InputConfig, Location
 from bulkreset.s3 import BucketError
+from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # only planning uses frames; pandas is slow to load, so nothing else imports it
     import pandas as pd
@@ -185,7 +186,7 @@ def _find_carried(names: Sequence[str], carried: Sequence[str], path: Location) 
                 f"The input {path} has the column {name!r} {names.count(name)} times."
                 if every or names.count(name)
                 else f"The input {path} has no column {name!r}, which report.columns names.",
-                "Every column that is carried must be there once.",
+                "Each of these columns must occur exactly once.",
             )
     return {CARRIED + name: names.index(name) for name in wanted}
 
@@ -201,10 +202,12 @@ def _missing_column_error(
     bare = _EDGES if field == "username" or wanted["username"] in names else ""
     near = [found for found in names if fold_words(found).strip(bare) == fold_words(name)]
     usual = [found for found in names if fold_words(found) in _USUAL[field] and found not in wanted.values()]
-    missing = f"The input {path} has no column {name!r} among the {len(names)} of its {part}."
-    advice = f"set [input] columns.{field} to what the file calls it."
+    missing = f"The input {path} has no column {name!r} ({format_count(len(names), 'column')} in its {part})."
+    advice = f"set [input] columns.{field} to the name in the file."
     if near:
-        differs = "column names are case-sensitive" if near[0].casefold() == name.casefold() else "that is another name"
+        differs = (
+            "column names are case-sensitive" if near[0].casefold() == name.casefold() else "it is spelled differently"
+        )
         return InputError(f"{missing} It has {_show_name(near[0])}: {differs}.", f"Rename it to {name!r}, or {advice}")
     if usual:
         return InputError(
@@ -218,8 +221,8 @@ def reject_passwords(names: Sequence[str], path: Location) -> None:
     """Raise InputError if there is a column of passwords, for a job that generates them."""
     if "password" in [name.casefold() for name in names]:
         raise InputError(
-            f"The input {path} has a column of passwords, and the job makes its own.",
-            'Take the column out, or set password.source = "input".',
+            f"The input {path} has a column of passwords, but the job generates passwords.",
+            'Remove the column, or set password.source = "input".',
         )
 
 
@@ -232,8 +235,8 @@ def reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: st
     near = [found for found in names if fold_name(found) == fold_name(name) != "" and found not in wanted.values()]
     if near:
         raise InputError(
-            f"The input {path} has no column {name!r}, but {near[0]!r}, which would be passed over.",
-            f"Rename it to {name!r}, set [input] columns.{field} to {near[0]!r}, or drop it.",
+            f"The input {path} has no column {name!r}, but it has {near[0]!r}, which would be ignored.",
+            f"Rename it to {name!r}, set [input] columns.{field} to {near[0]!r}, or remove it.",
         )
 
 
@@ -259,7 +262,7 @@ def fold_name(name: str) -> str:
 
 def input_too_short_error(path: Location, row: int) -> InputError:
     """Return the error for an input that ends before an expected row."""
-    return InputError(f"The input {path} ends before row {row}.", "Check the file.")
+    return InputError(f"The input {path} ends before row {row}, so it has changed.", "Restore the original file.")
 
 
 def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
@@ -270,11 +273,11 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
     if isinstance(error, BucketError):
         if error.is_changed or error.is_missing:
             return InputError(
-                f"The input {path} is not the object any more that was met: {error.action} was answered {error.code}.",
-                "Restore it, or plan a new run.",
+                f"The input {path} has changed in S3 or is gone: {error.action} failed with {error.code}.",
+                "Restore it, or start a new run of the rows that are not set.",
             )
         return Stopped(
-            f"The input {path} could not be read to its end: {error.action} was answered {error.code}.", error.advice
+            f"The input {path} could not be read to its end: {error.action} failed with {error.code}.", error.advice
         )
     if isinstance(error, DecryptError):
         return InputError(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TextIO
 
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.own_files import is_report, restore_names
@@ -81,11 +81,16 @@ class CsvRecords:
         Raises InputError if the header is malformed or does not fit.
         """
         fields = next(self, [])
+        if not fields:
+            raise EmptyInput(f"The input {self._spec.file} has only blank lines.", "Check the export.")
         if isinstance(fields, str):
             advice = (
-                "Set [input] encoding to the file's own." if "bytes that are not" in fields else "Fix the first line."
+                "Set [input] encoding to the encoding of the file."
+                if "bytes that are not" in fields
+                else "Fix the first line."
             )
-            raise InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
+            malformed = InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
+            raise self._first_line_error([self._lines.last]) or malformed  # quotes look broken with a wrong delimiter
         try:
             places = find_columns(fields, self._spec.columns, self._spec.file)
         except InputError as error:
@@ -111,19 +116,19 @@ class CsvRecords:
             by = _show_delimiter(first[4:5] or self._spec.delimiter)
             return InputError(
                 f"The first line of the input {where} is Excel's sep={by}.",
-                f'Take it out, and set [input] delimiter = "{by}".',
+                f'Remove it, and set [input] delimiter = "{by}".',
             )
         if first.startswith("#TYPE"):
             return InputError(
                 f"The first line of the input {where} is PowerShell's #TYPE line.",
-                "Take it out, or export with -NoTypeInformation.",
+                "Remove it, or export with -NoTypeInformation.",
             )
         needed = frozenset(filter(None, (self._spec.columns.username, self._spec.columns.password)))
         if other := _delimiter_of(",".join(fields), needed):
             if other != self._spec.delimiter:
                 shown = _show_delimiter(other)
                 return InputError(
-                    f"The first line of the input {where} has its columns divided by '{shown}'.",
+                    f"The first line of the input {where} separates its columns with '{shown}'.",
                     f'Set [input] delimiter = "{shown}".',
                 )
             return None
@@ -134,7 +139,7 @@ class CsvRecords:
                 )
                 return InputError(
                     f"The header of the input {where} is its line {self._lines.number}, not its first line.",
-                    f"Take the lines before it out{also}.",
+                    f"Remove the lines before it{also}.",
                 )
         return None
 
@@ -182,7 +187,7 @@ class CsvRecords:
         if len(fields) != self._width:
             self._check_for_cut(line)
             escaped = not self._spec.escape and f"\\{self._spec.delimiter}" in self._lines.last
-            hint = f"; a delimiter is behind a backslash: if the file escapes so, {_SET_ESCAPE}" if escaped else ""
+            hint = f"; a delimiter after a backslash: if the file escapes so, {_SET_ESCAPE}" if escaped else ""
             return f"line {line}: {len(fields)} fields where the header has {self._width}{hint}"
         if "\\" in self._lines.last and not self._spec.escape:
             return self._escaped(line, fields)
@@ -192,7 +197,7 @@ class CsvRecords:
         r"""Note the backslashes in our values. Return the error text for one with \" that the file should double."""
         for text in (fields[place] for place in self._ours):
             if '\\"' in text and '\\""' not in self._lines.last:
-                return f"line {line}: a quote behind a backslash: if the file escapes so, set input.escape"
+                return f"line {line}: a quote after a backslash: if the file escapes quotes so, set input.escape"
             if "\\" in text:
                 self._doubled.add("\\" not in text.replace("\\\\", ""))
         return ""
@@ -203,8 +208,7 @@ class CsvRecords:
         if lines.number > line or self._may_reach_on(lines.last):
             # An open quote may swallow rows. Guessing where they end could set a wrong password.
             raise InputError(
-                f"The input {self._spec.file} has a quote on line {line} that does not close as it should"
-                f" (found at line {lines.number}).",
+                f"The input {self._spec.file} has an unclosed quote on line {line} (noticed at line {lines.number}).",
                 "Fix the quoting there; a quote inside a quoted value is written twice."
                 + (f" If the file escapes by backslashes, {_SET_ESCAPE}." if '\\"' in lines.last else ""),
             ) from None
@@ -221,8 +225,8 @@ class CsvRecords:
         header = [name.strip() for name in self._header]
         if names != header and sorted(names) == sorted(header):
             raise InputError(
-                f"The input {self._spec.file} has on line {line} its header again, with the columns in another order.",
-                "The file was joined from several: give each of them as an input of its own.",
+                f"The input {self._spec.file} repeats its header on line {line}, with the columns in another order.",
+                "The file was joined from several: pass each of them as an input of its own.",
             )
         return names == header
 

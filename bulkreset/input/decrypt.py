@@ -59,7 +59,7 @@ class InputContent:
         if not begins:
             raise InputError(
                 f"The input {self._path} has the suffix {SUFFIX}, but is not an age file.",
-                f"Check that it is whole, or take {SUFFIX} off its name.",
+                f"Check that it is whole, or remove {SUFFIX} from its name.",
             )
         if not self._identity:
             raise InputError(

@@ -239,7 +239,7 @@ def _cap(found: Iterable[_Item], given: Location) -> list[_Item]:
     some = list(islice(_checked(found), MOST_FILES + 1))
     if len(some) > MOST_FILES:
         raise InputError(
-            f"The input {given} has more than {MOST_FILES:,} files.", "Name fewer at a time, or put them together."
+            f"The input {given} has more than {MOST_FILES:,} files.", "Pass fewer at a time, or join them."
         )
     return some
 
@@ -291,7 +291,7 @@ def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
         except BucketError as error:
             if error.is_missing:
                 raise InputMissing(
-                    f"There is no input {where}: s3:GetObject was answered {error.code}.",
+                    f"There is no input {where}: s3:GetObject failed with {error.code}.",
                     "Check the bucket and the key.",
                 ) from None
             raise (unreadable_input_error(where, error) if error.is_passing else denied_error(where, error)) from None

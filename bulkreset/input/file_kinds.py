@@ -21,6 +21,7 @@ _ENDINGS = tuple(ending + encrypted for ending in KNOWN for encrypted in ("", EN
 # Exports have such names, and so have other files: their first bytes decide.
 _OPEN_ENDINGS = frozenset({"", "gz", "txt", "tsv", "dat", "psv", "text", "json"})
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".inprogress", ".uploading")
+_ABOUT = (".md5", ".sha1", ".sha256", ".sha512", ".sig", ".asc", ".metadata", ".manifest")
 _COPIES = (".bak", ".old", ".orig", ".save", "~")
 NO_IDENTITY = b"\0no identity"  # in place of a beginning that cannot be decrypted
 _DELIMITERS = {"\t": "a tab", ";": '";"', "|": '"|"', ",": '","'}
@@ -38,7 +39,9 @@ def is_helper(name: str) -> bool:
     An object whose key ends in "/", or in "_$folder$", stands for a folder. A data file that begins with "_" is no helper.
     """
     name = name.lower()
-    if not name or name.startswith(".") or name.endswith((".crc", "_$folder$")):
+    if not name or name.startswith((".", "~$")) or name.endswith((".crc", "_$folder$")):
+        return True
+    if name in {"thumbs.db", "desktop.ini"}:
         return True
     return name.startswith("_") and not name.endswith(_ENDINGS)
 
@@ -69,6 +72,8 @@ def _why_not_by_name(name: str, *, named: bool) -> str:
         return 'its name begins with "_"'
     if name.endswith(_UNFINISHED):
         return "still being written, by its name"
+    if name.endswith(_ABOUT):
+        return "about another file, by its name"
     return "a copy, by its name" if not named and name.endswith(_COPIES) else ""
 
 

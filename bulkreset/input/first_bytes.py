@@ -143,7 +143,7 @@ def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Ki
     """
     packed = next((what for ending, what in _PACKED.items() if name.endswith(ending)), None)
     said, marks = ("Parquet", (PARQUET, ENCRYPTED_PARQUET)) if is_parquet else packed or ("", (b"",))
-    if not begins or begins.startswith(marks):
+    if begins.startswith(marks) or any(mark.startswith(begins) for mark in marks):  # or cut off, or empty
         return None
     kind = binary_kind(begins) or text_kind(begins)
     if kind and kind not in {JSON, JSON_LINES}:

@@ -22,7 +22,7 @@ from bulkreset.text import format_count
 SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
 MOST_REMARKS = 20
-_RESTORE = "Restore it, or plan a new run."
+_RESTORE = "Restore it, or start a new run of the rows that are not set."
 
 
 class PlannedFile(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any, NoReturn, TextIO
 
-from bulkreset.errors import InputError
+from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
     CARRIED,
     FIELDS,
@@ -125,6 +125,8 @@ class JsonLinesRecords:
             size += len(self._lines.last)
             if size > LONGEST_LINE and not every:
                 break
+        if not first:
+            raise EmptyInput(f"The input {self._spec.file} has only blank lines.", "Check the export.")
         if not objects:
             is_csv = "{" not in first and self._spec.columns.username in re.split(r'[",;|\s]+', first)
             what, advice = _CSV if is_csv else _NOT_LINES.get(first[:1], _NOT_LINES[""])
@@ -142,7 +144,7 @@ class JsonLinesRecords:
         names |= dict.fromkeys(new)
         if new and sum(map(len, names)) > LONGEST_LINE:
             raise InputError(
-                f"The fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters of names.",
+                f"The names of the fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters together.",
                 "Check that the names of the fields are the same in all lines.",
             )
 
@@ -221,8 +223,8 @@ class JsonLinesRecords:
         if is_carried and isinstance(value, list):
             raise InputError(
                 f"The column {name!r} of the input {self._spec.file} holds {_kind(value)} on line {self._lines.number},"
-                " which is no text.",
-                "Write it as text, or without this column.",
+                " not text.",
+                "Write it as text, or remove the column.",
             )
         if isinstance(value, bool) and (is_carried or field == "permanent"):
             return "true" if value else "false"

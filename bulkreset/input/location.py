@@ -212,7 +212,7 @@ def require_text_name(name: str) -> None:
     except UnicodeEncodeError:
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
         raise InputError(
-            f"The name of the input {shown} is not UTF-8.", "Rename it; journal and report cannot hold it."
+            f"The name of the input {shown} is not UTF-8.", "Rename it: the journal and the report hold only UTF-8."
         ) from None
 
 
@@ -254,7 +254,7 @@ def digest_of(stream: io.BufferedReader) -> str:
 
 def denied_error(where: Location, error: BucketError) -> InputError:
     """Return the error for denied access to an object or to the listing of its bucket."""
-    return InputError(f"The input {where} cannot be read: {error.action} was answered {error.code}.", error.advice)
+    return InputError(f"The input {where} cannot be read: {error.action} failed with {error.code}.", error.advice)
 
 
 def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:

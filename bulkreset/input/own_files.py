@@ -29,7 +29,7 @@ def require_names(cells: Iterable[str], path: Location) -> list[str]:
     names = list(cells)
     if any(map(is_redacted, names)):
         raise InputError(
-            f"{path} has hashes in place of usernames.", "Write that report with --redact none, and use that one."
+            f"{path} has hashes instead of usernames.", "Write that report with --redact none, and use that one."
         )
     return names
 

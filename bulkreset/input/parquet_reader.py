@@ -184,7 +184,7 @@ class ParquetReader:
             if told > LARGEST_FOOTER:
                 raise InputError(
                     f"The input {self._spec.file} has a footer of {told:,} bytes.",
-                    f"Write it with fewer columns, or in larger row groups: {LARGEST_FOOTER:,} bytes are read.",
+                    f"Write it with fewer columns, or in larger row groups: at most {LARGEST_FOOTER:,} bytes are read.",
                 )
             file.seek(size - FOOTER_ENDS - told)
             return bytes(file.read(told))
@@ -238,8 +238,8 @@ class ParquetReader:
         is_told = (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
         if pa.types.is_nested(kind) or ((_is_binary(kind) or _is_uuid(kind)) and not is_told):
             raise InputError(
-                f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, which is no text.",
-                "Write it as a string column, or without this column.",
+                f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
+                "Write it as a string column, or remove the column.",
             )
 
 

@@ -36,8 +36,8 @@ def partition_columns(where: Location, columns: ColumnsConfig) -> dict[str, str]
             continue
         if field not in _READ or name != names[field]:
             raise InputError(
-                f"A directory of the input {_masked(where)} is named {name}=…, which would be passed over.",
-                f'Rename the directory, or write the column into the files. Read are "{names["permanent"]}" and'
+                f"A directory of the input {_masked(where)} is named {name}=…, which would be ignored.",
+                f'Rename the directory, or write the column into the files. Directory names may be "{names["permanent"]}" and'
                 f' "{names["user_pool_id"]}".',
             )
         text = "" if value == _EMPTY else unquote(value)

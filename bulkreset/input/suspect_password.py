@@ -36,7 +36,10 @@ _HASH = re.compile(
     re.IGNORECASE | re.DOTALL,
 ).fullmatch
 _ESCAPE = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE).search
-_ESCAPE_URL = re.compile(r"(?=.*%)(?:[\w.~-]|%[0-9A-F]{2})+", re.ASCII | re.IGNORECASE).fullmatch
+# Only characters that must be escaped are, and all of them; beyond ASCII each is two bytes or more.
+_ESCAPE_URL = re.compile(
+    r"(?=.*%)(?:[\w.~-]|%(?:2[0-9A-F]|3[A-F]|40|5[B-E]|60|7[B-E])|(?:%[89A-F][0-9A-F]){2,})+", re.ASCII | re.IGNORECASE
+).fullmatch
 _ESCAPE_JSON = re.compile(r"\\u[0-9a-f]{4}", re.IGNORECASE).search
 _DASH = re.compile("[\u2013\u2014\u2026]").search
 _CHANGED_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?E\+?\d+|\d+\.0", re.IGNORECASE).fullmatch
@@ -70,7 +73,7 @@ _CURLY = re.compile("[\u2018-\u201f]").search
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u00ab": "\u00bb", "\u00bb": "\u00ab", "\u2039": "\u203a"}
 # Most passwords have none of the characters that any of the forms needs. This search decides for them.
 _MAY_BE = re.compile(
-    r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]|^.*[0-9]E?[+.]?[0-9]+$",
+    r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]",
     re.IGNORECASE,
 ).search
 _SHORTEST_WRAPPED = 3
@@ -78,10 +81,10 @@ _SHORTEST_WRAPPED = 3
 
 def suspicion(password: str) -> str:
     """Return what looks wrong with a password, in words that have no part of it; "" if nothing does."""
-    if password.casefold() in _PLACEHOLDERS or _MASK(password):
+    if password.casefold() in _PLACEHOLDERS or (password[:1] == password[-1:] and _MASK(password)):
         return PLACEHOLDER
     if not _MAY_BE(password):
-        return ""
+        return NUMBER if password[-1:].isdigit() and _CHANGED_NUMBER(password) else ""
     return next((words for words, holds in _FORMS.items() if holds(password)), "")
 
 
@@ -126,6 +129,5 @@ _FORMS: Mapping[str, Callable[[str], object]] = {
     ESCAPED: _ESCAPE,
     ESCAPED_URL: _ESCAPE_URL,
     ESCAPED_JSON: _ESCAPE_JSON,
-    NUMBER: _CHANGED_NUMBER,
     BYTES: re.compile("b'.+'|b\".+\"", re.DOTALL).fullmatch,
 }

@@ -34,7 +34,7 @@ def require_not_swapped(spec: InputConfig, chunk: RowBatch) -> None:
         raise InputError(
             f"The column {columns.password!r} of the input {spec.named} has e-mail addresses, phone numbers or UUIDs,"
             f" and the column {columns.username!r} has none: they seem to be swapped.",
-            "Correct the header, or [input] columns. If the passwords are like that, set [input]"
+            "Correct the header, or set [input] columns. If the passwords are like that, set [input]"
             " passwords_may_be_names = true.",
         )
 

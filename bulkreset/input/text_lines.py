@@ -63,8 +63,8 @@ class LineReader:
             self.last = line = self._text.readline(LONGEST_LINE)
         except UnicodeError:
             raise InputError(
-                f"The input {self._spec.file} does not decode as {self._spec.encoding} near line {self.number + 1}.",
-                "Set [input] encoding to the file's own.",
+                f"The input {self._spec.file} is not valid {self._spec.encoding} near line {self.number + 1}.",
+                "Set [input] encoding to the encoding of the file.",
             ) from None
         if not line:
             self.ends_open = self.ends_open or self.previous[-1:] not in {"", "\n", "\r"}
@@ -81,7 +81,7 @@ class LineReader:
                 f"Line {self.number} of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters."
                 if len(line) == LONGEST_LINE
                 else f"A record of the input {self._spec.file} is longer than {LONGEST_LINE:,} characters: it ends"
-                f" behind line {self.number}.",
+                f" after line {self.number}.",
                 f"Check that it is a {self._kind} file" + (", and the quoting." if self._kind == "CSV" else "."),
             )
         if not line.isascii():

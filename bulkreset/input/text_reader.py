@@ -191,7 +191,7 @@ class TextReader:
         if named != "utf-8-sig" or family != "utf-8":
             raise InputError(
                 f"The input {self.spec.file} begins as {(family if named[:6] != family else marked).upper()}"
-                f" (byte order mark), and the job says {self.spec.encoding}.",
+                f" (byte order mark), but the job says {self.spec.encoding}.",
                 f'Set [input] encoding = "{family}".',
             )
 

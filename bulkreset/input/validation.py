@@ -105,7 +105,7 @@ class RowValidator:
         self, frame: pd.DataFrame, pools: "pd.Series[str]", permanents: list[bool | None]
     ) -> Iterator[tuple["pd.Series[bool]", RejectCode, _Message]]:
         usernames, passwords = frame["username"], frame["password"]
-        yield usernames == "", RejectCode.MISSING_USERNAME, "the row names no user"
+        yield usernames == "", RejectCode.MISSING_USERNAME, "the row has no username"
         if not self._generates:
             yield passwords == "", RejectCode.MISSING_PASSWORD, "the row has no password"
         yield (
@@ -133,14 +133,14 @@ class RowValidator:
         yield (
             pd.Series([value is None for value in permanents]),
             RejectCode.BAD_VALUE,
-            "permanent is none of true, false, 1, 0, yes, no",
+            "permanent must be true, false, 1, 0, yes or no",
         )
         yield (
             ~pools.isin(self._pools),
             RejectCode.UNKNOWN_POOL,
-            "no target of the job is this user pool"
+            "this user pool is not in the job"
             if self._only_pool
-            else "no target of the job is this user pool; with several targets each row names its own",
+            else "this user pool is not in the job; with several pools, each row must name one",
         )
         if self._generates:
             unheard = pd.Series([value is False for value in permanents])

@@ -10,7 +10,7 @@ from pathlib import Path
 from bulkreset.cancellation import check_current, stop_requested
 from bulkreset.errors import RecordError
 
-RESTORE = "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
+RESTORE = "Restore it from a backup. Without one, plan a new run of the rows that are not set."
 _STEPS_BETWEEN_CHECKS = 1_000_000  # of SQLite's machine: some hundredths of a second
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message can contain damaged bytes

@@ -130,7 +130,7 @@ class Journal:
         """Raise RecordError if the file is damaged, or a complete plan does not have each of its rows once."""
         with self._db.reading():
             (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-            held = self._db.execute("SELECT count(*), min(row), max(row) FROM rows").fetchone()
+            held = self._db.execute(schema.HELD).fetchone()
             unknown = set(self.read.counts()) - {status.value for status in Status}
             (strange,) = self._db.execute(schema.HAS_INVALID_CELLS).fetchone()
         rows = self.state.rows

@@ -47,9 +47,12 @@ class JournalWriter:
         """Set fields of the run state."""
         self.commit([StateChanged(changes)])
 
-    def mark_claimed_in_doubt(self) -> None:
-        """Mark the rows that a dead process claimed as in doubt; failed rows that it did not retry are failed again."""
-        with self._db.writing():
+    def mark_claimed_in_doubt(self, **facts: object) -> None:
+        """Mark the rows that a dead process claimed as in doubt, and store these facts of the run state with it.
+
+        Failed rows that it did not retry are failed again.
+        """
+        with self._state.writing(facts):
             self._db.execute(schema.MARK_CLAIMED_IN_DOUBT)
             self._db.execute(schema.RESTORE_FAILED)
 

@@ -73,20 +73,15 @@ class PlanWriter:
         """
         with self._db.writing():
             self._db.create_function("fold", 1, fold, deterministic=True)
-            self._db.execute("CREATE TEMP TABLE folding (id INTEGER PRIMARY KEY)")
-            self._db.executemany(
-                "INSERT INTO folding SELECT id FROM pools WHERE user_pool_id = ?", [(pool,) for pool in folding]
-            )
-            self._db.execute(schema.DUPLICATES)
-            if self._db.execute("SELECT EXISTS (SELECT 1 FROM twins)").fetchone()[0]:
+            values = {"keep": keep, "folding": json.dumps(list(folding))}
+            self._db.execute(schema.DUPLICATES, values)
+            if self._db.execute("SELECT 1 FROM twins").fetchone():
                 self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
-                self._db.execute(schema.REJECT_DUPLICATES, {"keep": keep})
+                self._db.execute(schema.REJECT_DUPLICATES, values)
             self._db.execute("DROP TABLE twins")
-            self._db.execute("DROP TABLE folding")
 
     def forget_plan(self) -> None:
         """Delete an unfinished plan. None of its rows has been sent."""
         with self._db.writing():
-            self._db.execute("DELETE FROM rows")
-            self._db.execute("DROP TABLE IF EXISTS carried")
-            self._db.execute("UPDATE files SET first_row = NULL")
+            for statement in schema.FORGET_PLAN.split(";"):
+                self._db.execute(statement)

@@ -2,19 +2,13 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
-from bulkreset.journal.records import (
-    AttemptTotals,
-    JournalFile,
-    PlanMessage,
-    ReportRow,
-    SetRow,
-    StepCounts,
-)
+from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, ReportRow, SetRow, StepCounts
 from bulkreset.models import RateChange, Row, Secret, Status, StepTask
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
@@ -41,15 +35,9 @@ class JournalReader:
 
         The row is (row, status there, code there, status here, code here).
         """
-        with self._db.reading():
-            self._db.execute("ATTACH ? AS reviewed", (read_uri(reviewed),))
-            try:
-                (number,) = self._db.execute(f"SELECT count(*) {schema.DIFFERENT_ROWS}").fetchone()
-                columns = "row, was.status, was.code, now.status, now.code"
-                first = self._db.execute(f"SELECT {columns} {schema.DIFFERENT_ROWS} ORDER BY row LIMIT 1").fetchone()
-            finally:
-                self._db.execute("DETACH reviewed")
-        return number, first
+        with self._db.reading(), self._attached(reviewed):
+            found = self._one(schema.DIFFERENT_ROWS)
+        return (found[0], found[1:]) if found else (0, None)
 
     def already_set(self, others: Iterable[Path]) -> tuple[int, int]:
         """Count the ready rows whose users these journals have set, or may have set. Return (rows, first row)."""
@@ -59,15 +47,21 @@ class JournalReader:
             )
             try:
                 for other in others:
-                    self._db.execute("ATTACH ? AS other", (read_uri(other),))
-                    try:
+                    with self._attached(other):
                         self._db.execute(schema.SET_ELSEWHERE)
-                    finally:
-                        self._db.execute("DETACH other")
                 number, first = self._db.execute(schema.ALREADY_SET).fetchone()
             finally:
                 self._db.execute("DROP TABLE set_elsewhere")
         return number, first
+
+    @contextmanager
+    def _attached(self, other: Path) -> Iterator[None]:
+        """Let statements in the block read another journal as `other`."""
+        self._db.execute("ATTACH ? AS other", (read_uri(other),))
+        try:
+            yield
+        finally:
+            self._db.execute("DETACH other")
 
     def carried(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the carried cells of every row of the input, in input order: (row, cells)."""
@@ -80,13 +74,10 @@ class JournalReader:
 
         An item is (page, user pool, rows); pages are counted from 0.
         """
-        with self._db.reading():
-            pools = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
-            first, last = self._db.execute(schema.SENDABLE_RANGE).fetchone()
-            for piece in range((first - 1) // size, (last - 1) // size + 1):
-                rows = (piece * size + 1, (piece + 1) * size)
-                for pool, count in self._db.execute(schema.SENDABLE_PAGE, rows).fetchall():
-                    yield piece, pools[pool], count
+        first, last = self._one(schema.SENDABLE_RANGE)
+        for piece in range((first - 1) // size, (last - 1) // size + 1):
+            for pool, count in self._all(schema.SENDABLE_PAGE, (piece * size + 1, (piece + 1) * size)):
+                yield piece, pool, count
 
     def sendable(self, first: int, last: int, password: PasswordOf) -> list[Row]:
         """Return the rows from `first` to `last` that are still to be sent, in order, with their passwords."""
@@ -115,7 +106,7 @@ class JournalReader:
 
         Call `begin_steps` with the same `order` first.
         """
-        (number,) = self._one("SELECT id FROM pools WHERE user_pool_id = ?", (pool,))
+        (number,) = self._one(schema.POOL, (pool,))
         found = self._all(schema.TO_STEP.format(order=order), (number, step, most))
         return [StepTask(row, username, pool) for row, username in found]
 
@@ -208,13 +199,11 @@ class JournalReader:
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""
-        return dict(self._all("SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1"))
+        return dict(self._all(schema.CODES))
 
     def totals(self) -> AttemptTotals:
         """Return the sums of attempts and throttled attempts over all rows."""
-        return AttemptTotals._make(
-            self._one("SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows")
-        )
+        return AttemptTotals._make(self._one(schema.TOTALS))
 
     def recent_rate(self, seconds: int) -> float:
         """Return the rows settled per second in the last `seconds` before the newest outcome.

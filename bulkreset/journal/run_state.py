@@ -139,13 +139,17 @@ class End(_Facts):
 
 
 class Execution(_Facts):
-    """One process that ran the run. `end` is None while it works, and if it was killed. `callers` are ARNs by pool."""
+    """One process that ran the run. `end` is None while it works, and if it was killed. `callers` are ARNs by pool.
+
+    `claimed_before` is the number of rows that a process which died had claimed: they may have been sent.
+    """
 
     started_at: Time
     user: str
     host: str
     version: str
     callers: Mapping[str, str] = {}
+    claimed_before: Count = 0
     end: End | None = None
 
 
@@ -274,6 +278,11 @@ class RunState(_Facts):
     def execution(self) -> Execution:
         """Return the last execution."""
         return self.executions[-1]
+
+    @property
+    def resent(self) -> int:
+        """Return how many rows were claimed when a process died, in all executions."""
+        return sum(one.claimed_before for one in self.executions)
 
     @property
     def end(self) -> End | None:

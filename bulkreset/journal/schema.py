@@ -95,8 +95,8 @@ SELECT row, user_pool_id, username FROM rows JOIN pools ON pools.id = rows.pool 
 
 # The user of a row: the user's own name if it is known, else the username; folded if the pool folds names.
 _WHO = (
-    "CASE WHEN rows.pool IN (SELECT id FROM folding) THEN fold(coalesce(canonical, username))"
-    " ELSE coalesce(canonical, username) END"
+    "CASE WHEN rows.pool IN (SELECT id FROM pools WHERE user_pool_id IN (SELECT value FROM json_each(:folding)))"
+    " THEN fold(coalesce(canonical, username)) ELSE coalesce(canonical, username) END"
 )
 
 DUPLICATES = f"""
@@ -126,7 +126,8 @@ SENDABLE_AFTER = f"""
 
 # Count the rows in a range that are still to be sent, by user pool.
 SENDABLE_PAGE = f"""
-SELECT pool, count(*) FROM rows WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} GROUP BY pool
+SELECT user_pool_id, count(*) FROM rows JOIN pools ON pools.id = rows.pool
+WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} GROUP BY pool
 """  # noqa: S608  (our own text)
 
 SENDABLE_COUNTS = f"""
@@ -182,6 +183,7 @@ RATES = "SELECT account, region, count(*) FROM rates GROUP BY 1, 2"
 # A step of a set row is pending while its column is NULL; 1: done, 0: failed. The steps of a row are taken one after the
 # other: {order} is an expression for its next step, which depends on the run (see `step_order`). The index has only the
 # rows that have a next step.
+POOL = "SELECT id FROM pools WHERE user_pool_id = ?"
 FORGET_STEP_ORDER = "DROP INDEX IF EXISTS to_step"
 INDEX_STEPS = "CREATE INDEX to_step ON rows (pool, {order}) WHERE status = 'set' AND {order} IS NOT NULL"
 TO_STEP = """
@@ -254,11 +256,13 @@ SELECT count(*), min(finished_at), max(finished_at) FROM rows
 WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
 """
 
-# Select the rows of this plan that differ from the journal attached as `reviewed`.
+# Select the rows of this plan that differ from the journal attached as `other`, and how many there are.
 DIFFERENT_ROWS = """
-FROM main.rows AS now JOIN reviewed.rows AS was USING (row)
+SELECT count(*) OVER (), row, was.status, was.code, now.status, now.code
+FROM main.rows AS now JOIN other.rows AS was USING (row)
 WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
   OR now.username <> was.username OR now.pool IS NOT was.pool
+ORDER BY row LIMIT 1
 """
 
 # Count the ready rows of users whom the journal attached as `other` has set or may have set.
@@ -266,17 +270,20 @@ ALREADY_SET = """
 SELECT count(*), coalesce(min(now.row), 0) FROM main.rows AS now JOIN main.pools AS here ON here.id = now.pool
 WHERE now.status = 'ready' AND EXISTS (
   SELECT 1 FROM temp.set_elsewhere AS elsewhere WHERE elsewhere.pool = here.user_pool_id
-  AND elsewhere.username IN (now.username, coalesce(now.canonical, now.username)))
+  AND elsewhere.username IN (now.username, now.canonical))
 """
+# A user without a canonical name has NULL as second name, which the key of the table ignores.
 SET_ELSEWHERE = f"""
 INSERT OR IGNORE INTO temp.set_elsewhere
 SELECT there.user_pool_id, name.value FROM other.rows AS was JOIN other.pools AS there ON there.id = was.pool,
-  json_each(json_array(was.username, coalesce(was.canonical, was.username))) AS name
+  json_each(json_array(was.username, was.canonical)) AS name
 WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNCERTAIN)}
 """  # noqa: S608  (our own text)
 
 # Columns of the input that are carried into the report: a JSON array for each row, in the order of the job's names.
 CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+
+FORGET_PLAN = "DELETE FROM rows; DROP TABLE IF EXISTS carried; UPDATE files SET first_row = NULL"
 
 # Count the rows by a message of the plan, and name the first of them.
 PLAN_MESSAGES = f"""
@@ -287,6 +294,9 @@ ROWS_WITH_MESSAGE = f"""
 SELECT row FROM rows WHERE status IN {sql_list(statuses.PLAN_REMARKS)} AND message = ? ORDER BY row LIMIT ?
 """  # noqa: S608  (our own text)
 
+CODES = "SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1"
+TOTALS = "SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows"
+HELD = "SELECT count(*), min(row), max(row) FROM rows"
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
 RETRY_STEPS = f"""
 UPDATE rows SET {", ".join(f"{column} = nullif({column}, 0)" for column in COLUMNS)}, code = '', message = ''

@@ -62,7 +62,7 @@ class S3Presence:
         except BucketError as error:
             if not self._told:
                 self._told = True
-                self._tell(f"{self._at}: {error.action} was answered {error.code}")
+                self._tell(f"{self._at}: {error.action} failed with {error.code}")
 
     def close(self) -> None:
         """Leave the lane."""

@@ -200,4 +200,4 @@ def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None], cl
 
 
 def _unusable(uri: str, error: BucketError) -> RecordError:
-    return RecordError(f"{uri} cannot be written: {error.action} was answered {error.code}.", error.advice)
+    return RecordError(f"{uri} cannot be written: {error.action} failed with {error.code}.", error.advice)

@@ -47,7 +47,7 @@ from bulkreset.mirror.objects import (
     read_token,
     start_generation,
 )
-from bulkreset.s3 import Bucket, BucketError, ServerSideEncryption, split
+from bulkreset.s3 import Bucket, BucketError, split
 
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
 OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
@@ -248,9 +248,8 @@ class JournalMirror:
         copy = self._home.path / ".mirror.sqlite"
         packed = self._home.path / ".mirror.sqlite.gz"
         try:
-            with closing(
-                Journal.open(self._home.journal, read_only=True)
-            ) as journal:  # this may be another thread than the run's
+            # This may be another thread than the run's.
+            with closing(Journal.open(self._home.journal, read_only=True)) as journal:
                 mirrored = journal.copy(copy).mirror
             commit = mirrored.commit if mirrored else 0
             packed.unlink(missing_ok=True)
@@ -303,16 +302,14 @@ class JournalMirror:
                     f"Resume that one, in a new directory: bulkreset resume {self.at}",
                 ) from None
             raise RecordError(
-                f"The mirror {self.at} cannot be written: {error.action} was answered {error.code}.",
+                f"The mirror {self.at} cannot be written: {error.action} failed with {error.code}.",
                 f"{error.advice} Then resume. {self._advice_if_gone}",
             ) from None
 
 
 def open_bucket(asked: Asked) -> Bucket:
     """Return the S3 client for a job's mirror. It has few tries of its own, because this module retries."""
-    return Bucket(
-        asked.profile, asked.region, tries=2, encryption=ServerSideEncryption(asked.sse or "", asked.kms_key_id or "")
-    )
+    return Bucket(asked.profile, asked.region, tries=2, sse=asked.sse, kms_key_id=asked.kms_key_id)
 
 
 def require_usable(asked: Asked, at: str) -> None:
@@ -329,5 +326,5 @@ def require_usable(asked: Asked, at: str) -> None:
             ) from None
         if error.is_denied:
             raise JobError(
-                f"mirror.to: {at} cannot be used: {error.action} was answered {error.code}.", error.advice
+                f"mirror.to: {at} cannot be used: {error.action} failed with {error.code}.", error.advice
             ) from None

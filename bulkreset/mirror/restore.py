@@ -45,7 +45,7 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
         RunDir.create(path, fill).release()
     except BucketError as error:
         raise RunDirError(
-            f"The run at {at} cannot be read: {error.action} was answered {error.code}.", error.advice
+            f"The run at {at} cannot be read: {error.action} failed with {error.code}.", error.advice
         ) from None
 
 

@@ -1,5 +1,6 @@
 """Say why a name that no user of the pool has nearly names one: an export has changed it, or the pool compares it exactly."""
 
+import html
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -19,6 +20,15 @@ AND_FOUND = ", and the pool has it without"  # after a cause of _WRITTEN
 _WRITTEN: Mapping[str, re.Pattern[str]] = {
     "it looks like a number that a spreadsheet has rounded": re.compile(r"[+-]?\d+(?:[.,]\d+)?[Ee]\+?\d+"),
     "it looks like a number with .0 behind": re.compile(r"\+?\d+[.,]0+"),
+    "it has a person's name beside the address, as in Ann <ann@example.com>": re.compile(
+        r".*[^<\s].*<[^<>]+@[^<>]+>", re.DOTALL
+    ),
+    "it is a phone number with blanks or signs in it, or with 00 for the plus": re.compile(
+        r"(?=(?:\D*\d){7})(?:\+|\(|00)[\d\s()./-]*[\s()./-][\d\s()./-]*|00[1-9]\d{6,14}"
+    ),
+    "it has an HTML escape such as &amp;": re.compile(
+        r".*&(?:amp|lt|gt|quot|apos|#x?[0-9a-f]+);.*", re.DOTALL | re.IGNORECASE
+    ),
     "it has quotes or brackets around it": re.compile(
         "\".+\"|'.+'|`.+`|<.+>|[\u201c\u201e\u201d\u00ab\u00bb].+[\u201c\u201d\u00ab\u00bb]|[\u2018\u201a\u2019].+[\u2018\u2019]",
         re.DOTALL,
@@ -29,6 +39,8 @@ _WRITTEN: Mapping[str, re.Pattern[str]] = {
 }
 _PREFIX = re.compile(r"(?:mailto|tel):|[^\\@]+\\", re.IGNORECASE)
 _QUOTES = "\"'`<>\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
+_BESIDE = re.compile(r".*<([^<>]+@[^<>]+)>", re.DOTALL).fullmatch
+_WRITTEN_PHONE = re.compile(r"(?:\+|\(|00)[\d\s()./-]{7,}").fullmatch
 _PHONE = re.compile(r"[1-9]\d{6,14}").fullmatch
 _DECIMALS = re.compile(r"(\+?\d+)[.,]0+").fullmatch
 # Most names are their own key: this decides it fast.
@@ -39,7 +51,11 @@ def near_key(name: str) -> str:
     """Return what a name has in common with those that nearly equal it."""
     if _IS_KEY(name):
         return name
-    key = unquote(name)
+    key = unquote(html.unescape(name))
+    if beside := _BESIDE(key):
+        key = beside[1]
+    if _WRITTEN_PHONE(key):
+        key = re.sub(r"^00", "+", re.sub(r"[\s()./-]", "", key))
     key = _PREFIX.sub("", key.strip(_QUOTES), count=1).strip(_QUOTES)
     if decimals := _DECIMALS(key):
         key = decimals[1]

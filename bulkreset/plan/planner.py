@@ -91,10 +91,8 @@ class Planner:
         Without its description the users would not be checked, so none would be skipped.
         """
         for pool, facts in pools.items():
-            gap = (
-                facts.unknown
-            )  # if denied, the run continues and reports it; if the pool does not exist, the run ends later
-            session = self._sessions[pool]
+            # If it was denied, the run continues and reports it; if the pool does not exist, the run ends later.
+            gap, session = facts.unknown, self._sessions[pool]
             problem = connection_problem(gap.code, session) if gap else None
             if gap and problem and (gap.code in _UNREACHABLE or self._job.plan.check_users):
                 raise ServiceError(gap.code, *problem)

@@ -122,7 +122,8 @@ class PoolUserSource:
         A status is a filter of its own, so it cannot be given with a shard. A few users of it are listed with one
         filter; if they are many, all users are listed in shards and their status is compared here.
         """
-        expression = self._server_filter()
+        statuses = self._select.statuses
+        expression = f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""  # it takes one condition
         return PoolSweep(
             self._directories[name],
             self._pages[name],
@@ -136,11 +137,6 @@ class PoolUserSource:
     def _start_calls(calls: ParallelCalls[SweptPage], name: str, sweep: PoolSweep) -> None:
         while call := sweep.next_call():
             calls.submit(name, call)
-
-    def _server_filter(self) -> str:
-        """Return the filter for ListUsers: the status if there is exactly one, because a filter takes one condition."""
-        statuses = self._select.statuses
-        return f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
 
     def _store_result(self, name: str, sweep: PoolSweep, future: Future[SweptPage]) -> int:
         """Store the page from a call and return how many users are new.

@@ -18,10 +18,7 @@ from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 
-_ABSENT = {
-    ABSENT: NOT_FOUND,
-    UNLISTED: NOT_LISTED,
-}
+_ABSENT = {ABSENT: NOT_FOUND, UNLISTED: NOT_LISTED}
 _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
     SkipReason.FEDERATED: "the user signs in through an identity provider",
@@ -55,11 +52,7 @@ class UserCheck:
         self._clock = clock
 
     def run(
-        self,
-        journal: Journal,
-        scratch: Path,
-        seen: Callable[[int, int], None],
-        listed: UserStore | None = None,
+        self, journal: Journal, scratch: Path, seen: Callable[[int, int], None], listed: UserStore | None = None
     ) -> list[UnknownFact]:
         """Look up the user of every ready row, store the findings in the journal and end its phase CHECKING.
 

@@ -281,9 +281,8 @@ class UserStore:
     def names(self, pool: str) -> int:
         """Return how many names to look up a pool has."""
         with self._broken():
-            return int(
-                self._db.execute("SELECT count(DISTINCT name) FROM sought WHERE pool = ?", (pool,)).fetchone()[0]
-            )
+            found = self._db.execute("SELECT count(DISTINCT name) FROM sought WHERE pool = ?", (pool,)).fetchone()
+        return int(found[0])
 
     def progress(self, pool: str) -> dict[str, LookupProgress]:
         """Return the progress of each part of the sweep in a pool, by part."""
@@ -363,16 +362,7 @@ class UserStore:
         self._db.executemany(
             _MATCH,
             (
-                {
-                    "pool": pool,
-                    "name": name,
-                    "username": match.username,
-                    "status": match.status,
-                    "kind": match.kind,
-                    "rank": place if rank is None else rank,
-                    "modified": match.modified,
-                    "recovery": match.recovery,
-                }
+                match._asdict() | {"pool": pool, "name": name, "rank": place if rank is None else rank}
                 for match in matches
                 for place, name in enumerate(match.names)
             ),

@@ -84,7 +84,8 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
             f"First: bulkreset resume {shlex.quote(str(home.path))}",
         )
     to = _recipients(job, wanted)
-    rows = reopen_input(_with_all_columns(job), journal)
+    job_of_all = job.model_copy(update={"input": carrying(job.input, ALL_COLUMNS)})
+    rows = reopen_input(job_of_all, journal)
     if rows is None:
         raise Refused("The run has no input.", "Name a run that read one.")
     unsent = Status.READY.at_end(dry_run=state.is_dry_run)
@@ -130,10 +131,6 @@ def _recipients(job: Job, wanted: ExtractRequest) -> list[Any] | None:
     if not keys:
         raise Refused(f"{wanted.output} has nobody to encrypt it for.", "Name a public key with --recipient.")
     return parse_recipients(keys)
-
-
-def _with_all_columns(job: Job) -> Job:
-    return job.model_copy(update={"input": carrying(job.input, ALL_COLUMNS)})
 
 
 class _Lines:

@@ -81,6 +81,15 @@ def undo_text(run: RunState) -> str:
     return "".join(said)
 
 
+def resent_text(rows: int) -> str:
+    """Return as a sentence how many rows a process that died may have sent; "" if none."""
+    return (
+        f"{format_count(rows, 'row')} may have been sent twice, because a process died: marked in_doubt."
+        if rows
+        else ""
+    )
+
+
 def _other_rows(counts: Mapping[str, int], *, dry_run: bool = False) -> list[str]:
     """Return a phrase for each group of rows that are not set, the most serious first."""
     phrases: dict[str, int] = {}

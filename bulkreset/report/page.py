@@ -19,7 +19,7 @@ from bulkreset.models import EndState, Recovery
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step
-from bulkreset.report.headline import describe_state, next_commands, run_outcome, wave_texts
+from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import redraw_advice
 from bulkreset.report.summary import is_resumable, lane_summaries, step_counts
@@ -97,6 +97,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "codes": list(_codes(journal, alive=alive)),
         "causes": _near_misses(journal),
         "totals": journal.read.totals(),
+        "resent": resent_text(run.resent),
         "steps": [(BY_COLUMN[column], counts) for column, counts in steps.items()],
         "asked": [STEPS[name] for name in run.steps],
         "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
@@ -220,6 +221,9 @@ def _endpoint_warnings(run: RunState, target: TargetFacts) -> list[str]:
     return endpoint_warnings(target.endpoint, verified=bool(verified))
 
 
+_DETAIL_OF = {"failures_sample": "max_failures", "count_pauses": "max_duration"}  # says nothing without that guard
+
+
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (job key, value as text) for each configured guard."""
     for key, value in guards.items():
@@ -228,11 +232,13 @@ def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield "protected.usernames", format_count(len(value["usernames"]), "user")
             if value.get("groups"):
                 yield "protected.groups", ", ".join(value["groups"])
-        elif value is not None:
+        elif value not in {None, "lane"} and guards.get(_DETAIL_OF.get(key, key)) is not None:
             yield (
                 key,
                 format_duration(value)
                 if key == "max_duration"
+                else str(value).lower()
+                if isinstance(value, bool)
                 else f"{value:,}"
                 if isinstance(value, int)
                 else str(value),
@@ -265,6 +271,7 @@ def _template_environment() -> "Environment":
         "count": format_count,
         "words": _words,
         "status": facts_of,
+        "ordered": sorted_counts,
     }
     return environment
 

@@ -13,7 +13,14 @@ from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import json_safe
 
 COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
-_WHERE_KNOWN = {"unchecked", "approved", *STEP_COLUMNS, "stopped_by", "undone"}  # omitted from the summary if empty
+_WHERE_KNOWN = {
+    "resent",
+    "unchecked",
+    "approved",
+    *STEP_COLUMNS,
+    "stopped_by",
+    "undone",
+}  # omitted from the summary if empty
 
 
 def summary_figures(summary: Summary) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = 
         codes=journal.read.codes(),
         attempts=totals.attempts,
         throttled=totals.throttled,
+        resent=state.resent,
         rows_per_second=round(counts.get(Status.SET, 0) / sending, 2) if sending else 0.0,
         sending_seconds=round(sending, 3),
         lanes=lane_summaries(journal),

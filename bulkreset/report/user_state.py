@@ -7,16 +7,7 @@ from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_store import RowFinding
 from bulkreset.text import format_iso, spreadsheet_safe
 
-COLUMNS = (
-    "row",
-    "user_pool_id",
-    "username",
-    "state",
-    "user_status",
-    "set_at",
-    "modified_at",
-    "expires_at",
-)
+COLUMNS = ("row", "user_pool_id", "username", "state", "user_status", "set_at", "modified_at", "expires_at")
 
 _DAY = 86_400_000  # milliseconds
 # Milliseconds by which this machine's clock may differ from the service's: AWS rejects signatures that differ more.

@@ -25,12 +25,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
 from bulkreset.plan.parallel_calls import listing_pacers
-from bulkreset.plan.preflight import (
-    describe_targets,
-    group_by_quota,
-    require_same_accounts,
-    require_same_targets,
-)
+from bulkreset.plan.preflight import describe_targets, group_by_quota, require_same_accounts, require_same_targets
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
@@ -94,13 +89,7 @@ def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelTok
 
 
 def _verify_run(
-    home: RunDir,
-    journal: Journal,
-    wanted: VerifyRequest,
-    ui: UserInterface,
-    stop: CancelToken,
-    *,
-    alive: bool,
+    home: RunDir, journal: Journal, wanted: VerifyRequest, ui: UserInterface, stop: CancelToken, *, alive: bool
 ) -> VerifyResult:
     concerned = {pool for pool, status, _ in journal.read.pool_counts() if status == Status.SET}
     if not concerned:

@@ -30,7 +30,7 @@ def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: s
         return str(_move_file(Path(place.where), Path(done)))
     except BucketError as error:
         raise RecordError(
-            f"{place.where} is finished and could not be put away: {error.action} was answered {error.code}.",
+            f"{place.where} is finished and could not be put away: {error.action} failed with {error.code}.",
             error.advice,
         ) from None
     except (InputError, Stopped) as error:

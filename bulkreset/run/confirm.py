@@ -55,6 +55,5 @@ def _require_sendable(context: RunContext, preflight: Preflight) -> None:
     most = context.job.guards.max_rows
     if most is not None and preflight.ready > most:
         raise GuardTripped(
-            f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.",
-            STOPS["max_rows"].advice,
+            f"The input has {format_rows(preflight.ready)} to send; max_rows is {most:,}.", STOPS["max_rows"].advice
         )

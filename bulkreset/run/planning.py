@@ -156,11 +156,13 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.write.change(preflight=tuple(preflight_facts(preflight)))
     journal.write.change(steps={it.step.name: it.pools for it in preflight.steps if it.pools})
     known = {target.user_pool_id: target.account for target in journal.state.targets}
+    lanes = tuple(
+        LaneFacts(account=at.account, region=at.region, quota=at.quota, ceiling=at.ceiling, pools=at.pools)
+        for at in preflight.lanes
+    )
     journal.write.change(
-        lanes=tuple(
-            LaneFacts(account=at.account, region=at.region, quota=at.quota, ceiling=at.ceiling, pools=at.pools)
-            for at in preflight.lanes
-        ),
+        # If there is nothing to send, the figures of the execution that has sent are kept.
+        lanes=lanes if preflight.sends or len(lanes) != len(journal.state.lanes) else journal.state.lanes,
         targets=tuple(
             target if target.account else target.model_copy(update={"account": known[target.user_pool_id]})
             for target in describe_targets(context.sessions, asked.callers)

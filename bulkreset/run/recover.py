@@ -3,7 +3,7 @@
 from bulkreset.cognito.response import PASSWORD_REFUSALS
 from bulkreset.journal.execution import new_execution, unix_ms
 from bulkreset.journal.journal import Journal
-from bulkreset.models import format_rows
+from bulkreset.models import Status, format_rows
 from bulkreset.run.context import RunContext
 
 
@@ -11,7 +11,7 @@ def recover(context: RunContext) -> None:
     """Check the journal and begin a new execution. The rows that a dead process had claimed become in doubt."""
     journal = context.journal
     if context.mirror_error:
-        _begin_execution(journal)
+        journal.write.change(**_begun_execution(journal))
         return
     with journal.stoppable():
         journal.check()
@@ -20,9 +20,8 @@ def recover(context: RunContext) -> None:
     elif context.service and context.rows:
         for chunk in context.rows.batches():
             context.service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
-    journal.write.mark_claimed_in_doubt()
     state = journal.state.state
-    _begin_execution(journal)
+    journal.write.mark_claimed_in_doubt(**_begun_execution(journal, journal.read.counts().get(Status.CLAIMED, 0)))
     revived = journal.write.retry_failed() if context.options.retry_failed else {}
     for code in sorted(PASSWORD_REFUSALS & revived.keys()):
         context.ui.notice(
@@ -31,10 +30,10 @@ def recover(context: RunContext) -> None:
     context.log.info("run_resumed", state=state, counts=context.counts(), sent_again=revived)
 
 
-def _begin_execution(journal: Journal) -> None:
-    """Add a new execution, even if it will send nothing, so that the end of the previous one stays recorded."""
-    executions = (*journal.state.executions, new_execution())
-    journal.write.change(executions=executions, **_lost_execution_time(journal))
+def _begun_execution(journal: Journal, claimed: int = 0) -> dict[str, object]:
+    """Return the facts of a new execution, even if it will send nothing, so that the end of the last one stays recorded."""
+    execution = new_execution().model_copy(update={"claimed_before": claimed})
+    return {"executions": (*journal.state.executions, execution), **_lost_execution_time(journal)}
 
 
 def _lost_execution_time(journal: Journal) -> dict[str, float]:

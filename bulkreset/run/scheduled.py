@@ -12,7 +12,7 @@ from pathlib import Path
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import BulkresetError, InputError, JobError, RecordError, Refused, RunDirError, Stopped
-from bulkreset.input.discovery import InputMissing, describe_unread, discover_existing, escape_pattern
+from bulkreset.input.discovery import SHOWN, InputMissing, describe_unread, discover_existing, escape_pattern
 from bulkreset.input.location import Fingerprint, InputFile
 from bulkreset.job import Job, Location
 from bulkreset.job.file import job_from_journal
@@ -329,7 +329,9 @@ class ScheduledJob:
         self._unread = [unread] if unread else []
         if unread:
             self._ui.notice(unread)
-        self.left_out.held = [f"The input {where} is not read yet: {why}." for where, why in held.items()]
+        self.left_out.held = [f"The input {where} is not read yet: {why}." for where, why in [*held.items()][:SHOWN]]
+        if len(held) > SHOWN:
+            self.left_out.held.append(f"{len(held) - SHOWN:,} more inputs are not read yet.")
         aside = {
             place.where: f"The input {place.where} is still set aside: {known.why}"
             for place in new

@@ -107,7 +107,9 @@ class Steering:
             if limit.rate != before.rate:
                 lane.inputs[index].lane.set_ceiling(limit.rate)
             at = {"account": lane.plan.account, "region": lane.plan.region}
-            self._log.info("ceiling_changed", **at, call=call, ceiling=_rounded(limit.rate), reason=limit.reason)
+            self._log.info(
+                "ceiling_changed", **at, call=call, ceiling=limit.rate and round(limit.rate, 3), reason=limit.reason
+            )
             if index == 0:
                 password_changed = True
                 lane.progress.ceiling, lane.progress.limited_by = limit.rate, limited_by(limit)
@@ -133,7 +135,3 @@ class Steering:
 def limited_by(limit: Limit) -> str:
     """Return the reason of a limit, "" if it is the job's own ceiling."""
     return "" if limit.reason == JOB else limit.reason
-
-
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, 3)

@@ -9,13 +9,7 @@ from typing import Protocol
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cognito.account import AccountDiscovery
-from bulkreset.cognito.point_in_time import (
-    ACTIVE,
-    EARLIEST_SECONDS,
-    PoolRecoveries,
-    PoolRestore,
-    RecoveryStatus,
-)
+from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecoveries, PoolRestore, RecoveryStatus
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS

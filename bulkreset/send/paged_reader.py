@@ -42,11 +42,7 @@ class PagedReader:
         Every attempt waits for a slot of the lane's pace.
         """
         retry = retrying(
-            is_transient,
-            attempts=self._attempts,
-            longest_wait=self._longest_wait,
-            clock=self._clock,
-            halt=self._halt,
+            is_transient, attempts=self._attempts, longest_wait=self._longest_wait, clock=self._clock, halt=self._halt
         )
         return retry(self._attempt, ask)
 

@@ -15,7 +15,7 @@ import boto3
 from bulkreset.s3 import Bucket
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 90.0
 BUCKET: Final = "nightly"
 _MAKE: Final = Bucket.__dict__["client"].func
 _CLIENTS: Final[dict[object, Any]] = {}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.cli.options import complete_run_dir
+
 # Runs a command line, then prints the third-party packages and the project's packages that are loaded.
 _LOADED = """
 import atexit, json, os, sys
@@ -69,19 +71,20 @@ def test_mistake_in_a_job_is_found_without_aws_and_without_tables(tmp_path: Path
     assert not rooms & {"bulkreset.cognito", "bulkreset.send", "bulkreset.run"}
 
 
-def test_completion_lists_run_directories(tmp_path: Path) -> None:
+def test_completion_lists_run_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs" / "one").mkdir(parents=True)
     (tmp_path / "runs" / "one" / "journal.sqlite").touch()
     (tmp_path / "runs" / "other").mkdir()
     (tmp_path / "runs" / "file").touch()
+    monkeypatch.chdir(tmp_path)
     for word, shown in (("", ["runs/one", "runs/other/"]), ("runs/on", ["runs/one"]), ("none/", []), ("x", [])):
-        ran = subprocess.run(
-            [Path(sys.executable).with_name("bulkreset")],
-            cwd=tmp_path,
-            env=os.environ
-            | {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": f"bulkreset status {word}", "COMP_CWORD": "2"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.stdout.split() == shown
+        assert complete_run_dir(word) == shown
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("bulkreset")],
+        env=os.environ
+        | {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": "bulkreset status runs/on", "COMP_CWORD": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.split() == ["runs/one"]

@@ -116,6 +116,9 @@ def test_dockerfile_copies_what_exists() -> None:
         for source in line.split()[:-1]:
             assert (FOLDER.parents[1] / source).exists(), source
     assert "--require-hashes" in text
+    first, last = text.split("\nFROM ")[1:]
+    assert [stage.split()[0].endswith("-slim") for stage in (first, last)] == [True, True]
+    assert "pip" not in last, "what builds it stays in the first stage: the image is small"
     (extras,) = re.findall(r'^ARG EXTRAS="(.+)"$', text, re.MULTILINE)
     known = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(extras.split()) <= known.keys() - {"dev", "fuzz", "emulator"}

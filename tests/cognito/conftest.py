@@ -1,12 +1,10 @@
 """One simulator for the whole session, and an environment that reaches nothing else."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bulkreset.cognito import account, background, session
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.session import TargetSession, open_session
@@ -38,18 +36,6 @@ def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that a run can do without is waited for, however busy the machine is."""
-
-    def ask(question: Callable[[], object], otherwise: object, _seconds: float = 0.0) -> Callable[[], object]:
-        return background.ask_in_background(question, otherwise, PATIENCE)
-
-    monkeypatch.setattr(session, "SIDE_SERVICE_SECONDS", PATIENCE)
-    for module in (session, account):
-        monkeypatch.setattr(module, "ask_in_background", ask)
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from awscrt.http import HttpHeaders, HttpRequest
 
+from bulkreset.cognito import crt_connections
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.bounded_http import CALL_BYTES, PAGE_BYTES, Answers, BoundedReader
 from bulkreset.cognito.crt_connections import ConnectionPool
@@ -94,10 +96,16 @@ def test_password_call_is_judged_the_same_by_crt(answer: Answer) -> None:
     assert (found.disposition, found.code) == (answer.verdict, answer.code)
 
 
+@pytest.mark.parametrize("lacking", ["the figure", "a part of it", "/proc"])
 def test_headers_without_end_last_until_the_deadline_if_the_system_counts_no_bytes(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lacking: str
 ) -> None:
-    monkeypatch.delattr(socket, "TCP_INFO")
+    if lacking == "the figure":
+        monkeypatch.delattr(socket, "TCP_INFO")
+    elif lacking == "a part of it":
+        monkeypatch.setattr(socket, "TCP_INFO", socket.TCP_KEEPCNT)  # an option of four bytes
+    else:
+        monkeypatch.setattr(crt_connections, "Path", lambda _proc: tmp_path / "none")
     (answer,) = [answer for answer in ANSWERS if answer.name == "1xx storm"]
     assert judge(set_with_crt, answer, SHORT).code == "ReadTimeoutError"
 

@@ -123,9 +123,11 @@ def test_killed_wherever_and_resumed_no_row_is_lost_or_settled_twice(bulkreset: 
         assert process.wait(timeout=PATIENCE) == -signal.SIGKILL
     history.look(sim)
     assert len(history.settled) == ROWS
-    assert resume(bulkreset, run_dir).code == 0
+    ran = resume(bulkreset, run_dir)
+    assert ran.code == 0
     history.look(sim)
     history.assert_all_is_told()
+    assert ran.summary["resent"] >= sum(times > 1 for times in history.calls.values()) > 0
 
 
 @pytest.mark.fresh

@@ -265,6 +265,7 @@ class Killed:
         self._tally.lost += len(self._run.users - applied)
         self._tally.resent += len(resent)
         self._tally.unmarked += len(resent - marked)
+        assert ran.summary.get("resent", 0) >= len(resent)
         self._run.end(ran)
 
 

@@ -121,7 +121,7 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
     again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
     assert (again.code, len(sim.calls(SET)), again.summary["state"]) == (3, 1, "stopped")
-    assert "cannot be written: s3:GetObject was answered NoSuchBucket" in again.complaints[0]
+    assert "cannot be written: s3:GetObject failed with NoSuchBucket" in again.complaints[0]
     assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
     facts = Journal.state_in(limited.run_dir / "journal.sqlite")
@@ -286,7 +286,7 @@ def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
     assert (ran.code, len(sim.calls(SET))) == (3, made)
     assert (
-        "The mirror s3://nightly/runs/run-1/ cannot be written: s3:PutObject was answered AccessDenied."
+        "The mirror s3://nightly/runs/run-1/ cannot be written: s3:PutObject failed with AccessDenied."
         in ran.complaints[0]
     )
     storage.configure(faults=[["^PUT /nightly/runs/.*delta", 503, "SlowDown", 3]])

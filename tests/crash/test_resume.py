@@ -40,8 +40,8 @@ from tests.sim import Simulator
 from tests.waiting import wait_until
 
 DAMAGED = (
-    "The journal {}/journal.sqlite is damaged. Restore it from a backup. Without one, plan a new run: rows that were"
-    " set would be set again."
+    "The journal {}/journal.sqlite is damaged. Restore it from a backup. Without one, plan a new run of the rows"
+    " that are not set."
 )
 
 

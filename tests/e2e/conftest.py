@@ -11,6 +11,7 @@ from tests.e2e.command import LAX, POOL, Command
 from tests.e2e.front import Front, certify
 from tests.e2e.program import Program, environment, without_aws
 from tests.sim import Simulator
+from tests.waiting import let_questions_end
 
 
 @pytest.fixture
@@ -27,14 +28,15 @@ def bulkreset(tmp_path: Path, sim: Simulator, request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture
-def program(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Program:
+def program(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
     """The Python interface in the test's own process, in the directory and the environment of the command line."""
     for name in without_aws():
         monkeypatch.delenv(name)
     for name, value in environment(bulkreset).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(bulkreset.home)
-    return Program(bulkreset)
+    yield Program(bulkreset)
+    let_questions_end()
 
 
 @pytest.fixture

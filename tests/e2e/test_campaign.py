@@ -295,7 +295,7 @@ def test_input_with_a_column_of_passwords_is_refused(bulkreset: Command, sim: Si
     input_ = write_csv(bulkreset.home / "in.csv", people(3))
     ran = bulkreset("run", write_campaign(bulkreset, input_, permanent=True), "--yes")
     assert ran.code == 2
-    assert "has a column of passwords, and the job makes its own" in ran.stderr
+    assert "has a column of passwords, but the job generates passwords" in ran.stderr
     assert_not_begun(bulkreset, sim, ran.run_dir)
 
 

@@ -66,8 +66,6 @@ with contextlib.suppress(ValueError):
 os.write(1, b"dumpable: %d" % ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 os.abort()
 """
-# A busy machine may take longer to tell of a run than a run waits for it.
-UNHURRIED = "from bulkreset.notify import notifier; notifier.PATIENCE = 90"
 
 
 class Secrets:
@@ -127,7 +125,7 @@ def test_nothing_around_a_night_has_a_secret(
         env = {"HOOK": f"{hook.url}?password={secrets.token.core}"}
 
         def run(*args: Argument) -> Ran:
-            with bulkreset.start(*args, env=env, first=UNHURRIED) as process:
+            with bulkreset.start(*args, env=env) as process:
                 ran = finish(process, tmp_path)
             assert secrets.found_in(told(ran)) == []
             return ran

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import POOL, SET, Command, people, write_csv
+from tests.e2e.test_confirmation import at_a_terminal
 from tests.sim import Simulator
 
 
@@ -100,18 +101,39 @@ def test_aws_ca_bundle_of_the_environment_is_trusted_too(
     assert sim.passwords(POOL) == dict(rows)
 
 
-def test_profile_with_mfa_is_refused_without_a_terminal(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    config = tmp_path / "config"
+def with_mfa(folder: Path) -> dict[str, str | None]:
+    """The environment in which the profile `nightly` asks for a code."""
+    config = folder / "config"
     config.write_text(
         "[profile keys]\naws_access_key_id = AKID\naws_secret_access_key = secret\n"
         "[profile nightly]\nrole_arn = arn:aws:iam::123456789012:role/reset\nsource_profile = keys\n"
         "mfa_serial = arn:aws:iam::123456789012:mfa/me\n"
     )
-    env = {"AWS_CONFIG_FILE": str(config)}
+    return {"AWS_CONFIG_FILE": str(config)}
+
+
+def test_profile_with_mfa_is_refused_without_a_terminal(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(1))
-    ran = bulkreset.reset(input_, "--profile", "nightly", "--log-format", "json", env=env)
+    ran = bulkreset.reset(input_, "--profile", "nightly", "--log-format", "json", env=with_mfa(tmp_path))
     assert ran.code == 2
     assert sim.calls() == []
     ended = json.loads(ran.stderr.splitlines()[-1])
     assert (ended["event"], ended["exit_code"]) == ("ended", 2)
     assert "asks for an MFA code, and there is no terminal" in ended["message"]
+
+
+def test_profile_with_mfa_is_asked_for_its_code_once(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+    input_ = write_csv(tmp_path / "in.csv", people(2))
+    argv = (*bulkreset.against(input_), "--yes", "--profile", "nightly")
+    with at_a_terminal(bulkreset, argv, env=with_mfa(tmp_path)) as person:
+        assert "arn:aws:iam::123456789012:mfa/me" in person.read_until("mfa/me")
+        assert sim.calls() == []
+        person.type("904417\n")
+        ran = person.end()
+    assert ran.code == 0, ran.stdout
+    kept = [path for path in ran.run_dir.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"904417" in path.read_bytes()]
+    assert ran.stdout.count("mfa/me") == 1
+    (role,) = sim.calls("AssumeRole")
+    assert role.pool.endswith("role/reset")
+    assert sim.passwords(POOL) == dict(people(2))

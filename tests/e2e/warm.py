@@ -23,9 +23,9 @@ from importlib import import_module
 from typing import Any, Final, NoReturn, TextIO, cast
 
 from tests.shared_botocore import share
+from tests.unhurried import wait_long
 
 MESSAGE: Final = 1 << 20
-PATIENCE: Final = 60.0
 STREAMS: Final = (0, 1, 2)
 SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER: whose parent has died becomes ours
 # What an interpreter reads when it begins, not when it is asked.
@@ -147,9 +147,7 @@ def load() -> None:
     session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
     for service in ("cognito-idp", "sts", "service-quotas"):  # the clients are not used; their models stay loaded
         session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
-    # How long STS and Service Quotas are waited for decides what a preflight says: not so on a busy machine.
-    vars(import_module("bulkreset.cognito.session"))["SIDE_SERVICE_SECONDS"] = PATIENCE
-    vars(import_module("bulkreset.cognito.background"))["SECONDS"] = PATIENCE
+    wait_long()
     gc.collect()
     gc.freeze()
 

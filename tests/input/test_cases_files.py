@@ -101,6 +101,7 @@ def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path:
         "l.xlsx": b"PK\x03\x04",
         "_m.csv": f"{HEAD}mia,Quiet-1\n",
         "n": b"-----BEGIN PGP MESSAGE-----\n",
+        "a.csv.sha256": "9f86d081  a.csv\n",
     }
     for name, content in files.items():
         place.put(f"in/{name}", content)
@@ -108,6 +109,7 @@ def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path:
     told = unread_of(place.at("in/"))
     assert told.keys() == files.keys() - {"a.csv"}
     assert told["README"] == "no column 'username' in its first line"
+    assert told["a.csv.sha256"] == "about another file, by its name"
     assert told["b.csv.bak"] == "a copy, by its name"
     assert told["b.csv.filepart"] == "still being written, by its name"
     assert told["c.yaml"].startswith("its name does not end in")
@@ -125,6 +127,7 @@ def test_helper_files_of_exporters_are_no_inputs_and_need_no_word(place: Place) 
     place.put_case("spark", "in")
     for name in (
         *("_started_1", "_metadata", ".part-00000.csv.crc", "part-00000.csv.crc", ".hidden.csv"),
+        *("Thumbs.db", "desktop.ini", "~$users.xlsx"),
         *("_temporary/0/part-7.csv", "_delta_log/1.json", ".spark/x.csv"),
     ):
         place.put(f"in/{name}", f"{HEAD}wrong,Quiet-1\n")
@@ -147,7 +150,9 @@ def test_pattern_that_asks_for_names_with_an_underscore_gets_them(place: Place) 
         rows_of(place.at("in/*/*.csv"))
 
 
-@pytest.mark.parametrize("empty", [b"", gzip.compress(b"")], ids=["no bytes", "nothing packed"])
+@pytest.mark.parametrize(
+    "empty", [b"", gzip.compress(b""), gzip.compress(b"\xef\xbb\xbf\r\n\n")], ids=["none", "nothing", "blank"]
+)
 def test_empty_part_among_others_has_no_rows_and_is_said(place: Place, empty: bytes) -> None:
     place.put("in/part-0.csv", f"{HEAD}ann,Quiet-1\n")
     name = "part-1.csv.gz" if empty else "part-1.csv"
@@ -155,7 +160,7 @@ def test_empty_part_among_others_has_no_rows_and_is_said(place: Place, empty: by
     place.put("in/part-2.csv", f"{HEAD}ben,Quiet-1\n")
     for path in ("in/", "in/*", "in/part*"):
         assert rows_of(place.at(path)) == (["ann", "ben"], [f"1 file has no content, so no rows: {name}."])
-    with pytest.raises(EmptyInput, match=f"{name} is empty"):
+    with pytest.raises(EmptyInput, match=f"{name} (is empty|has only blank lines)"):
         rows_of(place.at(f"in/{name}"))
 
 

@@ -32,7 +32,7 @@ def tar() -> bytes:
     return out.getvalue()
 
 
-PARQUET, TAR, GZIP = parquet(), tar(), gzip.compress(ROW.encode())
+PARQUET, TAR, GZIP = parquet(), tar(), gzip.compress(ROW.encode(), mtime=0)
 AGAIN = "Copy or write the file again."
 
 

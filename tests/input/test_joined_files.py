@@ -47,7 +47,7 @@ def test_header_again_is_named_with_its_line(tmp_path: Path, mark: str, end: str
 
 def test_header_again_in_another_order_refuses_the_file(tmp_path: Path) -> None:
     path = csv_file(tmp_path, f"{HEADER}ann,One-1\n{MARK}password,username\nHidden-2,ben\n")
-    with pytest.raises(InputError, match="has on line 3 its header again, with the columns in another order"):
+    with pytest.raises(InputError, match="repeats its header on line 3, with the columns in another order"):
         read(path)
 
 

@@ -28,7 +28,7 @@ READ = (
 # The keys of [input] that each needs, and the words that refuse it without them.
 READ_WITH: dict[str, tuple[dict[str, Any], str]] = {
     "duckdb-blob.parquet": ({"binary": "utf8"}, 'binary = "utf8"'),
-    "duckdb-escaped.csv": ({"escape": "\\"}, "a quote on line 3 that does not close as it should"),
+    "duckdb-escaped.csv": ({"escape": "\\"}, "an unclosed quote on line 3"),
     "fastparquet-bytes.parquet": ({"binary": "utf8"}, 'binary = "utf8"'),
     "iconv-utf16be.csv": ({"encoding": "utf-16-be"}, 'encoding = "utf-16-be"'),
     "iconv-utf32.csv": ({"encoding": "utf-32"}, 'encoding = "utf-32"'),
@@ -49,7 +49,7 @@ REFUSED = {
     "pandas-bz2.csv": "is bzip2",
     "pandas-excel.csv": "is a spreadsheet",
     "pandas-html.csv": "is a web page",
-    "pandas-noheader.csv": "has no column 'username' among the 2 of its first line",
+    "pandas-noheader.csv": "has no column 'username' (2 columns in its first line)",
     "pandas-numbers.parquet": "holds int64, not text",
     "pandas-xml.csv": "is XML",
     "pandas-xz.csv": "is xz",
@@ -65,7 +65,7 @@ TOLD = {
     "cat-joined.csv": [*[""] * 4, "line 6: the header again", *[""] * 4],
     "cat-joined.csv.gz": [*[""] * 4, "line 6: the header again", *[""] * 4],
     "pandas-columns.jsonl": ["line 1: 'username' holds an object"],
-    "pandas-escaped.csv": ["", "line 3: a quote behind a backslash", "", ""],
+    "pandas-escaped.csv": ["", "line 3: a quote after a backslash", "", ""],
     "pandas-numbers.jsonl": [f"line {line}: 'username' holds a number" for line in (1, 2, 3, 4)],
 }
 

@@ -56,7 +56,7 @@ def test_other_file_is_read_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("header", [report.COLUMNS, user_state.COLUMNS])
 def test_redacted_report_is_refused(tmp_path: Path, header: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="hashes in place of usernames"):
+    with pytest.raises(InputError, match="hashes instead of usernames"):
         names_in(write(tmp_path / "x.csv", header, ["ann", HASH]))
 
 
@@ -65,7 +65,7 @@ def test_parquet_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> N
     pq.write_table(pa.table(columns | {"username": ["'+49", "+49"]}), tmp_path / "x.parquet")
     assert names_in(tmp_path / "x.parquet") == ["'+49", "+49"]
     pq.write_table(pa.table(columns | {"username": ["ann", HASH]}), tmp_path / "y.parquet")
-    with pytest.raises(InputError, match="hashes in place of usernames"):
+    with pytest.raises(InputError, match="hashes instead of usernames"):
         names_in(tmp_path / "y.parquet")
 
 
@@ -76,7 +76,7 @@ def test_json_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> None
     (batch,) = open_rows(InputConfig(path=path), with_passwords=False).batches()
     assert (batch.cells("username"), batch.cells("permanent")) == (["'+49", "+49"], ["", ""])
     path.write_text(json.dumps(row | {"username": HASH}) + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="hashes in place of usernames"):
+    with pytest.raises(InputError, match="hashes instead of usernames"):
         names_in(path)
 
 

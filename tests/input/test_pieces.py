@@ -156,7 +156,7 @@ def test_a_piece_behind_the_end_is_an_error(tmp_path: Path, name: str) -> None:
     else:
         path = csv_file(tmp_path, "username,password\na,b\n", name)
     with (
-        pytest.raises(InputError, match="ends before row 2001"),
+        pytest.raises(InputError, match="ends before row 2001, so it has changed"),
         closing(PageReader(InputSet.open(InputConfig(path=path)))) as pieces,
     ):
         pieces.read(1)

@@ -69,10 +69,10 @@ def test_answers_that_break_off_are_asked_for_again(s3: Storage) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "kind", "says"),
     [
-        (500, "InternalError", Stopped, "could not be read to its end: s3:GetObject was answered InternalError"),
-        (403, "ExpiredToken", Stopped, "answered ExpiredToken. Sign in again"),
-        (404, "NoSuchKey", InputError, "is not the object any more that was met"),
-        (412, "PreconditionFailed", InputError, "is not the object any more that was met"),
+        (500, "InternalError", Stopped, "could not be read to its end: s3:GetObject failed with InternalError"),
+        (403, "ExpiredToken", Stopped, "failed with ExpiredToken. Sign in again"),
+        (404, "NoSuchKey", InputError, "has changed in S3 or is gone"),
+        (412, "PreconditionFailed", InputError, "has changed in S3 or is gone"),
     ],
 )
 def test_what_ends_a_reading_in_the_middle(
@@ -109,7 +109,7 @@ def test_another_object_is_never_read_in_its_place(
     if versions:  # the version that was planned is still there
         assert read(found) == ROWS[:100]
     else:
-        with pytest.raises(InputError, match="is not the object any more"):
+        with pytest.raises(InputError, match="has changed in S3 or is gone"):
             read(found)
     with pytest.raises(InputError, match=r"has changed|no input"):
         of(uri).require_unchanged(found.planned_files(), found.total)

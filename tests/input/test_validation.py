@@ -249,7 +249,7 @@ def test_hashes_are_counted_in_all_rows_that_have_a_password() -> None:
 
 
 def test_rejected_and_protected_rows_have_no_warning() -> None:
-    assert screen_one("", HASHES[0], **NO_POLICY)[4:] == ("rejected", "missing_username", "the row names no user")
+    assert screen_one("", HASHES[0], **NO_POLICY)[4:] == ("rejected", "missing_username", "the row has no username")
     found = screen_one("ann", HASHES[0], guards={"protected": {"usernames": ["ann"]}}, **NO_POLICY)
     assert found[4:] == ("skipped", "protected", "the job protects this user")
 
@@ -304,14 +304,14 @@ def test_with_several_targets_a_row_names_its_own() -> None:
     assert [screen_one("ann", GOOD, "", pool, pools=both).status for pool in both] == ["ready", "ready"]
     without = screen_one("ann", GOOD, pools=both)
     assert (without.pool, without.code) == ("", "unknown_pool")
-    assert without.message == "no target of the job is this user pool; with several targets each row names its own"
+    assert without.message == "this user pool is not in the job; with several pools, each row must name one"
 
 
 @pytest.mark.parametrize("pool", ["1", " ", POOL.lower(), f"{POOL} ", OTHER])
 def test_pool_that_is_no_target_is_not_kept(pool: str) -> None:
     """It may be the password of a row whose cells are shifted."""
     found = screen_one("ann", GOOD, "", pool)
-    assert (found.pool, *found[4:]) == ("", "rejected", "unknown_pool", "no target of the job is this user pool")
+    assert (found.pool, *found[4:]) == ("", "rejected", "unknown_pool", "this user pool is not in the job")
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -319,14 +319,16 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 
 # Every message there is; a password has no part in any of them.
 SAID = re.compile(
-    r"|the row names no user|the row has no password|the (username|password) has more than (128|256) characters"
+    r"|the row has no username|the row has no password|the (username|password) has more than (128|256) characters"
     r"|the username has [-0-9A-Z ()+]+ \(U\+[0-9A-F]{4,6}\) at position \d+ of \d+|the password has a NUL character: is the encoding right\?"
-    r"|permanent is none of true, false, 1, 0, yes, no|the password begins or ends with white space or has a line break"
+    r"|permanent must be true, false, 1, 0, yes or no|the password begins or ends with white space or has a line break"
     r"|the password needs (at least 8 characters|an upper-case letter \(A-Z\)|a lower-case letter \(a-z\)"
     r"|a digit \(0-9\)|a symbol|, )+"
     r"|check the password: (looks like a hash|wrapped as a spreadsheet formula, =\"…\"|wrapped in quotes"
     r"|curly quotes, as office programs and mails make them|an invisible character at the beginning or the end"
-    r"|an HTML escape such as &amp;|" + "|".join(map(re.escape, _FORMS)) + f"|{re.escape(PLACEHOLDER)})"
+    r"|an HTML escape such as &amp;|"
+    + "|".join(map(re.escape, _FORMS))
+    + f"|{re.escape(PLACEHOLDER)}|{re.escape(NUMBER)})"
 )
 
 

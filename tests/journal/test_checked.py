@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.records import JournalFile
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Outcome, Status
 from tests.journal.journals import OTHER, POOL, commit, done, planned, run_state, sendable, statuses
@@ -228,3 +229,42 @@ def test_reviewed_journal_that_is_gone_is_a_record_error(tmp_path: Path) -> None
         now.read.differences(was)
     assert not was.exists()
     assert now.read.counts() == {"ready": 1}
+
+
+def test_users_whom_other_runs_have_set_or_may_have_set_are_counted(tmp_path: Path) -> None:
+    for name in ("now", "first", "second"):
+        (tmp_path / name).mkdir()
+    now = planned(tmp_path / "now", "ann", "bob", "cat", "dan@x.example", "fay", "gil", "hal", "h@x.example", "ida")
+    now.plan.add_rows([(10, POOL, "eve", True, "rejected", "x", ""), (11, OTHER, "bob", True, *READY)])
+    now.plan.store_findings((row, *READY, "CONFIRMED", "", name) for row, name in ((4, "dan"), (9, "ida-1")))
+    first = planned(tmp_path / "first", "bob", "ann", "cat", "dan", "eve", "fay")
+    lost = Outcome(3, Status.FAILED, "Gone", in_doubt=True)
+    commit(first, [6], [*(done(row) for row in (1, 4, 5)), Outcome(2, Status.FAILED, "Gone"), lost])
+    second = planned(tmp_path / "second", "bob", "gil", "h@x.example", "ida", pools=(OTHER, POOL))
+    named(second, "bob", "gil", "hal", "ida")
+    commit(second, [], [*(done(row) for row in (1, 3, 4)), Outcome(2, Status.IN_DOUBT)])
+    assert now.read.already_set([]) == (0, 0)
+    assert now.read.already_set([first.path]) == (4, 2)  # bob, cat, dan, fay
+    assert now.read.already_set([second.path]) == (5, 2)  # bob, gil, hal by both names, ida
+    assert now.read.already_set([first.path, second.path]) == (8, 2)
+
+
+def test_fingerprints_are_stored_with_the_end_of_reading(tmp_path: Path) -> None:
+    files = [JournalFile("b.csv", 20, "bb"), JournalFile("a.csv", 10, "aa")]
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), files)
+    journal.plan.begin_file(1, 5)
+    read = [JournalFile("b.csv", 21, "b2", "v1"), JournalFile("a.csv", 11, "a2", "v2")]
+    journal.plan.store_fingerprints(read, phase=Phase.CHECKING, rows=7)
+    assert journal.read.files() == [read[0], read[1]._replace(first_row=5)]
+    assert (journal.state.phase, journal.state.rows) == (Phase.CHECKING, 7)
+    journal.plan.store_fingerprints(files)
+    assert journal.read.files() == [files[0], files[1]._replace(first_row=5)]
+
+
+def test_carried_cells_are_kept_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    for _ in range(2):
+        journal.plan.add_carried(2, [("b", ""), ("Größe", "c")])
+        journal.plan.add_carried(1, [("a", "1")])
+        assert list(journal.read.carried()) == [(1, ["a", "1"]), (2, ["b", ""]), (3, ["Größe", "c"])]
+        journal.plan.forget_plan()  # and the next plan begins from nothing

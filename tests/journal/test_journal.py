@@ -830,7 +830,7 @@ def test_journal_without_each_planned_row_once_is_damaged(
     with pytest.raises(RecordError, match=r"journal\.sqlite is damaged\.") as caught:
         check(journal, rows)
     assert caught.value.advice == (
-        "Restore it from a backup. Without one, plan a new run: rows that were set would be set again."
+        "Restore it from a backup. Without one, plan a new run of the rows that are not set."
     )
 
 

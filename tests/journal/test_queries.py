@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import ReportRow
+from bulkreset.journal.records import PlanMessage, ReportRow
 from bulkreset.models import Outcome, RateChange, Status, StepOutcome
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
@@ -203,3 +203,53 @@ def test_recent_rate_is_of_what_settled_lately(tmp_path: Path, seconds: int, rat
     journal = planned(tmp_path, *"abcde")
     commit(journal, [], [done(row, finished_at=at) for row, at in enumerate((1000, 2001, 2500, 3000), 1)])
     assert journal.read.recent_rate(seconds) == pytest.approx(rate, rel=0.01)
+
+
+def test_rows_that_may_be_set_are_counted_with_refused_ones_whose_earlier_answer_was_lost(tmp_path: Path) -> None:
+    journal = run_of_every_kind(tmp_path)
+    assert journal.read.perhaps_set() == 6
+    commit(journal, [], [Outcome(row, Status.FAILED, "Gone", in_doubt=True) for row in (6, 12)])
+    assert journal.read.perhaps_set() == 8
+
+
+def test_settled_rows_are_counted_from_a_moment_on(tmp_path: Path) -> None:
+    journal = run_of_every_kind(tmp_path)
+    assert [journal.read.settled_since(moment) for moment in (0, 1999, 2000, 3500, 3501)] == [4, 3, 2, 1, 0]
+
+
+def test_calls_since_a_moment_begin_and_end(tmp_path: Path) -> None:
+    journal = run_of_every_kind(tmp_path)
+    assert journal.read.sent_since(0) == (1000, 3500)
+    assert journal.read.sent_since(1950) == (1950, 3500)  # the first call began before the moment
+    assert journal.read.sent_since(2050) == (2099, 3500)
+    commit(journal, [], [done(5, finished_at=2060)])
+    assert journal.read.sent_since(2050) == (2060, 3500)
+    assert journal.read.sent_since(3500) == (3500, 3500)
+    assert journal.read.sent_since(3501) is None
+
+
+def test_failed_rows_that_a_dead_process_did_not_send_again_count_as_failed(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    journal.plan.add_rows(
+        [(4, OTHER, "dan", True, "ready", "", ""), (5, OTHER, "eve", True, "rejected", "too_long", "why")]
+    )
+    commit(journal, [], [Outcome(row, Status.FAILED, "Gone") for row in (1, 4)])
+    journal.write.retry_failed()
+    commit(journal, [1], [])
+    assert journal.read.counts() == {"claimed": 1, "ready": 3, "rejected": 1}
+    assert journal.read.counts(dead=True) == {"claimed": 1, "failed": 1, "ready": 2, "rejected": 1}
+    in_here = [(POOL, "claimed", 1), (POOL, "ready", 2)]
+    assert sorted(journal.read.pool_counts()) == [*in_here, (OTHER, "ready", 1), (OTHER, "rejected", 1)]
+    assert sorted(journal.read.pool_counts(dead=True)) == [*in_here, (OTHER, "failed", 1), (OTHER, "rejected", 1)]
+
+
+def test_remarks_of_the_plan_are_counted_with_their_first_rows(tmp_path: Path) -> None:
+    journal = planned(tmp_path)
+    said = [("ready", "x: 2"), ("rejected", "x: 3"), ("skipped", "x: 3"), ("ready", "x: 3"), ("ready", "no x: 3")]
+    said += [("rejected", "x: 1"), ("rejected", "x: 3")]
+    journal.plan.add_rows(
+        [(row, POOL, f"user{row}", True, status, "", message) for row, (status, message) in enumerate(said, 1)]
+    )
+    counted = [PlanMessage("x: 3", 3, (2, 4)), PlanMessage("x: 1", 1, (6,)), PlanMessage("x: 2", 1, (1,))]
+    assert journal.read.plan_messages("x: ", 2) == counted
+    assert journal.read.plan_messages("y", 2) == []

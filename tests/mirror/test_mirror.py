@@ -187,7 +187,7 @@ def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypa
     run = Running(tmp_path / "here")
     mirror = run.begin()
     s3.configure(faults=[["^PUT .*delta", 500, "InternalError", 99]])
-    with pytest.raises(RecordError, match=r"The mirror .* cannot be written: s3:PutObject was answered InternalError"):
+    with pytest.raises(RecordError, match=r"The mirror .* cannot be written: s3:PutObject failed with InternalError"):
         claim(mirror, 1)
     run.close()
 

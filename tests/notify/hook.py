@@ -26,7 +26,7 @@ def web_hook() -> Iterator[Hook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             hook.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            hook.may_answer.wait(30)
+            hook.may_answer.wait(90)
             self.send_response(hook.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

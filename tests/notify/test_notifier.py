@@ -39,6 +39,13 @@ def hook() -> Iterator[Hook]:
         yield made
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first channel imports Apprise, which on a busy machine alone takes longer than the run would wait."""
+    monkeypatch.setattr(notifier, "PATIENCE", 600.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> None:
     (tmp_path / "urls").write_text(f"# the team's\n\n{hook.url}?format=text\n", encoding="utf-8")
     assert notify(NotifyConfig(urls_from=f"file:{tmp_path / 'urls'}"), ENDING) == []
@@ -53,11 +60,11 @@ def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> No
 
 def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     hook.may_answer.clear()
-    times = iter([0.0, -80.0, notifier.PATIENCE])  # 90 s are left for the one that answers, and none for the other
+    times = iter([0.0, 0.0, notifier.PATIENCE])  # all of it is left for the one that answers, none for the other
     with web_hook() as other:
         monkeypatch.setenv("HOOKS", f"{other.url}\n{hook.url}")
         assert notify(NotifyConfig(urls_from="env:HOOKS"), ENDING, lambda: next(times)) == [
-            "url 2 did not answer within 10 s"
+            f"url 2 did not answer within {notifier.PATIENCE:g} s"
         ]
         assert len(other.got) == 1
     hanging = [thread for thread in threading.enumerate() if thread.name == "notify"]
@@ -65,6 +72,7 @@ def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPat
     assert all(thread.daemon for thread in hanging)
 
 
+@pytest.mark.usefixtures("patient")
 def test_who_cannot_be_told_is_named_without_the_url(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
     hook.status = 500
     urls = (f"{hook.url}?token={SECRET}", f"nonsense://{SECRET}", f"slack://{SECRET}", f"json://127.0.0.1:1/{SECRET}")
@@ -91,6 +99,7 @@ def test_urls_that_are_not_there(tmp_path: Path) -> None:
     assert "needs notify.urls_from" in problem
 
 
+@pytest.mark.usefixtures("patient")
 @mock_aws
 def test_topic_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}.items():

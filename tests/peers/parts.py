@@ -39,6 +39,14 @@ def run(*argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | Non
     return done.stdout
 
 
+def install(what: str, *argv: str | Path, cwd: Path | None = None) -> None:
+    """Run a step of an installation. Skips the test if it fails, with the reason."""
+    try:
+        run(*argv, cwd=cwd)
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"{what} cannot be installed: {' '.join(str(error).split())[:300]}")
+
+
 def _install(what: str, folder: Path, *steps: Argv) -> None:
     """Run the steps once for a folder; what was installed before stays until somebody deletes it."""
     done = folder / "installed"
@@ -48,11 +56,7 @@ def _install(what: str, folder: Path, *steps: Argv) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for step in steps:
-        try:
-            run(*step, cwd=folder)
-        except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-            shutil.rmtree(folder)
-            pytest.skip(f"{what} cannot be installed: {str(error).splitlines()[-1][:300]}")
+        install(what, *step, cwd=folder)
     done.write_text(wanted, encoding="utf-8")
 
 
@@ -87,7 +91,17 @@ def node_packages(name: str, *packages: str) -> Path:
     _install(
         ", ".join(packages),
         folder,
-        ("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, *packages),
+        (
+            "npm",
+            "install",
+            "--loglevel=error",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--prefix",
+            folder,
+            *packages,
+        ),
     )
     return folder
 

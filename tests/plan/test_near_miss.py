@@ -34,6 +34,12 @@ WRITTEN = {
     f"'{ADA}'": "it has quotes or brackets around it",
     f"“{ADA}”": "it has quotes or brackets around it",
     f"<{ADA}>": "it has quotes or brackets around it",
+    f"Ada Lovelace <{ADA}>": "it has a person's name beside the address, as in Ann <ann@example.com>",
+    "o&#39;brien": "it has an HTML escape such as &amp;",
+    **dict.fromkeys(
+        ("+49 151 2345678", "+49-(0)151/234.56", "00491512345678", "0049 151 2345678"),
+        "it is a phone number with blanks or signs in it, or with 00 for the plus",
+    ),
     "491512345678.0": "it looks like a number with .0 behind",
 }
 
@@ -101,3 +107,12 @@ def test_keys_are_kept_of_names_that_differ_from_them_and_deleted_after_the_swee
 def test_cause_shows_no_name_of_another_user(tmp_path: Path) -> None:
     found = causes(tmp_path, ["SECRET-USER"], ["secret-user"])
     assert "secret" not in found["SECRET-USER"].casefold()
+
+
+@pytest.mark.parametrize(
+    ("name", "users"),
+    [(f"Ada <{ADA}>", ADA), ("o&#39;brien", "o'brien"), ("+49 151-2345678", PHONE), ("00491512345678", PHONE)],
+)
+def test_name_that_a_program_has_written_otherwise_has_the_key_of_the_user(name: str, users: str) -> None:
+    assert near_key(name) == near_key(users)
+    assert found_cause(name, users).endswith(AND_FOUND)

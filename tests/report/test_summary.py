@@ -18,6 +18,7 @@ from bulkreset.errors import (
 )
 from bulkreset.journal.run_state import End
 from bulkreset.models import EndState, LaneSummary, Outcome, Status
+from bulkreset.report.headline import resent_text
 from bulkreset.report.summary import build_summary, end_state, exit_code_of
 from bulkreset.statuses import public_counts
 from tests.journal.journals import ENDED, POOL, commit, done, planned, run_state
@@ -113,3 +114,21 @@ def test_run_that_sent_nothing_has_no_rate(tmp_path: Path) -> None:
     summary = build_summary(journal, End(state=EndState.FINISHED, exit_code=0, finished_at=ENDED))
     assert (summary.rows_per_second, summary.sending_seconds, summary.stopped_by) == (0.0, 0.0, None)
     assert summary.counts == {"ready": 1}
+
+
+def test_rows_that_a_dead_process_had_claimed_are_counted_as_sent_again(tmp_path: Path) -> None:
+    """Over all executions; the figure is committed with the mark, so that no further death counts a row twice."""
+    journal = planned(tmp_path, *"abcd")
+    ended = End(state=EndState.FINISHED, exit_code=0, finished_at=ENDED)
+    journal.write.change(**dict(run_state()))
+    assert (build_summary(journal, ended).resent, resent_text(0)) == (0, "")
+    commit(journal, [1, 2, 3], [])
+    commit(journal, [], [done(1)])
+    for claimed, again in ((2, [2]), (1, [])):
+        found = journal.read.counts()["claimed"]
+        execution = journal.state.execution.model_copy(update={"claimed_before": found})
+        journal.write.mark_claimed_in_doubt(executions=(*journal.state.executions, execution))
+        assert (found, journal.read.counts().get("claimed")) == (claimed, None)
+        commit(journal, again, [])
+    assert build_summary(journal, ended).resent == 3
+    assert resent_text(3) == "3 rows may have been sent twice, because a process died: marked in_doubt."

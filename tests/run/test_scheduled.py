@@ -23,7 +23,7 @@ from tests.bucket import BUCKET, Storage
 from tests.clocks import ForwardClock
 from tests.e2e.command import SET, Command, people, write_csv, write_job
 from tests.sim import Simulator
-from tests.waiting import wait_until
+from tests.waiting import let_questions_end, wait_until
 
 BROKEN = 'username,password\na,b\n"c,d\n"e,f\n'
 OTHERS = {"holder": "x", "host": "another", "seconds": 60, "until": 9e9}
@@ -43,13 +43,14 @@ class Onlooker:
 
 
 @pytest.fixture(autouse=True)
-def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The test's own process as the command line would be."""
     for name, value in bulkreset.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     monkeypatch.chdir(bulkreset.home)
-    return bulkreset.home
+    yield bulkreset.home
+    let_questions_end()
 
 
 def planned(
