@@ -18,10 +18,12 @@ from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
 from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
+from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
+from bulkreset.report.contacts import write_contacts
 from bulkreset.report.passwords_export import IssuedPassword, read_passwords
 from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
 from bulkreset.report.run_status import RunStatus, UnreadableRun, read_status
@@ -33,6 +35,8 @@ from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
+from bulkreset.run.undo import UndoRequest
+from bulkreset.run.undo import undo as undo_run
 
 __all__ = [
     "AbandonedRun",
@@ -45,9 +49,11 @@ __all__ = [
     "Result",
     "RunStatus",
     "Summary",
+    "UndoFacts",
     "VerifyResult",
     "abandon",
     "apply",
+    "contacts",
     "dry_run",
     "list_runs",
     "load",
@@ -55,6 +61,7 @@ __all__ = [
     "resume",
     "run_job",
     "status",
+    "undo",
     "verify",
     "write_report",
 ]
@@ -325,6 +332,59 @@ def verify(
     if listener.failure:
         raise listener.failure
     return verified
+
+
+def contacts(run_dir: PathLike, output: PathLike, recipients: Sequence[str] = ()) -> int:
+    """Write who got which kind of password and when it expires, for a mail merge. Returns the number of users.
+
+    `output` is a new CSV file, encrypted with age to `recipients`, public keys (default: those of the job). It has no
+    passwords. Raises RunDirError if the run has set nothing or the file exists, Refused without a recipient, RecordError.
+    """
+    return write_contacts(Path(run_dir), Path(output), recipients)
+
+
+def undo(
+    run_dir: PathLike,
+    *,
+    preview: bool = False,
+    cancel: bool = False,
+    confirm: bool | Callable[[str], bool] = False,
+    on_notice: Callable[[str], None] | None = None,
+    stop: CancelToken | None = None,
+) -> Mapping[str, UndoFacts]:
+    """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
+
+    **Everything since then is reverted, not only this run**, and the pools take no writes meanwhile. For each pool it asks
+    twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True for a
+    question; it gets the question behind what it is about: the warning, or the preview. With `preview` each recovery is
+    cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that the command
+    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), GuardTripped if it was not
+    confirmed, ServiceError, Interrupted; after these the same call continues.
+    """
+    if preview and cancel:
+        raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
+    listener = _UndoListener(confirm, on_notice)
+    with apart():
+        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, stop or CancelToken())
+
+
+class _UndoListener:
+    """What an undo tells and asks, for a calling program."""
+
+    def __init__(self, confirm: bool | Callable[[str], bool], on_notice: Callable[[str], None] | None) -> None:  # noqa: FBT001
+        self._confirm = confirm
+        self._on_notice = on_notice
+        self._told = ""
+
+    def notice(self, text: str) -> None:
+        """Pass a notice to the caller."""
+        self._told = text
+        if self._on_notice:
+            self._on_notice(text)
+
+    def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
+        """Return the caller's confirmation."""
+        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
 
 
 def _with_error(figures: dict[str, Any]) -> dict[str, Any]:

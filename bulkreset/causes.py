@@ -105,7 +105,9 @@ IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
     _DOUBT,
 )
 
-SIGN_OUT = Cause("The password is set, but the user is not signed out. Fix the cause, then resume with --failed.")
+STEP = Cause(
+    "The password is set, but a step after it failed (see the message). Fix the cause, then resume with --failed."
+)
 
 _NO_RIGHT = Cause("Allow cognito-idp:{call} on the user pool for these credentials, then {then}.")
 _BAD_KEYS = Cause("Check the access key, its secret and the machine's clock, then {then}.")
@@ -180,7 +182,7 @@ ALL: Mapping[str, Cause] = {
     **IN_DOUBT,
     **FATAL,
     **STOPS,
-    "sign_out": SIGN_OUT,
+    "step": STEP,
 }
 
 

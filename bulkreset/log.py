@@ -33,7 +33,7 @@ EVENTS = (
     "control_refused",
     "lane_shared",
     "row_settled",
-    "sign_out_failed",
+    "step_failed",
     "lane_stopped",
     "stopping",
     "mirror_behind",

@@ -31,7 +31,9 @@ from bulkreset.journal import schema
 from bulkreset.models import REPORT_COLUMNS, LaneSummary, RejectCode, SkipReason, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import metrics_finished
+from bulkreset.plan import passkeys
 from bulkreset.report import user_state
+from bulkreset.steps import CALLS
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 
@@ -149,7 +151,8 @@ def test_policy_is_json_and_names_the_calls() -> None:
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cloudwatch:GetMetricData",
         "cognito-idp:ListUsersInGroup",
-        "cognito-idp:AdminUserGlobalSignOut",
+        [f"cognito-idp:{call}" for call in CALLS],
+        f"cognito-idp:{passkeys.CALL}",
     ]
 
 
@@ -295,7 +298,7 @@ def test_every_code_is_in_the_runbook() -> None:
     of_rows = (
         {code.value for code in RejectCode}
         | {kind.value for kind in SkipReason}
-        | causes.ALL.keys() - causes.STOPS.keys() - {"sign_out"}
+        | causes.ALL.keys() - causes.STOPS.keys() - {"step"}
     )
     of_the_service = (
         response._THROTTLED | response._DOUBTFUL | response.PASSWORD_REFUSALS | response._EXPIRED | causes.FATAL.keys()

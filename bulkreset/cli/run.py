@@ -257,7 +257,7 @@ def resume(
 def abandon(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
 ) -> None:
-    """Give up an unfinished run: it is never resumed. Sends nothing; the report keeps who was set."""
+    """Give up an unfinished or undone run: it is never resumed. Sends nothing; the report keeps who was set."""
     from bulkreset.run.abandon import abandon as abandon_run
 
     found = abandon_run(run_dir)

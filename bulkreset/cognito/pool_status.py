@@ -49,7 +49,11 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
         try:
             facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))
         except ReadCallError as error:
-            if error.code not in _NONE_THERE:
+            if error.code in _NONE_THERE:
+                facts = replace(
+                    facts, tracks_sessions=facts.tracks_sessions or (False if call == _SESSIONS[1] else None)
+                )
+            else:
                 gaps.append(error.unknown_fact(what, f"cognito-idp:{call}", arn_of(session)))
         except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
             gaps.append(UnknownFact(what, f"cognito-idp:{call}", "UnreadableResponse"))

@@ -12,7 +12,8 @@ from bulkreset.causes import FATAL
 class Disposition(Enum):
     """The result of one attempt, as it matters for the run."""
 
-    DONE = auto()  # applied: the password is set, or the user is signed out
+    DONE = auto()  # applied: the password is set, or the step after it is taken
+    MORE = auto()  # applied, and the step needs another call for this user
     THROTTLED = auto()  # not applied: retry, and slow the lane down
     PAUSED = auto()  # not applied: the pool takes no writes for a while. Retry; stop if it goes on
     WITHHELD = auto()  # nothing left this machine: the run may not send now. No attempt; the row waits for a new slot

@@ -43,8 +43,8 @@ class AttemptTotals(NamedTuple):
     throttled: int
 
 
-class SignOutCounts(NamedTuple):
-    """Numbers of set users by sign-out state: signed out, failed, still to be signed out."""
+class StepCounts(NamedTuple):
+    """Numbers of set users by the state of a step: done, failed, still to be taken."""
 
     done: int = 0
     failed: int = 0

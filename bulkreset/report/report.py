@@ -8,13 +8,14 @@ from typing import Any
 
 from bulkreset.files import atomic_writer
 from bulkreset.models import Summary
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import json_safe
 
 _WHERE_KNOWN = {
     "resent",
     "unchecked",
     "approved",
-    "signed_out",
+    *STEP_COLUMNS,
     "stopped_by",
     "undone",
 }  # omitted from the summary if empty

@@ -1,4 +1,4 @@
-"""Give up an unfinished run: it is never resumed, and its journal keeps who was set."""
+"""Give up an unfinished or undone run: it is never resumed, and its journal keeps who was set."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -9,6 +9,7 @@ from bulkreset.errors import RunDirError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.run.undo import require_undo_ended
 from bulkreset.statuses import public_counts
 
 
@@ -26,7 +27,7 @@ class AbandonedRun:
 
 
 def abandon(path: Path) -> AbandonedRun:
-    """Give up the run in `path`. Nothing is sent or deleted.
+    """Give up the run in `path`, if it is not finished or was undone. Nothing is sent or deleted.
 
     Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
     """
@@ -37,7 +38,8 @@ def abandon(path: Path) -> AbandonedRun:
             state = journal.state
             if state.is_dry_run:
                 raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
-            if state.is_finished:
+            require_undo_ended(state, path)
+            if state.is_finished and not state.undone:
                 raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
             journal.write.change(abandoned_at=state.abandoned_at or utc_now())
             counts = public_counts(journal.read.counts(), dry_run=False)

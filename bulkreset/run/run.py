@@ -1,7 +1,7 @@
 """One execution of a run: plan, confirm, apply, finish."""
 
 from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused
-from bulkreset.report.summary import has_work_left, sign_out_counts
+from bulkreset.report.summary import has_work_left, step_counts
 from bulkreset.run.apply import apply
 from bulkreset.run.confirm import confirm
 from bulkreset.run.context import RunContext, RunEnd
@@ -45,7 +45,7 @@ def _advance(context: RunContext) -> BulkresetError | None:
             raise
         return error
     except GuardTripped as error:  # it stopped nothing if no row is left to send
-        left = has_work_left(journal.state, journal.read.counts(), sign_out_counts(journal))
+        left = has_work_left(journal.state, journal.read.counts(), step_counts(journal))
         return error if left else None
     except Interrupted as error:
         return error if context.sending.seconds else _before_sending(context, error)

@@ -65,7 +65,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             job=job.model_dump(mode="json"),
             mode="dry_run" if options.dry_run else "run",
             emulated=options.emulate,
-            signs_out=job.signs_out,
+            steps={step.name: tuple(sessions) for step in job.steps},
             confirmed=options.yes or approval is not None,
             again=options.again,
             confirmation=ConfirmationFacts(how=options.confirmed_by, at=utc_now()) if options.confirmed_by else None,

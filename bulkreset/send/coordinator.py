@@ -261,7 +261,13 @@ class Coordinator:
                 self._handle_result(*found)
 
 
+def _actions(lane: LaneProtocol[Any]) -> str:
+    """Return the operations of a lane as the advice about a missing right names them."""
+    step = lane.operation.step
+    return " and cognito-idp:".join(step.calls) if step else lane.operation.call
+
+
 def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:
     code, message = answer.code, answer.message.rstrip(".")
     said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
-    return ServiceError(code, said, advice_for(code, lane.operation.call))
+    return ServiceError(code, said, advice_for(code, _actions(lane)))

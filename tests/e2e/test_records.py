@@ -27,6 +27,9 @@ COLUMNS = [
     *(
         "permanent",
         "signed_out",
+        "sessions_revoked",
+        "devices_forgotten",
+        "totp_deleted",
         "latency_ms",
         "request_id",
         "started_at",

@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PlanMessage
-from bulkreset.models import Outcome, RateChange, ReportRow, SignOutOutcome, Status
+from bulkreset.models import Outcome, RateChange, ReportRow, Status, StepOutcome
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 
@@ -68,7 +68,12 @@ def run_of_every_kind(folder: Path) -> Journal:
         Outcome(11, Status.READY, attempts=1, throttled=4, latency_ms=1, started_at=2000, finished_at=2100),
     ]
     commit(journal, [5], outcomes)
-    commit(journal, [8], [], [SignOutOutcome(1, done=False, code="Code", message="why"), SignOutOutcome(3, done=True)])
+    commit(
+        journal,
+        [8],
+        [],
+        [StepOutcome("sign_out", 1, done=False, code="Code", message="why"), StepOutcome("sign_out", 3, done=True)],
+    )
     return journal
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.errors import EXIT_ROWS, InputError, RunDirError
 from bulkreset.input.discovery import InputMissing
 from bulkreset.job.file import load
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import UndoFacts
 from bulkreset.models import Summary
 from bulkreset.run.abandon import abandon
 from bulkreset.run.context import RunOptions
@@ -21,6 +24,7 @@ from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Command, finish, people, write_csv, write_job
 from tests.input.inputs import encrypted_file, key_file
+from tests.journal.journals import BEGUN, ENDED
 from tests.run.test_scheduled import Onlooker, here, sent, while_sending
 from tests.sim import Simulator
 
@@ -161,6 +165,51 @@ def test_finished_and_dry_runs_are_not_given_up(nights: Nights) -> None:
     for number, why in ((1, "is a dry run"), (2, "is finished")):
         with pytest.raises(RunDirError, match=why):
             abandon(nights.folder / f"run-{number}")
+
+
+def note_undo(run_dir: Path, **facts: Any) -> None:  # noqa: ANN401  (fields of UndoFacts)
+    """Note an undo of a run in its journal."""
+    known = {"status": "RESTORING", "user": "ops", "begun_at": BEGUN, "restore_id": "r"} | facts
+    with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
+        journal.write.change(undos={POOL: UndoFacts(**known)})
+
+
+def test_nothing_is_run_after_an_undo_until_that_run_is_given_up(nights: Nights, sim: Simulator) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night()
+    note_undo(nights.folder / "run-1")
+    nights.put("tue.csv", "tom")
+    with pytest.raises(RunDirError, match=r"An undo of the run .*run-1 is under way"):
+        nights.night()
+    with pytest.raises(RunDirError, match="is under way"):
+        abandon(nights.folder / "run-1")
+    note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
+    with pytest.raises(RunDirError, match=r"The last run .*run-1 was undone.* bulkreset abandon .*run-1"):
+        nights.night()
+    assert sent(sim) == ["ann"]
+    abandon(nights.folder / "run-1")
+    assert [summary.counts for summary in nights.night()[0]] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"], "the inputs of the undone run are not run again"
+    assert nights.night()[0] == []
+
+
+def test_undo_that_was_cancelled_keeps_nothing_from_running(nights: Nights, sim: Simulator) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night()
+    note_undo(nights.folder / "run-1", status="PREVIEW_CANCELLED", ended_at=ENDED)
+    nights.put("tue.csv", "tom")
+    assert [summary.counts for summary in nights.night()[0]] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"]
+
+
+def test_unfinished_run_that_was_undone_is_neither_resumed_nor_forgotten(nights: Nights, sim: Simulator) -> None:
+    before = stopped_after_some(nights, sim)
+    note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
+    with pytest.raises(RunDirError, match="was undone"):
+        nights.night()
+    abandon(nights.folder / "run-1")
+    assert nights.night()[0] == []
+    assert set(sent(sim)) == before
 
 
 def test_bad_input_stops_the_night_and_says_what_waits(nights: Nights, sim: Simulator) -> None:
