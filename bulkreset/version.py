@@ -1,3 +1,3 @@
-"""The version, in one place: the package, its metadata, what it tells AWS and what a run writes down all take it from here."""
+"""The version, in one place: for the package, its metadata, the user agent and the files of a run."""
 
 __version__ = "0.1.0"

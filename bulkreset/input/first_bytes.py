@@ -1,4 +1,4 @@
-"""Say by its first bytes what a file is that cannot be read as it is named, and the next step: one table for all formats."""
+"""Recognise the format of a wrongly named file by its first bytes, and give the next step: one table for all formats."""
 
 import codecs
 import json

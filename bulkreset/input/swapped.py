@@ -1,4 +1,4 @@
-"""Detects swapped columns before anything is written: passwords that are names, beside names that are none."""
+"""Detects swapped columns before anything is written: passwords that look like names, and names that do not."""
 
 import re
 from collections.abc import Sequence

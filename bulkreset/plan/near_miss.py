@@ -1,4 +1,4 @@
-"""Say why a name that no user of the pool has nearly names one: an export has changed it, or the pool compares it exactly."""
+"""Say why an unknown username is nearly that of a user: an export has changed it, or the pool compares it exactly."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""Runs that send in the same account and Region know of each other: on this machine by locked files in the user's state folder."""
+"""Runs that send in the same account and Region detect each other: on this machine by locked files in the user's state folder."""
 
 import fcntl
 import json
