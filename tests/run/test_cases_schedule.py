@@ -335,7 +335,7 @@ def test_objects_are_read_when_they_have_settled_and_their_marker_is_there(
 def test_what_is_not_read_is_said_each_night(nights: Nights) -> None:
     nights.put("mon.csv", "ann")
     (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
-    told = f"1 file is not read: {nights.folder}/in/tue.csv.bz2 (bzip2: unpack it)."
+    told = f"1 file is not read: {nights.folder}/in/tue.csv.bz2 (bzip2: unpack it with bunzip2)."
     (summary,), _, remarks = nights.night()
     assert (remarks, summary.input["remarks"]) == ([told], [told])
     runs, _, remarks = nights.night()
@@ -365,7 +365,7 @@ def test_quiet_night_that_succeeds_says_nothing_at_all(bulkreset: Command, night
     assert night() == night() == (0, "", "")
     (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
     code, _, said = night()
-    assert (code, "tue.csv.bz2 (bzip2: unpack it)" in said) == (0, True)
+    assert (code, "tue.csv.bz2 (bzip2: unpack it with bunzip2)" in said) == (0, True)
 
 
 def test_command_gives_a_run_up_and_says_how_many_were_set(bulkreset: Command, nights: Nights, sim: Simulator) -> None:
@@ -400,7 +400,7 @@ def test_what_is_not_read_is_in_preflight_summary_and_page(bulkreset: Command, n
     (nights.folder / "in" / "b.csv").touch()
     (nights.folder / "in" / "c.csv.bz2").write_bytes(b"BZh9")
     told = [
-        f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it).",
+        f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it with bunzip2).",
         "1 file has no content, so no rows: b.csv.",
         "a.csv: the last line has no line break: is the file whole?",
     ]
