@@ -156,7 +156,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
     ]
 
 
-def test_example_in_python_names_what_there_is() -> None:
+def test_example_in_python_uses_existing_names() -> None:
     tree = ast.parse(block("python"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -250,7 +250,7 @@ def command_lines() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if re.match(r"(\S*/)?bulkreset ", line)]
 
 
-def test_command_lines_are_taken_by_the_program() -> None:
+def test_command_lines_are_accepted_by_the_program() -> None:
     given = command_lines()
     assert {name for _, name, *_ in given} == set(COMMANDS)
     for _, name, *rest in given:
@@ -426,7 +426,7 @@ def test_map_of_the_house() -> None:
     assert set(told) == {module for module in modules if not module.endswith("__init__.py")}
 
 
-def test_layers_are_told_as_the_contract_has_them() -> None:
+def test_documented_layers_agree_with_the_contract() -> None:
     (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
@@ -483,7 +483,7 @@ def _is_a_variant(path: Path, linked: set[Path]) -> bool:
     return path.suffix == ".png" and any(one.name.startswith(f"{name}-") for one in linked)
 
 
-def test_pictures_are_small_and_tell_nothing_of_the_machine_they_were_taken_on() -> None:
+def test_pictures_are_small_and_do_not_show_their_machine() -> None:
     for path in (ROOT / "samples" / "pictures").iterdir():
         assert path.stat().st_size <= LARGEST, path
         if path.suffix == ".svg":

@@ -41,14 +41,14 @@ def test_requests_have_the_fields_of_the_model(step: Step) -> None:
 
 
 @each_step
-def test_code_for_what_is_gone_is_one_of_the_model(step: Step) -> None:
+def test_code_for_missing_items_is_in_the_model(step: Step) -> None:
     model = operation_model(step.call)
     assert model is not None
     assert step.gone <= {shape.name for shape in model.error_shapes}
 
 
 @each_step
-def test_everything_that_tells_of_a_step_knows_it(step: Step) -> None:
+def test_every_output_that_shows_steps_has_each_step(step: Step) -> None:
     assert step.column in ReportRow._fields
     assert step.column in {field.name for field in fields(Summary)}
     assert step.name in AfterConfig.model_fields

@@ -52,7 +52,7 @@ def rows(canary: Canary, number: int) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("where", PLACES)
-def test_code_that_fails_on_a_worker_tells_its_place_alone(where: str, tmp_path: Path, sim: Simulator) -> None:
+def test_failing_code_on_a_worker_reports_only_its_place(where: str, tmp_path: Path, sim: Simulator) -> None:
     canary = Canary()
     site = tmp_path / "site"
     site.mkdir()

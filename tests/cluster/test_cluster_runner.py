@@ -92,7 +92,7 @@ def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> No
         )
 
 
-def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing() -> None:
+def test_interrupted_connection_loses_and_repeats_nothing() -> None:
     with inside("a") as it:
         it.cluster.lose_answers = {1, 2, 3, 5, 8}
 
@@ -186,7 +186,7 @@ def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
 
 
 @pytest.mark.parametrize("ahead", [5.0, -5.0])
-def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
+def test_worker_with_a_changed_clock_is_dropped(ahead: float) -> None:
     """Its leases would end too early, and its lanes stand still; or too late."""
     with inside("a", "b") as it:
 
@@ -234,7 +234,7 @@ def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None
     assert {row for row, outcome in it.book.outcomes.items() if outcome.status == "ready"}.isdisjoint(sent)
 
 
-def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
+def test_stop_starts_no_more_attempts_and_records_calls_in_flight() -> None:
     """Of two places each has as many calls in flight as it has threads."""
     with inside("a", "b") as it:
 
@@ -298,7 +298,7 @@ def test_workers_of_a_run_that_lost_its_permit_send_nothing_more() -> None:
     assert it.book.statuses().keys() == {"set", "ready"}
 
 
-def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_worker_agent_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has the answer gives its lanes to another worker."""
     monkeypatch.setattr(WorkerAgent, "close", lambda _self: None)  # of which the machine makes nothing for now
     with inside("a") as it:
@@ -318,7 +318,7 @@ def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytes
         assert outpost.closed.is_set()
 
 
-def test_fatal_answer_stops_its_place_alone() -> None:
+def test_fatal_answer_stops_only_its_lane() -> None:
     with inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it:
 
         def see_it_stop(_cluster: ClusterRunner) -> None:
@@ -360,7 +360,7 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
     assert it.book.outcomes[20].status == "in_doubt"
 
 
-def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_lane_that_no_worker_can_open_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     with inside("a", "b") as it:
 
         def session(_target: object, order: object) -> None:

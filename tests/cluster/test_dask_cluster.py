@@ -87,7 +87,7 @@ def test_cluster_that_cannot_be_is_refused(cluster: str) -> None:
 @pytest.mark.parametrize(
     "cluster", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"]
 )
-def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> None:
+def test_valid_cluster_is_used_and_none_removes_it(cluster: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
     job = load(None, wanted | parse_cluster(cluster))
     assert job.cluster.is_asked_for
@@ -95,7 +95,7 @@ def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> No
 
 
 @pytest.mark.parametrize("cluster", ["local:2", "tls://scheduler.dask:8786"])
-def test_dry_run_refuses_a_job_whose_run_will_miss_dask(
+def test_dry_run_refuses_a_job_if_dask_is_missing(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_csv(tmp_path / "users.csv", people(2))
@@ -107,7 +107,7 @@ def test_dry_run_refuses_a_job_whose_run_will_miss_dask(
     assert not (tmp_path / "run").exists()
 
 
-def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:
+def test_cluster_over_tls_without_certificates_is_refused_before_a_connection() -> None:
     with pytest.raises(ClusterError, match="needs certificates") as caught:
         asyncio.run(DaskCluster(ClusterConfig(scheduler="tls://127.0.0.1:1")).connect())
     assert caught.value.exit_code == 2
@@ -143,7 +143,7 @@ class _Worker:
         ("tls://10.0.0.7:1", {"ahead": -3.0}, "its clock is 3.0 s from this one"),
     ],
 )
-def test_who_may_be_a_worker(
+def test_requirements_of_a_worker(
     address: str, says: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))

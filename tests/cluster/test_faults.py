@@ -58,7 +58,7 @@ def test_workers_killed_one_after_the_other_cost_two_batches_each_and_no_row(tmp
     assert_rate([call.time for call in sim.calls(SET)], 40)
 
 
-def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path: Path, sim: Simulator) -> None:
+def test_killed_scheduler_stops_the_run_which_continues_without_a_cluster(tmp_path: Path, sim: Simulator) -> None:
     with Dasked(tmp_path / "cluster", sim, workers=1) as dasked:
         dasked.joined(1)
         bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
@@ -85,7 +85,7 @@ def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path
 
 
 @pytest.mark.parametrize("how", ["none", "local:2"])
-def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, sim: Simulator, how: str) -> None:
+def test_killed_coordinator_is_resumed_and_no_rate_is_doubled(tmp_path: Path, sim: Simulator, how: str) -> None:
     with Dasked(tmp_path / "cluster", sim, workers=2) as dasked:
         dasked.joined(2)
         bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
@@ -107,7 +107,7 @@ def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, s
     assert_rate([call.time for call in sim.calls(SET)], 20)
 
 
-def test_local_worker_killed_is_known_to_be_dead_and_its_lane_goes_on_at_once(tmp_path: Path, sim: Simulator) -> None:
+def test_lane_of_a_killed_local_worker_continues_at_once(tmp_path: Path, sim: Simulator) -> None:
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"
     source = write_csv(tmp_path / "users.csv", people(160))
@@ -128,7 +128,7 @@ def test_local_worker_killed_is_known_to_be_dead_and_its_lane_goes_on_at_once(tm
     assert_rate([call.time for call in sim.calls(SET)], 20)
 
 
-def test_interrupted_cluster_finishes_what_is_in_flight(tmp_path: Path, sim: Simulator) -> None:
+def test_interrupted_cluster_finishes_calls_in_flight(tmp_path: Path, sim: Simulator) -> None:
     """Ctrl-C goes to every process of the terminal: only the coordinator may heed it."""
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"

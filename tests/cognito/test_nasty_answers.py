@@ -111,7 +111,7 @@ def test_headers_without_end_last_until_the_deadline_if_the_system_counts_no_byt
 
 
 @pytest.mark.linux("counts the bytes of a connection")
-def test_bytes_of_a_connection_are_counted_for_itself() -> None:
+def test_bytes_are_counted_for_each_connection() -> None:
     """Of two connections of one pool, each has its own; what the runtime has not read does not count."""
 
     def serve(number: int, connection: socket.socket) -> None:

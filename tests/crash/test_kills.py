@@ -292,7 +292,7 @@ def places(tmp_path: Path, running: Simulator, stored: Storage) -> Callable[[], 
 @pytest.mark.soak
 @pytest.mark.timeout(6 * 3600)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_killed_a_thousand_times_nobody_is_lost_and_who_is_sent_again_is_marked(
+def test_a_thousand_kills_lose_no_row_and_repeated_rows_are_marked(
     places: Callable[[], Place], kind: Callable[[Place], Run], record_property: Callable[[str, object], None]
 ) -> None:
     chance, tally = random.Random(kind.__name__), Tally()

@@ -68,7 +68,7 @@ def assert_it_is_told(bulkreset: Command, storage: Storage, twice: set[str]) -> 
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_week_of_nights(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+def test_week_of_scheduled_runs(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     week = Week(bulkreset, sim, storage)
     sim.configure(latency=0.03)
 

@@ -17,7 +17,7 @@ LONGER = 25  # times as many of them, in `make soak`; `make fuzz` looks for as l
 @pytest.mark.process  # one of the targets reads in a child
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("times", [1, pytest.param(LONGER, marks=pytest.mark.soak)])
-def test_corpus_and_what_is_near_to_it(name: str, times: int) -> None:
+def test_corpus_and_similar_inputs(name: str, times: int) -> None:
     take = target(name)
     for data in (*corpus(name), *mutations(name, times * MUTATIONS.get(name, 30))):
         take(data)

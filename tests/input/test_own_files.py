@@ -38,7 +38,7 @@ def names_in(path: Path, *, with_passwords: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("header", [REPORT_COLUMNS, user_state.COLUMNS, (*REPORT_COLUMNS, "ticket")])
-def test_report_is_read_by_the_names_that_it_stands_for(tmp_path: Path, header: tuple[str, ...]) -> None:
+def test_report_is_read_with_its_original_names(tmp_path: Path, header: tuple[str, ...]) -> None:
     assert is_report(header)
     path = write(tmp_path / "x.csv", header, [spreadsheet_safe(name) for name in NAMES])
     assert names_in(path) == NAMES

@@ -73,7 +73,7 @@ def test_codes_and_pools_that_are_words_stay(name: str) -> None:
     assert (kept.code, kept.user_pool_id, kept.request_id) == ("UserNotFoundException", POOL, "a-nn-1")
 
 
-def test_key_is_made_once_at_random_and_is_its_owners(tmp_path: Path) -> None:
+def test_random_key_is_created_once_and_is_private(tmp_path: Path) -> None:
     first, other = tmp_path / "a.key", tmp_path / "b.key"
     hashes = [Redaction.load(path).redact_name(POOL, "ann") for path in (first, first, other)]
     assert hashes[0] == hashes[1] != hashes[2]

@@ -161,7 +161,7 @@ def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
         ("\x9b2Jann", "[U+009B]2Jann"),
     ],
 )
-def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
+def test_control_characters_are_visible_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
     journal = planned(tmp_path, name, "next")
     write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [shown, "next"]
@@ -171,7 +171,7 @@ def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path:
     assert not set(lines[0]) & {"\x1b", "\x9b", "\x7f", "\x00", "\r"}
 
 
-def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
+def test_rows_with_any_content_end_with_a_line_feed(tmp_path: Path) -> None:
     write_report(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
     assert first == ",".join(REPORT_COLUMNS).encode()
@@ -201,7 +201,7 @@ def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
     assert report.read_text() == summary.read_text() == "old"
 
 
-def test_journal_that_breaks_off_leaves_the_old_report(tmp_path: Path) -> None:
+def test_failing_journal_leaves_the_old_report(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     (tmp_path / "report.csv").write_text("old")
     journal._db.execute("DROP TABLE rows")
@@ -210,12 +210,12 @@ def test_journal_that_breaks_off_leaves_the_old_report(tmp_path: Path) -> None:
     assert (tmp_path / "report.csv").read_text() == "old"
 
 
-def test_folder_that_is_gone_is_a_record_error(tmp_path: Path) -> None:
+def test_missing_folder_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="No such file"):
         write_report(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
 
 
-def test_report_replaces_what_was_there_and_leaves_nothing_beside(tmp_path: Path) -> None:
+def test_report_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     before = os.umask(0)

@@ -49,7 +49,7 @@ def drawn(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[
     return list(csv.DictReader(io.StringIO(out.getvalue().decode(), newline=""), strict=True))
 
 
-def test_typed_forms_have_what_the_journal_has(journal: Journal) -> None:
+def test_typed_forms_agree_with_the_journal(journal: Journal) -> None:
     lines, table = drawn(journal, "jsonl"), drawn(journal, "parquet")
     assert [tuple(line) for line in (lines[0], table[0])] == [REPORT_COLUMNS, REPORT_COLUMNS]
     assert lines[0] == {

@@ -126,7 +126,7 @@ def test_run_is_restored_from_its_mirror_and_resumed(
         resume(f"s3://{BUCKET}/runs/none")
 
 
-def test_run_is_looked_at(here: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_run_is_inspected(here: Path, bulkreset: Command, sim: Simulator) -> None:
     key = make_key(here)
     sim.add_pool(POOL, names(6), LAX)
     job = load(write_campaign(bulkreset, write_names(here, names(6)), key), {"pace.rate": 200})

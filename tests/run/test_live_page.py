@@ -67,7 +67,7 @@ def test_page_is_written_again_until_the_block_ends(tmp_path: Path) -> None:
     assert warned == []
 
 
-def test_failure_is_told_once(tmp_path: Path) -> None:
+def test_failure_is_reported_once(tmp_path: Path) -> None:
     journal_of(tmp_path, ready(3), rows=3).close()
     mirror, warned = Mirror(), list[str]()
     mirror.fails = True
