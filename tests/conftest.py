@@ -1,4 +1,4 @@
-"""What every run of the tests says at its beginning; which tests start processes; one S3 and one simulator for a worker's tests."""
+"""Settings for all tests: the header, marks for tests that start processes, one S3 and simulator for a worker."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""Encryption: an encrypted file is read as a stream, to its end or to what is wrong with it."""
+"""Encryption: an encrypted file is read as a stream, to its end or to its fault."""
 
 import contextlib
 import gc

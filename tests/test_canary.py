@@ -1,4 +1,4 @@
-"""The search for a canary finds it however it is told, and nothing where it is not."""
+"""The search for a canary finds every encoding of it, and nothing else."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""The permit to send: it ends on the first of two clocks, and a call asks for it right before it leaves."""
+"""The permit to send: it ends on the first of two clocks, and each call checks it right before it is sent."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The fair copy: whole or not there, whatever ends the writing, and nothing of a dead process beside it."""
+"""Atomic writing: a complete file or none after any failure, and no file of a dead process left."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The log: one vocabulary, one line for each event, and a mask over whatever is secret."""
+"""The log: a fixed set of events, one line for each, and masks for all secrets."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""The values that travel: a Secret shows itself to nobody, and a message that repeats it is withheld."""
+"""The shared values: a Secret is never shown, and a message that repeats it is withheld."""
 
 import copy
 import dataclasses

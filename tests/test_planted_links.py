@@ -1,4 +1,4 @@
-"""Links that another user has put into a folder: no writer follows one, neither under a file's name nor under that of a partial file."""
+"""Links that another user has put into a folder: no writer follows one, for a file or for a partial file."""
 
 import ast
 import os

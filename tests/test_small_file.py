@@ -1,4 +1,4 @@
-"""What is small by its nature and is not: each refused in one sentence, in bounded memory, before anything is sent."""
+"""Small files that are too large: each is refused in one sentence, in limited memory, before anything is sent."""
 
 import io
 import os

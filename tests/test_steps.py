@@ -1,4 +1,4 @@
-"""The table of the steps, against the API's own model and against everything that has a field for each step."""
+"""The table of the steps, compared with the API's own model and with all code that has a field for each step."""
 
 from dataclasses import fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""The words: sizes and lists, and every character that cannot be seen."""
+"""Text: sizes and lists, and every invisible character."""
 
 import json
 import unicodedata

@@ -1,4 +1,4 @@
-"""A pool listed at the pace of its quota, whatever one page takes: users per second beside what the pace allows."""
+"""List a pool at the pace of its quota with pages of any duration: users per second, compared with the pace."""
 
 import os
 import tempfile

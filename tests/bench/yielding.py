@@ -1,4 +1,4 @@
-"""Three days of users with morning peaks, and a run beside them: how many users are throttled, how long the run takes."""
+"""Three days of users with morning peaks, and a run at the same time: throttled users, and the duration of the run."""
 
 import math
 import random

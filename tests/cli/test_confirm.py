@@ -1,4 +1,4 @@
-"""The question before a run: what confirms it, and what does not."""
+"""The question before a run: which answers confirm it."""
 
 import os
 import termios

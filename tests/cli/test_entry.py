@@ -1,4 +1,4 @@
-"""The first module of the command line: how a process ends before its command does anything, and when a library gives up."""
+"""The first module of the command line: how a process ends before its command begins, and when a library fails."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A drafted job file is a job, says what was answered, and takes nobody's place."""
+"""A created job file is valid, has the answers, and overwrites no file."""
 
 import re
 import stat

@@ -1,4 +1,4 @@
-"""What is shown of a run's progress: drawn in the room there is, told in lines where nothing can be drawn."""
+"""The progress of a run: drawn within the terminal's size, or printed in lines without a terminal."""
 
 import io
 import re

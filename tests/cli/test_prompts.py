@@ -1,4 +1,4 @@
-"""The console: what a person sees fits the terminal."""
+"""The console: output fits the terminal."""
 
 from bulkreset.cli.prompts import wrap_lines
 

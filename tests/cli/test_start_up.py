@@ -1,4 +1,4 @@
-"""What a command loads before it does its work. Start-up is fast because libraries that it does not need stay out."""
+"""Which modules a command loads. Start-up is fast because unneeded libraries are not loaded."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The fixtures of the end-to-end tests; one TLS cluster for those that leave it as it was."""
+"""The fixtures of the end-to-end tests, and one TLS cluster for tests that do not change it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Dask's own command lines on loopback: a scheduler and workers over TLS, with certificates made for the test."""
+"""Dask's own command lines on loopback: a scheduler and workers over TLS, with certificates for the test."""
 
 import ctypes
 import json

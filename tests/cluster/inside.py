@@ -1,4 +1,4 @@
-"""A cluster inside the test: outposts that can be cut off, killed and poisoned, and a service that holds calls and notes their slots."""
+"""A cluster inside the test: worker agents that can be cut off and killed, and a service that holds calls."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The places: what a lost worker had is opened elsewhere no sooner than the rate allows, whatever it has sent."""
+"""The assignments: lanes of a lost worker are opened on another one no sooner than the rate allows."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The balance: every place has a worker, what is carried stays unless a move is worth it, and the loads are near each other."""
+"""The balance: every lane has a worker, lanes stay unless a move helps, and loads are similar."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""No password shows in a cluster that tells all it can: while it sends, when code of ours fails there, when a worker is killed."""
+"""No password appears in a cluster with full logging: while it sends, after our own failure, after a kill."""
 
 import os
 import signal

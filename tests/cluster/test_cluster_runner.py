@@ -1,4 +1,4 @@
-"""The cluster, with outposts in this process: nothing is lost with a worker, nothing runs twice, and a lane's rate is one."""
+"""The cluster with local worker agents: a lost worker loses no row, nothing runs twice, and the rate holds."""
 
 import math
 import threading

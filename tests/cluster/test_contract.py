@@ -1,4 +1,4 @@
-"""What holds of lanes in this process holds of lanes on a cluster: the same tests, with --cluster local:2 wherever they send."""
+"""Rules for lanes in this process also hold on a cluster: the same tests, with --cluster local:2."""
 
 from pathlib import Path
 

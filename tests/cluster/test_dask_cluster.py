@@ -1,4 +1,4 @@
-"""Runs on Dask's own scheduler and workers over TLS: what a user sees, what is refused, and where no password goes."""
+"""Runs on Dask's own scheduler and workers over TLS: output, refusals, and where no password may be."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The parcel: the only way in which a password is serialised, and stars to everybody who looks at it."""
+"""The envelope: the only way to serialise a password, shown to all others as asterisks."""
 
 import logging
 import pickle

@@ -1,4 +1,4 @@
-"""The lease: an outpost that hears nothing starts no attempt; and a pacer's state holds its rate on another clock."""
+"""The lease: a worker agent without messages starts no attempt, and a pacer's state keeps its rate on another clock."""
 
 import threading
 from collections.abc import Sequence

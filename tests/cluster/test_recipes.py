@@ -1,4 +1,4 @@
-"""The recipes of jobs/cluster: they are valid as far as a tool can say, and name only what exists."""
+"""The recipes of jobs/cluster: they are valid as far as tools can check, and use only existing names."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The enquiry: everything asked side by side, once for each way, and nothing waited for too long."""
+"""Discovery of the account: parallel requests, one for each route, and limited waits."""
 
 import pytest
 

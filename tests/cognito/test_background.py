@@ -1,4 +1,4 @@
-"""Aside: an answer in time, or what stands in for it; the run never waits longer."""
+"""Background requests: an answer in time or its substitute; the run never waits longer."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Both transports against the simulator: one request for each attempt, and every answer read for what it is."""
+"""Both transports against the simulator: one request for each attempt, and the correct meaning of every answer."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Both transports and the network: what was never sent, what may have been, and which way it goes."""
+"""Both transports and the network: unsent calls, calls that may have been sent, and proxies."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""The directory: every name by which a row could mean a member of a group, or a refusal; never half of them."""
+"""The directory: every name of a group's members, or a refusal; never half of the members."""
 
 from collections.abc import Sequence
 from typing import Any

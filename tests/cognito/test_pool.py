@@ -1,4 +1,4 @@
-"""The pool: what DescribeUserPool tells, what it leaves out, and what is not known where it is not answered."""
+"""The pool: facts in DescribeUserPool, missing facts, and unknown facts without an answer."""
 
 from dataclasses import replace
 from typing import Any

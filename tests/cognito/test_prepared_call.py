@@ -1,4 +1,4 @@
-"""The prepared call: signed as botocore signs, with its keys and connections, and left to it where that is not enough."""
+"""The prepared call: signed as botocore signs, with its keys and connections; botocore itself makes all other calls."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The quota: the first source that knows tells it; what was asked in vain is named."""
+"""The quota: the first source with an answer counts; failed sources are named."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The reads: an answer, or why there is none; told by code, never by what the answer says."""
+"""The read calls: an answer, or the reason for its absence, by code and without the text of the answer."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The way back: what the plan says of a user against what the simulated service does when the user forgets the password."""
+"""Recovery: the plan's result for a user, compared with the simulated service after a forgotten password."""
 
 from collections.abc import Mapping
 from contextlib import suppress

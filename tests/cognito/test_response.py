@@ -1,4 +1,4 @@
-"""The verdict for every error code that the service is known to give."""
+"""The disposition of every known error code of the service."""
 
 import pytest
 from hypothesis import given

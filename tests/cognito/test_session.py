@@ -1,4 +1,4 @@
-"""A target's session: what is missing is named before anything is sent, and the emulator's reaches nothing else."""
+"""A target's session: missing settings are named before sending; the emulator's connects to nothing else."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""The other call: a sign-out is answered for, and read, as a password is."""
+"""The sign-out call: its answers are read like those of a password call."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The users of a pool: read page by page, each with the names that mean it, or asked for by a name."""
+"""The users of a pool: read page by page with all their names, or looked up by a name."""
 
 import re
 from collections.abc import Mapping

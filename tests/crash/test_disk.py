@@ -1,4 +1,4 @@
-"""A disk that is full or not ours: the run stops with a clear error, nothing more is sent, nothing is lost."""
+"""A full or read-only disk: the run stops with a clear error, sends nothing more and loses nothing."""
 
 import os
 import resource

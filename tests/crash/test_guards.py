@@ -1,4 +1,4 @@
-"""What stops a run that could go on: guards, the time, expired credentials."""
+"""Stops of a run that can be resumed: guards, time limits, expired credentials."""
 
 import json
 import sys

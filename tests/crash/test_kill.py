@@ -1,4 +1,4 @@
-"""A run killed at any instant, resumed until it is done: nothing lost, nothing settled sent again."""
+"""A run killed at any moment and resumed until it is complete: no row lost, no settled row sent again."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""A run whose journal is lost, in part or as a whole: nothing is taken for not sent that may have been sent."""
+"""A run with a lost or partly lost journal: a row that may have been sent never counts as not sent."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A run that outlives its machine: killed in the middle, gone on with elsewhere from S3 alone; nothing lost, nothing settled sent again."""
+"""A run that outlives its machine: killed, then continued elsewhere from S3; no row lost, no settled row sent again."""
 
 import contextlib
 import json

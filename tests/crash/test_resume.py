@@ -1,4 +1,4 @@
-"""What resume refuses, and what it sends."""
+"""Resume: its refusals, and the rows that it sends."""
 
 import csv
 import json

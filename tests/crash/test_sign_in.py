@@ -1,4 +1,4 @@
-"""A campaign against another Cognito than the simulator, moto's, killed and resumed: users sign in with what was generated."""
+"""A campaign against moto's Cognito, killed and resumed: users sign in with their generated passwords."""
 
 import contextlib
 import sqlite3

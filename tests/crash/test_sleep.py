@@ -1,4 +1,4 @@
-"""A process that sleeps while another one takes its run over: it sends nothing when it wakes."""
+"""A process that sleeps while another one takes over its run sends nothing when it wakes."""
 
 import contextlib
 import json

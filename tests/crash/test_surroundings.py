@@ -1,4 +1,4 @@
-"""What happens around a run: its input is changed, its report is drawn, its terminal goes, an answer hangs."""
+"""Events around a run: a changed input, a new report, a closed terminal, a hanging answer."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""A check of the directory that is broken off goes on from its page, in a dry run as in a real one."""
+"""An interrupted check of the directory continues from its page, in a dry run and in a real one."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A week of nights from S3 with a mirror: a crash, expired credentials, half a quota, nothing new, a changed file."""
+"""A week of scheduled runs from S3 with a mirror: a crash, expired credentials, half a quota, a changed file."""
 
 import contextlib
 import json

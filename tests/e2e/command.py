@@ -1,4 +1,4 @@
-"""How a test runs the command line, and reads everything that a run leaves behind."""
+"""Run the command line in a test, and read all its files and output."""
 
 import csv
 import json

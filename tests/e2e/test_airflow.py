@@ -1,4 +1,4 @@
-"""jobs/airflow_dag.py, read with a stand-in for Airflow: how its tasks hang together, and what their bodies do."""
+"""jobs/airflow_dag.py with a substitute for Airflow: the order of its tasks, and their work."""
 
 import gc
 import runpy

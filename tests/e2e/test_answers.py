@@ -1,4 +1,4 @@
-"""What each answer of the service, and each lost one, makes of its row."""
+"""The result of a row for each answer of the service, and for each lost answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

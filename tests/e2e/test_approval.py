@@ -1,4 +1,4 @@
-"""What was reviewed in a dry run is run without a question, and nothing else is."""
+"""An approved run sends exactly the reviewed dry run, without a question."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Campaigns: passwords generated just before they are sent, kept by nobody or encrypted to recipients, and the same that the service holds."""
+"""Campaigns: passwords generated just before sending, discarded or encrypted, and equal to the service's."""
 
 import json
 import shutil

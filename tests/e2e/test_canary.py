@@ -1,4 +1,4 @@
-"""No secret in what was added around a run: redrawn reports, mirror, state, archive, messages, metrics, the interface, crashes."""
+"""No secret appears in reports, mirror, state, archive, messages, metrics, the Python interface or crashes."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A scramble and its users: who is skipped, who comes back by forgot-password, and which pools are refused."""
+"""A scramble and its users: skipped users, recovery by forgot-password, and refused pools."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""On a terminal a real run is shown and asked about before anything is sent."""
+"""On a terminal a real run is shown and confirmed before anything is sent."""
 
 import json
 import os

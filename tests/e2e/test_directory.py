@@ -1,4 +1,4 @@
-"""A run looks its users up before it sends anything, for nothing, and says of each row what the pool would."""
+"""A run looks its users up before it sends anything, free of charge, and agrees with the pool about each row."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A dry run says what the run will do, and does nothing."""
+"""A dry run shows the effect of the run, and changes nothing."""
 
 import csv
 from pathlib import Path

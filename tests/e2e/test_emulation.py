@@ -1,4 +1,4 @@
-"""The embedded Cognito: nothing outside it is needed, and nothing outside it is touched."""
+"""The embedded Cognito: it needs nothing from outside and changes nothing there."""
 
 import re
 import shutil

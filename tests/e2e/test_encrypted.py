@@ -1,4 +1,4 @@
-"""An encrypted input through a whole run: set as it says, opened in memory alone, refused before anything is sent."""
+"""An encrypted input in a whole run: exact passwords, decryption in memory only, early refusals."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Every command around a run, at every verbosity: its files, streams, arguments and environment are searched while it runs and after it."""
+"""Every command for a run, at every verbosity: all files, streams, arguments and variables are searched."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""An answer after which no call can succeed stops the run at once, told in one sentence."""
+"""An answer after which no call can succeed stops the run at once, with one sentence."""
 
 from pathlib import Path
 

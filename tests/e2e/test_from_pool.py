@@ -1,4 +1,4 @@
-"""The pool as the input: whom the selection takes is listed, checked and set; nothing else is asked for."""
+"""The pool as the input: selected users are listed, checked and set, and no other call is made."""
 
 import signal
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What may not be asked, or is not answered, is named with what would allow it; a pool that is not there ends the run."""
+"""Denied and unanswered calls are named with the permission that allows them; a missing pool ends the run."""
 
 from pathlib import Path
 from typing import Any

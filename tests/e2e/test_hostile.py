@@ -1,4 +1,4 @@
-"""Text that means to be more than text: orders to terminals, turned directions, formulas; shown wherever it stands."""
+"""Hostile text: terminal sequences, changed text direction, formulas. All output shows it as text."""
 
 import csv
 import json

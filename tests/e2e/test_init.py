@@ -1,4 +1,4 @@
-"""`bulkreset init` asks a person, and takes flags where there is none."""
+"""`bulkreset init` asks questions on a terminal, and uses flags without one."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Every value of every input format arrives at the service as it was written."""
+"""Every value of every input format arrives at the service unchanged."""
 
 import csv
 import gzip

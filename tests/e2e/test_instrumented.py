@@ -1,4 +1,4 @@
-"""A process that is made to tell by switches around it: of libraries, of Python, of the system; none of them tells a password."""
+"""A process with debug switches of libraries, Python and the system: none of them shows a password."""
 
 import textwrap
 from pathlib import Path

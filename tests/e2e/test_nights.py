@@ -1,4 +1,4 @@
-"""A job that is run night after night: each input once, what was left first, nothing twice, no two nights at a time."""
+"""A scheduled job: each input once, remaining rows first, nothing twice, one scheduled run at a time."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""The Python interface: what a program gets that plans, applies, stops and resumes without a command line."""
+"""The Python interface, for a program that plans, applies, stops and resumes without a command line."""
 
 import multiprocessing
 import subprocess

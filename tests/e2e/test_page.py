@@ -1,4 +1,4 @@
-"""The page of a run through the command line: it tells what report and summary tell, and is drawn however the run ends."""
+"""The page of a run: it agrees with report and summary, and is written after every kind of end."""
 
 import os
 import re

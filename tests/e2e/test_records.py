@@ -1,4 +1,4 @@
-"""What a run leaves behind: its files, their form, and that they say what the service saw."""
+"""The files of a run, their format, and their agreement with the service."""
 
 import json
 import stat

@@ -1,4 +1,4 @@
-"""The report in another form, redacted: by the run itself, and drawn once more."""
+"""The report in another format or redacted: by the run itself, and written again."""
 
 import json
 import re

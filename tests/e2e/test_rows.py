@@ -1,4 +1,4 @@
-"""What a job may say of its rows: duplicates, permanence, pools, guards, threads."""
+"""Settings of a job for its rows: duplicates, permanence, pools, guards, threads."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A password is in the input and at the service, and in nothing else that a run shows or leaves, in any spelling."""
+"""A password is only in the input and at the service, and in no output or file of a run, in any spelling."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""The endpoint's certificate: trusted, refused, or not asked for, as the options say."""
+"""The endpoint's certificate: trusted, refused, or not checked, as the options say."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Nobody is watching: what a run tells people and monitoring when it ends, and that neither can end or change it."""
+"""Notifications and metrics at the end of a run, which cannot end or change it."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What cannot begin: exit code 2, one sentence, no call, nothing left behind."""
+"""Errors before a run: exit code 2, one sentence, no call, no file left."""
 
 import json
 import secrets

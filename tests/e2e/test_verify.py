@@ -1,4 +1,4 @@
-"""The follow-through: what has become of each user that a run has set, asked for by ListUsers alone."""
+"""Verification: the present state of each user that a run has set, with ListUsers only."""
 
 import csv
 import json

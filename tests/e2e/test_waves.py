@@ -1,4 +1,4 @@
-"""A campaign in waves: one wave in each execution, and the next one when the users of the last are back."""
+"""A campaign in waves: one wave in each execution, and the next when users of the last have recovered."""
 
 import sqlite3
 from collections.abc import Sequence

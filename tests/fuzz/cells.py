@@ -1,4 +1,4 @@
-"""The report's cells: whatever a row says, every cell is read back as it was, and none is one that a spreadsheet would run."""
+"""The report's cells: every cell is read back unchanged, and no spreadsheet runs one as a formula."""
 
 import csv
 import unicodedata

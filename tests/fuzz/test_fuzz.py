@@ -1,4 +1,4 @@
-"""Every target takes its corpus, and what is near to it; no fuzzer is needed for that."""
+"""Every target accepts its corpus and similar inputs, without a fuzzer."""
 
 import pytest
 

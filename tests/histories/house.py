@@ -1,4 +1,4 @@
-"""A process that forks for each execution of a run, which may be ended at any of its commits and calls; it has the modules loaded."""
+"""A process with loaded modules that forks for each execution of a run, which may end at any commit or call."""
 
 import json
 import os

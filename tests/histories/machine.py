@@ -1,4 +1,4 @@
-"""The machine: every way a run can be broken off and gone on with, and what must hold after each against what has arrived."""
+"""A state machine of all ways to interrupt and continue a run, with the rules after each step."""
 
 import csv
 import json

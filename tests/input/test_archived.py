@@ -1,4 +1,4 @@
-"""Finished inputs: found again where they were put, by their content, and never another one's."""
+"""Archived inputs: found by their content, and never confused with other files."""
 
 from pathlib import Path
 

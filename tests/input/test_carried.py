@@ -1,4 +1,4 @@
-"""Columns that are read beside ours: all that have a name, or those that are asked for, in any format."""
+"""Additional columns: all named columns, or the requested ones, in any format."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What lies in a folder or fits a pattern: what is an input is read, and what is not is named with the reason."""
+"""Files in a folder or pattern: inputs are read, and all others are named with the reason."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Encrypted input: read as the open file would be, or refused with what is wrong; never showing what is in it."""
+"""Encrypted input: read like the plain file, or refused with the fault, without showing its content."""
 
 import gzip
 import sys

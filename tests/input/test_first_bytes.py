@@ -1,4 +1,4 @@
-"""A file whose name says one format and whose first bytes show another: it is called what it is, with the next step."""
+"""A file with a name of one format and first bytes of another: the message names the real format and the next step."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Files of text that were joined, converted or cut: each is read rightly, told line by line, or refused as a file."""
+"""Joined, converted or truncated text files: read correctly, rejected line by line, or refused as a file."""
 
 import codecs
 from pathlib import Path

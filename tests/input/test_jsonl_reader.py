@@ -1,4 +1,4 @@
-"""JSON Lines: values arrive as written, a malformed line is a row that says so, and other JSON is called what it is."""
+"""JSON Lines: exact values, malformed lines as rows, and the real kind of other JSON."""
 
 import json
 from pathlib import Path

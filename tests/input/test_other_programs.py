@@ -1,4 +1,4 @@
-"""Files that other programs wrote: each is read rightly, its rows are told, or it is refused with the true reason."""
+"""Files of other programs: read correctly, rows rejected, or refused with the true reason."""
 
 from pathlib import Path
 from typing import Any

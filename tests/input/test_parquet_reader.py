@@ -1,4 +1,4 @@
-"""Parquet: text as it is, null as empty, and a number where text belongs refused without showing it."""
+"""Parquet: unchanged text, null as empty, and numbers in place of text refused without showing them."""
 
 import base64
 import random

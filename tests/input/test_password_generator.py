@@ -1,4 +1,4 @@
-"""Generated passwords: by any policy and with margin, different, and readable where people type them."""
+"""Generated passwords: they meet any policy with a margin, differ, and are readable if people type them."""
 
 import string
 

@@ -1,4 +1,4 @@
-"""The password policy: Cognito's rules, told the same way for one password and for a column of them."""
+"""The password policy: Cognito's rules, with the same result for one password and for a column."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Inputs in S3: found by pattern, read by their version or ETag, tried again where the network fails, never another one's."""
+"""Inputs in S3: found by pattern, read by version or ETag, retried after network errors, never another object."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""The screen: each code, which of several comes first, and no password in what is said of it."""
+"""The validation: each code, their order, and no password in a message."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""The job file: every wrong key named, no value shown, a flag over the file over the default."""
+"""The job file: every wrong key is named, no value is shown, and a flag overrides the file."""
 
 import inspect
 import io

@@ -1,4 +1,4 @@
-"""The journal and the directory: what it said of rows, which rows then name one user, and what was approved."""
+"""The journal and the directory: findings for rows, duplicate users, and the approval."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The mark beside the journal: a journal that has lost commits is refused, a complete one never is."""
+"""The mark beside the journal: a journal that lacks commits is refused, a complete one never."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The archive of passwords: what is written before a row is sent can be opened by the recipients, and by nobody else."""
+"""The archive of passwords: complete on disk before a row is sent, readable by the recipients only."""
 
 import os
 import stat

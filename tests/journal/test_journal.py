@@ -1,4 +1,4 @@
-"""The journal: one status for each row at any time, and no file that is not its own."""
+"""The journal: one status for each row at any time, and refusal of other files."""
 
 import contextlib
 import os

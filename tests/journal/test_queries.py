@@ -1,4 +1,4 @@
-"""The figures: what is counted of a journal, in which order, and what is not."""
+"""The figures: counts of a journal, and their order."""
 
 from dataclasses import astuple
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The run directory: new, private, and held by one process, with which its lock dies."""
+"""The run directory: new, private, and locked by one process until it ends."""
 
 import json
 import os

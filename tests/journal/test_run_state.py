@@ -1,4 +1,4 @@
-"""The run state: how far a run is, and how it is called by people."""
+"""The run state: the progress of a run, and its names for people."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A path that is no run directory: the error says what it is, and which run may be meant."""
+"""A path that is not a run directory: the error names its kind and the run that may be meant."""
 
 import os
 from pathlib import Path

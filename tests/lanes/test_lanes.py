@@ -1,4 +1,4 @@
-"""Many lanes in one run: none waits for another, none stops another, and each is told of by itself."""
+"""Many lanes in one run: none delays or stops another, and each is reported separately."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Signing out: only who is set, never a second password, and resumed by itself."""
+"""Sign-outs: only for set users, without a second password, and resumable."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A delta: what was committed comes back as it was, and what is damaged or of another version is refused."""
+"""A delta: commits are read back unchanged; damaged ones and other versions are refused."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The mirror: what is in S3 is what was committed, in order; a gap or damage is refused, and nobody else may go on."""
+"""The mirror: S3 has the commits in order; a gap or damage is refused, and only one process may continue."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Afterwards: the figures of a run under way, and what is last written is the end."""
+"""The execution reporter: figures during a run, and the final ones at its end."""
 
 import time
 from pathlib import Path

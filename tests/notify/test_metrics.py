@@ -1,4 +1,4 @@
-"""The metrics: one set of figures, drawn for the node exporter and for CloudWatch; success is remembered over failures."""
+"""The metrics: one set of figures for the node exporter and CloudWatch; the last success stays after failures."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The notifier: everybody is told what everybody may know; who cannot be told is named, and nothing is waited for."""
+"""The notifier: all channels get public facts; failed channels are named, and none delays the run."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Traces and metrics for OpenTelemetry: what is in them, and what never is."""
+"""Traces and metrics for OpenTelemetry: their content, without secrets and names."""
 
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader

@@ -1,4 +1,4 @@
-"""cron itself, in its own environment: it starts jobs/schedule/nightly.sh, which says nothing where nothing is wrong."""
+"""cron itself, in its own environment: it starts jobs/schedule/nightly.sh, which prints nothing on success."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The built wheel with one extra at a time, in an environment that has nothing else: each works, and each is missed by name."""
+"""The built wheel with one extra at a time: each extra works, and a missing one is named."""
 
 from collections.abc import Callable
 from pathlib import Path

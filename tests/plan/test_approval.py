@@ -1,4 +1,4 @@
-"""The approval: only what was reviewed may run; whatever differs is named."""
+"""The approval: only the reviewed plan may run; every difference is named."""
 
 import hashlib
 from pathlib import Path

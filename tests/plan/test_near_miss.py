@@ -1,4 +1,4 @@
-"""Near misses: what the name alone shows, what the pool's list adds, and a cause only for rows without a user."""
+"""Near misses: causes from the name, causes from the pool's list, and only for rows without a user."""
 
 import unicodedata
 from collections.abc import Sequence

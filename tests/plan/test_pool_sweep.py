@@ -1,4 +1,4 @@
-"""The sweep of one pool: shards side by side at the pace whatever a page takes, one sweep if shards cannot be trusted."""
+"""The sweep of one pool: parallel shards at the pace for pages of any duration, or one sweep without shards."""
 
 import heapq
 import random

@@ -1,4 +1,4 @@
-"""The roll: who of the pools is chosen, that nobody is listed twice or lost, and what breaks the listing off."""
+"""The pools' users as the input: selection, no user twice or lost, and errors that stop the list."""
 
 import csv
 import time

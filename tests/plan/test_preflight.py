@@ -1,4 +1,4 @@
-"""The preflight: which pools share a quota, how fast, how many rows, how long."""
+"""The preflight: shared quotas, rate, number of rows, duration."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The briefing: every line that somebody reads before confirming."""
+"""The text of the preflight: every line before a confirmation."""
 
 import json
 import re

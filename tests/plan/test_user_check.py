@@ -1,4 +1,4 @@
-"""The check: what the directory says of each row before anything is sent, and why it was not asked."""
+"""The user check: the directory's finding for each row before anything is sent, and reasons to skip the check."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The search: everybody found with the fewer calls, at the pace of ListUsers, and gone on with where it broke off."""
+"""The search: all users with the fewest calls, at the pace of ListUsers, continued after an interruption."""
 
 import itertools
 import threading

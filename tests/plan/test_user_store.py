@@ -1,4 +1,4 @@
-"""The lookup: what is sought, whom a name means most surely, and how far the search is; losing the file loses time only."""
+"""The user store: searched names, the surest user for a name, and the progress; its loss costs only time."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The advice: every code that a report may have has a sentence of its own, and one table has them all."""
+"""The advice: one table with a sentence for every code of a report."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page: what it tells of every kind of run, and that no text of a journal becomes anything but text."""
+"""The page: its content for every kind of run, and all text of a journal stays text."""
 
 import base64
 import errno

@@ -1,4 +1,4 @@
-"""The page in a real browser: it asks for nothing, complains of nothing, fits, and is usable by keyboard and by ear."""
+"""The page in a real browser: no requests, no errors, no overflow, usable by keyboard and screen reader."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The redaction: one hash for one user, and the name nowhere."""
+"""The redaction: one hash for one user, and no name anywhere."""
 
 import json
 import re

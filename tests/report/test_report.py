@@ -1,4 +1,4 @@
-"""The reports: every row once and in order, no cell that a spreadsheet would run, and never half a file."""
+"""The reports: every row once and in order, no cell that a spreadsheet would run, and no partial file."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""The forms of the report say one thing: the same rows and values, typed where the form has types."""
+"""The formats of the report agree: the same rows and values, typed if the format has types."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The report drawn once more: what is asked for, and never in the place of the run's own."""
+"""The report written again: the requested format and rows, and never over the run's own."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The status: what a run directory says of its run while a process holds it, after, and after a crash."""
+"""The status of a run directory: during a run, after it, and after a crash."""
 
 import os
 import signal

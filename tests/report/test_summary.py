@@ -1,4 +1,4 @@
-"""The summary: the exit code and the state of a run, and figures that agree with the journal."""
+"""The summary: exit code and state of a run, and figures that agree with the journal."""
 
 from pathlib import Path
 

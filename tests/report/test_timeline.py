@@ -1,4 +1,4 @@
-"""The figures of the charts: bounded in number, and the same that counting row by row gives."""
+"""The figures of the charts: limited in number, and equal to a count row by row."""
 
 import random
 from itertools import pairwise

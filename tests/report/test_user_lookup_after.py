@@ -1,4 +1,4 @@
-"""The follow-through: each set row with its own user, whatever a live run adds meanwhile; what is not allowed is named."""
+"""The look-up after a run: each set row with its own user, also during a run; denied calls are named."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A fate is a pure judgement of what the journal says and what the pool says."""
+"""The state of a user is a pure function of the journal's row and the pool's user."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A verification refuses, before anybody is asked, what makes no sense; its exit code and words follow from its counts."""
+"""Verification: refusals before any call, and exit code and words from its counts."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The Python interface does what the command line does: scheduled jobs, mirrors, status, reports, passwords, verification."""
+"""The Python interface does the same as the command line, for scheduled jobs, mirrors and all commands."""
 
 import json
 import math

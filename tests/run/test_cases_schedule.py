@@ -1,4 +1,4 @@
-"""A scheduled job gets well when its mistake is fixed, reads no file too early, and is not blocked by one bad file."""
+"""A scheduled job recovers when its mistake is fixed, reads no file too early, and continues despite one bad file."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The live page: written again while a run works, in the mirror too, and never a reason for the run to fail."""
+"""The live page: written again during a run, also in the mirror, and never a reason for the run to fail."""
 
 import threading
 from pathlib import Path

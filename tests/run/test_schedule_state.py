@@ -1,4 +1,4 @@
-"""The state and the archive: what is finished is remembered whole, held by one, and put away over nothing."""
+"""The state and the archive: complete records of finished inputs, one holder, and no overwritten file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The nights: one that is not alone any more sends nothing, and a run that is lost is not taken for one that never was."""
+"""Scheduled runs: one that loses its lock sends nothing, and a missing run never counts as one that did not begin."""
 
 import json
 import shutil

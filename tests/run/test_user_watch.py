@@ -1,4 +1,4 @@
-"""Yielding to users: what CloudWatch's points say of them, and what is left for the run."""
+"""Yielding to users: their calls from CloudWatch's points, and the rest for the run."""
 
 import io
 from collections.abc import Mapping, Sequence

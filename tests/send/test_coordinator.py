@@ -1,4 +1,4 @@
-"""The coordinator: nothing leaves unclaimed, everything that left is recorded, and a stop is a stop."""
+"""The coordinator: no unclaimed row is sent, every sent row is recorded, and a stop is obeyed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from threading import Event, Thread

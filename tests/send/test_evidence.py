@@ -1,4 +1,4 @@
-"""The evidence for a lost call: what every answer of ListUsers makes of it."""
+"""The evidence for a lost call: the result for every answer of ListUsers."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The campaign: a batch is encrypted before any of its rows is taken, each row once, and nothing kept without an archive."""
+"""Generated passwords: encrypted before their rows are claimed, each row once, nothing stored otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The guards: what stops the sending, at which row and at which moment, and what does not count."""
+"""The guards: which row or moment stops sending, and which rows do not count."""
 
 import time
 from collections.abc import Sequence

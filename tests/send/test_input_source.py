@@ -1,4 +1,4 @@
-"""The feed: every row to its own lane exactly once and in order, read as seldom as can be, and never a changed one."""
+"""The input source: every row to its own lane once and in order, few reads, and no changed row."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

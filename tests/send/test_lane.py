@@ -1,4 +1,4 @@
-"""The lane: how many rows it takes on, how many threads it keeps."""
+"""The lane: its number of claimed rows and of threads."""
 
 from queue import SimpleQueue
 from typing import Any

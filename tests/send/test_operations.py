@@ -1,4 +1,4 @@
-"""The errand of signing out: what every sequence of answers makes of it, with the worker that sends passwords, too."""
+"""The sign-out operation: the result of every sequence of answers, with the worker that sends passwords, too."""
 
 import threading
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The pacer: slots evenly spaced whatever is asked, refused or slept through."""
+"""The pacer: evenly spaced slots under all requests, refusals and sleeps."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The control law: never above the ceiling, never silent, one cut per round trip, and back to where it was."""
+"""Rate control: never above the ceiling, never zero, one cut for each round trip, and recovery."""
 
 from dataclasses import replace
 

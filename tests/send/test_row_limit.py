@@ -1,4 +1,4 @@
-"""The ration: no more rows than it has, over all lanes, and a lane ends where it does."""
+"""The row limit: no more rows over all lanes, and the end of a lane at the limit."""
 
 import pytest
 from hypothesis import given

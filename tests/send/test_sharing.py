@@ -1,4 +1,4 @@
-"""Runs in the same lane know of each other, and share its quota as each of their jobs says."""
+"""Runs in the same lane detect each other, and share its quota as each job says."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The leavers: only who is set and committed, nobody twice, and nobody forgotten."""
+"""The step source: only set and committed users, none twice, and none lost."""
 
 from functools import partial
 from pathlib import Path

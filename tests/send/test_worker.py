@@ -1,4 +1,4 @@
-"""The worker: what every sequence of answers makes of a row, and that each attempt paid its slot."""
+"""The worker: the result of every sequence of answers for a row, and one slot for each attempt."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Every fault happens as it was configured, to the call it was meant for."""
+"""Every fault happens as configured, to the intended call."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

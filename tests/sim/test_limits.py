@@ -1,4 +1,4 @@
-"""What a pool and an account tell of themselves; and that every operation can fail and be throttled."""
+"""Facts about a pool and an account; and every operation can fail and be throttled."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The simulator, and what the program asks of it, against the API's own model: no field may have another name."""
+"""The simulator and the program's requests, compared with the API's own model: no unknown field."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""A user goes by its username, its sub, and by what its pool lets users sign in with."""
+"""A user is found by its username, its sub, and the pool's sign-in attributes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The simulator answers as Cognito and STS do, and its controls tell the truth."""
+"""The simulator answers like Cognito and STS, and its controls are correct."""
 
 import socket
 import subprocess
