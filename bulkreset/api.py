@@ -76,7 +76,7 @@ class ApiProgress:
     """The progress of a run. `phase` is planning, checking or sending.
 
     `done` and `total` are rows, but API calls while checking; `total` is None if it is not known. `counts` are the rows
-    settled by this execution, by status.
+    finished by this execution, by status.
     """
 
     phase: str
@@ -458,10 +458,10 @@ class _Listener:
         self._tell(ApiProgress("checking", made, max(made, calls)))
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Report settled rows."""
+        """Report finished rows."""
         counts = {status.value: rows for status, rows in progress.counts.items()}
         self._tell(
-            ApiProgress("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled)
+            ApiProgress("sending", progress.finished, progress.total, counts, progress.attempts, progress.throttled)
         )
 
     def notice(self, text: str) -> None:

@@ -209,7 +209,7 @@ class LaneAssignments:
     def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
 
-        They wait to be sent again; if the lane group is halted, they are settled in doubt.
+        They wait to be sent again; if the lane group is halted, they end in doubt.
         """
         away, since = list(lane.away.values()), lane.away_since
         lane.away, lane.away_since = {}, {}

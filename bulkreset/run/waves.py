@@ -42,7 +42,7 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
                 _apply(context, preflight, 0)
             raise pause
         journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=_now())))
-    left = max(0, _rows(context) - journal.read.settled_since(journal.state.waves[-1].begun_ms))
+    left = max(0, _rows(context) - journal.read.finished_since(journal.state.waves[-1].begun_ms))
     stopped = _apply(context, preflight, left if own is None else min(own, left))
     if stopped and (asked := context.control.row_limit) is not None and asked < left:
         raise stopped  # by bulkreset control, perhaps in the middle of the wave
