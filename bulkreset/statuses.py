@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from bulkreset import causes
+
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
@@ -146,7 +148,7 @@ class Status(StrEnum):
             label="in doubt",
             short="doubt",
             meaning="It may have been sent, and no answer is known: the password may be set.",
-            advice="Resume: it is sent again, with the same password or a newly generated one.",
+            advice=causes.DOUBT.advice,
             severity=5,
             tone="doubt",
             sign="◐",
