@@ -358,7 +358,7 @@ def undo(
     twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True for a
     question; it gets the question behind what it is about: the warning, or the preview. With `preview` each recovery is
     cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that the command
-    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), GuardTripped if it was not
+    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if it was not
     confirmed, ServiceError, Interrupted; after these the same call continues.
     """
     if preview and cancel:
