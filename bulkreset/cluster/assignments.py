@@ -21,7 +21,7 @@ from bulkreset.cluster.protocol import (
     WorkerReport,
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
-from bulkreset.cluster.report_check import check_report
+from bulkreset.cluster.worker_report_check import check_report
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row

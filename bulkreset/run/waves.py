@@ -16,9 +16,9 @@ from bulkreset.models import format_rows
 from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.preflight import Preflight, group_by_quota
 from bulkreset.report.headline import wave_text
-from bulkreset.report.user_lookup_after import look_up_set_users, verified_users
 from bulkreset.report.user_state import UserState
 from bulkreset.report.verify import temporary_lookup
+from bulkreset.report.verify_lookup import look_up_set_users, verified_users
 from bulkreset.run.apply import apply, is_approved_limit
 from bulkreset.run.context import RunContext
 from bulkreset.text import format_count, format_duration, format_limit
