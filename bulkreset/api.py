@@ -76,7 +76,7 @@ class ApiProgress:
     """The progress of a run. `phase` is planning, checking or sending.
 
     `done` and `total` are rows, but API calls while checking; `total` is None if it is not known. `counts` are the rows
-    settled by this execution, by status.
+    finished by this execution, by status.
     """
 
     phase: str
@@ -358,7 +358,7 @@ def undo(
     twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True for a
     question; it gets the question behind what it is about: the warning, or the preview. With `preview` each recovery is
     cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that the command
-    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), GuardTripped if it was not
+    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if it was not
     confirmed, ServiceError, Interrupted; after these the same call continues.
     """
     if preview and cancel:
@@ -458,10 +458,10 @@ class _Listener:
         self._tell(ApiProgress("checking", made, max(made, calls)))
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Report settled rows."""
+        """Report finished rows."""
         counts = {status.value: rows for status, rows in progress.counts.items()}
         self._tell(
-            ApiProgress("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled)
+            ApiProgress("sending", progress.finished, progress.total, counts, progress.attempts, progress.throttled)
         )
 
     def notice(self, text: str) -> None:

@@ -14,7 +14,7 @@ from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import ControlRate, parse_rate
 from bulkreset.errors import Refused, Stopped
-from bulkreset.statuses import REMAINING, SETTLED, Status, count_of
+from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
 from bulkreset.steps import BY_COLUMN
 
 if TYPE_CHECKING:
@@ -151,6 +151,6 @@ class WatchedRun:
 
 
 def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:
-    """Return the rows by status, and how many are or will be settled by sending."""
+    """Return the rows by status, and how many are or will be finished by sending."""
     found = Counter({Status(name): rows for name, rows in counts.items()})
-    return found, count_of(found, SETTLED) + count_of(found, REMAINING)
+    return found, count_of(found, FINISHED) + count_of(found, REMAINING)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulkreset.age import DecryptError
+from bulkreset.age_encryption import DecryptError
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (

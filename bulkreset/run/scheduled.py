@@ -22,7 +22,7 @@ from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import flatten
-from bulkreset.run.abandon import abandon
+from bulkreset.run.abandon import abandon, list_remaining
 from bulkreset.run.archive import archive_input, find_unarchived
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.readiness import held_back
@@ -197,7 +197,7 @@ class ScheduledJob:
             return
         self._ui.notice(
             f"The run {path} was given up: {format_rows(perhaps)} of it are set, or may be, so its inputs are not new."
-            f" For the users that are not set: bulkreset report {shlex.quote(str(path))} --only failed,rejected,unprocessed"
+            f" To write an input of the users who are not set: {list_remaining(path)}"
         )
         self._note_completed(path, archived_at=ABANDONED)
 

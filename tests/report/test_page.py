@@ -360,7 +360,7 @@ def test_charts_have_their_figures_beside_them(full: Drawn) -> None:
     assert len(charts) == 4  # two charts, each for two kinds of screen
     assert all(chart.get("aria-label") for chart in charts)
     text = text_of(tree)
-    assert "Rows settled /s" in text
+    assert "Rows finished /s" in text
     assert "p50 64 ms" in text
     assert "max 109 ms" in text
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from bulkreset.job.file import load
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.models import Summary
-from bulkreset.run.abandon import abandon
+from bulkreset.run.abandon import AbandonedRun, abandon
 from bulkreset.run.context import RunOptions
 from bulkreset.run.scheduled import ScheduledJob
 from bulkreset.run.start import resume
@@ -143,6 +145,7 @@ def test_inputs_of_a_run_that_was_given_up_are_not_new_by_accident(nights: Night
     (summary,), _, remarks = nights.night()
     assert (summary.counts, set(sent(sim)) - before) == ({"set": 1}, {"tom"})
     assert f"{len(before)} rows of it are set, or may be, so its inputs are not new" in remarks[0]
+    assert remarks[0].endswith(f"who are not set: bulkreset extract {nights.folder}/run-1 -o FILE")
     assert (nights.folder / "in" / "mon.csv").exists(), "it is not put away as finished"
     assert nights.night()[0] == []
     nights.put("mon.csv", "max")  # written anew, so new
@@ -387,9 +390,23 @@ def test_command_gives_a_run_up_and_says_how_many_were_set(bulkreset: Command, n
     ran = bulkreset_abandon(bulkreset, nights.folder / "run-1")
     assert (ran[0], ran[2]) == (0, "")
     assert f"{len(before)} rows are set, or may be." in ran[1]
+    advised = shlex.split(ran[1].rpartition("who are not set: ")[2])
+    assert (advised[0], advised[-1]) == ("bulkreset", "FILE")
+    with bulkreset.start(*advised[1:-1], nights.folder / "rest.csv") as process:
+        assert finish(process, nights.folder).code == 0
+    rest = (nights.folder / "rest.csv").read_text(encoding="utf-8").splitlines()
+    assert (rest[0], len(rest) - 1) == ("username,password", 150 - len(before)), (
+        "the advised file can be the next input"
+    )
     with bulkreset.start("status", nights.folder / "run-1") as process:
         told = finish(process, nights.folder).stdout
     assert ("run-1: abandoned" in told, "resume with" in told) == (True, False)
+
+
+def test_advice_for_a_run_of_the_pools_users_is_a_report_which_has_the_names(tmp_path: Path) -> None:
+    run = AbandonedRun(tmp_path / "a b", {"set": 1, "unprocessed": 2}, 1, from_pool=True)
+    assert run.list_remaining == f"bulkreset report '{tmp_path}/a b' --only failed,rejected,unprocessed -o FILE"
+    assert replace(run, counts={"set": 3, "in_doubt": 1}).list_remaining == ""
 
 
 def bulkreset_abandon(bulkreset: Command, run_dir: Path) -> tuple[int, str, str]:
