@@ -124,7 +124,14 @@ class ScheduledJob:
         path = Path(self._state.open_run.run_dir if self._state.open_run else self._state.last_run)
         if not path.name or _is_gone(path):
             return
-        state = Journal.state_in(RunDir(path).journal)
+        try:
+            state = Journal.state_in(RunDir(path).journal)
+        except BulkresetError as error:
+            if self._state.open_run:
+                raise
+            # It has finished: its journal is not needed any more, and may be of an earlier version.
+            self._ui.notice(f"Whether the last run {path} was undone is not known: {error.message}")
+            return
         if state.undos_forbid_sending and not state.abandoned_at:
             require_undo_ended(state, path)
             raise RunDirError(
