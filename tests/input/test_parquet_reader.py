@@ -206,7 +206,7 @@ def test_long_value_that_is_written_once_and_meant_often_is_cut_before_each_row_
 def _repeated(path: Path, length: int, rows: int, *others: str) -> None:
     """Write a column that has one value in many rows and once in its dictionary, and `others` in the last rows."""
     indexes = [0] * rows + list(range(1, len(others) + 1))
-    names = pa.DictionaryArray.from_arrays(pa.array(indexes, pa.int32()), ["x" * length, *others])
+    names = pa.DictionaryArray.from_arrays(pa.array(indexes, pa.int32()), pa.array(["x" * length, *others]))
     table = pa.table({"username": names, "password": ["Hidden-1"] * len(names)})
     pq.write_table(table, path, store_schema=False)
 
